@@ -1,0 +1,78 @@
+import type { ByteStream, NodeId, Priority, RpcReply } from '../net/transport.js'
+
+/** 256 partitions; the first byte of a partition key's hash. */
+export const PARTITION_COUNT = 256
+
+/**
+ * The cluster as the storage layers see it: which nodes hold a partition now, and how to reach a quorum of them.
+ * While a layout change is under way several layout versions are live: a write needs a quorum in the set of each,
+ * a read goes to the newest version whose data is complete.
+ */
+export interface Placement {
+  /** Sets of replicas, one per live layout version (equal sets once), each of `replicationFactor` nodes. */
+  writeSets(partition: number): readonly (readonly NodeId[])[]
+  /** The replicas to read from. */
+  readSet(partition: number): readonly NodeId[]
+  /** Every node that may hold data of the partition in any live version, without doubles. */
+  storageSet(partition: number): readonly NodeId[]
+  /** Partitions that this node must hold in some live version. */
+  ownPartitions(): readonly number[]
+  /** All nodes of the cluster in any live version, gateways included: where full-copy tables live. */
+  allNodes(): readonly NodeId[]
+  /** Successes needed in each write set, and for a read; for full-copy tables a majority of allNodes(). */
+  readonly writeQuorum: number
+  readonly readQuorum: number
+  /** The number of the newest layout version; 0 before the first. */
+  readonly layoutVersion: number
+  /** Calls `fn` after every change of what the methods above answer. Returns the unsubscriber. */
+  onChange(fn: () => void): () => void
+  /**
+   * Tells the layout that table `name` has everything of its partitions for layout version `version` on this
+   * node (anti-entropy went through after the version became live). When all tables said so, the old version's
+   * copies are no longer needed.
+   */
+  markSynced(name: string, version: number): void
+}
+
+export interface QuorumCallOptions {
+  /** For each node, an own deadline. */
+  timeoutMs: number
+  priority?: Priority
+}
+
+/** Calls on several replicas at once. */
+export interface QuorumCaller {
+  readonly self: NodeId
+  /**
+   * Sends the same body to every node of every set, once per node, and resolves with the replies that were in
+   * when each set had `quorum` successes. The rest goes on in the background; `onFailure` is told of each node
+   * that failed or timed out, even after the promise resolved, so that the write can be queued for it.
+   * @throws CarportError QuorumUnavailable as soon as some set can no longer reach the quorum.
+   */
+  write(
+    sets: readonly (readonly NodeId[])[],
+    method: string,
+    body: unknown,
+    options: QuorumCallOptions & { quorum: number; onFailure?: (node: NodeId, error: unknown) => void },
+  ): Promise<{ node: NodeId; body: unknown }[]>
+  /**
+   * Asks the nearest `quorum` nodes first (the own node, then by round-trip time, links that are down last) and
+   * further ones when one fails or is slow (hedged after about twice its usual round trip).
+   * @throws CarportError QuorumUnavailable when fewer than `quorum` nodes can answer.
+   */
+  read(
+    nodes: readonly NodeId[],
+    method: string,
+    body: unknown,
+    options: QuorumCallOptions & { quorum: number },
+  ): Promise<{ node: NodeId; body: unknown }[]>
+  /** `nodes`, nearest first: the own node, then by round-trip time; nodes that are not connected last. */
+  nearestFirst(nodes: readonly NodeId[]): NodeId[]
+  /** One call to one node. */
+  call(
+    node: NodeId,
+    method: string,
+    body: unknown,
+    options: QuorumCallOptions & { stream?: ByteStream; signal?: AbortSignal },
+  ): Promise<RpcReply>
+}

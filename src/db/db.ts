@@ -1,0 +1,61 @@
+/** Names of the ordered trees; declared at open, so that a typo fails at the start. */
+export type TreeName = string
+
+export interface Entry {
+  key: Buffer
+  value: Buffer
+}
+
+export interface RangeOptions {
+  /** First key, inclusive (with `reverse`: the upper bound, exclusive is `end`). Absent: from the first. */
+  start?: Buffer
+  /** End of the range, exclusive. Absent: to the last. */
+  end?: Buffer
+  /** Walk from the high end to the low one; bounds keep their meaning: start <= key < end. */
+  reverse?: boolean
+  limit?: number
+}
+
+/** Reads of one tree. Keys are 1 to 1900 bytes and ordered bytewise; values may be empty. */
+export interface Reader {
+  /** The value, a copy that the caller owns; undefined if absent. */
+  get(tree: TreeName, key: Buffer): Buffer | undefined
+  /** Like `get`, but the buffer is valid only until the next read in this process. For hot paths. */
+  peek(tree: TreeName, key: Buffer): Buffer | undefined
+  has(tree: TreeName, key: Buffer): boolean
+  /** Entries in order. Must be consumed before the caller yields to the event loop. */
+  range(tree: TreeName, options?: RangeOptions): Iterable<Entry>
+  /** Keys in order, without reading values. Same rule as `range`. */
+  keys(tree: TreeName, options?: RangeOptions): Iterable<Buffer>
+  /** Number of entries of a whole tree, in constant time. */
+  count(tree: TreeName): number
+}
+
+/** Reads and writes inside of a transaction; reads see the writes before them. */
+export interface Tx extends Reader {
+  put(tree: TreeName, key: Buffer, value: Buffer): void
+  /** Absent keys are no error. */
+  delete(tree: TreeName, key: Buffer): void
+  /** Calls `fn` after the transaction is durable, before its promise resolves. */
+  onCommit(fn: () => void): void
+}
+
+/**
+ * An ordered key-value store with snapshots and atomic, durable transactions. Outside of a transaction
+ * reads see the newest committed state. Implementations: LMDB (db/lmdb.ts), memory with crashes (testing/).
+ */
+export interface Db extends Reader {
+  /**
+   * Runs `fn` in a write transaction, alone, and resolves with its result once the writes are durable.
+   * Transactions that wait at the same time share one commit and one fsync. `fn` is synchronous and **may run
+   * more than once** (a neighbour of the batch threw and the batch started over): it must not change anything
+   * outside of `tx` except through its result and `onCommit`. If it throws, its writes are undone and the
+   * promise rejects with what it threw.
+   * @throws CarportError StorageFull when the disk is full; Closed after close().
+   */
+  transact<T>(fn: (tx: Tx) => T): Promise<T>
+  /** Writes a consistent copy of the whole store into `folder`, which must be empty. */
+  snapshot(folder: string): Promise<void>
+  /** Waits for running transactions, then closes. */
+  close(): Promise<void>
+}

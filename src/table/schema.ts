@@ -1,0 +1,49 @@
+import type { Tx } from '../db/db.js'
+
+/**
+ * A row as it is stored and sent. The head is small and says everything that merging, listing and HEAD need;
+ * the body (inline content) is kept in a tree of its own, so that walking over heads never touches it.
+ * Rows of most tables have no body.
+ */
+export interface EncodedRow {
+  head: Buffer
+  body?: Buffer
+}
+
+/** Loads a row's body, when something needs it. */
+export type BodyLoader = () => Buffer | undefined
+
+/**
+ * What a replicated table holds and how its rows merge. `E` is a row decoded; treat it as immutable.
+ * Rows are CRDTs: `merge` is commutative, associative and idempotent (src/crdt has the property tests' helpers).
+ */
+export interface TableSchema<E> {
+  readonly name: string
+  /** 'sharded': on the replicas of the partition; 'full': on every node, read locally. */
+  readonly placement: 'sharded' | 'full'
+  /** Every partition key has this length, in bytes. Sort keys are 0 to 1850 bytes. */
+  readonly partitionKeyBytes: number
+  /** The partition (0..255) of a partition key; not asked for 'full' tables. */
+  partition(partitionKey: Buffer): number
+  partitionKey(entry: E): Buffer
+  sortKey(entry: E): Buffer
+  /** Equal entries must encode to equal heads: replicas compare fingerprints of heads. */
+  encode(entry: E): EncodedRow
+  /** @throws any Error on malformed bytes; the table turns it into CarportError Corrupted or InvalidArgument. */
+  decode(head: Buffer, body: BodyLoader): E
+  /** Returns `current` itself (===) if `incoming` adds nothing, `incoming` itself if it wins whole, else a new entry. */
+  merge(current: E, incoming: E): E
+  /** Whether the row means "nothing here" and may be collected once every replica has it. */
+  isTombstone(entry: E): boolean
+  /**
+   * For tables whose writes must win over everything acknowledged before: the time (HLC, µs) of the row that hides
+   * `incoming` in `merged`, or 0 if `incoming` took effect. The writer then takes a later time and writes again.
+   */
+  hiddenBy?(incoming: E, merged: E): number
+  /**
+   * Runs in the transaction that changes this node's copy, on every replica, in whatever order rows arrive: must be
+   * idempotent in effect. `before` is undefined for a new row. `after` is undefined when a tombstone is collected
+   * or the partition moved away from this node: then only local indexes (counters, references) are to be undone.
+   */
+  onUpdate?(tx: Tx, before: E | undefined, after: E | undefined): void
+}

@@ -1,0 +1,35 @@
+/**
+ * The codes that domain code throws. Each API maps them to its own code, status and body in one table;
+ * errors that belong to one API (S3's `NoSuchKey` and the like) are made by that API.
+ */
+export type ErrorCode =
+  | 'QuorumUnavailable' // too few replicas answered; `cause` holds the first failure
+  | 'Timeout' // a deadline passed
+  | 'PeerUnreachable' // no link to that node, or it broke during the call
+  | 'RemoteError' // the peer answered with an unexpected failure
+  | 'LayoutNotReady' // no layout applied, or this node does not know it yet
+  | 'StorageFull' // the reserve of free space is reached; writes refused, deletes still served
+  | 'BlockMissing' // no replica has the block, or none intact
+  | 'Corrupted' // stored bytes do not match their checksum
+  | 'InvalidArgument' // the caller's fault, outside of S3's own codes
+  | 'NotFound'
+  | 'Conflict'
+  | 'Closed' // the node is shutting down
+
+/** The one error type of the domain layers. Callers decide by `code`, never by message. */
+export class CarportError extends Error {
+  override readonly name = 'CarportError'
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options)
+  }
+}
+
+/** The code of a CarportError, else undefined. */
+export function errorCode(error: unknown): ErrorCode | undefined {
+  return error instanceof CarportError ? error.code : undefined
+}
