@@ -1,0 +1,92 @@
+import { isDeepStrictEqual } from 'node:util'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { compareValues } from './compare.js'
+import { mergeBool, mergeDeletable } from './flags.js'
+import { expectCrdtLaws } from './laws.js'
+import { type Lww, lww, lwwUpdate, mergeLww } from './lww.js'
+import { type LwwMap, lwwMapEntries, lwwMapSet, mergeLwwMap } from './lww-map.js'
+
+const plain = fc.oneof(
+  fc.constant(null),
+  fc.integer({ min: 0, max: 3 }),
+  fc.string({ maxLength: 2 }),
+  fc.uint8Array({ maxLength: 2 }).map((bytes) => Buffer.from(bytes)),
+  fc.array(fc.boolean(), { maxLength: 2 }),
+  fc.record(
+    { a: fc.boolean(), b: fc.integer({ min: 0, max: 2 }) },
+    { requiredKeys: [], noNullPrototype: true },
+  ),
+)
+// Few timestamps, so that ties are common.
+const register: fc.Arbitrary<Lww<unknown>> = fc.record(
+  { ts: fc.integer({ min: 0, max: 3 }), value: plain },
+  { noNullPrototype: true },
+)
+const map: fc.Arbitrary<LwwMap<unknown>> = fc
+  .array(fc.tuple(fc.constantFrom('a', 'b', 'c'), register), { maxLength: 4 })
+  .map((entries) => new Map(entries))
+const sameMap = (a: LwwMap<unknown>, b: LwwMap<unknown>) =>
+  isDeepStrictEqual(lwwMapEntries(a), lwwMapEntries(b))
+
+describe('compareValues', () => {
+  it('is a total order', () => {
+    fc.assert(
+      fc.property(plain, plain, plain, (a, b, c) => {
+        expect(Math.sign(compareValues(a, b))).toBe(0 - Math.sign(compareValues(b, a)))
+        expect(compareValues(a, b) === 0).toBe(isDeepStrictEqual(a, b))
+        if (compareValues(a, b) <= 0 && compareValues(b, c) <= 0)
+          expect(compareValues(a, c)).toBeLessThanOrEqual(0)
+      }),
+    )
+  })
+
+  it('ignores the order of fields and fields that are undefined', () => {
+    expect(compareValues({ a: 1, b: 2 }, { b: 2, a: 1, c: undefined })).toBe(0)
+  })
+})
+
+describe('Lww', () => {
+  it('obeys the laws of a CRDT', () => {
+    expectCrdtLaws(register, mergeLww, isDeepStrictEqual)
+  })
+
+  it('updates so that the new value wins, even when the clock went back', () => {
+    const before = lww(100, 'old')
+    const after = lwwUpdate(before, 7, 'new')
+    expect(mergeLww(before, after)).toBe(after)
+    expect(after.ts).toBe(101)
+  })
+})
+
+describe('LwwMap', () => {
+  it('obeys the laws of a CRDT', () => {
+    expectCrdtLaws(map, mergeLwwMap, sameMap)
+  })
+
+  it('returns the incoming map itself when that has everything', () => {
+    const before: LwwMap<string> = new Map([['a', lww(1, 'x')]])
+    const after = lwwMapSet(before, 'b', 5, 'y')
+    expect(mergeLwwMap(before, after)).toBe(after)
+    expect(mergeLwwMap(after, before)).toBe(after)
+    expect(lwwMapEntries(lwwMapSet(after, 'b', 2, 'z'))).toEqual([
+      ['a', 1, 'x'],
+      ['b', 6, 'z'],
+    ])
+  })
+})
+
+describe('flags', () => {
+  it('obey the laws of a CRDT', () => {
+    expectCrdtLaws(fc.boolean(), mergeBool, Object.is)
+    const deletable = fc.option(register)
+    expectCrdtLaws(deletable, (a, b) => mergeDeletable(a, b, mergeLww), isDeepStrictEqual)
+  })
+})
+
+describe('expectCrdtLaws', () => {
+  it('finds a merge that breaks a law', () => {
+    expect(() => expectCrdtLaws(fc.integer(), (_, b) => b, Object.is)).toThrow(/commutative/)
+    expect(() => expectCrdtLaws(fc.integer(), (a, b) => a + b, Object.is)).toThrow(/idempotent/)
+  })
+})
