@@ -1,0 +1,344 @@
+import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
+import type { Clock, Timer } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { QuorumCaller, QuorumCallOptions } from './cluster.js'
+import { InFlight } from './in-flight.js'
+
+/** A read asks one more node when one is silent for twice its usual round trip, but not before this, in ms. */
+export const HEDGE_MS_MIN = 10
+/** What is assumed of a link whose round-trip time is not measured yet, in ms. */
+const RTT_MS_UNKNOWN = 100
+
+export interface NodeReply {
+  node: NodeId
+  body: unknown
+}
+
+type WriteOptions = QuorumCallOptions & { quorum: number; onFailure?: (node: NodeId, error: unknown) => void }
+type ReadOptions = QuorumCallOptions & { quorum: number }
+
+function quorumUnavailable(method: string, got: number, needed: number, cause: unknown): CarportError {
+  const why = cause instanceof Error ? `: ${cause.message}` : ''
+  return new CarportError('QuorumUnavailable', `${method}: ${got} of ${needed} replicas answered${why}`, {
+    cause,
+  })
+}
+
+/** A reply's stream that nobody wants is returned, so that its sender stops. */
+export function discardStream(reply: RpcReply): void {
+  if (reply.stream) {
+    const iterator = reply.stream[Symbol.asyncIterator]()
+    iterator.return?.()?.then(undefined, () => {})
+  }
+}
+
+/**
+ * Quorum calls over a Transport. The deadlines of the single calls are the transport's; nothing here needs
+ * a timer except the hedging of a read that has nodes left to ask.
+ */
+export class Quorum implements QuorumCaller {
+  readonly self: NodeId
+  readonly #writes = new InFlight()
+  readonly #reads = new InFlight()
+
+  constructor(
+    private readonly transport: Transport,
+    private readonly clock: Clock,
+  ) {
+    this.self = transport.self
+  }
+
+  write(
+    sets: readonly (readonly NodeId[])[],
+    method: string,
+    body: unknown,
+    options: WriteOptions,
+  ): Promise<NodeReply[]> {
+    const epoch = this.#writes.enter()
+    const first = sets[0]
+    if (sets.length === 1 && first!.length === 1 && options.quorum === 1) {
+      const node = first![0]!
+      return this.transport.call(node, method, body, options).then(
+        (reply) => {
+          this.#writes.leave(epoch)
+          if (reply.stream) discardStream(reply)
+          return [{ node, body: reply.body }]
+        },
+        (error) => {
+          this.#writes.leave(epoch)
+          options.onFailure?.(node, error)
+          throw quorumUnavailable(method, 0, 1, error)
+        },
+      )
+    }
+    return new Promise((resolve, reject) => {
+      const done = () => this.#writes.leave(epoch)
+      new WriteCall(this.transport, sets, method, options, resolve, reject, done).start(body)
+    })
+  }
+
+  read(nodes: readonly NodeId[], method: string, body: unknown, options: ReadOptions): Promise<NodeReply[]> {
+    const epoch = this.#reads.enter()
+    if (nodes.length === 1 && options.quorum === 1) {
+      const node = nodes[0]!
+      return this.transport.call(node, method, body, options).then(
+        (reply) => {
+          this.#reads.leave(epoch)
+          if (reply.stream) discardStream(reply)
+          return [{ node, body: reply.body }]
+        },
+        (error) => {
+          this.#reads.leave(epoch)
+          throw quorumUnavailable(method, 0, 1, error)
+        },
+      )
+    }
+    return new Promise((resolve, reject) => {
+      const order = this.nearestFirst(nodes)
+      const done = () => this.#reads.leave(epoch)
+      new ReadCall(this.transport, this.clock, order, method, body, options, resolve, reject, done).start()
+    })
+  }
+
+  nearestFirst(nodes: readonly NodeId[]): NodeId[] {
+    const order: NodeId[] = []
+    const costs: number[] = []
+    // Insertion sort: sets are of a handful of nodes, and equals must keep their order.
+    for (const node of nodes) {
+      const cost = this.#cost(node)
+      let at = order.length
+      while (at > 0 && costs[at - 1]! > cost) at--
+      order.splice(at, 0, node)
+      costs.splice(at, 0, cost)
+    }
+    return order
+  }
+
+  call(
+    node: NodeId,
+    method: string,
+    body: unknown,
+    options: QuorumCallOptions & { stream?: ByteStream; signal?: AbortSignal },
+  ): Promise<RpcReply> {
+    return this.transport.call(node, method, body, options)
+  }
+
+  /**
+   * Registers a write that does not go through `write` (block streams). Call it in the same turn in which the
+   * write sets were taken from the Placement, and the returned function once, when the write was acknowledged
+   * or given up.
+   */
+  beginWrite(): () => void {
+    const epoch = this.#writes.enter()
+    let ended = false
+    return () => {
+      if (ended) return
+      ended = true
+      this.#writes.leave(epoch)
+    }
+  }
+
+  /**
+   * Resolves when every write that began before this call has been acknowledged or has failed. A layout version
+   * may be acknowledged then: whatever this node still writes goes to that version's sets too. Holds as long as
+   * callers of `write` take the sets from the Placement in the same turn in which they call it.
+   */
+  drainWrites(): Promise<void> {
+    return this.#writes.drain()
+  }
+
+  /** The same for reads: afterwards no read of this node relies on read sets of before the call. */
+  drainReads(): Promise<void> {
+    return this.#reads.drain()
+  }
+
+  #cost(node: NodeId): number {
+    if (node === this.self) return -1
+    if (!this.transport.isConnected(node)) return Number.POSITIVE_INFINITY
+    return this.transport.rttMs(node) ?? RTT_MS_UNKNOWN
+  }
+}
+
+/** One write to several sets; a node that is in more than one gets it once and counts in each. */
+class WriteCall {
+  readonly #successes: number[]
+  readonly #failures: number[]
+  #openSets: number
+  /** Undefined once the promise has settled: later replies are of no use any more. */
+  #replies: NodeReply[] | undefined = []
+  #firstError: unknown
+
+  constructor(
+    private readonly transport: Transport,
+    private readonly sets: readonly (readonly NodeId[])[],
+    private readonly method: string,
+    private readonly options: WriteOptions,
+    private readonly resolve: (replies: NodeReply[]) => void,
+    private readonly reject: (error: unknown) => void,
+    private readonly done: () => void,
+  ) {
+    this.#successes = sets.map(() => 0)
+    this.#failures = sets.map(() => 0)
+    this.#openSets = sets.length
+  }
+
+  start(body: unknown): void {
+    const { sets, options } = this
+    if (sets.length === 0) {
+      this.#settle(new CarportError('LayoutNotReady', 'no cluster layout has been applied yet'))
+      return
+    }
+    for (const set of sets) {
+      if (set.length < options.quorum) {
+        this.#settle(
+          new CarportError(
+            'QuorumUnavailable',
+            `${this.method}: a quorum of ${options.quorum} needs more than ${set.length} replicas`,
+          ),
+        )
+        return
+      }
+    }
+    const nodes = sets.length === 1 ? sets[0]! : new Set(sets.flat())
+    // The own node last: its work would otherwise delay the messages to the others.
+    let own = false
+    for (const node of nodes) {
+      if (node === this.transport.self) own = true
+      else this.#send(node, body)
+    }
+    if (own) this.#send(this.transport.self, body)
+  }
+
+  #send(node: NodeId, body: unknown): void {
+    this.transport.call(node, this.method, body, this.options).then(
+      (reply) => this.#succeeded(node, reply),
+      (error) => this.#failed(node, error),
+    )
+  }
+
+  #succeeded(node: NodeId, reply: RpcReply): void {
+    if (reply.stream) discardStream(reply)
+    if (!this.#replies) return
+    this.#replies.push({ node, body: reply.body })
+    const { sets, options } = this
+    for (let i = 0; i < sets.length; i++) {
+      if (sets[i]!.includes(node) && ++this.#successes[i]! === options.quorum) this.#openSets--
+    }
+    if (this.#openSets === 0) this.#settle(undefined)
+  }
+
+  #failed(node: NodeId, error: unknown): void {
+    const { sets, options } = this
+    if (this.#replies) {
+      this.#firstError ??= error
+      for (let i = 0; i < sets.length; i++) {
+        if (!sets[i]!.includes(node)) continue
+        this.#failures[i]!++
+        if (this.#failures[i]! > sets[i]!.length - options.quorum && this.#replies) {
+          this.#settle(quorumUnavailable(this.method, this.#successes[i]!, options.quorum, this.#firstError))
+        }
+      }
+    }
+    options.onFailure?.(node, error)
+  }
+
+  #settle(error: CarportError | undefined): void {
+    const replies = this.#replies!
+    this.#replies = undefined
+    if (error) this.reject(error)
+    else this.resolve(replies)
+    this.done()
+  }
+}
+
+/** One read: the first `quorum` nodes of `order` at once, more when one fails, or is slow. */
+class ReadCall {
+  #replies: NodeReply[] | undefined = []
+  #next = 0
+  #pending = 0
+  #firstError: unknown
+  #hedge: Timer | undefined
+
+  constructor(
+    private readonly transport: Transport,
+    private readonly clock: Clock,
+    private readonly order: readonly NodeId[],
+    private readonly method: string,
+    private readonly body: unknown,
+    private readonly options: ReadOptions,
+    private readonly resolve: (replies: NodeReply[]) => void,
+    private readonly reject: (error: unknown) => void,
+    private readonly done: () => void,
+  ) {}
+
+  start(): void {
+    if (this.order.length === 0) {
+      this.#settle(new CarportError('LayoutNotReady', 'no cluster layout has been applied yet'))
+      return
+    }
+    if (!this.#checkReachable()) return
+    this.#ask(this.options.quorum)
+  }
+
+  /** Asks the next `count` nodes, as far as there are any, and arms the hedge for them. */
+  #ask(count: number): void {
+    const from = this.#next
+    const to = Math.min(from + count, this.order.length)
+    let rttMs = 0
+    this.#next = to
+    this.#pending += to - from
+    // Backwards, so that the own node, which does its work in this very turn, comes after the messages.
+    for (let i = to - 1; i >= from; i--) {
+      const node = this.order[i]!
+      rttMs = Math.max(rttMs, this.transport.rttMs(node) ?? RTT_MS_UNKNOWN)
+      this.transport.call(node, this.method, this.body, this.options).then(
+        (reply) => this.#succeeded(node, reply),
+        (error) => this.#failed(error),
+      )
+    }
+    this.#hedge?.cancel()
+    this.#hedge = undefined
+    if (this.#next < this.order.length) {
+      this.#hedge = this.clock.after(Math.max(2 * rttMs, HEDGE_MS_MIN), () => {
+        this.#hedge = undefined
+        if (this.#replies) this.#ask(this.options.quorum - this.#replies.length)
+      })
+    }
+  }
+
+  #succeeded(node: NodeId, reply: RpcReply): void {
+    if (reply.stream) discardStream(reply)
+    if (!this.#replies) return
+    this.#pending--
+    this.#replies.push({ node, body: reply.body })
+    if (this.#replies.length === this.options.quorum) this.#settle(undefined)
+  }
+
+  #failed(error: unknown): void {
+    if (!this.#replies) return
+    this.#pending--
+    this.#firstError ??= error
+    if (!this.#checkReachable()) return
+    const missing = this.options.quorum - this.#replies.length - this.#pending
+    if (missing > 0) this.#ask(missing)
+  }
+
+  /** Settles with an error when those who answered, may answer and could still be asked are too few. */
+  #checkReachable(): boolean {
+    const { order, options } = this
+    const replies = this.#replies!.length
+    if (replies + this.#pending + (order.length - this.#next) >= options.quorum) return true
+    this.#settle(quorumUnavailable(this.method, replies, options.quorum, this.#firstError))
+    return false
+  }
+
+  #settle(error: CarportError | undefined): void {
+    const replies = this.#replies!
+    this.#replies = undefined
+    this.#hedge?.cancel()
+    this.#hedge = undefined
+    if (error) this.reject(error)
+    else this.resolve(replies)
+    this.done()
+  }
+}

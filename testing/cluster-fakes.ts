@@ -1,0 +1,335 @@
+/**
+ * Small fakes for tests of the cluster layer: a clock that moves only when told, a network of named nodes with
+ * latencies, cuts and dead nodes, and an in-memory Db without durability. The full simulator is for whole nodes.
+ */
+import { createHash } from 'node:crypto'
+import { pack, unpack } from 'msgpackr'
+import type { NodeAddress } from '../src/cluster/address.js'
+import type { Dialer, LinkEvent } from '../src/cluster/peering.js'
+import type { Db, Entry, Tx } from '../src/db/db.js'
+import type { CallOptions, NodeId, RpcHandler, RpcReply, Transport } from '../src/net/transport.js'
+import type { Clock, Timer } from '../src/util/clock.js'
+import { CarportError } from '../src/util/errors.js'
+import type { Random } from '../src/util/random.js'
+
+/** A time that stands still until `advance`. */
+export class ManualClock implements Clock {
+  #nowMs = 0
+  #sequence = 0
+  readonly #timers: { atMs: number; sequence: number; fn: () => void }[] = []
+
+  constructor(private readonly epochMs = 1_700_000_000_000) {}
+
+  nowMs(): number {
+    return this.epochMs + this.#nowMs
+  }
+
+  monotonicMs(): number {
+    return this.#nowMs
+  }
+
+  after(delayMs: number, fn: () => void): Timer {
+    const timer = { atMs: this.#nowMs + Math.max(0, delayMs), sequence: this.#sequence++, fn }
+    this.#timers.push(timer)
+    return {
+      cancel: () => {
+        const at = this.#timers.indexOf(timer)
+        if (at >= 0) this.#timers.splice(at, 1)
+      },
+    }
+  }
+
+  get pendingTimers(): number {
+    return this.#timers.length
+  }
+
+  /** Moves on by `ms`, running the timers in their order and what follows from each before the next. */
+  async advance(ms: number): Promise<void> {
+    const untilMs = this.#nowMs + ms
+    await settle()
+    for (;;) {
+      this.#timers.sort((a, b) => a.atMs - b.atMs || a.sequence - b.sequence)
+      const timer = this.#timers[0]
+      if (!timer || timer.atMs > untilMs) break
+      this.#timers.shift()
+      this.#nowMs = timer.atMs
+      timer.fn()
+      await settle()
+    }
+    this.#nowMs = untilMs
+  }
+
+  /** Moves on in steps of `stepMs` until `condition` holds; throws when it does not within `withinMs`. */
+  async until(condition: () => boolean, withinMs: number, stepMs = 10): Promise<number> {
+    const startMs = this.#nowMs
+    await settle()
+    while (!condition()) {
+      if (this.#nowMs - startMs >= withinMs) throw new Error(`condition not met within ${withinMs} ms`)
+      await this.advance(stepMs)
+    }
+    return this.#nowMs - startMs
+  }
+}
+
+/** Lets all promises that can go on do so. */
+export function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** mulberry32. */
+export class SeededRandom implements Random {
+  constructor(private state: number) {}
+
+  float(): number {
+    this.state = (this.state + 0x6d2b79f5) | 0
+    let t = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+
+  bytes(length: number): Buffer {
+    return Buffer.from(Array.from({ length }, () => Math.floor(this.float() * 256)))
+  }
+}
+
+export function nodeId(name: string): NodeId {
+  return createHash('sha256').update(name).digest('hex')
+}
+
+/** Nodes by address; links carry calls with a latency. */
+export class FakeNet {
+  readonly nodes = new Map<NodeId, FakeNode>()
+  readonly #links = new Set<string>()
+  readonly #cuts = new Set<string>()
+  /** One way, in ms. */
+  latencyMs: (from: NodeId, to: NodeId) => number = () => 1
+
+  constructor(readonly clock: ManualClock) {}
+
+  add(name: string, address: NodeAddress): FakeNode {
+    const node = new FakeNode(this, nodeId(name), address)
+    this.nodes.set(node.self, node)
+    return node
+  }
+
+  linked(a: NodeId, b: NodeId): boolean {
+    return this.#links.has(pair(a, b))
+  }
+
+  /** Opens a link; for tests that do not need peering. */
+  link(a: NodeId, b: NodeId): void {
+    const key = pair(a, b)
+    if (this.#links.has(key)) return
+    this.#links.add(key)
+    const [x, y] = [this.nodes.get(a)!, this.nodes.get(b)!]
+    x.emit({ node: b, up: true, remoteHost: y.address.host })
+    y.emit({ node: a, up: true, remoteHost: x.address.host })
+  }
+
+  unlink(a: NodeId, b: NodeId): void {
+    if (!this.#links.delete(pair(a, b))) return
+    this.nodes.get(a)?.emit({ node: b, up: false })
+    this.nodes.get(b)?.emit({ node: a, up: false })
+  }
+
+  /** Breaks the link and lets none come up. */
+  cut(a: NodeId, b: NodeId): void {
+    this.#cuts.add(pair(a, b))
+    this.unlink(a, b)
+  }
+
+  heal(a: NodeId, b: NodeId): void {
+    this.#cuts.delete(pair(a, b))
+  }
+
+  /** The node's process ends: its links break and its address answers no more. */
+  kill(id: NodeId): void {
+    this.nodes.get(id)!.alive = false
+    for (const other of this.nodes.keys()) this.unlink(id, other)
+    this.nodes.delete(id)
+  }
+
+  isCut(a: NodeId, b: NodeId): boolean {
+    return this.#cuts.has(pair(a, b))
+  }
+}
+
+function pair(a: NodeId, b: NodeId): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`
+}
+
+/** One node's end of the network. */
+export class FakeNode implements Transport, Dialer {
+  alive = true
+  /** Calls that were made, for counting: `to method`. */
+  readonly calls: { to: NodeId; method: string }[] = []
+  readonly #handlers = new Map<string, RpcHandler>()
+  readonly #listeners = new Set<(event: LinkEvent) => void>()
+
+  constructor(
+    private readonly net: FakeNet,
+    readonly self: NodeId,
+    readonly address: NodeAddress,
+  ) {}
+
+  handle(method: string, handler: RpcHandler): void {
+    if (this.#handlers.has(method)) throw new Error(`${method} is registered twice`)
+    this.#handlers.set(method, handler)
+  }
+
+  call(to: NodeId, method: string, body: unknown, options: CallOptions): Promise<RpcReply> {
+    this.calls.push({ to, method })
+    if (to === this.self) return this.serve(this.self, method, body)
+    const unreachable = () => new CarportError('PeerUnreachable', `no link to ${to.slice(0, 8)}`)
+    if (!this.net.linked(this.self, to)) return Promise.reject(unreachable())
+    const { clock } = this.net
+    const bytes = pack(body)
+    return new Promise((resolve, reject) => {
+      const deadline = clock.after(options.timeoutMs, () => reject(new CarportError('Timeout', method)))
+      const finish = (fn: () => void) => {
+        deadline.cancel()
+        if (this.net.linked(this.self, to)) fn()
+        else reject(unreachable())
+      }
+      clock.after(this.net.latencyMs(this.self, to), () => {
+        const target = this.net.nodes.get(to)
+        if (!target || !this.net.linked(this.self, to)) return finish(() => {})
+        target.serve(this.self, method, unpack(bytes)).then(
+          (reply) =>
+            clock.after(this.net.latencyMs(to, this.self), () =>
+              finish(() => resolve({ ...reply, body: unpack(pack(reply.body)) })),
+            ),
+          (error) => clock.after(this.net.latencyMs(to, this.self), () => finish(() => reject(error))),
+        )
+      })
+    })
+  }
+
+  async serve(from: NodeId, method: string, body: unknown): Promise<RpcReply> {
+    const handler = this.#handlers.get(method)
+    if (!handler) throw new CarportError('RemoteError', `no handler for ${method}`)
+    return handler(body, { from, signal: new AbortController().signal })
+  }
+
+  isConnected(node: NodeId): boolean {
+    return node === this.self || this.net.linked(this.self, node)
+  }
+
+  rttMs(node: NodeId): number | undefined {
+    if (node === this.self) return 0
+    return this.net.linked(this.self, node)
+      ? this.net.latencyMs(this.self, node) + this.net.latencyMs(node, this.self)
+      : undefined
+  }
+
+  connect(address: NodeAddress, expectedId?: NodeId): Promise<NodeId> {
+    return new Promise((resolve, reject) => {
+      this.net.clock.after(1, () => {
+        const target = [...this.net.nodes.values()].find(
+          (node) => node.alive && node.address.host === address.host && node.address.port === address.port,
+        )
+        if (!this.alive || !target || this.net.isCut(this.self, target.self)) {
+          reject(
+            new CarportError('PeerUnreachable', `${address.host}:${address.port} refused the connection`),
+          )
+        } else if (expectedId !== undefined && target.self !== expectedId) {
+          reject(new CarportError('Conflict', 'another node answered'))
+        } else {
+          if (target !== this) this.net.link(this.self, target.self)
+          resolve(target.self)
+        }
+      })
+    })
+  }
+
+  disconnect(node: NodeId): void {
+    this.net.unlink(this.self, node)
+  }
+
+  onLink(fn: (event: LinkEvent) => void): () => void {
+    this.#listeners.add(fn)
+    return () => this.#listeners.delete(fn)
+  }
+
+  links(): readonly NodeId[] {
+    return [...this.net.nodes.keys()].filter((id) => this.net.linked(this.self, id))
+  }
+
+  emit(event: LinkEvent): void {
+    for (const fn of this.#listeners) fn(event)
+  }
+}
+
+/** A Db of Maps; transactions are applied whole or not at all. */
+export class MapDb implements Db {
+  readonly #trees = new Map<string, Map<string, Buffer>>()
+
+  #tree(name: string): Map<string, Buffer> {
+    let tree = this.#trees.get(name)
+    if (!tree) {
+      tree = new Map()
+      this.#trees.set(name, tree)
+    }
+    return tree
+  }
+
+  get(tree: string, key: Buffer): Buffer | undefined {
+    const value = this.#tree(tree).get(key.toString('latin1'))
+    return value && Buffer.from(value)
+  }
+
+  peek(tree: string, key: Buffer): Buffer | undefined {
+    return this.get(tree, key)
+  }
+
+  has(tree: string, key: Buffer): boolean {
+    return this.#tree(tree).has(key.toString('latin1'))
+  }
+
+  range(tree: string): Iterable<Entry> {
+    return [...this.#tree(tree)]
+      .map(([key, value]) => ({ key: Buffer.from(key, 'latin1'), value }))
+      .sort((a, b) => Buffer.compare(a.key, b.key))
+  }
+
+  keys(tree: string): Iterable<Buffer> {
+    return [...this.range(tree)].map((entry) => entry.key)
+  }
+
+  count(tree: string): number {
+    return this.#tree(tree).size
+  }
+
+  async transact<T>(fn: (tx: Tx) => T): Promise<T> {
+    const commits: (() => void)[] = []
+    const before = new Map([...this.#trees].map(([name, tree]) => [name, new Map(tree)]))
+    const tx: Tx = {
+      get: (tree, key) => this.get(tree, key),
+      peek: (tree, key) => this.get(tree, key),
+      has: (tree, key) => this.has(tree, key),
+      range: (tree) => this.range(tree),
+      keys: (tree) => this.keys(tree),
+      count: (tree) => this.count(tree),
+      put: (tree, key, value) => void this.#tree(tree).set(key.toString('latin1'), Buffer.from(value)),
+      delete: (tree, key) => void this.#tree(tree).delete(key.toString('latin1')),
+      onCommit: (fn) => void commits.push(fn),
+    }
+    let result: T
+    try {
+      result = fn(tx)
+    } catch (error) {
+      this.#trees.clear()
+      for (const [name, tree] of before) this.#trees.set(name, tree)
+      throw error
+    }
+    await settle()
+    for (const commit of commits) commit()
+    return result
+  }
+
+  async snapshot(): Promise<void> {
+    throw new Error('not a part of this fake')
+  }
+
+  async close(): Promise<void> {}
+}
