@@ -1,0 +1,296 @@
+import fs from 'node:fs'
+import fsp from 'node:fs/promises'
+import { promisify } from 'node:util'
+import {
+  type Disk,
+  type DiskEntry,
+  type DiskSpace,
+  type FileStat,
+  parentFolder,
+  TEMPORARY_SUFFIX,
+} from '../block/disk.js'
+import { CarportError } from '../util/errors.js'
+
+const open = promisify(fs.open)
+const close = promisify(fs.close)
+const fstat = promisify(fs.fstat)
+const fsync = promisify(fs.fsync)
+const fdatasync = promisify(fs.fdatasync)
+const rename = promisify(fs.rename)
+const unlink = promisify(fs.unlink)
+const mkdir = promisify(fs.mkdir)
+const stat = promisify(fs.stat)
+
+/** Sharing of one folder's fsync: who comes while one runs waits for the next, which starts after it came. */
+interface FolderSync {
+  running: Promise<void>
+  next: Promise<void> | undefined
+}
+
+/** `Disk` over the file system of this machine. One instance per process; several processes may share the folders. */
+export class NodeDisk implements Disk {
+  #temporaryCount = 0
+  readonly #folderSyncs = new Map<string, FolderSync>()
+  /** Folders whose own entry this process knows to be durable: names by parent folder. */
+  readonly #durableFolders = new Map<string, Set<string>>()
+  readonly #foldersInWork = new Map<string, Promise<void>>()
+
+  async read(path: string): Promise<Buffer | undefined> {
+    const fd = await openToRead(path)
+    if (fd === undefined) return undefined
+    try {
+      const { size } = await fstat(fd)
+      return await readFully(fd, 0, size)
+    } catch (error) {
+      throw translate(error, path)
+    } finally {
+      closeQuietly(fd)
+    }
+  }
+
+  async readRange(path: string, offset: number, length: number): Promise<Buffer | undefined> {
+    const fd = await openToRead(path)
+    if (fd === undefined) return undefined
+    try {
+      return await readFully(fd, offset, length)
+    } catch (error) {
+      throw translate(error, path)
+    } finally {
+      closeQuietly(fd)
+    }
+  }
+
+  async writeDurable(path: string, parts: readonly Buffer[], options: { fsync: boolean }): Promise<void> {
+    const folder = parentFolder(path)
+    // The process id keeps processes that share the folder apart; a file of a dead one with our id is overwritten.
+    const temporary = `${path}.${process.pid}-${this.#temporaryCount++}${TEMPORARY_SUFFIX}`
+    let armed = false
+    try {
+      if (options.fsync) await this.#makeFolderDurable(folder)
+      const fd = await this.#create(temporary, folder)
+      armed = true
+      try {
+        await writeFully(fd, parts)
+        if (options.fsync) await fdatasync(fd)
+      } finally {
+        await close(fd)
+      }
+      await rename(temporary, path)
+      armed = false
+      if (options.fsync) await this.#shareFolderSync(folder)
+    } catch (error) {
+      if (armed) await unlink(temporary).catch(() => {})
+      throw translate(error, path)
+    }
+  }
+
+  async syncFolder(folder: string): Promise<void> {
+    try {
+      await this.#shareFolderSync(folder)
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw translate(error, folder)
+    }
+  }
+
+  async remove(path: string): Promise<boolean> {
+    try {
+      await unlink(path)
+      return true
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false
+      throw translate(error, path)
+    }
+  }
+
+  async rename(from: string, to: string): Promise<boolean> {
+    try {
+      await rename(from, to)
+      return true
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false
+      throw translate(error, from)
+    }
+  }
+
+  async list(folder: string): Promise<DiskEntry[]> {
+    try {
+      const entries = await fsp.readdir(folder, { withFileTypes: true })
+      return entries
+        .map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1))
+    } catch (error) {
+      const code = codeOf(error)
+      if (code === 'ENOENT' || code === 'ENOTDIR') return []
+      throw translate(error, folder)
+    }
+  }
+
+  async stat(path: string): Promise<FileStat | undefined> {
+    try {
+      const { size, mtimeMs } = await stat(path)
+      return { size, mtimeMs }
+    } catch (error) {
+      const code = codeOf(error)
+      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+      throw translate(error, path)
+    }
+  }
+
+  async space(folder: string): Promise<DiskSpace> {
+    try {
+      const { bavail, blocks, bsize } = await fsp.statfs(folder)
+      return { freeBytes: bavail * bsize, totalBytes: blocks * bsize }
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT' && folder !== '/') return this.space(parentFolder(folder))
+      throw translate(error, folder)
+    }
+  }
+
+  async #create(temporary: string, folder: string): Promise<number> {
+    try {
+      return await open(temporary, 'w')
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+      await mkdir(folder, { recursive: true })
+      return open(temporary, 'w')
+    }
+  }
+
+  /**
+   * Makes a folder and its parents, and their entries durable, unless this process did so before. The folder of a
+   * data directory that another process made a moment ago counts as not durable: its maker may not have synced yet.
+   */
+  async #makeFolderDurable(folder: string): Promise<void> {
+    const parent = parentFolder(folder)
+    const name = folder.slice(parent.length + (parent === '/' ? 0 : 1))
+    if (this.#durableFolders.get(parent)?.has(name) || folder === '/') return
+    let work = this.#foldersInWork.get(folder)
+    if (!work) {
+      work = this.#makeFolder(folder, parent, name).finally(() => this.#foldersInWork.delete(folder))
+      this.#foldersInWork.set(folder, work)
+    }
+    await work
+  }
+
+  async #makeFolder(folder: string, parent: string, name: string): Promise<void> {
+    await this.#makeFolderDurable(parent)
+    await mkdir(folder).catch((error) => {
+      if (codeOf(error) !== 'EEXIST') throw error
+    })
+    try {
+      await this.#shareFolderSync(parent)
+    } catch (error) {
+      // Folders above the data directory may be unreadable for this user; they were there before.
+      if (codeOf(error) !== 'EACCES') throw error
+    }
+    const names = this.#durableFolders.get(parent)
+    if (names) names.add(name)
+    else this.#durableFolders.set(parent, new Set([name]))
+  }
+
+  #shareFolderSync(folder: string): Promise<void> {
+    const shared = this.#folderSyncs.get(folder)
+    if (shared) {
+      shared.next ??= shared.running
+        .catch(() => {})
+        .then(() => {
+          this.#folderSyncs.delete(folder)
+          return this.#shareFolderSync(folder)
+        })
+      return shared.next
+    }
+    const sync: FolderSync = { running: syncOneFolder(folder), next: undefined }
+    this.#folderSyncs.set(folder, sync)
+    const done = () => {
+      // With a next one waiting, that one takes the entry over.
+      if (!sync.next) this.#folderSyncs.delete(folder)
+    }
+    sync.running.then(done, done)
+    return sync.running
+  }
+}
+
+async function syncOneFolder(folder: string): Promise<void> {
+  const fd = await open(folder, 'r')
+  try {
+    await fsync(fd)
+  } finally {
+    closeQuietly(fd)
+  }
+}
+
+async function openToRead(path: string): Promise<number | undefined> {
+  try {
+    return await open(path, 'r')
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw translate(error, path)
+  }
+}
+
+/** Up to `length` bytes from `offset`. A buffer of its own: one from Node's pool would pin 8 KiB for every small file. */
+function readFully(fd: number, offset: number, length: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const buffer = Buffer.allocUnsafeSlow(length)
+    let filled = 0
+    const next = () => {
+      if (filled === length) return resolve(buffer)
+      fs.read(fd, buffer, filled, length - filled, offset + filled, (error, count) => {
+        if (error) return reject(error)
+        if (count === 0) return resolve(buffer.subarray(0, filled))
+        filled += count
+        next()
+      })
+    }
+    next()
+  })
+}
+
+/** Writes all parts, continuing after short writes. */
+function writeFully(fd: number, parts: readonly Buffer[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let rest = parts.filter((part) => part.length > 0)
+    const next = () => {
+      if (rest.length === 0) return resolve()
+      fs.writev(fd, rest, (error, written) => {
+        if (error) return reject(error)
+        rest = withoutFirstBytes(rest, written)
+        next()
+      })
+    }
+    next()
+  })
+}
+
+function withoutFirstBytes(parts: readonly Buffer[], count: number): Buffer[] {
+  let left = count
+  for (let i = 0; i < parts.length; i++) {
+    if (left < parts[i]!.length) return [parts[i]!.subarray(left), ...parts.slice(i + 1)]
+    left -= parts[i]!.length
+  }
+  return []
+}
+
+function closeQuietly(fd: number): void {
+  // Nothing was written through it, so that its close has nothing to report.
+  fs.close(fd, () => {})
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | undefined)?.code
+}
+
+function translate(error: unknown, path: string): unknown {
+  switch (codeOf(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new CarportError('StorageFull', `no space left to write ${path}`, { cause: error })
+    case 'EIO':
+      return new CarportError('Corrupted', `the medium cannot be read or written at ${path}`, {
+        cause: error,
+      })
+    default:
+      return error
+  }
+}
