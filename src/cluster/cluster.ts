@@ -27,11 +27,17 @@ export interface Placement {
   /** Calls `fn` after every change of what the methods above answer. Returns the unsubscriber. */
   onChange(fn: () => void): () => void
   /**
-   * Tells the layout that table `name` has everything of its partitions for layout version `version` on this
-   * node (anti-entropy went through after the version became live). When all tables said so, the old version's
-   * copies are no longer needed.
+   * The newest layout whose write sets every node uses: a growing number to compare and pass to `markSynced`,
+   * not the layout's own number; 0 before the first. Only what anti-entropy compares after this was reached
+   * is sure to hold all acknowledged writes of older layouts.
    */
-  markSynced(name: string, version: number): void
+  readonly ackedVersion: number
+  /**
+   * Tells the layout that table `name` has everything of its partitions on this node. `ackedVersion` is what
+   * the placement said when the anti-entropy that has now gone through **began**. When all tables said so, the
+   * copies of older layouts are no longer needed.
+   */
+  markSynced(name: string, ackedVersion: number): void
 }
 
 export interface QuorumCallOptions {
