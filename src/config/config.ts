@@ -1,0 +1,355 @@
+import { join } from 'node:path'
+import { parse as parseToml, TomlError } from 'smol-toml'
+import { type LogConfig, readLogConfig } from './logging.js'
+import { type DataDir, SECTIONS, type SectionValues, TOP_LEVEL, type TopLevelValues } from './schema.js'
+import {
+  checkRpcSecret,
+  type Env,
+  type ReadSecretFile,
+  resolveSecret,
+  type SecretContext,
+  worldReadableAllowed,
+} from './secrets.js'
+import { Findings, type Problem, readSection } from './section.js'
+import {
+  formatListenAddress,
+  type HostPort,
+  type ListenAddress,
+  type PeerAddress,
+  type TcpAddress,
+} from './values.js'
+
+export type ConsistencyMode = 'consistent' | 'degraded' | 'dangerous'
+
+/** A node's configuration without its secrets. Frozen in depth. Null means "not set". */
+export interface Settings {
+  /** Where it was read from; null if it was made up for a single node. */
+  readonly configFile: string | null
+  readonly metadataDir: string
+  readonly metadataSnapshotsDir: string
+  readonly metadataFsync: boolean
+  readonly metadataAutoSnapshotIntervalMs: number | null
+  readonly dataDirs: readonly Readonly<DataDir>[]
+  readonly dataFsync: boolean
+  readonly disableScrub: boolean
+  readonly useLocalTz: boolean
+  readonly dbEngine: 'lmdb'
+  readonly lmdbMapSizeBytes: number
+  readonly blockSizeBytes: number
+  readonly blockRamBufferMaxBytes: number
+  readonly blockMaxConcurrentReads: number
+  readonly blockMaxConcurrentWritesPerRequest: number
+  /** A zstd level; null: blocks are stored as they are. */
+  readonly compressionLevel: number | null
+  readonly replicationFactor: number
+  readonly consistencyMode: ConsistencyMode
+  readonly allowPunycode: boolean
+  readonly rpc: {
+    readonly bindAddr: Readonly<TcpAddress>
+    readonly bindOutgoing: boolean
+    readonly publicAddr: Readonly<HostPort> | null
+    /** CIDR; which of the own addresses to announce when `publicAddr` is null. */
+    readonly publicAddrSubnet: string | null
+    readonly pingTimeoutMs: number | null
+    readonly timeoutMs: number | null
+    readonly bootstrapPeers: readonly Readonly<PeerAddress>[]
+  }
+  readonly s3Api: {
+    /** Null: this node serves no S3. */
+    readonly bindAddr: Readonly<ListenAddress> | null
+    readonly region: string
+    /** Without leading dot, in lower case; null: no virtual-host style. */
+    readonly rootDomain: string | null
+  }
+  readonly k2vApi: { readonly bindAddr: Readonly<ListenAddress> } | null
+  readonly web: {
+    readonly bindAddr: Readonly<ListenAddress>
+    /** Without leading dot, in lower case. */
+    readonly rootDomain: string
+    readonly addHostToMetrics: boolean
+  } | null
+  readonly admin: {
+    readonly bindAddr: Readonly<ListenAddress> | null
+    readonly metricsRequireToken: boolean
+    readonly traceSink: string | null
+  }
+  /** Processes that serve requests. */
+  readonly workers: number
+  readonly log: LogConfig
+  /** What was taken but has no effect; to be logged once at the start. */
+  readonly warnings: readonly Problem[]
+}
+
+export interface Secrets {
+  /** 64 lower-case hexadecimal digits. */
+  readonly rpcSecret: string
+  readonly adminToken: string | null
+  readonly metricsToken: string | null
+}
+
+/** Everything a node needs to know at its start. Never log `secrets`. */
+export interface Config extends Settings {
+  readonly secrets: Secrets
+}
+
+/** Everything that is wrong with a configuration, at once. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+
+  constructor(
+    readonly source: string,
+    readonly problems: readonly Problem[],
+  ) {
+    const lines = problems.map(({ key, message }) => (key === '' ? message : `${key}: ${message}`))
+    super(
+      lines.length === 1 ? `${source}: ${lines[0]}` : `${source}:\n${lines.map((l) => `  ${l}`).join('\n')}`,
+    )
+  }
+}
+
+export interface ConfigSource {
+  /** For messages. */
+  fileName: string
+  /** What becomes Config.configFile. */
+  configFile: string | null
+  /** What the file says, parsed; undefined after `findings` got the reason why it could not be. */
+  table: Record<string, unknown> | undefined
+  env: Env
+  readSecretFile: ReadSecretFile
+  findings: Findings
+}
+
+export interface ConfigInput {
+  /** For messages, and Config.configFile. */
+  fileName: string
+  /** The file's content, TOML. */
+  text: string
+  env: Env
+  readSecretFile: ReadSecretFile
+}
+
+/**
+ * The configuration of a node with its secrets.
+ * @throws ConfigError with all problems of the file, the environment and the secret files.
+ */
+export function loadConfig(input: ConfigInput): Config {
+  return interpretConfig(parseSource(input))
+}
+
+/**
+ * The configuration without its secrets: for commands that need none and may run without the right to read them.
+ * @throws ConfigError
+ */
+export function loadSettings(input: ConfigInput): Settings {
+  return interpretSettings(parseSource(input))
+}
+
+/**
+ * The settings and the RPC secret alone, for the command line.
+ * @throws ConfigError
+ */
+export function loadRpcConfig(input: ConfigInput): RpcConfig {
+  return interpretRpcConfig(parseSource(input))
+}
+
+export interface RpcConfig {
+  settings: Settings
+  rpcSecret: string
+}
+
+/** @throws ConfigError */
+export function interpretConfig(source: ConfigSource): Config {
+  const file = readSections(source)
+  const settings = file && buildSettings(source, file)
+  const secrets = file && readSecrets(source, file)
+  throwIfProblems(source)
+  return freeze({ ...settings!, secrets: secrets! })
+}
+
+/** @throws ConfigError */
+export function interpretSettings(source: ConfigSource): Settings {
+  const file = readSections(source)
+  const settings = file && buildSettings(source, file)
+  throwIfProblems(source)
+  return freeze(settings!)
+}
+
+/** @throws ConfigError */
+export function interpretRpcConfig(source: ConfigSource): RpcConfig {
+  const file = readSections(source)
+  const settings = file && buildSettings(source, file)
+  const rpcSecret = file && readRpcSecret(source, file)
+  throwIfProblems(source)
+  return { settings: freeze(settings!), rpcSecret: rpcSecret! }
+}
+
+function parseSource(input: ConfigInput): ConfigSource {
+  const findings = new Findings()
+  let table: Record<string, unknown> | undefined
+  try {
+    table = parseToml(input.text.replace(/^\uFEFF/, ''))
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error
+    const reason = error.message.split('\n', 1)[0]!.replace(/^Invalid TOML document: /, '')
+    findings.problem('', `line ${error.line}, column ${error.column}: ${reason}, expected TOML`)
+  }
+  const { fileName, env, readSecretFile } = input
+  return { fileName, configFile: fileName, table, env, readSecretFile, findings }
+}
+
+type FileValues = { top: Partial<TopLevelValues> } & {
+  [K in keyof SectionValues]: Partial<SectionValues[K]> | undefined
+}
+
+function readSections({ table, findings }: ConfigSource): FileValues | undefined {
+  if (table === undefined) return undefined
+  const top = readSection(TOP_LEVEL, table, '', findings)
+  const section = <K extends keyof typeof SECTIONS>(name: K) =>
+    top[name] ? readSection(SECTIONS[name], top[name], `${name}.`, findings) : undefined
+  return {
+    top,
+    s3_api: section('s3_api'),
+    k2v_api: section('k2v_api'),
+    s3_web: section('s3_web'),
+    admin: section('admin'),
+  }
+}
+
+function buildSettings(source: ConfigSource, file: FileValues): Settings | undefined {
+  const { findings } = source
+  const log = readLogConfig(source.env, findings)
+  checkAcrossKeys(file, findings)
+  if (findings.problems.length > 0) return undefined
+  // Without problems every key of every section that is there has a value.
+  const top = file.top as TopLevelValues
+  const s3 = file.s3_api as SectionValues['s3_api']
+  const k2v = file.k2v_api as SectionValues['k2v_api'] | undefined
+  const web = file.s3_web as SectionValues['s3_web'] | undefined
+  const admin = file.admin as SectionValues['admin']
+  return {
+    configFile: source.configFile,
+    metadataDir: top.metadata_dir,
+    metadataSnapshotsDir: top.metadata_snapshots_dir ?? join(top.metadata_dir, 'snapshots'),
+    metadataFsync: top.metadata_fsync,
+    metadataAutoSnapshotIntervalMs: top.metadata_auto_snapshot_interval,
+    dataDirs: top.data_dir,
+    dataFsync: top.data_fsync,
+    disableScrub: top.disable_scrub,
+    useLocalTz: top.use_local_tz,
+    dbEngine: top.db_engine,
+    lmdbMapSizeBytes: top.lmdb_map_size,
+    blockSizeBytes: top.block_size,
+    blockRamBufferMaxBytes: top.block_ram_buffer_max,
+    blockMaxConcurrentReads: top.block_max_concurrent_reads,
+    blockMaxConcurrentWritesPerRequest: top.block_max_concurrent_writes_per_request,
+    compressionLevel: top.compression_level,
+    replicationFactor: top.replication_factor,
+    consistencyMode: top.consistency_mode,
+    allowPunycode: top.allow_punycode,
+    rpc: {
+      bindAddr: top.rpc_bind_addr,
+      bindOutgoing: top.rpc_bind_outgoing,
+      publicAddr: top.rpc_public_addr,
+      publicAddrSubnet: top.rpc_public_addr_subnet,
+      pingTimeoutMs: top.rpc_ping_timeout_msec,
+      timeoutMs: top.rpc_timeout_msec,
+      bootstrapPeers: top.bootstrap_peers,
+    },
+    s3Api: { bindAddr: s3.api_bind_addr, region: s3.s3_region, rootDomain: s3.root_domain },
+    k2vApi: k2v === undefined ? null : { bindAddr: k2v.api_bind_addr },
+    web:
+      web === undefined
+        ? null
+        : { bindAddr: web.bind_addr, rootDomain: web.root_domain, addHostToMetrics: web.add_host_to_metrics },
+    admin: {
+      bindAddr: admin.api_bind_addr,
+      metricsRequireToken: admin.metrics_require_token,
+      traceSink: admin.trace_sink,
+    },
+    workers: top.workers,
+    log,
+    warnings: findings.warnings,
+  }
+}
+
+/** Rules that bind several keys. Keys that had a problem of their own are undefined here. */
+function checkAcrossKeys(file: FileValues, findings: Findings): void {
+  const listeners: [key: string, address: ListenAddress | null | undefined][] = [
+    ['rpc_bind_addr', file.top.rpc_bind_addr],
+    ['s3_api.api_bind_addr', file.s3_api?.api_bind_addr],
+    ['k2v_api.api_bind_addr', file.k2v_api?.api_bind_addr],
+    ['s3_web.bind_addr', file.s3_web?.bind_addr],
+    ['admin.api_bind_addr', file.admin?.api_bind_addr],
+  ]
+  const takenBy = new Map<string, string>()
+  for (const [key, address] of listeners) {
+    if (!address || (address.kind === 'tcp' && address.port === 0)) continue
+    const text = formatListenAddress(address)
+    const other = takenBy.get(text)
+    if (other === undefined) takenBy.set(text, key)
+    else findings.problem(key, `is ${text}, where ${other} listens already, expected an address of its own`)
+  }
+  const { block_size: blockSize, block_ram_buffer_max: buffer } = file.top
+  if (blockSize !== undefined && buffer !== undefined && buffer < blockSize) {
+    findings.problem('block_ram_buffer_max', `is ${buffer}, expected at least block_size (${blockSize})`)
+  }
+  if (file.top.rpc_public_addr && file.top.rpc_public_addr_subnet) {
+    findings.warn('rpc_public_addr_subnet', 'has no effect beside rpc_public_addr')
+  }
+}
+
+function readSecrets(source: ConfigSource, file: FileValues): Secrets | undefined {
+  const rpcSecret = readRpcSecret(source, file)
+  const token = (name: 'admin_token' | 'metrics_token') =>
+    resolveSecret(
+      {
+        key: `admin.${name}`,
+        envName: name.toUpperCase(),
+        inline: file.admin?.[name],
+        file: file.admin?.[`${name}_file`],
+      },
+      secretContext(source, file),
+      source.findings,
+    )
+  const adminToken = token('admin_token')
+  const metricsToken = token('metrics_token')
+  return rpcSecret === undefined ? undefined : { rpcSecret, adminToken, metricsToken }
+}
+
+function readRpcSecret(source: ConfigSource, file: FileValues): string | undefined {
+  const { findings } = source
+  const before = findings.problems.length
+  const { rpc_secret: inline, rpc_secret_file: secretFile } = file.top
+  const secret = resolveSecret(
+    { key: 'rpc_secret', envName: 'RPC_SECRET', inline, file: secretFile },
+    secretContext(source, file),
+    findings,
+  )
+  // A key of the wrong type, or a file that could not be read, was told already.
+  const told = findings.problems.length > before || inline === undefined || secretFile === undefined
+  return secret === null && told ? undefined : checkRpcSecret('rpc_secret', secret, findings)
+}
+
+function secretContext({ env, readSecretFile, findings }: ConfigSource, file: FileValues): SecretContext {
+  const allowWorldReadable = worldReadableAllowed(env, file.top.allow_world_readable_secrets, findings)
+  return { env, readSecretFile, allowWorldReadable }
+}
+
+function throwIfProblems({ fileName, findings }: ConfigSource): void {
+  if (findings.problems.length === 0) return
+  const seen = new Set<string>()
+  const problems = findings.problems.filter(({ key, message }) => {
+    const line = `${key}\0${message}`
+    return !seen.has(line) && seen.add(line)
+  })
+  throw new ConfigError(fileName, problems)
+}
+
+/** Freezes in depth. */
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) freeze(inner)
+  }
+  return value
+}
