@@ -1,0 +1,297 @@
+import { pack, unpack } from 'msgpackr'
+import type { Table } from '../table/table.js'
+import { CarportError } from '../util/errors.js'
+import { type Hashing, md5 } from './hashing.js'
+import { LIST_ROW_BLOCKS, LIST_ROW_PARTS, type ListRow, listSortKey } from './list-table.js'
+import {
+  type BlockRef,
+  type Content,
+  MAX_INLINE_BYTES,
+  MAX_ROW_BLOCKS,
+  MAX_ROW_PARTS,
+  type PartInfo,
+  packBlocks,
+  unpackBlocks,
+  type VersionRecord,
+} from './version-record.js'
+
+/** What the model needs of the block layer. */
+export interface Blocks {
+  put(hash: Buffer, data: Buffer): Promise<void>
+  get(hash: Buffer, signal?: AbortSignal): Promise<Buffer>
+}
+
+/** A body on its way in. Its end without an error means that lengths and checksums were right. */
+export interface BodySource {
+  /** Number of plain bytes if the client declared it. */
+  readonly length: number | undefined
+  /** The whole body at once; for bodies known to be short. */
+  readAll(maxBytes: number): Promise<Buffer>
+  /** The body in chunks of any size. Use one of the two, once. */
+  stream(): AsyncIterable<Buffer>
+}
+
+/** Encrypts and decrypts blocks without changing their length; `offset` is the block's first byte in the content. */
+export interface BlockCipher {
+  seal(plain: Buffer, offset: number): Buffer
+  open(sealed: Buffer, offset: number): Buffer
+}
+
+/** A body that is stored but not yet referenced by any row. */
+export interface StoredBody {
+  size: number
+  md5: Buffer
+  /** Inline content. */
+  body?: Buffer
+  /** All blocks, in order; empty if inline. */
+  blocks: BlockRef[]
+}
+
+/** Where list rows are to be found by who owns them; see ListRow. */
+export type ListPlace = Pick<ListRow, 'bucket' | 'owner' | 'key' | 'part'>
+
+const MAX_BLOCKS_IN_FLIGHT = 8
+/** Blocks fetched ahead of what the client took: enough for a link of 100 ms at 40 MiB/s. */
+const READ_AHEAD = 4
+
+/** Turns bodies into blocks and back. */
+export class BlobStore {
+  constructor(
+    private readonly deps: {
+      blocks: Blocks
+      lists: Table<ListRow>
+      hashing: Hashing
+      blockBytes: number
+    },
+  ) {}
+
+  /**
+   * Stores a body: inline if it is short, else as blocks, several in flight at a time, each durable on a quorum.
+   * Nothing refers to the blocks yet: if the caller gives up they are collected after their grace time.
+   * @throws what the source throws (nothing is left to undo), StorageFull, QuorumUnavailable
+   */
+  async write(source: BodySource, cipher?: BlockCipher): Promise<StoredBody> {
+    if (source.length !== undefined && source.length <= MAX_INLINE_BYTES) {
+      const plain = await source.readAll(MAX_INLINE_BYTES)
+      return { size: plain.length, md5: md5(plain), body: cipher ? cipher.seal(plain, 0) : plain, blocks: [] }
+    }
+    const { blockBytes } = this.deps
+    const hashing = this.deps.hashing.start(source.length)
+    const blocks: BlockRef[] = []
+    const inFlight = new Set<Promise<void>>()
+    let failure: { error: unknown } | undefined
+    let size = 0
+
+    const store = async (plain: Buffer, offset: number) => {
+      const sealed = cipher ? cipher.seal(plain, offset) : plain
+      const index = blocks.length
+      blocks.push({ hash: EMPTY, size: plain.length })
+      // `add` must be called in order, so before the first await.
+      const digest = hashing.add(plain, sealed)
+      const hash = digest instanceof Promise ? await digest : digest
+      blocks[index]!.hash = hash
+      await this.deps.blocks.put(hash, sealed)
+    }
+    const launch = (plain: Buffer) => {
+      const task: Promise<void> = store(plain, size - plain.length)
+        .catch((error: unknown) => {
+          failure ??= { error }
+        })
+        .finally(() => inFlight.delete(task))
+      inFlight.add(task)
+    }
+
+    try {
+      const gather = new BlockGatherer(blockBytes, source.length)
+      for await (const chunk of source.stream()) {
+        let rest = chunk
+        while (rest.length > 0) {
+          rest = gather.take(rest)
+          if (!gather.isFull) break
+          size += blockBytes
+          launch(gather.cut())
+          if (inFlight.size >= MAX_BLOCKS_IN_FLIGHT) await Promise.race(inFlight)
+          if (failure) throw failure.error
+        }
+      }
+      const last = gather.cut()
+      size += last.length
+      if (blocks.length === 0 && last.length <= MAX_INLINE_BYTES) {
+        // Copied, so that a few bytes do not keep a whole block's buffer alive.
+        return { size, md5: md5(last), body: cipher ? cipher.seal(last, 0) : Buffer.from(last), blocks: [] }
+      }
+      if (last.length > 0) launch(last)
+      const digest = await hashing.md5()
+      while (inFlight.size > 0) await Promise.race(inFlight)
+      if (failure) throw failure.error
+      return { size, md5: digest, blocks }
+    } finally {
+      // Blocks under way must not outlive the request that pays for them.
+      await Promise.all(inFlight)
+      hashing.discard()
+    }
+  }
+
+  /** How a row refers to these blocks, and the list rows to be written before it, if they are many. */
+  contentOf(
+    stored: Pick<StoredBody, 'body' | 'blocks'>,
+    place: ListPlace,
+  ): { content: Content; lists: ListRow[] } {
+    if (stored.body) return { content: { kind: 'inline' }, lists: [] }
+    const { blocks } = stored
+    if (blocks.length <= MAX_ROW_BLOCKS)
+      return { content: { kind: 'blocks', blocks: packBlocks(blocks) }, lists: [] }
+    const lists: ListRow[] = []
+    const chunkBytes: number[] = []
+    for (let at = 0; at < blocks.length; at += LIST_ROW_BLOCKS) {
+      const chunk = blocks.slice(at, at + LIST_ROW_BLOCKS)
+      lists.push({ ...place, index: lists.length, kind: 'blocks', deleted: false, data: packBlocks(chunk) })
+      chunkBytes.push(chunk.reduce((sum, b) => sum + b.size, 0))
+    }
+    return { content: { kind: 'lists', chunkBytes }, lists }
+  }
+
+  /** List rows for the parts of a multipart object, if they are too many for its row. */
+  partRows(parts: readonly PartInfo[], place: ListPlace): ListRow[] {
+    if (parts.length <= MAX_ROW_PARTS) return []
+    const rows: ListRow[] = []
+    for (let at = 0; at < parts.length; at += LIST_ROW_PARTS) {
+      const tuples = parts.slice(at, at + LIST_ROW_PARTS).map((p) => [p.number, p.size, p.checksum ?? null])
+      rows.push({ ...place, index: rows.length, kind: 'parts', deleted: false, data: pack(tuples) })
+    }
+    return rows
+  }
+
+  /** The parts of a multipart object, wherever they are kept; empty if it was not made of parts. */
+  async partsOf(version: VersionRecord): Promise<PartInfo[]> {
+    if (version.parts || !version.partCount) return version.parts ?? []
+    const parts: PartInfo[] = []
+    for (let index = 0; parts.length < version.partCount; index++) {
+      const row = await this.deps.lists.get(version.bucket, listSortKey(version.id, 'parts', index))
+      if (!row || row.deleted)
+        throw new CarportError('BlockMissing', 'the list of parts of an object is gone')
+      for (const [number, size, checksum] of unpack(row.data) as [number, number, Buffer | null][]) {
+        parts.push(checksum ? { number, size, checksum } : { number, size })
+      }
+    }
+    return parts
+  }
+
+  /** All block references of a content, in order. Inline content has none. */
+  async *blocksOf(
+    bucket: Buffer,
+    owner: Buffer,
+    content: Content,
+  ): AsyncGenerator<{ offset: number; ref: BlockRef }> {
+    yield* this.blocksFrom(bucket, owner, content, 0)
+  }
+
+  /** Block references from the one that holds byte `start` on. */
+  private async *blocksFrom(
+    bucket: Buffer,
+    owner: Buffer,
+    content: Content,
+    start: number,
+  ): AsyncGenerator<{ offset: number; ref: BlockRef }> {
+    let offset = 0
+    if (content.kind === 'blocks') {
+      for (const ref of unpackBlocks(content.blocks)) {
+        if (offset + ref.size > start) yield { offset, ref }
+        offset += ref.size
+      }
+    } else if (content.kind === 'lists') {
+      for (const [index, bytes] of content.chunkBytes.entries()) {
+        if (offset + bytes > start) {
+          const row = await this.deps.lists.get(bucket, listSortKey(owner, 'blocks', index))
+          if (!row || row.deleted)
+            throw new CarportError('BlockMissing', 'the list of blocks of an object is gone')
+          let at = offset
+          for (const ref of unpackBlocks(row.data)) {
+            if (at + ref.size > start) yield { offset: at, ref }
+            at += ref.size
+          }
+        }
+        offset += bytes
+      }
+    }
+  }
+
+  /**
+   * Content bytes from `start` up to `end` (exclusive), with blocks fetched ahead. Every block is verified.
+   * @throws BlockMissing, Corrupted, QuorumUnavailable, while iterating
+   */
+  async *read(
+    version: { bucket: Buffer; id: Buffer; content: Content; readonly body: Buffer | undefined },
+    start: number,
+    end: number,
+    options: { cipher?: BlockCipher; signal?: AbortSignal } = {},
+  ): AsyncGenerator<Buffer> {
+    const { cipher, signal } = options
+    if (start >= end) return
+    if (version.content.kind === 'inline') {
+      if (!version.body) throw new CarportError('Corrupted', 'inline content is missing')
+      const plain = cipher ? cipher.open(version.body, 0) : version.body
+      yield plain.subarray(start, end)
+      return
+    }
+    const refs = this.blocksFrom(version.bucket, version.id, version.content, start)
+    const ahead: { offset: number; data: Promise<Buffer> }[] = []
+    const fetchNext = async () => {
+      const next = await refs.next()
+      if (next.done || next.value.offset >= end) return false
+      const data = this.deps.blocks.get(next.value.ref.hash, signal)
+      data.catch(() => {}) // reported when its turn comes
+      ahead.push({ offset: next.value.offset, data })
+      return true
+    }
+    let more = true
+    while (true) {
+      while (more && ahead.length <= READ_AHEAD) more = await fetchNext()
+      const first = ahead.shift()
+      if (!first) return
+      const sealed = await first.data
+      const plain = cipher ? cipher.open(sealed, first.offset) : sealed
+      yield first.offset >= start && first.offset + plain.length <= end
+        ? plain
+        : plain.subarray(Math.max(0, start - first.offset), end - first.offset)
+    }
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+/** Gathers chunks into blocks of one size, copying each byte once. */
+class BlockGatherer {
+  #block: Buffer | undefined
+  #filled = 0
+  #expected: number
+
+  /** @param expectedBytes of the whole body, if known, so that the last block's buffer is not larger than needed */
+  constructor(
+    private readonly blockBytes: number,
+    expectedBytes: number | undefined,
+  ) {
+    this.#expected = expectedBytes ?? Number.POSITIVE_INFINITY
+  }
+
+  get isFull(): boolean {
+    return this.#filled === this.blockBytes
+  }
+
+  /** Takes what fits of `chunk`; returns the rest. */
+  take(chunk: Buffer): Buffer {
+    this.#block ??= Buffer.allocUnsafeSlow(Math.max(1, Math.min(this.blockBytes, this.#expected)))
+    const copied = chunk.copy(this.#block, this.#filled)
+    this.#filled += copied
+    this.#expected -= copied
+    return copied === chunk.length ? EMPTY : chunk.subarray(copied)
+  }
+
+  /** What is gathered so far; the next block starts empty. */
+  cut(): Buffer {
+    const block = this.#block?.subarray(0, this.#filled) ?? EMPTY
+    this.#block = undefined
+    this.#filled = 0
+    return block
+  }
+}

@@ -1,0 +1,298 @@
+import type { Table } from '../table/table.js'
+import type { Hlc } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Random } from '../util/random.js'
+import type { BlobStore, StoredBody } from './blobs.js'
+import type { ListRow } from './list-table.js'
+import { NULL_SLOT, prefixEnd, terminatedKey, versionSortKey } from './object-keys.js'
+import { tombstoneOf } from './object-table.js'
+import {
+  type Content,
+  type Mutable,
+  plainVersion,
+  type VersionDetails,
+  type VersionId,
+  type VersionRecord,
+  versionId,
+} from './version-record.js'
+
+export type Versioning = 'off' | 'enabled' | 'suspended'
+
+/** A version as its writer describes it; ids, times and content are added when it is written. */
+export type NewVersion = Pick<
+  VersionRecord,
+  'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType'
+> &
+  Omit<VersionDetails, 'content'>
+
+/** Which version a request means: the current one, the null version, or the one with that id. */
+export type VersionSelector = undefined | 'null' | VersionId
+
+/** How often a write starts over because others were later: more means a clock far off or a hot key. */
+const MAX_ATTEMPTS = 20
+/** Noncurrent versions looked at per step when the newest live one is searched. */
+const PREDECESSOR_BATCH = 20
+
+const NO_ETAG = Buffer.alloc(16)
+
+/** Objects and their versions: reads and writes by quorum. Authorization and S3's forms are the caller's. */
+export class Objects {
+  constructor(
+    private readonly deps: {
+      objects: Table<VersionRecord>
+      versions: Table<VersionRecord>
+      lists: Table<ListRow>
+      blobs: BlobStore
+      hlc: Hlc
+      random: Random
+    },
+  ) {}
+
+  /**
+   * The selected version; undefined if there is none. Delete markers are returned as such.
+   * @param options.body also load inline content (default true)
+   */
+  async get(
+    bucket: Buffer,
+    key: Buffer,
+    selector?: VersionSelector,
+    options?: { body?: boolean },
+  ): Promise<VersionRecord | undefined> {
+    if (selector === undefined) return live(await this.deps.objects.get(bucket, key, options))
+    const isNull = selector === 'null'
+    const [current, noncurrent] = await Promise.all([
+      this.deps.objects.get(bucket, key, options),
+      this.deps.versions.get(bucket, versionSortKey(key, isNull ? NULL_SLOT : selector, isNull), options),
+    ])
+    return live(matches(current, selector) ? current : noncurrent)
+  }
+
+  /**
+   * Writes a new current version whose body is already stored. Wins over every version acknowledged before it began.
+   * @throws QuorumUnavailable; Conflict if others kept being later
+   */
+  async put(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<VersionRecord> {
+    const { lists, blobs } = this.deps
+    return this.#insertCurrent(versioning, async (attempt) => {
+      const place = { bucket: version.bucket, owner: attempt.id, key: version.key }
+      const { content, lists: rows } = blobs.contentOf(stored, place)
+      const partRows = version.parts ? blobs.partRows(version.parts, place) : []
+      const extra = [...rows, ...partRows]
+      if (extra.length > 0) await lists.insertMany(extra)
+      return {
+        row: {
+          ...version,
+          ...(partRows.length > 0 && { parts: undefined, partCount: version.parts!.length }),
+          ...attempt,
+          state: 'object',
+          size: stored.size,
+          content,
+          body: stored.body,
+        },
+        undo: async () => {
+          if (extra.length > 0)
+            await lists.insertMany(extra.map((row) => ({ ...row, deleted: true, data: NO_ETAG })))
+        },
+      }
+    })
+  }
+
+  /**
+   * Deletes the key without naming a version: leaves a tombstone where versioning is off, else a delete marker.
+   * @returns the marker or tombstone written
+   */
+  delete(bucket: Buffer, key: Buffer, owner: string, versioning: Versioning): Promise<VersionRecord> {
+    return this.#insertCurrent(versioning, async (attempt) => ({
+      row: {
+        bucket,
+        key,
+        ...attempt,
+        state: versioning === 'off' ? 'tombstone' : 'marker',
+        size: 0,
+        etag: NO_ETAG,
+        etagParts: 0,
+        owner,
+        headers: {},
+        metadata: {},
+        content: { kind: 'none' } satisfies Content,
+        mutable: {},
+        body: undefined,
+      },
+    }))
+  }
+
+  /**
+   * Deletes one version for good. If it is the current one, its predecessor becomes current again.
+   * @returns the version that was deleted, undefined if there was none
+   */
+  async deleteVersion(
+    bucket: Buffer,
+    key: Buffer,
+    selector: 'null' | VersionId,
+  ): Promise<VersionRecord | undefined> {
+    const { objects, versions } = this.deps
+    let deleted: VersionRecord | undefined
+    let target = selector
+    for (let i = 0; i < MAX_ATTEMPTS; i++) {
+      const current = await objects.get(bucket, key, { body: false })
+      if (!matches(current, target)) {
+        const isNull = target === 'null'
+        const slot = versionSortKey(key, isNull ? NULL_SLOT : (target as Buffer), isNull)
+        const old = await versions.get(bucket, slot, { body: false })
+        if (!old || old.state === 'tombstone') return deleted
+        deleted ??= old
+        await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))
+        // Written, then read: a deletion of the current version that promoted this one meanwhile is seen by one of the two.
+        const now = await objects.get(bucket, key, { body: false })
+        if (now && now.state !== 'tombstone' && now.id.equals(old.id)) {
+          target = old.isNull ? 'null' : old.id
+          continue
+        }
+        return deleted
+      }
+      deleted ??= current
+      const predecessor = await this.#newestNoncurrent(bucket, key)
+      const order = { timeUs: current!.timeUs, generation: current!.generation + 1 }
+      const next: VersionRecord = predecessor
+        ? { ...plainVersion(predecessor), ...order }
+        : {
+            ...tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: order.timeUs }, current!.id),
+            ...order,
+          }
+      if ((await objects.insert(next)) !== 0) continue
+      await versions.insert(
+        tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: current!.createdUs }, current!.id),
+      )
+      if (!predecessor) return deleted
+      const still = await versions.get(bucket, versionSortKey(key, predecessor.id, predecessor.isNull), {
+        body: false,
+      })
+      if (still?.state !== 'tombstone') return deleted
+      target = predecessor.isNull ? 'null' : predecessor.id
+    }
+    throw tooManyAttempts()
+  }
+
+  /**
+   * Changes tags, retention, legal hold or ACL of the selected version.
+   * @param change gets the version, returns the new values (it may throw), e.g. `{tags: {...}}`; null removes
+   * @returns the version as changed; undefined if there is none
+   */
+  async update(
+    bucket: Buffer,
+    key: Buffer,
+    selector: VersionSelector,
+    change: (version: VersionRecord) => { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] },
+  ): Promise<VersionRecord | undefined> {
+    for (let i = 0; i < MAX_ATTEMPTS; i++) {
+      const current = await this.deps.objects.get(bucket, key)
+      const isCurrent = selector === undefined || matches(current, selector)
+      const version = isCurrent ? live(current) : await this.get(bucket, key, selector)
+      if (!version) return undefined
+      const mutable: Record<string, [number, unknown]> = { ...version.mutable } as Record<
+        string,
+        [number, unknown]
+      >
+      for (const [name, value] of Object.entries(change(version))) {
+        mutable[name] = [this.deps.hlc.after(mutable[name]?.[0] ?? 0), value]
+      }
+      const changed: VersionRecord = { ...plainVersion(version), mutable: canonical(mutable) }
+      if (!isCurrent) {
+        await this.deps.versions.insert(changed)
+        return changed
+      }
+      if ((await this.deps.objects.insert(changed)) === 0) return changed
+    }
+    throw tooManyAttempts()
+  }
+
+  /** Noncurrent versions of a key, live ones only, newest first. */
+  async noncurrent(bucket: Buffer, key: Buffer): Promise<VersionRecord[]> {
+    const found: VersionRecord[] = []
+    for await (const version of this.#walkNoncurrent(bucket, key, false)) found.push(version)
+    return found.sort((a, b) => b.createdUs - a.createdUs || Buffer.compare(b.id, a.id))
+  }
+
+  async #newestNoncurrent(bucket: Buffer, key: Buffer): Promise<VersionRecord | undefined> {
+    const nullSlot = await this.deps.versions.get(bucket, versionSortKey(key, NULL_SLOT, true))
+    const nullVersion = live(nullSlot)
+    for await (const version of this.#walkNoncurrent(bucket, key, true)) {
+      if (version.isNull) break
+      return nullVersion && nullVersion.createdUs > version.createdUs ? nullVersion : version
+    }
+    return nullVersion
+  }
+
+  async *#walkNoncurrent(bucket: Buffer, key: Buffer, body: boolean): AsyncGenerator<VersionRecord> {
+    const prefix = terminatedKey(key)
+    const end = prefixEnd(prefix)
+    let start: Buffer = prefix
+    while (true) {
+      const rows = await this.deps.versions.range(bucket, {
+        start,
+        ...(end && { end }),
+        limit: PREDECESSOR_BATCH,
+        body,
+      })
+      for (const row of rows) if (row.state !== 'tombstone') yield row
+      if (rows.length < PREDECESSOR_BATCH) return
+      const last = rows.at(-1)!
+      start = Buffer.concat([
+        versionSortKey(last.key, last.isNull ? NULL_SLOT : last.id, last.isNull),
+        Buffer.alloc(1),
+      ])
+    }
+  }
+
+  /** Inserts rows made by `make` with later and later times until one takes effect on a whole quorum. */
+  async #insertCurrent(
+    versioning: Versioning,
+    make: (attempt: {
+      isNull: boolean
+      timeUs: number
+      generation: number
+      id: VersionId
+      createdUs: number
+      withdraws?: VersionId[]
+    }) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
+  ): Promise<VersionRecord> {
+    const isNull = versioning !== 'enabled'
+    const withdraws: VersionId[] = []
+    let timeUs = this.deps.hlc.now()
+    for (let i = 0; i < MAX_ATTEMPTS; i++) {
+      const id = versionId(timeUs, this.deps.random.bytes(8))
+      const { row, undo } = await make({
+        isNull,
+        timeUs,
+        generation: 0,
+        id,
+        createdUs: timeUs,
+        ...(withdraws.length > 0 && { withdraws: [...withdraws] }),
+      })
+      const later = await this.deps.objects.insert(row)
+      if (later === 0) return row
+      await undo?.()
+      if (!isNull) withdraws.push(id)
+      timeUs = this.deps.hlc.after(later)
+    }
+    throw tooManyAttempts()
+  }
+}
+
+function live(version: VersionRecord | undefined): VersionRecord | undefined {
+  return version === undefined || version.state === 'tombstone' ? undefined : version
+}
+
+/** Whether a current row is the selected version. */
+function matches(current: VersionRecord | undefined, selector: 'null' | VersionId): boolean {
+  if (!current || current.state === 'tombstone') return false
+  return selector === 'null' ? current.isNull : current.id.equals(selector) && !current.isNull
+}
+
+function canonical(mutable: Record<string, unknown>): Mutable {
+  return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+function tooManyAttempts(): CarportError {
+  return new CarportError('Conflict', 'other writers of the same key kept being later')
+}

@@ -1,0 +1,157 @@
+import type { Table } from '../table/table.js'
+import type { Hlc } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Random } from '../util/random.js'
+import type { BlobStore, StoredBody } from './blobs.js'
+import type { ListRow } from './list-table.js'
+import { prefixEnd, terminatedKey, uploadSortKey } from './object-keys.js'
+import type { Objects, Versioning } from './objects.js'
+import { type PartRow, partSortKey, type UploadRow } from './upload-table.js'
+import { type BlockRef, type VersionRecord, versionId } from './version-record.js'
+
+const PAGE = 1000
+const MAX_ATTEMPTS = 20
+
+/** What a part adds to its stored body. */
+export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'encryption'>
+
+/** Multipart uploads. */
+export class Uploads {
+  constructor(
+    private readonly deps: {
+      uploads: Table<UploadRow>
+      parts: Table<PartRow>
+      lists: Table<ListRow>
+      blobs: BlobStore
+      objects: Objects
+      hlc: Hlc
+      random: Random
+    },
+  ) {}
+
+  /** Starts an upload; its id is unique and ordered by time. */
+  async create(upload: Omit<UploadRow, 'id' | 'deleted' | 'timeUs'>): Promise<UploadRow> {
+    const timeUs = this.deps.hlc.now()
+    const row: UploadRow = {
+      ...upload,
+      id: versionId(timeUs, this.deps.random.bytes(8)),
+      deleted: false,
+      timeUs,
+    }
+    await this.deps.uploads.insert(row)
+    return row
+  }
+
+  /** The upload; undefined if it never was, or is completed or aborted. */
+  async get(bucket: Buffer, key: Buffer, id: Buffer): Promise<UploadRow | undefined> {
+    const row = await this.deps.uploads.get(bucket, uploadSortKey(key, id))
+    return row && !row.deleted ? row : undefined
+  }
+
+  /** Records a part whose body is stored; replaces an earlier one of the same number. */
+  async putPart(upload: UploadRow, part: NewPart, stored: StoredBody): Promise<PartRow> {
+    const { parts, lists, blobs, hlc, random } = this.deps
+    const { bucket, key, id: uploadId } = upload
+    let timeUs = hlc.now()
+    for (let i = 0; i < MAX_ATTEMPTS; i++) {
+      const id = versionId(timeUs, random.bytes(8))
+      const place = { bucket, owner: id, key, part: { uploadId, number: part.number } }
+      const { content, lists: rows } = blobs.contentOf(stored, place)
+      if (rows.length > 0) await lists.insertMany(rows)
+      const row: PartRow = {
+        ...part,
+        bucket,
+        key,
+        uploadId,
+        id,
+        timeUs,
+        deleted: false,
+        size: stored.size,
+        content,
+      }
+      const later = await parts.insert(row)
+      if (later === 0) return row
+      if (rows.length > 0)
+        await lists.insertMany(rows.map((r) => ({ ...r, deleted: true, data: Buffer.alloc(0) })))
+      timeUs = hlc.after(later)
+    }
+    throw new CarportError('Conflict', 'other writers of the same part kept being later')
+  }
+
+  /** The parts of an upload by number, from the one after `afterNumber` on. */
+  async parts(upload: UploadRow, afterNumber = 0, limit = Number.POSITIVE_INFINITY): Promise<PartRow[]> {
+    const found: PartRow[] = []
+    const end = prefixEnd(upload.id)
+    let start = partSortKey(upload.id, afterNumber + 1)
+    while (found.length < limit) {
+      const rows = await this.deps.parts.range(upload.bucket, { start, ...(end && { end }), limit: PAGE })
+      for (const row of rows) if (!row.deleted && found.length < limit) found.push(row)
+      if (rows.length < PAGE) break
+      start = partSortKey(upload.id, rows.at(-1)!.number + 1)
+    }
+    return found
+  }
+
+  /** The blocks of the given parts in order, as one body. */
+  async gather(parts: readonly PartRow[]): Promise<BlockRef[]> {
+    const blocks: BlockRef[] = []
+    for (const part of parts) {
+      for await (const { ref } of this.deps.blobs.blocksOf(part.bucket, part.id, part.content))
+        blocks.push(ref)
+    }
+    return blocks
+  }
+
+  /**
+   * Makes an object of the given parts and ends the upload. The object refers to the parts' blocks under its own id, so
+   * that the parts can go afterwards.
+   */
+  async complete(
+    upload: UploadRow,
+    parts: readonly PartRow[],
+    version: Parameters<Objects['put']>[0],
+    etagMd5: Buffer,
+    versioning: Versioning,
+  ): Promise<VersionRecord> {
+    const blocks = await this.gather(parts)
+    const size = parts.reduce((sum, part) => sum + part.size, 0)
+    const object = await this.deps.objects.put(version, { size, md5: etagMd5, blocks }, versioning)
+    await this.end(upload)
+    return object
+  }
+
+  /** Ends an upload; its parts are deleted in the background. */
+  async end(upload: UploadRow): Promise<void> {
+    await this.deps.uploads.insert({ ...upload, deleted: true, headers: {}, metadata: {}, mutable: {} })
+  }
+
+  /**
+   * Uploads of a bucket under way, in order of key and then time.
+   * @param after the upload that the page starts after
+   */
+  async list(
+    bucket: Buffer,
+    prefix: Buffer,
+    after: { key: Buffer; id?: Buffer } | undefined,
+    limit: number,
+  ): Promise<UploadRow[]> {
+    const found: UploadRow[] = []
+    const escaped = terminatedKey(prefix).subarray(0, -1)
+    const end = prefixEnd(escaped)
+    let start: Buffer = escaped
+    if (after) {
+      const past = after.id
+        ? Buffer.concat([uploadSortKey(after.key, after.id), Buffer.alloc(1)])
+        : prefixEnd(uploadSortKey(after.key, Buffer.alloc(0)))!
+      if (Buffer.compare(past, start) > 0) start = past
+    }
+    while (found.length < limit) {
+      const rows = await this.deps.uploads.range(bucket, { start, ...(end && { end }), limit: PAGE })
+      for (const row of rows) if (!row.deleted && found.length < limit) found.push(row)
+      if (rows.length < PAGE) break
+      const last = rows.at(-1)!
+      start = Buffer.concat([uploadSortKey(last.key, last.id), Buffer.alloc(1)])
+    }
+    return found
+  }
+}
