@@ -1,7 +1,8 @@
 import type { Reader } from '../db/db.js'
+import { prefixEnd } from '../table/keys.js'
 import type { LocalTable } from '../table/local.js'
 import { CarportError } from '../util/errors.js'
-import { prefixEnd } from './object-keys.js'
+
 import { isObjectHead, listedBytes, type VersionRecord } from './version-record.js'
 
 /** What one replica is asked for: the next live keys of a bucket, folded by a delimiter. */

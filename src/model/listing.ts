@@ -1,11 +1,12 @@
 import type { Placement, QuorumCaller } from '../cluster/cluster.js'
 import type { Db } from '../db/db.js'
 import { Priority, type Transport } from '../net/transport.js'
+import { prefixEnd, successor } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
 import { sha256 } from './hashing.js'
 import { buildPage, type PageEntry, type PageRequest, readPage, sameEntry } from './list-page.js'
-import { bucketPartition, prefixEnd } from './object-keys.js'
+import { bucketPartition } from './object-keys.js'
 import { encodeHead, type VersionRecord } from './version-record.js'
 
 const METHOD = 'model/list'
@@ -175,9 +176,4 @@ export function commonEnd(pages: readonly { more: boolean; entries: PageEntry[] 
 
 function wire(request: PageRequest): unknown[] {
   return [request.bucket, request.prefix, request.delimiter, request.start, request.limit]
-}
-
-/** The smallest byte string greater than `key`. */
-export function successor(key: Buffer): Buffer {
-  return Buffer.concat([key, Buffer.alloc(1)])
 }

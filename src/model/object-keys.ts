@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { CarportError } from '../util/errors.js'
 import type { VersionId } from './version-record.js'
 
@@ -65,21 +64,4 @@ export function newestFirst(id: VersionId): Buffer {
 /** Sort key of an upload: by key, then oldest first. */
 export function uploadSortKey(key: Buffer, uploadId: Buffer): Buffer {
   return Buffer.concat([terminatedKey(key), uploadId])
-}
-
-/** The end of the range of byte strings that start with `prefix`; undefined if there is none (empty or all 0xff). */
-export function prefixEnd(prefix: Buffer): Buffer | undefined {
-  for (let i = prefix.length - 1; i >= 0; i--) {
-    if (prefix[i]! < 0xff) {
-      const end = Buffer.from(prefix.subarray(0, i + 1))
-      end[i]!++
-      return end
-    }
-  }
-  return undefined
-}
-
-/** Partition of full-copy or hashed keys that are not random themselves. */
-export function hashedPartition(key: Buffer): number {
-  return createHash('sha256').update(key).digest()[0]!
 }

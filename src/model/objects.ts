@@ -1,10 +1,11 @@
+import { prefixEnd } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
 import type { BlobStore, StoredBody } from './blobs.js'
 import type { ListRow } from './list-table.js'
-import { NULL_SLOT, prefixEnd, terminatedKey, versionSortKey } from './object-keys.js'
+import { NULL_SLOT, terminatedKey, versionSortKey } from './object-keys.js'
 import { tombstoneOf } from './object-table.js'
 import {
   type Content,

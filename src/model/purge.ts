@@ -1,10 +1,11 @@
 import type { Db, Tx } from '../db/db.js'
+import { prefixEnd } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import type { Clock, Timer } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Service } from '../util/service.js'
 import type { ListRow } from './list-table.js'
-import { prefixEnd } from './object-keys.js'
+
 import type { PartRow } from './upload-table.js'
 
 export const PURGE_TREE = 'model:purge'

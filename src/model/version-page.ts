@@ -1,7 +1,8 @@
 import type { Reader } from '../db/db.js'
+import { prefixEnd } from '../table/keys.js'
 import type { LocalTable } from '../table/local.js'
 import { type PageEntry, PageWriter } from './list-page.js'
-import { keyOfSortKey, newestFirst, prefixEnd, terminatedKey } from './object-keys.js'
+import { keyOfSortKey, newestFirst, terminatedKey } from './object-keys.js'
 import type { VersionRecord } from './version-record.js'
 import { headCreatedUs, headId, isLiveHead } from './version-record.js'
 

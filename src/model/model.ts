@@ -1,0 +1,124 @@
+import type { TreeName, Tx } from '../db/db.js'
+import { tableTrees } from '../table/keys.js'
+import type { Table, TableEnv } from '../table/table.js'
+import type { TableSet } from '../table/tables.js'
+import { BlobStore, type Blocks } from './blobs.js'
+import { Buckets } from './buckets.js'
+import { COUNTER_TREE } from './counters.js'
+import { type FieldRow, fieldTable } from './fields.js'
+import type { Hashing } from './hashing.js'
+import { AccessKeys } from './keys.js'
+import { type ListRow, listTable } from './list-table.js'
+import { Listing } from './listing.js'
+import { type ContentHooks, objectTable, versionTable } from './object-table.js'
+import { Objects } from './objects.js'
+import { PURGE_TREE, Purge } from './purge.js'
+import { type PartRow, partTable, type UploadRow, uploadTable } from './upload-table.js'
+import { Uploads } from './uploads.js'
+import { Usage } from './usage.js'
+import { VersionListing } from './version-listing.js'
+import type { VersionRecord } from './version-record.js'
+
+const TABLES = ['object', 'version', 'list', 'upload', 'part', 'bucket', 'alias', 'key'] as const
+
+/** Trees of the Db that the model needs. */
+export const MODEL_TREES: readonly TreeName[] = [
+  ...tableTrees(...TABLES.map((name) => ({ name }))),
+  COUNTER_TREE,
+  PURGE_TREE,
+]
+
+export interface ModelDeps {
+  env: TableEnv
+  tables: TableSet
+  blocks: Blocks
+  /** See BlockRefs.enqueue. */
+  enqueueRefs(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void
+  hashing: Hashing
+  /** Size of the blocks that bodies are cut into, in bytes. */
+  blockBytes: number
+}
+
+/** What the store holds, and the operations on it: everything between the APIs and the replicated tables. */
+export class Model {
+  readonly keys: AccessKeys
+  readonly buckets: Buckets
+  readonly objects: Objects
+  readonly uploads: Uploads
+  readonly listing: Listing
+  readonly versionListing: VersionListing
+  readonly blobs: BlobStore
+  readonly usage: Usage
+  readonly purge: Purge
+  readonly tables: {
+    object: Table<VersionRecord>
+    version: Table<VersionRecord>
+    list: Table<ListRow>
+    upload: Table<UploadRow>
+    part: Table<PartRow>
+    bucket: Table<FieldRow>
+    alias: Table<FieldRow>
+    key: Table<FieldRow>
+  }
+
+  constructor({ env, tables, blocks, enqueueRefs, hashing, blockBytes }: ModelDeps) {
+    const { db, transport, quorum, placement, hlc, random, clock, log } = env
+    const hooks: ContentHooks = {
+      enqueueRefs,
+      purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
+      noncurrent: (tx, bucket, sortKey) => this.tables.version.local.get(tx, bucket, sortKey),
+      updateNoncurrent: (tx, record) => this.tables.version.local.update(tx, record),
+    }
+    const t = {
+      object: tables.add(objectTable(hooks)),
+      version: tables.add(versionTable(() => hooks)),
+      list: tables.add(listTable(enqueueRefs)),
+      upload: tables.add(uploadTable((tx, bucket, id) => this.purge.enqueue(tx, 'parts', bucket, id))),
+      part: tables.add(partTable(() => hooks)),
+      bucket: tables.add(fieldTable('bucket')),
+      alias: tables.add(fieldTable('alias')),
+      key: tables.add(fieldTable('key')),
+    }
+    this.tables = t
+    this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, log })
+    this.blobs = new BlobStore({ blocks, lists: t.list, hashing, blockBytes })
+    this.objects = new Objects({
+      objects: t.object,
+      versions: t.version,
+      lists: t.list,
+      blobs: this.blobs,
+      hlc,
+      random,
+    })
+    this.uploads = new Uploads({
+      uploads: t.upload,
+      parts: t.part,
+      lists: t.list,
+      blobs: this.blobs,
+      objects: this.objects,
+      hlc,
+      random,
+    })
+    this.listing = new Listing({ db, objects: t.object, transport, quorum, placement })
+    this.versionListing = new VersionListing({
+      db,
+      objects: t.object,
+      versions: t.version,
+      store: this.objects,
+      transport,
+      quorum,
+      placement,
+    })
+    this.usage = new Usage({ db, transport, quorum, placement })
+    this.keys = new AccessKeys({ db, keys: t.key, hlc, random })
+    this.buckets = new Buckets({ db, buckets: t.bucket, aliases: t.alias, keys: this.keys, hlc, random })
+  }
+
+  start(): void {
+    this.purge.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.purge.stop()
+  }
+}
