@@ -46,7 +46,7 @@ export interface OldVersion {
 export interface NodeTrackers {
   /** No write that this node coordinates is still under way with a view that ends before this version. */
   readonly ack: number
-  /** This node has everything of its partitions in this version. */
+  /** This node has everything of its partitions of all live versions up to this one. */
   readonly sync: number
   /** This node reads from this version or a later one, and no read from an earlier one is under way. */
   readonly syncAck: number

@@ -1,0 +1,188 @@
+import type { NodeId } from '../../net/transport.js'
+import { PARTITION_COUNT } from '../cluster.js'
+import { members, minAck, readVersion, syncTarget } from './history.js'
+import { currentVersion, type LayoutHistory, newestVersion } from './types.js'
+import { allPartitionNodes } from './version.js'
+
+/** Garage's consistency modes: degraded reads from one replica, dangerous also writes to one only. */
+export type ConsistencyMode = 'consistent' | 'degraded' | 'dangerous'
+
+export interface Quorums {
+  read: number
+  write: number
+}
+
+/** Successes needed of `replicationFactor` replicas; when consistent, a read meets every earlier write. */
+export function quorumsOf(replicationFactor: number, mode: ConsistencyMode): Quorums {
+  const half = Math.ceil(replicationFactor / 2)
+  return {
+    read: mode === 'consistent' ? half : 1,
+    write: mode === 'dangerous' ? 1 : replicationFactor + 1 - half,
+  }
+}
+
+const NO_SETS: readonly (readonly NodeId[])[] = []
+const NO_NODES: readonly NodeId[] = []
+
+/**
+ * What one history says about where data is, computed once: answers are shared arrays. A request takes the view
+ * that is current when it begins and keeps it to its end (see ViewTracker). Before the first layout all sets are
+ * empty.
+ */
+export class LayoutView {
+  /** The newest version's number; 0 before the first. */
+  readonly version: number
+  /** Tells apart layouts under one number; 0 before the first. */
+  readonly stamp: number
+  readonly readVersion: number
+  /**
+   * The version that all members acked. A write made with an older view is a leftover of a node that was skipped
+   * as dead; replicas may refuse it.
+   */
+  readonly minAck: number
+  /** The version to copy data for; undefined while older writes may be under way. */
+  readonly syncTarget: number | undefined
+  /** All nodes with a role in a live version, sorted. */
+  readonly allNodes: readonly NodeId[]
+  /** Partitions of this node in some live version: what it copies for `syncTarget`, and what it may not drop. */
+  readonly ownPartitions: readonly number[]
+  /**
+   * Whether this node may coordinate requests: it has a role in the newest version. Others are not waited for when
+   * the layout changes, so what they wrote could be missed.
+   */
+  readonly mayCoordinate: boolean
+
+  /** Requests under way with this view; kept by ViewTracker. */
+  writesUnderWay = 0
+  readsUnderWay = 0
+
+  readonly #writeSets: (readonly (readonly NodeId[])[])[] = []
+  readonly #readSets: (readonly NodeId[])[] = []
+  readonly #storageSets: (readonly NodeId[])[] = []
+
+  constructor(
+    readonly history: LayoutHistory,
+    readonly self: NodeId,
+  ) {
+    const newest = newestVersion(history)
+    this.version = currentVersion(history)
+    this.stamp = newest?.stamp ?? 0
+    this.readVersion = readVersion(history)
+    this.minAck = minAck(history)
+    this.syncTarget = syncTarget(history)
+    this.allNodes = members(history)
+    this.mayCoordinate = newest?.roles.has(self) ?? false
+    const own: number[] = []
+    const perVersion = history.versions.map(allPartitionNodes)
+    const readIndex = history.versions.findIndex(({ version }) => version === this.readVersion)
+    // Partitions with the same replicas share their arrays.
+    const shared = new Map<string, readonly NodeId[]>()
+    const share = (nodes: readonly NodeId[]) => {
+      const key = nodes.join()
+      const known = shared.get(key)
+      if (known === undefined) shared.set(key, nodes)
+      return known ?? nodes
+    }
+    for (let p = 0; p < PARTITION_COUNT && newest !== undefined; p++) {
+      const sets = perVersion.map((partitions) => share(partitions[p]!))
+      this.#writeSets.push([...new Set(sets)])
+      this.#readSets.push(sets[readIndex]!)
+      this.#storageSets.push(share([...new Set(sets.flat())].sort()))
+      if (this.#storageSets[p]!.includes(self)) own.push(p)
+    }
+    this.ownPartitions = own
+  }
+
+  /** The replicas of the partition in each live version, equal sets once. */
+  writeSets(partition: number): readonly (readonly NodeId[])[] {
+    return this.#writeSets[partition] ?? NO_SETS
+  }
+
+  /**
+   * The replicas to read from, and to copy from for `syncTarget`: what a write quorum acknowledged is found in
+   * `replicationFactor + 1 - write quorum` of them.
+   */
+  readSet(partition: number): readonly NodeId[] {
+    return this.#readSets[partition] ?? NO_NODES
+  }
+
+  /** Every node that holds the partition in some live version. */
+  storageSet(partition: number): readonly NodeId[] {
+    return this.#storageSets[partition] ?? NO_NODES
+  }
+}
+
+/**
+ * Counts the requests under way per view, to know when this node may advance its trackers:
+ * `const view = views.beginWrite(); try { … } finally { views.endWrite(view) }`.
+ */
+export class ViewTracker {
+  #current: LayoutView
+  #older: LayoutView[] = []
+
+  /** `onDrained` is called when the last write, or the last read, of an older view ended. */
+  constructor(
+    first: LayoutView,
+    private readonly onDrained: () => void,
+  ) {
+    this.#current = first
+  }
+
+  get current(): LayoutView {
+    return this.#current
+  }
+
+  /** Makes `view` the one that further requests begin with. */
+  adopt(view: LayoutView): void {
+    const before = this.#current
+    if (before === view) return
+    if (before.writesUnderWay + before.readsUnderWay > 0) this.#older.push(before)
+    this.#current = view
+  }
+
+  /** The view to write with; the caller ends it with `endWrite`, whatever happens. */
+  beginWrite(): LayoutView {
+    this.#current.writesUnderWay++
+    return this.#current
+  }
+
+  endWrite(view: LayoutView): void {
+    if (--view.writesUnderWay === 0 && view !== this.#current) this.#drained()
+  }
+
+  /** The view to read with; the caller ends it with `endRead`, whatever happens. */
+  beginRead(): LayoutView {
+    this.#current.readsUnderWay++
+    return this.#current
+  }
+
+  endRead(view: LayoutView): void {
+    if (--view.readsUnderWay === 0 && view !== this.#current) this.#drained()
+  }
+
+  /** The version that this node may ack: every write under way goes to it. */
+  ackable(): number {
+    let version = this.#current.version
+    for (const view of this.#older) {
+      // The same number with another stamp is another layout.
+      if (view.writesUnderWay > 0 && view.stamp !== this.#current.stamp) {
+        version = Math.min(version, view.version, this.#current.version - 1)
+      }
+    }
+    return version
+  }
+
+  /** The oldest version that reads under way, or to come, go to. */
+  syncAckable(): number {
+    let version = this.#current.readVersion
+    for (const view of this.#older) {
+      if (view.readsUnderWay > 0) version = Math.min(version, view.readVersion)
+    }
+    return version
+  }
+
+  #drained(): void {
+    this.#older = this.#older.filter((view) => view.writesUnderWay + view.readsUnderWay > 0)
+    this.onDrained()
+  }
+}
