@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto'
+import type { Placement } from '../cluster/cluster.js'
+import type { Db } from '../db/db.js'
+import type { RpcReply, Transport } from '../net/transport.js'
+import { CarportError } from '../util/errors.js'
+import { LeafChanges, type LocalTable } from './local.js'
+import type { Page, PageRow } from './range-merge.js'
+import type { Row } from './rows.js'
+
+/** A range reply ends after about this many bytes; the asker goes on from there. */
+export const PAGE_BYTES_MAX = 4 << 20
+export const PAGE_ROWS_MAX = 10_000
+
+/** Name of a table's RPC method. */
+export function methodOf(table: string, name: string): string {
+  return `table/${table}/${name}`
+}
+
+/** Fingerprint of a page: replicas that hold the same rows answer with the same one. */
+export function pageFingerprint(page: { rows: readonly PageRow[]; more: boolean }): Buffer {
+  const hash = createHash('sha256')
+  const lengths = Buffer.allocUnsafe(page.rows.length * 6 + 1)
+  let at = lengths.writeUInt8(page.more ? 1 : 0)
+  for (const row of page.rows) {
+    at = lengths.writeUInt16BE(row.sortKey.length, at)
+    at = lengths.writeUInt32BE(row.head.length, at)
+    hash.update(row.sortKey)
+    hash.update(row.head)
+  }
+  return hash.update(lengths).digest().subarray(0, 16)
+}
+
+/** Serves one table's rows to the other nodes, and to the own one. */
+export class Replica<E> {
+  constructor(
+    private readonly local: LocalTable<E>,
+    private readonly env: { db: Db; transport: Transport; placement: Placement },
+  ) {
+    const { transport } = env
+    const table = local.schema.name
+    transport.handle(methodOf(table, 'insert'), (body) => this.#insert(body))
+    transport.handle(methodOf(table, 'push'), (body) => this.#push(body))
+    transport.handle(methodOf(table, 'get'), (body) => this.#get(body))
+    transport.handle(methodOf(table, 'range'), (body) => this.#range(body))
+  }
+
+  /** [layout version of the writer, rows] → { later } when a row was hidden by a later one, else null */
+  async #insert(body: unknown): Promise<RpcReply> {
+    if (!Array.isArray(body) || body.length !== 2 || typeof body[0] !== 'number')
+      throw this.#malformed('insert')
+    const rows = this.local.codec.parseAll(body[1])
+    // A writer that knows an older layout must not count this node, if the current layouts left it out.
+    if (body[0] < this.env.placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
+    const later = await this.env.db.transact((tx) => applyRows(tx, this.local, rows))
+    return { body: later > 0 ? { later } : null }
+  }
+
+  /** [rows] → null. Repair: rows are taken whatever the layout, as they are handed on if they belong elsewhere. */
+  async #push(body: unknown): Promise<RpcReply> {
+    if (!Array.isArray(body) || body.length !== 1) throw this.#malformed('push')
+    const rows = this.local.codec.parseAll(body[0])
+    await this.env.db.transact((tx) => applyRows(tx, this.local, rows))
+    return { body: null }
+  }
+
+  /** [partition key, sort key, node that sends the body or null] → null, or [head, body | has a body] */
+  #get(body: unknown): RpcReply {
+    if (!Array.isArray(body) || body.length !== 3) throw this.#malformed('get')
+    const [partitionKey, sortKey, bodyFrom] = body as [Buffer, Buffer, unknown]
+    const { db, transport } = this.env
+    const { trees, codec } = this.local
+    const key = codec.keyOf(partitionKey, sortKey)
+    this.#checkOwn(key[0]!)
+    const head = db.get(trees.head, key)
+    if (!head) return { body: null }
+    if (bodyFrom === transport.self) return { body: [head, db.get(trees.body, key) ?? false] }
+    return { body: [head, db.has(trees.body, key)] }
+  }
+
+  /**
+   * [partition key, start | null, end | null, reverse, limit, with bodies, node that sends the page, or null for all]
+   * → [rows, more] with rows [sort key, head, body | has a body], or a fingerprint of the same page
+   */
+  #range(body: unknown): RpcReply {
+    if (!Array.isArray(body) || body.length !== 7) throw this.#malformed('range')
+    const [partitionKey, start, end, reverse, limit, withBodies, pageFrom] = body as unknown[]
+    if (
+      !Buffer.isBuffer(partitionKey) ||
+      !(start === null || Buffer.isBuffer(start)) ||
+      !(end === null || Buffer.isBuffer(end)) ||
+      !Number.isInteger(limit) ||
+      (limit as number) < 1
+    ) {
+      throw this.#malformed('range')
+    }
+    this.local.codec.checkKeys(partitionKey, Buffer.alloc(0))
+    this.#checkOwn(this.local.codec.partitionOf(partitionKey))
+    const page = this.page(partitionKey, {
+      ...(start ? { start } : {}),
+      ...(end ? { end } : {}),
+      reverse: reverse === true,
+      limit: Math.min(limit as number, PAGE_ROWS_MAX),
+      withBodies: withBodies === true,
+    })
+    if (pageFrom !== null && pageFrom !== this.env.transport.self) return { body: pageFingerprint(page) }
+    return { body: [page.rows.map((row) => [row.sortKey, row.head, row.body ?? row.hasBody]), page.more] }
+  }
+
+  /** A page of the own copy, at least one row long if there is one. */
+  page(
+    partitionKey: Buffer,
+    query: { start?: Buffer; end?: Buffer; reverse: boolean; limit: number; withBodies: boolean },
+  ): Omit<Page, 'node'> {
+    const { db } = this.env
+    const { trees } = this.local
+    const mayHaveBodies = db.count(trees.body) > 0
+    const rows: PageRow[] = []
+    let bytes = 0
+    for (const { rowKey, sortKey, head } of this.local.heads(db, partitionKey, {
+      ...query,
+      limit: query.limit + 1,
+    })) {
+      if (rows.length >= query.limit) return { rows, more: true }
+      const body = mayHaveBodies && query.withBodies ? db.get(trees.body, rowKey) : undefined
+      bytes += sortKey.length + head.length + (body?.length ?? 0) + 16
+      if (bytes > PAGE_BYTES_MAX && rows.length > 0) return { rows, more: true }
+      const hasBody = body !== undefined || (mayHaveBodies && !query.withBodies && db.has(trees.body, rowKey))
+      rows.push({ sortKey, head, body, hasBody })
+    }
+    return { rows, more: false }
+  }
+
+  /** A node that does not hold a partition must not answer "nothing here". */
+  #checkOwn(partition: number): void {
+    const { placement, transport } = this.env
+    if (this.local.schema.placement === 'full') return
+    if (placement.storageSet(partition).includes(transport.self)) return
+    throw new CarportError('LayoutNotReady', `partition ${partition} is not on this node`)
+  }
+
+  #malformed(method: string): CarportError {
+    return new CarportError('InvalidArgument', `malformed ${methodOf(this.local.schema.name, method)}`)
+  }
+}
+
+/** Merges rows into the own copy; returns the latest time of what hides one of them, 0 if all took effect. */
+export function applyRows<E>(
+  tx: Parameters<LocalTable<E>['apply']>[0],
+  local: LocalTable<E>,
+  rows: readonly Row<E>[],
+): number {
+  const { schema } = local
+  const leaves = rows.length > 1 ? new LeafChanges() : undefined
+  let later = 0
+  for (const row of rows) {
+    const merged = local.apply(tx, row, leaves)
+    if (schema.hiddenBy && merged !== row.entry) later = Math.max(later, schema.hiddenBy(row.entry, merged))
+  }
+  leaves?.flush(tx, local.trees)
+  return later
+}

@@ -1,0 +1,225 @@
+import { type NodeId, Priority } from '../net/transport.js'
+import { sleep } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import { HASH_BYTES, indexKeyOf, LEAF_COUNT, leafOf, rowHashOf } from './keys.js'
+import { eachLimited } from './limited.js'
+import { LeafChanges, type LocalTable } from './local.js'
+import { applyRows, methodOf } from './replica.js'
+import { batchesOf, type WireRow } from './rows.js'
+import { HASHES_MAX, parseLeaves, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX, ROOTS_MAX } from './sync-rpc.js'
+import type { TableEnv } from './table.js'
+
+/** Leaves whose keys are compared in one go. */
+const LEAVES_AT_ONCE = 64
+const PARTITIONS_AT_ONCE = 4
+const CALL_TIMEOUT_MS = 30_000
+
+export interface SyncCounts {
+  rowsPulled: number
+  rowsPushed: number
+  rowsDropped: number
+}
+
+/**
+ * Anti-entropy of one table's copy on this node with the copies of others. All calls have background priority,
+ * and every piece of work between two yields is bounded, so that requests of clients pass between.
+ */
+export class SyncSession<E> {
+  constructor(
+    private readonly local: LocalTable<E>,
+    private readonly env: TableEnv,
+    private readonly counts: SyncCounts,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /**
+   * Makes the copies of `partitions` here and on `peer` the same, as of some moment after the call; `done` is told
+   * of each partition that is. Partitions the peer does not hold (by its own layout) are left out.
+   * @throws CarportError of the first call that failed
+   */
+  async syncWith(
+    peer: NodeId,
+    partitions: readonly number[],
+    done: (partition: number) => void,
+  ): Promise<void> {
+    const { db } = this.env
+    for (let at = 0; at < partitions.length; at += ROOTS_MAX) {
+      const roots: [number, Buffer | null][] = []
+      for (const partition of partitions.slice(at, at + ROOTS_MAX)) {
+        roots.push([partition, this.local.root(db, partition) ?? null])
+        if (roots.length % 8 === 0) await this.#yield()
+      }
+      const { differ, refused } = parseRoots(await this.#call(peer, 'roots', roots))
+      for (const [partition] of roots) {
+        if (!differ.includes(partition) && !refused.includes(partition)) done(partition)
+      }
+      await eachLimited(differ, PARTITIONS_AT_ONCE, async (partition) => {
+        await this.#syncPartition(peer, partition)
+        done(partition)
+      })
+    }
+  }
+
+  async #syncPartition(peer: NodeId, partition: number): Promise<void> {
+    const theirs = parseLeaves(await this.#call(peer, 'leaves', [partition]))
+    const mine = parseLeaves(this.local.leaves(this.env.db, partition))
+    const differing: number[] = []
+    for (let leaf = 0; leaf < LEAF_COUNT; leaf++) {
+      const a = mine.get(leaf)
+      const b = theirs.get(leaf)
+      if (a ? !b?.equals(a) : b !== undefined) differing.push(leaf)
+    }
+    for (let at = 0; at < differing.length; at += LEAVES_AT_ONCE) {
+      await this.#syncLeaves(peer, partition, differing.slice(at, at + LEAVES_AT_ONCE))
+    }
+  }
+
+  /** Compares the keys of some leaves, at most HASHES_MAX on either side at a time, and exchanges what differs. */
+  async #syncLeaves(peer: NodeId, partition: number, leaves: readonly number[]): Promise<void> {
+    let after: Buffer | undefined
+    do {
+      const theirs = parseHashes(
+        await this.#call(peer, 'hashes', [partition, leaves, after ?? null]),
+        (key) => this.local.codec.checkRowKey(key),
+      )
+      const mine = this.local.hashes(this.env.db, partition, leaves, {
+        after,
+        last: theirs.next,
+        limit: HASHES_MAX,
+      })
+      // Both lists speak for all keys up to the end of the shorter one.
+      const until = mine.next ?? theirs.next
+      const pull: Buffer[] = []
+      const push: Buffer[] = []
+      const known = new Map(mine.keys.map((key, i) => [key.toString('latin1'), mine.hashes[i]!]))
+      for (const [i, key] of theirs.keys.entries()) {
+        if (until && indexKeyOf(key, leafOf(key)).compare(until) > 0) break
+        const id = key.toString('latin1')
+        if (!known.get(id)?.equals(theirs.hashes[i]!)) pull.push(key)
+        known.delete(id)
+      }
+      for (const id of known.keys()) push.push(Buffer.from(id, 'latin1'))
+      await this.#pull(peer, pull, push)
+      await this.push(peer, push)
+      after = until
+      await this.#yield()
+    } while (after)
+  }
+
+  /** Fetches rows and merges them in; those that differ from the peer's afterwards are added to `push`. */
+  async #pull(peer: NodeId, keys: readonly Buffer[], push: Buffer[]): Promise<void> {
+    const { db } = this.env
+    for (let at = 0; at < keys.length; ) {
+      const asked = keys.slice(at, at + REPAIR_ROWS_MAX)
+      const reply = await this.#call(peer, 'pull', [asked])
+      if (!Array.isArray(reply) || reply.length === 0 || reply.length > asked.length) {
+        throw new CarportError('RemoteError', 'malformed reply to a pull')
+      }
+      const rows = this.local.codec.parseAll(reply.filter((row) => row !== null))
+      await db.transact((tx) => applyRows(tx, this.local, rows))
+      for (const row of rows) {
+        if (!this.local.rowHash(db, row.key)?.equals(rowHashOf(row.key, row.head))) push.push(row.key)
+      }
+      this.counts.rowsPulled += rows.length
+      at += reply.length
+      await this.#yield()
+    }
+  }
+
+  /** Sends the current rows of these keys; resolves when the peer has merged them durably. */
+  async push(peer: NodeId, keys: readonly Buffer[]): Promise<void> {
+    for (const rows of batchesOf(this.#currentRows(keys), REPAIR_BYTES_MAX, REPAIR_ROWS_MAX)) {
+      await this.#call(peer, 'push', [rows])
+      this.counts.rowsPushed += rows.length
+    }
+  }
+
+  *#currentRows(keys: readonly Buffer[]): Generator<WireRow> {
+    for (const key of keys) {
+      const row = this.local.encoded(this.env.db, key)
+      if (row) yield this.local.codec.wire(key, row.head, row.body)
+    }
+  }
+
+  /**
+   * Hands a partition over to `targets`, which all must take it, and drops the rows here that every one of them
+   * holds. `mayDrop` is asked in each transaction that drops. Rows that change meanwhile are left for the next time.
+   * @throws CarportError of the first call that failed; what was dropped till then is safe.
+   */
+  async handOver(partition: number, targets: readonly NodeId[], mayDrop: () => boolean): Promise<void> {
+    const { db } = this.env
+    const { codec, trees } = this.local
+    while (mayDrop()) {
+      const start = Buffer.of(partition)
+      const range = partition < 255 ? { start, end: Buffer.of(partition + 1) } : { start }
+      const keys = [...db.keys(trees.head, { ...range, limit: REPAIR_ROWS_MAX })].map((key) =>
+        Buffer.from(key),
+      )
+      if (keys.length === 0) return
+      const hashes: Buffer[] = []
+      for (const key of keys) {
+        const head = db.get(trees.head, key)
+        hashes.push(head ? rowHashOf(key, head) : Buffer.alloc(HASH_BYTES))
+      }
+      for (const target of targets) {
+        const reply = await this.#call(target, 'check', [keys, Buffer.concat(hashes)])
+        if (!Array.isArray(reply)) throw new CarportError('RemoteError', 'malformed reply to a check')
+        const missing = reply.map((i) => codec.checkRowKey(keys[Number(i)]))
+        await this.push(target, missing)
+      }
+      const dropped = await db.transact((tx) => {
+        if (!mayDrop()) return 0
+        const leaves = new LeafChanges()
+        let count = 0
+        for (const [i, key] of keys.entries()) if (this.local.drop(tx, key, hashes[i]!, leaves)) count++
+        leaves.flush(tx, trees)
+        return count
+      })
+      this.counts.rowsDropped += dropped
+      if (dropped === 0) return
+      await this.#yield()
+    }
+  }
+
+  #yield(): Promise<void> {
+    return sleep(this.env.clock, 0, this.signal)
+  }
+
+  async #call(peer: NodeId, method: string, body: unknown): Promise<unknown> {
+    if (this.signal.aborted) throw this.signal.reason
+    const reply = await this.env.quorum.call(peer, methodOf(this.local.schema.name, method), body, {
+      timeoutMs: CALL_TIMEOUT_MS,
+      priority: Priority.background,
+      signal: this.signal,
+    })
+    return reply.body
+  }
+}
+
+function parseRoots(reply: unknown): { differ: number[]; refused: number[] } {
+  if (!Array.isArray(reply) || !Array.isArray(reply[0]) || !Array.isArray(reply[1])) {
+    throw new CarportError('RemoteError', 'malformed reply to a comparison of roots')
+  }
+  return { differ: reply[0].map(Number), refused: reply[1].map(Number) }
+}
+
+function parseHashes(
+  reply: unknown,
+  checkKey: (key: unknown) => Buffer,
+): { keys: Buffer[]; hashes: Buffer[]; next: Buffer | undefined } {
+  if (
+    !Array.isArray(reply) ||
+    !Array.isArray(reply[0]) ||
+    !Buffer.isBuffer(reply[1]) ||
+    reply[1].length !== reply[0].length * HASH_BYTES ||
+    !(reply[2] === null || Buffer.isBuffer(reply[2]))
+  ) {
+    throw new CarportError('RemoteError', 'malformed reply to a comparison of keys')
+  }
+  const all = reply[1]
+  return {
+    keys: reply[0].map(checkKey),
+    hashes: reply[0].map((_, i) => all.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)),
+    next: reply[2] ?? undefined,
+  }
+}
