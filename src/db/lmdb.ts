@@ -1,0 +1,405 @@
+import { mkdirSync, readdirSync } from 'node:fs'
+import { open as openFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ABORT, type Database, open, type RootDatabase, type RangeOptions as StoreRangeOptions } from 'lmdb'
+import type { Clock, Timer } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Db, Entry, RangeOptions, Reader, TreeName, Tx } from './db.js'
+
+export interface LmdbOptions {
+  /** Folder of the store; made if absent. */
+  path: string
+  /** Every tree that will be used. */
+  trees: readonly TreeName[]
+  /** Resolve transactions only when they are on the disk. Without it an OS crash may lose or damage the store. */
+  fsync: boolean
+  /** Address space reserved for the store, in bytes: an upper bound of its size. Default 1 TiB, which costs nothing. */
+  mapSizeBytes?: number
+  clock: Clock
+  log: Log
+}
+
+const MAP_SIZE_BYTES = 2 ** 40
+/** How long committed data may stay in the page cache with `fsync` off, in milliseconds. */
+const LAZY_SYNC_MS = 5000
+/** Bounds how long one batch keeps the event loop busy: a transaction costs about 50 µs. */
+const BATCH_MAX = 256
+const KEY_BYTES_MAX = 1900
+
+/** The parts of lmdb-js that its type declarations leave out. */
+interface StoreInternals {
+  /** Bytes of the value that getBinaryFast() returned last. */
+  lastSize: number
+  ensureReadTxn(): void
+  db: { stat(): { entryCount: number } }
+}
+interface RootInternals {
+  sync(callback: (error?: Error) => void): void
+}
+type Store = Database<Buffer, Buffer> & StoreInternals
+
+/**
+ * Opens, or creates, an LMDB store.
+ * @throws CarportError Corrupted when the files are no store of this kind; other errors as the system names them.
+ */
+export async function openLmdb(options: LmdbOptions): Promise<Db> {
+  mkdirSync(options.path, { recursive: true })
+  let root: RootDatabase<Buffer, Buffer>
+  const stores = new Map<TreeName, Store>()
+  try {
+    root = open<Buffer, Buffer>({
+      path: options.path,
+      noSubdir: false,
+      maxDbs: options.trees.length + 1,
+      mapSize: options.mapSizeBytes ?? MAP_SIZE_BYTES,
+      noSync: !options.fsync,
+      cache: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+    })
+    for (const name of options.trees) {
+      stores.set(
+        name,
+        root.openDB({ name, cache: false, encoding: 'binary', keyEncoding: 'binary' }) as Store,
+      )
+    }
+  } catch (error) {
+    throw translate(error)
+  }
+  return new LmdbDb(root, stores, options)
+}
+
+/** Reads see the running write transaction inside of one, else the newest commit: lmdb-js switches by itself. */
+class LmdbReader implements Reader {
+  constructor(protected readonly stores: ReadonlyMap<TreeName, Store>) {}
+
+  get(tree: TreeName, key: Buffer): Buffer | undefined {
+    const store = this.store(tree)
+    const shared = store.getBinaryFast(key)
+    if (shared === undefined) return undefined
+    const copy = Buffer.allocUnsafe(store.lastSize)
+    copy.set(new Uint8Array(shared.buffer, shared.byteOffset, store.lastSize))
+    return copy
+  }
+
+  peek(tree: TreeName, key: Buffer): Buffer | undefined {
+    const store = this.store(tree)
+    const shared = store.getBinaryFast(key)
+    // The shared buffer only pretends its length, and native functions would see all of it: hence a view of its own.
+    return shared && Buffer.from(shared.buffer, shared.byteOffset, store.lastSize)
+  }
+
+  has(tree: TreeName, key: Buffer): boolean {
+    return this.store(tree).getBinaryFast(key) !== undefined
+  }
+
+  range(tree: TreeName, options?: RangeOptions): Iterable<Entry> {
+    const bounds = storeRange(options)
+    return bounds ? (this.store(tree).getRange(bounds) as Iterable<Entry>) : []
+  }
+
+  keys(tree: TreeName, options?: RangeOptions): Iterable<Buffer> {
+    const bounds = storeRange(options)
+    return bounds ? this.store(tree).getKeys(bounds) : []
+  }
+
+  count(tree: TreeName): number {
+    const store = this.store(tree)
+    store.ensureReadTxn()
+    return store.db.stat().entryCount
+  }
+
+  protected store(tree: TreeName): Store {
+    const store = this.stores.get(tree)
+    if (store === undefined) throw new Error(`tree ${tree} was not declared when the store was opened`)
+    return store
+  }
+}
+
+/**
+ * lmdb-js walks backwards from `start` (inclusive) to `end` (exclusive); ours keeps the bounds' meaning.
+ * Returns undefined for a range that cannot hold a key.
+ */
+function storeRange(options: RangeOptions | undefined): StoreRangeOptions | undefined {
+  const { start, end, reverse, limit } = options ?? {}
+  if (end?.length === 0 || limit === 0) return undefined
+  if (start && end && start.compare(end) >= 0) return undefined
+  const bounds: StoreRangeOptions = {}
+  if (limit !== undefined) bounds.limit = limit
+  if (reverse) {
+    bounds.reverse = true
+    bounds.inclusiveEnd = true
+    if (end) {
+      bounds.start = end
+      bounds.exclusiveStart = true
+    }
+    if (start?.length) bounds.end = start
+  } else {
+    if (start?.length) bounds.start = start
+    if (end) bounds.end = end
+  }
+  return bounds
+}
+
+class LmdbTx extends LmdbReader implements Tx {
+  active = false
+  /** Whether the running function wrote something. */
+  dirty = false
+  /** The store's own failure during the running batch, which no function may swallow. */
+  failure: unknown
+  callbacks: (() => void)[] | undefined
+
+  put(tree: TreeName, key: Buffer, value: Buffer): void {
+    const store = this.writable(tree)
+    if (key.length === 0 || key.length > KEY_BYTES_MAX) {
+      throw new CarportError('InvalidArgument', `a key has 1 to ${KEY_BYTES_MAX} bytes, not ${key.length}`)
+    }
+    try {
+      store.put(key, value)
+    } catch (error) {
+      this.failure = error
+      throw error
+    }
+  }
+
+  delete(tree: TreeName, key: Buffer): void {
+    const store = this.writable(tree)
+    if (key.length === 0 || key.length > KEY_BYTES_MAX) return
+    try {
+      store.remove(key)
+    } catch (error) {
+      this.failure = error
+      throw error
+    }
+  }
+
+  onCommit(fn: () => void): void {
+    this.callbacks ??= []
+    this.callbacks.push(fn)
+  }
+
+  private writable(tree: TreeName): Store {
+    // Outside of its transaction lmdb-js would take the write for an asynchronous one of its own.
+    if (!this.active) throw new Error('the transaction is over')
+    this.dirty = true
+    return this.store(tree)
+  }
+}
+
+interface Job {
+  fn: (tx: Tx) => unknown
+  resolve: (value: unknown) => void
+  reject: (error: unknown) => void
+  result: unknown
+  /** What `fn` threw, boxed, since anything can be thrown. */
+  thrown: { error: unknown } | undefined
+  callbacks: (() => void)[] | undefined
+}
+
+class LmdbDb extends LmdbReader implements Db {
+  readonly #root: RootDatabase<Buffer, Buffer>
+  readonly #options: LmdbOptions
+  readonly #tx: LmdbTx
+  #queue: Job[] = []
+  #running: Promise<void> | undefined
+  #closed = false
+  #lazySync: Timer | undefined
+
+  constructor(
+    root: RootDatabase<Buffer, Buffer>,
+    stores: ReadonlyMap<TreeName, Store>,
+    options: LmdbOptions,
+  ) {
+    super(stores)
+    this.#root = root
+    this.#options = options
+    this.#tx = new LmdbTx(stores)
+  }
+
+  transact<T>(fn: (tx: Tx) => T): Promise<T> {
+    if (this.#closed) return Promise.reject(new CarportError('Closed', 'the database is closed'))
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({
+        fn,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        result: undefined,
+        thrown: undefined,
+        callbacks: undefined,
+      })
+      this.#running ??= this.#run()
+    })
+  }
+
+  async snapshot(folder: string): Promise<void> {
+    mkdirSync(folder, { recursive: true })
+    if (readdirSync(folder).length > 0) {
+      throw new CarportError('InvalidArgument', `the snapshot's folder ${folder} is not empty`)
+    }
+    try {
+      await this.#root.backup(folder, false)
+      await syncPath(join(folder, 'data.mdb'))
+      await syncPath(folder)
+    } catch (error) {
+      throw translate(error)
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#running
+    this.#lazySync?.cancel()
+    if (!this.#options.fsync) await this.#sync()
+    await this.#root.close()
+  }
+
+  /**
+   * Commits batches one after another until nothing waits. A batch takes what is queued when its transaction
+   * begins, so that calls made in one turn, or during the previous fsync, share a commit. Batches do not overlap:
+   * a second one could only begin during the fsync of the first, and would shut out what arrives after it.
+   */
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) await this.#commit(undefined)
+    this.#running = undefined
+  }
+
+  /** Runs `jobs`, or without them what is queued when the transaction begins, and settles their promises. */
+  async #commit(jobs: Job[] | undefined): Promise<void> {
+    let batch = jobs
+    try {
+      const outcome = await this.#root.childTransaction(() => {
+        batch ??= this.#takeBatch()
+        return this.#runJobs(batch) ? undefined : ABORT
+      })
+      if (this.#tx.failure !== undefined) throw this.#tx.failure
+      if (outcome !== ABORT && this.#options.fsync) await this.#root.flushed
+      if (outcome === ABORT) return await this.#retry(batch!)
+    } catch (error) {
+      return await this.#fail(batch ?? this.#takeBatch(), await translateCommit(error))
+    }
+    if (!this.#options.fsync) this.#syncLater()
+    for (const job of batch!) this.#settle(job)
+  }
+
+  #takeBatch(): Job[] {
+    if (this.#queue.length > BATCH_MAX) return this.#queue.splice(0, BATCH_MAX)
+    const batch = this.#queue
+    this.#queue = []
+    return batch
+  }
+
+  /** False if the transaction must be undone: a function threw after it wrote, or the store failed. */
+  #runJobs(batch: Job[]): boolean {
+    const tx = this.#tx
+    tx.active = true
+    tx.failure = undefined
+    try {
+      for (const job of batch) {
+        tx.dirty = false
+        tx.callbacks = undefined
+        job.thrown = undefined
+        try {
+          job.result = job.fn(tx)
+          if (job.result instanceof Promise) throw new TypeError('a transaction function must be synchronous')
+          job.callbacks = tx.callbacks
+        } catch (error) {
+          job.thrown = { error }
+          if (tx.dirty) return false
+        }
+        if (tx.failure !== undefined) return false
+      }
+      return true
+    } finally {
+      tx.active = false
+    }
+  }
+
+  /** After a function threw: its promise rejects, the others of the batch run again. */
+  async #retry(batch: Job[]): Promise<void> {
+    const others = batch.filter((job) => job.thrown === undefined)
+    for (const job of batch) if (job.thrown) job.reject(job.thrown.error)
+    if (others.length > 0) await this.#commit(others)
+  }
+
+  /** After the store failed: when it is full, each function gets its own try, so that small ones and deletes pass. */
+  async #fail(batch: Job[], error: unknown): Promise<void> {
+    if (batch.length > 1 && error instanceof CarportError && error.code === 'StorageFull') {
+      for (const job of batch) await this.#commit([job])
+      return
+    }
+    for (const job of batch) job.reject(error)
+  }
+
+  #settle(job: Job): void {
+    if (job.thrown) {
+      job.reject(job.thrown.error)
+      return
+    }
+    if (job.callbacks) {
+      for (const fn of job.callbacks) {
+        try {
+          fn()
+        } catch (error) {
+          this.#options.log.error({ err: error }, 'a callback after a commit failed')
+        }
+      }
+    }
+    job.resolve(job.result)
+  }
+
+  #syncLater(): void {
+    this.#lazySync ??= this.#options.clock.after(LAZY_SYNC_MS, () => {
+      this.#lazySync = undefined
+      if (!this.#closed) void this.#sync()
+    })
+  }
+
+  #sync(): Promise<void> {
+    return new Promise((resolve) => {
+      ;(this.#root as unknown as RootInternals).sync((error) => {
+        if (error) this.#options.log.error({ err: error }, 'the database could not be flushed to the disk')
+        resolve()
+      })
+    })
+  }
+}
+
+async function syncPath(path: string): Promise<void> {
+  const file = await openFile(path, 'r')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** lmdb-js rejects a failed commit with a generic error that promises the cause. */
+async function translateCommit(error: unknown): Promise<unknown> {
+  const pending = (error as { commitError?: Promise<never> } | undefined)?.commitError
+  if (pending === undefined) return translate(error)
+  return pending.then(
+    () => translate(error),
+    (cause) => translate(cause),
+  )
+}
+
+const FULL_CODES = new Set<unknown>([
+  28 /* ENOSPC */, 122 /* EDQUOT */, 27 /* EFBIG */, -30792 /* MDB_MAP_FULL */,
+])
+const CORRUPTED_CODES = new Set<unknown>([
+  -30797 /* MDB_PAGE_NOTFOUND */, -30796 /* MDB_CORRUPTED */, -30794 /* MDB_VERSION_MISMATCH */,
+  -30793 /* MDB_INVALID */,
+])
+
+function translate(error: unknown): unknown {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: string }
+  if (FULL_CODES.has(code) || /no space left|quota exceeded|MDB_MAP_FULL/i.test(message ?? '')) {
+    return new CarportError('StorageFull', 'the disk of the metadata is full', { cause: error })
+  }
+  if (CORRUPTED_CODES.has(code)) {
+    return new CarportError('Corrupted', `the metadata store is damaged: ${message}`, { cause: error })
+  }
+  return error
+}
