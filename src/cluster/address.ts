@@ -54,3 +54,8 @@ export function parsePeerSpec(text: string): PeerSpec {
   }
   return { id, address }
 }
+
+/** Whether `value` may stand as the host of an address. */
+export function isHost(value: unknown): value is string {
+  return typeof value === 'string' && (IPV6.test(value) || HOST_NAME.test(value))
+}

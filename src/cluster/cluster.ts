@@ -9,7 +9,11 @@ export const PARTITION_COUNT = 256
  * a read goes to the newest version whose data is complete.
  */
 export interface Placement {
-  /** Sets of replicas, one per live layout version (equal sets once), each of `replicationFactor` nodes. */
+  /**
+   * Sets of replicas, one per live layout version (equal sets once), each of `replicationFactor` nodes. Empty on a
+   * node without a role in the newest layout: it may not coordinate requests. Must be taken in the same turn in
+   * which the call that uses them starts; `readSet` too.
+   */
   writeSets(partition: number): readonly (readonly NodeId[])[]
   /** The replicas to read from. */
   readSet(partition: number): readonly NodeId[]
@@ -28,12 +32,14 @@ export interface Placement {
   onChange(fn: () => void): () => void
   /**
    * The newest layout whose write sets every node uses: a growing number to compare and pass to `markSynced`,
-   * not the layout's own number; 0 before the first. Only what anti-entropy compares after this was reached
-   * is sure to hold all acknowledged writes of older layouts.
+   * not the layout's own number; 0 before the first layout, and while writes may be under way that do not go to
+   * the newest one. Only what anti-entropy compares after this was reached is sure to meet all acknowledged
+   * writes of older layouts.
    */
   readonly ackedVersion: number
   /**
-   * Tells the layout that table `name` has everything of its partitions on this node. `ackedVersion` is what
+   * Tells the layout that table `name` has everything of its partitions on this node: each was compared with so
+   * many replicas of `readSet` that every write quorum of it has one of them. `ackedVersion` is what
    * the placement said when the anti-entropy that has now gone through **began**. When all tables said so, the
    * copies of older layouts are no longer needed.
    */

@@ -274,7 +274,8 @@ export class Peering implements Service {
     peer.up = event.up
     peer.lastUpMs = this.options.clock.monotonicMs()
     if (event.up) {
-      peer.remoteHost = event.remoteHost ?? peer.remoteHost
+      // A socket that listens on both protocols shows IPv4 peers as IPv4-mapped IPv6 addresses.
+      peer.remoteHost = event.remoteHost?.replace(/^::ffff:(?=\d+\.)/i, '') ?? peer.remoteHost
       peer.dialing.failures = 0
       peer.dialing.timer?.cancel()
     } else {

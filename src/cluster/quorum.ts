@@ -6,6 +6,7 @@ import { InFlight } from './in-flight.js'
 
 /** A read asks one more node when one is silent for twice its usual round trip, but not before this, in ms. */
 export const HEDGE_MS_MIN = 10
+const NO_ROLE = 'this node has no role in a cluster layout (yet)'
 /** What is assumed of a link whose round-trip time is not measured yet, in ms. */
 const RTT_MS_UNKNOWN = 100
 
@@ -185,7 +186,7 @@ class WriteCall {
   start(body: unknown): void {
     const { sets, options } = this
     if (sets.length === 0) {
-      this.#settle(new CarportError('LayoutNotReady', 'no cluster layout has been applied yet'))
+      this.#settle(new CarportError('LayoutNotReady', NO_ROLE))
       return
     }
     for (const set of sets) {
@@ -273,7 +274,7 @@ class ReadCall {
 
   start(): void {
     if (this.order.length === 0) {
-      this.#settle(new CarportError('LayoutNotReady', 'no cluster layout has been applied yet'))
+      this.#settle(new CarportError('LayoutNotReady', NO_ROLE))
       return
     }
     if (!this.#checkReachable()) return

@@ -1,0 +1,372 @@
+import { pack, unpack } from 'msgpackr'
+import type { Db } from '../db/db.js'
+import type { NodeId } from '../net/transport.js'
+import type { Hlc } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Placement } from './cluster.js'
+import { decodeHistory, type EncodedHistory, encodeHistory } from './layout/codec.js'
+import {
+  advanceSync,
+  conflictingVersions,
+  historyDigest,
+  mergeHistories,
+  minAck,
+  readVersion,
+  settle,
+  trackedVersion,
+} from './layout/history.js'
+import {
+  applyStaged,
+  revertStaged,
+  skipDeadNodes,
+  stageParameters,
+  stageRemove,
+  stageRole,
+} from './layout/operations.js'
+import {
+  EMPTY_HISTORY,
+  type LayoutHistory,
+  type LayoutParameters,
+  type LayoutVersion,
+  type NodeRole,
+  newestVersion,
+} from './layout/types.js'
+import { type ConsistencyMode, LayoutView, quorumsOf } from './layout/view.js'
+import { CLUSTER_TREE } from './peer-store.js'
+import type { Quorum } from './quorum.js'
+
+export interface LayoutManagerOptions {
+  db: Db
+  quorum: Quorum
+  hlc: Hlc
+  log: Log
+  replicationFactor: number
+  consistencyMode: ConsistencyMode
+  /** Names of all tables that call `markSynced`; a layout is complete on this node when each of them has. */
+  syncedTables: readonly string[]
+}
+
+/** What a change of the history came from: what this node itself changed is news for all others. */
+export type ChangeOrigin = 'own' | 'peer'
+
+export interface RoleChange {
+  node: NodeId
+  /** Null removes the node. */
+  role: NodeRole | null
+}
+
+const LAYOUT_KEY = Buffer.from('layout')
+const NO_NODES: readonly NodeId[] = []
+const NO_SETS: readonly (readonly NodeId[])[] = []
+
+/**
+ * This node's copy of the layout history, stored before it is used or told, and what follows from it: the
+ * Placement for the storage layers, and this node's own progress (ack, sync, syncAck) in a layout change.
+ */
+export class LayoutManager implements Placement {
+  readonly writeQuorum: number
+  readonly readQuorum: number
+  #history: LayoutHistory = EMPTY_HISTORY
+  #view: LayoutView
+  #encoded: EncodedHistory | undefined
+  /** Changes one after the other: each begins with what the one before it stored. */
+  #queue: Promise<unknown> = Promise.resolve()
+  readonly #changeListeners = new Set<() => void>()
+  readonly #historyListeners = new Set<(origin: ChangeOrigin) => void>()
+  /** By table: the stamp of the layout that it has everything of. */
+  readonly #synced = new Map<string, number>()
+  /** Stamps of the newest layouts for which no older write, and no older read, is under way here. */
+  #writesDrained = 0
+  #readsDrained = 0
+  #stopped = false
+
+  constructor(private readonly options: LayoutManagerOptions) {
+    const sizes = quorumsOf(options.replicationFactor, options.consistencyMode)
+    this.writeQuorum = sizes.write
+    this.readQuorum = sizes.read
+    this.#view = new LayoutView(this.#history, options.quorum.self)
+    for (const table of options.syncedTables) this.#synced.set(table, 0)
+  }
+
+  /**
+   * Loads the stored history.
+   * @throws CarportError InvalidArgument when it was made for another replication factor, Corrupted
+   */
+  async start(): Promise<void> {
+    const bytes = this.options.db.get(CLUSTER_TREE, LAYOUT_KEY)
+    if (!bytes) return
+    let history: LayoutHistory
+    try {
+      history = decodeHistory(unpack(bytes))
+    } catch (cause) {
+      throw new CarportError('Corrupted', 'the stored cluster layout cannot be read', { cause })
+    }
+    const stored = newestVersion(history)?.replicationFactor
+    const { replicationFactor } = this.options
+    if (stored !== undefined && stored !== replicationFactor) {
+      throw new CarportError(
+        'InvalidArgument',
+        `replication_factor = ${replicationFactor}, but the stored cluster layout was made for ${stored}: ` +
+          'set it back; it cannot be changed in a cluster that holds data',
+      )
+    }
+    this.#adopt(history)
+  }
+
+  /** Waits for changes under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#queue
+  }
+
+  // ---- Placement ----
+
+  writeSets(partition: number): readonly (readonly NodeId[])[] {
+    // The others do not wait for the acks of a node without a role: its writes could be missed.
+    return this.#view.mayCoordinate ? this.#view.writeSets(partition) : NO_SETS
+  }
+
+  readSet(partition: number): readonly NodeId[] {
+    return this.#view.mayCoordinate ? this.#view.readSet(partition) : NO_NODES
+  }
+
+  storageSet(partition: number): readonly NodeId[] {
+    return this.#view.storageSet(partition)
+  }
+
+  ownPartitions(): readonly number[] {
+    return this.#view.ownPartitions
+  }
+
+  allNodes(): readonly NodeId[] {
+    return this.#view.allNodes
+  }
+
+  get layoutVersion(): number {
+    return this.#view.version
+  }
+
+  get ackedVersion(): number {
+    return this.#view.syncTarget === undefined ? 0 : this.#view.stamp
+  }
+
+  onChange(fn: () => void): () => void {
+    this.#changeListeners.add(fn)
+    return () => this.#changeListeners.delete(fn)
+  }
+
+  markSynced(name: string, ackedVersion: number): void {
+    const before = this.#synced.get(name)
+    if (before === undefined) throw new Error(`table ${name} is not among those that the layout waits for`)
+    if (ackedVersion <= before) return
+    this.#synced.set(name, ackedVersion)
+    this.#settle()
+  }
+
+  // ---- For the cluster system ----
+
+  get history(): LayoutHistory {
+    return this.#history
+  }
+
+  /** The view of the newest history, also for nodes that may not coordinate. */
+  get view(): LayoutView {
+    return this.#view
+  }
+
+  /** The node's role in the newest layout. */
+  role(node: NodeId): NodeRole | null {
+    return newestVersion(this.#history)?.roles.get(node) ?? null
+  }
+
+  /** Whether the node has a role in some live layout. */
+  isMember(node: NodeId): boolean {
+    return this.#history.versions.some(({ roles }) => roles.has(node))
+  }
+
+  /** Whether the node stores nothing in the newest layout, but something in an older one that is still live. */
+  isDraining(node: NodeId): boolean {
+    return !newestVersion(this.#history)?.storageNodes.includes(node) && this.storageNodes().includes(node)
+  }
+
+  /** Nodes with capacity in some live layout. */
+  storageNodes(): NodeId[] {
+    return [...new Set(this.#history.versions.flatMap(({ storageNodes }) => storageNodes))]
+  }
+
+  get digest(): string {
+    return historyDigest(this.#history)
+  }
+
+  /** The history as it is sent. */
+  encoded(): EncodedHistory {
+    this.#encoded ??= encodeHistory(this.#history)
+    return this.#encoded
+  }
+
+  /** Calls `fn` after each change of the history, once it is stored and in use. */
+  onHistory(fn: (origin: ChangeOrigin) => void): () => void {
+    this.#historyListeners.add(fn)
+    return () => this.#historyListeners.delete(fn)
+  }
+
+  /**
+   * Merges what a peer sent, unvalidated. Resolves with the digest of what it sent, once the result is stored.
+   * @throws CarportError InvalidArgument when it is malformed or made for another replication factor
+   */
+  async merge(body: unknown): Promise<string> {
+    const theirs = decodeHistory(body)
+    const { replicationFactor, log } = this.options
+    for (const version of theirs.versions) {
+      if (version.replicationFactor !== replicationFactor) {
+        throw new CarportError(
+          'InvalidArgument',
+          `layout invalid: it was made for replication_factor = ${version.replicationFactor}, ` +
+            `this node is configured with ${replicationFactor}`,
+        )
+      }
+    }
+    await this.#change('peer', (history) => {
+      for (const version of conflictingVersions(history, theirs)) {
+        log.error(
+          { version },
+          'two different layouts were applied under one version number; one of them wins',
+        )
+      }
+      return mergeHistories(history, theirs)
+    })
+    return historyDigest(theirs)
+  }
+
+  // ---- Operations of the administrator; each resolves once its change is stored ----
+
+  /** @throws CarportError InvalidArgument (malformed), NotFound (removal of a node without a role) */
+  async stage(changes: {
+    roles?: readonly RoleChange[]
+    parameters?: LayoutParameters | null
+  }): Promise<void> {
+    await this.#change('own', (history) => {
+      let next = history
+      for (const { node, role } of changes.roles ?? []) {
+        const now = this.options.hlc.now()
+        next = role ? stageRole(next, now, node, role) : stageRemove(next, now, node)
+      }
+      if (changes.parameters) next = stageParameters(next, this.options.hlc.now(), changes.parameters)
+      return next
+    })
+  }
+
+  /**
+   * Makes the staged changes version `version`, which must be the next one.
+   * @throws CarportError Conflict, InvalidArgument (no assignment is possible)
+   */
+  async applyStaged(version: number): Promise<{ before: LayoutHistory; applied: LayoutVersion }> {
+    const { quorum, hlc, replicationFactor } = this.options
+    let result: { before: LayoutHistory; applied: LayoutVersion } | undefined
+    await this.#change('own', (before) => {
+      const options = { version, self: quorum.self, replicationFactor, now: hlc.now() }
+      const { history, version: applied } = applyStaged(before, options)
+      result = { before, applied }
+      return history
+    })
+    return result!
+  }
+
+  async revertStaged(): Promise<void> {
+    await this.#change('own', (history) => revertStaged(history, this.options.hlc.now()))
+  }
+
+  /** @throws CarportError InvalidArgument when there is nothing to skip */
+  async skipDeadNodes(options: {
+    version: number
+    allowMissingData: boolean
+    isUp: (node: NodeId) => boolean
+  }): Promise<{ ackUpdated: NodeId[]; syncUpdated: NodeId[] }> {
+    let result: { ackUpdated: NodeId[]; syncUpdated: NodeId[] } | undefined
+    await this.#change('own', (before) => {
+      const { history, ...updated } = skipDeadNodes(before, options)
+      result = updated
+      return history
+    })
+    return result!
+  }
+
+  // ---- Changes ----
+
+  /** Applies `fn` to the newest history, once; stores the result, then uses and tells it. */
+  #change(origin: ChangeOrigin, fn: (history: LayoutHistory) => LayoutHistory): Promise<void> {
+    const run = this.#queue.then(async () => {
+      const before = this.#history
+      const changed = fn(before)
+      const next = this.#withProgress(changed)
+      if (next === before || historyDigest(next) === historyDigest(before)) return
+      const encoded = encodeHistory(next)
+      const bytes = pack(encoded)
+      await this.options.db.transact((tx) => tx.put(CLUSTER_TREE, LAYOUT_KEY, bytes))
+      this.#adopt(next)
+      this.#encoded = encoded
+      // Progress of this node that was added to a peer's news is news of its own.
+      const isOwn = origin === 'own' || historyDigest(next) !== historyDigest(changed)
+      for (const fn of this.#historyListeners) fn(isOwn ? 'own' : 'peer')
+    })
+    this.#queue = run.then(undefined, () => {})
+    return run
+  }
+
+  /** With this node's trackers as far as they may be, and without the versions nobody needs any more. */
+  #withProgress(history: LayoutHistory): LayoutHistory {
+    const { self } = this.options.quorum
+    const synced = Math.min(...this.#synced.values())
+    const withSync = Number.isFinite(synced)
+      ? advanceSync(history, self, trackedVersion(history, synced))
+      : history
+    return settle(withSync, self, {
+      ackable: trackedVersion(withSync, this.#writesDrained),
+      syncAckable: trackedVersion(withSync, this.#readsDrained),
+    })
+  }
+
+  /** Brings this node's trackers up to date; a failure to store is tried again at the next change. */
+  #settle(): void {
+    if (this.#stopped) return
+    this.#change('own', (history) => history).catch((error: unknown) => {
+      this.options.log.error({ error: String(error) }, 'could not store the progress of the layout change')
+    })
+  }
+
+  #adopt(history: LayoutHistory): void {
+    const before = this.#view
+    this.#history = history
+    this.#encoded = undefined
+    if (placementKey(history) === placementKey(before.history)) return
+    const view = new LayoutView(history, this.options.quorum.self)
+    this.#view = view
+    const { quorum, log } = this.options
+    if (view.version !== before.version) log.info({ version: view.version }, 'new cluster layout')
+    if (view.stamp !== before.stamp) {
+      // Requests that begin from now on use the new sets; those under way are waited for.
+      void quorum.drainWrites().then(() => {
+        this.#writesDrained = Math.max(this.#writesDrained, view.stamp)
+        this.#settle()
+      })
+    }
+    const readStamp = stampOf(history, view.readVersion)
+    if (readStamp !== stampOf(before.history, before.readVersion)) {
+      void quorum.drainReads().then(() => {
+        this.#readsDrained = Math.max(this.#readsDrained, readStamp)
+        this.#settle()
+      })
+    }
+    for (const fn of this.#changeListeners) fn()
+  }
+}
+
+function stampOf(history: LayoutHistory, version: number): number {
+  return history.versions.find((candidate) => candidate.version === version)?.stamp ?? 0
+}
+
+/** Equal for histories that place data equally. */
+function placementKey(history: LayoutHistory): string {
+  return [...history.versions.map(({ stamp }) => stamp), minAck(history), readVersion(history)].join()
+}

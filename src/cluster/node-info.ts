@@ -1,0 +1,66 @@
+import type { NodeId } from '../net/transport.js'
+import { formatAddress } from './address.js'
+import type { NodeRole } from './layout/types.js'
+import type { DiskSpace, NodeStatus } from './node-status.js'
+import type { PeerState } from './peering.js'
+
+/** A node as an operator sees it. */
+export interface NodeInfo {
+  id: NodeId
+  isSelf: boolean
+  hostname: string | null
+  /** The program's version. */
+  version: string | null
+  /** `host:port` of its RPC, the best known. */
+  address: string | null
+  isUp: boolean
+  /** 0 while it is up; null if there was no link since this node started. */
+  lastSeenSecsAgo: number | null
+  /** In the newest layout. */
+  role: NodeRole | null
+  /** Stores nothing in the newest layout, but in an older one that is still live. */
+  draining: boolean
+  layoutVersion: number | null
+  metadataDisk: DiskSpace | null
+  dataDisk: DiskSpace | null
+}
+
+/** All known nodes: the own one first, then those of the layout, then other peers. */
+export function nodeInfos(input: {
+  self: NodeId
+  ownStatus: NodeStatus
+  ownAddress: string | null
+  peers: readonly PeerState[]
+  /** What the nodes told last; kept when they are gone. */
+  statuses: ReadonlyMap<NodeId, NodeStatus>
+  layout: {
+    allNodes(): readonly NodeId[]
+    role(node: NodeId): NodeRole | null
+    isDraining(node: NodeId): boolean
+  }
+}): NodeInfo[] {
+  const { self, layout } = input
+  const peers = new Map(input.peers.map((peer) => [peer.id, peer]))
+  const ids = new Set([self, ...layout.allNodes(), ...peers.keys()])
+  return [...ids].map((id) => {
+    const isSelf = id === self
+    const status = isSelf ? input.ownStatus : input.statuses.get(id)
+    const peer = peers.get(id)
+    const address = peer?.addresses[0]
+    const seenMsAgo = isSelf ? 0 : peer?.lastSeenMsAgo
+    return {
+      id,
+      isSelf,
+      hostname: status?.hostname ?? null,
+      version: status?.version ?? null,
+      address: isSelf ? input.ownAddress : address ? formatAddress(address) : null,
+      isUp: isSelf || peer?.up === true,
+      lastSeenSecsAgo: seenMsAgo === undefined ? null : Math.floor(seenMsAgo / 1000),
+      role: layout.role(id),
+      draining: layout.isDraining(id),
+      layoutVersion: status?.layoutVersion ?? null,
+      metadataDisk: status?.metadataDisk ?? null,
+      dataDisk: status?.dataDisk ?? null,
+    }
+  })
+}

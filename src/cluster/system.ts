@@ -1,0 +1,408 @@
+import type { Db } from '../db/db.js'
+import { type NodeId, Priority, type Transport } from '../net/transport.js'
+import type { Clock, Hlc, Timer } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import type { Service } from '../util/service.js'
+import { formatAddress, isHost, type PeerSpec, parsePeerSpec, tryParseAddress } from './address.js'
+import { type ClusterHealth, clusterHealth } from './health.js'
+import type { LayoutHistory, LayoutParameters, LayoutVersion } from './layout/types.js'
+import type { ConsistencyMode } from './layout/view.js'
+import { LayoutManager, type RoleChange } from './layout-manager.js'
+import { type NodeInfo, nodeInfos } from './node-info.js'
+import { type DiskSpace, type NodeStatus, parseNodeStatus } from './node-status.js'
+import { DbPeerStore } from './peer-store.js'
+import { type Dialer, Peering } from './peering.js'
+import type { Quorum } from './quorum.js'
+
+export interface ClusterSystemOptions {
+  transport: Transport
+  dialer: Dialer
+  quorum: Quorum
+  db: Db
+  clock: Clock
+  hlc: Hlc
+  random: Random
+  log: Log
+  replicationFactor: number
+  consistencyMode: ConsistencyMode
+  bootstrapPeers: readonly PeerSpec[]
+  hostname: string
+  /** The program's version. */
+  version: string
+  /** rpc_public_addr, `host:port`. */
+  publicAddress?: string
+  /** The port of rpc_bind_addr. */
+  rpcPort: number
+  /** Names of all tables that call `markSynced`; a layout version is complete here when each of them has. */
+  syncedTables: readonly string[]
+  /** Space on the file systems of the metadata and data folders; asked for about every ten seconds. */
+  diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
+}
+
+/** Who has a change of the layout already: the others get it when they are back. */
+export interface PushReport {
+  reached: number
+  /** Connected peers, without the own node. */
+  connected: number
+}
+
+const STATUS_EVERY_MS = 10_000
+/** News are told together when they come close to each other. */
+const STATUS_DELAY_MS = 100
+const PEERS_EVERY_ROUNDS = 6
+const CALL_TIMEOUT_MS = 10_000
+const CONTROL = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.control }
+
+/**
+ * Membership and layout of the cluster, as this node knows them: keeps the links, tells the others of this node
+ * about every ten seconds and when something changes, and brings the layout to whoever has another one.
+ */
+export class ClusterSystem implements Service {
+  readonly name = 'cluster'
+  readonly peering: Peering
+  /** The Placement for the storage layers. */
+  readonly layout: LayoutManager
+  readonly #statuses = new Map<NodeId, NodeStatus>()
+  /** Peers whose replication factor differs, with the factor that was logged. */
+  readonly #refused = new Map<NodeId, number>()
+  readonly #reconciling = new Set<NodeId>()
+  /** This node's address as some peer sees it. */
+  #seenHost: string | undefined
+  #disks: { metadata: DiskSpace | null; data: DiskSpace | null } = { metadata: null, data: null }
+  #lastPush: Promise<PushReport> = Promise.resolve({ reached: 0, connected: 0 })
+  #running = false
+  #round = 0
+  #roundTimer: Timer | undefined
+  #newsTimer: Timer | undefined
+
+  constructor(private readonly options: ClusterSystemOptions) {
+    const { transport, dialer, db, clock, random, log, bootstrapPeers } = options
+    this.layout = new LayoutManager(options)
+    this.peering = new Peering({
+      dialer,
+      clock,
+      random,
+      log,
+      store: new DbPeerStore(db, log),
+      bootstrapPeers,
+      isMember: (node) => this.layout.isMember(node),
+    })
+    this.#registerHandlers(transport)
+  }
+
+  /** @throws CarportError InvalidArgument when the stored layout has another replication factor; Corrupted. */
+  async start(): Promise<void> {
+    await this.layout.start()
+    this.#running = true
+    this.layout.onHistory((origin) => {
+      if (origin === 'own') this.#lastPush = this.#pushLayout()
+      this.#news()
+    })
+    this.peering.onLink((event) => {
+      if (event.up) void this.#greet(event.node)
+    })
+    this.peering.start()
+    await this.#measureDisks()
+    this.#scheduleRound()
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false
+    this.#roundTimer?.cancel()
+    this.#newsTimer?.cancel()
+    await this.peering.stop()
+    await this.layout.stop()
+  }
+
+  // ---- For the admin side ----
+
+  /** All known nodes: this one, those of the layout, and other peers. */
+  status(): NodeInfo[] {
+    return nodeInfos({
+      self: this.options.transport.self,
+      ownStatus: this.ownStatus(),
+      ownAddress: this.ownAddress(),
+      peers: this.peering.peers(),
+      statuses: this.#statuses,
+      layout: this.layout,
+    })
+  }
+
+  ownStatus(): NodeStatus {
+    const { hostname, version, replicationFactor, publicAddress, rpcPort } = this.options
+    return {
+      hostname,
+      version,
+      replicationFactor,
+      layoutVersion: this.layout.layoutVersion,
+      layoutDigest: this.layout.digest,
+      publicAddress: publicAddress ?? null,
+      rpcPort,
+      metadataDisk: this.#disks.metadata,
+      dataDisk: this.#disks.data,
+    }
+  }
+
+  /** This node's `host:port`: rpc_public_addr, else as a peer sees it; null while no peer told. */
+  ownAddress(): string | null {
+    const { publicAddress, rpcPort } = this.options
+    if (publicAddress) return publicAddress
+    return this.#seenHost ? formatAddress({ host: this.#seenHost, port: rpcPort }) : null
+  }
+
+  /**
+   * Connects to `id@host:port` (or `host:port`) now, and keeps the link. Resolves with the node's id.
+   * @throws CarportError InvalidArgument, PeerUnreachable, Timeout, Conflict (another id answered).
+   */
+  connectPeer(spec: string): Promise<NodeId> {
+    return this.peering.connect(parsePeerSpec(spec))
+  }
+
+  health(): ClusterHealth {
+    const peers = this.peering.peers()
+    return clusterHealth({
+      knownNodes: peers.length + 1,
+      connectedNodes: this.peering.connected().length + 1,
+      storageNodes: this.layout.storageNodes(),
+      writeSets: (partition) => this.layout.view.writeSets(partition),
+      writeQuorum: this.layout.writeQuorum,
+      isUp: (node) => this.peering.isUp(node),
+    })
+  }
+
+  /**
+   * Stages roles (null removes the node) and parameters for the next layout.
+   * @throws CarportError InvalidArgument, NotFound (removal of a node without a role)
+   */
+  async stageLayout(changes: {
+    roles?: readonly RoleChange[]
+    parameters?: LayoutParameters | null
+  }): Promise<PushReport> {
+    await this.layout.stage(changes)
+    return this.#lastPush
+  }
+
+  /**
+   * Makes the staged changes layout `version`, which must be the next one.
+   * @throws CarportError Conflict (not the next version, or this node has no role), InvalidArgument (impossible)
+   */
+  async applyLayout(
+    version: number,
+  ): Promise<{ before: LayoutHistory; applied: LayoutVersion; push: PushReport }> {
+    const result = await this.layout.applyStaged(version)
+    return { ...result, push: await this.#lastPush }
+  }
+
+  /** Takes back all staged changes. */
+  async revertLayout(): Promise<PushReport> {
+    await this.layout.revertStaged()
+    return this.#lastPush
+  }
+
+  /**
+   * Stops waiting for the nodes that are down, in a layout change under way.
+   * @throws CarportError InvalidArgument when there is nothing to skip
+   */
+  async skipDeadNodes(options: {
+    version: number
+    allowMissingData: boolean
+  }): Promise<{ ackUpdated: NodeId[]; syncUpdated: NodeId[]; push: PushReport }> {
+    const updated = await this.layout.skipDeadNodes({ ...options, isUp: (node) => this.peering.isUp(node) })
+    return { ...updated, push: await this.#lastPush }
+  }
+
+  // ---- What other nodes ask ----
+
+  #registerHandlers(transport: Transport): void {
+    const handle = (method: string, serve: (from: NodeId, body: unknown) => unknown) => {
+      transport.handle(`cluster/${method}`, async (body, { from }) => {
+        // What is stored must be loaded before anything is merged into it.
+        if (!this.#running) throw new CarportError('Closed', 'the node is starting or stopping')
+        return { body: await serve(from, body) }
+      })
+    }
+    handle('status', (from, body) => {
+      // Not from a peer: an operator's client, which only wants the answer.
+      if (this.peering.isUp(from)) this.#receiveStatus(from, body)
+      return this.#statusFor(from)
+    })
+    handle('get-layout', () => this.layout.encoded())
+    handle('push-layout', async (from, body) => {
+      this.#checkFactor(from)
+      await this.layout.merge(body)
+      return { digest: this.layout.digest }
+    })
+    handle('peers', (_from, body) => {
+      this.peering.learn(body)
+      return this.peering.records()
+    })
+    handle('connect', (_from, body) => {
+      if (typeof body !== 'string')
+        throw new CarportError('InvalidArgument', 'cluster/connect needs a string')
+      return this.connectPeer(body)
+    })
+  }
+
+  // ---- Status ----
+
+  #statusFor(node: NodeId): object {
+    return { ...this.ownStatus(), yourHost: this.peering.remoteHost(node) ?? null }
+  }
+
+  #receiveStatus(from: NodeId, body: unknown): void {
+    const status = parseNodeStatus(body)
+    if (!status) {
+      this.options.log.warn({ peer: from }, 'a peer sent a malformed status; ignored')
+      return
+    }
+    this.#statuses.set(from, status)
+    const yourHost = (body as { yourHost?: unknown }).yourHost
+    if (isHost(yourHost)) this.#seenHost = yourHost
+    this.#learnAddress(from, status)
+    if (!this.#acceptsFactor(from, status.replicationFactor)) return
+    if (status.layoutDigest !== this.layout.digest) this.#reconcileSoon(from)
+  }
+
+  #learnAddress(node: NodeId, status: NodeStatus): void {
+    const address = status.publicAddress ? tryParseAddress(status.publicAddress) : undefined
+    if (address) {
+      this.peering.announced(node, address)
+      return
+    }
+    const host = this.peering.remoteHost(node)
+    if (host && status.rpcPort > 0) {
+      this.peering.learn([{ id: node, addresses: [formatAddress({ host, port: status.rpcPort })] }])
+    }
+  }
+
+  /** A peer of another replication factor keeps its link, but no layout goes from one to the other. */
+  #acceptsFactor(node: NodeId, theirs: number): boolean {
+    const ours = this.options.replicationFactor
+    if (theirs === ours) {
+      this.#refused.delete(node)
+      return true
+    }
+    if (this.#refused.get(node) !== theirs) {
+      this.#refused.set(node, theirs)
+      this.options.log.error(
+        { peer: node, replicationFactor: ours, peerReplicationFactor: theirs },
+        `layout invalid: a peer is configured with replication_factor = ${theirs}, this node with ${ours}; its layout is refused`,
+      )
+    }
+    return false
+  }
+
+  #checkFactor(node: NodeId): void {
+    if (this.#refused.has(node)) {
+      throw new CarportError(
+        'InvalidArgument',
+        'layout invalid: replication_factor differs between the nodes',
+      )
+    }
+  }
+
+  /** A link came up: both tell each other who they are and whom they know. */
+  async #greet(node: NodeId): Promise<void> {
+    await this.#sendStatus(node)
+    await this.#exchangePeers(node)
+  }
+
+  async #sendStatus(node: NodeId): Promise<void> {
+    const reply = await this.#call(node, 'cluster/status', this.#statusFor(node))
+    if (reply) this.#receiveStatus(node, reply.body)
+  }
+
+  async #exchangePeers(node: NodeId): Promise<void> {
+    const reply = await this.#call(node, 'cluster/peers', this.peering.records())
+    if (reply) this.peering.learn(reply.body)
+  }
+
+  /** Undefined on failure: whatever was not told now will be told in the next round. */
+  async #call(node: NodeId, method: string, body: unknown): Promise<{ body: unknown } | undefined> {
+    try {
+      return await this.options.transport.call(node, method, body, CONTROL)
+    } catch (error) {
+      this.options.log.debug({ peer: node, method, error: String(error) }, 'a peer did not answer')
+      return undefined
+    }
+  }
+
+  /** Tells all connected nodes of the own status in a moment. */
+  #news(): void {
+    if (this.#newsTimer || !this.#running) return
+    const delayMs = STATUS_DELAY_MS * (0.5 + this.options.random.float())
+    this.#newsTimer = this.options.clock.after(delayMs, () => {
+      this.#newsTimer = undefined
+      this.#broadcastStatus()
+    })
+  }
+
+  #broadcastStatus(): void {
+    for (const node of this.peering.connected()) void this.#sendStatus(node)
+  }
+
+  #scheduleRound(): void {
+    if (!this.#running) return
+    const delayMs = STATUS_EVERY_MS * (0.9 + this.options.random.float() * 0.2)
+    this.#roundTimer = this.options.clock.after(delayMs, () => {
+      void this.#measureDisks().then(() => {
+        if (!this.#running) return
+        this.#broadcastStatus()
+        const connected = this.peering.connected()
+        if (++this.#round % PEERS_EVERY_ROUNDS === 0 && connected.length > 0) {
+          const node = connected[Math.floor(this.options.random.float() * connected.length)]!
+          void this.#exchangePeers(node)
+        }
+        this.#scheduleRound()
+      })
+    })
+  }
+
+  async #measureDisks(): Promise<void> {
+    if (!this.options.diskSpace) return
+    try {
+      this.#disks = await this.options.diskSpace()
+    } catch (error) {
+      this.options.log.warn({ error: String(error) }, 'could not ask for the free space of the disks')
+    }
+  }
+
+  // ---- Layout ----
+
+  /** Sends the layout to all connected nodes. */
+  async #pushLayout(): Promise<PushReport> {
+    const nodes = this.peering.connected().filter((node) => !this.#refused.has(node))
+    const body = this.layout.encoded()
+    const replies = await Promise.all(nodes.map((node) => this.#call(node, 'cluster/push-layout', body)))
+    return { reached: replies.filter((reply) => reply !== undefined).length, connected: nodes.length }
+  }
+
+  /**
+   * A peer has another layout than this node. Usually whoever made the change is telling all nodes at this very
+   * moment, so wait a little before asking.
+   */
+  #reconcileSoon(node: NodeId): void {
+    if (this.#reconciling.has(node) || !this.#running) return
+    this.#reconciling.add(node)
+    const delayMs = STATUS_DELAY_MS * this.options.random.float()
+    this.options.clock.after(delayMs, () => {
+      void this.#reconcile(node).finally(() => this.#reconciling.delete(node))
+    })
+  }
+
+  async #reconcile(node: NodeId): Promise<void> {
+    if (!this.#running || this.#statuses.get(node)?.layoutDigest === this.layout.digest) return
+    const reply = await this.#call(node, 'cluster/get-layout', null)
+    if (!reply) return
+    try {
+      const theirs = await this.layout.merge(reply.body)
+      if (theirs !== this.layout.digest) {
+        await this.#call(node, 'cluster/push-layout', this.layout.encoded())
+      }
+    } catch (error) {
+      this.options.log.warn({ peer: node, error: String(error) }, 'the layout of a peer cannot be merged')
+    }
+  }
+}
