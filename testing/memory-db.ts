@@ -1,12 +1,12 @@
 import { createRequire } from 'node:module'
-import type { default as BTree } from 'sorted-btree'
+import type sortedBTree from 'sorted-btree'
 import type { Db, Entry, RangeOptions, TreeName, Tx } from '../src/db/db.js'
 import type { Clock, Timer } from '../src/util/clock.js'
 import { CarportError } from '../src/util/errors.js'
 import type { Random } from '../src/util/random.js'
 
 // The package is CommonJS with a `default` export, which loaders and type checkers resolve differently.
-const { default: SortedTree } = createRequire(import.meta.url)('sorted-btree') as { default: typeof BTree }
+const { default: SortedTree } = createRequire(import.meta.url)('sorted-btree') as typeof sortedBTree
 
 export interface MemoryDbOptions {
   trees: readonly TreeName[]
@@ -19,7 +19,7 @@ export interface MemoryDbOptions {
 }
 
 /** Keys as latin1 strings: their order as strings is the order of their bytes. Clones share nodes until written. */
-type Tree = BTree<string, Buffer>
+type Tree = sortedBTree.default<string, Buffer>
 type State = ReadonlyMap<TreeName, Tree>
 
 interface Job {
