@@ -1,0 +1,221 @@
+import { describe, expect, it } from 'vitest'
+import { type Note, note, noteTable } from '../../testing/note-table.js'
+import { type ClusterOptions, TableCluster } from '../../testing/table-cluster.js'
+import { tableTrees } from './keys.js'
+import { PAGE_BYTES_MAX } from './replica.js'
+
+const TOPIC = Buffer.from([7, 0, 0, 1])
+const LONG = 'a text that is longer than what stands in a head'
+
+function cluster(
+  options: Partial<ClusterOptions> & { placement?: 'sharded' | 'full' } = {},
+): TableCluster<Note> {
+  const schema = noteTable(options.placement ? { placement: options.placement } : {})
+  return new TableCluster(() => schema, tableTrees(schema), { nodes: 3, ...options })
+}
+
+/** Puts a row on one node only. */
+async function plant(c: TableCluster<Note>, node: number, entry: Note): Promise<void> {
+  const { db, table } = c.nodes[node]!
+  await db.transact((tx) => table.local.update(tx, entry))
+}
+
+function textsOn(c: TableCluster<Note>, name: string): (string | undefined)[] {
+  return c.nodes.map(({ db, table }) => table.local.get(db, TOPIC, Buffer.from(name))?.load())
+}
+
+function callsOf(c: TableCluster<Note>, node: number, method: string): number {
+  return c.nodes[node]!.transport.calls.filter((call) => call.method === `table/note/${method}`).length
+}
+
+describe('Table', () => {
+  it('writes to every replica and reads the body back from any node', async () => {
+    const c = cluster({ nodes: 4 })
+    expect(await c.run(c.nodes[3]!.table.insert(note(TOPIC, 'a', 1, LONG)))).toBe(0)
+    await c.clock.advance(100)
+    expect(textsOn(c, 'a').slice(0, 3)).toEqual([LONG, LONG, LONG])
+    for (const { table } of c.nodes) {
+      expect((await c.run(table.get(TOPIC, Buffer.from('a'))))?.load()).toBe(LONG)
+      expect(await c.run(table.get(TOPIC, Buffer.from('absent')))).toBeUndefined()
+    }
+  })
+
+  it('tells a writer the time of the row that hides its own', async () => {
+    const c = cluster()
+    await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 50, 'later')))
+    expect(await c.run(c.nodes[1]!.table.insert(note(TOPIC, 'a', 10, 'earlier')))).toBe(50)
+    expect(await c.run(c.nodes[1]!.table.insert(note(TOPIC, 'a', 51, 'latest')))).toBe(0)
+  })
+
+  it('works with one replica of three away, and refuses with two away', async () => {
+    const c = cluster()
+    await c.kill(2)
+    expect(await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 1, LONG)))).toBe(0)
+    expect((await c.run(c.nodes[1]!.table.get(TOPIC, Buffer.from('a'))))?.load()).toBe(LONG)
+    await c.kill(1)
+    await expect(c.run(c.nodes[0]!.table.insert(note(TOPIC, 'b', 1, 'x')))).rejects.toMatchObject({
+      code: 'QuorumUnavailable',
+    })
+    await expect(c.run(c.nodes[0]!.table.get(TOPIC, Buffer.from('a')))).rejects.toMatchObject({
+      code: 'QuorumUnavailable',
+    })
+  })
+
+  it('asks one round trip of a read when the replicas agree, and writes nothing back', async () => {
+    const c = cluster()
+    await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 1, LONG)))
+    await c.clock.advance(100)
+    const before = c.nodes[1]!.transport.calls.length
+    await c.run(c.nodes[1]!.table.get(TOPIC, Buffer.from('a')))
+    await c.run(c.nodes[1]!.table.range(TOPIC, { limit: 10 }))
+    expect(c.nodes[1]!.transport.calls.length - before).toBe(4)
+  })
+
+  it('writes back what only a minority had before it answers', async () => {
+    const c = cluster()
+    await plant(c, 1, note(TOPIC, 'a', 5, LONG))
+    await plant(c, 0, note(TOPIC, 'a', 3, 'older'))
+    await c.kill(2)
+    expect((await c.run(c.nodes[0]!.table.get(TOPIC, Buffer.from('a'))))?.load()).toBe(LONG)
+    expect(textsOn(c, 'a').slice(0, 2)).toEqual([LONG, LONG])
+  })
+
+  it('fetches the body from another replica when the nearest one has an older row, or none', async () => {
+    const c = cluster()
+    await plant(c, 1, note(TOPIC, 'a', 5, LONG))
+    await c.kill(2)
+    const row = await c.run(c.nodes[0]!.table.get(TOPIC, Buffer.from('a'), { body: true }))
+    expect(row?.load()).toBe(LONG)
+    expect(textsOn(c, 'a')[0]).toBe(LONG)
+  })
+
+  it('does not answer a read whose write-back finds no quorum', async () => {
+    const c = cluster()
+    await plant(c, 1, note(TOPIC, 'a', 5, 'only here'))
+    for (const { placement } of c.nodes) placement.writeQuorum = 3
+    await c.kill(2)
+    await expect(c.run(c.nodes[0]!.table.get(TOPIC, Buffer.from('a')))).rejects.toMatchObject({
+      code: 'QuorumUnavailable',
+    })
+  })
+
+  it('inserts many rows of many partitions', async () => {
+    const c = cluster()
+    const notes = Array.from({ length: 2500 }, (_, i) =>
+      note(Buffer.from([i % 3, 0, 0, 0]), `n${i}`, 1, i % 2 ? LONG : 'x'),
+    )
+    await c.run(c.nodes[0]!.table.insertMany(notes))
+    await c.clock.advance(100)
+    for (const { db, table } of c.nodes) expect(db.count(table.local.trees.head)).toBe(2500)
+    expect(callsOf(c, 0, 'insert')).toBe(9)
+  })
+
+  it('reads ranges both ways, with bounds, limits and bodies', async () => {
+    const c = cluster()
+    const names = ['a', 'b', 'c', 'd', 'e']
+    await c.run(c.nodes[0]!.table.insertMany(names.map((name) => note(TOPIC, name, 1, `${name} ${LONG}`))))
+    await c.clock.advance(100)
+    const { table } = c.nodes[2]!
+    const namesOf = async (query: Parameters<typeof table.range>[1]) =>
+      (await c.run(table.range(TOPIC, query))).map((row) => row.name).join('')
+    expect(await namesOf({ limit: 10 })).toBe('abcde')
+    expect(await namesOf({ limit: 2 })).toBe('ab')
+    expect(await namesOf({ limit: 2, reverse: true })).toBe('ed')
+    expect(await namesOf({ limit: 9, start: Buffer.from('b'), end: Buffer.from('d') })).toBe('bc')
+    const rows = await c.run(table.range(TOPIC, { limit: 10, body: true }))
+    expect(rows.map((row) => row.load())).toEqual(names.map((name) => `${name} ${LONG}`))
+  })
+
+  it('merges ranges of replicas that differ, and writes back what is missing', async () => {
+    const c = cluster()
+    for (const [i, name] of ['a', 'b', 'c', 'd', 'e', 'f'].entries()) {
+      await plant(c, i % 2, note(TOPIC, name, 1, `${name} ${LONG}`))
+    }
+    await plant(c, 1, note(TOPIC, 'a', 2, ''))
+    await c.kill(2)
+    const rows = await c.run(c.nodes[0]!.table.range(TOPIC, { limit: 5, body: true }))
+    expect(rows.map((row) => row.load())).toEqual([
+      '',
+      ...['b', 'c', 'd', 'e'].map((name) => `${name} ${LONG}`),
+    ])
+    for (const name of ['b', 'c', 'd', 'e']) {
+      expect(textsOn(c, name).slice(0, 2)).toEqual([`${name} ${LONG}`, `${name} ${LONG}`])
+    }
+    expect(textsOn(c, 'f')[0]).toBeUndefined()
+  })
+
+  it('goes on where a page was cut off by its size', async () => {
+    const c = cluster()
+    const big = 'x'.repeat(PAGE_BYTES_MAX / 3)
+    const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
+    await c.run(c.nodes[0]!.table.insertMany(names.map((name) => note(TOPIC, name, 1, big))))
+    const before = callsOf(c, 0, 'range')
+    const rows = await c.run(c.nodes[0]!.table.range(TOPIC, { limit: 100, body: true }))
+    expect(rows.map((row) => row.name)).toEqual(names)
+    expect((callsOf(c, 0, 'range') - before) / 2).toBe(4)
+  })
+
+  it('refuses rows that do not decode without touching the others of the message', async () => {
+    const c = cluster()
+    const { codec } = c.nodes[0]!.table.local
+    const good = codec.toWire(codec.encode(note(TOPIC, 'a', 1, 'x')))
+    const bad = [7, TOPIC, Buffer.from('b'), Buffer.from([0xc1]), null]
+    for (const body of [[1, [good, bad]], [1, 'rows'], null, [good]]) {
+      const call = c.nodes[0]!.transport.call(c.nodes[1]!.id, 'table/note/insert', body, { timeoutMs: 1000 })
+      await expect(c.run(call)).rejects.toMatchObject({ code: 'InvalidArgument' })
+    }
+    expect(textsOn(c, 'a')).toEqual([undefined, undefined, undefined])
+  })
+
+  it('does not answer for a partition that is not on the node, and takes no write of an older layout for it', async () => {
+    const c = cluster({ nodes: 4 })
+    const ids = c.ids()
+    const { transport, placement } = c.nodes[3]!
+    const get = transport.call(ids[3]!, 'table/note/get', [TOPIC, Buffer.from('a'), null], {
+      timeoutMs: 1000,
+    })
+    await expect(c.run(get)).rejects.toMatchObject({ code: 'LayoutNotReady' })
+    placement.set(ids, 2, () => [ids.slice(0, 3)])
+    const { codec } = c.nodes[0]!.table.local
+    const rows = [codec.toWire(codec.encode(note(TOPIC, 'a', 1, 'x')))]
+    const old = transport.call(ids[3]!, 'table/note/insert', [1, rows], { timeoutMs: 1000 })
+    await expect(c.run(old)).rejects.toMatchObject({ code: 'LayoutNotReady' })
+    await c.run(transport.call(ids[3]!, 'table/note/insert', [3, rows], { timeoutMs: 1000 }))
+  })
+
+  it('without a layout neither reads nor writes', async () => {
+    const c = cluster()
+    for (const { placement } of c.nodes) placement.set([], 0, () => [])
+    const { table } = c.nodes[0]!
+    const refused = { code: 'LayoutNotReady' }
+    await expect(c.run(table.insert(note(TOPIC, 'a', 1, 'x')))).rejects.toMatchObject(refused)
+    await expect(c.run(table.get(TOPIC, Buffer.from('a')))).rejects.toMatchObject(refused)
+    await expect(c.run(table.range(TOPIC, { limit: 1 }))).rejects.toMatchObject(refused)
+  })
+
+  describe('of full copies', () => {
+    it('is written to a majority of all nodes and read without a call', async () => {
+      const c = cluster({ nodes: 5, placement: 'full' })
+      await c.kill(4)
+      await c.kill(3)
+      await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 1, LONG)))
+      await c.clock.advance(100)
+      for (const { table, transport } of c.nodes.slice(0, 3)) {
+        const before = transport.calls.length
+        expect((await table.get(TOPIC, Buffer.from('a')))?.load()).toBe(LONG)
+        expect((await table.range(TOPIC, { limit: 9, body: true })).map((row) => row.load())).toEqual([LONG])
+        expect(transport.calls.length).toBe(before)
+      }
+    })
+
+    it('asks a majority for what the own copy does not know, and keeps the answer', async () => {
+      const c = cluster({ nodes: 5, placement: 'full' })
+      for (const node of [0, 1, 2]) await plant(c, node, note(TOPIC, 'a', 1, LONG))
+      const { db, table } = c.nodes[4]!
+      expect(await table.get(TOPIC, Buffer.from('a'))).toBeUndefined()
+      expect((await c.run(table.getFromQuorum(TOPIC, Buffer.from('a'))))?.load()).toBe(LONG)
+      expect(table.local.get(db, TOPIC, Buffer.from('a'))?.load()).toBe(LONG)
+      expect(await c.run(table.getFromQuorum(TOPIC, Buffer.from('b')))).toBeUndefined()
+    })
+  })
+})
