@@ -1,0 +1,53 @@
+import { makeBlock, type StoredBlock } from './format.js'
+
+/** A compressor. The real one is asynchronous (threads); the simulator's may answer at once. */
+export interface Codec {
+  compress(data: Buffer): Buffer | Promise<Buffer>
+  /** @throws any Error on malformed bytes. */
+  decompress(data: Buffer, plainBytes: number): Buffer | Promise<Buffer>
+}
+
+export interface Compression extends Codec {
+  /** false: blocks are stored as they are, but compressed ones from before are still read. */
+  readonly enabled: boolean
+}
+
+/** Compressed bytes are kept only if they are fewer than this share of the plain ones. */
+const RATIO_MAX = 0.95
+/** How much of a block is compressed first, to see whether it is worth the rest. */
+const SAMPLE_BYTES = 64 << 10
+
+/**
+ * zstd. `level` is zstd's own (1 to 22, negative ones are faster), or 'none'. The native library is loaded by the
+ * first block that needs it.
+ */
+export function zstdCompression(level: number | 'none'): Compression {
+  let loading: Promise<typeof import('@mongodb-js/zstd')> | undefined
+  const zstd = () => {
+    loading ??= import('@mongodb-js/zstd')
+    return loading
+  }
+  return {
+    enabled: level !== 'none',
+    compress: async (data) => (await zstd()).compress(data, level === 'none' ? 1 : level),
+    decompress: async (data) => (await zstd()).decompress(data),
+  }
+}
+
+/**
+ * A block ready to be stored, compressed if that saves enough. A sample from the middle decides first (file
+ * headers, at the beginning, often compress when the rest does not), so that incompressible data costs
+ * little; a block whose middle alone is incompressible is stored plain, which is the price.
+ */
+export async function compressBlock(data: Buffer, compression: Compression): Promise<StoredBlock> {
+  if (!compression.enabled || data.length < 64) return makeBlock(data, data.length, false)
+  if (data.length > 2 * SAMPLE_BYTES) {
+    const start = (data.length - SAMPLE_BYTES) >> 1
+    const sample = await compression.compress(data.subarray(start, start + SAMPLE_BYTES))
+    if (sample.length > SAMPLE_BYTES * RATIO_MAX) return makeBlock(data, data.length, false)
+  }
+  const compressed = await compression.compress(data)
+  return compressed.length < data.length * RATIO_MAX
+    ? makeBlock(compressed, data.length, true)
+    : makeBlock(data, data.length, false)
+}

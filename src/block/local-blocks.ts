@@ -1,0 +1,161 @@
+import type { Db } from '../db/db.js'
+import { type Clock, sleep } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { StoredBlock } from './format.js'
+import { KeyLock } from './key-lock.js'
+import type { RefCounts } from './rc.js'
+import type { BlockStore } from './store.js'
+
+/** How long a write waits for a deleter of another process, in milliseconds. */
+const DELETER_WAIT_MS = 10_000
+const DELETER_POLL_MS = 10
+/** When a deletion that a crash interrupted is taken up again. */
+const DELETE_RETRY_MS = 60_000
+
+/**
+ * The blocks of this node: files and what is known of them, kept in step.
+ *
+ * A write claims the block in the same moment in which it writes the file, and both are durable before it is
+ * acknowledged. The deleter works in three steps: it marks the block in a transaction that finds neither
+ * references nor claims; it removes the file; it forgets the block, unless a claim or reference came meanwhile. A
+ * write that finds the mark waits until the deleter is done, and then writes the file. Writers and deleters of
+ * one process also take turns by a lock; between processes of one node the mark alone must do.
+ */
+export class LocalBlocks {
+  readonly #lock = new KeyLock()
+
+  constructor(
+    readonly db: Db,
+    readonly store: BlockStore,
+    readonly counts: RefCounts,
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {}
+
+  /**
+   * Makes the block durable on this node and keeps it for `owner` to reference. Returns false if it was there.
+   * @throws CarportError StorageFull
+   */
+  put(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
+    return this.#lock.run(hash.toString('hex'), () => this.#put(hash, owner, block))
+  }
+
+  async #put(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
+    if (this.counts.get(this.db, hash)) return this.#putKnown(hash, owner, block)
+    // Before the claim: refused writes must not make the database grow.
+    if (!(await this.store.hasRoom(hash, block.payload.length))) throw full()
+    // Nobody can be deleting what has no record, so that claim and file need not wait for each other. If a crash
+    // comes after the claim alone, the block's turn in the queue finds the file missing.
+    const [written, claimed] = await Promise.allSettled([
+      this.store.write(hash, block),
+      this.db.transact((tx) => this.counts.claim(tx, hash, owner, true)),
+    ])
+    if (claimed.status === 'rejected') throw claimed.reason
+    if (written.status === 'rejected') {
+      await this.#giveUp(hash, owner)
+      throw written.reason
+    }
+    return claimed.value ? true : this.#putKnown(hash, owner, block)
+  }
+
+  async #putKnown(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
+    await this.claim([hash], owner)
+    const there = await this.store.hasDurably(hash)
+    if (!there) {
+      try {
+        await this.store.write(hash, block)
+      } catch (error) {
+        await this.#giveUp(hash, owner)
+        throw error
+      }
+    }
+    if (!this.counts.get(this.db, hash)?.present) await this.db.transact((tx) => this.counts.settle(tx, hash))
+    return !there
+  }
+
+  /**
+   * Keeps blocks for `owner` to reference, and returns which of them this node believes to have. Waits while
+   * one is being deleted. @throws CarportError Timeout
+   */
+  async claim(hashes: readonly Buffer[], owner: Buffer): Promise<boolean[]> {
+    const untilMs = this.clock.monotonicMs() + DELETER_WAIT_MS
+    for (;;) {
+      const states = await this.db.transact((tx) =>
+        hashes.map((hash) => {
+          const claimed = this.counts.claim(tx, hash, owner, false)
+          return claimed ? this.counts.get(tx, hash)!.present : undefined
+        }),
+      )
+      if (!states.includes(undefined)) return states as boolean[]
+      if (this.clock.monotonicMs() > untilMs) throw new CarportError('Timeout', 'a block is being deleted')
+      await sleep(this.clock, DELETER_POLL_MS)
+    }
+  }
+
+  async #giveUp(hash: Buffer, owner: Buffer): Promise<void> {
+    await this.db.transact((tx) => {
+      this.counts.renounced(tx, hash, owner)
+      this.counts.setPresent(tx, hash, false)
+    })
+  }
+
+  /** Stores a block that a reference wants and another replica had. @throws CarportError StorageFull */
+  putFetched(hash: Buffer, block: StoredBlock): Promise<void> {
+    return this.#lock.run(hash.toString('hex'), async () => {
+      if (!(await this.store.has(hash))) await this.store.write(hash, block)
+      await this.db.transact((tx) => this.counts.settle(tx, hash))
+    })
+  }
+
+  /**
+   * The block, verified by its checksum. A corrupted copy is set aside and queued to be fetched again, and so is
+   * one that is missing though it should be there.
+   */
+  async read(hash: Buffer): Promise<StoredBlock | undefined> {
+    let corrupted = false
+    const block = await this.store.read(hash, (path) => {
+      corrupted = true
+      this.log.warn({ path }, 'a block does not match its checksum; it is set aside and fetched again')
+    })
+    if (corrupted) await this.setAside(hash)
+    else if (!block && this.counts.get(this.db, hash)?.present) await this.#noteAbsence(hash)
+    return block
+  }
+
+  /** Sets bad copies aside (`all`: every copy), and queues the block if no good one is left. */
+  setAside(hash: Buffer, all = false): Promise<void> {
+    return this.#lock.run(hash.toString('hex'), async () => {
+      if (all) await this.store.setAside(hash)
+      else if (await this.store.quarantine(hash)) return
+      await this.db.transact((tx) => this.counts.setPresent(tx, hash, false))
+    })
+  }
+
+  /** Deletes the block, unless it is needed after all. Returns whether it did. */
+  delete(hash: Buffer): Promise<boolean> {
+    return this.#lock.run(hash.toString('hex'), async () => {
+      if (!(await this.db.transact((tx) => this.counts.beginDelete(tx, hash, DELETE_RETRY_MS)))) return false
+      await this.store.remove(hash)
+      await this.db.transact((tx) => this.counts.endDelete(tx, hash))
+      return true
+    })
+  }
+
+  /** Moves the block to the folder it belongs to. Returns whether that was needed. */
+  rebalance(hash: Buffer): Promise<boolean> {
+    return this.#lock.run(hash.toString('hex'), () => this.store.rebalance(hash))
+  }
+
+  #noteAbsence(hash: Buffer): Promise<void> {
+    return this.#lock.run(hash.toString('hex'), async () => {
+      // A writer claims before its file is in place: look again now that it cannot be in between.
+      if (await this.store.has(hash)) return
+      await this.db.transact((tx) => this.counts.setPresent(tx, hash, false))
+    })
+  }
+}
+
+function full(): CarportError {
+  return new CarportError('StorageFull', 'no data folder has room for the block')
+}

@@ -1,0 +1,347 @@
+import type { Placement, QuorumCaller } from '../cluster/cluster.js'
+import type { Db } from '../db/db.js'
+import { Priority, type RpcHandler, type RpcReply, type Transport } from '../net/transport.js'
+import type { Clock, Timer } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import type { Service } from '../util/service.js'
+import type { BlockRefTable } from './block-ref.js'
+import { ByteBudget } from './byte-budget.js'
+import { type Compression, compressBlock } from './compression.js'
+import type { DataDirs } from './data-dirs.js'
+import type { Disk } from './disk.js'
+import { fetchBlock } from './fetch.js'
+import { plainContent, type StoredBlock } from './format.js'
+import { LocalBlocks } from './local-blocks.js'
+import { NO_OWNER, RC_TREES, type RefCounts } from './rc.js'
+import { BlockRefs, REFS_TREES } from './refs.js'
+import { Repair } from './repair.js'
+import { replicate } from './replicate.js'
+import { BLOCKS_SYNC_NAME, Resync, type ResyncSettings } from './resync.js'
+import { ERROR_TREES } from './resync-errors.js'
+import { SCRUB_TREES, Scrub } from './scrub.js'
+import { BlockStore } from './store.js'
+import {
+  checkFlags,
+  checkGet,
+  checkHashes,
+  checkOwner,
+  checkPut,
+  HASHES_MAX,
+  METHODS,
+  singleChunk,
+} from './wire.js'
+
+/** The database trees of the block layer; the block_ref table's own come on top. */
+export const BLOCK_TREES: readonly string[] = [...RC_TREES, ...REFS_TREES, ...ERROR_TREES, ...SCRUB_TREES]
+
+export { BLOCKS_SYNC_NAME }
+
+/** A block of an object's content: SHA-256 of the plain bytes, and their number. */
+export interface BlockRef {
+  hash: Buffer
+  size: number
+}
+
+const TIMEOUT_MS = 60_000
+/** The memory counted for a block that is about to be read and sent, before its length is known. */
+const SEND_BYTES_ASSUMED = 1 << 20
+/** A replica this much slower than the quorum gives up its copy when memory is short, in ms. */
+const STRAGGLER_MS = 2_000
+
+export interface BlockManagerParts {
+  clock: Clock
+  random: Random
+  log: Log
+  db: Db
+  disk: Disk
+  dirs: DataDirs
+  placement: Placement
+  caller: QuorumCaller
+  transport: Transport
+  compression: Compression
+  counts: RefCounts
+  /** The replicated table of `blockRefSchema(counts)`. */
+  table: BlockRefTable
+  /** Registers a write with the cluster layer while it runs, so that a layout version waits for it. */
+  beginWrite?: () => () => void
+  options: BlockOptions
+}
+
+export interface BlockOptions {
+  /** Whether files and their folders are fsynced before an acknowledgement. */
+  fsync: boolean
+  /** Writes are refused when a folder's file system has less than this free, in bytes. */
+  reserveBytes: number
+  /** Memory for blocks on their way to replicas, in bytes; as much again for blocks sent to other nodes. */
+  memoryBytes: number
+  resync?: Partial<ResyncSettings>
+  scrubTranquility?: number
+}
+
+/**
+ * Content-addressed blocks on their replicas. Every process of a node makes one and may put and get; the services
+ * `refs`, `resync` and `scrub` run in one of them.
+ */
+export class BlockManager implements Service {
+  readonly name = 'blocks'
+  readonly refs: BlockRefs
+  readonly resync: Resync
+  readonly scrub: Scrub
+  readonly repair: Repair
+  readonly local: LocalBlocks
+  readonly #writes: ByteBudget
+  readonly #sends: ByteBudget
+  readonly #stragglers = new Map<AbortController, number>()
+  #stragglerTimer: Timer | undefined
+  readonly #counters = {
+    putBlocks: 0,
+    putBytes: 0,
+    getBlocks: 0,
+    getBytes: 0,
+    remoteGets: 0,
+    failedCopies: 0,
+  }
+
+  constructor(private readonly parts: BlockManagerParts) {
+    const { clock, random, log, db, disk, dirs, placement, caller, transport, counts, table, options } = parts
+    const { compression } = parts
+    const store = new BlockStore(disk, dirs, clock, options)
+    this.local = new LocalBlocks(db, store, counts, clock, log)
+    this.refs = new BlockRefs(db, table, placement, caller.self, clock, random, log)
+    this.resync = new Resync({
+      ...{ local: this.local, placement, caller, compression, clock, random, log },
+      oldestRefMs: () => this.refs.oldestAgeMs(),
+      ...(options.resync && { settings: options.resync }),
+    })
+    const { scrubTranquility: tranquility } = options
+    this.scrub = new Scrub({
+      ...{ local: this.local, disk, dirs, compression, clock, random, log },
+      ...(tranquility !== undefined && { tranquility }),
+    })
+    this.repair = new Repair(this.local, disk, dirs, table, clock)
+    this.#writes = new ByteBudget(options.memoryBytes, () => this.#watchStragglers())
+    this.#sends = new ByteBudget(options.memoryBytes)
+    transport.handle(METHODS.put, this.#servePut)
+    transport.handle(METHODS.get, this.#serveGet)
+    transport.handle(METHODS.need, this.#serveNeed)
+    transport.handle(METHODS.retain, this.#serveRetain)
+  }
+
+  start(): void {}
+
+  async stop(): Promise<void> {
+    const closed = new CarportError('Closed', 'the node is shutting down')
+    this.#writes.close(closed)
+    this.#sends.close(closed)
+    this.#stragglerTimer?.cancel()
+    for (const controller of this.#stragglers.keys()) controller.abort(closed)
+  }
+
+  /**
+   * Stores a block on its replicas: resolves when a quorum of each live layout version has it durably; the others
+   * get it in the background, or fetch it when its reference arrives. Waits when too much is in flight.
+   * @param hash SHA-256 of `data`; `data` must not change afterwards
+   * @param owner who will reference it (see `BlockRefs.enqueue`): the block is then deletable soon after that
+   * reference is gone. Without an owner it is kept for the long grace, referenced or not.
+   * @throws CarportError QuorumUnavailable, StorageFull, LayoutNotReady, Closed
+   */
+  async put(hash: Buffer, data: Buffer, owner: Buffer = NO_OWNER): Promise<void> {
+    const waiting = this.#writes.acquire(data.length)
+    if (waiting) await waiting
+    let block: StoredBlock
+    try {
+      block = await compressBlock(data, this.parts.compression)
+    } catch (error) {
+      this.#writes.release(data.length)
+      throw error
+    }
+    this.#counters.putBlocks++
+    this.#counters.putBytes += data.length
+    await this.#replicate(hash, owner, block, data.length)
+  }
+
+  async #replicate(hash: Buffer, owner: Buffer, block: StoredBlock, heldBytes: number): Promise<void> {
+    const { caller, placement, beginWrite, log, clock } = this.parts
+    const end = beginWrite?.()
+    const abort = new AbortController()
+    const body = { hash, owner, head: block.head, payload: block.payload }
+    const options = { timeoutMs: TIMEOUT_MS, priority: Priority.normal, signal: abort.signal }
+    const { acknowledged, finished } = replicate(
+      placement.writeSets(hash[0]!),
+      placement.writeQuorum,
+      (node) => caller.call(node, METHODS.put, body, options),
+      (node, error) => {
+        this.#counters.failedCopies++
+        log.debug({ node, error, block: hash.toString('hex') }, 'a replica did not take a block')
+      },
+    )
+    void finished.then(() => {
+      this.#stragglers.delete(abort)
+      this.#writes.release(heldBytes)
+    })
+    try {
+      await acknowledged
+      this.#stragglers.set(abort, clock.monotonicMs())
+      void finished.then(() => this.#stragglers.delete(abort))
+    } catch (error) {
+      abort.abort(error)
+      throw error
+    } finally {
+      end?.()
+    }
+  }
+
+  /**
+   * The block's plain content, verified by checksum. The local copy first, else the nearest replica, further ones on
+   * failure or delay; a corrupted local copy is set aside and fetched again in the background.
+   * @throws CarportError BlockMissing (every replica was asked), QuorumUnavailable (some could not be); the
+   * signal's reason when it aborts.
+   */
+  async get(hash: Buffer, signal?: AbortSignal): Promise<Buffer> {
+    const { placement, caller, clock, compression } = this.parts
+    const partition = hash[0]!
+    const stored = placement.storageSet(partition)
+    let block = stored.includes(caller.self) ? await this.#readLocal(hash) : undefined
+    if (!block) {
+      const nodes = new Set([...placement.readSet(partition), ...stored])
+      nodes.delete(caller.self)
+      const order = caller.nearestFirst([...nodes])
+      block = await fetchBlock(caller, clock, order, hash, { priority: Priority.normal, signal })
+      this.#counters.remoteGets++
+    }
+    const plain = await plainContent(block, compression)
+    this.#counters.getBlocks++
+    this.#counters.getBytes += plain.length
+    return plain
+  }
+
+  async #readLocal(hash: Buffer): Promise<StoredBlock | undefined> {
+    try {
+      return await this.local.read(hash)
+    } catch (error) {
+      // This node's disk or database fails; other replicas may not.
+      this.parts.log.error({ error, block: hash.toString('hex') }, 'a block cannot be read here')
+      return undefined
+    }
+  }
+
+  /**
+   * Keeps blocks alive for `owner` to reference later, as if it had put them again: what a copy must do before it
+   * references the blocks of another row, which may be deleted meanwhile, and what an upload that lasts longer than
+   * half the long grace must repeat.
+   * @throws CarportError QuorumUnavailable, LayoutNotReady; BlockMissing if a block is gone already
+   */
+  async retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void> {
+    const byPartition = new Map<number, Buffer[]>()
+    for (const hash of hashes) {
+      const list = byPartition.get(hash[0]!)
+      if (list) list.push(hash)
+      else byPartition.set(hash[0]!, [hash])
+    }
+    const calls: Promise<void>[] = []
+    for (const [partition, list] of byPartition) {
+      for (let i = 0; i < list.length; i += HASHES_MAX) {
+        calls.push(this.#retain(partition, owner, list.slice(i, i + HASHES_MAX)))
+      }
+    }
+    await Promise.all(calls)
+  }
+
+  async #retain(partition: number, owner: Buffer, hashes: Buffer[]): Promise<void> {
+    const { caller, placement } = this.parts
+    const options = { timeoutMs: TIMEOUT_MS, priority: Priority.normal, quorum: placement.writeQuorum }
+    const replies = await caller.write(
+      placement.writeSets(partition),
+      METHODS.retain,
+      { owner, hashes },
+      options,
+    )
+    const held = replies.map(({ body }) => checkFlags(body, 'held', hashes.length))
+    hashes.forEach((hash, i) => {
+      if (held.some((flags) => flags[i])) return
+      throw new CarportError(
+        'BlockMissing',
+        `block ${hash.toString('hex')} is on none of the replicas that answered`,
+      )
+    })
+  }
+
+  /**
+   * Tells that this node's copy of block_ref has everything of its partitions: what the table's anti-entropy passed to
+   * `Placement.markSynced`. Once the blocks that those rows want are here, the layout is told the same of
+   * `BLOCKS_SYNC_NAME`, so that older layouts' copies are kept until then.
+   */
+  refsSynced(ackedVersion: number): void {
+    this.resync.refsSynced(ackedVersion)
+  }
+
+  /** Numbers for status and metrics: bytes and blocks since the start, lengths as of now. */
+  stats() {
+    const { db } = this.parts
+    return {
+      ...this.#counters,
+      ...this.local.store.counters,
+      ...this.local.counts.sizes(db),
+      writeBytesInFlight: this.#writes.usedBytes,
+      writesWaiting: this.#writes.waiting,
+      sendBytesInFlight: this.#sends.usedBytes,
+      compression: this.parts.compression.enabled,
+      refs: this.refs.stats(),
+      resync: this.resync.stats(),
+      scrub: this.scrub.status(),
+    }
+  }
+
+  /** While writers wait for memory, aborts what stragglers hold once they are late enough. */
+  #watchStragglers(): void {
+    this.#stragglerTimer ??= this.parts.clock.after(STRAGGLER_MS / 2, () => {
+      this.#stragglerTimer = undefined
+      const nowMs = this.parts.clock.monotonicMs()
+      for (const [controller, sinceMs] of [...this.#stragglers]) {
+        if (nowMs - sinceMs < STRAGGLER_MS) break
+        controller.abort(new CarportError('Timeout', 'the replica is too slow for the memory that it holds'))
+      }
+      if (this.#writes.waiting > 0) this.#watchStragglers()
+    })
+  }
+
+  readonly #servePut: RpcHandler = async (body, { from }) => {
+    const { hash, owner, block } = checkPut(body, from !== this.parts.caller.self)
+    const written = await this.local.put(hash, owner, block)
+    return { body: { written } }
+  }
+
+  readonly #serveGet: RpcHandler = async (body, { signal }): Promise<RpcReply> => {
+    const hash = checkGet(body)
+    let held = SEND_BYTES_ASSUMED
+    const waiting = this.#sends.acquire(held)
+    if (waiting) await waiting
+    try {
+      const block = await this.local.read(hash)
+      if (!block) return { body: { found: false } }
+      const { head, payload } = block
+      const bytes = payload.length
+      this.#sends.adjust(bytes - held)
+      held = 0
+      const stream = singleChunk(payload, signal, () => this.#sends.release(bytes))
+      return { body: { found: true, head, bytes }, stream }
+    } finally {
+      if (held > 0) this.#sends.release(held)
+    }
+  }
+
+  /** Which of the blocks this node should have and lacks. */
+  readonly #serveNeed: RpcHandler = (body) => {
+    const needed = checkHashes(body).map((hash) => {
+      const record = this.local.counts.get(this.parts.db, hash)
+      return record !== undefined && record.count > 0 && !record.present
+    })
+    return { body: { needed } }
+  }
+
+  readonly #serveRetain: RpcHandler = async (body) => {
+    return { body: { held: await this.local.claim(checkHashes(body), checkOwner(body)) } }
+  }
+}

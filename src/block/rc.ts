@@ -1,0 +1,291 @@
+import type { Reader, TreeName, Tx } from '../db/db.js'
+import type { Clock } from '../util/clock.js'
+import { HASH_BYTES } from './format.js'
+import { decodeRecord, encodeRecord, judge, newRecord, type RcRecord, type Verdict } from './rc-record.js'
+
+/** hash → RcRecord */
+const RC: TreeName = 'block:rc'
+/** hash, owner → expiry: writes whose reference has not arrived yet */
+const CLAIMS: TreeName = 'block:claims'
+/** due time, hash → nothing: the resync queue, each block at most once */
+const QUEUE: TreeName = 'block:queue'
+
+export const RC_TREES: readonly TreeName[] = [RC, CLAIMS, QUEUE]
+
+/** Length of an owner id, the sort key of block_ref, in bytes. */
+export const OWNER_BYTES = 16
+/** The owner of a claim that no reference redeems; it only expires. */
+export const NO_OWNER = Buffer.alloc(OWNER_BYTES)
+
+export interface Graces {
+  /** How long a block is kept after its last reference went. */
+  unreferencedMs: number
+  /** How long a block is kept after it was written, if its reference does not arrive; longer than any upload. */
+  unclaimedMs: number
+}
+
+export const GRACES: Graces = { unreferencedMs: 600_000, unclaimedMs: 86_400_000 }
+
+export interface QueueEntry {
+  dueMs: number
+  hash: Buffer
+}
+
+/**
+ * Local reference counts, kept in the transactions of the block_ref table's hook, with the queue of blocks that
+ * must be looked at. What keeps a block alive at zero references: `keepUntilMs` of its record, and claims,
+ * which a write makes and the reference by the same owner redeems.
+ */
+export class RefCounts {
+  /** Called after a commit that queued something earlier than `armedForMs`. */
+  onDue: () => void = () => {}
+  /** When the resync service will look at the queue by itself. */
+  armedForMs = Number.POSITIVE_INFINITY
+  readonly #due = () => this.onDue()
+
+  constructor(
+    private readonly clock: Clock,
+    readonly graces: Graces = GRACES,
+  ) {}
+
+  get(reader: Reader, hash: Buffer): RcRecord | undefined {
+    const bytes = reader.peek(RC, hash)
+    return bytes && decodeRecord(bytes)
+  }
+
+  /** A reference by `owner` became live. A block that is not here is queued to be fetched. */
+  referenced(tx: Tx, hash: Buffer, owner: Buffer): void {
+    const record = this.get(tx, hash) ?? newRecord()
+    record.count++
+    tx.delete(CLAIMS, claimKey(hash, owner))
+    if (record.count === 1 && !record.present) this.#queue(tx, hash, record, this.clock.nowMs())
+    this.#put(tx, hash, record)
+  }
+
+  /** A live reference went. At zero the block is queued to be deleted after its grace. */
+  unreferenced(tx: Tx, hash: Buffer): void {
+    const record = this.get(tx, hash)
+    // A count that is wrong already is left to the repair; it must not become negative.
+    if (!record || record.count === 0) return
+    record.count--
+    if (record.count === 0) this.#startGrace(tx, hash, record)
+    this.#put(tx, hash, record)
+  }
+
+  /** The owner will never reference the block: its claim ends. */
+  renounced(tx: Tx, hash: Buffer, owner: Buffer): void {
+    const key = claimKey(hash, owner)
+    if (!tx.has(CLAIMS, key)) return
+    tx.delete(CLAIMS, key)
+    const record = this.get(tx, hash)
+    if (!record || record.count > 0) return
+    this.#startGrace(tx, hash, record)
+    this.#put(tx, hash, record)
+  }
+
+  /**
+   * The block is kept for the long grace, for `owner` to reference it. `present` says that its file is written, or
+   * will be before the write is acknowledged. Returns false if the deleter is at work on it: the claim
+   * stands, but the file may vanish until the deleter is done, and must be written again then.
+   */
+  claim(tx: Tx, hash: Buffer, owner: Buffer, present: boolean): boolean {
+    const record = this.get(tx, hash) ?? newRecord()
+    const untilMs = this.clock.nowMs() + this.graces.unclaimedMs
+    tx.put(CLAIMS, claimKey(hash, owner), encodeTime(untilMs))
+    if (record.dueMs === 0) this.#queue(tx, hash, record, untilMs)
+    if (present && !record.deleting) record.present = true
+    this.#put(tx, hash, record)
+    return !record.deleting
+  }
+
+  /** Takes note that the file is there, or is not. An absent one that is referenced is queued. */
+  setPresent(tx: Tx, hash: Buffer, present: boolean): void {
+    const record = this.get(tx, hash)
+    if (!record) return
+    record.present = present
+    if (!present && record.count > 0) this.#queue(tx, hash, record, this.clock.nowMs())
+    this.#put(tx, hash, record)
+  }
+
+  /** Queues a block to be looked at; an earlier time in the queue stands, unless `replace`. */
+  enqueue(tx: Tx, hash: Buffer, dueMs: number, replace = false): void {
+    const record = this.get(tx, hash) ?? newRecord()
+    if (!replace && record.dueMs !== 0 && record.dueMs <= dueMs) return
+    this.#queue(tx, hash, record, dueMs)
+    this.#put(tx, hash, record)
+  }
+
+  /** A file of which nothing was known: it is kept for the long grace. Returns false if something is known. */
+  adopt(tx: Tx, hash: Buffer): boolean {
+    const record = this.get(tx, hash)
+    if (record?.present) return false
+    if (record && record.count > 0) this.setPresent(tx, hash, true)
+    else this.claim(tx, hash, NO_OWNER, true)
+    return true
+  }
+
+  /** What to do about a block, as of now. A block without a record is adopted by whoever finds its file. */
+  judge(reader: Reader, hash: Buffer, exists: boolean): Verdict {
+    const record = this.get(reader, hash)
+    if (!record) return { kind: 'forget' }
+    const claimedUntilMs = record.count > 0 ? 0 : this.#claimedUntilMs(reader, hash)
+    return judge(record, claimedUntilMs, exists, this.clock.nowMs())
+  }
+
+  /** The file was seen to be there. A referenced block then leaves the queue. */
+  settle(tx: Tx, hash: Buffer): void {
+    const record = this.get(tx, hash)
+    if (!record) return
+    if (record.count > 0) this.#unqueue(tx, hash, record)
+    record.present = true
+    this.#put(tx, hash, record)
+  }
+
+  /**
+   * First half of a deletion: decides again, in the transaction. Returns false if the block must stay. Until
+   * `endDelete`, or after a crash in between, it stands in the queue for `retryMs` later.
+   */
+  beginDelete(tx: Tx, hash: Buffer, retryMs: number): boolean {
+    const record = this.get(tx, hash)
+    if (!record || this.judge(tx, hash, true).kind !== 'delete') return false
+    record.present = false
+    record.deleting = true
+    this.#queue(tx, hash, record, this.clock.nowMs() + retryMs)
+    this.#put(tx, hash, record)
+    return true
+  }
+
+  /** Second half, after the file went: forgets the block, unless it was claimed or referenced meanwhile. */
+  endDelete(tx: Tx, hash: Buffer): void {
+    const record = this.get(tx, hash)
+    if (!record) return
+    const verdict = this.judge(tx, hash, false)
+    if (verdict.kind === 'forget') {
+      this.forget(tx, hash)
+      return
+    }
+    record.deleting = false
+    record.present = false
+    this.#queue(tx, hash, record, verdict.kind === 'wait' ? verdict.untilMs : this.clock.nowMs())
+    this.#put(tx, hash, record)
+  }
+
+  /** Drops all that is known of a block without references, claims and file. */
+  forget(tx: Tx, hash: Buffer): void {
+    const record = this.get(tx, hash)
+    if (!record || this.judge(tx, hash, false).kind !== 'forget') return
+    this.#unqueue(tx, hash, record)
+    for (const key of [...tx.keys(CLAIMS, claimRange(hash))]) tx.delete(CLAIMS, key)
+    tx.delete(RC, hash)
+  }
+
+  /** Sets a count that was found wrong, with all that follows from it. Returns the count of before. */
+  repair(tx: Tx, hash: Buffer, count: number): number {
+    const record = this.get(tx, hash) ?? newRecord()
+    const before = record.count
+    if (before === count) return before
+    record.count = count
+    if (count === 0) this.#startGrace(tx, hash, record)
+    else if (!record.present) this.#queue(tx, hash, record, this.clock.nowMs())
+    this.#put(tx, hash, record)
+    return before
+  }
+
+  /** The first entries of the queue that are due by `nowMs`, oldest first. */
+  due(reader: Reader, nowMs: number, limit: number): QueueEntry[] {
+    const entries: QueueEntry[] = []
+    for (const key of reader.keys(QUEUE, { end: encodeTime(nowMs + 1), limit }))
+      entries.push(decodeQueueKey(key))
+    return entries
+  }
+
+  /** Queue entries from `fromMs` on, latest first. */
+  latest(reader: Reader, fromMs: number, limit: number): QueueEntry[] {
+    const entries: QueueEntry[] = []
+    const options = { start: encodeTime(fromMs), reverse: true, limit }
+    for (const key of reader.keys(QUEUE, options)) entries.push(decodeQueueKey(key))
+    return entries
+  }
+
+  /** When the first entry of the queue is due; undefined if it is empty. */
+  nextDueMs(reader: Reader): number | undefined {
+    for (const key of reader.keys(QUEUE, { limit: 1 })) return decodeQueueKey(key).dueMs
+    return undefined
+  }
+
+  /** Hashes with a record, in order, after `after` (exclusive), of one partition if given. */
+  hashes(reader: Reader, options: { after?: Buffer; partition?: number; limit: number }): Buffer[] {
+    const { after, partition } = options
+    let start = partition === undefined ? undefined : Buffer.from([partition])
+    if (after) start = Buffer.concat([after, Buffer.from([0])])
+    const end = partition === undefined || partition === 255 ? undefined : Buffer.from([partition + 1])
+    return [...reader.keys(RC, { ...(start && { start }), ...(end && { end }), limit: options.limit })]
+  }
+
+  /** Entries in the queue, and how many blocks have a record. */
+  sizes(reader: Reader): { queued: number; known: number; claims: number } {
+    return { queued: reader.count(QUEUE), known: reader.count(RC), claims: reader.count(CLAIMS) }
+  }
+
+  #startGrace(tx: Tx, hash: Buffer, record: RcRecord): void {
+    record.keepUntilMs = this.clock.nowMs() + this.graces.unreferencedMs
+    if (record.dueMs === 0 || record.dueMs > record.keepUntilMs)
+      this.#queue(tx, hash, record, record.keepUntilMs)
+  }
+
+  #claimedUntilMs(reader: Reader, hash: Buffer): number {
+    let untilMs = 0
+    for (const { value } of reader.range(CLAIMS, claimRange(hash))) {
+      untilMs = Math.max(untilMs, decodeTime(value))
+    }
+    return untilMs
+  }
+
+  /** Moves the block's place in the queue; the caller stores the record. */
+  #queue(tx: Tx, hash: Buffer, record: RcRecord, dueMs: number): void {
+    const rounded = Math.ceil(dueMs)
+    if (record.dueMs === rounded) return
+    if (record.dueMs !== 0) tx.delete(QUEUE, queueKey(record.dueMs, hash))
+    tx.put(QUEUE, queueKey(rounded, hash), Buffer.alloc(0))
+    record.dueMs = rounded
+    if (rounded < this.armedForMs) tx.onCommit(this.#due)
+  }
+
+  #unqueue(tx: Tx, hash: Buffer, record: RcRecord): void {
+    if (record.dueMs !== 0) tx.delete(QUEUE, queueKey(record.dueMs, hash))
+    record.dueMs = 0
+  }
+
+  #put(tx: Tx, hash: Buffer, record: RcRecord): void {
+    tx.put(RC, hash, encodeRecord(record))
+  }
+}
+
+function claimKey(hash: Buffer, owner: Buffer): Buffer {
+  return Buffer.concat([hash, owner], HASH_BYTES + OWNER_BYTES)
+}
+
+function claimRange(hash: Buffer): { start: Buffer; end: Buffer } {
+  return { start: hash, end: Buffer.concat([hash, Buffer.alloc(OWNER_BYTES + 1, 0xff)]) }
+}
+
+/** Milliseconds as 8 bytes big endian, so that times sort. */
+function encodeTime(ms: number): Buffer {
+  const bytes = Buffer.allocUnsafe(8)
+  const whole = Math.max(0, Math.ceil(ms))
+  bytes.writeUInt32BE(Math.floor(whole / 2 ** 32), 0)
+  bytes.writeUInt32BE(whole % 2 ** 32, 4)
+  return bytes
+}
+
+function decodeTime(bytes: Buffer): number {
+  return bytes.readUInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4)
+}
+
+function queueKey(dueMs: number, hash: Buffer): Buffer {
+  return Buffer.concat([encodeTime(dueMs), hash], 8 + HASH_BYTES)
+}
+
+function decodeQueueKey(key: Buffer): QueueEntry {
+  return { dueMs: decodeTime(key), hash: Buffer.from(key.subarray(8)) }
+}

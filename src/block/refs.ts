@@ -1,0 +1,256 @@
+import type { Placement } from '../cluster/cluster.js'
+import type { Db, Tx } from '../db/db.js'
+import { type Clock, sleep } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import type { Service } from '../util/service.js'
+import type { BlockRefRow, BlockRefTable } from './block-ref.js'
+import { HASH_BYTES } from './format.js'
+import { OWNER_BYTES } from './rc.js'
+import { Wakeup } from './wakeup.js'
+
+/** Sequence number (8 bytes) → deleted (1), owner (16), hashes (32 each). */
+const QUEUE = 'block:refqueue'
+export const REFS_TREES: readonly string[] = [QUEUE]
+
+/** References sent at once. */
+const BATCH_REFS = 500
+/**
+ * How long an entry rests before it is carried, in ms, plus as much again at random: every replica of the row that
+ * changed has the same entry, and who comes later finds that it is done.
+ */
+const LINGER_MS = 500
+const RETRY_MS_MIN = 1_000
+const RETRY_MS_MAX = 60_000
+/** How often the queue is looked at for entries of this node's other processes, in ms. */
+const POLL_MS = 5_000
+
+interface QueueItem {
+  key: Buffer
+  rows: BlockRefRow[]
+}
+
+/** Entries that failed: they rest until `untilMs`, those after key `upTo` do not. */
+interface Backoff {
+  delayMs: number
+  untilMs: number
+  upTo: Buffer
+}
+
+/** Carries references from the rows that hold them to the block_ref table, through a durable queue. */
+export class BlockRefs implements Service {
+  readonly name = 'block-refs'
+  readonly #wakeup: Wakeup
+  readonly #onCommit = () => this.#wakeup.wake()
+  #running: Promise<void> | undefined
+  #abort = new AbortController()
+  #backoff: Backoff | undefined
+  #carried = 0
+  #failures = 0
+
+  constructor(
+    private readonly db: Db,
+    private readonly table: BlockRefTable,
+    private readonly placement: Placement,
+    private readonly self: string,
+    private readonly clock: Clock,
+    private readonly random: Random,
+    private readonly log: Log,
+  ) {
+    this.#wakeup = new Wakeup(clock)
+  }
+
+  /**
+   * In the transaction of a row's onUpdate: `owner` (16-byte id of a version or list) now references, or no longer
+   * references, these blocks. Deleted wins for ever over present for the same owner and block.
+   */
+  enqueue(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void {
+    if (hashes.length === 0) return
+    let sequence = Math.floor(this.clock.nowMs() * 1000)
+    for (const last of tx.keys(QUEUE, { reverse: true, limit: 1 })) {
+      sequence = Math.max(sequence, decodeSequence(last) + 1)
+    }
+    tx.put(QUEUE, encodeSequence(sequence), encodeItem(owner, hashes, deleted))
+    tx.onCommit(this.#onCommit)
+  }
+
+  /** How old the oldest entry is, in ms; 0 if there is none. While it is old, blocks must not be deleted. */
+  oldestAgeMs(): number {
+    for (const key of this.db.keys(QUEUE, { limit: 1 })) {
+      return Math.max(0, this.clock.nowMs() - decodeSequence(key) / 1000)
+    }
+    return 0
+  }
+
+  stats(): { queued: number; carried: number; failures: number; oldestAgeMs: number } {
+    return {
+      queued: this.db.count(QUEUE),
+      carried: this.#carried,
+      failures: this.#failures,
+      oldestAgeMs: this.oldestAgeMs(),
+    }
+  }
+
+  start(): void {
+    this.#abort = new AbortController()
+    this.#running = this.#run(this.#abort.signal)
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
+    this.#wakeup.wake()
+    await this.#running
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const ticket = this.#wakeup.ticket
+      try {
+        await this.#pass(signal)
+      } catch (error) {
+        this.log.error({ error }, 'block references cannot be carried')
+      }
+      if (signal.aborted) return
+      const retryMs = this.#backoff ? this.#backoff.untilMs - this.clock.monotonicMs() : POLL_MS
+      await this.#wakeup.wait(ticket, Math.max(1, Math.min(retryMs, POLL_MS)))
+      if (ticket === this.#wakeup.ticket) continue
+      await sleep(this.clock, LINGER_MS * (1 + this.random.float()), signal).catch(() => {})
+    }
+  }
+
+  /** Everything, or, while entries that failed are to rest, everything after them. */
+  async #pass(signal: AbortSignal): Promise<void> {
+    const nowMs = this.clock.monotonicMs()
+    const resting = this.#backoff && nowMs < this.#backoff.untilMs ? this.#backoff : undefined
+    let cursor = resting?.upTo
+    let failed = false
+    for (;;) {
+      if (signal.aborted) return
+      const items = this.#read(cursor)
+      if (items.length === 0) break
+      if (!(await this.#carry(items))) failed = true
+      cursor = items.at(-1)!.key
+    }
+    if (failed) this.#backoff = this.#nextBackoff(resting, nowMs, cursor!)
+    else if (!resting) this.#backoff = undefined
+  }
+
+  #nextBackoff(resting: Backoff | undefined, nowMs: number, upTo: Buffer): Backoff {
+    if (resting) return { ...resting, upTo }
+    const delayMs = this.#backoff ? Math.min(this.#backoff.delayMs * 2, RETRY_MS_MAX) : RETRY_MS_MIN
+    return { delayMs, untilMs: nowMs + delayMs, upTo }
+  }
+
+  #read(after: Buffer | undefined): QueueItem[] {
+    const items: QueueItem[] = []
+    let refs = 0
+    const start = after && encodeSequence(decodeSequence(after) + 1)
+    for (const { key, value } of this.db.range(QUEUE, start ? { start } : {})) {
+      const rows = decodeItem(value)
+      items.push({ key: Buffer.from(key), rows })
+      refs += rows.length
+      if (refs >= BATCH_REFS) break
+    }
+    return items
+  }
+
+  /** Sends the items' rows by partition. What failed stays in the queue; returns whether all went. */
+  async #carry(items: readonly QueueItem[]): Promise<boolean> {
+    const byPartition = new Map<number, BlockRefRow[]>()
+    for (const { rows } of items) {
+      for (const row of rows) {
+        if (this.#isDone(row)) continue
+        const list = byPartition.get(row.hash[0]!)
+        if (list) list.push(row)
+        else byPartition.set(row.hash[0]!, [row])
+      }
+    }
+    const failed = byPartition.size > 0 ? await this.#insert(byPartition) : new Set<number>()
+    await this.db.transact((tx) => {
+      for (const { key, rows } of items) {
+        const left = rows.filter((row) => failed.has(row.hash[0]!))
+        if (left.length === 0) tx.delete(QUEUE, key)
+        else if (left.length < rows.length) {
+          const [first] = left
+          tx.put(
+            QUEUE,
+            key,
+            encodeItem(
+              first!.owner,
+              left.map((row) => row.hash),
+              first!.deleted,
+            ),
+          )
+        }
+      }
+    })
+    return failed.size === 0
+  }
+
+  /** Returns the partitions whose rows did not reach a quorum. */
+  async #insert(byPartition: ReadonlyMap<number, BlockRefRow[]>): Promise<Set<number>> {
+    const all = [...byPartition.values()].flat()
+    try {
+      await this.table.insertMany(all)
+      this.#carried += all.length
+      return new Set()
+    } catch (error) {
+      if (byPartition.size === 1) {
+        this.#failures++
+        this.log.warn({ error }, 'block references could not be carried; they stay queued')
+        return new Set(byPartition.keys())
+      }
+    }
+    // One partition without a quorum must not hold the others back.
+    const failed = new Set<number>()
+    await Promise.all(
+      [...byPartition].map(async ([partition, rows]) => {
+        try {
+          await this.table.insertMany(rows)
+          this.#carried += rows.length
+        } catch {
+          failed.add(partition)
+        }
+      }),
+    )
+    if (failed.size > 0) {
+      this.#failures++
+      this.log.warn({ partitions: failed.size }, 'block references could not be carried; they stay queued')
+    }
+    return failed
+  }
+
+  /** Whether another replica of the row that changed has carried the reference already, as far as this node sees. */
+  #isDone(row: BlockRefRow): boolean {
+    const sets = this.placement.writeSets(row.hash[0]!)
+    if (sets.length === 0 || !sets.every((set) => set.includes(this.self))) return false
+    const stored = this.table.local.get(this.db, row.hash, row.owner)
+    return stored !== undefined && (stored.deleted || !row.deleted)
+  }
+}
+
+function encodeSequence(sequence: number): Buffer {
+  const key = Buffer.allocUnsafe(8)
+  key.writeUInt32BE(Math.floor(sequence / 2 ** 32), 0)
+  key.writeUInt32BE(sequence % 2 ** 32, 4)
+  return key
+}
+
+function decodeSequence(key: Buffer): number {
+  return key.readUInt32BE(0) * 2 ** 32 + key.readUInt32BE(4)
+}
+
+function encodeItem(owner: Buffer, hashes: readonly Buffer[], deleted: boolean): Buffer {
+  return Buffer.concat([Buffer.from([deleted ? 1 : 0]), owner, ...hashes])
+}
+
+function decodeItem(value: Buffer): BlockRefRow[] {
+  const deleted = value[0] === 1
+  const owner = Buffer.from(value.subarray(1, 1 + OWNER_BYTES))
+  const rows: BlockRefRow[] = []
+  for (let at = 1 + OWNER_BYTES; at + HASH_BYTES <= value.length; at += HASH_BYTES) {
+    rows.push({ hash: Buffer.from(value.subarray(at, at + HASH_BYTES)), owner, deleted })
+  }
+  return rows
+}

@@ -1,0 +1,377 @@
+import { PARTITION_COUNT, type Placement, type QuorumCaller } from '../cluster/cluster.js'
+import { Priority } from '../net/transport.js'
+import { type Clock, sleep } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import type { Service } from '../util/service.js'
+import type { Compression } from './compression.js'
+import { fetchBlock } from './fetch.js'
+import { matchesHash } from './format.js'
+import type { LocalBlocks } from './local-blocks.js'
+import { NO_OWNER } from './rc.js'
+import { type ResyncError, ResyncErrors, retryDelayMs } from './resync-errors.js'
+import { Wakeup } from './wakeup.js'
+import { checkFlags, METHODS } from './wire.js'
+
+/** Unreferenced blocks are looked at so many at a time, since their transactions share commits. */
+const DELETE_BATCH = 32
+/** How often the queue is looked at for entries of this node's other processes, in ms. */
+const POLL_MS = 5_000
+/** How long deletions are put off while references cannot be carried, in ms. */
+const HOLD_MS = 60_000
+/** At the start, blocks written this short before the last one are checked: a crash may have lost their file. */
+const CRASH_WINDOW_MS = 60_000
+const CALL_TIMEOUT_MS = 30_000
+/** Blocks queued by one transaction of the walk that follows a layout change. */
+const WALK_BATCH = 500
+
+/** By this name the block layer takes part in `Placement.markSynced`. */
+export const BLOCKS_SYNC_NAME = 'blocks'
+/** A block that so many attempts did not bring here does not keep older layouts alive any longer. */
+const SYNC_ATTEMPTS = 5
+
+export interface ResyncSettings {
+  /** Blocks looked at concurrently: 1 to 8. */
+  workers: number
+  /** Rest after each block, as a multiple of the time that it took. */
+  tranquility: number
+}
+
+export interface ResyncParts {
+  local: LocalBlocks
+  placement: Placement
+  caller: QuorumCaller
+  compression: Compression
+  clock: Clock
+  random: Random
+  log: Log
+  /** Age of the oldest reference that is not carried yet, in ms. */
+  oldestRefMs: () => number
+  settings?: Partial<ResyncSettings>
+}
+
+export interface ResyncErrorInfo extends ResyncError {
+  refCount: number
+  /** When it is tried next, ms since the epoch. */
+  nextTryMs: number
+}
+
+/**
+ * Brings this node's blocks to where its reference counts want them: fetches what is referenced and absent, deletes
+ * what is not referenced after its grace. Driven by the durable queue of `RefCounts`.
+ */
+export class Resync implements Service {
+  readonly name = 'block-resync'
+  readonly #wakeup: Wakeup
+  readonly #errors: ResyncErrors
+  readonly #settings: ResyncSettings
+  readonly #busy = new Set<string>()
+  #abort = new AbortController()
+  #running: Promise<unknown> | undefined
+  #unsubscribe: (() => void) | undefined
+  #startedMs = 0
+  #own: ReadonlySet<number> = new Set()
+  #walk: Promise<void> = Promise.resolve()
+  /** What to tell the layout once all that was due at `atMs` is done. */
+  #syncing: { ackedVersion: number; atMs: number } | undefined
+  readonly #counters = { fetched: 0, deleted: 0, offered: 0, failures: 0 }
+
+  constructor(private readonly parts: ResyncParts) {
+    this.#wakeup = new Wakeup(parts.clock)
+    this.#errors = new ResyncErrors(parts.local.db)
+    this.#settings = { workers: 1, tranquility: 2, ...parts.settings }
+  }
+
+  async start(): Promise<void> {
+    const { local, clock, placement } = this.parts
+    this.#abort = new AbortController()
+    this.#startedMs = clock.monotonicMs()
+    this.#own = new Set(placement.ownPartitions())
+    this.#unsubscribe = placement.onChange(() => this.#onLayoutChange())
+    local.counts.onDue = () => this.#wakeup.wake()
+    await this.#checkLastWrites()
+    this.#running = Promise.all(Array.from({ length: 8 }, (_, index) => this.#work(index)))
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe?.()
+    this.parts.local.counts.onDue = () => {}
+    this.parts.local.counts.armedForMs = Number.POSITIVE_INFINITY
+    this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
+    this.#wakeup.wake()
+    await this.#running
+    await this.#walk
+  }
+
+  get settings(): Readonly<ResyncSettings> {
+    return this.#settings
+  }
+
+  /** @throws CarportError InvalidArgument */
+  configure(settings: Partial<ResyncSettings>): void {
+    const { workers = this.#settings.workers, tranquility = this.#settings.tranquility } = settings
+    if (!Number.isInteger(workers) || workers < 1 || workers > 8) {
+      throw new CarportError('InvalidArgument', 'the number of resync workers must be 1 to 8')
+    }
+    if (!(tranquility >= 0 && tranquility <= 1000)) {
+      throw new CarportError('InvalidArgument', 'the resync tranquility must be 0 to 1000')
+    }
+    Object.assign(this.#settings, { workers, tranquility })
+    this.#wakeup.wake()
+  }
+
+  /** See BlockManager.refsSynced. */
+  refsSynced(ackedVersion: number): void {
+    this.#syncing = { ackedVersion, atMs: this.parts.clock.nowMs() }
+    this.#wakeup.wake()
+  }
+
+  /** Blocks wanted by the rows of before `refsSynced` were due then: when none of them is left, they are here. */
+  #reportSynced(): void {
+    const { local, placement } = this.parts
+    if (!this.#syncing || this.#busy.size > 0) return
+    const { ackedVersion, atMs } = this.#syncing
+    if ((local.counts.nextDueMs(local.db) ?? Number.POSITIVE_INFINITY) <= atMs) return
+    if (this.#errors.list(1000).some(({ attempts }) => attempts < SYNC_ATTEMPTS)) return
+    this.#syncing = undefined
+    placement.markSynced(BLOCKS_SYNC_NAME, ackedVersion)
+  }
+
+  listErrors(limit = 1000): ResyncErrorInfo[] {
+    const { db, counts } = this.parts.local
+    return this.#errors.list(limit).map((error) => {
+      const record = counts.get(db, error.hash)
+      return { ...error, refCount: record?.count ?? 0, nextTryMs: record?.dueMs ?? 0 }
+    })
+  }
+
+  /** Queues blocks to be looked at right away, whatever their backoff. */
+  async retryNow(hashes: readonly Buffer[]): Promise<void> {
+    const { db, counts } = this.parts.local
+    await db.transact((tx) => {
+      const nowMs = this.parts.clock.nowMs()
+      for (const hash of hashes) if (counts.get(tx, hash)) counts.enqueue(tx, hash, nowMs, true)
+    })
+  }
+
+  stats(): {
+    queued: number
+    errors: number
+    busy: number
+    fetched: number
+    deleted: number
+    failures: number
+  } {
+    const { db, counts } = this.parts.local
+    const { fetched, deleted, failures } = this.#counters
+    const { queued } = counts.sizes(db)
+    return { queued, errors: this.#errors.count, busy: this.#busy.size, fetched, deleted, failures }
+  }
+
+  async #work(index: number): Promise<void> {
+    const { clock, log } = this.parts
+    const signal = this.#abort.signal
+    while (!signal.aborted) {
+      const ticket = this.#wakeup.ticket
+      const hashes = index < this.#settings.workers ? this.#take() : []
+      if (hashes.length === 0) {
+        this.#reportSynced()
+        await this.#wakeup.wait(ticket, index < this.#settings.workers ? this.#idleMs() : undefined)
+        continue
+      }
+      const startMs = clock.monotonicMs()
+      await Promise.all(
+        hashes.map((hash) =>
+          this.#look(hash)
+            .catch((error) => (signal.aborted ? undefined : this.#failed(hash, error)))
+            .catch((error) => log.error({ error }, 'resync cannot record a failure'))
+            .finally(() => this.#busy.delete(hash.toString('hex'))),
+        ),
+      )
+      const restMs = (clock.monotonicMs() - startMs) * this.#settings.tranquility
+      if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
+    }
+  }
+
+  /** The next due block, or several if they are unreferenced. Marks them busy. */
+  #take(): Buffer[] {
+    const { local, clock } = this.parts
+    const taken: Buffer[] = []
+    for (const { hash } of local.counts.due(local.db, clock.nowMs(), DELETE_BATCH + this.#busy.size)) {
+      const key = hash.toString('hex')
+      if (this.#busy.has(key)) continue
+      const referenced = (local.counts.get(local.db, hash)?.count ?? 0) > 0
+      if (referenced && taken.length > 0) break
+      this.#busy.add(key)
+      taken.push(hash)
+      if (referenced || taken.length === DELETE_BATCH) break
+    }
+    return taken
+  }
+
+  #idleMs(): number {
+    const { local, clock } = this.parts
+    const nowMs = clock.nowMs()
+    const nextMs = local.counts.nextDueMs(local.db) ?? Number.POSITIVE_INFINITY
+    // Due already, but busy with another worker: that one looks again when it is done.
+    const waitMs = nextMs <= nowMs ? POLL_MS : Math.min(nextMs - nowMs, POLL_MS)
+    local.counts.armedForMs = nowMs + waitMs
+    return waitMs
+  }
+
+  /** Does for one block what has to be done, and takes it from the queue or gives it a new time. */
+  async #look(hash: Buffer): Promise<void> {
+    const { local } = this.parts
+    const { db, counts } = local
+    const exists = await local.store.has(hash)
+    const verdict = counts.judge(db, hash, exists)
+    switch (verdict.kind) {
+      case 'keep':
+        return this.#settled(hash)
+      case 'fetch':
+        return this.#fetch(hash)
+      case 'wait':
+        await db.transact((tx) => {
+          const now = counts.judge(tx, hash, exists)
+          if (now.kind === 'wait') counts.enqueue(tx, hash, now.untilMs, true)
+          if (counts.get(tx, hash)?.present !== exists) counts.setPresent(tx, hash, exists)
+        })
+        return
+      case 'forget':
+        await db.transact((tx) => {
+          counts.forget(tx, hash)
+          this.#errors.clear(tx, hash)
+        })
+        return
+      case 'delete':
+        return this.#delete(hash)
+    }
+  }
+
+  async #settled(hash: Buffer): Promise<void> {
+    const { db, counts } = this.parts.local
+    await db.transact((tx) => {
+      counts.settle(tx, hash)
+      this.#errors.clear(tx, hash)
+    })
+  }
+
+  async #fetch(hash: Buffer): Promise<void> {
+    const { local, placement, caller, clock, compression } = this.parts
+    const partition = hash[0]!
+    const nodes = new Set([...placement.readSet(partition), ...placement.storageSet(partition)])
+    nodes.delete(caller.self)
+    const block = await fetchBlock(caller, clock, caller.nearestFirst([...nodes]), hash, {
+      priority: Priority.background,
+      signal: this.#abort.signal,
+      accept: (candidate) => matchesHash(candidate, hash, compression),
+    })
+    await local.putFetched(hash, block)
+    this.#counters.fetched++
+    if (this.#errors.get(local.db, hash)) await local.db.transact((tx) => this.#errors.clear(tx, hash))
+  }
+
+  async #delete(hash: Buffer): Promise<void> {
+    const { local, placement, caller } = this.parts
+    const { db, counts } = local
+    if (this.#mustHoldDeletes()) {
+      const dueMs = this.parts.clock.nowMs() + HOLD_MS
+      await db.transact((tx) => counts.enqueue(tx, hash, dueMs, true))
+      return
+    }
+    const stored = placement.storageSet(hash[0]!)
+    if (stored.length === 0)
+      throw new CarportError('LayoutNotReady', 'no cluster layout has been applied yet')
+    if (!stored.includes(caller.self)) await this.#offer(hash)
+    if (await local.delete(hash)) this.#counters.deleted++
+    if (this.#errors.get(db, hash)) await db.transact((tx) => this.#errors.clear(tx, hash))
+  }
+
+  /**
+   * After a start, others may still have references to carry from before an outage, and so may this node as long
+   * as its own queue does not move: deletions wait, since a reference that comes later finds nothing.
+   */
+  #mustHoldDeletes(): boolean {
+    const { local, clock, oldestRefMs } = this.parts
+    const graceMs = local.counts.graces.unreferencedMs
+    return clock.monotonicMs() - this.#startedMs < graceMs || oldestRefMs() > graceMs / 2
+  }
+
+  /** The partition lives elsewhere now: gives the block to those of its replicas that want it and lack it. */
+  async #offer(hash: Buffer): Promise<void> {
+    const { local, placement, caller } = this.parts
+    const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background, signal: this.#abort.signal }
+    for (const node of placement.storageSet(hash[0]!)) {
+      const reply = await caller.call(node, METHODS.need, { hashes: [hash] }, options)
+      const [needed] = checkFlags(reply.body, 'needed', 1)
+      if (!needed) continue
+      const block = await local.read(hash)
+      if (!block) throw new CarportError('Corrupted', 'the block is wanted elsewhere, but this copy is bad')
+      const { head, payload } = block
+      await caller.call(node, METHODS.put, { hash, owner: NO_OWNER, head, payload }, options)
+      this.#counters.offered++
+    }
+  }
+
+  async #failed(hash: Buffer, error: unknown): Promise<void> {
+    const { local, clock, random, log } = this.parts
+    this.#counters.failures++
+    const message = error instanceof Error ? error.message : String(error)
+    const jitter = random.float()
+    const attempts = await local.db.transact((tx) => {
+      const count = this.#errors.record(tx, hash, clock.nowMs(), message)
+      local.counts.enqueue(tx, hash, clock.nowMs() + retryDelayMs(count, jitter), true)
+      return count
+    })
+    log.warn({ block: hash.toString('hex'), attempts, error: message }, 'resync of a block failed')
+  }
+
+  /** Blocks written just before a crash may be claimed without their file: they are looked at now. */
+  async #checkLastWrites(): Promise<void> {
+    const { db, counts } = this.parts.local
+    const [last] = counts.latest(db, 0, 1)
+    if (!last) return
+    // Freshly written blocks stand in the queue at the time of their write plus the long grace.
+    const suspects = counts.latest(db, last.dueMs - CRASH_WINDOW_MS, 100_000)
+    const nowMs = this.parts.clock.nowMs()
+    for (let i = 0; i < suspects.length; i += WALK_BATCH) {
+      await db.transact((tx) => {
+        for (const { hash } of suspects.slice(i, i + WALK_BATCH)) counts.enqueue(tx, hash, nowMs)
+      })
+    }
+  }
+
+  #onLayoutChange(): void {
+    const own = new Set(this.parts.placement.ownPartitions())
+    const changed: number[] = []
+    for (let partition = 0; partition < PARTITION_COUNT; partition++) {
+      if (own.has(partition) !== this.#own.has(partition)) changed.push(partition)
+    }
+    this.#own = own
+    if (changed.length === 0) return
+    this.#walk = this.#walk
+      .then(() => this.#enqueuePartitions(changed))
+      .catch((error) => this.parts.log.error({ error }, 'blocks cannot be queued after a layout change'))
+  }
+
+  /** Queues what this node knows of the partitions and has not as it should be. */
+  async #enqueuePartitions(partitions: readonly number[]): Promise<void> {
+    const { db, counts } = this.parts.local
+    for (const partition of partitions) {
+      let after: Buffer | undefined
+      while (!this.#abort.signal.aborted) {
+        const hashes = counts.hashes(db, { partition, limit: WALK_BATCH, ...(after && { after }) })
+        if (hashes.length === 0) break
+        after = hashes.at(-1)!
+        const nowMs = this.parts.clock.nowMs()
+        await db.transact((tx) => {
+          for (const hash of hashes) {
+            const record = counts.get(tx, hash)
+            if (record && record.present !== record.count > 0) counts.enqueue(tx, hash, nowMs)
+          }
+        })
+      }
+    }
+  }
+}

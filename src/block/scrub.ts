@@ -1,0 +1,238 @@
+import { type Clock, sleep } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import type { Service } from '../util/service.js'
+import type { Compression } from './compression.js'
+import type { DataDirs } from './data-dirs.js'
+import type { Disk } from './disk.js'
+import { matchesHash } from './format.js'
+import type { LocalBlocks } from './local-blocks.js'
+import { Wakeup } from './wakeup.js'
+import { FOLDERS, nextFolder, readFolder } from './walk.js'
+
+/** 'scrub' → ScrubState as JSON */
+const STATE = 'block:scrub'
+export const SCRUB_TREES: readonly string[] = [STATE]
+const STATE_KEY = Buffer.from('scrub')
+
+const DAY_MS = 86_400_000
+/** A temporary file this old belongs to no write any more, in ms. */
+const TEMPORARY_MS_MAX = DAY_MS
+/** How often the position is saved, in ms. */
+const SAVE_MS = 30_000
+
+interface ScrubState {
+  /** The folder to go on with; 0 to FOLDERS - 1. */
+  position: number
+  running: boolean
+  /** When the next scrub begins, ms since the epoch. */
+  nextMs: number
+  pausedUntilMs: number
+  /** When the last one ended; 0 if none did. */
+  completedMs: number
+  corruptions: number
+  tranquility: number
+}
+
+export interface ScrubStatus extends ScrubState {
+  /** Share of the walk that is done, 0 to 1. */
+  progress: number
+}
+
+export interface ScrubParts {
+  local: LocalBlocks
+  disk: Disk
+  dirs: DataDirs
+  compression: Compression
+  clock: Clock
+  random: Random
+  log: Log
+  /** Rest after each block, as a multiple of the time it took; what was set before and saved wins. */
+  tranquility?: number
+}
+
+/**
+ * Reads every block of this node once in 25 to 35 days and compares it with its name; also finds files of which
+ * nothing is known, blocks that lie where they should not be counted as absent, and rests of crashed writes.
+ */
+export class Scrub implements Service {
+  readonly name = 'block-scrub'
+  readonly #wakeup: Wakeup
+  #state: ScrubState
+  #abort = new AbortController()
+  #running: Promise<void> | undefined
+  #savedMs = 0
+
+  constructor(private readonly parts: ScrubParts) {
+    this.#wakeup = new Wakeup(parts.clock)
+    this.#state = {
+      ...{ position: 0, running: false, nextMs: 0, pausedUntilMs: 0, completedMs: 0, corruptions: 0 },
+      tranquility: parts.tranquility ?? 4,
+    }
+  }
+
+  async start(): Promise<void> {
+    const stored = this.parts.local.db.get(STATE, STATE_KEY)
+    if (stored) this.#state = { ...this.#state, ...parseState(stored) }
+    else this.#state.nextMs = this.#scheduleMs()
+    await this.#save()
+    this.#abort = new AbortController()
+    this.#running = this.#run(this.#abort.signal)
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
+    this.#wakeup.wake()
+    await this.#running
+  }
+
+  status(): ScrubStatus {
+    return { ...this.#state, progress: this.#state.running ? this.#state.position / FOLDERS : 0 }
+  }
+
+  /** Begins now, from the first block, unless one is running. */
+  async begin(): Promise<void> {
+    if (!this.#state.running) Object.assign(this.#state, { position: 0, running: true, corruptions: 0 })
+    this.#state.pausedUntilMs = 0
+    await this.#changed()
+  }
+
+  async pause(durationMs: number): Promise<void> {
+    this.#state.pausedUntilMs = this.parts.clock.nowMs() + durationMs
+    await this.#changed()
+  }
+
+  async resume(): Promise<void> {
+    this.#state.pausedUntilMs = 0
+    await this.#changed()
+  }
+
+  /** Ends the running scrub; the next one comes when it would have come after it. */
+  async cancel(): Promise<void> {
+    if (this.#state.running)
+      Object.assign(this.#state, { running: false, position: 0, nextMs: this.#scheduleMs() })
+    await this.#changed()
+  }
+
+  /** @throws CarportError InvalidArgument */
+  async setTranquility(tranquility: number): Promise<void> {
+    if (!(tranquility >= 0 && tranquility <= 1000)) {
+      throw new CarportError('InvalidArgument', 'the scrub tranquility must be 0 to 1000')
+    }
+    this.#state.tranquility = tranquility
+    await this.#changed()
+  }
+
+  async #changed(): Promise<void> {
+    await this.#save()
+    this.#wakeup.wake()
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.parts
+    while (!signal.aborted) {
+      const ticket = this.#wakeup.ticket
+      const nowMs = clock.nowMs()
+      const state = this.#state
+      if (!state.running && nowMs >= state.nextMs)
+        Object.assign(state, { running: true, position: 0, corruptions: 0 })
+      const waitMs =
+        state.pausedUntilMs > nowMs ? state.pausedUntilMs - nowMs : state.running ? 0 : state.nextMs - nowMs
+      if (waitMs > 0) {
+        await this.#wakeup.wait(ticket, Math.min(waitMs, DAY_MS))
+        continue
+      }
+      try {
+        await this.#step(signal)
+      } catch (error) {
+        if (signal.aborted) break
+        log.error({ error, position: state.position }, 'the scrub cannot go on; it tries again in a minute')
+        await sleep(clock, 60_000, signal).catch(() => {})
+      }
+    }
+    await this.#save().catch((error) => log.error({ error }, "the scrub's position cannot be saved"))
+  }
+
+  /** One folder. */
+  async #step(signal: AbortSignal): Promise<void> {
+    const { disk, dirs, clock, log } = this.parts
+    const from = this.#state.position
+    const folder = await nextFolder(disk, dirs, from)
+    if (folder < FOLDERS) {
+      const content = await readFolder(disk, dirs, folder)
+      for (const path of content.temporaries) await this.#dropIfOld(path)
+      for (const hash of content.hashes) {
+        if (signal.aborted) return
+        await this.#check(hash, signal)
+      }
+    }
+    // A command may have come in between: then the walk goes where that said.
+    const state = this.#state
+    if (!state.running || state.position !== from) return
+    if (folder + 1 < FOLDERS) {
+      state.position = folder + 1
+      if (clock.monotonicMs() - this.#savedMs >= SAVE_MS) await this.#save()
+      return
+    }
+    Object.assign(state, {
+      running: false,
+      position: 0,
+      completedMs: clock.nowMs(),
+      nextMs: this.#scheduleMs(),
+    })
+    await this.#save()
+    log.info({ corruptions: state.corruptions }, 'scrub completed')
+  }
+
+  async #check(hash: Buffer, signal: AbortSignal): Promise<void> {
+    const { local, compression, clock, log } = this.parts
+    const startMs = clock.monotonicMs()
+    const before = local.store.counters.corruptions
+    const block = await local.read(hash)
+    if (block && !(await matchesHash(block, hash, compression))) {
+      log.warn(
+        { block: hash.toString('hex') },
+        'a block does not match its name; it is set aside and fetched again',
+      )
+      await local.setAside(hash, true)
+    } else if (block) {
+      const record = local.counts.get(local.db, hash)
+      if (!record?.present && !record?.deleting) await local.db.transact((tx) => local.counts.adopt(tx, hash))
+    }
+    this.#state.corruptions += local.store.counters.corruptions - before
+    const restMs = (clock.monotonicMs() - startMs) * this.#state.tranquility
+    if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
+  }
+
+  async #dropIfOld(path: string): Promise<void> {
+    const { disk, clock } = this.parts
+    const stat = await disk.stat(path)
+    if (stat && clock.nowMs() - stat.mtimeMs > TEMPORARY_MS_MAX) await disk.remove(path)
+  }
+
+  #scheduleMs(): number {
+    return this.parts.clock.nowMs() + (25 + 10 * this.parts.random.float()) * DAY_MS
+  }
+
+  async #save(): Promise<void> {
+    this.#savedMs = this.parts.clock.monotonicMs()
+    const bytes = Buffer.from(JSON.stringify(this.#state))
+    await this.parts.local.db.transact((tx) => tx.put(STATE, STATE_KEY, bytes))
+  }
+}
+
+/** Only what is well-formed: a scrub that begins anew is better than one that does not begin. */
+function parseState(bytes: Buffer): Partial<ScrubState> {
+  try {
+    const value = JSON.parse(bytes.toString()) as Record<string, unknown>
+    const state: Record<string, unknown> = {}
+    for (const name of ['position', 'nextMs', 'pausedUntilMs', 'completedMs', 'corruptions', 'tranquility']) {
+      if (typeof value[name] === 'number' && Number.isFinite(value[name])) state[name] = value[name]
+    }
+    if (typeof value.running === 'boolean') state.running = value.running
+    return state as Partial<ScrubState>
+  } catch {
+    return {}
+  }
+}

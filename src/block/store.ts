@@ -1,0 +1,224 @@
+import type { Clock } from '../util/clock.js'
+import { CarportError, errorCode } from '../util/errors.js'
+import type { DataDirs } from './data-dirs.js'
+import { type Disk, parentFolder } from './disk.js'
+import { HEAD_BYTES, parseBlock, parseHead, type StoredBlock } from './format.js'
+
+/** Ends the name of a block's file that did not match its checksum, and was set aside. */
+export const CORRUPTED_SUFFIX = '.corrupted'
+
+/** How long the free space of a folder is believed, in milliseconds; what is written meanwhile is subtracted. */
+const SPACE_VALID_MS = 2_000
+
+interface FolderSpace {
+  freeBytes: number
+  readAtMs: number
+  reading: Promise<void> | undefined
+}
+
+export interface StoreCounters {
+  bytesRead: number
+  bytesWritten: number
+  corruptions: number
+}
+
+/** The block files of this node, over one or more folders. Knows nothing of references or replicas. */
+export class BlockStore {
+  readonly counters: StoreCounters = { bytesRead: 0, bytesWritten: 0, corruptions: 0 }
+  readonly #space: FolderSpace[]
+
+  constructor(
+    private readonly disk: Disk,
+    readonly dirs: DataDirs,
+    private readonly clock: Clock,
+    private readonly options: {
+      fsync: boolean
+      /** Writes are refused when a folder's file system has less than this free, in bytes. */
+      reserveBytes: number
+    },
+  ) {
+    this.#space = dirs.paths.map(() => ({
+      freeBytes: 0,
+      readAtMs: Number.NEGATIVE_INFINITY,
+      reading: undefined,
+    }))
+  }
+
+  /**
+   * The block if an intact copy is in one of the folders. Copies that fail their checksum are passed over, told to
+   * `onCorrupted`, and left where they are: see `quarantine`.
+   */
+  async read(hash: Buffer, onCorrupted?: (path: string) => void): Promise<StoredBlock | undefined> {
+    const name = hash.toString('hex')
+    for (const index of this.dirs.readable(hash)) {
+      const path = this.dirs.path(index, name)
+      try {
+        const file = await this.disk.read(path)
+        if (!file) continue
+        const block = parseBlock(file)
+        this.counters.bytesRead += file.length
+        return block
+      } catch (error) {
+        if (errorCode(error) !== 'Corrupted') throw error
+        onCorrupted?.(path)
+      }
+    }
+    return undefined
+  }
+
+  /**
+   * Sets aside the copies that fail their checksum. Reads again, since a good one may have been written
+   * meanwhile; the caller keeps writers of the block away. Returns whether an intact copy remains.
+   */
+  async quarantine(hash: Buffer): Promise<boolean> {
+    const name = hash.toString('hex')
+    let intact = false
+    for (const index of this.dirs.readable(hash)) {
+      const path = this.dirs.path(index, name)
+      if (!(await this.disk.stat(path))) continue
+      if (await this.#isIntact(path)) intact = true
+      else await this.#setAside(path)
+    }
+    return intact
+  }
+
+  /** Whether `write` would find room for a payload of this length, as far as is known. */
+  async hasRoom(hash: Buffer, payloadBytes: number): Promise<boolean> {
+    for (const index of this.dirs.writable(hash)) {
+      if (await this.#hasRoom(index, HEAD_BYTES + payloadBytes)) return true
+    }
+    return false
+  }
+
+  /**
+   * Writes the block durably to its folder, or the next one in order if that is full.
+   * @throws CarportError StorageFull if all are.
+   */
+  async write(hash: Buffer, block: StoredBlock): Promise<void> {
+    const name = hash.toString('hex')
+    const bytes = HEAD_BYTES + block.payload.length
+    let full: unknown
+    for (const index of this.dirs.writable(hash)) {
+      if (!(await this.#hasRoom(index, bytes))) continue
+      try {
+        const { fsync } = this.options
+        await this.disk.writeDurable(this.dirs.path(index, name), [block.head, block.payload], { fsync })
+      } catch (error) {
+        if (errorCode(error) !== 'StorageFull') throw error
+        this.#space[index]!.freeBytes = 0
+        full = error
+        continue
+      }
+      this.#space[index]!.freeBytes -= bytes
+      this.counters.bytesWritten += bytes
+      return
+    }
+    throw new CarportError('StorageFull', 'no data folder has room for the block', { cause: full })
+  }
+
+  /**
+   * Whether a whole file of the block is there: its head is well-formed and its length fits. The content is
+   * verified by reads and the scrub.
+   */
+  async has(hash: Buffer): Promise<boolean> {
+    return (await this.#find(hash)) !== undefined
+  }
+
+  /** Like `has`, for who acknowledges a write because of it: also makes the file's name durable. */
+  async hasDurably(hash: Buffer): Promise<boolean> {
+    const path = await this.#find(hash)
+    if (path === undefined) return false
+    if (this.options.fsync) await this.disk.syncFolder(parentFolder(path))
+    return true
+  }
+
+  /** Removes every copy of the block on this node. */
+  async remove(hash: Buffer): Promise<void> {
+    const name = hash.toString('hex')
+    for (const index of this.dirs.readable(hash)) await this.disk.remove(this.dirs.path(index, name))
+  }
+
+  /** Sets every copy on this node aside: for a block that matches its checksum but not its name. */
+  async setAside(hash: Buffer): Promise<void> {
+    const name = hash.toString('hex')
+    for (const index of this.dirs.readable(hash)) {
+      const path = this.dirs.path(index, name)
+      if (await this.disk.stat(path)) await this.#setAside(path)
+    }
+  }
+
+  /**
+   * Moves a block that is not in its first folder there, if there is room, and drops further copies.
+   * Returns whether anything was moved or dropped.
+   */
+  async rebalance(hash: Buffer): Promise<boolean> {
+    const name = hash.toString('hex')
+    const first = this.dirs.writable(hash)[0]
+    if (first === undefined) return false
+    const elsewhere: string[] = []
+    for (const index of this.dirs.readable(hash)) {
+      const path = this.dirs.path(index, name)
+      if (index !== first && (await this.disk.stat(path))) elsewhere.push(path)
+    }
+    if (elsewhere.length === 0) return false
+    const target = this.dirs.path(first, name)
+    if (!(await this.#isIntact(target))) {
+      const block = await this.read(hash)
+      if (!block || !(await this.#hasRoom(first, HEAD_BYTES + block.payload.length))) return false
+      await this.disk.writeDurable(target, [block.head, block.payload], { fsync: this.options.fsync })
+    }
+    for (const path of elsewhere) await this.disk.remove(path)
+    return true
+  }
+
+  /** Free and total bytes of each folder's file system. */
+  async space(): Promise<{ path: string; freeBytes: number; totalBytes: number }[]> {
+    return Promise.all(this.dirs.paths.map(async (path) => ({ path, ...(await this.disk.space(path)) })))
+  }
+
+  async #find(hash: Buffer): Promise<string | undefined> {
+    const name = hash.toString('hex')
+    for (const index of this.dirs.readable(hash)) {
+      const path = this.dirs.path(index, name)
+      const stat = await this.disk.stat(path)
+      if (!stat || stat.size < HEAD_BYTES) continue
+      const bytes = await this.disk.readRange(path, 0, HEAD_BYTES).catch(() => undefined)
+      const head = bytes && parseHead(bytes)
+      if (head && (head.compressed || head.plainBytes + HEAD_BYTES === stat.size)) return path
+    }
+    return undefined
+  }
+
+  async #isIntact(path: string): Promise<boolean> {
+    try {
+      const file = await this.disk.read(path)
+      return file !== undefined && parseBlock(file) !== undefined
+    } catch {
+      return false
+    }
+  }
+
+  async #setAside(path: string): Promise<void> {
+    this.counters.corruptions++
+    await this.disk.rename(path, path + CORRUPTED_SUFFIX)
+  }
+
+  async #hasRoom(index: number, bytes: number): Promise<boolean> {
+    const space = this.#space[index]!
+    if (this.clock.monotonicMs() - space.readAtMs > SPACE_VALID_MS) {
+      space.reading ??= this.#readSpace(index, space)
+      await space.reading
+    }
+    return space.freeBytes - bytes >= this.options.reserveBytes
+  }
+
+  async #readSpace(index: number, space: FolderSpace): Promise<void> {
+    try {
+      const { freeBytes } = await this.disk.space(this.dirs.paths[index]!)
+      space.freeBytes = freeBytes
+      space.readAtMs = this.clock.monotonicMs()
+    } finally {
+      space.reading = undefined
+    }
+  }
+}

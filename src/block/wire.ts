@@ -1,0 +1,141 @@
+import type { ByteStream } from '../net/transport.js'
+import { CarportError } from '../util/errors.js'
+import { BLOCK_BYTES_MAX, HASH_BYTES, HEAD_BYTES, isIntact, type StoredBlock } from './format.js'
+import { OWNER_BYTES } from './rc.js'
+
+/** Methods of the block layer. Bodies are the interfaces below; `check…` validates what came from outside. */
+export const METHODS = {
+  put: 'block/put',
+  get: 'block/get',
+  need: 'block/need',
+  retain: 'block/retain',
+} as const
+
+export interface PutRequest {
+  hash: Buffer
+  owner: Buffer
+  head: Buffer
+  payload: Buffer
+}
+
+/** Several hashes at once, at most this many. */
+export const HASHES_MAX = 4096
+
+/** The reply to 'block/get'; with `found` the payload follows as a stream of `bytes` bytes. */
+export interface GetReply {
+  found: boolean
+  head?: Buffer
+  bytes?: number
+}
+
+function invalid(what: string): CarportError {
+  return new CarportError('InvalidArgument', `malformed request: ${what}`)
+}
+
+function field(body: unknown, name: string): unknown {
+  return typeof body === 'object' && body !== null ? (body as Record<string, unknown>)[name] : undefined
+}
+
+function buffer(body: unknown, name: string, bytes?: number): Buffer {
+  const value = field(body, name)
+  if (!Buffer.isBuffer(value) || (bytes !== undefined && value.length !== bytes)) throw invalid(name)
+  return value
+}
+
+/** @throws CarportError InvalidArgument; Corrupted if `verify` and the block does not match its checksum */
+export function checkPut(
+  body: unknown,
+  verify: boolean,
+): { hash: Buffer; owner: Buffer; block: StoredBlock } {
+  const hash = buffer(body, 'hash', HASH_BYTES)
+  const owner = buffer(body, 'owner', OWNER_BYTES)
+  const block = { head: buffer(body, 'head', HEAD_BYTES), payload: buffer(body, 'payload') }
+  if (verify && !isIntact(block)) throw new CarportError('Corrupted', 'the block was damaged on its way')
+  return { hash, owner, block }
+}
+
+export function checkGet(body: unknown): Buffer {
+  return buffer(body, 'hash', HASH_BYTES)
+}
+
+export function checkHashes(body: unknown): Buffer[] {
+  const hashes = field(body, 'hashes')
+  if (!Array.isArray(hashes) || hashes.length > HASHES_MAX) throw invalid('hashes')
+  for (const hash of hashes) if (!Buffer.isBuffer(hash) || hash.length !== HASH_BYTES) throw invalid('hashes')
+  return hashes
+}
+
+export function checkOwner(body: unknown): Buffer {
+  return buffer(body, 'owner', OWNER_BYTES)
+}
+
+/** A peer's answers, yes or no, to `count` hashes. */
+export function checkFlags(body: unknown, name: string, count: number): boolean[] {
+  const flags = field(body, name)
+  if (!Array.isArray(flags) || flags.length !== count || flags.some((value) => typeof value !== 'boolean')) {
+    throw new CarportError('RemoteError', 'malformed reply about blocks')
+  }
+  return flags
+}
+
+/** Reads a reply to 'block/get' to its end; undefined if the peer does not have the block. */
+export async function receiveBlock(
+  body: unknown,
+  stream: ByteStream | undefined,
+): Promise<StoredBlock | undefined> {
+  if (field(body, 'found') !== true || !stream) return undefined
+  const bytes = field(body, 'bytes')
+  const head = field(body, 'head')
+  let filled = 0
+  let payload: Buffer | undefined
+  const sane = typeof bytes === 'number' && Number.isInteger(bytes) && bytes >= 0 && bytes <= BLOCK_BYTES_MAX
+  for await (const chunk of stream) {
+    if (!sane || filled + chunk.length > bytes)
+      throw new CarportError('RemoteError', 'malformed reply to block/get')
+    // A block in one piece is passed on as it is, without a copy.
+    if (filled === 0 && chunk.length === bytes) payload = chunk
+    else {
+      payload ??= Buffer.allocUnsafeSlow(bytes)
+      chunk.copy(payload, filled)
+    }
+    filled += chunk.length
+  }
+  if (!sane || filled !== bytes || !Buffer.isBuffer(head)) {
+    throw new CarportError('RemoteError', 'malformed reply to block/get')
+  }
+  const block = { head, payload: payload ?? Buffer.alloc(0) }
+  if (!isIntact(block)) throw new CarportError('Corrupted', 'the block came damaged')
+  return block
+}
+
+/**
+ * A stream of one buffer that calls `onEnd` exactly once: when it was taken whole, was returned, even before it began,
+ * or `signal` aborted.
+ */
+export function singleChunk(chunk: Buffer, signal: AbortSignal, onEnd: () => void): ByteStream {
+  let ended = false
+  let given = false
+  const end = () => {
+    if (ended) return
+    ended = true
+    signal.removeEventListener('abort', end)
+    onEnd()
+  }
+  signal.addEventListener('abort', end, { once: true })
+  if (signal.aborted) end()
+  const iterator: AsyncIterator<Buffer> = {
+    next: async () => {
+      if (!given && !ended) {
+        given = true
+        return { done: false, value: chunk }
+      }
+      end()
+      return { done: true, value: undefined }
+    },
+    return: async () => {
+      end()
+      return { done: true, value: undefined }
+    },
+  }
+  return { [Symbol.asyncIterator]: () => iterator }
+}
