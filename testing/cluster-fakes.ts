@@ -1,12 +1,11 @@
 /**
- * Small fakes for tests of the cluster layer: a clock that moves only when told, a network of named nodes with
- * latencies, cuts and dead nodes, and an in-memory Db without durability. The full simulator is for whole nodes.
+ * Small fakes for tests of the cluster layer: a clock that moves only when told, and a network of named nodes with
+ * latencies, cuts and dead nodes.
  */
 import { createHash } from 'node:crypto'
 import { pack, unpack } from 'msgpackr'
 import type { NodeAddress } from '../src/cluster/address.js'
 import type { Dialer, LinkEvent } from '../src/cluster/peering.js'
-import type { Db, Entry, Tx } from '../src/db/db.js'
 import type { CallOptions, NodeId, RpcHandler, RpcReply, Transport } from '../src/net/transport.js'
 import type { Clock, Timer } from '../src/util/clock.js'
 import { CarportError } from '../src/util/errors.js'
@@ -258,78 +257,4 @@ export class FakeNode implements Transport, Dialer {
   emit(event: LinkEvent): void {
     for (const fn of this.#listeners) fn(event)
   }
-}
-
-/** A Db of Maps; transactions are applied whole or not at all. */
-export class MapDb implements Db {
-  readonly #trees = new Map<string, Map<string, Buffer>>()
-
-  #tree(name: string): Map<string, Buffer> {
-    let tree = this.#trees.get(name)
-    if (!tree) {
-      tree = new Map()
-      this.#trees.set(name, tree)
-    }
-    return tree
-  }
-
-  get(tree: string, key: Buffer): Buffer | undefined {
-    const value = this.#tree(tree).get(key.toString('latin1'))
-    return value && Buffer.from(value)
-  }
-
-  peek(tree: string, key: Buffer): Buffer | undefined {
-    return this.get(tree, key)
-  }
-
-  has(tree: string, key: Buffer): boolean {
-    return this.#tree(tree).has(key.toString('latin1'))
-  }
-
-  range(tree: string): Iterable<Entry> {
-    return [...this.#tree(tree)]
-      .map(([key, value]) => ({ key: Buffer.from(key, 'latin1'), value }))
-      .sort((a, b) => Buffer.compare(a.key, b.key))
-  }
-
-  keys(tree: string): Iterable<Buffer> {
-    return [...this.range(tree)].map((entry) => entry.key)
-  }
-
-  count(tree: string): number {
-    return this.#tree(tree).size
-  }
-
-  async transact<T>(fn: (tx: Tx) => T): Promise<T> {
-    const commits: (() => void)[] = []
-    const before = new Map([...this.#trees].map(([name, tree]) => [name, new Map(tree)]))
-    const tx: Tx = {
-      get: (tree, key) => this.get(tree, key),
-      peek: (tree, key) => this.get(tree, key),
-      has: (tree, key) => this.has(tree, key),
-      range: (tree) => this.range(tree),
-      keys: (tree) => this.keys(tree),
-      count: (tree) => this.count(tree),
-      put: (tree, key, value) => void this.#tree(tree).set(key.toString('latin1'), Buffer.from(value)),
-      delete: (tree, key) => void this.#tree(tree).delete(key.toString('latin1')),
-      onCommit: (fn) => void commits.push(fn),
-    }
-    let result: T
-    try {
-      result = fn(tx)
-    } catch (error) {
-      this.#trees.clear()
-      for (const [name, tree] of before) this.#trees.set(name, tree)
-      throw error
-    }
-    await settle()
-    for (const commit of commits) commit()
-    return result
-  }
-
-  async snapshot(): Promise<void> {
-    throw new Error('not a part of this fake')
-  }
-
-  async close(): Promise<void> {}
 }

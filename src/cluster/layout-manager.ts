@@ -317,10 +317,12 @@ export class LayoutManager implements Placement {
   /** With this node's trackers as far as they may be, and without the versions nobody needs any more. */
   #withProgress(history: LayoutHistory): LayoutHistory {
     const { self } = this.options.quorum
+    const isMember = history.versions.some(({ roles }) => roles.has(self))
     const synced = Math.min(...this.#synced.values())
-    const withSync = Number.isFinite(synced)
-      ? advanceSync(history, self, trackedVersion(history, synced))
-      : history
+    const withSync =
+      isMember && Number.isFinite(synced)
+        ? advanceSync(history, self, trackedVersion(history, synced))
+        : history
     return settle(withSync, self, {
       ackable: trackedVersion(withSync, this.#writesDrained),
       syncAckable: trackedVersion(withSync, this.#readsDrained),

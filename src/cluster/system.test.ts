@@ -3,32 +3,34 @@ import {
   FakeNet,
   type FakeNode,
   ManualClock,
-  MapDb,
   nodeId,
   SeededRandom,
   settle,
 } from '../../testing/cluster-fakes.js'
+import { MemoryDb } from '../../testing/memory-db.js'
 import type { NodeId } from '../net/transport.js'
 import { Hlc } from '../util/clock.js'
 import { type Log, silentLog } from '../util/log.js'
 import { parsePeerSpec } from './address.js'
 import type { NodeRole } from './layout/types.js'
+import { CLUSTER_TREE } from './peer-store.js'
 import { Quorum } from './quorum.js'
 import { ClusterSystem } from './system.js'
 
+const newDb = () => new MemoryDb({ trees: [CLUSTER_TREE] })
 const TABLES = ['object', 'block']
 
 interface Member {
   name: string
   node: FakeNode
-  db: MapDb
+  db: MemoryDb
   system: ClusterSystem
   quorum: Quorum
 }
 
 interface StartOptions {
   bootstrap?: string[]
-  db?: MapDb
+  db?: MemoryDb
   replicationFactor?: number
   log?: Log
 }
@@ -41,7 +43,7 @@ class TestCluster {
   async start(name: string, options: StartOptions = {}): Promise<Member> {
     const port = 3900 + name.charCodeAt(0)
     const node = this.net.add(name, { host: `host-${name}`, port })
-    const db = options.db ?? new MapDb()
+    const db = options.db ?? newDb()
     const quorum = new Quorum(node, this.clock)
     const system = new ClusterSystem({
       transport: node,
@@ -78,6 +80,9 @@ class TestCluster {
     const stopped = member.system.stop()
     this.net.kill(member.node.self)
     await stopped
+    // Whatever was not durable is gone.
+    member.db.crash()
+    member.db = member.db.reopen()
   }
 
   /** Stages the given zones on one node and applies version `version` there. */
@@ -422,8 +427,8 @@ describe('layout', () => {
 
   test('a damaged layout in the database stops the start', async () => {
     const cluster = new TestCluster()
-    const db = new MapDb()
-    await db.transact((tx) => tx.put('cluster', Buffer.from('layout'), Buffer.from('rubbish')))
+    const db = newDb()
+    await db.transact((tx) => tx.put(CLUSTER_TREE, Buffer.from('layout'), Buffer.from('rubbish')))
     await expect(cluster.start('a', { db })).rejects.toMatchObject({ code: 'Corrupted' })
   })
 
