@@ -1,0 +1,198 @@
+import type { IncomingMessage } from 'node:http'
+import type { Idle, IdleWatch } from './idle-watch.js'
+
+/** Aborted: the client went away before the end. Idle: it sent nothing for too long. TooLarge: over the limit. */
+export class BodyError extends Error {
+  override readonly name = 'BodyError'
+  constructor(
+    readonly code: 'Aborted' | 'Idle' | 'TooLarge',
+    options?: { cause?: unknown },
+  ) {
+    super(`request body: ${code}`, options)
+  }
+}
+
+/** Bytes received ahead of the reader before the client is held back. */
+const AHEAD_MAX = 256 * 1024
+
+/**
+ * Reads one request's body: either whole by `collect`, or piece by piece by `next`. Listens to the request at
+ * the first read only; `onFirstRead` is where `100 Continue` is sent.
+ */
+export class BodyReader implements Idle {
+  lastMs = 0
+  /** Bytes of the body received so far. */
+  receivedBytes = 0
+  /** Whether anything was read. */
+  started = false
+  #ended = false
+  #error: BodyError | undefined
+  #queue: Buffer[] = []
+  #queuedBytes = 0
+  #paused = false
+  #waiter: { resolve(chunk: Buffer | undefined): void; reject(error: BodyError): void } | undefined
+
+  constructor(
+    private readonly request: IncomingMessage,
+    private readonly watch: IdleWatch,
+    private readonly onFirstRead?: () => void,
+  ) {}
+
+  /** Whether the whole body arrived. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** The next bytes, or undefined at the end. @throws BodyError Aborted, Idle */
+  async next(): Promise<Buffer | undefined> {
+    if (!this.started) this.#start()
+    const chunk = this.#queue.shift()
+    if (chunk !== undefined) {
+      this.#queuedBytes -= chunk.length
+      if (this.#paused && this.#queuedBytes <= AHEAD_MAX / 2) {
+        this.#paused = false
+        this.request.resume()
+      }
+      return chunk
+    }
+    if (this.#error) throw this.#error
+    if (this.#ended) return undefined
+    if (this.#paused) {
+      this.#paused = false
+      this.request.resume()
+    }
+    this.watch.add(this)
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject }
+    })
+  }
+
+  /**
+   * The whole body; the bytes are not copied when they came in one piece.
+   * @throws BodyError Aborted, Idle, TooLarge (as soon as there are more than `bytesMax`)
+   */
+  collect(bytesMax: number): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const { request } = this
+      let first: Buffer | undefined
+      let more: Buffer[] | undefined
+      const finish = (error?: BodyError) => {
+        this.watch.remove(this)
+        request.off('data', onData).off('end', onEnd).off('close', onClose)
+        if (error) reject(error)
+        else if (more !== undefined) resolve(Buffer.concat(more, this.receivedBytes))
+        else resolve(first ?? Buffer.alloc(0))
+      }
+      const onData = (chunk: Buffer) => {
+        this.receivedBytes += chunk.length
+        if (this.receivedBytes > bytesMax) {
+          request.pause()
+          return finish(new BodyError('TooLarge'))
+        }
+        this.lastMs = this.watch.clock.monotonicMs()
+        if (first === undefined) first = chunk
+        else if (more === undefined) more = [first, chunk]
+        else more.push(chunk)
+      }
+      const onEnd = () => {
+        this.#ended = true
+        finish()
+      }
+      const onClose = () => finish(new BodyError('Aborted'))
+      this.started = true
+      this.#fail = finish
+      this.watch.add(this)
+      // What an aborted request emits; 'close' follows and ends the read.
+      request.on('error', ignore)
+      request.on('data', onData).on('end', onEnd).on('close', onClose)
+      if (request.destroyed) finish(new BodyError('Aborted'))
+      else this.onFirstRead?.()
+    })
+  }
+
+  onIdle(): void {
+    this.#fail(new BodyError('Idle'))
+  }
+
+  #fail = (error: BodyError): void => {
+    this.watch.remove(this)
+    this.#error ??= error
+    const waiter = this.#waiter
+    this.#waiter = undefined
+    waiter?.reject(this.#error)
+  }
+
+  #start(): void {
+    this.started = true
+    const { request } = this
+    if (request.destroyed && !request.complete) {
+      this.#error = new BodyError('Aborted')
+      return
+    }
+    request.on('error', ignore)
+    request.on('data', (chunk: Buffer) => {
+      this.receivedBytes += chunk.length
+      const waiter = this.#waiter
+      if (waiter) {
+        this.#waiter = undefined
+        this.watch.remove(this)
+        waiter.resolve(chunk)
+        return
+      }
+      this.#queue.push(chunk)
+      this.#queuedBytes += chunk.length
+      if (this.#queuedBytes >= AHEAD_MAX && !this.#paused) {
+        this.#paused = true
+        request.pause()
+      }
+    })
+    request.on('end', () => {
+      this.#ended = true
+      this.watch.remove(this)
+      const waiter = this.#waiter
+      this.#waiter = undefined
+      waiter?.resolve(undefined)
+    })
+    request.on('close', () => {
+      if (!this.#ended) this.#fail(new BodyError('Aborted'))
+    })
+    this.onFirstRead?.()
+  }
+
+  /**
+   * Throws away what is left of the body, at most `bytesMax`. Resolves with whether the end was reached; false
+   * after an idle time, or when the client went away. Nothing else may read any more.
+   */
+  discard(bytesMax: number): Promise<boolean> {
+    const { request } = this
+    this.watch.remove(this)
+    this.#queue = []
+    this.#queuedBytes = 0
+    if (this.#ended || request.readableEnded) return Promise.resolve(true)
+    if (request.destroyed) return Promise.resolve(false)
+    request.removeAllListeners('data')
+    return new Promise((resolve) => {
+      let discarded = 0
+      const finish = (whole: boolean) => {
+        this.watch.remove(this)
+        request.off('data', onData).off('end', onEnd).off('close', onClose)
+        if (!whole) request.pause()
+        resolve(whole)
+      }
+      const onData = (chunk: Buffer) => {
+        this.lastMs = this.watch.clock.monotonicMs()
+        discarded += chunk.length
+        if (discarded > bytesMax) finish(false)
+      }
+      const onEnd = () => finish(true)
+      const onClose = () => finish(false)
+      this.#fail = () => finish(false)
+      this.watch.add(this)
+      request.on('error', ignore)
+      request.on('data', onData).on('end', onEnd).on('close', onClose)
+      request.resume()
+    })
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,40 @@
+import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+/** The parts of an answer to something that is no HTTP request. */
+export interface BrokenRequestAnswer {
+  readonly status: number
+  readonly contentType: string
+  readonly body: string
+}
+
+/** Why node:http could not read a request. */
+export type BrokenRequest = 'header-overflow' | 'timeout' | 'malformed'
+
+/**
+ * Answers what node:http could not parse, on the raw connection, and closes it: for the server's `clientError`.
+ * A connection that was reset, or is in the middle of an answer, is just closed.
+ */
+export function answerBrokenRequest(
+  error: Error & { code?: string },
+  socket: Duplex,
+  answer: (reason: BrokenRequest) => BrokenRequestAnswer,
+): void {
+  const current = (socket as { _httpMessage?: ServerResponse | null })._httpMessage
+  if (error.code === 'ECONNRESET' || !socket.writable || current?.headersSent) {
+    socket.destroy()
+    return
+  }
+  const reason =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? 'header-overflow'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? 'timeout'
+        : 'malformed'
+  const { status, contentType, body } = answer(reason)
+  socket.end(
+    `HTTP/1.1 ${status} Bad Request\r\nContent-Type: ${contentType}\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  )
+}

@@ -1,0 +1,48 @@
+import type { Clock, Timer } from '../../util/clock.js'
+
+/** Something that waits for a client. */
+export interface Idle {
+  /** Monotonic time of the last sign of life, in milliseconds; whoever sees one sets it. */
+  lastMs: number
+  /** The wait took too long; called once, after the entry was removed. */
+  onIdle(): void
+}
+
+/**
+ * Ends waits for clients that neither send nor read. One timer serves all: it runs only while something
+ * waits, and looks every quarter of the time-out, so that a wait ends after 1 to 1.25 times the time-out.
+ */
+export class IdleWatch {
+  readonly #waiting = new Set<Idle>()
+  #timer: Timer | undefined
+
+  constructor(
+    readonly clock: Clock,
+    readonly timeoutMs: number,
+  ) {}
+
+  /** Begins a wait. */
+  add(entry: Idle): void {
+    entry.lastMs = this.clock.monotonicMs()
+    this.#waiting.add(entry)
+    if (this.#timer === undefined) this.#schedule()
+  }
+
+  /** Ends a wait; nothing happens if there is none. */
+  remove(entry: Idle): void {
+    this.#waiting.delete(entry)
+  }
+
+  #schedule(): void {
+    this.#timer = this.clock.after(this.timeoutMs / 4, () => {
+      this.#timer = undefined
+      const limit = this.clock.monotonicMs() - this.timeoutMs
+      for (const entry of this.#waiting) {
+        if (entry.lastMs > limit) continue
+        this.#waiting.delete(entry)
+        entry.onIdle()
+      }
+      if (this.#waiting.size > 0 && this.#timer === undefined) this.#schedule()
+    })
+  }
+}

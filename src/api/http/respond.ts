@@ -1,0 +1,193 @@
+import type { ServerResponse } from 'node:http'
+import type { BodyReader } from './body-reader.js'
+import type { Idle, IdleWatch } from './idle-watch.js'
+
+export type ResponseBody = string | Buffer | AsyncIterable<Buffer>
+
+/** A rest of a request's body that is read and thrown away to keep the connection. */
+const REST_KEPT_MAX = 1024 * 1024
+/** A rest that is read so that a client in the middle of sending gets the answer before the connection closes. */
+const REST_LINGER_MAX = 8 * 1024 * 1024
+/** A body that may not fit the socket's buffers: the client must take it within the idle time. */
+const WATCHED_BODY_MIN = 16 * 1024
+
+/** What of a request the answer depends on. */
+export interface RequestState {
+  readonly isHead: boolean
+  /** Bytes that the request's body announces; undefined for chunked transfer; 0 for none. */
+  readonly bodyLength: number | undefined
+  readonly reader: BodyReader
+  /** Whether the client waits for `100 Continue` and did not get it. */
+  readonly awaitsContinue: boolean
+}
+
+/**
+ * Sends an answer and takes care of what the client has not sent yet. Headers are a flat list of names and
+ * values. A body that is shorter or longer than its Content-Length, or that fails, destroys the connection, so
+ * that the client sees it.
+ * @returns the bytes of body sent, when the whole is handed to the socket or the client is gone
+ */
+export function respond(
+  response: ServerResponse,
+  request: RequestState,
+  watch: IdleWatch,
+  status: number,
+  headers: (string | number | readonly string[])[],
+  body: ResponseBody | undefined,
+  onError: (error: unknown) => void,
+): number | Promise<number> {
+  const rest = restOf(response, request)
+  if (rest === 'close' || rest === 'linger') headers.push('Connection', 'close')
+  const bodyless = request.isHead || status === 204 || status === 304
+  const streams = typeof body === 'object' && !Buffer.isBuffer(body)
+  let data: string | Buffer | undefined
+  if (!streams) {
+    data = bodyless ? undefined : body
+    if (!request.isHead && status !== 204 && status !== 304 && !hasLength(headers)) {
+      headers.push('Content-Length', body === undefined ? 0 : Buffer.byteLength(body))
+    }
+  }
+  if (response.destroyed) {
+    if (streams) void close(body)
+    return 0
+  }
+  writeHead(response, status, headers)
+  if (streams && !bodyless) return stream(response, request, watch, headers, body, rest, onError)
+  if (streams) void close(body)
+  const length = data === undefined ? 0 : typeof data === 'string' ? Buffer.byteLength(data) : data.length
+  if (rest === 'linger') {
+    if (length > 0) response.write(data)
+    else response.flushHeaders()
+    finishLinger(response, request)
+    return length
+  }
+  if (length >= WATCHED_BODY_MIN) watchEnd(response, watch)
+  response.end(data)
+  if (rest === 'drain') drain(response, request)
+  return length
+}
+
+type Rest = 'none' | 'drain' | 'linger' | 'close'
+
+function restOf(response: ServerResponse, { bodyLength, reader, awaitsContinue }: RequestState): Rest {
+  if (bodyLength === 0 || reader.ended) return 'none'
+  if (response.req.complete && !reader.started) return 'none' // node:http throws it away by itself
+  if (awaitsContinue) return 'close'
+  if (bodyLength === undefined || bodyLength - reader.receivedBytes > REST_KEPT_MAX) return 'linger'
+  return response.shouldKeepAlive ? 'drain' : 'linger'
+}
+
+function drain(response: ServerResponse, request: RequestState): void {
+  const { socket } = response
+  void request.reader.discard(REST_KEPT_MAX).then((whole) => {
+    if (!whole) socket?.destroy()
+  })
+}
+
+/** The answer is out except for its formal end, which would make node:http close the connection at once. */
+function finishLinger(response: ServerResponse, request: RequestState): void {
+  void request.reader.discard(REST_LINGER_MAX).then(() => response.end())
+}
+
+function hasLength(headers: readonly unknown[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return true
+  }
+  return false
+}
+
+function lengthOf(headers: readonly unknown[]): number | undefined {
+  for (let i = 0; i < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() === 'content-length') return Number(headers[i + 1])
+  }
+  return undefined
+}
+
+function writeHead(
+  response: ServerResponse,
+  status: number,
+  headers: (string | number | readonly string[])[],
+): void {
+  try {
+    response.writeHead(status, headers as string[])
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'ERR_INVALID_CHAR') throw error
+    // Text beyond latin1 goes out as its UTF-8 bytes; control characters cannot go out at all.
+    const clean = headers.map((value, i) =>
+      i % 2 === 1 && typeof value === 'string'
+        ? Buffer.from(value, 'utf8')
+            .toString('latin1')
+            .replace(/[\x00-\x08\x0a-\x1f\x7f]/g, ' ')
+        : value,
+    )
+    response.writeHead(status, clean as string[])
+  }
+}
+
+function watchEnd(response: ServerResponse, watch: IdleWatch): void {
+  const entry: Idle = { lastMs: 0, onIdle: () => response.destroy() }
+  watch.add(entry)
+  response.on('close', () => watch.remove(entry))
+}
+
+async function close(body: AsyncIterable<Buffer>): Promise<void> {
+  try {
+    await body[Symbol.asyncIterator]().return?.()
+  } catch {
+    // Nobody reads it.
+  }
+}
+
+async function stream(
+  response: ServerResponse,
+  request: RequestState,
+  watch: IdleWatch,
+  headers: readonly unknown[],
+  body: AsyncIterable<Buffer>,
+  rest: Rest,
+  onError: (error: unknown) => void,
+): Promise<number> {
+  const expected = lengthOf(headers)
+  let sent = 0
+  let wake: (() => void) | undefined
+  const entry: Idle = { lastMs: 0, onIdle: () => response.destroy() }
+  const onWake = () => wake?.()
+  response.on('drain', onWake)
+  response.on('close', onWake)
+  try {
+    for await (const chunk of body) {
+      if (response.destroyed) return sent
+      if (expected !== undefined && sent + chunk.length > expected) {
+        throw new Error(`the body is longer than its ${expected} bytes`)
+      }
+      sent += chunk.length
+      if (response.write(chunk) || response.destroyed) continue
+      watch.add(entry)
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+      wake = undefined
+      watch.remove(entry)
+      if (response.destroyed) return sent
+    }
+    if (expected !== undefined && sent !== expected) {
+      throw new Error(`the body ended after ${sent} of ${expected} bytes`)
+    }
+    if (rest === 'linger') finishLinger(response, request)
+    else {
+      watchEnd(response, watch)
+      response.end()
+      if (rest === 'drain') drain(response, request)
+    }
+  } catch (error) {
+    if (!response.destroyed) {
+      onError(error)
+      response.destroy()
+    }
+  } finally {
+    watch.remove(entry)
+    response.off('drain', onWake).off('close', onWake)
+  }
+  return sent
+}

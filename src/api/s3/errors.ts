@@ -1,0 +1,89 @@
+import { CarportError, type ErrorCode } from '../../util/errors.js'
+import { S3_ERROR_CODES, type S3ErrorCode } from './error-codes.js'
+import { escapeXml } from './xml.js'
+
+export type { S3ErrorCode } from './error-codes.js'
+
+export interface S3ErrorOptions {
+  /** Further elements of the XML body, as AWS has them for some codes (`BucketName`, `Key`, `ArgumentName`). */
+  extra?: Readonly<Record<string, string | number | undefined>>
+  /** Headers of the answer. */
+  headers?: Readonly<Record<string, string>>
+  /** Another status than the code's usual one. */
+  status?: number
+  cause?: unknown
+}
+
+/** An answer of the S3 API that is an error. The message reaches the client. */
+export class S3Error extends Error {
+  override readonly name = 'S3Error'
+  readonly status: number
+  readonly extra: Readonly<Record<string, string | number | undefined>> | undefined
+  readonly headers: Readonly<Record<string, string>> | undefined
+
+  constructor(
+    readonly code: S3ErrorCode,
+    message?: string,
+    options?: S3ErrorOptions,
+  ) {
+    super(
+      message ?? S3_ERROR_CODES[code][1],
+      options?.cause === undefined ? undefined : { cause: options.cause },
+    )
+    this.status = options?.status ?? S3_ERROR_CODES[code][0]
+    this.extra = options?.extra
+    this.headers = options?.headers
+  }
+}
+
+/** `InvalidArgument` with the argument's name and value, as AWS answers it. */
+export function invalidArgument(message: string, name: string, value?: string): S3Error {
+  return new S3Error('InvalidArgument', message, { extra: { ArgumentName: name, ArgumentValue: value } })
+}
+
+/**
+ * What a failure below the API becomes. The SDKs retry 500 and 503, back off longer on SlowDown, and do not
+ * retry 507: a full disk does not mend itself within a retry.
+ */
+const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
+  QuorumUnavailable: 'ServiceUnavailable',
+  Timeout: 'SlowDown',
+  PeerUnreachable: 'ServiceUnavailable',
+  RemoteError: 'InternalError',
+  LayoutNotReady: 'ServiceUnavailable',
+  StorageFull: 'InsufficientStorage',
+  BlockMissing: 'InternalError',
+  Corrupted: 'InternalError',
+  InvalidArgument: 'InvalidArgument',
+  NotFound: 'NoSuchKey',
+  Conflict: 'OperationAborted',
+  Closed: 'ServiceUnavailable',
+}
+
+/**
+ * The S3Error for whatever a handler threw. Only messages that are meant for clients are passed on: those of
+ * S3Errors and of `InvalidArgument`; others may tell about the inside and stay in `cause`.
+ */
+export function toS3Error(error: unknown): S3Error {
+  if (error instanceof S3Error) return error
+  if (error instanceof CarportError) {
+    const message = error.code === 'InvalidArgument' ? error.message : undefined
+    return new S3Error(FROM_DOMAIN[error.code] ?? 'InternalError', message, { cause: error })
+  }
+  return new S3Error('InternalError', undefined, { cause: error })
+}
+
+/** The XML body of an error answer. */
+export function errorXml(error: S3Error, resource: string, requestId: string, hostId: string): string {
+  let extra = ''
+  for (const name in error.extra) {
+    const value = error.extra[name]
+    if (value !== undefined) extra += `<${name}>${escapeXml(String(value))}</${name}>`
+  }
+  return (
+    '<?xml version="1.0" encoding="UTF-8"?>\n' +
+    `<Error><Code>${error.code}</Code><Message>${escapeXml(error.message)}</Message>${extra}` +
+    `<Resource>${escapeXml(resource)}</Resource><RequestId>${requestId}</RequestId>` +
+    `<HostId>${escapeXml(hostId)}</HostId></Error>`
+  )
+}

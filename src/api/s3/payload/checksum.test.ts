@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import {
+  CHECKSUM_ALGORITHMS,
+  CHECKSUM_LENGTH,
+  checksumAlgorithm,
+  checksumOf,
+  combineChecksums,
+  compositeChecksum,
+  createChecksum,
+} from './checksum.js'
+
+/** CRC by its definition, bit by bit. */
+function crcByDefinition(data: Uint8Array, polynomial: bigint, width: bigint): bigint {
+  const ones = (1n << width) - 1n
+  let crc = ones
+  for (const byte of data) {
+    crc ^= BigInt(byte)
+    for (let k = 0; k < 8; k++) crc = crc & 1n ? (crc >> 1n) ^ polynomial : crc >> 1n
+  }
+  return crc ^ ones
+}
+
+const CHECK = Buffer.from('123456789')
+
+describe('checksums', () => {
+  test('have the check values of the CRC catalogue and of FIPS 180', () => {
+    expect(checksumOf('CRC32', CHECK).toString('hex')).toBe('cbf43926')
+    expect(checksumOf('CRC32C', CHECK).toString('hex')).toBe('e3069283')
+    expect(checksumOf('CRC64NVME', CHECK).toString('hex')).toBe('ae8b14860a799888')
+    expect(checksumOf('SHA1', Buffer.from('abc')).toString('hex')).toBe(
+      'a9993e364706816aba3e25717850c26c9cd0d89d',
+    )
+    expect(checksumOf('SHA256', Buffer.alloc(1024, 'A')).toString('base64')).toBe(
+      'arcu6553sHVAiX4MjW0j7I7vD4w6R+Gz9Ok0Q9lTa+0=',
+    )
+    expect(checksumOf('CRC64NVME', Buffer.alloc(1024, 'A')).toString('base64')).toBe('Qeh8oXvGiSo=')
+  })
+
+  test('CRC-64/NVME equals its definition for any length', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (data) => {
+        const expected = crcByDefinition(data, 0x9a6c9329ac4bc9b5n, 64n)
+        expect(checksumOf('CRC64NVME', Buffer.from(data)).readBigUInt64BE()).toBe(expected)
+      }),
+    )
+  })
+
+  test('are the same in pieces as at once, also across the 64 KiB window', () => {
+    const data = Buffer.alloc(200_001, 'some text, ')
+    for (const algorithm of CHECKSUM_ALGORITHMS) {
+      const hasher = createChecksum(algorithm)
+      for (let at = 0, length = 1; at < data.length; at += length, length = (length * 7) % 70_001) {
+        hasher.update(data.subarray(at, at + length))
+      }
+      const digest = hasher.digest()
+      expect(digest).toEqual(checksumOf(algorithm, data))
+      expect(digest.length).toBe(CHECKSUM_LENGTH[algorithm])
+    }
+  })
+
+  test('of parts combine to the checksum of the whole', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom('CRC32' as const, 'CRC32C' as const, 'CRC64NVME' as const),
+        fc.array(fc.uint8Array({ maxLength: 500 }), { maxLength: 8 }),
+        (algorithm, parts) => {
+          const buffers = parts.map((part) => Buffer.from(part))
+          const combined = combineChecksums(
+            algorithm,
+            buffers.map((part) => ({ checksum: checksumOf(algorithm, part), size: part.length })),
+          )
+          expect(combined).toEqual(checksumOf(algorithm, Buffer.concat(buffers)))
+        },
+      ),
+    )
+  })
+
+  test('combine over parts of several GiB', () => {
+    // Ten thousand parts of 5 GiB, all zeros but for one byte, against the same shift in two steps.
+    const one = checksumOf('CRC64NVME', Buffer.from([1]))
+    const zeros = combineChecksums('CRC64NVME', [
+      { checksum: checksumOf('CRC64NVME', Buffer.alloc(1)), size: 1 },
+    ])
+    const far = [
+      { checksum: one, size: 1 },
+      ...Array.from({ length: 2 ** 10 }, () => ({ checksum: zeros, size: 1 })),
+    ]
+    const block = checksumOf('CRC64NVME', Buffer.alloc(2 ** 10))
+    expect(combineChecksums('CRC64NVME', far)).toEqual(
+      combineChecksums('CRC64NVME', [
+        { checksum: one, size: 1 },
+        { checksum: block, size: 2 ** 10 },
+      ]),
+    )
+    const doubled = (size: number, checksum: Buffer) =>
+      combineChecksums('CRC64NVME', [
+        { checksum, size },
+        { checksum, size },
+      ])
+    let [size, zeroChecksum] = [2 ** 10, block]
+    while (size < 5 * 2 ** 30) {
+      zeroChecksum = doubled(size, zeroChecksum)
+      size *= 2
+    }
+    const halves = [
+      { checksum: one, size: 1 },
+      { checksum: zeroChecksum, size },
+      { checksum: zeroChecksum, size },
+    ]
+    const whole = [
+      { checksum: one, size: 1 },
+      { checksum: doubled(size, zeroChecksum), size: 2 * size },
+    ]
+    expect(combineChecksums('CRC64NVME', halves)).toEqual(combineChecksums('CRC64NVME', whole))
+  })
+
+  test('composite is the checksum of the checksums and their number', () => {
+    const parts = [checksumOf('SHA256', Buffer.from('a')), checksumOf('SHA256', Buffer.from('b'))]
+    const expected = createHash('sha256').update(Buffer.concat(parts)).digest('base64')
+    expect(compositeChecksum('SHA256', parts)).toBe(`${expected}-2`)
+    const single = checksumOf('SHA256', Buffer.alloc(1024, 'A'))
+    expect(compositeChecksum('SHA256', [single])).toBe('Ok6Cs5b96ux6+MWQkJO7UBT5sKPBeXBLwvj/hK89smg=-1')
+  })
+
+  test('are known by name in any case', () => {
+    expect(checksumAlgorithm('crc64nvme')).toBe('CRC64NVME')
+    expect(checksumAlgorithm('')).toBeUndefined()
+    expect(checksumAlgorithm('MD5')).toBeUndefined()
+  })
+})

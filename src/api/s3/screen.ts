@@ -1,0 +1,50 @@
+import { S3Error } from './errors.js'
+import type { S3Request } from './request.js'
+
+/** Largest body of one PutObject or UploadPart: 5 GiB. */
+export const UPLOAD_BYTES_MAX = 5 * 1024 ** 3
+/** Of the user metadata, names and values together. */
+export const METADATA_BYTES_MAX = 2048
+
+/**
+ * Refuses what no handler should see: uploads without a length or too long, contradicting headers about the
+ * body, too much metadata, a query that cannot be decoded.
+ * @throws S3Error
+ */
+export function screen(request: S3Request): void {
+  const { operation } = request
+  if (request.rawQuery !== '' && request.query.malformed) throw new S3Error('InvalidURI')
+  if (operation === 'PutObject' || operation === 'UploadPart') {
+    const { payload } = request
+    if (!payload.hasLength) throw new S3Error('MissingContentLength')
+    if (payload.contentLength! > UPLOAD_BYTES_MAX) {
+      throw new S3Error('EntityTooLarge', undefined, {
+        extra: { ProposedSize: payload.contentLength, MaxSizeAllowed: UPLOAD_BYTES_MAX },
+      })
+    }
+  }
+  if (operation === 'PutObject' || operation === 'CopyObject' || operation === 'CreateMultipartUpload') {
+    screenMetadata(request)
+  }
+}
+
+function screenMetadata(request: S3Request): void {
+  const { rawHeaders } = request
+  let bytes = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if (name.length > 11 && (name.charCodeAt(0) | 32) === 120 && /^x-amz-meta-/i.test(name)) {
+      bytes += name.length - 11 + rawHeaders[i + 1]!.length
+    }
+  }
+  if (request.auth.kind === 'key' && request.auth.presigned) {
+    for (const [name, value] of request.query.pairs) {
+      if (/^x-amz-meta-/i.test(name)) bytes += name.length - 11 + Buffer.byteLength(value)
+    }
+  }
+  if (bytes > METADATA_BYTES_MAX) {
+    throw new S3Error('MetadataTooLarge', undefined, {
+      extra: { Size: bytes, MaxSizeAllowed: METADATA_BYTES_MAX },
+    })
+  }
+}

@@ -1,0 +1,200 @@
+import { parseAmzDate } from '../http/date.js'
+import { Query } from '../http/query.js'
+import { recode } from '../http/uri.js'
+import { invalidArgument, S3Error } from './errors.js'
+import { canonicalQuery, canonicalRequest, type SignedParts } from './signature-canonical.js'
+import {
+  ALGORITHM,
+  type Claim,
+  type Endpoint,
+  headerClaim,
+  mismatch,
+  parseCredential,
+  queryClaim,
+  signatureV2,
+  signatureV4a,
+  unknownKey,
+} from './signature-claim.js'
+import { equalConstantTime, type HmacKey, SigningKeyCache, sha256HexOfLatin1 } from './signature-keys.js'
+
+export type { SignedParts } from './signature-canonical.js'
+
+/** The forms of `x-amz-content-sha256`: what the signature says of the body. */
+export type PayloadKind =
+  | 'sha256' // the body's SHA-256
+  | 'unsigned'
+  | 'signed-chunks' // aws-chunked, a signature per chunk
+  | 'signed-chunks-trailer'
+  | 'unsigned-chunks-trailer'
+
+/** What signed chunks continue from. */
+export interface SeedSignature {
+  readonly signature: string
+  readonly amzDate: string
+  /** `date/region/service/aws4_request` */
+  readonly scope: string
+  readonly key: HmacKey
+}
+
+export interface KeyAuth {
+  readonly kind: 'key'
+  readonly keyId: string
+  /** Signed by query parameters. */
+  readonly presigned: boolean
+  readonly payloadKind: PayloadKind
+  /** Lower-case hex; of payload kind sha256 only. */
+  readonly payloadSha256: string | undefined
+  readonly seed: SeedSignature
+  readonly sessionToken: string | undefined
+}
+
+/** No signature at all. Whether that is allowed is the bucket policy's matter. */
+export interface AnonymousAuth {
+  readonly kind: 'anonymous'
+}
+
+export type Auth = KeyAuth | AnonymousAuth
+
+export const ANONYMOUS: AnonymousAuth = { kind: 'anonymous' }
+
+/** The secret of an access key, at once when it is known locally; undefined when there is no such key. */
+export type SecretLookup = (
+  keyId: string,
+  sessionToken: string | undefined,
+) => string | undefined | Promise<string | undefined>
+
+export interface SignatureOptions extends Endpoint {
+  secretOf: SecretLookup
+}
+
+/** Verifies Signature V4 of requests, by header and presigned, and of POST policies. */
+export class SignatureVerifier {
+  readonly #keys = new SigningKeyCache()
+
+  constructor(private readonly options: SignatureOptions) {}
+
+  /**
+   * Who sent the request. `nowMs` is the wall clock. Answers at once when the secret is known locally.
+   * @throws S3Error (or rejects with it) when there is a signature that is malformed, refused or wrong.
+   */
+  verify(parts: SignedParts, nowMs: number): Auth | Promise<Auth> {
+    const authorization = parts.headers.authorization
+    // An empty Authorization header is none.
+    const hasHeader = authorization !== undefined && authorization !== ''
+    const query = parts.rawQuery
+    const inQuery = query !== '' && (query.includes('X-Amz-') || query.includes('AWSAccessKeyId='))
+    if (!inQuery) {
+      if (!hasHeader) return ANONYMOUS
+      return this.#finish(parts, headerClaim(parts, authorization, nowMs, this.options))
+    }
+    const parsed = new Query(query)
+    if (parsed.has('AWSAccessKeyId') && parsed.has('Signature')) throw signatureV2()
+    const presigned = parsed.has('X-Amz-Algorithm') || parsed.has('X-Amz-Signature')
+    if (presigned && hasHeader) {
+      throw invalidArgument(
+        'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified',
+        'Authorization',
+        authorization,
+      )
+    }
+    if (presigned) return this.#finish(parts, queryClaim(parts, parsed, nowMs, this.options))
+    return hasHeader ? this.#finish(parts, headerClaim(parts, authorization, nowMs, this.options)) : ANONYMOUS
+  }
+
+  /**
+   * Verifies the signature over a POST form's policy (the fields as sent, policy in base64) and returns the key.
+   * @throws S3Error
+   */
+  async verifyPostPolicy(form: {
+    policy: string
+    algorithm: string
+    credential: string
+    date: string
+    signature: string
+    sessionToken?: string
+  }): Promise<{ keyId: string }> {
+    if (form.algorithm !== ALGORITHM) {
+      throw invalidArgument(
+        'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"',
+        'X-Amz-Algorithm',
+        form.algorithm,
+      )
+    }
+    const scope = parseCredential(form.credential, this.options, 'AuthorizationQueryParametersError')
+    if (parseAmzDate(form.date) === undefined || !form.date.startsWith(scope.date)) {
+      throw new S3Error('AccessDenied', 'Invalid according to Policy: the date is not that of the credential')
+    }
+    const secret = await this.options.secretOf(scope.keyId, form.sessionToken)
+    if (secret === undefined) throw unknownKey(scope.keyId)
+    const key = this.#keys.get(form.credential, secret, scope.date, scope.region, this.options.service)
+    if (!equalConstantTime(key.hex(form.policy), form.signature))
+      throw mismatch(scope.keyId, form.policy, form.signature)
+    return { keyId: scope.keyId }
+  }
+
+  #finish(parts: SignedParts, claim: Claim): Auth | Promise<Auth> {
+    const kind = payloadKindOf(claim.payloadHash)
+    const secret = this.options.secretOf(claim.keyId, claim.sessionToken)
+    if (typeof secret === 'object') return secret.then((late) => this.#check(parts, claim, kind, late))
+    return this.#check(parts, claim, kind, secret)
+  }
+
+  #check(parts: SignedParts, claim: Claim, payloadKind: PayloadKind, secret: string | undefined): KeyAuth {
+    if (secret === undefined) throw unknownKey(claim.keyId)
+    const key = this.#keys.get(claim.credential, secret, claim.date, claim.region, this.options.service)
+    const query = canonicalQuery(parts.rawQuery, claim.presigned ? 'X-Amz-Signature' : undefined)
+    // AWS decodes the path and encodes it again. Some clients sign the path as they send it, encoded otherwise.
+    const path = recode(parts.rawPath, true, false)
+    const prefix = `${ALGORITHM}\n${claim.amzDate}\n${claim.scope}\n`
+    const request = canonicalRequest(parts, path, query, claim.signedHeaders, claim.names, claim.payloadHash)
+    const stringToSign = prefix + sha256HexOfLatin1(request)
+    if (!equalConstantTime(key.hex(stringToSign), claim.signature)) {
+      const { rawPath } = parts
+      const asSent = canonicalRequest(
+        parts,
+        rawPath,
+        query,
+        claim.signedHeaders,
+        claim.names,
+        claim.payloadHash,
+      )
+      if (
+        rawPath === path ||
+        !equalConstantTime(key.hex(prefix + sha256HexOfLatin1(asSent)), claim.signature)
+      ) {
+        throw mismatch(claim.keyId, stringToSign, claim.signature, request)
+      }
+    }
+    return {
+      kind: 'key',
+      keyId: claim.keyId,
+      presigned: claim.presigned,
+      payloadKind,
+      payloadSha256: payloadKind === 'sha256' ? claim.payloadHash.toLowerCase() : undefined,
+      seed: { signature: claim.signature, amzDate: claim.amzDate, scope: claim.scope, key },
+      sessionToken: claim.sessionToken,
+    }
+  }
+}
+
+const SHA256_HEX = /^[0-9a-fA-F]{64}$/
+
+function payloadKindOf(declared: string): PayloadKind {
+  switch (declared) {
+    case 'UNSIGNED-PAYLOAD':
+      return 'unsigned'
+    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD':
+      return 'signed-chunks'
+    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER':
+      return 'signed-chunks-trailer'
+    case 'STREAMING-UNSIGNED-PAYLOAD-TRAILER':
+      return 'unsigned-chunks-trailer'
+  }
+  if (SHA256_HEX.test(declared)) return 'sha256'
+  if (declared.startsWith('STREAMING-AWS4-ECDSA-')) throw signatureV4a()
+  throw invalidArgument(
+    'x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.',
+    'x-amz-content-sha256',
+    declared,
+  )
+}

@@ -1,0 +1,47 @@
+/** The namespace of S3's documents. */
+export const S3_XMLNS = 'http://s3.amazonaws.com/doc/2006-03-01/'
+
+const NEEDS_ESCAPE = /[&<>"'\u0000-\u001f\u007f-\u009f\u2028\ufffe\uffff]/
+const ESCAPE = /[&<>"'\u0000-\u001f\u007f-\u009f\u2028\ufffe\uffff]/g
+
+function escapeOne(char: string): string {
+  switch (char) {
+    case '&':
+      return '&amp;'
+    case '<':
+      return '&lt;'
+    case '>':
+      return '&gt;'
+    case '"':
+      return '&quot;'
+    case "'":
+      return '&#39;'
+    default:
+      return `&#x${char.charCodeAt(0).toString(16)};`
+  }
+}
+
+/**
+ * `text` as XML character data or attribute value. Control characters become numeric references, as AWS sends
+ * them: line ends survive a parser's normalization that way, and of the others, which XML 1.0 cannot carry at
+ * all, a tolerant parser gets the right character (others should ask for `encoding-type=url`).
+ */
+export function escapeXml(text: string): string {
+  return NEEDS_ESCAPE.test(text) ? text.replace(ESCAPE, escapeOne) : text
+}
+
+/** `<name>text</name>`; nothing when `text` is undefined. */
+export function xmlText(name: string, text: string | number | boolean | undefined): string {
+  if (text === undefined) return ''
+  return typeof text === 'string' ? `<${name}>${escapeXml(text)}</${name}>` : `<${name}>${text}</${name}>`
+}
+
+/** `<name>inner</name>`, where `inner` is XML already. */
+export function xmlElement(name: string, inner: string): string {
+  return `<${name}>${inner}</${name}>`
+}
+
+/** A whole document with S3's namespace; `inner` is XML already. */
+export function xmlDocument(root: string, inner: string): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">${inner}</${root}>`
+}
