@@ -1,0 +1,108 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { AdminClient, Output } from './admin-client.js'
+import * as layout from './commands/layout.js'
+import { type GlobalFlags, withFlags } from './config-source.js'
+import type { CliIo } from './io.js'
+
+/** Runs a command that talks to a node, and prints what it has to say. */
+export type RunOnNode = (
+  io: CliIo,
+  flags: GlobalFlags,
+  command: (admin: AdminClient) => Promise<Output>,
+) => Promise<void>
+
+/** Options that stand before the command, and after it too unless the command has one of that name. */
+export const SHARED_OPTIONS: [flags: string, description: string][] = [
+  ['-c, --config <file>', 'configuration file (default: /etc/carport.toml, then /etc/garage.toml)'],
+  [
+    '-h, --rpc-host <host>',
+    'node to talk to, <node id>@<host>:<port> (default: the one of the configuration)',
+  ],
+  ['-s, --rpc-secret <secret>', 'RPC secret, instead of rpc_secret in the configuration'],
+  ['--json', 'print the result as JSON'],
+]
+export const SECRET_OPTIONS: [flags: string, description: string][] = [
+  ['--rpc-secret-file <file>', 'file with the RPC secret'],
+  ['--admin-token <token>', 'token of the admin API, for the server'],
+  ['--admin-token-file <file>', 'file with it'],
+  ['--metrics-token <token>', 'token of the metrics, for the server'],
+  ['--metrics-token-file <file>', 'file with it'],
+  ['--allow-world-readable-secrets [bool]', 'take secret files that others may read'],
+]
+
+/** Ties the commands to the world. */
+export class Context {
+  constructor(
+    private readonly io: CliIo,
+    private readonly runOnNode: RunOnNode,
+  ) {}
+
+  /** `run` is given the world with the flags in its environment. */
+  local<A extends unknown[]>(
+    run: (io: CliIo, flags: GlobalFlags, ...args: A) => Promise<void> | void,
+  ): (...args: [...A, Command]) => Promise<void> {
+    return async (...all) => {
+      const command = all.at(-1) as Command
+      const flags = command.optsWithGlobals<GlobalFlags>()
+      await run({ ...this.io, env: withFlags(this.io.env, flags) }, flags, ...(all.slice(0, -1) as A))
+    }
+  }
+
+  /** Arguments and options of the command, in Commander's order. */
+  remote<A extends unknown[]>(
+    run: (admin: AdminClient, ...args: A) => Promise<Output>,
+  ): (...args: [...A, Command]) => Promise<void> {
+    return this.local<A>((io, flags, ...args) => this.runOnNode(io, flags, (admin) => run(admin, ...args)))
+  }
+
+  nowMs(): number {
+    return this.io.nowMs()
+  }
+}
+
+export function group(parent: Command, name: string, description: string): Command {
+  return parent.command(name).description(description)
+}
+
+/** A command of its own; options that it has itself shadow the shared ones. */
+export function leaf(
+  parent: Command,
+  spec: string,
+  description: string,
+  own: (Option | [flags: string, text: string])[] = [],
+): Command {
+  const command = parent.command(spec).description(description)
+  for (const option of own) command.addOption(option instanceof Option ? option : new Option(...option))
+  for (const [flags, text] of [...SHARED_OPTIONS, ...SECRET_OPTIONS]) {
+    const option = new Option(flags, text).hideHelp(!flags.startsWith('--json'))
+    const taken = option.short !== undefined && command.options.some((o) => o.short === option.short)
+    if (!taken) command.addOption(option)
+  }
+  return command
+}
+
+/** A parser whose error becomes Commander's. */
+export function argument<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text)
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message)
+    }
+  }
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new Error('expected a whole number')
+  return Number(text)
+}
+
+export function redundancy(text: string) {
+  const parsed = layout.parseRedundancy(text)
+  if (parsed === undefined) throw new Error('expected a number of zones, or "max"')
+  return parsed
+}
+
+export function collect(value: string, previous: string[]): string[] {
+  return [...previous, value]
+}

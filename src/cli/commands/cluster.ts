@@ -1,0 +1,114 @@
+import type { ClusterLayout, NodeStatus } from '../../api/admin/types.js'
+import { type AdminClient, CliError, type Output } from '../admin-client.js'
+import { formatAgo, formatCapacity, formatSize, shortId, table } from '../format.js'
+import { stagedTable } from './layout.js'
+
+/** `status`: the nodes that are up, the ones that are not, and what is staged. */
+export async function status(admin: AdminClient): Promise<Output> {
+  const cluster = await admin.call('status', {})
+  const layout = await admin.call('layout.get', {})
+  const up = cluster.nodes.filter((node) => node.isUp)
+  const down = cluster.nodes.filter((node) => !node.isUp)
+  const lines = [
+    '==== HEALTHY NODES ====',
+    table([
+      ['ID', 'Hostname', 'Address', 'Tags', 'Zone', 'Capacity', 'DataAvail', 'Sync', 'Version'],
+      ...up.map((node) => healthyRow(node, layout)),
+    ]),
+  ]
+  if (down.length > 0) {
+    lines.push(
+      '',
+      '==== FAILED NODES ====',
+      table([
+        ['ID', 'Hostname', 'Tags', 'Zone', 'Capacity', 'Last seen'],
+        ...down.map((node) => failedRow(node, layout)),
+      ]),
+    )
+  }
+  if (down.some((node) => node.draining)) {
+    lines.push(
+      '',
+      'Nodes that are gone still count in an older layout. If they do not come back, look at "carport layout history"',
+      'and let the others go on with "carport layout skip-dead-nodes".',
+    )
+  }
+  const staged = stagedTable(layout)
+  if (staged !== '') {
+    lines.push(
+      '',
+      staged,
+      '',
+      'See what they would do with "carport layout show", then apply or revert them.',
+    )
+  } else if (cluster.layoutVersion === 0) {
+    lines.push('', 'No layout yet: assign roles with "carport layout assign", then "carport layout apply".')
+  }
+  return { json: cluster, text: lines.join('\n') }
+}
+
+function healthyRow(node: NodeStatus, layout: ClusterLayout): string[] {
+  const base = [shortId(node.id), node.hostname ?? '?', node.addr ?? 'N/A']
+  const version = node.garageVersion ?? ''
+  if (node.role === null) return [...base, '', '', withoutRole(node, layout), '', syncState(node), version]
+  const { tags, zone, capacity } = node.role
+  return [
+    ...base,
+    `[${tags.join(',')}]`,
+    zone,
+    formatCapacity(capacity),
+    freeSpace(node),
+    syncState(node),
+    version,
+  ]
+}
+
+function failedRow(node: NodeStatus, layout: ClusterLayout): string[] {
+  const base = [shortId(node.id), node.hostname ?? '?']
+  const seen = node.lastSeenSecsAgo === null ? 'never seen' : formatAgo(node.lastSeenSecsAgo)
+  if (node.role === null) return [...base, '', '', withoutRole(node, layout), seen]
+  return [...base, `[${node.role.tags.join(',')}]`, node.role.zone, formatCapacity(node.role.capacity), seen]
+}
+
+function withoutRole(node: NodeStatus, layout: ClusterLayout): string {
+  const change = layout.stagedRoleChanges.find((staged) => staged.id === node.id)
+  if (change !== undefined && !('remove' in change)) return 'pending...'
+  return node.draining ? 'draining...' : 'NO ROLE ASSIGNED'
+}
+
+function freeSpace(node: NodeStatus): string {
+  if (node.role?.capacity === null) return 'N/A'
+  if (node.dataPartition === null) return '?'
+  const { available, total } = node.dataPartition
+  const percent = total === 0 ? 0 : (100 * available) / total
+  return `${formatSize(available)} (${percent.toFixed(1)}%)`
+}
+
+function syncState(node: NodeStatus): string {
+  if (node.syncQueueLength === null) return '?'
+  return node.syncQueueLength === 0 ? 'ok' : `${node.syncQueueLength} to do`
+}
+
+/** `node connect`. */
+export async function connectNode(admin: AdminClient, node: string): Promise<Output> {
+  const [result] = await admin.call('node.connect', { nodes: [node] })
+  if (!result?.success) throw new CliError(`cannot connect to ${node}: ${result?.error ?? 'no answer'}`)
+  return { json: result, text: 'Success.' }
+}
+
+/** `stats`. */
+export async function stats(admin: AdminClient, node: string): Promise<Output> {
+  const nodes = await admin.call('node.statistics', { node })
+  const cluster = await admin.call('cluster.statistics', {})
+  const texts = [
+    ...Object.entries(nodes.success).map(([id, { freeform }]) => [id, freeform] as const),
+    ...Object.entries(nodes.error).map(([id, error]) => [id, `Error: ${error}`] as const),
+  ]
+  return {
+    json: { nodes, cluster },
+    text: [
+      ...texts.map(([id, text]) => `==== NODE [${shortId(id)}] ====\n${text.trimEnd()}\n`),
+      `==== CLUSTER STATISTICS ====\n${cluster.freeform.trimEnd()}`,
+    ].join('\n'),
+  }
+}

@@ -1,0 +1,53 @@
+import { readEnv } from '../../config/secrets.js'
+import { singleNodeConfig, singleNodeDataDir, singleNodePaths } from '../../config/single-node.js'
+import { CliError } from '../admin-client.js'
+import { findConfig, type GlobalFlags, namedConfig, readFullConfig } from '../config-source.js'
+import type { CliIo } from '../io.js'
+
+export interface ServerFlags {
+  singleNode?: boolean
+  defaultBucket?: boolean
+  data?: string
+}
+
+/** `server`: runs until it is stopped. */
+export async function runServerCommand(io: CliIo, flags: GlobalFlags, server: ServerFlags): Promise<void> {
+  const singleNode = server.singleNode ?? false
+  const defaultBucket = server.defaultBucket ?? false
+  if (!singleNode && defaultBucket) throw new CliError('--default-bucket needs --single-node')
+  if (!singleNode && server.data !== undefined) {
+    throw new CliError('--data needs --single-node: a configuration file names its folders itself')
+  }
+  const config = singleNode ? readSingleNodeConfig(io, flags, server.data) : readConfig(io, flags)
+  await io.runServer(config, { singleNode, defaultBucket, env: io.env })
+}
+
+function readConfig(io: CliIo, flags: GlobalFlags) {
+  const location = findConfig(io, flags)
+  if ('dataDir' in location) {
+    throw new CliError(
+      `no configuration file: name one with -c, or add --single-node to run what is in ${location.dataDir}`,
+    )
+  }
+  return readFullConfig(io, location)
+}
+
+/** With a file named, that file; else the folder alone. Files in /etc do not count: they belong to a cluster. */
+function readSingleNodeConfig(io: CliIo, flags: GlobalFlags, data: string | undefined) {
+  const named = namedConfig(io, flags)
+  if (named === undefined) {
+    const dataDir = data ?? singleNodeDataDir(io.env)
+    if ((readEnv(io.env, 'RPC_SECRET') ?? readEnv(io.env, 'RPC_SECRET_FILE')) === undefined) {
+      io.createSecret(singleNodePaths(dataDir).rpcSecretFile)
+    }
+    return singleNodeConfig({ dataDir, env: io.env, readSecretFile: io.readSecretFile })
+  }
+  if (data !== undefined) throw new CliError('give one of --data and a configuration file')
+  const config = readFullConfig(io, named)
+  if (config.replicationFactor !== 1) {
+    throw new CliError(
+      `--single-node keeps one copy, but ${named.path} says replication_factor = ${config.replicationFactor}: set it to 1`,
+    )
+  }
+  return config
+}

@@ -1,0 +1,64 @@
+import { ADMIN_CALL_METHOD, type OperationName } from '../api/admin/operations.js'
+import { formatHostPort, type HostPort } from '../config/values.js'
+import type { RpcClient } from '../net/client.js'
+import type { Clock } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import { silentLog } from '../util/log.js'
+import { type AdminClient, CliError } from './admin-client.js'
+import type { Target } from './io.js'
+
+const CALL_MS = 60_000
+/** Operations that read or write much before they answer. */
+const LONG_CALLS: Partial<Record<OperationName, number>> = {
+  'layout.apply': 600_000,
+  'layout.show': 600_000,
+  'bucket.cleanupIncompleteUploads': 3_600_000,
+  'block.purge': 3_600_000,
+  'meta.snapshot': 3_600_000,
+}
+
+/**
+ * Connects to the node by RPC.
+ * @throws CliError when none of its addresses answers
+ */
+export async function connectAdmin(target: Target, clock: Clock): Promise<AdminClient> {
+  const { connectAsClient } = await import('../net/client.js')
+  const rpcSecret = Buffer.from(target.rpcSecret, 'hex')
+  const expected = target.nodeId === undefined ? {} : { expectedId: target.nodeId }
+  const failures: string[] = []
+  for (const address of target.addresses) {
+    try {
+      const { host, port } = address
+      return adminClient(await connectAsClient({ host, port, rpcSecret, ...expected, clock, log: silentLog }))
+    } catch (error) {
+      failures.push(explain(address, error))
+    }
+  }
+  throw new CliError(failures.join('; '))
+}
+
+function explain(address: HostPort, error: unknown): string {
+  const where = formatHostPort(address)
+  if (!(error instanceof CarportError)) return `cannot reach a node at ${where}: ${String(error)}`
+  if (error.code === 'Conflict') {
+    return `the node at ${where} is another one than expected (${error.message}): check -h or metadata_dir`
+  }
+  return `cannot reach a node at ${where} (${error.message}): is "carport server" running there, with the same rpc_secret?`
+}
+
+/** The administrative calls over an open connection. */
+export function adminClient(client: RpcClient): AdminClient {
+  return {
+    call: async (operation, args) => {
+      const timeoutMs = LONG_CALLS[operation] ?? CALL_MS
+      const { body } = await client.call(ADMIN_CALL_METHOD, { operation, args }, { timeoutMs })
+      if (typeof body !== 'object' || body === null || !('result' in body)) {
+        throw new CliError(
+          'the node answered in an unknown form: are it and this program of the same version?',
+        )
+      }
+      return body.result as never
+    },
+    close: () => client.close(),
+  }
+}
