@@ -67,11 +67,16 @@ export class BlobStore {
 
   /**
    * Stores a body: inline if it is short, else as blocks, several in flight at a time, each durable on a quorum.
+   * With `inline: false` short bodies become a block too.
    * Nothing refers to the blocks yet: if the caller gives up they are collected after their grace time.
    * @throws what the source throws (nothing is left to undo), StorageFull, QuorumUnavailable
    */
-  async write(source: BodySource, cipher?: BlockCipher): Promise<StoredBody> {
-    if (source.length !== undefined && source.length <= MAX_INLINE_BYTES) {
+  async write(
+    source: BodySource,
+    options: { cipher?: BlockCipher; inline?: boolean } = {},
+  ): Promise<StoredBody> {
+    const { cipher, inline = true } = options
+    if (inline && source.length !== undefined && source.length <= MAX_INLINE_BYTES) {
       const plain = await source.readAll(MAX_INLINE_BYTES)
       return { size: plain.length, md5: md5(plain), body: cipher ? cipher.seal(plain, 0) : plain, blocks: [] }
     }
@@ -102,7 +107,7 @@ export class BlobStore {
     }
 
     try {
-      const gather = new BlockGatherer(blockBytes, source.length)
+      const gather = new BlockGatherer(this.deps.hashing, blockBytes, source.length)
       for await (const chunk of source.stream()) {
         let rest = chunk
         while (rest.length > 0) {
@@ -116,7 +121,7 @@ export class BlobStore {
       }
       const last = gather.cut()
       size += last.length
-      if (blocks.length === 0 && last.length <= MAX_INLINE_BYTES) {
+      if (inline && blocks.length === 0 && last.length <= MAX_INLINE_BYTES) {
         // Copied, so that a few bytes do not keep a whole block's buffer alive.
         return { size, md5: md5(last), body: cipher ? cipher.seal(last, 0) : Buffer.from(last), blocks: [] }
       }
@@ -268,6 +273,7 @@ class BlockGatherer {
 
   /** @param expectedBytes of the whole body, if known, so that the last block's buffer is not larger than needed */
   constructor(
+    private readonly memory: Pick<Hashing, 'allocate'>,
     private readonly blockBytes: number,
     expectedBytes: number | undefined,
   ) {
@@ -280,7 +286,7 @@ class BlockGatherer {
 
   /** Takes what fits of `chunk`; returns the rest. */
   take(chunk: Buffer): Buffer {
-    this.#block ??= Buffer.allocUnsafeSlow(Math.max(1, Math.min(this.blockBytes, this.#expected)))
+    this.#block ??= this.memory.allocate(Math.max(1, Math.min(this.blockBytes, this.#expected)))
     const copied = chunk.copy(this.#block, this.#filled)
     this.#filled += copied
     this.#expected -= copied

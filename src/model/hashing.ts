@@ -12,12 +12,15 @@ export interface BodyHashing {
 
 /** Makes BodyHashings: on this thread, or in worker threads (src/server). */
 export interface Hashing {
+  /** Memory for a block; where hashing goes on elsewhere, it is memory that need not be copied to get there. */
+  allocate(bytes: number): Buffer
   /** @param expectedBytes of the whole body, if known: short ones are not worth a worker. */
   start(expectedBytes: number | undefined): BodyHashing
 }
 
 /** Hashing on the calling thread: deterministic, and best for small bodies. */
 export const inlineHashing: Hashing = {
+  allocate: (bytes) => Buffer.allocUnsafeSlow(bytes),
   start() {
     const md5 = createHash('md5')
     return {

@@ -1,4 +1,4 @@
-import { prefixEnd } from '../table/keys.js'
+import { prefixEnd, successor } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
@@ -127,32 +127,61 @@ export class Uploads {
   }
 
   /**
-   * Uploads of a bucket under way, in order of key and then time.
-   * @param after the upload that the page starts after
+   * A page of a bucket's uploads under way, in order of key and then time, folded by a delimiter.
+   * @param query.after the upload (or with no id: all uploads of that key) that the page starts after
    */
-  async list(
+  async page(
     bucket: Buffer,
-    prefix: Buffer,
-    after: { key: Buffer; id?: Buffer } | undefined,
-    limit: number,
-  ): Promise<UploadRow[]> {
-    const found: UploadRow[] = []
-    const escaped = terminatedKey(prefix).subarray(0, -1)
+    query: { prefix: string; delimiter: string; limit: number; after?: { key: Buffer; id?: Buffer } },
+  ): Promise<UploadPage> {
+    const { prefix, delimiter, limit, after } = query
+    const page: UploadPage = { uploads: [], prefixes: [], next: undefined }
+    const escaped = terminatedKey(Buffer.from(prefix)).subarray(0, -1)
     const end = prefixEnd(escaped)
     let start: Buffer = escaped
     if (after) {
-      const past = after.id
-        ? Buffer.concat([uploadSortKey(after.key, after.id), Buffer.alloc(1)])
-        : prefixEnd(uploadSortKey(after.key, Buffer.alloc(0)))!
-      if (Buffer.compare(past, start) > 0) start = past
+      const past = pastUpload(after, delimiter, prefix)
+      if (past.compare(start) > 0) start = past
     }
-    while (found.length < limit) {
+    let last: UploadPage['next']
+    while (true) {
       const rows = await this.deps.uploads.range(bucket, { start, ...(end && { end }), limit: PAGE })
-      for (const row of rows) if (!row.deleted && found.length < limit) found.push(row)
-      if (rows.length < PAGE) break
-      const last = rows.at(-1)!
-      start = Buffer.concat([uploadSortKey(last.key, last.id), Buffer.alloc(1)])
+      for (const row of rows) {
+        if (row.deleted) continue
+        const key = row.key.toString()
+        const cut = delimiter === '' ? -1 : key.indexOf(delimiter, prefix.length)
+        const folded = cut < 0 ? undefined : key.slice(0, cut + delimiter.length)
+        if (folded !== undefined && folded === page.prefixes.at(-1)) continue
+        if (page.uploads.length + page.prefixes.length >= limit) return { ...page, next: last }
+        if (folded !== undefined) {
+          page.prefixes.push(folded)
+          last = { key: folded }
+        } else {
+          page.uploads.push(row)
+          last = { key, id: row.id.toString('hex') }
+        }
+      }
+      if (rows.length < PAGE) return page
+      const lastRow = rows.at(-1)!
+      start = successor(uploadSortKey(lastRow.key, lastRow.id))
     }
-    return found
   }
+}
+
+/** A page of a listing of uploads. */
+export interface UploadPage {
+  uploads: UploadRow[]
+  prefixes: string[]
+  /** What the next page starts after; undefined if there is none. */
+  next: { key: string; id?: string } | undefined
+}
+
+/** The first sort key behind an upload, behind all uploads of a key, or behind a common prefix. */
+function pastUpload(after: { key: Buffer; id?: Buffer }, delimiter: string, prefix: string): Buffer {
+  if (after.id) return successor(uploadSortKey(after.key, after.id))
+  const key = after.key.toString()
+  const cut = delimiter === '' || !key.startsWith(prefix) ? -1 : key.indexOf(delimiter, prefix.length)
+  const isFolded = cut >= 0 && cut + delimiter.length === key.length
+  const sortKey = terminatedKey(after.key)
+  return prefixEnd(isFolded ? sortKey.subarray(0, -1) : sortKey)!
 }

@@ -1,0 +1,14 @@
+import type { Model } from '../../model/model.js'
+import type { Clock } from '../../util/clock.js'
+import type { Log } from '../../util/log.js'
+import type { Random } from '../../util/random.js'
+
+/** What the handlers of the S3 API work with. */
+export interface S3Context {
+  model: Model
+  clock: Clock
+  random: Random
+  log: Log
+  /** The region of the configuration. */
+  region: string
+}

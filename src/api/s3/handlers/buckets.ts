@@ -1,0 +1,124 @@
+import { checkBucketName } from '../../../model/buckets.js'
+import { authorize, requireCaller } from '../access.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import type { S3Request, S3Response } from '../request.js'
+import { escapeXml, xmlText } from '../xml.js'
+import { parseXml } from '../xml-reader.js'
+import { xmlResponse } from './list-objects.js'
+
+const MAX_BODY_BYTES = 64 * 1024
+
+/** CreateBucket: a global name, owned by the caller, who must be allowed to create buckets. */
+export async function createBucket(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model, region } = context
+  const caller = requireCaller(model, request)
+  const name = request.bucket!
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  if (body.length > 0) {
+    const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
+    if (
+      constraint !== undefined &&
+      constraint !== '' &&
+      constraint !== region &&
+      constraint !== 'us-east-1'
+    ) {
+      throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
+    }
+  }
+  const existing = await model.buckets.byName(name, caller)
+  if (existing) {
+    const owns = caller.permissions.get(existing.hexId)?.owner
+    if (!owns) throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
+    // us-east-1 answers that all is well, other regions that it exists; clients of this store expect the former.
+    return { status: 200, headers: { location: `/${name}` } }
+  }
+  if (!caller.mayCreateBuckets) {
+    throw new S3Error('AccessDenied', 'This access key may not create buckets.')
+  }
+  try {
+    checkBucketName(name)
+  } catch {
+    throw new S3Error('InvalidBucketName', undefined, { extra: { BucketName: name } })
+  }
+  const lock = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
+  const bucket = await model.buckets.create(name, {
+    owner: caller.id,
+    documents: lock ? { versioning: 'enabled', 'object-lock': {} } : {},
+  })
+  await model.keys.setPermissions(caller.id, bucket.id, { read: true, write: true, owner: true })
+  return { status: 200, headers: { location: `/${name}` } }
+}
+
+/** HeadBucket. */
+export async function headBucket(context: S3Context, request: S3Request): Promise<S3Response> {
+  await authorize(context.model, request, { permission: 'read', action: 's3:ListBucket' })
+  return {
+    status: 200,
+    headers: { 'x-amz-bucket-region': context.region, 'content-type': 'application/xml' },
+  }
+}
+
+/** DeleteBucket: only empty ones, versions and uploads included. */
+export async function deleteBucket(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucket' })
+  const none = Buffer.alloc(0)
+  const versions = await model.versionListing.page({
+    bucket: bucket.id,
+    prefix: none,
+    delimiter: none,
+    start: none,
+    afterVersion: none,
+    limit: 1,
+  })
+  if (versions.entries.length > 0)
+    throw new S3Error('BucketNotEmpty', undefined, { extra: { BucketName: request.bucket } })
+  const uploads = await model.uploads.page(bucket.id, { prefix: '', delimiter: '', limit: 1 })
+  for (const upload of uploads.uploads) await model.uploads.end(upload)
+  await model.buckets.delete(bucket)
+  return { status: 204 }
+}
+
+/** GetBucketLocation: empty for us-east-1, as AWS has it. */
+export async function getBucketLocation(context: S3Context, request: S3Request): Promise<S3Response> {
+  await authorize(context.model, request, { permission: 'read', action: 's3:GetBucketLocation' })
+  const { region } = context
+  return xmlResponse('LocationConstraint', region === 'us-east-1' ? '' : escapeXml(region))
+}
+
+/** GetBucketVersioning: nothing in the answer if versioning was never on. */
+export async function getBucketVersioning(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(context.model, request, {
+    permission: 'read',
+    action: 's3:GetBucketVersioning',
+  })
+  const status = { off: undefined, enabled: 'Enabled', suspended: 'Suspended' }[bucket.versioning]
+  return xmlResponse('VersioningConfiguration', xmlText('Status', status))
+}
+
+/** PutBucketVersioning. */
+export async function putBucketVersioning(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:PutBucketVersioning',
+  })
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  if (body.length === 0) throw new S3Error('MissingRequestBodyError')
+  const configuration = await parseXml(body, 'VersioningConfiguration')
+  const status = configuration.text('Status')
+  if (configuration.text('MfaDelete') === 'Enabled')
+    throw new S3Error('NotImplemented', 'MFA delete is not offered.')
+  if (status !== 'Enabled' && status !== 'Suspended') {
+    throw new S3Error('IllegalVersioningConfigurationException')
+  }
+  if (status === 'Suspended' && bucket.objectLock) {
+    throw new S3Error(
+      'InvalidBucketState',
+      'An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.',
+    )
+  }
+  await model.buckets.setDocument(bucket, 'versioning', status === 'Enabled' ? 'enabled' : 'suspended')
+  return { status: 200 }
+}

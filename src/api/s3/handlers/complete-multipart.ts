@@ -1,0 +1,199 @@
+import { md5 } from '../../../model/hashing.js'
+import type { NewVersion } from '../../../model/objects.js'
+import type { PartRow, UploadRow } from '../../../model/upload-table.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { checksumText, etagOf, versionIdText } from '../object-headers.js'
+import {
+  CHECKSUM_ELEMENT,
+  CHECKSUM_HEADER,
+  checksumOf,
+  combineChecksums,
+  isCombinable,
+} from '../payload/checksum.js'
+import { checkQuota } from '../quota.js'
+import type { S3Request, S3Response } from '../request.js'
+import { xmlText } from '../xml.js'
+import { parseXml, type XmlElement } from '../xml-reader.js'
+import { xmlResponse } from './list-objects.js'
+import { findUpload } from './multipart.js'
+import { refuseConditionalWrite } from './write-object.js'
+
+const MAX_BODY_BYTES = 4 * 1024 * 1024
+const MAX_PARTS = 10_000
+const MIN_PART_BYTES = 5 * 1024 * 1024
+
+interface NamedPart {
+  number: number
+  etag: string
+  element: XmlElement
+}
+
+/** CompleteMultipartUpload. Done twice with the same parts, the second answer is as the first. */
+export async function completeMultipartUpload(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const named = await readParts(request)
+  const etag = md5(Buffer.concat(named.map((part) => Buffer.from(part.etag, 'hex'))))
+  let found: Awaited<ReturnType<typeof findUpload>>
+  try {
+    found = await findUpload(context, request, 's3:PutObject')
+  } catch (error) {
+    const done =
+      error instanceof S3Error &&
+      error.code === 'NoSuchUpload' &&
+      (await alreadyDone(context, request, etag, named.length))
+    if (!done) throw error
+    return done
+  }
+  const { upload, bucket } = found
+  refuseConditionalWrite(request)
+  const parts = chooseParts(named, await model.uploads.parts(upload))
+  const size = parts.reduce((sum, part) => sum + part.size, 0)
+  const declared = request.header('x-amz-mp-object-size')
+  if (declared !== undefined && Number(declared) !== size) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The provided 'x-amz-mp-object-size' header value ${declared} does not match what was computed: ${size}`,
+    )
+  }
+  await checkQuota(model, bucket, { bytes: 0, objects: 1 })
+  const version: NewVersion = {
+    bucket: bucket.id,
+    key: upload.key,
+    etag,
+    etagParts: parts.length,
+    owner: upload.owner,
+    headers: upload.headers,
+    metadata: upload.metadata,
+    ...objectChecksum(request, upload, parts),
+    parts: parts.map((part) => ({
+      number: part.number,
+      size: part.size,
+      ...(part.checksum && { checksum: part.checksum }),
+    })),
+    mutable: upload.mutable,
+  }
+  const written = await model.uploads.complete(upload, parts, version, etag, bucket.versioning)
+  return completed(request, written, bucket.versioning !== 'off')
+}
+
+function completed(
+  request: S3Request,
+  version: Parameters<typeof etagOf>[0] &
+    Parameters<typeof versionIdText>[0] &
+    Parameters<typeof checksumText>[0] &
+    Pick<NewVersion, 'checksumAlgorithm'>,
+  showVersion: boolean,
+): S3Response {
+  const host = request.headers.host ?? ''
+  const path = `/${request.bucket}/${request.key}`
+  return xmlResponse(
+    'CompleteMultipartUploadResult',
+    xmlText('Location', `${request.secure ? 'https' : 'http'}://${host}${path}`) +
+      xmlText('Bucket', request.bucket) +
+      xmlText('Key', request.key) +
+      xmlText('ETag', etagOf(version)) +
+      (version.checksum && version.checksumAlgorithm
+        ? xmlText(CHECKSUM_ELEMENT[version.checksumAlgorithm], checksumText(version)) +
+          xmlText('ChecksumType', version.checksumType)
+        : ''),
+    { ...(showVersion && { 'x-amz-version-id': versionIdText(version) }) },
+  )
+}
+
+/** @throws S3Error MalformedXML, InvalidPartOrder */
+async function readParts(request: S3Request): Promise<NamedPart[]> {
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  const root = await parseXml(body, 'CompleteMultipartUpload')
+  const elements = root.all('Part')
+  if (elements.length === 0 || elements.length > MAX_PARTS) throw new S3Error('MalformedXML')
+  const named = elements.map((element) => {
+    const number = Number(element.text('PartNumber'))
+    const etag = (element.text('ETag') ?? '').trim().replace(/^"(.*)"$/, '$1')
+    if (!Number.isInteger(number) || element.text('ETag') === undefined) throw new S3Error('MalformedXML')
+    return { number, etag, element }
+  })
+  for (let i = 1; i < named.length; i++) {
+    if (named[i]!.number <= named[i - 1]!.number) throw new S3Error('InvalidPartOrder')
+  }
+  return named
+}
+
+/** The stored parts that were named. @throws S3Error InvalidPart, EntityTooSmall */
+function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[]): PartRow[] {
+  const byNumber = new Map(stored.map((part) => [part.number, part]))
+  const chosen = named.map(({ number, etag, element }) => {
+    const part = byNumber.get(number)
+    if (!part || part.etag.toString('hex') !== etag.toLowerCase()) throw invalidPart(number, etag)
+    for (const [algorithm, name] of Object.entries(CHECKSUM_ELEMENT)) {
+      const claimed = element.text(name)
+      if (claimed === undefined) continue
+      if (part.checksumAlgorithm !== algorithm || part.checksum?.toString('base64') !== claimed) {
+        throw invalidPart(number, etag)
+      }
+    }
+    return part
+  })
+  for (const part of chosen.slice(0, -1)) {
+    if (part.size < MIN_PART_BYTES) {
+      throw new S3Error('EntityTooSmall', undefined, {
+        extra: {
+          ProposedSize: part.size,
+          MinSizeAllowed: MIN_PART_BYTES,
+          PartNumber: part.number,
+          ETag: part.etag.toString('hex'),
+        },
+      })
+    }
+  }
+  return chosen
+}
+
+function invalidPart(number: number, etag: string): S3Error {
+  return new S3Error('InvalidPart', undefined, { extra: { PartNumber: number, ETag: etag } })
+}
+
+/** The object's checksum from those of its parts. @throws S3Error BadDigest if the request claims another one */
+function objectChecksum(
+  request: S3Request,
+  upload: UploadRow,
+  parts: readonly PartRow[],
+): Partial<Pick<NewVersion, 'checksum' | 'checksumAlgorithm' | 'checksumType'>> {
+  const { checksumAlgorithm: algorithm, checksumType: type } = upload
+  const claimedType = request.header('x-amz-checksum-type')
+  if (claimedType !== undefined && claimedType !== type) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The upload was created using the ${type ?? 'default'} checksum mode. The complete request must use the same checksum mode.`,
+    )
+  }
+  if (!algorithm || !type || parts.some((part) => part.checksumAlgorithm !== algorithm || !part.checksum))
+    return {}
+  const checksum =
+    type === 'FULL_OBJECT' && isCombinable(algorithm)
+      ? combineChecksums(
+          algorithm,
+          parts.map((part) => ({ checksum: part.checksum!, size: part.size })),
+        )
+      : checksumOf(algorithm, Buffer.concat(parts.map((part) => part.checksum!)))
+  const claimed = request.header(CHECKSUM_HEADER[algorithm])
+  if (claimed !== undefined && claimed.replace(/-\d+$/, '') !== checksum.toString('base64')) {
+    throw new S3Error('BadDigest', `The ${algorithm} you specified did not match the calculated checksum.`)
+  }
+  return { checksum, checksumAlgorithm: algorithm, checksumType: type }
+}
+
+/** Whether the key's current version is what these parts make: a client repeats a request whose answer it lost. */
+async function alreadyDone(
+  { model }: S3Context,
+  request: S3Request,
+  etag: Buffer,
+  parts: number,
+): Promise<S3Response | undefined> {
+  const bucket = await model.buckets.byName(request.bucket!, model.keys.local(request.keyId ?? ''))
+  const version =
+    bucket && (await model.objects.get(bucket.id, Buffer.from(request.key!), undefined, { body: false }))
+  if (version?.state !== 'object' || version.etagParts !== parts || !version.etag.equals(etag))
+    return undefined
+  return completed(request, version, bucket!.versioning !== 'off')
+}

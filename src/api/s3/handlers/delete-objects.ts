@@ -1,0 +1,63 @@
+import type { VersionRecord } from '../../../model/version-record.js'
+import { authorize } from '../access.js'
+import type { S3Context } from '../context.js'
+import { S3Error, toS3Error } from '../errors.js'
+import { versionIdText } from '../object-headers.js'
+import type { S3Request, S3Response } from '../request.js'
+import { xmlText } from '../xml.js'
+import { parseXml } from '../xml-reader.js'
+import { xmlResponse } from './list-objects.js'
+import { parseVersionId } from './read-object.js'
+
+/** 1000 keys of 1024 bytes, escaped, with version ids. */
+const MAX_BODY_BYTES = 8 * 1024 * 1024
+const MAX_OBJECTS = 1000
+/** Deletions at the same time: they share commits, but not so many that other requests have to wait. */
+const CONCURRENCY = 32
+
+/** DeleteObjects: up to 1000 keys or versions in one request; each succeeds or fails on its own. */
+export async function deleteObjects(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket, caller } = await authorize(model, request, {
+    permission: 'write',
+    action: 's3:DeleteObject',
+  })
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  const root = await parseXml(body, 'Delete')
+  const quiet = root.text('Quiet') === 'true'
+  const objects = root.all('Object')
+  if (objects.length === 0 || objects.length > MAX_OBJECTS) throw new S3Error('MalformedXML')
+  const results: string[] = new Array(objects.length)
+
+  const deleteOne = async (index: number) => {
+    const key = objects[index]!.text('Key')
+    const versionId = objects[index]!.text('VersionId')
+    const named = xmlText('Key', key) + xmlText('VersionId', versionId)
+    try {
+      if (key === undefined || key === '') throw new S3Error('MalformedXML')
+      if (objects[index]!.text('ETag') !== undefined) throw new S3Error('NotImplemented')
+      const selector = parseVersionId(versionId)
+      let written: VersionRecord | undefined
+      if (selector === undefined) {
+        written = await model.objects.delete(bucket.id, Buffer.from(key), caller?.id ?? '', bucket.versioning)
+      } else {
+        written = await model.objects.deleteVersion(bucket.id, Buffer.from(key), selector)
+      }
+      const marker =
+        written?.state === 'marker'
+          ? `<DeleteMarker>true</DeleteMarker>${xmlText('DeleteMarkerVersionId', versionIdText(written))}`
+          : ''
+      results[index] = quiet ? '' : `<Deleted>${named}${marker}</Deleted>`
+    } catch (error) {
+      const { code, message } = toS3Error(error)
+      results[index] = `<Error>${named}${xmlText('Code', code)}${xmlText('Message', message)}</Error>`
+    }
+  }
+
+  let next = 0
+  const worker = async () => {
+    while (next < objects.length) await deleteOne(next++)
+  }
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, objects.length) }, worker))
+  return xmlResponse('DeleteResult', results.join(''))
+}

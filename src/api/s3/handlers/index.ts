@@ -1,0 +1,50 @@
+import type { S3Context } from '../context.js'
+import { S3_OPERATIONS, type S3Operation } from '../operations.js'
+import type { Handler, Handlers, S3Request, S3Response } from '../request.js'
+import * as buckets from './buckets.js'
+import { completeMultipartUpload } from './complete-multipart.js'
+import { copyObject } from './copy-object.js'
+import { deleteObjects } from './delete-objects.js'
+import * as listings from './list-objects.js'
+import * as multipart from './multipart.js'
+import { getObject, headObject } from './read-object.js'
+import { deleteObject, putObject } from './write-object.js'
+
+type ContextHandler = (context: S3Context, request: S3Request) => Promise<S3Response> | S3Response
+
+/** What is served; every other operation answers NotImplemented. */
+const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
+  AbortMultipartUpload: multipart.abortMultipartUpload,
+  CompleteMultipartUpload: completeMultipartUpload,
+  CopyObject: copyObject,
+  CreateBucket: buckets.createBucket,
+  CreateMultipartUpload: multipart.createMultipartUpload,
+  DeleteBucket: buckets.deleteBucket,
+  DeleteObject: deleteObject,
+  DeleteObjects: deleteObjects,
+  GetBucketLocation: buckets.getBucketLocation,
+  GetBucketVersioning: buckets.getBucketVersioning,
+  GetObject: getObject,
+  HeadBucket: buckets.headBucket,
+  HeadObject: headObject,
+  ListBuckets: listings.listBuckets,
+  ListMultipartUploads: multipart.listMultipartUploads,
+  ListObjectVersions: listings.listObjectVersions,
+  ListObjects: listings.listObjects,
+  ListObjectsV2: listings.listObjectsV2,
+  ListParts: multipart.listParts,
+  PutBucketVersioning: buckets.putBucketVersioning,
+  PutObject: putObject,
+  UploadPart: multipart.uploadPart,
+  UploadPartCopy: multipart.uploadPartCopy,
+}
+
+/** The table of the S3 API: a handler for each operation. */
+export function s3Handlers(context: S3Context): Handlers {
+  const handlers = {} as Record<S3Operation, Handler | 'NotImplemented'>
+  for (const operation of S3_OPERATIONS) {
+    const serve = SERVED[operation]
+    handlers[operation] = serve ? (request) => serve(context, request) : 'NotImplemented'
+  }
+  return handlers
+}

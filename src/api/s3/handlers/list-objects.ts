@@ -1,0 +1,287 @@
+import { type ListedVersion, readListed } from '../../../model/version-record.js'
+import { prefixEnd, successor } from '../../../table/keys.js'
+import { isoDate } from '../../http/date.js'
+import { authorize, callerOf } from '../access.js'
+import type { S3Context } from '../context.js'
+import { invalidArgument, S3Error } from '../errors.js'
+import { versionIdText } from '../object-headers.js'
+import type { S3Request, S3Response } from '../request.js'
+import { escapeXml, xmlDocument, xmlText } from '../xml.js'
+import { parseVersionId } from './read-object.js'
+
+const MAX_KEYS = 1000
+const EMPTY = Buffer.alloc(0)
+
+/** What the three listings share. */
+interface ListQuery {
+  prefix: string
+  delimiter: string
+  maxKeys: number
+  encode: (text: string) => string
+  encodingType: string | undefined
+}
+
+/** @throws S3Error InvalidArgument */
+function readListQuery({ query }: S3Request): ListQuery {
+  const encodingType = query.get('encoding-type')
+  if (encodingType !== undefined && encodingType !== 'url') {
+    throw invalidArgument('Invalid Encoding Method specified in Request', 'encoding-type', encodingType)
+  }
+  return {
+    prefix: query.get('prefix') ?? '',
+    delimiter: query.get('delimiter') ?? '',
+    maxKeys: parseMax(query.get('max-keys'), 'max-keys', MAX_KEYS),
+    encode: encodingType === 'url' ? percentEncodeKey : escapeXml,
+    encodingType,
+  }
+}
+
+/** A page size: larger ones count as `limit`. @throws S3Error InvalidArgument */
+export function parseMax(text: string | undefined, name: string, limit: number): number {
+  if (text === undefined || text === '') return limit
+  if (!/^\d{1,10}$/.test(text) || Number(text) > 2 ** 31 - 1) {
+    throw invalidArgument(`Provided ${name} not an integer or within integer range`, name, text)
+  }
+  return Math.min(Number(text), limit)
+}
+
+/** Keys in listings with encoding-type=url: like a query's values, but "/" stays as it is. */
+export function percentEncodeKey(text: string): string {
+  return encodeURIComponent(text).replaceAll('%2F', '/')
+}
+
+/** ListObjects (version 1): pages go on after a marker, which is a key or common prefix. */
+export async function listObjects(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucket' })
+  const list = readListQuery(request)
+  const marker = request.query.get('marker') ?? ''
+  const page = await model.listing.page(pageRequest(bucket.id, list, after(marker, list)))
+  const last = page.entries.at(-1)
+  const { contents, prefixes } = renderEntries(page.entries, list, true)
+  return xmlResponse(
+    'ListBucketResult',
+    xmlText('Name', request.bucket) +
+      `<Prefix>${list.encode(list.prefix)}</Prefix>` +
+      `<Marker>${list.encode(marker)}</Marker>` +
+      // AWS sends NextMarker with a delimiter only; without one clients take the last key. Sending it always hurts none.
+      (page.more && last ? `<NextMarker>${list.encode(last.key.toString())}</NextMarker>` : '') +
+      tail(list, page.more) +
+      contents +
+      prefixes,
+  )
+}
+
+/** ListObjectsV2: pages go on with a token. */
+export async function listObjectsV2(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { query } = request
+  if (query.get('list-type') !== '2')
+    throw invalidArgument('Invalid list type', 'list-type', query.get('list-type'))
+  const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucket' })
+  const list = readListQuery(request)
+  const token = query.get('continuation-token')
+  const startAfter = query.get('start-after')
+  const start = token !== undefined ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
+  const page = await model.listing.page(pageRequest(bucket.id, list, start))
+  const { contents, prefixes } = renderEntries(page.entries, list, query.get('fetch-owner') === 'true')
+  const last = page.entries.at(-1)
+  return xmlResponse(
+    'ListBucketResult',
+    xmlText('Name', request.bucket) +
+      `<Prefix>${list.encode(list.prefix)}</Prefix>` +
+      (token !== undefined ? xmlText('ContinuationToken', token) : '') +
+      (startAfter !== undefined ? `<StartAfter>${list.encode(startAfter)}</StartAfter>` : '') +
+      (page.more && last ? xmlText('NextContinuationToken', writeToken(last)) : '') +
+      `<KeyCount>${page.entries.length}</KeyCount>` +
+      tail(list, page.more) +
+      contents +
+      prefixes,
+  )
+}
+
+/** ListObjectVersions: all versions and delete markers, by key and then newest first. */
+export async function listObjectVersions(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { query } = request
+  const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucketVersions' })
+  const list = readListQuery(request)
+  const keyMarker = query.get('key-marker') ?? ''
+  const idMarker = query.get('version-id-marker') ?? ''
+  if (idMarker !== '' && keyMarker === '') {
+    throw invalidArgument(
+      'A version-id marker cannot be specified without a key marker.',
+      'version-id-marker',
+      idMarker,
+    )
+  }
+  const markerKey = Buffer.from(keyMarker)
+  let afterVersion: Buffer = EMPTY
+  if (idMarker !== '') {
+    const selector = parseVersionId(idMarker)
+    afterVersion =
+      selector === 'null'
+        ? ((await model.objects.get(bucket.id, markerKey, 'null', { body: false }))?.id ?? EMPTY)
+        : (selector as Buffer)
+  }
+  const page = await model.versionListing.page({
+    ...pageRequest(bucket.id, list, afterVersion.length > 0 ? markerKey : after(keyMarker, list)),
+    afterVersion,
+  })
+  let versions = ''
+  let prefixes = ''
+  for (const { key, head, latest } of page.entries) {
+    const text = list.encode(key.toString())
+    if (!head) {
+      prefixes += `<CommonPrefixes><Prefix>${text}</Prefix></CommonPrefixes>`
+      continue
+    }
+    const version = readListed(head)
+    const id = `<VersionId>${versionIdText(version)}</VersionId><IsLatest>${latest}</IsLatest>`
+    versions += version.isMarker
+      ? `<DeleteMarker><Key>${text}</Key>${id}<LastModified>${listedDate(version)}</LastModified>${ownerXml(version.owner)}</DeleteMarker>`
+      : `<Version><Key>${text}</Key>${id}${listedFields(version)}${ownerXml(version.owner)}</Version>`
+  }
+  const last = page.entries.at(-1)
+  const next =
+    page.more && last
+      ? `<NextKeyMarker>${list.encode(last.key.toString())}</NextKeyMarker>` +
+        (last.head ? xmlText('NextVersionIdMarker', versionIdText(readListed(last.head))) : '')
+      : ''
+  return xmlResponse(
+    'ListVersionsResult',
+    xmlText('Name', request.bucket) +
+      `<Prefix>${list.encode(list.prefix)}</Prefix>` +
+      `<KeyMarker>${list.encode(keyMarker)}</KeyMarker>` +
+      xmlText('VersionIdMarker', idMarker) +
+      next +
+      tail(list, page.more) +
+      versions +
+      prefixes,
+  )
+}
+
+function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
+  return {
+    bucket,
+    prefix: Buffer.from(list.prefix),
+    delimiter: Buffer.from(list.delimiter),
+    start,
+    limit: list.maxKeys,
+  }
+}
+
+/** The first key that may be listed after `marker`; behind all of a common prefix if the marker is one. */
+function after(marker: string, list: Pick<ListQuery, 'prefix' | 'delimiter'>): Buffer {
+  if (marker === '') return EMPTY
+  const key = Buffer.from(marker)
+  if (list.delimiter !== '' && marker.startsWith(list.prefix)) {
+    const cut = marker.indexOf(list.delimiter, list.prefix.length)
+    if (cut >= 0 && cut + list.delimiter.length === marker.length) return prefixEnd(key) ?? successor(key)
+  }
+  return successor(key)
+}
+
+/** A continuation token: where to go on, in a form that is opaque to clients. */
+function writeToken(last: { key: Buffer; head: Buffer | undefined }): string {
+  const next = last.head ? successor(last.key) : (prefixEnd(last.key) ?? successor(last.key))
+  return Buffer.concat([Buffer.from([1]), next]).toString('base64url')
+}
+
+/** @throws S3Error InvalidArgument if the token was not made by writeToken */
+function readToken(token: string): Buffer {
+  const bytes = Buffer.from(token, 'base64url')
+  if (bytes[0] !== 1 || bytes.toString('base64url') !== token) {
+    throw invalidArgument('The continuation token provided is incorrect', 'continuation-token', token)
+  }
+  return bytes.subarray(1)
+}
+
+function renderEntries(
+  entries: readonly { key: Buffer; head: Buffer | undefined }[],
+  list: ListQuery,
+  withOwner: boolean,
+): { contents: string; prefixes: string } {
+  let contents = ''
+  let prefixes = ''
+  for (const { key, head } of entries) {
+    const text = list.encode(key.toString())
+    if (!head) prefixes += `<CommonPrefixes><Prefix>${text}</Prefix></CommonPrefixes>`
+    else {
+      const version = readListed(head)
+      contents += `<Contents><Key>${text}</Key>${listedFields(version)}${withOwner ? ownerXml(version.owner) : ''}</Contents>`
+    }
+  }
+  return { contents, prefixes }
+}
+
+function listedFields(version: ListedVersion): string {
+  const checksum = version.checksumAlgorithm
+    ? `<ChecksumAlgorithm>${version.checksumAlgorithm}</ChecksumAlgorithm><ChecksumType>${version.checksumType}</ChecksumType>`
+    : ''
+  return `<LastModified>${listedDate(version)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${checksum}<Size>${version.size}</Size><StorageClass>STANDARD</StorageClass>`
+}
+
+function listedDate(version: ListedVersion): string {
+  return isoDate(Math.floor(version.createdUs / 1000))
+}
+
+/** Owners are access keys; their id is all that is shown of them. */
+export function ownerXml(owner: string): string {
+  return `<Owner><ID>${escapeXml(owner)}</ID><DisplayName>${escapeXml(owner)}</DisplayName></Owner>`
+}
+
+function tail(list: ListQuery, more: boolean): string {
+  return (
+    `<MaxKeys>${list.maxKeys}</MaxKeys>` +
+    (list.delimiter !== '' ? `<Delimiter>${list.encode(list.delimiter)}</Delimiter>` : '') +
+    xmlText('EncodingType', list.encodingType) +
+    `<IsTruncated>${more}</IsTruncated>`
+  )
+}
+
+export function xmlResponse(root: string, inner: string, headers?: Record<string, string>): S3Response {
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/xml', ...headers },
+    body: xmlDocument(root, inner),
+  }
+}
+
+/** ListBuckets: those in which the caller has any permission. */
+export function listBuckets(context: S3Context, request: S3Request): S3Response {
+  const { model } = context
+  const caller = callerOf(model, request)
+  if (!caller) throw new S3Error('AccessDenied')
+  const { query } = request
+  const prefix = query.get('prefix') ?? ''
+  const limit = parseMax(query.get('max-buckets'), 'max-buckets', 10_000)
+  if (query.has('max-buckets') && limit < 1) {
+    throw invalidArgument('max-buckets must be between 1 and 10000', 'max-buckets', query.get('max-buckets'))
+  }
+  const token = query.get('continuation-token')
+  const from = token === undefined || token === '' ? '' : readToken(token).toString()
+  const found: { name: string; createdMs: number }[] = []
+  const locals = new Map([...caller.localAliases].map(([name, id]) => [id, name]))
+  for (const id of caller.permissions.keys()) {
+    const bucket = model.buckets.byId(Buffer.from(id, 'hex'))
+    const name = locals.get(id) ?? bucket?.aliases[0]
+    if (bucket && name !== undefined) found.push({ name, createdMs: bucket.createdMs })
+  }
+  const matching = found
+    .filter(({ name }) => name.startsWith(prefix) && name >= from)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+  const page = matching.slice(0, limit)
+  const next = matching[limit]
+  const buckets = page.map(
+    (b) =>
+      `<Bucket><Name>${escapeXml(b.name)}</Name><CreationDate>${isoDate(b.createdMs)}</CreationDate></Bucket>`,
+  )
+  return xmlResponse(
+    'ListAllMyBucketsResult',
+    ownerXml(caller.id) +
+      `<Buckets>${buckets.join('')}</Buckets>` +
+      (query.has('prefix') ? xmlText('Prefix', prefix) : '') +
+      (next ? xmlText('ContinuationToken', Buffer.from(`\x01${next.name}`).toString('base64url')) : ''),
+  )
+}

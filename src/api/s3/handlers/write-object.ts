@@ -1,0 +1,96 @@
+import type { BodySource } from '../../../model/blobs.js'
+import type { NewVersion } from '../../../model/objects.js'
+import type { VersionRecord } from '../../../model/version-record.js'
+import { authorize } from '../access.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { checksumHeaders, etagOf, storedHeaders, versionIdText } from '../object-headers.js'
+import type { Payload } from '../payload/payload.js'
+import { checkQuota } from '../quota.js'
+import type { S3Request, S3Response } from '../request.js'
+import { versionSelector } from './read-object.js'
+
+/** PutObject. */
+export async function putObject(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket, caller } = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  refuseConditionalWrite(request)
+  const stored = storedHeaders(request)
+  const { payload } = request
+  if (bucket.quotas.maxObjects !== undefined || bucket.quotas.maxSize !== undefined) {
+    await checkQuota(model, bucket, { bytes: payload.contentLength ?? 0, objects: 1 })
+  }
+  const body = await model.blobs.write(bodySource(payload))
+  const { checksum } = payload.result
+  const version: NewVersion = {
+    bucket: bucket.id,
+    key: Buffer.from(request.key!),
+    etag: body.md5,
+    etagParts: 0,
+    owner: caller?.id ?? '',
+    ...(checksum && {
+      checksumAlgorithm: checksum.algorithm,
+      checksumType: 'FULL_OBJECT' as const,
+      checksum: checksum.value,
+    }),
+    ...stored,
+    mutable: {},
+  }
+  const written = await model.objects.put(version, body, bucket.versioning)
+  return { status: 200, headers: writtenHeaders(written, bucket.versioning !== 'off') }
+}
+
+/** Headers of an answer that tells of a version just written. */
+export function writtenHeaders(version: VersionRecord, showVersion: boolean): Record<string, string> {
+  return {
+    etag: etagOf(version),
+    ...checksumHeaders(version),
+    ...(showVersion && { 'x-amz-version-id': versionIdText(version) }),
+  }
+}
+
+export function bodySource(payload: Payload): BodySource {
+  return {
+    length: payload.contentLength,
+    readAll: (maxBytes) => payload.readAll(maxBytes),
+    stream: () => payload,
+  }
+}
+
+/** Conditional writes are refused, never ignored: two clients that rely on them would both believe to have won. */
+export function refuseConditionalWrite(request: S3Request): void {
+  for (const name of ['if-match', 'if-none-match']) {
+    if (request.header(name) !== undefined) {
+      throw new S3Error(
+        'NotImplemented',
+        'A header you provided implies functionality that is not implemented',
+        {
+          extra: { Header: name },
+        },
+      )
+    }
+  }
+}
+
+/** DeleteObject: of the key, or of one version for good. */
+export async function deleteObject(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const selector = versionSelector(request)
+  const action = selector === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion'
+  const { bucket, caller } = await authorize(model, request, { permission: 'write', action })
+  refuseConditionalWrite(request)
+  const key = Buffer.from(request.key!)
+  if (selector === undefined) {
+    const written = await model.objects.delete(bucket.id, key, caller?.id ?? '', bucket.versioning)
+    return { status: 204, headers: deletedHeaders(written) }
+  }
+  const deleted = await model.objects.deleteVersion(bucket.id, key, selector)
+  const headers: Record<string, string> = { 'x-amz-version-id': request.query.get('versionId')! }
+  if (deleted?.state === 'marker') headers['x-amz-delete-marker'] = 'true'
+  return { status: 204, headers }
+}
+
+function deletedHeaders(written: VersionRecord): Record<string, string> {
+  if (written.state !== 'marker') return {}
+  return { 'x-amz-delete-marker': 'true', 'x-amz-version-id': versionIdText(written) }
+}

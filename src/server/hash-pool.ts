@@ -1,0 +1,122 @@
+import { Worker } from 'node:worker_threads'
+import { type BodyHashing, type Hashing, inlineHashing } from '../model/hashing.js'
+import type { Clock, Timer } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { HashTask } from './hash-worker.js'
+
+/** Bodies shorter than this are hashed where they are: two messages cost more than the digests. */
+const MIN_BYTES = 256 * 1024
+/** Idle workers are stopped after this time, since each holds several MiB. */
+const IDLE_MS = 30_000
+
+interface PoolWorker {
+  thread: Worker
+  waiting: Map<number, { resolve: (digest: Buffer) => void; reject: (error: unknown) => void }>
+}
+
+type Task = HashTask extends infer T ? (T extends { task: number } ? Omit<T, 'task'> : never) : never
+
+/**
+ * Hashes large bodies in worker threads. Blocks are shared, not copied, if their memory is a SharedArrayBuffer (see
+ * `allocate`). MD5 is serial, so each body has one worker for it; SHA-256 goes to whichever worker has least to do.
+ */
+export class HashPool implements Hashing {
+  readonly #workers: PoolWorker[] = []
+  #nextTask = 0
+  #nextBody = 0
+  #open = 0
+  #idle: Timer | undefined
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly threads: number,
+  ) {}
+
+  /** A buffer that workers see without a copy. */
+  allocate(bytes: number): Buffer {
+    return Buffer.from(new SharedArrayBuffer(bytes))
+  }
+
+  start(expectedBytes: number | undefined): BodyHashing {
+    if (this.threads === 0 || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
+      return inlineHashing.start(expectedBytes)
+    }
+    this.#wake()
+    this.#open++
+    const body = this.#nextBody++
+    const worker = this.#workers[body % this.threads]!
+    let ended = false
+    let failure: unknown
+    const end = () => {
+      if (ended) return false
+      ended = true
+      if (--this.#open === 0) this.#idle = this.clock.after(IDLE_MS, () => void this.stop())
+      return true
+    }
+    return {
+      add: (plain, sealed) => {
+        this.#run(worker, { kind: 'md5-add', body, data: plain }).catch((error: unknown) => {
+          failure = error
+        })
+        return this.#run(this.#leastBusy(), { kind: 'sha256', data: sealed })
+      },
+      md5: async () => {
+        const digest = await this.#run(worker, { kind: 'md5-end', body })
+        if (failure) throw failure
+        end()
+        return digest
+      },
+      discard: () => {
+        if (end()) worker.thread.postMessage({ kind: 'discard', body } satisfies HashTask)
+      },
+    }
+  }
+
+  /** Stops the workers; they start again when needed. */
+  async stop(): Promise<void> {
+    this.#idle?.cancel()
+    await Promise.all(this.#workers.splice(0).map((w) => w.thread.terminate()))
+  }
+
+  #wake(): void {
+    this.#idle?.cancel()
+    while (this.#workers.length < this.threads) this.#workers.push(this.#spawn())
+  }
+
+  #spawn(): PoolWorker {
+    const thread = new Worker(new URL('./hash-worker.js', import.meta.url))
+    const worker: PoolWorker = { thread, waiting: new Map() }
+    thread.unref()
+    thread.on('message', ([task, digest]: [number, Uint8Array | undefined]) => {
+      const waiting = worker.waiting.get(task)
+      worker.waiting.delete(task)
+      waiting?.resolve(digest ? Buffer.from(digest.buffer, digest.byteOffset, digest.length) : EMPTY)
+    })
+    const fail = (cause: unknown) => {
+      const error = new CarportError('Closed', 'a hashing thread ended', { cause })
+      for (const { reject } of worker.waiting.values()) reject(error)
+      worker.waiting.clear()
+      const index = this.#workers.indexOf(worker)
+      if (index >= 0) this.#workers.splice(index, 1, this.#spawn())
+    }
+    thread.on('error', fail)
+    thread.on('exit', fail)
+    return worker
+  }
+
+  #leastBusy(): PoolWorker {
+    let best = this.#workers[0]!
+    for (const worker of this.#workers) if (worker.waiting.size < best.waiting.size) best = worker
+    return best
+  }
+
+  #run(worker: PoolWorker, task: Task): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const id = this.#nextTask++
+      worker.waiting.set(id, { resolve, reject })
+      worker.thread.postMessage({ ...task, task: id })
+    })
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
