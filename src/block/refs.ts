@@ -10,9 +10,12 @@ import { HASH_BYTES } from './format.js'
 import { OWNER_BYTES } from './rc.js'
 import { Wakeup } from './wakeup.js'
 
-/** Sequence number (8 bytes) → deleted (1), owner (16), hashes (32 each). */
+/** Sequence number (8 bytes) → flags (1), owner (16), hashes (32 each). */
 const QUEUE = 'block:refqueue'
 export const REFS_TREES: readonly string[] = [QUEUE]
+
+const FLAG_DELETED = 1
+const FLAG_TRIED = 2
 
 /** References sent at once. */
 const BATCH_REFS = 500
@@ -29,6 +32,8 @@ const POLL_MS = 5_000
 interface QueueItem {
   key: Buffer
   rows: BlockRefRow[]
+  /** Sent before, without success. */
+  tried: boolean
 }
 
 /** Entries that failed: they rest until `untilMs`, those after key `upTo` do not. */
@@ -71,7 +76,14 @@ export class BlockRefs implements Service {
     for (const last of tx.keys(QUEUE, { reverse: true, limit: 1 })) {
       sequence = Math.max(sequence, decodeSequence(last) + 1)
     }
-    tx.put(QUEUE, encodeSequence(sequence), encodeItem(owner, hashes, deleted))
+    tx.put(
+      QUEUE,
+      encodeSequence(sequence),
+      encodeItem(
+        hashes.map((hash) => ({ hash, owner, deleted })),
+        false,
+      ),
+    )
     tx.onCommit(this.#onCommit)
   }
 
@@ -147,9 +159,9 @@ export class BlockRefs implements Service {
     let refs = 0
     const start = after && encodeSequence(decodeSequence(after) + 1)
     for (const { key, value } of this.db.range(QUEUE, start ? { start } : {})) {
-      const rows = decodeItem(value)
-      items.push({ key: Buffer.from(key), rows })
-      refs += rows.length
+      const item = decodeItem(key, value)
+      items.push(item)
+      refs += item.rows.length
       if (refs >= BATCH_REFS) break
     }
     return items
@@ -158,9 +170,10 @@ export class BlockRefs implements Service {
   /** Sends the items' rows by partition. What failed stays in the queue; returns whether all went. */
   async #carry(items: readonly QueueItem[]): Promise<boolean> {
     const byPartition = new Map<number, BlockRefRow[]>()
-    for (const { rows } of items) {
+    for (const { rows, tried } of items) {
       for (const row of rows) {
-        if (this.#isDone(row)) continue
+        // A try without a quorum may have left the row on this very node: that says nothing of the others.
+        if (!tried && this.#isDone(row)) continue
         const list = byPartition.get(row.hash[0]!)
         if (list) list.push(row)
         else byPartition.set(row.hash[0]!, [row])
@@ -168,21 +181,10 @@ export class BlockRefs implements Service {
     }
     const failed = byPartition.size > 0 ? await this.#insert(byPartition) : new Set<number>()
     await this.db.transact((tx) => {
-      for (const { key, rows } of items) {
+      for (const { key, rows, tried } of items) {
         const left = rows.filter((row) => failed.has(row.hash[0]!))
         if (left.length === 0) tx.delete(QUEUE, key)
-        else if (left.length < rows.length) {
-          const [first] = left
-          tx.put(
-            QUEUE,
-            key,
-            encodeItem(
-              first!.owner,
-              left.map((row) => row.hash),
-              first!.deleted,
-            ),
-          )
-        }
+        else if (left.length < rows.length || !tried) tx.put(QUEUE, key, encodeItem(left, true))
       }
     })
     return failed.size === 0
@@ -241,16 +243,19 @@ function decodeSequence(key: Buffer): number {
   return key.readUInt32BE(0) * 2 ** 32 + key.readUInt32BE(4)
 }
 
-function encodeItem(owner: Buffer, hashes: readonly Buffer[], deleted: boolean): Buffer {
-  return Buffer.concat([Buffer.from([deleted ? 1 : 0]), owner, ...hashes])
+/** The rows of one item have the same owner and are all live or all deleted. */
+function encodeItem(rows: readonly BlockRefRow[], tried: boolean): Buffer {
+  const { owner, deleted } = rows[0]!
+  const flags = (deleted ? FLAG_DELETED : 0) | (tried ? FLAG_TRIED : 0)
+  return Buffer.concat([Buffer.from([flags]), owner, ...rows.map((row) => row.hash)])
 }
 
-function decodeItem(value: Buffer): BlockRefRow[] {
-  const deleted = value[0] === 1
+function decodeItem(key: Buffer, value: Buffer): QueueItem {
+  const deleted = (value[0]! & FLAG_DELETED) !== 0
   const owner = Buffer.from(value.subarray(1, 1 + OWNER_BYTES))
   const rows: BlockRefRow[] = []
   for (let at = 1 + OWNER_BYTES; at + HASH_BYTES <= value.length; at += HASH_BYTES) {
     rows.push({ hash: Buffer.from(value.subarray(at, at + HASH_BYTES)), owner, deleted })
   }
-  return rows
+  return { key: Buffer.from(key), rows, tried: (value[0]! & FLAG_TRIED) !== 0 }
 }
