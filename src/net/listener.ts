@@ -81,6 +81,7 @@ export class Listener {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     for (const stranger of this.#strangers.values()) {
       stranger.decided = true
+      stranger.deadline.cancel()
       destroy(stranger)
     }
     return closed

@@ -54,12 +54,14 @@ export function callLocal(
       }
       settled = true
       deadline.cancel()
+      // Made first: the reply's stream may be made of the request's.
+      if (reply.stream)
+        download = new WatchedStream(reply.stream, clock, timeoutMs, undefined, method, release)
       if (upload && !upload.opened) void upload.return()
-      if (!reply.stream) {
+      if (!download) {
         release()
         return resolve(reply)
       }
-      download = new WatchedStream(reply.stream, clock, timeoutMs, undefined, method, release)
       resolve({ body: reply.body, stream: download })
     }
     const fail = (error: unknown) => {
