@@ -75,6 +75,11 @@ describe('which node commands talk to', () => {
     expect((await keyList({ files })).targets[0]?.addresses[0]).toEqual({ host: '10.0.0.7', port: 3901 })
   })
 
+  it('each address once', async () => {
+    const files = { '/etc/carport.toml': CONFIG.replaceAll(/"[^"]+:3901"/g, '"10.0.0.7:3901"') }
+    expect((await keyList({ files })).targets[0]?.addresses).toEqual([{ host: '10.0.0.7', port: 3901 }])
+  })
+
   it('-h or CARPORT_RPC_HOST name another one', async () => {
     const expected = {
       addresses: [{ host: 'other.example.org', port: 4000 }],

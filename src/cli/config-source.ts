@@ -9,7 +9,7 @@ import {
 import { checkRpcSecret, type Env, readEnv, resolveSecret, worldReadableAllowed } from '../config/secrets.js'
 import { Findings } from '../config/section.js'
 import { singleNodeDataDir, singleNodePaths, singleNodeRpcConfig } from '../config/single-node.js'
-import { parsePeer } from '../config/values.js'
+import { formatHostPort, type HostPort, parsePeer } from '../config/values.js'
 import { CliError } from './admin-client.js'
 import type { CliIo, Target } from './io.js'
 
@@ -107,7 +107,9 @@ export function findTarget(io: CliIo, flags: GlobalFlags): Target {
   if (peer !== undefined) return { addresses: [peer], nodeId: peer.id, rpcSecret }
   const { bindAddr, publicAddr } = settings.rpc
   const local = ['::', '0.0.0.0'].includes(bindAddr.host) ? '127.0.0.1' : bindAddr.host
-  const addresses = [{ host: local, port: bindAddr.port }, ...(publicAddr === null ? [] : [publicAddr])]
+  const addresses: HostPort[] = [{ host: local, port: bindAddr.port }]
+  if (publicAddr !== null && formatHostPort(publicAddr) !== formatHostPort(addresses[0]!))
+    addresses.push(publicAddr)
   return { addresses, nodeId: io.readNodeId(settings.metadataDir), rpcSecret }
 }
 

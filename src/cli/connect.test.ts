@@ -81,9 +81,11 @@ describe('a command over a real RPC connection', () => {
   it('says what to do when no node answers, the secret differs, or it is another node', async () => {
     const attempt = (values: object) => connectAdmin(target(values), clock)
     await expect(attempt({ addresses: [{ host: '127.0.0.1', port: 1 }] })).rejects.toThrow(
-      /cannot reach a node at 127.0.0.1:1 .*is "carport server" running there/,
+      /^cannot reach the node at 127.0.0.1:1 \(connect ECONNREFUSED\): is "carport server" running there/,
     )
     await expect(attempt({ rpcSecret: 'cd'.repeat(32) })).rejects.toThrow(/with the same rpc_secret\?/)
-    await expect(attempt({ nodeId: 'ef'.repeat(32) })).rejects.toThrow(/is another one than expected/)
+    await expect(attempt({ nodeId: 'ef'.repeat(32) })).rejects.toThrow(
+      /answered instead of efef.*: check the node id in -h/,
+    )
   })
 })

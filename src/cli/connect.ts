@@ -2,7 +2,7 @@ import { ADMIN_CALL_METHOD, type OperationName } from '../api/admin/operations.j
 import { formatHostPort, type HostPort } from '../config/values.js'
 import type { RpcClient } from '../net/client.js'
 import type { Clock } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { errorCode } from '../util/errors.js'
 import { silentLog } from '../util/log.js'
 import { type AdminClient, CliError } from './admin-client.js'
 import type { Target } from './io.js'
@@ -26,24 +26,27 @@ export async function connectAdmin(target: Target, clock: Clock): Promise<AdminC
   const rpcSecret = Buffer.from(target.rpcSecret, 'hex')
   const expected = target.nodeId === undefined ? {} : { expectedId: target.nodeId }
   const failures: string[] = []
+  let onlyOthers = true
   for (const address of target.addresses) {
     try {
       const { host, port } = address
       return adminClient(await connectAsClient({ host, port, rpcSecret, ...expected, clock, log: silentLog }))
     } catch (error) {
       failures.push(explain(address, error))
+      onlyOthers &&= errorCode(error) === 'Conflict'
     }
   }
-  throw new CliError(failures.join('; '))
+  const hint = onlyOthers
+    ? 'check the node id in -h, or metadata_dir in the configuration'
+    : 'is "carport server" running there, with the same rpc_secret?'
+  throw new CliError(`cannot reach the node at ${failures.join(', nor at ')}: ${hint}`)
 }
 
+/** "127.0.0.1:3901 (connect ECONNREFUSED)" */
 function explain(address: HostPort, error: unknown): string {
   const where = formatHostPort(address)
-  if (!(error instanceof CarportError)) return `cannot reach a node at ${where}: ${String(error)}`
-  if (error.code === 'Conflict') {
-    return `the node at ${where} is another one than expected (${error.message}): check -h or metadata_dir`
-  }
-  return `cannot reach a node at ${where} (${error.message}): is "carport server" running there, with the same rpc_secret?`
+  const reason = error instanceof Error ? error.message : String(error)
+  return `${where} (${reason.replaceAll(`${where}: `, '').replace(` ${where}`, '')})`
 }
 
 /** The administrative calls over an open connection. */

@@ -1,9 +1,7 @@
 #!/usr/bin/env node
-import { randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import type { Clock } from '../util/clock.js'
+import { realClock, systemRandom } from '../server/real.js'
 import { CarportError } from '../util/errors.js'
-import type { Random } from '../util/random.js'
 import { connectAdmin } from './connect.js'
 import { createOnce } from './create-once.js'
 import type { CliIo } from './io.js'
@@ -11,21 +9,9 @@ import { loadOrCreateNodeIdentity, readNodeIdentity } from './node-key.js'
 import { runCli } from './run.js'
 import { readVersion } from './version.js'
 
-const clock: Clock = {
-  nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
-  after: (delayMs, fn) => {
-    const timer = setTimeout(fn, delayMs)
-    timer.unref()
-    return { cancel: () => clearTimeout(timer) }
-  },
-}
-
-const random: Random = { bytes: (length) => randomBytes(length), float: () => Math.random() }
-
 const io: CliIo = {
   env: process.env,
-  nowMs: () => Date.now(),
+  nowMs: () => realClock.nowMs(),
   out: (text) => {
     process.stdout.write(`${text}\n`)
   },
@@ -42,16 +28,16 @@ const io: CliIo = {
       return undefined
     }
   },
-  createNodeId: (metadataDir) => loadOrCreateNodeIdentity(metadataDir, random).nodeId,
+  createNodeId: (metadataDir) => loadOrCreateNodeIdentity(metadataDir, systemRandom).nodeId,
   createSecret: (path) => {
     try {
-      createOnce(path, `${random.bytes(32).toString('hex')}\n`, random)
+      createOnce(path, `${systemRandom.bytes(32).toString('hex')}\n`, systemRandom)
     } catch (cause) {
       const { code } = cause as { code?: unknown }
       throw new CarportError('InvalidArgument', `cannot make the secret file ${path} (${code})`, { cause })
     }
   },
-  connect: (target) => connectAdmin(target, clock),
+  connect: (target) => connectAdmin(target, realClock),
   runServer: async (config, options) => {
     const { runServer } = await import('../server/main.js')
     await runServer(config, options)
