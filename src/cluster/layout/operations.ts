@@ -20,7 +20,7 @@ import {
   parseNodeId,
   parseNodeRole,
 } from './types.js'
-import { allPartitionNodes, makeVersion } from './version.js'
+import { makeVersion, replicaSets } from './version.js'
 
 /** Stages a role, new or changed, for the next version. `now` in HLC microseconds. @throws CarportError InvalidArgument */
 export function stageRole(history: LayoutHistory, now: number, node: NodeId, role: NodeRole): LayoutHistory {
@@ -124,7 +124,7 @@ export function previewStaged(history: LayoutHistory, replicationFactor: number)
     replicationFactor,
     zoneRedundancy: parameters.zoneRedundancy,
     partitions: PARTITION_COUNT,
-    ...(current && { previous: allPartitionNodes(current) }),
+    ...(current && { previous: replicaSets(current).map(({ nodes }) => nodes) }),
   })
   return makeVersion({ version, replicationFactor, parameters, roles, ...assignment })
 }

@@ -19,19 +19,33 @@ export function makeVersion(fields: Omit<LayoutVersion, 'stamp'>): LayoutVersion
   return { ...fields, roles, stamp: fields.version * 2 ** 32 + hash }
 }
 
-/** The replicas of one partition, in the order of their ids. */
-export function partitionNodes(version: LayoutVersion, partition: number): NodeId[] {
-  const { replicationFactor, assignment, storageNodes } = version
-  const nodes: NodeId[] = []
-  for (let i = 0; i < replicationFactor; i++) {
-    nodes.push(storageNodes[assignment[partition * replicationFactor + i]!]!)
-  }
-  return nodes
+/** The replicas of one partition. Equal sets of one version are the same object. */
+export interface ReplicaSet {
+  /** Sorted. */
+  readonly nodes: readonly NodeId[]
+  /** Equal for equal sets, of whichever version. */
+  readonly key: string
 }
 
-/** The replicas of all partitions. */
-export function allPartitionNodes(version: LayoutVersion): NodeId[][] {
-  return Array.from({ length: PARTITION_COUNT }, (_, partition) => partitionNodes(version, partition))
+const replicaSetsOf = new WeakMap<LayoutVersion, readonly ReplicaSet[]>()
+
+/** The replicas of all partitions; computed once per version. */
+export function replicaSets(version: LayoutVersion): readonly ReplicaSet[] {
+  let sets = replicaSetsOf.get(version)
+  if (sets === undefined) {
+    const { replicationFactor, assignment, storageNodes } = version
+    const shared = new Map<string, ReplicaSet>()
+    sets = Array.from({ length: PARTITION_COUNT }, (_, partition) => {
+      const at = partition * replicationFactor
+      const nodes = Array.from(assignment.subarray(at, at + replicationFactor), (i) => storageNodes[i]!)
+      const key = nodes.join()
+      const set = shared.get(key) ?? { nodes, key }
+      shared.set(key, set)
+      return set
+    })
+    replicaSetsOf.set(version, sets)
+  }
+  return sets
 }
 
 /** How many partitions each storage node holds; nodes without any are in it with 0. */

@@ -2,7 +2,7 @@ import type { NodeId } from '../../net/transport.js'
 import { PARTITION_COUNT } from '../cluster.js'
 import { members, minAck, readVersion, syncTarget } from './history.js'
 import { currentVersion, type LayoutHistory, newestVersion } from './types.js'
-import { allPartitionNodes } from './version.js'
+import { replicaSets } from './version.js'
 
 /** Garage's consistency modes: degraded reads from one replica, dangerous also writes to one only. */
 export type ConsistencyMode = 'consistent' | 'degraded' | 'dangerous'
@@ -73,22 +73,16 @@ export class LayoutView {
     this.allNodes = members(history)
     this.mayCoordinate = newest?.roles.has(self) ?? false
     const own: number[] = []
-    const perVersion = history.versions.map(allPartitionNodes)
+    const perVersion = history.versions.map(replicaSets)
     const readIndex = history.versions.findIndex(({ version }) => version === this.readVersion)
-    // Partitions with the same replicas share their arrays.
-    const shared = new Map<string, readonly NodeId[]>()
-    const share = (nodes: readonly NodeId[]) => {
-      const key = nodes.join()
-      const known = shared.get(key)
-      if (known === undefined) shared.set(key, nodes)
-      return known ?? nodes
-    }
     for (let p = 0; p < PARTITION_COUNT && newest !== undefined; p++) {
-      const sets = perVersion.map((partitions) => share(partitions[p]!))
-      this.#writeSets.push([...new Set(sets)])
-      this.#readSets.push(sets[readIndex]!)
-      this.#storageSets.push(share([...new Set(sets.flat())].sort()))
-      if (this.#storageSets[p]!.includes(self)) own.push(p)
+      const distinct = new Map(perVersion.map((sets) => [sets[p]!.key, sets[p]!.nodes]))
+      const writeSets = [...distinct.values()]
+      const storageSet = writeSets.length === 1 ? writeSets[0]! : [...new Set(writeSets.flat())].sort()
+      this.#writeSets.push(writeSets)
+      this.#readSets.push(perVersion[readIndex]![p]!.nodes)
+      this.#storageSets.push(storageSet)
+      if (storageSet.includes(self)) own.push(p)
     }
     this.ownPartitions = own
   }
