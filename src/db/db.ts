@@ -20,7 +20,7 @@ export interface RangeOptions {
 export interface Reader {
   /** The value, a copy that the caller owns; undefined if absent. */
   get(tree: TreeName, key: Buffer): Buffer | undefined
-  /** Like `get`, but the buffer is valid only until the next read in this process. For hot paths. */
+  /** Like `get`, but the buffer is valid only until the next read in this process or await. For hot paths. */
   peek(tree: TreeName, key: Buffer): Buffer | undefined
   has(tree: TreeName, key: Buffer): boolean
   /** Entries in order. Must be consumed before the caller yields to the event loop. */

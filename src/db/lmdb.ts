@@ -6,6 +6,7 @@ import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Db, Entry, RangeOptions, Reader, TreeName, Tx } from './db.js'
+import { LmdbRoom, PAGE_BYTES } from './lmdb-room.js'
 
 export interface LmdbOptions {
   /** Folder of the store; made if absent. */
@@ -35,6 +36,7 @@ interface StoreInternals {
   db: { stat(): { entryCount: number } }
 }
 interface RootInternals {
+  env: { info(): { lastPageNumber: number } }
   sync(callback: (error?: Error) => void): void
 }
 type Store = Database<Buffer, Buffer> & StoreInternals
@@ -45,15 +47,17 @@ type Store = Database<Buffer, Buffer> & StoreInternals
  */
 export async function openLmdb(options: LmdbOptions): Promise<Db> {
   mkdirSync(options.path, { recursive: true })
-  let root: RootDatabase<Buffer, Buffer>
   const stores = new Map<TreeName, Store>()
   try {
-    root = open<Buffer, Buffer>({
+    const root = open<Buffer, Buffer>({
       path: options.path,
       noSubdir: false,
+      pageSize: PAGE_BYTES,
       maxDbs: options.trees.length + 1,
       mapSize: options.mapSizeBytes ?? MAP_SIZE_BYTES,
       noSync: !options.fsync,
+      // Batches are made here. lmdb-js's own would leave a rejected promise to nobody when a commit fails.
+      eventTurnBatching: false,
       cache: false,
       encoding: 'binary',
       keyEncoding: 'binary',
@@ -64,10 +68,12 @@ export async function openLmdb(options: LmdbOptions): Promise<Db> {
         root.openDB({ name, cache: false, encoding: 'binary', keyEncoding: 'binary' }) as Store,
       )
     }
+    const { env } = root as unknown as RootInternals
+    const room = new LmdbRoom(join(options.path, 'data.mdb'), () => env.info().lastPageNumber)
+    return new LmdbDb(root, stores, room, options)
   } catch (error) {
     throw translate(error)
   }
-  return new LmdbDb(root, stores, options)
 }
 
 /** Reads see the running write transaction inside of one, else the newest commit: lmdb-js switches by itself. */
@@ -150,10 +156,22 @@ class LmdbTx extends LmdbReader implements Tx {
   failure: unknown
   callbacks: (() => void)[] | undefined
 
+  constructor(
+    stores: ReadonlyMap<TreeName, Store>,
+    private readonly room: LmdbRoom,
+  ) {
+    super(stores)
+  }
+
   put(tree: TreeName, key: Buffer, value: Buffer): void {
     const store = this.writable(tree)
     if (key.length === 0 || key.length > KEY_BYTES_MAX) {
       throw new CarportError('InvalidArgument', `a key has 1 to ${KEY_BYTES_MAX} bytes, not ${key.length}`)
+    }
+    try {
+      this.room.takeForPut(value.length)
+    } catch (error) {
+      throw translate(error)
     }
     try {
       store.put(key, value)
@@ -166,6 +184,11 @@ class LmdbTx extends LmdbReader implements Tx {
   delete(tree: TreeName, key: Buffer): void {
     const store = this.writable(tree)
     if (key.length === 0 || key.length > KEY_BYTES_MAX) return
+    try {
+      this.room.takeForDelete()
+    } catch (error) {
+      throw translate(error)
+    }
     try {
       store.remove(key)
     } catch (error) {
@@ -200,6 +223,7 @@ interface Job {
 class LmdbDb extends LmdbReader implements Db {
   readonly #root: RootDatabase<Buffer, Buffer>
   readonly #options: LmdbOptions
+  readonly #room: LmdbRoom
   readonly #tx: LmdbTx
   #queue: Job[] = []
   #running: Promise<void> | undefined
@@ -209,12 +233,14 @@ class LmdbDb extends LmdbReader implements Db {
   constructor(
     root: RootDatabase<Buffer, Buffer>,
     stores: ReadonlyMap<TreeName, Store>,
+    room: LmdbRoom,
     options: LmdbOptions,
   ) {
     super(stores)
     this.#root = root
+    this.#room = room
     this.#options = options
-    this.#tx = new LmdbTx(stores)
+    this.#tx = new LmdbTx(stores, room)
   }
 
   transact<T>(fn: (tx: Tx) => T): Promise<T> {
@@ -253,6 +279,7 @@ class LmdbDb extends LmdbReader implements Db {
     this.#lazySync?.cancel()
     if (!this.#options.fsync) await this.#sync()
     await this.#root.close()
+    this.#room.close()
   }
 
   /**
@@ -296,6 +323,7 @@ class LmdbDb extends LmdbReader implements Db {
     tx.active = true
     tx.failure = undefined
     try {
+      this.#room.begin()
       for (const job of batch) {
         tx.dirty = false
         tx.callbacks = undefined

@@ -1,0 +1,55 @@
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, vi } from 'vitest'
+import type { Clock } from '../util/clock.js'
+import { silentLog } from '../util/log.js'
+import { openLmdb } from './lmdb.js'
+
+const disk = vi.hoisted(() => ({ full: false }))
+vi.mock('node:fs', async (original) => {
+  const real = await original<typeof fs>()
+  const writeSync = (...args: Parameters<typeof real.writeSync>) => {
+    if (disk.full) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC', errno: -28 })
+    return real.writeSync(...args)
+  }
+  return { ...real, writeSync }
+})
+
+const clock: Clock = { nowMs: () => 0, monotonicMs: () => 0, after: () => ({ cancel() {} }) }
+const key = (i: number) => Buffer.from(String(i).padStart(6, '0'))
+
+it('on a full disk refuses puts before LMDB notices, still deletes, and stays readable and openable', async () => {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'carport-lmdb-'))
+  const options = { path: folder, trees: ['a'], fsync: true, clock, log: silentLog }
+  const db = await openLmdb(options)
+  const value = Buffer.alloc(100_000, 1)
+  let count = 0
+  const put = () => db.transact((tx) => tx.put('a', key(count), value)).then(() => count++)
+  for (let i = 0; i < 20; i++) await put()
+  const sizeBefore = fs.statSync(join(folder, 'data.mdb')).size
+  disk.full = true
+  const refusal = await (async () => {
+    for (;;) await put()
+  })().catch((error) => error)
+  expect(refusal).toMatchObject({ name: 'CarportError', code: 'StorageFull' })
+  expect(fs.statSync(join(folder, 'data.mdb')).size).toBe(sizeBefore)
+
+  const mixed = await Promise.allSettled([
+    db.transact((tx) => tx.delete('a', key(0))),
+    db.transact((tx) => tx.put('a', key(999), value)),
+    db.transact((tx) => tx.delete('a', key(1))),
+  ])
+  expect(mixed.map((r) => r.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  for (let i = 2; i < count; i++) await db.transact((tx) => tx.delete('a', key(i)))
+  expect(db.count('a')).toBe(0)
+  await db.close()
+
+  const again = await openLmdb(options)
+  expect(again.count('a')).toBe(0)
+  disk.full = false
+  await again.transact((tx) => tx.put('a', key(1), value))
+  expect(again.get('a', key(1))!.equals(value)).toBe(true)
+  await again.close()
+  fs.rmSync(folder, { recursive: true })
+})
