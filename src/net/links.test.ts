@@ -1,10 +1,15 @@
 import { Duplex } from 'node:stream'
+import fc from 'fast-check'
 import { afterEach, expect, test } from 'vitest'
 import type { Clock, Timer } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import { FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './frames.js'
 import { createIdentity } from './identity.js'
 import { Link } from './link.js'
+import { encodeError, encodeReply, encodeRequest } from './messages.js'
 import { LogLines, startNode, systemRandom, type TestNode, until } from './nodes.testkit.js'
-import { BatchPool } from './outbox.js'
+import { BatchPool, QUEUE_BYTES_MAX } from './outbox.js'
+import type { RpcHandler } from './transport.js'
 
 const opened: TestNode[] = []
 
@@ -165,6 +170,91 @@ class ManualClock implements Clock {
     this.#nowMs = endMs
   }
 }
+
+/** One link with handlers for calls with and without streams, on a socket that the test feeds. */
+function linkOn(socket: Duplex) {
+  const log = new LogLines()
+  const handlers = new Map<string, RpcHandler>([
+    ['echo', (body) => ({ body })],
+    ['streams', (_body, { stream }) => ({ body: null, ...(stream && { stream }) })],
+    ['wait', () => new Promise(() => {})],
+  ])
+  const link = new Link({
+    socket,
+    firstBytes: Buffer.alloc(0),
+    peer: 'peer',
+    dialed: false,
+    trustPeerTime: true,
+    handlers,
+    clock: new ManualClock(),
+    hlc: undefined,
+    log,
+    pool: new BatchPool(),
+    onDown: () => {},
+  })
+  link.start()
+  return { link, log }
+}
+
+test('no frames, in whatever order, do more than drop the link', async () => {
+  const message = fc.oneof(
+    fc.constantFrom('echo', 'streams', 'wait', 'none').map((method) => encodeRequest(1, 1000, method, null)),
+    fc.constant(encodeReply(1, null, 'x')),
+    fc.constant(encodeError(1, new CarportError('Timeout', 'late'))),
+    fc.uint8Array({ minLength: 1, maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
+  )
+  const fixedBytes: Record<number, number> = {
+    [FrameType.stop]: 0,
+    [FrameType.credit]: 4,
+    [FrameType.cancel]: 0,
+    [FrameType.ping]: 8,
+    [FrameType.pong]: 8,
+    [FrameType.drained]: 0,
+  }
+  const frame = fc
+    .record({
+      type: fc.constantFrom(...Object.values(FrameType)),
+      flags: fc.constantFrom(0, 1, 1, 1, 3, 3, 5),
+      id: fc.constantFrom(1, 1, 1, 3, 5, 2, 4, 0),
+      message,
+    })
+    .map(({ type, flags, id, message }) => {
+      const payload = fixedBytes[type] === undefined ? message : Buffer.alloc(fixedBytes[type], 1)
+      const allowed =
+        type === FrameType.request ? 15 : type === FrameType.reply ? 3 : type <= FrameType.data ? 1 : 0
+      const bytes = Buffer.alloc(FRAME_HEADER_BYTES + payload.length)
+      writeFrameHeader(bytes, 0, type, flags & allowed, payload.length, id)
+      payload.copy(bytes, FRAME_HEADER_BYTES)
+      return bytes
+    })
+  await fc.assert(
+    fc.asyncProperty(fc.array(frame, { maxLength: 20 }), async (frames) => {
+      const socket = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+      const { link, log } = linkOn(socket)
+      const calls = [1, 2].map(() => link.call('x', null, { timeoutMs: 1000 }).catch((error) => error))
+      for (const bytes of frames) socket.push(bytes)
+      await turns()
+      expect(log.text).not.toContain('internal error')
+      link.fail('the end')
+      await Promise.all(calls)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('a link whose peer does not read refuses calls once its queue is full', async () => {
+  const { link } = linkOn(new Duplex({ read() {}, write: () => {} }))
+  const body = Buffer.alloc(8_000_000)
+  const calls = Array.from({ length: 12 }, () =>
+    link.call('x', body, { timeoutMs: 1000 }).catch((error) => error),
+  )
+  await turns()
+  const refused = await link.call('x', body, { timeoutMs: 1000 }).catch((error) => error)
+  expect(refused).toMatchObject({ code: 'PeerUnreachable', message: 'the link is overloaded' })
+  expect(link.outbox.queuedBytes).toBeLessThan(QUEUE_BYTES_MAX + 8_100_000)
+  link.fail('the end')
+  await Promise.all(calls)
+})
 
 /** Two links joined in memory; `cut` swallows everything from then on. */
 function joinedLinks(clock: Clock) {

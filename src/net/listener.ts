@@ -17,6 +17,7 @@ import {
 const STRANGERS_MAX = 128
 
 interface Stranger {
+  key: string
   raw: Socket
   tls: TLSSocket | undefined
   deadline: Timer
@@ -88,6 +89,7 @@ export class Listener {
   }
 
   #onConnection(raw: Socket): void {
+    if (raw.destroyed) return
     const key = keyOf(raw)
     if (this.#strangers.size >= STRANGERS_MAX) {
       this.#drop(this.#strangers.values().next().value, 'too many unfinished handshakes')
@@ -95,14 +97,13 @@ export class Listener {
     const deadline = this.#options.clock.after(HANDSHAKE_MS_MAX, () => {
       this.#drop(stranger, `no handshake within ${HANDSHAKE_MS_MAX} ms`)
     })
-    const stranger: Stranger = { raw, tls: undefined, deadline, decided: false }
+    const stranger: Stranger = { key, raw, tls: undefined, deadline, decided: false }
     this.#strangers.set(key, stranger)
-    raw.once('close', () => this.#forget(key, stranger))
+    raw.once('close', () => this.#forget(stranger))
   }
 
   #onSecure(tls: TLSSocket): void {
-    const key = keyOf(tls)
-    const stranger = this.#strangers.get(key)
+    const stranger = this.#strangers.get(keyOf(tls))
     if (!stranger || stranger.decided) return void tls.destroy()
     stranger.tls = tls
     const remote = { host: stranger.raw.remoteAddress ?? '', port: stranger.raw.remotePort ?? 0 }
@@ -110,19 +111,20 @@ export class Listener {
       // A refused one is forgotten when it is closed: until then the deadline watches over it.
       if (!connection) return this.#refused(stranger, refusal?.message ?? '')
       stranger.decided = true
-      this.#forget(key, stranger)
+      this.#forget(stranger)
       this.#options.onConnection(connection, remote)
     })
   }
 
-  #forget(key: string, stranger: Stranger): void {
+  #forget(stranger: Stranger): void {
     stranger.deadline.cancel()
-    if (this.#strangers.get(key) === stranger) this.#strangers.delete(key)
+    if (this.#strangers.get(stranger.key) === stranger) this.#strangers.delete(stranger.key)
   }
 
   #drop(stranger: Stranger | undefined, reason: string): void {
     if (!stranger) return
     this.#refused(stranger, reason)
+    this.#forget(stranger)
     destroy(stranger)
   }
 

@@ -63,14 +63,14 @@ export function exchangeHellos(
   let received: Buffer = Buffer.alloc(0)
 
   const release = () => {
+    // Errors of a socket that is given up concern nobody, but must be listened to.
+    socket.on('error', () => {})
     socket.off('data', onData)
     socket.off('error', onError)
     socket.off('close', onClose)
   }
   const refuse = (message: string, code: 'PeerUnreachable' | 'Conflict' = 'PeerUnreachable') => {
     release()
-    // Errors of a socket that is given up concern nobody, but must be listened to.
-    socket.on('error', () => {})
     // A listener's verdict still has to leave.
     if (direction === 'listener') socket.destroySoon()
     else socket.destroy()
