@@ -214,9 +214,12 @@ export class BlockCluster {
   }
 
   #build(i: number, db: MemoryDb, disk: CrashDisk): BlockNode {
-    const { clock, random, options } = this
     const transport = this.net.add(`node${i}`, { host: `node${i}`, port: 1 })
-    const placement = new StaticPlacement(transport.self)
+    return this.#process(transport, new StaticPlacement(transport.self), db, disk)
+  }
+
+  #process(transport: FakeNode, placement: StaticPlacement, db: MemoryDb, disk: CrashDisk): BlockNode {
+    const { clock, random, options } = this
     const quorum = new Quorum(transport, clock)
     const base = { db, transport, placement, clock, random, log: silentLog }
     const tables = new TableSet({ ...base, quorum, hlc: new Hlc(clock) })
@@ -233,9 +236,17 @@ export class BlockCluster {
         memoryBytes: options.memoryBytes ?? 64 << 20,
         resync: { workers: 2, tranquility: 0 },
         scrubTranquility: 0,
+        pollMs: 600_000,
       },
     })
     return { id: transport.self, db, disk, transport, placement, counts, tables, table, blocks }
+  }
+
+  /** Another process of the node: it shares database and files, and answers no calls. */
+  sibling(i: number): BlockManager {
+    const { db, disk, placement } = this.nodes[i]!
+    const transport = new FakeNet(this.clock).add(`node${i}`, { host: `node${i}`, port: 1 })
+    return this.#process(transport, placement, db, disk).blocks
   }
 
   connect(id: NodeId): void {
@@ -262,6 +273,8 @@ export class BlockCluster {
     const old = this.nodes[i]!
     this.net.kill(old.id)
     old.db.crash()
+    // Loops of a dead process must not go on. They cannot end what they were at, so nobody waits for them.
+    for (const service of [old.blocks.refs, old.blocks.resync, old.blocks.scrub]) void service.stop()
     const node = this.#build(i, old.db.reopen(), old.disk.reopen(keepNames))
     const others = this.nodes.find((other) => other !== old)?.placement ?? old.placement
     node.placement.set(others.allNodes(), others.layoutVersion, (p) => others.writeSets(p))

@@ -78,6 +78,8 @@ export interface BlockOptions {
   memoryBytes: number
   resync?: Partial<ResyncSettings>
   scrubTranquility?: number
+  /** How often the background process looks for what other processes queued, in ms (default 5 s). */
+  pollMs?: number
 }
 
 /**
@@ -107,11 +109,13 @@ export class BlockManager implements Service {
   constructor(private readonly parts: BlockManagerParts) {
     const { clock, random, log, db, disk, dirs, placement, caller, transport, counts, table, options } = parts
     const { compression } = parts
+    const pollMs = options.pollMs ?? 5_000
     const store = new BlockStore(disk, dirs, clock, options)
     this.local = new LocalBlocks(db, store, counts, clock, log)
-    this.refs = new BlockRefs(db, table, placement, caller.self, clock, random, log)
+    this.refs = new BlockRefs(db, table, placement, caller.self, clock, random, log, pollMs)
     this.resync = new Resync({
       ...{ local: this.local, placement, caller, compression, clock, random, log },
+      pollMs,
       oldestRefMs: () => this.refs.oldestAgeMs(),
       ...(options.resync && { settings: options.resync }),
     })

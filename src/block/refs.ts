@@ -26,8 +26,6 @@ const BATCH_REFS = 500
 const LINGER_MS = 500
 const RETRY_MS_MIN = 1_000
 const RETRY_MS_MAX = 60_000
-/** How often the queue is looked at for entries of this node's other processes, in ms. */
-const POLL_MS = 5_000
 
 interface QueueItem {
   key: Buffer
@@ -62,6 +60,8 @@ export class BlockRefs implements Service {
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly log: Log,
+    /** How often the queue is looked at for entries of this node's other processes, in ms. */
+    private readonly pollMs: number,
   ) {
     this.#wakeup = new Wakeup(clock)
   }
@@ -124,8 +124,8 @@ export class BlockRefs implements Service {
         this.log.error({ error }, 'block references cannot be carried')
       }
       if (signal.aborted) return
-      const retryMs = this.#backoff ? this.#backoff.untilMs - this.clock.monotonicMs() : POLL_MS
-      await this.#wakeup.wait(ticket, Math.max(1, Math.min(retryMs, POLL_MS)))
+      const retryMs = this.#backoff ? this.#backoff.untilMs - this.clock.monotonicMs() : this.pollMs
+      await this.#wakeup.wait(ticket, Math.max(1, Math.min(retryMs, this.pollMs)))
       if (ticket === this.#wakeup.ticket) continue
       await sleep(this.clock, LINGER_MS * (1 + this.random.float()), signal).catch(() => {})
     }

@@ -16,8 +16,8 @@ import { checkFlags, METHODS } from './wire.js'
 
 /** Unreferenced blocks are looked at so many at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
-/** How often the queue is looked at for entries of this node's other processes, in ms. */
-const POLL_MS = 5_000
+/** How long a worker rests after the database could not be read, in ms. */
+const READ_RETRY_MS = 10_000
 /** How long deletions are put off while references cannot be carried, in ms. */
 const HOLD_MS = 60_000
 /** At the start, blocks written this short before the last one are checked: a crash may have lost their file. */
@@ -48,6 +48,8 @@ export interface ResyncParts {
   log: Log
   /** Age of the oldest reference that is not carried yet, in ms. */
   oldestRefMs: () => number
+  /** How often the queue is looked at for entries of this node's other processes, in ms. */
+  pollMs: number
   settings?: Partial<ResyncSettings>
 }
 
@@ -174,10 +176,22 @@ export class Resync implements Service {
     const signal = this.#abort.signal
     while (!signal.aborted) {
       const ticket = this.#wakeup.ticket
-      const hashes = index < this.#settings.workers ? this.#take() : []
+      const isActive = index < this.#settings.workers
+      let hashes: Buffer[]
+      let idleMs: number | undefined
+      try {
+        hashes = isActive ? this.#take() : []
+        if (hashes.length === 0) {
+          this.#reportSynced()
+          idleMs = isActive ? this.#idleMs() : undefined
+        }
+      } catch (error) {
+        log.error({ error }, 'the resync queue cannot be read')
+        await sleep(clock, READ_RETRY_MS, signal).catch(() => {})
+        continue
+      }
       if (hashes.length === 0) {
-        this.#reportSynced()
-        await this.#wakeup.wait(ticket, index < this.#settings.workers ? this.#idleMs() : undefined)
+        await this.#wakeup.wait(ticket, idleMs)
         continue
       }
       const startMs = clock.monotonicMs()
@@ -211,11 +225,11 @@ export class Resync implements Service {
   }
 
   #idleMs(): number {
-    const { local, clock } = this.parts
+    const { local, clock, pollMs } = this.parts
     const nowMs = clock.nowMs()
     const nextMs = local.counts.nextDueMs(local.db) ?? Number.POSITIVE_INFINITY
     // Due already, but busy with another worker: that one looks again when it is done.
-    const waitMs = nextMs <= nowMs ? POLL_MS : Math.min(nextMs - nowMs, POLL_MS)
+    const waitMs = nextMs <= nowMs ? pollMs : Math.min(nextMs - nowMs, pollMs)
     local.counts.armedForMs = nowMs + waitMs
     return waitMs
   }
