@@ -229,10 +229,10 @@ describe('a cluster whose layout keeps changing', () => {
         total.newestRead = Math.max(total.newestRead, seen.newestRead)
         total.overlapping = Math.max(total.overlapping, seen.overlapping)
       }),
-      { numRuns: 12, endOnFailure: true },
+      { numRuns: 8, endOnFailure: true },
     )
-    expect(total.writes).toBeGreaterThan(1000)
-    expect(total.reads).toBeGreaterThan(1000)
+    expect(total.writes).toBeGreaterThan(200)
+    expect(total.reads).toBeGreaterThan(200)
     expect(total.newestRead).toBeGreaterThan(2)
     expect(total.overlapping).toBeGreaterThan(2)
   })
