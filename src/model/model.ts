@@ -19,11 +19,12 @@ import { Usage } from './usage.js'
 import { VersionListing } from './version-listing.js'
 import type { VersionRecord } from './version-record.js'
 
-const TABLES = ['object', 'version', 'list', 'upload', 'part', 'bucket', 'alias', 'key'] as const
+/** Names of the model's tables. */
+export const TABLE_NAMES = ['object', 'version', 'list', 'upload', 'part', 'bucket', 'alias', 'key'] as const
 
 /** Trees of the Db that the model needs. */
 export const MODEL_TREES: readonly TreeName[] = [
-  ...tableTrees(...TABLES.map((name) => ({ name }))),
+  ...tableTrees(...TABLE_NAMES.map((name) => ({ name }))),
   COUNTER_TREE,
   PURGE_TREE,
 ]

@@ -8,6 +8,7 @@ import type { HashTask } from './hash-worker.js'
 const MIN_BYTES = 256 * 1024
 /** Idle workers are stopped after this time, since each holds several MiB. */
 const IDLE_MS = 30_000
+const MAX_FAILURES = 3
 
 interface PoolWorker {
   thread: Worker
@@ -25,6 +26,7 @@ export class HashPool implements Hashing {
   #nextTask = 0
   #nextBody = 0
   #open = 0
+  #failures = 0
   #idle: Timer | undefined
 
   constructor(
@@ -38,13 +40,15 @@ export class HashPool implements Hashing {
   }
 
   start(expectedBytes: number | undefined): BodyHashing {
-    if (this.threads === 0 || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
+    // Threads that keep ending cannot be had: hashing here is slower, but works.
+    const usable = this.threads > 0 && this.#failures < MAX_FAILURES
+    if (!usable || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
       return inlineHashing.start(expectedBytes)
     }
     this.#wake()
     this.#open++
     const body = this.#nextBody++
-    const worker = this.#workers[body % this.threads]!
+    const worker = this.#workers[body % this.#workers.length]!
     let ended = false
     let failure: unknown
     const end = () => {
@@ -58,7 +62,7 @@ export class HashPool implements Hashing {
         this.#run(worker, { kind: 'md5-add', body, data: plain }).catch((error: unknown) => {
           failure = error
         })
-        return this.#run(this.#leastBusy(), { kind: 'sha256', data: sealed })
+        return this.#run(this.#leastBusy(worker), { kind: 'sha256', data: sealed })
       },
       md5: async () => {
         const digest = await this.#run(worker, { kind: 'md5-end', body })
@@ -97,15 +101,17 @@ export class HashPool implements Hashing {
       for (const { reject } of worker.waiting.values()) reject(error)
       worker.waiting.clear()
       const index = this.#workers.indexOf(worker)
-      if (index >= 0) this.#workers.splice(index, 1, this.#spawn())
+      if (index < 0) return // stopped on purpose
+      this.#workers.splice(index, 1)
+      this.#failures++
     }
     thread.on('error', fail)
     thread.on('exit', fail)
     return worker
   }
 
-  #leastBusy(): PoolWorker {
-    let best = this.#workers[0]!
+  #leastBusy(usual: PoolWorker): PoolWorker {
+    let best = usual
     for (const worker of this.#workers) if (worker.waiting.size < best.waiting.size) best = worker
     return best
   }

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { SeededRandom } from '../../testing/cluster-fakes.js'
+import { MemoryDb } from '../../testing/memory-db.js'
 import { type Note, note, noteTable } from '../../testing/note-table.js'
-import { StrictDb } from '../../testing/table-cluster.js'
 import type { Tx } from '../db/db.js'
 import { GC_TREE, leafKeyOf, leafOf, rowHashOf, rowKeyOf, tableTrees, xorInto } from './keys.js'
 import { LeafChanges, LocalTable } from './local.js'
@@ -12,11 +13,14 @@ const LONG = 'a text that is longer than what stands in a head'
 
 function open(onUpdate?: (tx: Tx, before: Note | undefined, after: Note | undefined) => void) {
   const schema = noteTable(onUpdate ? { onUpdate } : {})
-  return { db: new StrictDb([...tableTrees(schema), 'seen']), local: new LocalTable(schema, () => 1000) }
+  return {
+    db: new MemoryDb({ trees: tableTrees(schema), random: new SeededRandom(1) }),
+    local: new LocalTable(schema, () => 1000),
+  }
 }
 
 /** Fingerprints made anew from the heads alone. */
-function recomputed(db: StrictDb, local: LocalTable<Note>): Map<string, string> {
+function recomputed(db: MemoryDb, local: LocalTable<Note>): Map<string, string> {
   const sums = new Map<string, Buffer>()
   for (const { key, value } of db.range(local.trees.head)) {
     const id = leafKeyOf(key[0]!, leafOf(key)).toString('hex')
@@ -27,7 +31,7 @@ function recomputed(db: StrictDb, local: LocalTable<Note>): Map<string, string> 
   return new Map([...sums].map(([id, sum]) => [id, sum.toString('hex')]))
 }
 
-function stored(db: StrictDb, local: LocalTable<Note>): Map<string, string> {
+function stored(db: MemoryDb, local: LocalTable<Note>): Map<string, string> {
   return new Map(
     [...db.range(local.trees.leaf)].map(({ key, value }) => [key.toString('hex'), value.toString('hex')]),
   )

@@ -6,6 +6,7 @@ import {
   hash16,
   indexKeyOf,
   isZero,
+  LEAF_COUNT,
   leafKeyOf,
   leafOf,
   prefixEnd,
@@ -210,11 +211,15 @@ export class LocalTable<E> {
 
   /** Leaves of a partition that are not empty: concatenated [leaf u16 BE][fingerprint], in order. */
   leaves(reader: Reader, partition: number): Buffer {
-    const parts: Buffer[] = []
+    const out = Buffer.allocUnsafe(LEAF_COUNT * (2 + HASH_BYTES))
+    let at = 0
     for (const { key, value } of reader.range(this.trees.leaf, partitionRange(partition))) {
-      parts.push(Buffer.from(key.subarray(1)), Buffer.from(value))
+      out[at] = key[1]!
+      out[at + 1] = key[2]!
+      out.set(value, at + 2)
+      at += 2 + HASH_BYTES
     }
-    return Buffer.concat(parts)
+    return out.subarray(0, at)
   }
 
   /** Hash over a partition's leaves; undefined when it is empty. Equal roots mean equal copies. */

@@ -27,6 +27,8 @@ const PUSH_TIMEOUT_MS = 30_000
 /** Misses are gathered for so long before they are stored, in ms. */
 const FLUSH_AFTER_MS = 100
 const POLL_MS = 2_000
+/** The same while nothing waits; another process of the node may add something. */
+const POLL_IDLE_MS = 10_000
 const BACKOFF_MS_MIN = 2_000
 const BACKOFF_MS_MAX = 60_000
 const SWEEP_EVERY_MS = 10 * 60_000
@@ -47,6 +49,7 @@ export class RetryQueue implements MissedWrites, Service {
   #flushing: Promise<void> = Promise.resolve()
   #bytes = 0
   #full = false
+  #idle = false
   #sweepAtMs = 0
   readonly #backoff = new Map<NodeId, { untilMs: number; waitMs: number }>()
 
@@ -129,13 +132,15 @@ export class RetryQueue implements MissedWrites, Service {
       return sum
     })
     this.#bytes += added
+    if (this.#idle) this.#worker.wake()
   }
 
   async #work(signal: AbortSignal): Promise<number> {
     const { clock, db, transport } = this.env
-    if (db.count(RETRY_TREE) === 0) {
+    this.#idle = db.count(RETRY_TREE) === 0
+    if (this.#idle) {
       this.#bytes = 0
-      return POLL_MS
+      return POLL_IDLE_MS
     }
     for (const node of queuedNodes(db)) {
       if (signal.aborted) return 0

@@ -3,6 +3,7 @@ import type { Placement } from '../cluster/cluster.js'
 import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
+import { rowKeyOf } from './keys.js'
 import { LeafChanges, type LocalTable } from './local.js'
 import type { Page, PageRow } from './range-merge.js'
 import type { Row } from './rows.js'
@@ -10,6 +11,8 @@ import type { Row } from './rows.js'
 /** A range reply ends after about this many bytes; the asker goes on from there. */
 export const PAGE_BYTES_MAX = 4 << 20
 export const PAGE_ROWS_MAX = 10_000
+
+const EMPTY = Buffer.alloc(0)
 
 /** Name of a table's RPC method. */
 export function methodOf(table: string, name: string): string {
@@ -30,8 +33,14 @@ export function pageFingerprint(page: { rows: readonly PageRow[]; more: boolean 
   return hash.update(lengths).digest().subarray(0, 16)
 }
 
-/** Serves one table's rows to the other nodes, and to the own one. */
+/**
+ * Serves one table's rows to the other nodes, and to the own one. What it answers is durable: a row that is committed
+ * but not yet on the disk could be lost after it was read.
+ */
 export class Replica<E> {
+  /** Transactions under way, by row key (latin1), in the order of their beginning. */
+  readonly #writing = new Map<string, Promise<unknown>>()
+
   constructor(
     private readonly local: LocalTable<E>,
     private readonly env: { db: Db; transport: Transport; placement: Placement },
@@ -51,7 +60,7 @@ export class Replica<E> {
     const rows = this.local.codec.parseAll(body[1])
     // A writer that knows an older layout must not count this node, if the current layouts left it out.
     if (body[0] < this.env.placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
-    const later = await this.env.db.transact((tx) => applyRows(tx, this.local, rows))
+    const later = await this.#apply(rows)
     return { body: later > 0 ? { later } : null }
   }
 
@@ -59,29 +68,54 @@ export class Replica<E> {
   async #push(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 1) throw this.#malformed('push')
     const rows = this.local.codec.parseAll(body[0])
-    await this.env.db.transact((tx) => applyRows(tx, this.local, rows))
+    await this.#apply(rows)
     return { body: null }
   }
 
+  async #apply(rows: readonly Row<E>[]): Promise<number> {
+    const done = this.env.db.transact((tx) => applyRows(tx, this.local, rows))
+    const ids = rows.map((row) => row.key.toString('latin1'))
+    for (const id of ids) {
+      // Deleted first, so that the order of the entries stays that of the transactions.
+      this.#writing.delete(id)
+      this.#writing.set(id, done)
+    }
+    try {
+      return await done
+    } finally {
+      for (const id of ids) if (this.#writing.get(id) === done) this.#writing.delete(id)
+    }
+  }
+
+  /** The reply, once what was read for it is durable. Transactions become durable in their order. */
+  #afterWrites(writing: Promise<unknown> | undefined, reply: RpcReply): RpcReply | Promise<RpcReply> {
+    if (!writing) return reply
+    return writing.then(
+      () => reply,
+      () => reply,
+    )
+  }
+
   /** [partition key, sort key, node that sends the body or null] → null, or [head, body | has a body] */
-  #get(body: unknown): RpcReply {
-    if (!Array.isArray(body) || body.length !== 3) throw this.#malformed('get')
-    const [partitionKey, sortKey, bodyFrom] = body as [Buffer, Buffer, unknown]
+  #get(query: unknown): RpcReply | Promise<RpcReply> {
+    if (!Array.isArray(query) || query.length !== 3) throw this.#malformed('get')
+    const [partitionKey, sortKey, bodyFrom] = query as [Buffer, Buffer, unknown]
     const { db, transport } = this.env
     const { trees, codec } = this.local
     const key = codec.keyOf(partitionKey, sortKey)
     this.#checkOwn(key[0]!)
     const head = db.get(trees.head, key)
     if (!head) return { body: null }
-    if (bodyFrom === transport.self) return { body: [head, db.get(trees.body, key) ?? false] }
-    return { body: [head, db.has(trees.body, key)] }
+    const body = bodyFrom === transport.self ? (db.get(trees.body, key) ?? false) : db.has(trees.body, key)
+    const writing = this.#writing.size > 0 ? this.#writing.get(key.toString('latin1')) : undefined
+    return this.#afterWrites(writing, { body: [head, body] })
   }
 
   /**
    * [partition key, start | null, end | null, reverse, limit, with bodies, node that sends the page, or null for all]
    * → [rows, more] with rows [sort key, head, body | has a body], or a fingerprint of the same page
    */
-  #range(body: unknown): RpcReply {
+  #range(body: unknown): RpcReply | Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 7) throw this.#malformed('range')
     const [partitionKey, start, end, reverse, limit, withBodies, pageFrom] = body as unknown[]
     if (
@@ -93,8 +127,9 @@ export class Replica<E> {
     ) {
       throw this.#malformed('range')
     }
-    this.local.codec.checkKeys(partitionKey, Buffer.alloc(0))
-    this.#checkOwn(this.local.codec.partitionOf(partitionKey))
+    this.local.codec.checkKeys(partitionKey, EMPTY)
+    const partition = this.local.codec.partitionOf(partitionKey)
+    this.#checkOwn(partition)
     const page = this.page(partitionKey, {
       ...(start ? { start } : {}),
       ...(end ? { end } : {}),
@@ -102,8 +137,19 @@ export class Replica<E> {
       limit: Math.min(limit as number, PAGE_ROWS_MAX),
       withBodies: withBodies === true,
     })
-    if (pageFrom !== null && pageFrom !== this.env.transport.self) return { body: pageFingerprint(page) }
-    return { body: [page.rows.map((row) => [row.sortKey, row.head, row.body ?? row.hasBody]), page.more] }
+    const writing = this.#writingWithin(rowKeyOf(partition, partitionKey, EMPTY).toString('latin1'))
+    if (pageFrom !== null && pageFrom !== this.env.transport.self) {
+      return this.#afterWrites(writing, { body: pageFingerprint(page) })
+    }
+    const rows = page.rows.map((row) => [row.sortKey, row.head, row.body ?? row.hasBody])
+    return this.#afterWrites(writing, { body: [rows, page.more] })
+  }
+
+  /** The last of the transactions under way that write below a partition key. */
+  #writingWithin(prefix: string): Promise<unknown> | undefined {
+    let last: Promise<unknown> | undefined
+    for (const [id, writing] of this.#writing) if (id.startsWith(prefix)) last = writing
+    return last
   }
 
   /** A page of the own copy, at least one row long if there is one. */

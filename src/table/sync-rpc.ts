@@ -1,6 +1,7 @@
 import type { Placement } from '../cluster/cluster.js'
 import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
+import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { HASH_BYTES, LEAF_COUNT } from './keys.js'
 import { LeafChanges, type LocalTable } from './local.js'
@@ -15,6 +16,9 @@ export const REPAIR_ROWS_MAX = 200
 export const HASHES_MAX = 2000
 /** Most partitions whose roots are compared in one message. */
 export const ROOTS_MAX = 32
+
+/** Partitions that are not empty, whose roots are made between two yields to the event loop. */
+export const ROOTS_AT_ONCE = 2
 
 /** Reads [leaf u16 BE][fingerprint] pairs. @throws CarportError RemoteError */
 export function parseLeaves(leaves: unknown): Map<number, Buffer> {
@@ -34,7 +38,7 @@ export class RepairReplica<E> {
 
   constructor(
     private readonly local: LocalTable<E>,
-    private readonly env: { db: Db; transport: Transport; placement: Placement },
+    private readonly env: { db: Db; transport: Transport; placement: Placement; clock: Clock },
   ) {
     this.#name = local.schema.name
     const { transport } = env
@@ -47,10 +51,11 @@ export class RepairReplica<E> {
   }
 
   /** [[partition, root | null], ...] → [partitions that differ, partitions this node does not hold] */
-  #roots(body: unknown): RpcReply {
+  async #roots(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length > ROOTS_MAX) throw this.#malformed('roots')
     const differ: number[] = []
     const refused: number[] = []
+    let present = 0
     for (const item of body as unknown[]) {
       if (!Array.isArray(item) || !(item[1] === null || Buffer.isBuffer(item[1])))
         throw this.#malformed('roots')
@@ -60,6 +65,7 @@ export class RepairReplica<E> {
         continue
       }
       const root = this.local.root(this.env.db, partition)
+      if (root && ++present % ROOTS_AT_ONCE === 0) await sleep(this.env.clock, 0)
       if (root ? !(item[1]?.equals(root) ?? false) : item[1] !== null) differ.push(partition)
     }
     return { body: [differ, refused] }
@@ -104,12 +110,19 @@ export class RepairReplica<E> {
     return { body: rows }
   }
 
-  /** [row keys, concatenated hashes] → positions of the rows that this node does not hold with that hash */
-  #check(body: unknown): RpcReply {
-    const different: number[] = []
-    for (const [i, { key, hash }] of this.#keysAndHashes(body, 'check').entries()) {
-      if (!this.local.rowHash(this.env.db, key)?.equals(hash)) different.push(i)
-    }
+  /**
+   * [row keys, concatenated hashes] → positions of the rows that this node does not durably hold with that hash.
+   * Read in a transaction, which begins only when those before it are on the disk.
+   */
+  async #check(body: unknown): Promise<RpcReply> {
+    const items = this.#keysAndHashes(body, 'check')
+    const different = await this.env.db.transact((tx) => {
+      const positions: number[] = []
+      for (const [i, { key, hash }] of items.entries()) {
+        if (!this.local.rowHash(tx, key)?.equals(hash)) positions.push(i)
+      }
+      return positions
+    })
     return { body: different }
   }
 

@@ -6,7 +6,14 @@ import { eachLimited } from './limited.js'
 import { LeafChanges, type LocalTable } from './local.js'
 import { applyRows, methodOf } from './replica.js'
 import { batchesOf, type WireRow } from './rows.js'
-import { HASHES_MAX, parseLeaves, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX, ROOTS_MAX } from './sync-rpc.js'
+import {
+  HASHES_MAX,
+  parseLeaves,
+  REPAIR_BYTES_MAX,
+  REPAIR_ROWS_MAX,
+  ROOTS_AT_ONCE,
+  ROOTS_MAX,
+} from './sync-rpc.js'
 import type { TableEnv } from './table.js'
 
 /** Leaves whose keys are compared in one go. */
@@ -45,9 +52,11 @@ export class SyncSession<E> {
     const { db } = this.env
     for (let at = 0; at < partitions.length; at += ROOTS_MAX) {
       const roots: [number, Buffer | null][] = []
+      let present = 0
       for (const partition of partitions.slice(at, at + ROOTS_MAX)) {
-        roots.push([partition, this.local.root(db, partition) ?? null])
-        if (roots.length % 8 === 0) await this.#yield()
+        const root = this.local.root(db, partition)
+        roots.push([partition, root ?? null])
+        if (root && ++present % ROOTS_AT_ONCE === 0) await this.#yield()
       }
       const { differ, refused } = parseRoots(await this.#call(peer, 'roots', roots))
       for (const [partition] of roots) {

@@ -51,8 +51,9 @@ const BATCH_BYTES_MAX = 1 << 20
 const BATCH_ROWS_MAX = 1000
 const BATCHES_IN_FLIGHT = 4
 const FETCHES_IN_FLIGHT = 16
-/** Deadline of one call, in ms. */
+/** Deadline of one call for a row, in ms; and of one with a batch or a page, which takes its time on slow links. */
 const CALL_TIMEOUT_MS = 10_000
+const BULK_TIMEOUT_MS = 30_000
 
 /**
  * A replicated table. Writes go to all replicas and are acknowledged by a quorum of each live layout version;
@@ -191,7 +192,7 @@ export class Table<E> {
     let failed: NodeId[] | undefined
     const replies = await quorum.write(sets, this.#insertMethod, [placement.layoutVersion, rows], {
       quorum: full ? majority(sets[0]!.length) : placement.writeQuorum,
-      timeoutMs: CALL_TIMEOUT_MS,
+      timeoutMs: rows.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS,
       priority,
       onFailure: (node, error) => {
         if (errorCode(error) === 'InvalidArgument') return
@@ -250,7 +251,7 @@ export class Table<E> {
     const partition = codec.partitionOf(partitionKey)
     const nodes = placement.readSet(partition)
     if (nodes.length === 0) throw layoutNotReady()
-    const options = { quorum: placement.readQuorum, timeoutMs: CALL_TIMEOUT_MS, priority: Priority.high }
+    const options = { quorum: placement.readQuorum, timeoutMs: BULK_TIMEOUT_MS, priority: Priority.high }
     const ask = (pageFrom: NodeId | null) =>
       quorum.read(
         nodes,

@@ -1,0 +1,81 @@
+import { mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { loadOrCreateNodeIdentity } from '../cli/node-key.js'
+import { readVersion } from '../cli/version.js'
+import type { Config } from '../config/config.js'
+import type { Env } from '../config/secrets.js'
+import { createLog } from './logger.js'
+import type { CarportNode } from './node.js'
+import { startNode } from './node.js'
+import { realClock, systemRandom } from './real.js'
+
+export interface RunOptions {
+  /** Lays this node out as a cluster of one at the first start. */
+  singleNode: boolean
+  /** Makes a key and a bucket at the first start, and prints them at each. */
+  defaultBucket: boolean
+  env: Env
+}
+
+/**
+ * Runs a node until SIGTERM or SIGINT, then lets requests end and stops.
+ * @throws CarportError with a message for the operator
+ */
+export async function runServer(config: Config, options: RunOptions): Promise<void> {
+  const log = createLog(config.log, realClock, (line) => process.stderr.write(line))
+  for (const { key, message } of config.warnings) log.warn({ key }, message)
+  for (const folder of [
+    config.metadataDir,
+    ...config.dataDirs.filter((d) => !d.readOnly).map((d) => d.path),
+  ]) {
+    mkdirSync(folder, { recursive: true })
+  }
+  const stopped = untilSignal()
+  const node = await startNode(config, {
+    clock: realClock,
+    random: systemRandom,
+    log,
+    identity: loadOrCreateNodeIdentity(config.metadataDir, systemRandom),
+    version: readVersion(),
+    hashThreads: Math.min(4, availableParallelism()),
+  })
+  if (options.singleNode) await introduce(node, config, options)
+  log.info(
+    {
+      node: node.core.quorum.self.slice(0, 16),
+      s3: node.s3?.address,
+      rpc: `${node.rpc.host}:${node.rpc.port}`,
+    },
+    'ready',
+  )
+  log.info({ signal: await stopped }, 'stopping')
+  await node.stop()
+}
+
+async function introduce(
+  node: CarportNode,
+  config: Config,
+  { defaultBucket, env }: RunOptions,
+): Promise<void> {
+  const { bootstrapSingleNode } = await import('./bootstrap.js')
+  const made = await bootstrapSingleNode(node.core, { defaultBucket, env })
+  if (!made || !node.s3) return
+  const { welcome } = await import('./welcome.js')
+  process.stdout.write(
+    welcome({ ...made, endpoint: `http://${node.s3.address}`, region: config.s3Api.region }),
+  )
+}
+
+/** Resolves with the first signal to stop. A second one ends the process at once. */
+function untilSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let seen = false
+    const onSignal = (signal: NodeJS.Signals) => {
+      if (seen) process.exit(1)
+      seen = true
+      resolve(signal)
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
+}

@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto'
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startTestNode, type TestNode } from './support/test-node.js'
+
+let node: TestNode
+let s3: S3Client
+
+beforeAll(async () => {
+  node = await startTestNode()
+  s3 = node.client(await node.createKey('objects'))
+  await s3.send(new CreateBucketCommand({ Bucket: 'objects' }))
+})
+
+afterAll(() => node?.dispose())
+
+// Nothing, inline, just above inline, blocks, and more than one row holds.
+test.each([0, 1, 16_384, 16_385, 3_000_000, 70_000_000])(
+  'an object of %i bytes comes back as it was',
+  async (size) => {
+    const body = randomBytes(size)
+    await s3.send(new PutObjectCommand({ Bucket: 'objects', Key: `size/${size}`, Body: body }))
+    const got = await s3.send(new GetObjectCommand({ Bucket: 'objects', Key: `size/${size}` }))
+    expect(got.ContentLength).toBe(size)
+    expect(Buffer.from(await got.Body!.transformToByteArray()).equals(body)).toBe(true)
+  },
+)
+
+test('a range across blocks', async () => {
+  const body = randomBytes(2_500_000)
+  await s3.send(new PutObjectCommand({ Bucket: 'objects', Key: 'range', Body: body }))
+  const got = await s3.send(
+    new GetObjectCommand({ Bucket: 'objects', Key: 'range', Range: 'bytes=1000000-2200000' }),
+  )
+  expect(got.ContentRange).toBe('bytes 1000000-2200000/2500000')
+  expect(
+    Buffer.from(await got.Body!.transformToByteArray()).equals(body.subarray(1_000_000, 2_200_001)),
+  ).toBe(true)
+})
+
+test('keys are kept as they are and listed by their bytes', async () => {
+  const keys = ['/', '//', '/a/../b', '.', '..', 'a b', 'ä', 'é', '%41', '+', 'z/', '\u{1f600}']
+  for (const Key of keys) {
+    await s3.send(new PutObjectCommand({ Bucket: 'objects', Key: `keys${Key}`, Body: Key }))
+  }
+  const { Contents } = await s3.send(new ListObjectsV2Command({ Bucket: 'objects', Prefix: 'keys' }))
+  const expected = keys.map((k) => `keys${k}`).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  expect(Contents?.map((c) => c.Key)).toEqual(expected)
+})
+
+test('a deleted object is gone', async () => {
+  await s3.send(new PutObjectCommand({ Bucket: 'objects', Key: 'gone', Body: 'x' }))
+  await s3.send(new DeleteObjectCommand({ Bucket: 'objects', Key: 'gone' }))
+  await expect(s3.send(new GetObjectCommand({ Bucket: 'objects', Key: 'gone' }))).rejects.toMatchObject({
+    name: 'NoSuchKey',
+  })
+})
