@@ -11,7 +11,7 @@ export const SECRET = '1799bccfd7411eddcf9ebd316bc1f5287ad12a68094e1c6ac6abde7e6
 export const NODE_A = `aa11${'0'.repeat(60)}`
 export const NODE_B = `aa22${'0'.repeat(60)}`
 export const NODE_C = `cc33${'0'.repeat(60)}`
-export const BUCKET_ID = 'b1'.repeat(32)
+export const BUCKET_ID = 'b1'.repeat(16)
 export const KEY_ID = 'GK3515373e4c851ebaad366558'
 export const NOW_MS = Date.UTC(2026, 0, 1)
 

@@ -227,7 +227,7 @@ R O          b1b1b1b1b1b1b1b1  photos, ... (2)  mine`)
 
   it('bucket info', async () => {
     expect((await run('bucket info photos')).out).toBe(`==== BUCKET INFORMATION ====
-Bucket:            b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1
+Bucket:            b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1
 Created:           2025-06-14 16:12:29 UTC
 
 Size:              1.0 MiB (1.0 MB)

@@ -5,7 +5,8 @@ import type { OperationArgs, OperationName } from './operations.js'
 // Loaded lazily, at a process's first administrative call: zod costs an idle node memory.
 
 const noArgs = z.strictObject({})
-const hexId = z.string().regex(/^[0-9a-f]{64}$/, 'expected an id of 64 hexadecimal digits')
+const nodeId = z.string().regex(/^[0-9a-f]{64}$/, 'expected a node id of 64 hexadecimal digits')
+const bucketId = z.string().regex(/^[0-9a-f]{32}$/, 'expected a bucket id of 32 hexadecimal digits')
 const accessKeyId = z.string().min(1).max(128)
 const search = z.string().min(1).max(1024)
 const alias = z.string().min(1).max(255)
@@ -32,19 +33,19 @@ const layoutParameters = z.strictObject({
   zoneRedundancy: z.union([z.literal('maximum'), z.strictObject({ atLeast: z.int().positive() })]),
 })
 const roleChange = z.union([
-  z.strictObject({ id: hexId, remove: z.literal(true) }),
+  z.strictObject({ id: nodeId, remove: z.literal(true) }),
   z.strictObject({
-    id: hexId,
+    id: nodeId,
     zone: z.string().min(1).max(255),
     tags: z.array(z.string().max(255)).max(100),
     capacity: z.int().positive().nullable(),
   }),
 ])
 const bucketAlias = z.union([
-  z.strictObject({ bucketId: hexId, globalAlias: alias }),
-  z.strictObject({ bucketId: hexId, accessKeyId, localAlias: alias }),
+  z.strictObject({ bucketId, globalAlias: alias }),
+  z.strictObject({ bucketId, accessKeyId, localAlias: alias }),
 ])
-const permissionChange = z.strictObject({ bucketId: hexId, accessKeyId, permissions: bucketPermissions })
+const permissionChange = z.strictObject({ bucketId, accessKeyId, permissions: bucketPermissions })
 
 /** What each operation accepts. */
 export const operationSchemas: { [N in OperationName]: z.ZodType<OperationArgs<N>> } = {
@@ -66,7 +67,7 @@ export const operationSchemas: { [N in OperationName]: z.ZodType<OperationArgs<N
 
   'bucket.list': noArgs,
   'bucket.info': z.union([
-    z.strictObject({ id: hexId }),
+    z.strictObject({ id: bucketId }),
     z.strictObject({ globalAlias: alias }),
     z.strictObject({ search }),
   ]),
@@ -74,9 +75,9 @@ export const operationSchemas: { [N in OperationName]: z.ZodType<OperationArgs<N
     globalAlias: alias.nullish(),
     localAlias: z.strictObject({ accessKeyId, alias, allow: bucketPermissions.optional() }).nullish(),
   }),
-  'bucket.delete': z.strictObject({ id: hexId }),
+  'bucket.delete': z.strictObject({ id: bucketId }),
   'bucket.update': z.strictObject({
-    id: hexId,
+    id: bucketId,
     websiteAccess: z
       .strictObject({
         enabled: z.boolean(),
@@ -91,10 +92,10 @@ export const operationSchemas: { [N in OperationName]: z.ZodType<OperationArgs<N
   'bucket.allowKey': permissionChange,
   'bucket.denyKey': permissionChange,
   'bucket.cleanupIncompleteUploads': z.strictObject({
-    bucketId: hexId,
+    bucketId,
     olderThanSecs: z.number().nonnegative(),
   }),
-  'bucket.inspectObject': z.strictObject({ bucketId: hexId, key: z.string().min(1).max(1024) }),
+  'bucket.inspectObject': z.strictObject({ bucketId, key: z.string().min(1).max(1024) }),
 
   'key.list': noArgs,
   'key.info': z.union([
