@@ -77,7 +77,7 @@ describe('the block format', () => {
   it('keeps its layout', () => {
     const { head } = makeBlock(Buffer.from('123456789'), 9, false)
     expect(head.length).toBe(HEAD_BYTES)
-    expect(head.toString('hex')).toBe('4350420100000000000000091b02a8a6')
+    expect(head.toString('hex')).toBe('4350420100000000000000096fecf21a')
   })
 })
 
