@@ -23,6 +23,8 @@ export interface NodeInfo {
   layoutVersion: number | null
   metadataDisk: DiskSpace | null
   dataDisk: DiskSpace | null
+  /** Rows and blocks that it has still to fetch or send; null while unknown. */
+  queueLength: number | null
 }
 
 /** All known nodes: the own one first, then those of the layout, then other peers. */
@@ -61,6 +63,7 @@ export function nodeInfos(input: {
       layoutVersion: status?.layoutVersion ?? null,
       metadataDisk: status?.metadataDisk ?? null,
       dataDisk: status?.dataDisk ?? null,
+      queueLength: status?.queueLength ?? null,
     }
   })
 }

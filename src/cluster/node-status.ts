@@ -21,6 +21,8 @@ export interface NodeStatus {
   rpcPort: number
   metadataDisk: DiskSpace | null
   dataDisk: DiskSpace | null
+  /** Rows and blocks that the node has still to fetch or send; null if it does not say. */
+  queueLength: number | null
 }
 
 const TEXT_LENGTH_MAX = 255
@@ -43,6 +45,7 @@ export function parseNodeStatus(value: unknown): NodeStatus | undefined {
     rpcPort,
     metadataDisk: parseDiskSpace(status.metadataDisk),
     dataDisk: parseDiskSpace(status.dataDisk),
+    queueLength: isCount(status.queueLength) ? status.queueLength : null,
   }
 }
 

@@ -39,6 +39,8 @@ export interface ClusterSystemOptions {
   syncedTables: readonly string[]
   /** Space on the file systems of the metadata and data folders; asked for about every ten seconds. */
   diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
+  /** Rows and blocks that this node has still to fetch or send; told to the others in its status. */
+  queueLength?: () => number
 }
 
 /** Who has a change of the layout already: the others get it when they are back. */
@@ -142,6 +144,7 @@ export class ClusterSystem implements Service {
       rpcPort,
       metadataDisk: this.#disks.metadata,
       dataDisk: this.#disks.data,
+      queueLength: this.options.queueLength?.() ?? null,
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Db } from '../db/db.js'
+import { eachLimited } from '../table/limited.js'
 import type { Table } from '../table/table.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
@@ -29,7 +30,14 @@ export interface Bucket {
   documentTimeMs(name: string): number | undefined
 }
 
+/** The document "website": while it is there, the bucket is served as a web site. */
+export interface WebsiteDocument {
+  indexDocument: string
+  errorDocument?: string
+}
+
 const NO_KEY = Buffer.alloc(0)
+const REFRESHES_IN_FLIGHT = 16
 /** S3's rules: 3 to 63 of a-z 0-9 . -, starting and ending with a letter or digit. */
 const NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 
@@ -68,6 +76,12 @@ export class Buckets {
   /** The bucket with that id, as this node knows it. */
   byId(id: Buffer): Bucket | undefined {
     return this.#buckets.get(id, id.toString('latin1'))
+  }
+
+  /** The bucket with that id, as a majority knows it: for changes that follow from what it is. @throws QuorumUnavailable */
+  async refresh(id: Buffer): Promise<Bucket | undefined> {
+    await this.deps.buckets.getFromQuorum(NO_KEY, id)
+    return this.byId(id)
   }
 
   /** The bucket that `name` means to the holder of `key` (its own aliases first), as this node knows it. */
@@ -195,6 +209,61 @@ export class Buckets {
   async removeLocalAlias(bucket: Bucket, keyId: string, name: string): Promise<void> {
     await this.deps.keys.change(keyId, { [`alias:${name}`]: null })
     await this.change(bucket, { [`local:${keyId}/${name}`]: null })
+  }
+
+  /**
+   * Makes names and buckets agree again: what a crash between the writes of one change may have left. The row of a
+   * name says whose it is; a bucket that lists it wrongly loses it. Returns the number of corrections.
+   * @throws QuorumUnavailable: what this node alone knows is not enough to judge by
+   */
+  async repairAliases(): Promise<number> {
+    const { db, aliases, keys } = this.deps
+    await this.#refreshAll()
+    let corrected = 0
+    for (const bucket of this.list()) {
+      for (const name of bucket.aliases) {
+        const row = await aliases.getFromQuorum(NO_KEY, Buffer.from(name))
+        const target = row && aliasTarget(row)
+        if (target?.equals(bucket.id)) continue
+        corrected++
+        if (!target || !(await this.refresh(target))) await this.#setAlias(name, bucket.id)
+        else await this.change(bucket, { [`alias:${name}`]: null })
+      }
+      for (const { keyId, alias } of bucket.localAliases) {
+        const key = keys.local(keyId) ?? (await keys.refresh(keyId))
+        if (key?.localAliases.get(alias) === bucket.hexId) continue
+        corrected++
+        await this.change(bucket, { [`local:${keyId}/${alias}`]: null })
+      }
+    }
+    for (const row of [...aliases.local.range(db, NO_KEY, {})]) {
+      const target = aliasTarget(row)
+      if (!target || this.byId(target)?.aliases.includes(row.id.toString())) continue
+      const bucket = await this.refresh(target)
+      corrected++
+      if (bucket) await this.change(bucket, { [`alias:${row.id}`]: true })
+      else await this.#clearAlias(row.id.toString(), target)
+    }
+    for (const key of keys.list()) {
+      for (const [alias, hexId] of key.localAliases) {
+        const bucket = await this.refresh(Buffer.from(hexId, 'hex'))
+        if (bucket?.localAliases.some((local) => local.keyId === key.id && local.alias === alias)) continue
+        corrected++
+        if (bucket) await this.change(bucket, { [`local:${key.id}/${alias}`]: true })
+        else await keys.change(key.id, { [`alias:${alias}`]: null })
+      }
+    }
+    return corrected
+  }
+
+  /** Brings what this node knows of all names up to what a majority knows. */
+  async #refreshAll(): Promise<void> {
+    const { db, buckets, aliases, keys } = this.deps
+    await eachLimited(keys.list(), REFRESHES_IN_FLIGHT, ({ id }) => keys.refresh(id))
+    for (const table of [buckets, aliases]) {
+      const ids = [...table.local.range(db, NO_KEY, {})].map((row) => Buffer.from(row.id))
+      await eachLimited(ids, REFRESHES_IN_FLIGHT, (id) => table.getFromQuorum(NO_KEY, id))
+    }
   }
 
   async #setAlias(name: string, target: Buffer): Promise<void> {

@@ -15,9 +15,11 @@ export interface BucketCounts {
   uploads: number
   /** Bytes of the uploads' parts. */
   uploadBytes: number
+  /** Parts of the uploads. */
+  parts: number
 }
 
-const NAMES = ['objects', 'bytes', 'noncurrent', 'uploads', 'uploadBytes'] as const
+const NAMES = ['objects', 'bytes', 'noncurrent', 'uploads', 'uploadBytes', 'parts'] as const
 
 /**
  * Adds to a bucket's counters in the transaction that changes the rows. Every replica counts its own copy: the rows of
@@ -27,7 +29,7 @@ export function count(tx: Tx, bucket: Buffer, change: Partial<BucketCounts>): vo
   const stored = tx.get(COUNTER_TREE, bucket)
   const next = Buffer.alloc(NAMES.length * 8)
   for (let i = 0; i < NAMES.length; i++) {
-    const before = stored ? readUint53(stored, i * 8) : 0
+    const before = counterAt(stored, i)
     writeUint53(next, Math.max(0, before + (change[NAMES[i]!] ?? 0)), i * 8)
   }
   tx.put(COUNTER_TREE, bucket, next)
@@ -36,6 +38,11 @@ export function count(tx: Tx, bucket: Buffer, change: Partial<BucketCounts>): vo
 /** The counters of a bucket on this node; zeros if it has none. */
 export function readCounts(reader: Reader, bucket: Buffer): BucketCounts {
   const stored = reader.get(COUNTER_TREE, bucket)
-  const at = (i: number) => (stored ? readUint53(stored, i * 8) : 0)
-  return { objects: at(0), bytes: at(1), noncurrent: at(2), uploads: at(3), uploadBytes: at(4) }
+  const at = (i: number) => counterAt(stored, i)
+  return { objects: at(0), bytes: at(1), noncurrent: at(2), uploads: at(3), uploadBytes: at(4), parts: at(5) }
+}
+
+/** Zero where the record was written before there was that counter. */
+function counterAt(stored: Buffer | undefined, i: number): number {
+  return stored && stored.length >= (i + 1) * 8 ? readUint53(stored, i * 8) : 0
 }

@@ -53,6 +53,12 @@ export class AccessKeys {
     return row && accessKeyOf(row)
   }
 
+  /** The key as a majority knows it: for changes that follow from what it is. @throws QuorumUnavailable */
+  async refresh(id: string): Promise<AccessKey | undefined> {
+    await this.deps.keys.getFromQuorum(NO_KEY, Buffer.from(id))
+    return this.local(id)
+  }
+
   /** All keys, by id. */
   list(): AccessKey[] {
     const found: AccessKey[] = []

@@ -112,9 +112,11 @@ export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
     hiddenBy: (incoming, merged) =>
       !incoming.deleted && !merged.deleted && !merged.id.equals(incoming.id) ? merged.timeUs : 0,
     onUpdate(tx, before, after) {
+      const live = (row: PartRow | undefined) => Number(row !== undefined && !row.deleted)
       const size = (row: PartRow | undefined) => (row && !row.deleted ? row.size : 0)
-      if (size(after) !== size(before)) {
-        count(tx, (after ?? before!).bucket, { uploadBytes: size(after) - size(before) })
+      if (size(after) !== size(before) || live(after) !== live(before)) {
+        const change = { uploadBytes: size(after) - size(before), parts: live(after) - live(before) }
+        count(tx, (after ?? before!).bucket, change)
       }
       if (!after) return
       const isNew = !before?.id.equals(after.id)

@@ -1,4 +1,5 @@
 import { prefixEnd, successor } from '../table/keys.js'
+import { eachLimited } from '../table/limited.js'
 import type { Table } from '../table/table.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
@@ -12,6 +13,7 @@ import { type BlockRef, type VersionRecord, versionId } from './version-record.j
 
 const PAGE = 1000
 const MAX_ATTEMPTS = 20
+const ENDS_IN_FLIGHT = 8
 
 /** What a part adds to its stored body. */
 export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'encryption'>
@@ -124,6 +126,31 @@ export class Uploads {
   /** Ends an upload; its parts are deleted in the background. */
   async end(upload: UploadRow): Promise<void> {
     await this.deps.uploads.insert({ ...upload, deleted: true, headers: {}, metadata: {}, mutable: {} })
+  }
+
+  /**
+   * Ends all uploads of a bucket that were started before `beforeUs` (HLC time, µs; default: all there are).
+   * Returns how many.
+   */
+  async endAll(bucket: Buffer, beforeUs = Number.POSITIVE_INFINITY): Promise<number> {
+    let ended = 0
+    let after: { key: Buffer; id?: Buffer } | undefined
+    do {
+      const page = await this.page(bucket, {
+        prefix: '',
+        delimiter: '',
+        limit: PAGE,
+        ...(after && { after }),
+      })
+      const old = page.uploads.filter((upload) => upload.timeUs < beforeUs)
+      await eachLimited(old, ENDS_IN_FLIGHT, (upload) => this.end(upload))
+      ended += old.length
+      after = page.next && {
+        key: Buffer.from(page.next.key),
+        ...(page.next.id !== undefined && { id: Buffer.from(page.next.id, 'hex') }),
+      }
+    } while (after)
+    return ended
   }
 
   /**

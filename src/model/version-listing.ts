@@ -55,6 +55,16 @@ export class VersionListing {
     return { entries: page!.entries.map(toVersionEntry), more: page!.more }
   }
 
+  /** Whether a bucket has neither versions nor delete markers. @throws QuorumUnavailable */
+  async isEmpty(bucket: Buffer): Promise<boolean> {
+    const none = Buffer.alloc(0)
+    const { entries } = await this.page({
+      ...{ bucket, prefix: none, delimiter: none, start: none, afterVersion: none },
+      limit: 1,
+    })
+    return entries.length === 0
+  }
+
   async #reconcile(
     request: VersionPageRequest,
     pages: { more: boolean; entries: PageEntry[] }[],

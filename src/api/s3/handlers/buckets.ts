@@ -63,19 +63,9 @@ export async function headBucket(context: S3Context, request: S3Request): Promis
 export async function deleteBucket(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucket' })
-  const none = Buffer.alloc(0)
-  const versions = await model.versionListing.page({
-    bucket: bucket.id,
-    prefix: none,
-    delimiter: none,
-    start: none,
-    afterVersion: none,
-    limit: 1,
-  })
-  if (versions.entries.length > 0)
+  if (!(await model.versionListing.isEmpty(bucket.id)))
     throw new S3Error('BucketNotEmpty', undefined, { extra: { BucketName: request.bucket } })
-  const uploads = await model.uploads.page(bucket.id, { prefix: '', delimiter: '', limit: 1 })
-  for (const upload of uploads.uploads) await model.uploads.end(upload)
+  await model.uploads.endAll(bucket.id)
   await model.buckets.delete(bucket)
   return { status: 204 }
 }
