@@ -25,6 +25,8 @@ export class BodyReader implements Idle {
   receivedBytes = 0
   /** Whether anything was read. */
   started = false
+  /** Whether reading failed: nothing more will come. */
+  failed = false
   #ended = false
   #error: BodyError | undefined
   #queue: Buffer[] = []
@@ -77,6 +79,7 @@ export class BodyReader implements Idle {
       let first: Buffer | undefined
       let more: Buffer[] | undefined
       const finish = (error?: BodyError) => {
+        this.failed = error !== undefined && error.code !== 'TooLarge'
         this.watch.remove(this)
         request.off('data', onData).off('end', onEnd).off('close', onClose)
         if (error) reject(error)
@@ -117,6 +120,7 @@ export class BodyReader implements Idle {
   #fail = (error: BodyError): void => {
     this.watch.remove(this)
     this.#error ??= error
+    this.failed = true
     const waiter = this.#waiter
     this.#waiter = undefined
     waiter?.reject(this.#error)
@@ -127,6 +131,7 @@ export class BodyReader implements Idle {
     const { request } = this
     if (request.destroyed && !request.complete) {
       this.#error = new BodyError('Aborted')
+      this.failed = true
       return
     }
     request.on('error', ignore)

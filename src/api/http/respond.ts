@@ -72,7 +72,7 @@ type Rest = 'none' | 'drain' | 'linger' | 'close'
 function restOf(response: ServerResponse, { bodyLength, reader, awaitsContinue }: RequestState): Rest {
   if (bodyLength === 0 || reader.ended) return 'none'
   if (response.req.complete && !reader.started) return 'none' // node:http throws it away by itself
-  if (awaitsContinue) return 'close'
+  if (awaitsContinue || reader.failed) return 'close'
   if (bodyLength === undefined || bodyLength - reader.receivedBytes > REST_KEPT_MAX) return 'linger'
   return response.shouldKeepAlive ? 'drain' : 'linger'
 }

@@ -135,11 +135,6 @@ class Front implements S3Front {
     this.#idPrefix = options.random.bytes(4).toString('hex').toUpperCase()
   }
 
-  /** For handlers that verify POST policies. */
-  get verifier(): SignatureVerifier {
-    return this.#verifier
-  }
-
   readonly onRequest = (message: IncomingMessage, response: ServerResponse): void => {
     this.#serve(message, response, false)
   }

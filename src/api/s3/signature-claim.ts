@@ -65,7 +65,10 @@ export function headerClaim(
   if (!names) throw malformedHeader('The authorization header is malformed; SignedHeaders is not valid.')
   checkAllSigned(names, parts.rawHeaders)
   return {
-    ...scope,
+    keyId: scope.keyId,
+    date: scope.date,
+    region: scope.region,
+    scope: scope.scope,
     credential: fields.credential,
     amzDate,
     signedHeaders: fields.signedHeaders,
@@ -108,7 +111,10 @@ export function queryClaim(parts: SignedParts, query: Query, nowMs: number, endp
   checkAllSigned(names, parts.rawHeaders)
   const inHeader = parts.headers['x-amz-content-sha256']
   return {
-    ...scope,
+    keyId: scope.keyId,
+    date: scope.date,
+    region: scope.region,
+    scope: scope.scope,
     credential,
     amzDate,
     signedHeaders,

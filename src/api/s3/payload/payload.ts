@@ -223,7 +223,7 @@ function bodyError(error: unknown, tooLarge: S3ErrorCode): unknown {
     case 'Aborted':
       return new S3Error('IncompleteBody', undefined, { cause: error })
     case 'Idle':
-      return new S3Error('RequestTimeout', undefined, { cause: error, headers: { Connection: 'close' } })
+      return new S3Error('RequestTimeout', undefined, { cause: error })
     case 'TooLarge':
       return new S3Error(tooLarge, undefined, { cause: error })
   }
