@@ -73,6 +73,7 @@ export class LayoutManager implements Placement {
   /** Changes one after the other: each begins with what the one before it stored. */
   #queue: Promise<unknown> = Promise.resolve()
   readonly #changeListeners = new Set<() => void>()
+  readonly #syncedListeners: ((name: string, ackedVersion: number) => void)[] = []
   readonly #historyListeners = new Set<(origin: ChangeOrigin) => void>()
   /** By table: the stamp of the layout that it has everything of. */
   readonly #synced = new Map<string, number>()
@@ -151,12 +152,18 @@ export class LayoutManager implements Placement {
     return this.#view.syncTarget === undefined ? 0 : this.#view.stamp
   }
 
+  /** Calls `fn` at each markSynced: for what can only be complete after a table is. */
+  onSynced(fn: (name: string, ackedVersion: number) => void): void {
+    this.#syncedListeners.push(fn)
+  }
+
   onChange(fn: () => void): () => void {
     this.#changeListeners.add(fn)
     return () => this.#changeListeners.delete(fn)
   }
 
   markSynced(name: string, ackedVersion: number): void {
+    for (const listener of this.#syncedListeners) listener(name, ackedVersion)
     const before = this.#synced.get(name)
     if (before === undefined) throw new Error(`table ${name} is not among those that the layout waits for`)
     if (ackedVersion <= before) return

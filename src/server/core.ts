@@ -121,6 +121,10 @@ export class Core {
       beginWrite: () => this.quorum.beginWrite(),
       options: options.blocks,
     })
+    // A copy of the references that is complete says which blocks must be here; those then take their time.
+    this.cluster.layout.onSynced((name, ackedVersion) => {
+      if (name === refTable.schema.name) this.blocks.refsSynced(ackedVersion)
+    })
     this.model = new Model({
       env,
       tables: this.tables,

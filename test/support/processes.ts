@@ -1,0 +1,149 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+/** The compiled program; `npm test` builds it first. */
+export const PROGRAM = join(import.meta.dirname, '../../dist/src/cli/main.js')
+
+const run = promisify(execFile)
+
+/** A port that was free a moment ago. Several are asked for at once, so that they differ. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return server
+    }),
+  )
+  const ports = servers.map((server) => (server.address() as { port: number }).port)
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return ports
+}
+
+/** A node in a process of its own. */
+export class NodeProcess {
+  #child: ChildProcess | undefined
+  output = ''
+
+  constructor(
+    readonly args: readonly string[],
+    readonly env: NodeJS.ProcessEnv,
+    readonly cwd: string,
+  ) {}
+
+  get pid(): number {
+    return this.#child!.pid!
+  }
+
+  /** Resolves when the node says that it is ready; rejects with its output when it ends before. */
+  start(): Promise<void> {
+    const child = spawn(process.execPath, [PROGRAM, ...this.args], {
+      cwd: this.cwd,
+      env: this.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    this.output = ''
+    return new Promise((resolve, reject) => {
+      const onData = (data: Buffer) => {
+        this.output += data
+        if (/\bready\b.*rpc=/.test(this.output)) resolve()
+      }
+      child.stdout!.on('data', onData)
+      child.stderr!.on('data', onData)
+      child.on('exit', (code, signal) => reject(new Error(`node ended (${code ?? signal}):\n${this.output}`)))
+    })
+  }
+
+  /** Ends the process and waits for its end; resolves with its exit code. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const child = this.#child
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    const ended = once(child, 'exit')
+    child.kill(signal)
+    const [code] = await ended
+    return code as number | null
+  }
+}
+
+/** Several nodes from configuration files, on loopback, in a folder that goes away with them. */
+export class ProcessCluster {
+  readonly dir = mkdtempSync(join(tmpdir(), 'carport-cluster-'))
+  readonly nodes: NodeProcess[] = []
+  readonly s3Ports: number[] = []
+  readonly #configs: string[] = []
+
+  /** Writes the configuration files; nodes are in zones z1, z2, … in turn. */
+  static async create(count: number, replicationFactor: number): Promise<ProcessCluster> {
+    const cluster = new ProcessCluster()
+    const ports = await freePorts(count * 3)
+    for (let i = 0; i < count; i++) {
+      const [s3, rpc, admin] = ports.slice(i * 3)
+      const config = join(cluster.dir, `n${i}.toml`)
+      writeFileSync(
+        config,
+        `metadata_dir = "${cluster.dir}/n${i}/meta"
+data_dir = "${cluster.dir}/n${i}/data"
+replication_factor = ${replicationFactor}
+rpc_bind_addr = "127.0.0.1:${rpc}"
+rpc_public_addr = "127.0.0.1:${rpc}"
+rpc_secret = "${'5a'.repeat(32)}"
+[s3_api]
+api_bind_addr = "127.0.0.1:${s3}"
+s3_region = "garage"
+root_domain = ".s3.localhost"
+[admin]
+api_bind_addr = "127.0.0.1:${admin}"
+`,
+      )
+      cluster.#configs.push(config)
+      cluster.s3Ports.push(s3!)
+      cluster.nodes.push(new NodeProcess(['server', '-c', config], { PATH: process.env.PATH }, cluster.dir))
+    }
+    return cluster
+  }
+
+  endpoint(i: number): string {
+    return `http://127.0.0.1:${this.s3Ports[i]}`
+  }
+
+  /** Runs a command of the command line against node `i`; resolves with what it printed. */
+  async cli(i: number, ...args: string[]): Promise<string> {
+    const { stdout } = await run(process.execPath, [PROGRAM, '-c', this.#configs[i]!, ...args], {
+      env: { PATH: process.env.PATH },
+    })
+    return stdout
+  }
+
+  /** Starts all nodes, connects them and lays them out, one zone each. */
+  async startAndLayOut(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.start()))
+    const ids: string[] = []
+    for (let i = 0; i < this.nodes.length; i++) ids.push((await this.cli(i, 'node', 'id', '-q')).trim())
+    for (const id of ids.slice(1)) await this.cli(0, 'node', 'connect', id)
+    for (const [i, id] of ids.entries()) {
+      await this.cli(0, 'layout', 'assign', '-z', `z${i + 1}`, '-c', '10G', id.split('@')[0]!)
+    }
+    await this.cli(0, 'layout', 'apply', '--version', '1')
+  }
+
+  /** Makes a key that may create buckets. */
+  async createKey(name: string): Promise<{ accessKeyId: string; secretAccessKey: string }> {
+    const key = JSON.parse(await this.cli(0, 'key', 'create', name, '--json')) as {
+      accessKeyId: string
+      secretAccessKey: string
+    }
+    await this.cli(0, 'key', 'allow', '--create-bucket', key.accessKeyId)
+    return key
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.stop('SIGKILL')))
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
