@@ -27,13 +27,17 @@ interface FolderSync {
   next: Promise<void> | undefined
 }
 
+interface MadeFolder {
+  durable: Promise<void>
+}
+
 /** `Disk` over the file system of this machine. One instance per process; several processes may share the folders. */
 export class NodeDisk implements Disk {
   #temporaryCount = 0
   readonly #folderSyncs = new Map<string, FolderSync>()
   /** Folders whose own entry this process knows to be durable: names by parent folder. */
   readonly #durableFolders = new Map<string, Set<string>>()
-  readonly #foldersInWork = new Map<string, Promise<void>>()
+  readonly #foldersInWork = new Map<string, Promise<MadeFolder>>()
 
   async read(path: string): Promise<Buffer | undefined> {
     const fd = await openToRead(path)
@@ -66,7 +70,7 @@ export class NodeDisk implements Disk {
     const temporary = `${path}.${process.pid}-${this.#temporaryCount++}${TEMPORARY_SUFFIX}`
     let armed = false
     try {
-      if (options.fsync) await this.#makeFolderDurable(folder)
+      const made = options.fsync ? await this.#makeFolder(folder) : undefined
       const fd = await this.#create(temporary, folder)
       armed = true
       try {
@@ -77,7 +81,7 @@ export class NodeDisk implements Disk {
       }
       await rename(temporary, path)
       armed = false
-      if (options.fsync) await this.#shareFolderSync(folder)
+      if (options.fsync) await Promise.all([this.#shareFolderSync(folder), made?.durable])
     } catch (error) {
       if (armed) await unlink(temporary).catch(() => {})
       throw translate(error, path)
@@ -157,32 +161,36 @@ export class NodeDisk implements Disk {
   }
 
   /**
-   * Makes a folder and its parents, and their entries durable, unless this process did so before. The folder of a
-   * data directory that another process made a moment ago counts as not durable: its maker may not have synced yet.
+   * Makes a folder and its parents unless this process knows them to be durable; returns when they are there, and as
+   * `durable` when they survive a crash, which the writing of a file into them need not wait for. A folder that
+   * another process made a moment ago counts as not durable: its maker may not have synced yet.
    */
-  async #makeFolderDurable(folder: string): Promise<void> {
+  async #makeFolder(folder: string): Promise<MadeFolder | undefined> {
     const parent = parentFolder(folder)
     const name = folder.slice(parent.length + (parent === '/' ? 0 : 1))
-    if (this.#durableFolders.get(parent)?.has(name) || folder === '/') return
+    if (folder === '/' || this.#durableFolders.get(parent)?.has(name)) return undefined
     let work = this.#foldersInWork.get(folder)
     if (!work) {
-      work = this.#makeFolder(folder, parent, name).finally(() => this.#foldersInWork.delete(folder))
+      work = this.#makeOneFolder(folder, parent, name)
       this.#foldersInWork.set(folder, work)
+      const done = () => this.#foldersInWork.delete(folder)
+      work.then(({ durable }) => durable.then(done, done), done)
     }
-    await work
+    return work
   }
 
-  async #makeFolder(folder: string, parent: string, name: string): Promise<void> {
-    await this.#makeFolderDurable(parent)
+  async #makeOneFolder(folder: string, parent: string, name: string): Promise<MadeFolder> {
+    const above = await this.#makeFolder(parent)
     await mkdir(folder).catch((error) => {
       if (codeOf(error) !== 'EEXIST') throw error
     })
-    try {
-      await this.#shareFolderSync(parent)
-    } catch (error) {
-      // Folders above the data directory may be unreadable for this user; they were there before.
-      if (codeOf(error) !== 'EACCES') throw error
-    }
+    const durable = this.#syncNewFolder(parent, name, above)
+    durable.catch(() => {})
+    return { durable }
+  }
+
+  async #syncNewFolder(parent: string, name: string, above: MadeFolder | undefined): Promise<void> {
+    await Promise.all([this.#shareFolderSync(parent).catch(ignoreForeign), above?.durable])
     const names = this.#durableFolders.get(parent)
     if (names) names.add(name)
     else this.#durableFolders.set(parent, new Set([name]))
@@ -275,6 +283,11 @@ function withoutFirstBytes(parts: readonly Buffer[], count: number): Buffer[] {
 function closeQuietly(fd: number): void {
   // Nothing was written through it, so that its close has nothing to report.
   fs.close(fd, () => {})
+}
+
+/** Folders above the data directory may be unreadable for this user; they were there before. */
+function ignoreForeign(error: unknown): void {
+  if (codeOf(error) !== 'EACCES') throw error
 }
 
 function codeOf(error: unknown): string | undefined {
