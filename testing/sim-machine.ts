@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto'
+import type { NodeAddress } from '../src/cluster/address.js'
+import type { TreeName } from '../src/db/db.js'
+import type { NodeId } from '../src/net/transport.js'
+import { Hlc } from '../src/util/clock.js'
+import { type Log, silentLog } from '../src/util/log.js'
+import { MemoryDb } from './memory-db.js'
+import { MemoryDisk } from './memory-disk.js'
+import type { SeededRandom } from './seeded-random.js'
+import type { SimNodeClock } from './sim-clock.js'
+import type { SimNetwork } from './sim-network.js'
+import type { SimTransport } from './sim-transport.js'
+
+/** What a node gets from the machine it runs on: everything below src/server takes these. */
+export interface SimPlatform {
+  self: NodeId
+  address: NodeAddress
+  clock: SimNodeClock
+  random: SeededRandom
+  hlc: Hlc
+  log: Log
+  transport: SimTransport
+  db: MemoryDb
+  disk: MemoryDisk
+}
+
+export interface SimMachineOptions {
+  network: SimNetwork
+  name: string
+  address: NodeAddress
+  trees: readonly TreeName[]
+  /** Wall clock minus true time, in milliseconds. */
+  clockOffsetMs?: number
+  log?: Log
+}
+
+/**
+ * A machine of the simulated cluster: what outlives its node's process. `boot()` hands out the platform to build a
+ * node on; `crash()` ends all of it at once; the next `boot()` finds what survived.
+ */
+export class SimMachine {
+  readonly self: NodeId
+  /** Takes effect at the next boot; set `platform.clock.offsetMs` to move a running clock. */
+  clockOffsetMs: number
+  readonly #options: SimMachineOptions
+  #platform: SimPlatform | undefined
+  #db: MemoryDb | undefined
+  #disk: MemoryDisk | undefined
+  #bootCount = 0
+
+  constructor(options: SimMachineOptions) {
+    this.#options = options
+    this.self = createHash('sha256').update(options.name).digest('hex')
+    this.clockOffsetMs = options.clockOffsetMs ?? 0
+  }
+
+  /** Undefined while the machine is down. */
+  get platform(): SimPlatform | undefined {
+    return this.#platform
+  }
+
+  boot(): SimPlatform {
+    if (this.#platform) throw new Error(`${this.#options.name} runs already`)
+    const { network, name, address, trees, log = silentLog } = this.#options
+    const random = network.random.fork(`${name}/${this.#bootCount++}`)
+    const clock = network.clock.skewed(this.clockOffsetMs)
+    const hlc = new Hlc(clock)
+    // The store's and the disk's time is true time: they outlive the node's clock by reopening.
+    const db = this.#db?.reopen() ?? new MemoryDb({ trees, clock: network.clock, random: random.fork('db') })
+    const disk = this.#disk?.reopen() ?? new MemoryDisk({ clock: network.clock, random: random.fork('disk') })
+    const transport = network.join({ self: this.self, address, clock, hlc, log })
+    this.#db = db
+    this.#disk = disk
+    this.#platform = { self: this.self, address, clock, random, hlc, log, transport, db, disk }
+    return this.#platform
+  }
+
+  /** Everything stops in the middle of whatever it does. Objects of the node are to be dropped. */
+  crash(what: 'process' | 'machine' = 'machine'): void {
+    if (!this.#platform) return
+    const { clock, db, disk } = this.#platform
+    this.#platform = undefined
+    this.#options.network.crash(this.self, what)
+    clock.stop()
+    db.crash()
+    disk.crash()
+  }
+}
