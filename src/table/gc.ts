@@ -8,7 +8,7 @@ import { replicasOf } from './replicas.js'
 import { batchesOf } from './rows.js'
 import { REPAIR_BYTES_MAX, REPAIR_ROWS_MAX } from './sync-rpc.js'
 import type { TableEnv } from './table.js'
-import { Worker } from './worker.js'
+import { Worker, type WorkerStats } from './worker.js'
 
 export interface GcOptions {
   /** Age at which a tombstone may be collected, in ms. */
@@ -58,6 +58,10 @@ export class TombstoneGc implements Service {
 
   stop(): Promise<void> {
     return this.#worker.stop()
+  }
+
+  workerStats(): WorkerStats {
+    return this.#worker.stats()
   }
 
   /**

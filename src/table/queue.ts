@@ -10,7 +10,7 @@ import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
 import { type WireRow, wireBytes } from './rows.js'
 import type { MissedWrites, TableEnv } from './table.js'
-import { Worker } from './worker.js'
+import { Worker, type WorkerStats } from './worker.js'
 
 export interface RetryOptions {
   /** How long a write is kept for a replica that is away, in ms; less than the tombstones' delay. */
@@ -70,6 +70,10 @@ export class RetryQueue implements MissedWrites, Service {
   async stop(): Promise<void> {
     await this.#worker.stop()
     await this.flush()
+  }
+
+  workerStats(): WorkerStats {
+    return this.#worker.stats()
   }
 
   /** Entries stored, and bytes they take (approximately, when several processes write). */

@@ -5,7 +5,7 @@ import type { LocalTable } from './local.js'
 import { replicasOf } from './replicas.js'
 import { type SyncCounts, SyncSession } from './sync-session.js'
 import type { TableEnv } from './table.js'
-import { Worker } from './worker.js'
+import { Worker, type WorkerStats } from './worker.js'
 
 export interface SyncOptions {
   /** Time between two passes over everything, in ms, before jitter of a quarter either way. */
@@ -97,6 +97,10 @@ export class TableSync implements Service {
     await this.#passes.catch(() => {})
   }
 
+  workerStats(): WorkerStats {
+    return this.#worker.stats()
+  }
+
   syncStatus(): SyncStatus[] {
     return this.#tables.map(({ status }) => ({ ...status, failedPeers: [...status.failedPeers] }))
   }
@@ -173,6 +177,8 @@ export class TableSync implements Service {
     const session = new SyncSession(local, this.env, status, this.#stopped.signal)
     const own = this.#ownPartitions(table)
     const failed: NodeId[] = []
+    let roots = new Map<number, Buffer | null>()
+    let rootsVersion = this.#versionOf(table)
     for (const [peer, partitions] of this.#byPeer(table, own)) {
       if (only && !only.has(peer)) continue
       if (!transport.isConnected(peer)) {
@@ -180,8 +186,12 @@ export class TableSync implements Service {
         continue
       }
       const version = this.#versionOf(table)
+      if (version !== rootsVersion) {
+        roots = new Map()
+        rootsVersion = version
+      }
       try {
-        await session.syncWith(peer, partitions, (partition) => {
+        await session.syncWith(peer, partitions, roots, (partition) => {
           if (this.#versionOf(table) !== version) return
           const peers = table.synced.get(partition)
           if (peers) peers.add(peer)
