@@ -6,6 +6,7 @@ import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Db, Entry, RangeOptions, Reader, TreeName, Tx } from './db.js'
+import { translate, translateCommit } from './lmdb-errors.js'
 import { LmdbRoom, PAGE_BYTES } from './lmdb-room.js'
 
 export interface LmdbOptions {
@@ -401,33 +402,4 @@ async function syncPath(path: string): Promise<void> {
   } finally {
     await file.close()
   }
-}
-
-/** lmdb-js rejects a failed commit with a generic error that promises the cause. */
-async function translateCommit(error: unknown): Promise<unknown> {
-  const pending = (error as { commitError?: Promise<never> } | undefined)?.commitError
-  if (pending === undefined) return translate(error)
-  return pending.then(
-    () => translate(error),
-    (cause) => translate(cause),
-  )
-}
-
-const FULL_CODES = new Set<unknown>([
-  28 /* ENOSPC */, 122 /* EDQUOT */, 27 /* EFBIG */, -30792 /* MDB_MAP_FULL */,
-])
-const CORRUPTED_CODES = new Set<unknown>([
-  -30797 /* MDB_PAGE_NOTFOUND */, -30796 /* MDB_CORRUPTED */, -30794 /* MDB_VERSION_MISMATCH */,
-  -30793 /* MDB_INVALID */,
-])
-
-function translate(error: unknown): unknown {
-  const { code, message } = (error ?? {}) as { code?: unknown; message?: string }
-  if (FULL_CODES.has(code) || /no space left|quota exceeded|MDB_MAP_FULL/i.test(message ?? '')) {
-    return new CarportError('StorageFull', 'the disk of the metadata is full', { cause: error })
-  }
-  if (CORRUPTED_CODES.has(code)) {
-    return new CarportError('Corrupted', `the metadata store is damaged: ${message}`, { cause: error })
-  }
-  return error
 }
