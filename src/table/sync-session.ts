@@ -42,11 +42,14 @@ export class SyncSession<E> {
   /**
    * Makes the copies of `partitions` here and on `peer` the same, as of some moment after the call; `done` is told
    * of each partition that is. Partitions the peer does not hold (by its own layout) are left out.
+   * @param known roots of the own copies that the caller accepts, which are made anew only when a partition changed
+   *   here by a comparison: what was equal to an older state of the own copy was complete then.
    * @throws CarportError of the first call that failed
    */
   async syncWith(
     peer: NodeId,
     partitions: readonly number[],
+    known: Map<number, Buffer | null>,
     done: (partition: number) => void,
   ): Promise<void> {
     const { db } = this.env
@@ -54,15 +57,20 @@ export class SyncSession<E> {
       const roots: [number, Buffer | null][] = []
       let present = 0
       for (const partition of partitions.slice(at, at + ROOTS_MAX)) {
-        const root = this.local.root(db, partition)
-        roots.push([partition, root ?? null])
-        if (root && ++present % ROOTS_AT_ONCE === 0) await this.#yield()
+        let root = known.get(partition)
+        if (root === undefined) {
+          root = this.local.root(db, partition) ?? null
+          known.set(partition, root)
+          if (root && ++present % ROOTS_AT_ONCE === 0) await this.#yield()
+        }
+        roots.push([partition, root])
       }
       const { differ, refused } = parseRoots(await this.#call(peer, 'roots', roots))
       for (const [partition] of roots) {
         if (!differ.includes(partition) && !refused.includes(partition)) done(partition)
       }
       await eachLimited(differ, PARTITIONS_AT_ONCE, async (partition) => {
+        known.delete(partition)
         await this.#syncPartition(peer, partition)
         done(partition)
       })

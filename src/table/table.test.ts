@@ -91,6 +91,26 @@ describe('Table', () => {
     expect(textsOn(c, 'a')[0]).toBe(LONG)
   })
 
+  it('answers a read only with what is durable on the replica', async () => {
+    const c = cluster()
+    const { id, db, table, transport } = c.nodes[0]!
+    const { codec } = table.local
+    const key = codec.keyOf(TOPIC, Buffer.from('a'))
+    const rows = [codec.toWire(codec.encode(note(TOPIC, 'a', 1, LONG)))]
+    const order: string[] = []
+    const call = (method: string, body: unknown) =>
+      transport.call(id, `table/note/${method}`, body, { timeoutMs: 1000 }).then(() => order.push(method))
+    const insert = call('insert', [1, rows])
+    // Committed and visible, but not yet on the disk.
+    await c.clock.until(() => db.has(table.local.trees.head, key), 10, 0)
+    const get = call('get', [TOPIC, Buffer.from('a'), id])
+    const range = call('range', [TOPIC, null, null, false, 10, false, null])
+    await c.clock.advance(0)
+    expect(order).toEqual([])
+    await c.run(Promise.all([insert, get, range]))
+    expect(order.toSorted()).toEqual(['get', 'insert', 'range'])
+  })
+
   it('does not answer a read whose write-back finds no quorum', async () => {
     const c = cluster()
     await plant(c, 1, note(TOPIC, 'a', 5, 'only here'))
