@@ -149,9 +149,10 @@ export class BlockManager implements Service {
    * @param hash SHA-256 of `data`; `data` must not change afterwards
    * @param owner who will reference it (see `BlockRefs.enqueue`): the block is then deletable soon after that
    * reference is gone. Without an owner it is kept for the long grace, referenced or not.
+   * @param onFree called once, when nothing reads `data` any more: its memory may be used again
    * @throws CarportError QuorumUnavailable, StorageFull, LayoutNotReady, Closed
    */
-  async put(hash: Buffer, data: Buffer, owner: Buffer = NO_OWNER): Promise<void> {
+  async put(hash: Buffer, data: Buffer, owner: Buffer = NO_OWNER, onFree?: () => void): Promise<void> {
     const waiting = this.#writes.acquire(data.length)
     if (waiting) await waiting
     let block: StoredBlock
@@ -159,14 +160,18 @@ export class BlockManager implements Service {
       block = await compressBlock(data, this.parts.compression)
     } catch (error) {
       this.#writes.release(data.length)
+      onFree?.()
       throw error
     }
     this.#counters.putBlocks++
     this.#counters.putBytes += data.length
-    await this.#replicate(hash, owner, block, data.length)
+    await this.#replicate(hash, owner, block, () => {
+      this.#writes.release(data.length)
+      onFree?.()
+    })
   }
 
-  async #replicate(hash: Buffer, owner: Buffer, block: StoredBlock, heldBytes: number): Promise<void> {
+  async #replicate(hash: Buffer, owner: Buffer, block: StoredBlock, release: () => void): Promise<void> {
     const { caller, placement, beginWrite, log, clock } = this.parts
     const end = beginWrite?.()
     const abort = new AbortController()
@@ -183,7 +188,7 @@ export class BlockManager implements Service {
     )
     void finished.then(() => {
       this.#stragglers.delete(abort)
-      this.#writes.release(heldBytes)
+      release()
     })
     try {
       await acknowledged

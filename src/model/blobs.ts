@@ -1,24 +1,31 @@
 import { pack, unpack } from 'msgpackr'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
+import type { Random } from '../util/random.js'
 import { type Hashing, md5 } from './hashing.js'
 import { LIST_ROW_BLOCKS, LIST_ROW_PARTS, type ListRow, listSortKey } from './list-table.js'
 import {
   type BlockRef,
+  blockOwner,
   type Content,
   MAX_INLINE_BYTES,
   MAX_ROW_BLOCKS,
   MAX_ROW_PARTS,
+  NONCE_BYTES,
   type PartInfo,
   packBlocks,
   unpackBlocks,
+  type VersionId,
   type VersionRecord,
 } from './version-record.js'
 
 /** What the model needs of the block layer. */
 export interface Blocks {
-  put(hash: Buffer, data: Buffer): Promise<void>
+  /** @param onFree called once, when `data` is not read any more */
+  put(hash: Buffer, data: Buffer, owner?: Buffer, onFree?: () => void): Promise<void>
   get(hash: Buffer, signal?: AbortSignal): Promise<Buffer>
+  /** Keeps blocks that another owner may give up alive until this one references them. @throws BlockMissing */
+  retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void>
 }
 
 /** A body on its way in. Its end without an error means that lengths and checksums were right. */
@@ -45,6 +52,8 @@ export interface StoredBody {
   body?: Buffer
   /** All blocks, in order; empty if inline. */
   blocks: BlockRef[]
+  /** Random part of the id that the owner must get, since the blocks wait for it; absent for copies. */
+  nonce?: Buffer
 }
 
 /** Where list rows are to be found by who owns them; see ListRow. */
@@ -61,7 +70,10 @@ export class BlobStore {
       blocks: Blocks
       lists: Table<ListRow>
       hashing: Hashing
+      /** Takes the memory of a block that was read and is not needed any more. */
+      recycle?: ((block: Buffer) => void) | undefined
       blockBytes: number
+      random: Random
     },
   ) {}
 
@@ -83,10 +95,13 @@ export class BlobStore {
     const { blockBytes } = this.deps
     const hashing = this.deps.hashing.start(source.length)
     const blocks: BlockRef[] = []
+    const nonce = this.deps.random.bytes(NONCE_BYTES)
+    const owner = blockOwner(nonce)
     const inFlight = new Set<Promise<void>>()
     let failure: { error: unknown } | undefined
     let size = 0
 
+    const release = (buffer: Buffer) => this.deps.hashing.release(buffer)
     const store = async (plain: Buffer, offset: number) => {
       const sealed = cipher ? cipher.seal(plain, offset) : plain
       const index = blocks.length
@@ -95,7 +110,8 @@ export class BlobStore {
       const digest = hashing.add(plain, sealed)
       const hash = digest instanceof Promise ? await digest : digest
       blocks[index]!.hash = hash
-      await this.deps.blocks.put(hash, sealed)
+      if (sealed !== plain) release(plain)
+      await this.deps.blocks.put(hash, sealed, owner, () => release(sealed))
     }
     const launch = (plain: Buffer) => {
       const task: Promise<void> = store(plain, size - plain.length)
@@ -129,7 +145,7 @@ export class BlobStore {
       const digest = await hashing.md5()
       while (inFlight.size > 0) await Promise.race(inFlight)
       if (failure) throw failure.error
-      return { size, md5: digest, blocks }
+      return { size, md5: digest, blocks, nonce }
     } finally {
       // Blocks under way must not outlive the request that pays for them.
       await Promise.all(inFlight)
@@ -154,6 +170,15 @@ export class BlobStore {
       chunkBytes.push(chunk.reduce((sum, b) => sum + b.size, 0))
     }
     return { content: { kind: 'lists', chunkBytes }, lists }
+  }
+
+  /** Before a row refers to blocks that belong to others, which may be deleted meanwhile: keeps them for `id`. */
+  async retain(id: VersionId, blocks: readonly BlockRef[]): Promise<void> {
+    if (blocks.length > 0)
+      await this.deps.blocks.retain(
+        blockOwner(id),
+        blocks.map((block) => block.hash),
+      )
   }
 
   /** List rows for the parts of a multipart object, if they are too many for its row. */
@@ -223,6 +248,7 @@ export class BlobStore {
 
   /**
    * Content bytes from `start` up to `end` (exclusive), with blocks fetched ahead. Every block is verified.
+   * A chunk is the consumer's only until it asks for the next one: its memory is used again.
    * @throws BlockMissing, Corrupted, QuorumUnavailable, while iterating
    */
   async *read(
@@ -232,6 +258,7 @@ export class BlobStore {
     options: { cipher?: BlockCipher; signal?: AbortSignal } = {},
   ): AsyncGenerator<Buffer> {
     const { cipher, signal } = options
+    const { recycle } = this.deps
     if (start >= end) return
     if (version.content.kind === 'inline') {
       if (!version.body) throw new CarportError('Corrupted', 'inline content is missing')
@@ -256,9 +283,11 @@ export class BlobStore {
       if (!first) return
       const sealed = await first.data
       const plain = cipher ? cipher.open(sealed, first.offset) : sealed
+      if (plain !== sealed) recycle?.(sealed)
       yield first.offset >= start && first.offset + plain.length <= end
         ? plain
         : plain.subarray(Math.max(0, start - first.offset), end - first.offset)
+      if (plain === sealed) recycle?.(sealed)
     }
   }
 }

@@ -32,8 +32,25 @@ export interface Bucket {
 
 /** The document "website": while it is there, the bucket is served as a web site. */
 export interface WebsiteDocument {
+  /** Has no meaning beside redirectAllRequestsTo. */
   indexDocument: string
   errorDocument?: string
+  redirectAllRequestsTo?: { hostName: string; protocol?: 'http' | 'https' }
+  /** The first rule that fits counts. */
+  routingRules?: RoutingRule[]
+}
+
+/** A rule of a web site; without a condition it fits every request. Names as in the S3 API. */
+export interface RoutingRule {
+  condition?: { keyPrefixEquals?: string; httpErrorCodeReturnedEquals?: number }
+  redirect: {
+    protocol?: 'http' | 'https'
+    hostName?: string
+    replaceKeyPrefixWith?: string
+    replaceKeyWith?: string
+    /** 301 unless told. */
+    httpRedirectCode?: number
+  }
 }
 
 const NO_KEY = Buffer.alloc(0)

@@ -2,7 +2,7 @@ import { createHash, hash } from 'node:crypto'
 
 /** Digests of one body that is cut into blocks. Blocks are added in order; sealed is what is stored of it. */
 export interface BodyHashing {
-  /** Takes note of the next block for the MD5 and resolves with the SHA-256 of `sealed`. The buffers must not change. */
+  /** Takes note of the next block for the MD5, and resolves with the SHA-256 of `sealed` when neither is read any more. */
   add(plain: Buffer, sealed: Buffer): Buffer | Promise<Buffer>
   /** MD5 of all plain bytes; once, at the end. */
   md5(): Buffer | Promise<Buffer>
@@ -14,6 +14,8 @@ export interface BodyHashing {
 export interface Hashing {
   /** Memory for a block; where hashing goes on elsewhere, it is memory that need not be copied to get there. */
   allocate(bytes: number): Buffer
+  /** Gives memory of `allocate` back; nobody may read it any more. */
+  release(buffer: Buffer): void
   /** @param expectedBytes of the whole body, if known: short ones are not worth a worker. */
   start(expectedBytes: number | undefined): BodyHashing
 }
@@ -21,6 +23,7 @@ export interface Hashing {
 /** Hashing on the calling thread: deterministic, and best for small bodies. */
 export const inlineHashing: Hashing = {
   allocate: (bytes) => Buffer.allocUnsafeSlow(bytes),
+  release() {},
   start() {
     const md5 = createHash('md5')
     return {

@@ -3,7 +3,7 @@ import type { Tx } from '../db/db.js'
 import type { TableSchema } from '../table/schema.js'
 import { CarportError } from '../util/errors.js'
 import { bucketPartition } from './object-keys.js'
-import { BLOCK_REF_BYTES } from './version-record.js'
+import { BLOCK_REF_BYTES, blockOwner } from './version-record.js'
 
 /**
  * Rows that hold what is too long for an object's row: its block references, ROW_LIST_BLOCKS at a time, and the
@@ -88,8 +88,10 @@ export function listTable(
     onUpdate(tx, before, after) {
       const row = after ?? before!
       if (row.kind !== 'blocks') return
-      if (after && !after.deleted && !before) enqueueRefs(tx, row.owner, hashesOf(after.data), false)
-      if (before && !before.deleted && after?.deleted) enqueueRefs(tx, row.owner, hashesOf(before.data), true)
+      if (after && !after.deleted && !before)
+        enqueueRefs(tx, blockOwner(row.owner), hashesOf(after.data), false)
+      if (before && !before.deleted && after?.deleted)
+        enqueueRefs(tx, blockOwner(row.owner), hashesOf(before.data), true)
     },
   }
 }

@@ -36,6 +36,8 @@ export interface ModelDeps {
   /** See BlockRefs.enqueue. */
   enqueueRefs(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void
   hashing: Hashing
+  /** See BlobStore. */
+  recycle?: (block: Buffer) => void
   /** Size of the blocks that bodies are cut into, in bytes. */
   blockBytes: number
 }
@@ -62,7 +64,7 @@ export class Model {
     key: Table<FieldRow>
   }
 
-  constructor({ env, tables, blocks, enqueueRefs, hashing, blockBytes }: ModelDeps) {
+  constructor({ env, tables, blocks, enqueueRefs, hashing, recycle, blockBytes }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
     const hooks: ContentHooks = {
       enqueueRefs,
@@ -82,7 +84,7 @@ export class Model {
     }
     this.tables = t
     this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, log })
-    this.blobs = new BlobStore({ blocks, lists: t.list, hashing, blockBytes })
+    this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, blockBytes, random })
     this.objects = new Objects({
       objects: t.object,
       versions: t.version,

@@ -3,6 +3,7 @@ import type { TableSchema } from '../table/schema.js'
 import { type BucketCounts, count } from './counters.js'
 import { bucketPartition, NULL_SLOT, versionSortKey } from './object-keys.js'
 import {
+  blockOwner,
   compareOrder,
   decodeHead,
   encodeHead,
@@ -163,7 +164,7 @@ function acquire(tx: Tx, hooks: ContentHooks, v: VersionRecord): void {
   if (v.content.kind === 'blocks') {
     hooks.enqueueRefs(
       tx,
-      v.id,
+      blockOwner(v.id),
       unpackBlocks(v.content.blocks).map((b) => b.hash),
       false,
     )
@@ -174,7 +175,7 @@ function release(tx: Tx, hooks: ContentHooks, v: VersionRecord): void {
   if (v.content.kind === 'blocks') {
     hooks.enqueueRefs(
       tx,
-      v.id,
+      blockOwner(v.id),
       unpackBlocks(v.content.blocks).map((b) => b.hash),
       true,
     )

@@ -10,6 +10,7 @@ import { tombstoneOf } from './object-table.js'
 import {
   type Content,
   type Mutable,
+  NONCE_BYTES,
   plainVersion,
   type VersionDetails,
   type VersionId,
@@ -28,6 +29,16 @@ export type NewVersion = Pick<
 
 /** Which version a request means: the current one, the null version, or the one with that id. */
 export type VersionSelector = undefined | 'null' | VersionId
+
+/** What is new at each attempt of a write. */
+interface Attempt {
+  isNull: boolean
+  timeUs: number
+  generation: number
+  id: VersionId
+  createdUs: number
+  withdraws?: VersionId[]
+}
 
 /** How often a write starts over because others were later: more means a clock far off or a hot key. */
 const MAX_ATTEMPTS = 20
@@ -74,7 +85,10 @@ export class Objects {
    */
   async put(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<VersionRecord> {
     const { lists, blobs } = this.deps
-    return this.#insertCurrent(versioning, async (attempt) => {
+    const insert = async (attempt: Attempt): Promise<{ row: VersionRecord; undo: () => Promise<void> }> => {
+      // Blocks that were written for another attempt, or for another object, must live until this one's row is there.
+      if (!stored.nonce || !attempt.id.subarray(8).equals(stored.nonce))
+        await blobs.retain(attempt.id, stored.blocks)
       const place = { bucket: version.bucket, owner: attempt.id, key: version.key }
       const { content, lists: rows } = blobs.contentOf(stored, place)
       const partRows = version.parts ? blobs.partRows(version.parts, place) : []
@@ -95,7 +109,8 @@ export class Objects {
             await lists.insertMany(extra.map((row) => ({ ...row, deleted: true, data: NO_ETAG })))
         },
       }
-    })
+    }
+    return this.#insertCurrent(versioning, insert, stored.nonce)
   }
 
   /**
@@ -248,20 +263,14 @@ export class Objects {
   /** Inserts rows made by `make` with later and later times until one takes effect on a whole quorum. */
   async #insertCurrent(
     versioning: Versioning,
-    make: (attempt: {
-      isNull: boolean
-      timeUs: number
-      generation: number
-      id: VersionId
-      createdUs: number
-      withdraws?: VersionId[]
-    }) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
+    make: (attempt: Attempt) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
+    nonce?: Buffer,
   ): Promise<VersionRecord> {
     const isNull = versioning !== 'enabled'
     const withdraws: VersionId[] = []
     let timeUs = this.deps.hlc.now()
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      const id = versionId(timeUs, this.deps.random.bytes(8))
+      const id = versionId(timeUs, (i === 0 && nonce) || this.deps.random.bytes(NONCE_BYTES))
       const { row, undo } = await make({
         isNull,
         timeUs,

@@ -5,7 +5,13 @@ import { CarportError } from '../util/errors.js'
 import { count } from './counters.js'
 import { bucketPartition, uploadSortKey } from './object-keys.js'
 import type { ContentHooks } from './object-table.js'
-import { type ChecksumAlgorithm, type Content, type Mutable, unpackBlocks } from './version-record.js'
+import {
+  blockOwner,
+  type ChecksumAlgorithm,
+  type Content,
+  type Mutable,
+  unpackBlocks,
+} from './version-record.js'
 
 /** A multipart upload: what CreateMultipartUpload said. Deleted when it is completed or aborted. */
 export interface UploadRow {
@@ -92,7 +98,8 @@ export function partSortKey(uploadId: Buffer, number: number): Buffer {
 
 export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
   const release = (tx: Tx, row: PartRow) => {
-    if (row.content.kind === 'blocks') hooks().enqueueRefs(tx, row.id, hashes(row.content.blocks), true)
+    if (row.content.kind === 'blocks')
+      hooks().enqueueRefs(tx, blockOwner(row.id), hashes(row.content.blocks), true)
     if (row.content.kind === 'lists') hooks().purgeLists(tx, row.bucket, row.id)
   }
   return {
@@ -122,7 +129,7 @@ export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
       const isNew = !before?.id.equals(after.id)
       if (before && !before.deleted && (isNew || after.deleted)) release(tx, before)
       if (isNew && !after.deleted && after.content.kind === 'blocks') {
-        hooks().enqueueRefs(tx, after.id, hashes(after.content.blocks), false)
+        hooks().enqueueRefs(tx, blockOwner(after.id), hashes(after.content.blocks), false)
       }
     },
   }

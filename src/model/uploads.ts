@@ -9,7 +9,7 @@ import type { ListRow } from './list-table.js'
 import { terminatedKey, uploadSortKey } from './object-keys.js'
 import type { Objects, Versioning } from './objects.js'
 import { type PartRow, partSortKey, type UploadRow } from './upload-table.js'
-import { type BlockRef, type VersionRecord, versionId } from './version-record.js'
+import { type BlockRef, NONCE_BYTES, type VersionRecord, versionId } from './version-record.js'
 
 const PAGE = 1000
 const MAX_ATTEMPTS = 20
@@ -57,7 +57,9 @@ export class Uploads {
     const { bucket, key, id: uploadId } = upload
     let timeUs = hlc.now()
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      const id = versionId(timeUs, random.bytes(8))
+      const first = i === 0 ? stored.nonce : undefined
+      const id = versionId(timeUs, first ?? random.bytes(NONCE_BYTES))
+      if (!first) await blobs.retain(id, stored.blocks)
       const place = { bucket, owner: id, key, part: { uploadId, number: part.number } }
       const { content, lists: rows } = blobs.contentOf(stored, place)
       if (rows.length > 0) await lists.insertMany(rows)

@@ -339,6 +339,20 @@ export function plainVersion(v: VersionRecord): VersionRecord {
   } as VersionRecord
 }
 
+/** Length of the random part of an id. */
+export const NONCE_BYTES = 8
+
+/**
+ * The owner of blocks, as the block layer knows it, for a version or part: its id without the time, which is not known
+ * yet when the first block is stored. An id is never used twice, and a write that starts over takes another one.
+ * @param id a whole id, or its random part
+ */
+export function blockOwner(id: Buffer): Buffer {
+  const owner = Buffer.alloc(16)
+  id.copy(owner, 8, id.length - NONCE_BYTES)
+  return owner
+}
+
 /** Makes a version id for a write at `timeUs`; `random` is 8 bytes. */
 export function versionId(timeUs: number, random: Buffer): VersionId {
   const id = Buffer.allocUnsafe(16)

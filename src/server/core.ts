@@ -45,6 +45,8 @@ export interface CoreParts {
   dirs: DataDirs
   compression: Compression
   hashing: Hashing
+  /** Takes the memory of a block that was read and is not needed any more. */
+  recycle?: (block: Buffer) => void
   /** Space of the file systems of metadata and data, for `status`. */
   diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
 }
@@ -131,6 +133,7 @@ export class Core {
       blocks: this.blocks,
       enqueueRefs: (tx, owner, hashes, deleted) => this.blocks.refs.enqueue(tx, owner, hashes, deleted),
       hashing: parts.hashing,
+      ...(parts.recycle && { recycle: parts.recycle }),
       blockBytes: options.blockBytes,
     })
   }

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { type BodyHashing, type Hashing, inlineHashing } from '../model/hashing.js'
+import { BufferPool } from '../util/buffer-pool.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { HashTask } from './hash-worker.js'
@@ -9,6 +10,8 @@ const MIN_BYTES = 256 * 1024
 /** Idle workers are stopped after this time, since each holds several MiB. */
 const IDLE_MS = 30_000
 const MAX_FAILURES = 3
+/** Blocks' buffers kept for the next ones. */
+const BUFFERS_KEPT = 16
 
 interface PoolWorker {
   thread: Worker
@@ -23,6 +26,7 @@ type Task = HashTask extends infer T ? (T extends { task: number } ? Omit<T, 'ta
  */
 export class HashPool implements Hashing {
   readonly #workers: PoolWorker[] = []
+  readonly #memory: BufferPool
   #nextTask = 0
   #nextBody = 0
   #open = 0
@@ -32,11 +36,18 @@ export class HashPool implements Hashing {
   constructor(
     private readonly clock: Clock,
     private readonly threads: number,
-  ) {}
+    blockBytes: number,
+  ) {
+    this.#memory = new BufferPool(blockBytes, BUFFERS_KEPT, (bytes) => new SharedArrayBuffer(bytes))
+  }
 
   /** A buffer that workers see without a copy. */
   allocate(bytes: number): Buffer {
-    return Buffer.from(new SharedArrayBuffer(bytes))
+    return this.#memory.take(bytes)
+  }
+
+  release(buffer: Buffer): void {
+    this.#memory.give(buffer)
   }
 
   start(expectedBytes: number | undefined): BodyHashing {
@@ -50,7 +61,6 @@ export class HashPool implements Hashing {
     const body = this.#nextBody++
     const worker = this.#workers[body % this.#workers.length]!
     let ended = false
-    let failure: unknown
     const end = () => {
       if (ended) return false
       ended = true
@@ -59,14 +69,12 @@ export class HashPool implements Hashing {
     }
     return {
       add: (plain, sealed) => {
-        this.#run(worker, { kind: 'md5-add', body, data: plain }).catch((error: unknown) => {
-          failure = error
-        })
-        return this.#run(this.#leastBusy(worker), { kind: 'sha256', data: sealed })
+        const added = this.#run(worker, { kind: 'md5-add', body, data: plain })
+        const digest = this.#run(this.#leastBusy(worker), { kind: 'sha256', data: sealed })
+        return Promise.all([digest, added]).then(([sha256]) => sha256)
       },
       md5: async () => {
         const digest = await this.#run(worker, { kind: 'md5-end', body })
-        if (failure) throw failure
         end()
         return digest
       },

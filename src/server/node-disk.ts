@@ -9,6 +9,7 @@ import {
   parentFolder,
   TEMPORARY_SUFFIX,
 } from '../block/disk.js'
+import type { BufferPool } from '../util/buffer-pool.js'
 import { CarportError } from '../util/errors.js'
 
 const open = promisify(fs.open)
@@ -33,6 +34,9 @@ interface MadeFolder {
 
 /** `Disk` over the file system of this machine. One instance per process; several processes may share the folders. */
 export class NodeDisk implements Disk {
+  /** @param pool where the memory for whole files comes from, to be given back by who read them */
+  constructor(private readonly pool?: BufferPool) {}
+
   #temporaryCount = 0
   readonly #folderSyncs = new Map<string, FolderSync>()
   /** Folders whose own entry this process knows to be durable: names by parent folder. */
@@ -44,7 +48,7 @@ export class NodeDisk implements Disk {
     if (fd === undefined) return undefined
     try {
       const { size } = await fstat(fd)
-      return await readFully(fd, 0, size)
+      return await readFully(fd, 0, this.pool?.take(size) ?? Buffer.allocUnsafeSlow(size))
     } catch (error) {
       throw translate(error, path)
     } finally {
@@ -56,7 +60,7 @@ export class NodeDisk implements Disk {
     const fd = await openToRead(path)
     if (fd === undefined) return undefined
     try {
-      return await readFully(fd, offset, length)
+      return await readFully(fd, offset, Buffer.allocUnsafeSlow(length))
     } catch (error) {
       throw translate(error, path)
     } finally {
@@ -238,9 +242,9 @@ async function openToRead(path: string): Promise<number | undefined> {
 }
 
 /** Up to `length` bytes from `offset`. A buffer of its own: one from Node's pool would pin 8 KiB for every small file. */
-function readFully(fd: number, offset: number, length: number): Promise<Buffer> {
+function readFully(fd: number, offset: number, buffer: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const buffer = Buffer.allocUnsafeSlow(length)
+    const { length } = buffer
     let filled = 0
     const next = () => {
       if (filled === length) return resolve(buffer)

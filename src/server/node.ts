@@ -12,6 +12,7 @@ import type { Db } from '../db/db.js'
 import { openLmdb } from '../db/lmdb.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
+import { BufferPool } from '../util/buffer-pool.js'
 import { type Clock, Hlc } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
@@ -22,6 +23,10 @@ import { NodeDisk } from './node-disk.js'
 
 /** Free space that writes leave on a data disk, in bytes: for deletions, which need some, and for the rest of the machine. */
 const RESERVE_BYTES = 256 * 1024 * 1024
+/** Room in a block's buffer for the head of its file, in bytes. */
+const BLOCK_FILE_OVERHEAD_BYTES = 4096
+/** Buffers of blocks that were read, kept for the next ones. */
+const BLOCK_BUFFERS_KEPT = 16
 /** How long requests may go on after SIGTERM, in ms. */
 const DRAIN_MS = 30_000
 
@@ -71,12 +76,14 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     hlc,
     log,
   })
-  const hashing = new HashPool(clock, deps.hashThreads)
+  const hashing = new HashPool(clock, deps.hashThreads, config.blockSizeBytes)
+  const blockMemory = new BufferPool(config.blockSizeBytes + BLOCK_FILE_OVERHEAD_BYTES, BLOCK_BUFFERS_KEPT)
   const core = new Core(
     {
       ...{ clock, hlc, random, log, db, transport, hashing },
       dialer: transport,
-      disk: new NodeDisk(),
+      disk: new NodeDisk(blockMemory),
+      recycle: (block) => blockMemory.give(block),
       dirs: dataDirsOf(config),
       compression: zstdCompression(config.compressionLevel ?? 'none'),
       diskSpace: async () => ({

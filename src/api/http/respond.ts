@@ -153,7 +153,6 @@ async function stream(
   let wake: (() => void) | undefined
   const entry: Idle = { lastMs: 0, onIdle: () => response.destroy() }
   const onWake = () => wake?.()
-  response.on('drain', onWake)
   response.on('close', onWake)
   try {
     for await (const chunk of body) {
@@ -162,10 +161,11 @@ async function stream(
         throw new Error(`the body is longer than its ${expected} bytes`)
       }
       sent += chunk.length
-      if (response.write(chunk) || response.destroyed) continue
       watch.add(entry)
+      // A chunk's memory is its producer's again once the next one is asked for, so it must be out by then.
       await new Promise<void>((resolve) => {
         wake = resolve
+        response.write(chunk, onWake)
       })
       wake = undefined
       watch.remove(entry)
@@ -187,7 +187,7 @@ async function stream(
     }
   } finally {
     watch.remove(entry)
-    response.off('drain', onWake).off('close', onWake)
+    response.off('close', onWake)
   }
   return sent
 }
