@@ -1,0 +1,38 @@
+/**
+ * Buffers of one size that are used again: the garbage collector notices memory outside of its heap late, so that
+ * streams of large blocks would otherwise hold hundreds of MiB of garbage.
+ */
+export class BufferPool {
+  readonly #free: ArrayBufferLike[] = []
+  readonly #lent = new WeakSet<ArrayBufferLike>()
+
+  /**
+   * @param bytes size of the buffers
+   * @param keep how many unused ones are kept
+   * @param make makes the memory, e.g. a SharedArrayBuffer for other threads
+   */
+  constructor(
+    private readonly bytes: number,
+    private readonly keep: number,
+    private readonly make: (bytes: number) => ArrayBufferLike = (size) => new ArrayBuffer(size),
+  ) {}
+
+  /** A buffer of `length` bytes with any content. Lengths that the pool's size does not fit come from elsewhere. */
+  take(length: number): Buffer {
+    if (length > this.bytes || length < this.bytes / 4) {
+      return length > this.bytes ? Buffer.from(this.make(length)) : Buffer.allocUnsafeSlow(length)
+    }
+    const memory = this.#free.pop() ?? this.make(this.bytes)
+    this.#lent.add(memory)
+    return Buffer.from(memory, 0, length)
+  }
+
+  /**
+   * Gives a buffer (or a part of one) back. Only who holds the last reference may; what did not come from the pool,
+   * or came back already, is ignored.
+   */
+  give(buffer: Buffer): void {
+    if (!this.#lent.delete(buffer.buffer)) return
+    if (this.#free.length < this.keep) this.#free.push(buffer.buffer)
+  }
+}
