@@ -5,6 +5,7 @@ import type { BlockRef, VersionRecord } from '../../../model/version-record.js'
 import { isoDate } from '../../http/date.js'
 import { percentDecode } from '../../http/uri.js'
 import { authorize, type Granted } from '../access.js'
+import { aclForWrite } from '../acl/for-write.js'
 import { checkConditions, preconditionFailed, readConditions } from '../conditions.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
@@ -34,6 +35,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   const { model } = context
   const target = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   refuseConditionalWrite(request)
+  const { owner, acl } = await aclForWrite(model, request, target)
   const source = await copySource(context, request)
   const replace = directive(request, 'x-amz-metadata-directive') === 'REPLACE'
   refuseSelfCopy(request, source, target, replace)
@@ -46,10 +48,10 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
       key: Buffer.from(request.key!),
       etag: version.etag,
       etagParts: version.etagParts,
-      owner: target.caller?.id ?? '',
+      owner,
       ...(await copiedChecksum(context, request, version)),
       ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
-      mutable: {},
+      mutable: { ...acl },
     },
     body,
     target.bucket.versioning,

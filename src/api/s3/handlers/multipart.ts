@@ -2,6 +2,7 @@ import type { BodySource } from '../../../model/blobs.js'
 import type { PartRow, UploadRow } from '../../../model/upload-table.js'
 import { isoDate } from '../../http/date.js'
 import { authorize, type Granted } from '../access.js'
+import { aclForWrite } from '../acl/for-write.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { storedHeaders } from '../object-headers.js'
@@ -24,16 +25,18 @@ const MAX_PART_NUMBER = 10_000
 /** CreateMultipartUpload. */
 export async function createMultipartUpload(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
-  const { bucket, caller } = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const { bucket } = granted
+  const { owner, acl } = await aclForWrite(model, request, granted)
   const algorithm = wantedChecksum(request)
   const type = checksumType(request, algorithm)
   const upload = await model.uploads.create({
     bucket: bucket.id,
     key: Buffer.from(request.key!),
-    owner: caller?.id ?? '',
+    owner,
     ...storedHeaders(request),
     ...(algorithm && type && { checksumAlgorithm: algorithm, checksumType: type }),
-    mutable: {},
+    mutable: { ...acl },
   })
   return xmlResponse(
     'InitiateMultipartUploadResult',

@@ -2,6 +2,7 @@ import type { BodySource } from '../../../model/blobs.js'
 import type { NewVersion } from '../../../model/objects.js'
 import type { VersionRecord } from '../../../model/version-record.js'
 import { authorize } from '../access.js'
+import { aclForWrite } from '../acl/for-write.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import { checksumHeaders, etagOf, storedHeaders, versionIdText } from '../object-headers.js'
@@ -13,8 +14,10 @@ import { versionSelector } from './read-object.js'
 /** PutObject. */
 export async function putObject(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
-  const { bucket, caller } = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const { bucket } = granted
   refuseConditionalWrite(request)
+  const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request)
   const { payload } = request
   if (bucket.quotas.maxObjects !== undefined || bucket.quotas.maxSize !== undefined) {
@@ -27,14 +30,14 @@ export async function putObject(context: S3Context, request: S3Request): Promise
     key: Buffer.from(request.key!),
     etag: body.md5,
     etagParts: 0,
-    owner: caller?.id ?? '',
+    owner,
     ...(checksum && {
       checksumAlgorithm: checksum.algorithm,
       checksumType: 'FULL_OBJECT' as const,
       checksum: checksum.value,
     }),
     ...stored,
-    mutable: {},
+    mutable: { ...acl },
   }
   const written = await model.objects.put(version, body, bucket.versioning)
   return { status: 200, headers: writtenHeaders(written, bucket.versioning !== 'off') }
