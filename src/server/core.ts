@@ -1,3 +1,4 @@
+import { ADMIN_TREES } from '../api/admin/variables.js'
 import { type BlockRefRow, blockRefSchema } from '../block/block-ref.js'
 import type { Compression } from '../block/compression.js'
 import type { DataDirs } from '../block/data-dirs.js'
@@ -16,14 +17,16 @@ import type { Hashing } from '../model/hashing.js'
 import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
 import type { Transport } from '../net/transport.js'
 import { GC_TREE, RETRY_TREE, tableTrees } from '../table/keys.js'
-import type { TableEnv } from '../table/table.js'
+import type { Table, TableEnv } from '../table/table.js'
 import { TableSet, type TableSetOptions } from '../table/tables.js'
 import type { Clock, Hlc } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
+import { queueLength } from './queue-length.js'
 
 /** Every tree that a node's database has. */
 export const ALL_TREES: readonly TreeName[] = [
+  ...ADMIN_TREES,
   CLUSTER_TREE,
   GC_TREE,
   RETRY_TREE,
@@ -71,6 +74,8 @@ export class Core {
   readonly quorum: Quorum
   readonly cluster: ClusterSystem
   readonly tables: TableSet
+  /** The replicated table of references to blocks. */
+  readonly blockRefs: Table<BlockRefRow>
   readonly blocks: BlockManager
   readonly model: Model
 
@@ -98,6 +103,8 @@ export class Core {
       rpcPort: options.rpcPort,
       syncedTables: [...TABLE_NAMES, 'block_ref', BLOCKS_SYNC_NAME],
       ...(parts.diskSpace && { diskSpace: parts.diskSpace }),
+      queueLength: () =>
+        queueLength({ tables: this.tables, blocks: this.blocks, placement: this.cluster.layout, clock }),
     })
     const env: TableEnv = {
       db,
@@ -111,7 +118,7 @@ export class Core {
     }
     this.tables = new TableSet(env, options.tables)
     const counts = new RefCounts(clock)
-    const refTable = this.tables.add<BlockRefRow>(blockRefSchema(counts))
+    this.blockRefs = this.tables.add<BlockRefRow>(blockRefSchema(counts))
     this.blocks = new BlockManager({
       ...{ clock, random, log, db, transport, counts },
       disk: parts.disk,
@@ -119,13 +126,13 @@ export class Core {
       compression: parts.compression,
       placement: this.cluster.layout,
       caller: this.quorum,
-      table: refTable,
+      table: this.blockRefs,
       beginWrite: () => this.quorum.beginWrite(),
       options: options.blocks,
     })
     // A copy of the references that is complete says which blocks must be here; those then take their time.
     this.cluster.layout.onSynced((name, ackedVersion) => {
-      if (name === refTable.schema.name) this.blocks.refsSynced(ackedVersion)
+      if (name === this.blockRefs.schema.name) this.blocks.refsSynced(ackedVersion)
     })
     this.model = new Model({
       env,

@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { serveAdmin } from '../api/admin/serve.js'
 import { s3Handlers } from '../api/s3/handlers/index.js'
 import { createS3Handler, S3_SERVER_OPTIONS, type S3Front } from '../api/s3/server.js'
 import { zstdCompression } from '../block/compression.js'
@@ -19,6 +20,7 @@ import type { Random } from '../util/random.js'
 import { ALL_TREES, Core } from './core.js'
 import { HashPool } from './hash-pool.js'
 import { type Listening, listen } from './http.js'
+import { MetadataSnapshots } from './metadata-snapshot.js'
 import { NodeDisk } from './node-disk.js'
 
 /** Free space that writes leave on a data disk, in bytes: for deletions, which need some, and for the rest of the machine. */
@@ -111,6 +113,14 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       scrub: !config.disableScrub,
     },
   )
+  const snapshots = new MetadataSnapshots(db, config.metadataSnapshotsDir, clock)
+  const admin = serveAdmin(transport, {
+    ...{ clock, log, db, cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
+    ...{ blocks: core.blocks, model: core.model },
+    replicationFactor: config.replicationFactor,
+    scrubs: !config.disableScrub,
+    snapshot: () => snapshots.write(),
+  })
   const stops: (() => Promise<void>)[] = [() => db.close(), () => hashing.stop(), () => transport.close()]
   const stopAll = async () => {
     for (const stop of stops.splice(0).reverse()) await stop()
@@ -118,7 +128,10 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
   try {
     const rpc = await transport.listen()
     await core.start()
-    stops.push(() => core.stop())
+    stops.push(
+      () => core.stop(),
+      () => admin.stop(),
+    )
     const s3 = await serveS3(config, core, deps)
     if (s3) stops.push(() => s3.stop())
     let stopping: Promise<void> | undefined

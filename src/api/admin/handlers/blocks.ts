@@ -1,0 +1,210 @@
+import type { BlockRefRow } from '../../../block/block-ref.js'
+import { eachLimited } from '../../../table/limited.js'
+import { CarportError, errorCode } from '../../../util/errors.js'
+import type { BlockBacklink, BlockError, BlockInfo } from '../types.js'
+import type { AdminContext } from './context.js'
+import { OWNERS_MAX, type Owner } from './owners.js'
+
+const HASH_BYTES = 32
+const REFS_PAGE = 1000
+const RETRY_BATCH = 500
+const PURGES_IN_FLIGHT = 8
+
+/** Blocks that this node should have and could not fetch so far. */
+export function listBlockErrors({ blocks, clock }: AdminContext): BlockError[] {
+  const nowMs = clock.nowMs()
+  const seconds = (ms: number) => Math.max(0, Math.round(ms / 1000))
+  return blocks.resync.listErrors(Number.MAX_SAFE_INTEGER).map((error) => ({
+    blockHash: error.hash.toString('hex'),
+    refcount: error.refCount,
+    errorCount: error.attempts,
+    lastTrySecsAgo: seconds(nowMs - error.lastTryMs),
+    nextTryInSecs: seconds(error.nextTryMs - nowMs),
+  }))
+}
+
+/**
+ * What this node knows of a block, and what refers to it.
+ * @param prefix at least the first digits of its hash
+ * @throws CarportError NotFound; InvalidArgument if several blocks begin so
+ */
+export async function blockInfo(context: AdminContext, prefix: string): Promise<BlockInfo> {
+  const { db, blocks, blockRefs } = context
+  const hash = findBlock(context, prefix)
+  const refs = [...blockRefs.local.range(db, hash, { limit: OWNERS_MAX })]
+  const owners = await context.findOwners(refs.map((ref) => ref.owner))
+  return {
+    blockHash: hash.toString('hex'),
+    refcount: blocks.local.counts.get(db, hash)?.count ?? 0,
+    versions: refs.map((ref) => {
+      const versionId = ref.owner.toString('hex')
+      const owner = owners.found.get(versionId)
+      return {
+        versionId,
+        refDeleted: ref.deleted,
+        versionDeleted: owner !== undefined && !owner.live,
+        garbageCollected: owner === undefined && owners.complete,
+        backlink: owner ? backlinkOf(owner) : null,
+      }
+    }),
+  }
+}
+
+function backlinkOf(owner: Owner): BlockBacklink {
+  const bucketId = owner.bucket.toString('hex')
+  const key = owner.key.toString()
+  if (owner.kind === 'version') return { object: { bucketId, key } }
+  const uploadId = owner.uploadId.toString('hex')
+  return { upload: { uploadId, uploadDeleted: !owner.live, uploadGarbageCollected: false, bucketId, key } }
+}
+
+/** Queues blocks that could not be fetched to be tried now. @throws CarportError NotFound, InvalidArgument */
+export async function retryBlocks(
+  context: AdminContext,
+  what: { all: true } | { blockHashes: string[] },
+): Promise<{ count: number }> {
+  const { resync } = context.blocks
+  const hashes =
+    'all' in what
+      ? resync.listErrors(Number.MAX_SAFE_INTEGER).map(({ hash }) => hash)
+      : what.blockHashes.map((prefix) => findBlock(context, prefix))
+  for (let i = 0; i < hashes.length; i += RETRY_BATCH) await resync.retryNow(hashes.slice(i, i + RETRY_BATCH))
+  return { count: hashes.length }
+}
+
+/** The one block of this node whose hash begins with these digits. */
+function findBlock({ db, blocks, blockRefs }: AdminContext, prefix: string): Buffer {
+  const { counts } = blocks.local
+  if (prefix.length === 2 * HASH_BYTES) {
+    const hash = Buffer.from(prefix, 'hex')
+    const known = counts.get(db, hash) ?? [...blockRefs.local.range(db, hash, { limit: 1 })][0]
+    if (known) return hash
+    throw unknownBlock(prefix)
+  }
+  const first = Buffer.from(prefix.padEnd(2 * HASH_BYTES, '0'), 'hex')
+  const after = predecessor(first)
+  const [found, another] = counts
+    .hashes(db, { ...(after && { after }), limit: 2 })
+    .filter((hash) => hash.toString('hex').startsWith(prefix))
+  if (!found) throw unknownBlock(prefix)
+  if (another) {
+    throw new CarportError('InvalidArgument', `several blocks' hashes begin with ${prefix}: give more digits`)
+  }
+  return found
+}
+
+function unknownBlock(prefix: string): CarportError {
+  return new CarportError('NotFound', `this node knows no block ${prefix}`)
+}
+
+/** The hash before this one; undefined of the first. */
+function predecessor(hash: Buffer): Buffer | undefined {
+  const before = Buffer.from(hash)
+  for (let i = before.length - 1; i >= 0; i--) {
+    if (before[i]! > 0) {
+      before[i]!--
+      return before.fill(0xff, i + 1)
+    }
+  }
+  return undefined
+}
+
+export interface PurgeResult {
+  blocksPurged: number
+  blockRefsPurged: number
+  versionsDeleted: number
+  objectsDeleted: number
+  uploadsDeleted: number
+}
+
+/**
+ * Gives up blocks that are lost: deletes the versions and uploads that need them, and references whose owner is found
+ * on no node.
+ * @throws CarportError NotFound, InvalidArgument (a prefix of several); Conflict for a block that some replica has
+ * intact, QuorumUnavailable if some replica cannot be asked; PeerUnreachable if some node cannot be asked what refers
+ * to a block: nothing that does is deleted then
+ */
+export async function purgeBlocks(context: AdminContext, prefixes: readonly string[]): Promise<PurgeResult> {
+  const result: PurgeResult = {
+    blocksPurged: 0,
+    blockRefsPurged: 0,
+    versionsDeleted: 0,
+    objectsDeleted: 0,
+    uploadsDeleted: 0,
+  }
+  const hashes = new Map(
+    prefixes.map((prefix) => findBlock(context, prefix)).map((h) => [h.toString('hex'), h]),
+  )
+  for (const hash of hashes.values()) await checkLost(context, hash)
+  for (const hash of hashes.values()) {
+    for await (const refs of liveRefs(context, hash)) await purgeReferences(context, refs, result)
+    result.blocksPurged++
+  }
+  return result
+}
+
+async function checkLost({ blocks }: AdminContext, hash: Buffer): Promise<void> {
+  try {
+    await blocks.get(hash)
+  } catch (error) {
+    if (errorCode(error) === 'BlockMissing') return
+    throw error
+  }
+  throw new CarportError(
+    'Conflict',
+    `block ${hash.toString('hex')} is not lost, a replica has it: delete objects by the S3 API`,
+  )
+}
+
+async function* liveRefs({ blockRefs }: AdminContext, hash: Buffer): AsyncGenerator<BlockRefRow[]> {
+  let start: Buffer | undefined
+  for (;;) {
+    const rows = await blockRefs.range(hash, { ...(start && { start }), limit: REFS_PAGE })
+    const live = rows.filter((row) => !row.deleted)
+    if (live.length > 0) yield live
+    if (rows.length < REFS_PAGE) return
+    start = Buffer.concat([rows.at(-1)!.owner, Buffer.alloc(1)])
+  }
+}
+
+async function purgeReferences(
+  context: AdminContext,
+  refs: readonly BlockRefRow[],
+  result: PurgeResult,
+): Promise<void> {
+  const { model, blockRefs } = context
+  const owners = await context.findOwners(refs.map(({ owner }) => owner))
+  if (!owners.complete) {
+    throw new CarportError(
+      'PeerUnreachable',
+      'some nodes do not answer, so that not all that refers to the block can be found',
+    )
+  }
+  const orphans: BlockRefRow[] = []
+  await eachLimited(refs, PURGES_IN_FLIGHT, async (ref) => {
+    const owner = owners.found.get(ref.owner.toString('hex'))
+    result.blockRefsPurged++
+    if (!owner?.live) {
+      orphans.push({ ...ref, deleted: true })
+    } else if (owner.kind === 'version') {
+      const { bucket, key, id, isNull } = owner
+      const current = await model.objects.get(bucket, key, undefined, { body: false })
+      // The slot of null versions may hold another one by now.
+      if (isNull && !(await isStill(context, owner))) return
+      if (!(await model.objects.deleteVersion(bucket, key, isNull ? 'null' : id))) return
+      result.versionsDeleted++
+      if (current?.id.equals(id)) result.objectsDeleted++
+    } else {
+      const upload = await model.uploads.get(owner.bucket, owner.key, owner.uploadId)
+      if (!upload) return
+      await model.uploads.end(upload)
+      result.uploadsDeleted++
+    }
+  })
+  if (orphans.length > 0) await blockRefs.insertMany(orphans)
+}
+
+async function isStill({ model }: AdminContext, { bucket, key, id }: Owner): Promise<boolean> {
+  const version = await model.objects.get(bucket, key, 'null', { body: false })
+  return version?.id.equals(id) === true
+}

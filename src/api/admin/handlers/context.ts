@@ -1,0 +1,46 @@
+import type { BlockRefRow } from '../../../block/block-ref.js'
+import type { BlockManager } from '../../../block/manager.js'
+import type { ClusterSystem } from '../../../cluster/system.js'
+import type { Db } from '../../../db/db.js'
+import type { Model } from '../../../model/model.js'
+import type { NodeId } from '../../../net/transport.js'
+import type { Table } from '../../../table/table.js'
+import type { TableSet } from '../../../table/tables.js'
+import type { Clock } from '../../../util/clock.js'
+import type { Log } from '../../../util/log.js'
+import type { OperationArgs, OperationName, OperationResult } from '../operations.js'
+import type { Owners } from './owners.js'
+import type { RepairRuns } from './repair-runs.js'
+
+/** What administration needs of its node. */
+export interface AdminDeps {
+  clock: Clock
+  log: Log
+  db: Db
+  cluster: ClusterSystem
+  tables: TableSet
+  /** The replicated table of block references. */
+  blockRefs: Table<BlockRefRow>
+  blocks: BlockManager
+  model: Model
+  replicationFactor: number
+  /** Whether the scrub service runs here (disable_scrub). */
+  scrubs: boolean
+  /** Writes a snapshot of the metadata into a new folder and removes old ones; resolves with its path. */
+  snapshot: () => Promise<string>
+}
+
+/** What handlers work with. */
+export interface AdminContext extends AdminDeps {
+  self: NodeId
+  repairs: RepairRuns
+  /** Runs an operation on another node. @throws CarportError as the handler there, or of the connection */
+  ask<N extends OperationName>(
+    node: NodeId,
+    operation: N,
+    args: OperationArgs<N>,
+    timeoutMs: number,
+  ): Promise<OperationResult<N>>
+  /** Finds out, from all nodes, what the ids are that own blocks. */
+  findOwners(ids: readonly Buffer[]): Promise<Owners>
+}

@@ -1,0 +1,45 @@
+import type { AdminHandlers } from '../operations.js'
+import { getVariables, setVariable } from '../variables.js'
+import { blockInfo, listBlockErrors, purgeBlocks, retryBlocks } from './blocks.js'
+import { bucketHandlers } from './buckets.js'
+import { clusterHandlers } from './cluster.js'
+import type { AdminContext } from './context.js'
+import { keyHandlers } from './keys.js'
+import { nodeHandlers } from './nodes.js'
+import { launchRepair } from './repairs.js'
+import { clusterStatistics, nodeStatistics } from './statistics.js'
+import { listWorkers, workerById } from './workers.js'
+
+/**
+ * All administrative operations of this node, for whoever checked the caller and the arguments (see operation-schemas):
+ * RPC for the command line, HTTP for the admin API. They throw CarportErrors; `forOperator` makes them speak to people.
+ */
+export function adminHandlers(context: AdminContext): AdminHandlers {
+  const { db, blocks, log } = context
+  return {
+    ...clusterHandlers(context),
+    'cluster.statistics': async () => ({ freeform: clusterStatistics(context) }),
+    ...bucketHandlers(context),
+    ...keyHandlers(context),
+    ...nodeHandlers(context, {
+      'node.statistics': async () => ({ freeform: nodeStatistics(context) }),
+      'worker.list': async ({ busyOnly, errorOnly }) =>
+        listWorkers(context).filter(
+          (info) => (!busyOnly || info.state === 'busy') && (!errorOnly || info.errors > 0),
+        ),
+      'worker.info': async ({ id }) => workerById(context, id),
+      'worker.getVariable': async ({ variable }) => getVariables(blocks, variable),
+      'worker.setVariable': ({ variable, value }) => setVariable(db, blocks, variable, value),
+      'block.listErrors': async () => listBlockErrors(context),
+      'block.info': ({ blockHash }) => blockInfo(context, blockHash),
+      'block.retryResync': (args) => retryBlocks(context, args),
+      'block.purge': ({ blockHashes }) => purgeBlocks(context, blockHashes),
+      'repair.launch': ({ repairType }) => launchRepair(context, repairType),
+      'meta.snapshot': async () => {
+        const path = await context.snapshot()
+        log.info({ path }, 'snapshot of the metadata written')
+        return null
+      },
+    }),
+  }
+}

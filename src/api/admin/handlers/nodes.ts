@@ -1,0 +1,90 @@
+import type { NodeId } from '../../../net/transport.js'
+import { CarportError } from '../../../util/errors.js'
+import type { AdminHandlers, NodeSelector, OperationArgs, OperationName } from '../operations.js'
+import { forOperator } from '../operator-errors.js'
+import type { MultiResponse } from '../types.js'
+import type { AdminContext } from './context.js'
+
+/** Operations that run on the nodes which their argument `node` selects. */
+export const NODE_OPERATIONS = [
+  'node.statistics',
+  'worker.list',
+  'worker.info',
+  'worker.getVariable',
+  'worker.setVariable',
+  'block.listErrors',
+  'block.info',
+  'block.retryResync',
+  'block.purge',
+  'repair.launch',
+  'meta.snapshot',
+] as const satisfies readonly OperationName[]
+
+export type NodeOperation = (typeof NODE_OPERATIONS)[number]
+
+/** What each of them does on the node where it runs. */
+export type NodeTasks = {
+  [N in NodeOperation]: (args: OperationArgs<N>) => Promise<NodeAnswer<N>>
+}
+
+type NodeAnswer<N extends NodeOperation> =
+  Awaited<ReturnType<AdminHandlers[N]>> extends MultiResponse<infer T> ? T : never
+
+/** Shorter than what the command line waits, so that nodes that hang are told with the answers of the others. */
+const ASK_MS = 45_000
+const LONG_ASK_MS: Partial<Record<NodeOperation, number>> = {
+  'block.purge': 3_500_000,
+  'meta.snapshot': 3_500_000,
+}
+
+/** Handlers that run the tasks here, on another node, or on all nodes, and gather what each answered. */
+export function nodeHandlers(context: AdminContext, tasks: NodeTasks): Pick<AdminHandlers, NodeOperation> {
+  const handler = <N extends NodeOperation>(operation: N) => {
+    return async (args: OperationArgs<N>): Promise<MultiResponse<NodeAnswer<N>>> => {
+      const response: MultiResponse<NodeAnswer<N>> = { success: {}, error: {} }
+      const nodes = selectNodes(context, args)
+      await Promise.all(
+        nodes.map(async (node) => {
+          try {
+            const task = tasks[operation] as (args: OperationArgs<N>) => Promise<NodeAnswer<N>>
+            response.success[node] =
+              node === context.self ? await task(args) : await askNode(context, node, operation, args)
+          } catch (error) {
+            if (node === context.self && !(error instanceof CarportError)) {
+              context.log.error({ operation, error }, 'an administrative operation failed')
+            }
+            response.error[node] = forOperator(error, node).message
+          }
+        }),
+      )
+      return response
+    }
+  }
+  const handlers = NODE_OPERATIONS.map((operation) => [operation, handler(operation)] as const)
+  return Object.fromEntries(handlers) as unknown as Pick<AdminHandlers, NodeOperation>
+}
+
+/** @throws CarportError NotFound for a node that nobody knows */
+function selectNodes({ self, cluster }: AdminContext, { node }: NodeSelector): NodeId[] {
+  if (node === 'self' || node === self) return [self]
+  const known = cluster.status()
+  if (node === '*') {
+    // Nodes that were once seen and have no role are none of the cluster's while they are away.
+    return known.filter((info) => info.isUp || info.role !== null || info.draining).map(({ id }) => id)
+  }
+  if (known.some(({ id }) => id === node)) return [node]
+  throw new CarportError('NotFound', `no node ${node}: "carport status" shows the nodes that are known`)
+}
+
+async function askNode<N extends NodeOperation>(
+  context: AdminContext,
+  node: NodeId,
+  operation: N,
+  args: OperationArgs<N>,
+): Promise<NodeAnswer<N>> {
+  const timeoutMs = LONG_ASK_MS[operation] ?? ASK_MS
+  const response: unknown = await context.ask(node, operation, { ...args, node: 'self' }, timeoutMs)
+  const { success, error } = (response ?? {}) as Partial<MultiResponse<NodeAnswer<N>>>
+  if (success && Object.hasOwn(success, node)) return success[node]!
+  throw new CarportError('RemoteError', error?.[node] ?? 'the node answered in an unknown form')
+}

@@ -1,0 +1,122 @@
+import type { Db, TreeName } from '../../../db/db.js'
+import type { Model } from '../../../model/model.js'
+import { headId, isLiveHead } from '../../../model/version-record.js'
+import { successor } from '../../../table/keys.js'
+import { type Clock, sleep } from '../../../util/clock.js'
+import { CarportError } from '../../../util/errors.js'
+
+/** What holds references to blocks: a version of an object, or a part of an upload. */
+export type Owner = {
+  /** 16 bytes, as in the block_ref table. */
+  id: Buffer
+  /** False for what is deleted, but not yet forgotten. */
+  live: boolean
+  bucket: Buffer
+  key: Buffer
+} & ({ kind: 'version'; isNull: boolean } | { kind: 'part'; uploadId: Buffer })
+
+export interface Owners {
+  /** By id in hexadecimal digits. */
+  found: Map<string, Owner>
+  /** Whether every node answered: only then is what was not found nowhere. */
+  complete: boolean
+}
+
+/** Most ids of one search. */
+export const OWNERS_MAX = 10_000
+/** Rows looked at between two turns of the event loop. */
+const BATCH_ROWS = 500
+
+/**
+ * Looks for owners among the rows of this node. References carry only their owner's id, and no index leads from there
+ * to the row: this reads every row once, in small steps, and is for operators only.
+ */
+export async function findLocalOwners(
+  { db, model, clock }: { db: Db; model: Model; clock: Clock },
+  ids: readonly Buffer[],
+  signal?: AbortSignal,
+): Promise<Map<string, Owner>> {
+  const wanted = new Set(ids.map(binary))
+  const found = new Map<string, Owner>()
+  const add = (owner: Owner) => {
+    const name = owner.id.toString('hex')
+    if (owner.live || !found.has(name)) found.set(name, owner)
+    if (owner.live) wanted.delete(binary(owner.id))
+  }
+  for (const { local } of [model.tables.object, model.tables.version]) {
+    for await (const head of heads(db, clock, local.trees.head, signal)) {
+      if (wanted.size === 0) return found
+      if (!wanted.has(binary(headId(head)))) continue
+      const { id, bucket, key, isNull } = local.codec.decodeStored(head, () => undefined)
+      add({ kind: 'version', id, live: isLiveHead(head), bucket, key, isNull })
+    }
+  }
+  const { local } = model.tables.part
+  for await (const head of heads(db, clock, local.trees.head, signal)) {
+    if (wanted.size === 0) return found
+    const part = local.codec.decodeStored(head, () => undefined)
+    if (!wanted.has(binary(part.id))) continue
+    const { id, bucket, key, uploadId } = part
+    add({ kind: 'part', id, live: !part.deleted, bucket, key, uploadId })
+  }
+  return found
+}
+
+/** All values of a tree; the event loop gets its turn in between. */
+async function* heads(
+  db: Db,
+  clock: Clock,
+  tree: TreeName,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  let start: Buffer | undefined
+  for (;;) {
+    const batch = [...db.range(tree, { ...(start && { start }), limit: BATCH_ROWS })]
+    for (const { value } of batch) yield value
+    if (batch.length < BATCH_ROWS) return
+    start = successor(batch.at(-1)!.key)
+    await sleep(clock, 1, signal)
+  }
+}
+
+function binary(id: Buffer): string {
+  return id.toString('latin1')
+}
+
+/** Owners as they are sent. */
+export function encodeOwners(owners: Iterable<Owner>): unknown[] {
+  return [...owners].map((owner) => [
+    owner.id,
+    owner.live,
+    owner.bucket,
+    owner.key,
+    owner.kind === 'part' ? owner.uploadId : owner.isNull,
+  ])
+}
+
+/** @throws CarportError InvalidArgument */
+export function decodeOwners(body: unknown): Owner[] {
+  const malformed = new CarportError('InvalidArgument', 'malformed list of owners')
+  if (!Array.isArray(body)) throw malformed
+  return body.map((item: unknown): Owner => {
+    if (!Array.isArray(item)) throw malformed
+    const [id, live, bucket, key, extra] = item as unknown[]
+    if (!isId(id) || typeof live !== 'boolean' || !isId(bucket) || !Buffer.isBuffer(key)) throw malformed
+    const base = { id, live, bucket, key }
+    if (typeof extra === 'boolean') return { ...base, kind: 'version', isNull: extra }
+    if (isId(extra)) return { ...base, kind: 'part', uploadId: extra }
+    throw malformed
+  })
+}
+
+/** Checks the body of a search. @throws CarportError InvalidArgument */
+export function decodeOwnerIds(body: unknown): Buffer[] {
+  if (!Array.isArray(body) || body.length > OWNERS_MAX || !body.every(isId)) {
+    throw new CarportError('InvalidArgument', 'malformed list of ids')
+  }
+  return body
+}
+
+function isId(value: unknown): value is Buffer {
+  return Buffer.isBuffer(value) && value.length === 16
+}

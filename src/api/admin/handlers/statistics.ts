@@ -1,0 +1,121 @@
+import { PARTITION_COUNT } from '../../../cluster/cluster.js'
+import { formatBytes, formatTable } from '../../../cluster/layout/report.js'
+import { newestVersion } from '../../../cluster/layout/types.js'
+import { partitionCounts } from '../../../cluster/layout/version.js'
+import type { DiskSpace } from '../../../cluster/node-status.js'
+import type { AdminContext } from './context.js'
+
+/** Figures of this node, as text. */
+export function nodeStatistics(context: AdminContext): string {
+  const { db, tables, model, blocks, blockRefs, cluster } = context
+  const status = cluster.ownStatus()
+  const stats = blocks.stats()
+  const replicated = [...Object.values(model.tables), blockRefs]
+  const sync = new Map(tables.sync.syncStatus().map((table) => [table.table, table]))
+  const retry = tables.retry.status()
+  return [
+    ...formatTable([
+      ['Carport version:', status.version],
+      ['Hostname:', status.hostname],
+      ['Layout version:', String(status.layoutVersion)],
+    ]),
+    '',
+    'Tables',
+    ...indent(
+      formatTable([
+        ['Name', 'Rows', 'Pulled', 'Pushed', 'Dropped', 'Peers not compared'],
+        ...replicated.map(({ local }) => {
+          const { name } = local.schema
+          const { rowsPulled = 0, rowsPushed = 0, rowsDropped = 0, failedPeers = [] } = sync.get(name) ?? {}
+          const rows = db.count(local.trees.head)
+          return [name, ...[rows, rowsPulled, rowsPushed, rowsDropped, failedPeers.length].map(String)]
+        }),
+      ]),
+    ),
+    '',
+    ...formatTable([
+      ['Writes queued for replicas that missed them:', `${retry.entries} (${formatBytes(retry.bytes)})`],
+      ['Deleted rows to be purged:', String(model.purge.backlog)],
+    ]),
+    '',
+    'Blocks',
+    ...indent(
+      formatTable([
+        ['Blocks known:', String(stats.known)],
+        ['Written since the start:', `${stats.putBlocks} (${formatBytes(stats.putBytes)})`],
+        ['Read since the start:', `${stats.getBlocks} (${formatBytes(stats.getBytes)})`],
+        ['Read from other nodes:', String(stats.remoteGets)],
+        ['Corrupted copies found:', String(stats.corruptions)],
+        ['Resync queue:', String(stats.resync.queued)],
+        ['Blocks with errors:', String(stats.resync.errors)],
+        ['References to be carried:', String(stats.refs.queued)],
+      ]),
+    ),
+    '',
+  ].join('\n')
+}
+
+/** Figures of the cluster, as this node knows them, as text. */
+export function clusterStatistics({ cluster }: AdminContext): string {
+  const version = newestVersion(cluster.layout.history)
+  const health = cluster.health()
+  const nodes = cluster.status().filter((node) => node.role?.capacityBytes != null)
+  const counts = version && partitionCounts(version)
+  const partitions = (id: string) => counts?.get(id) ?? 0
+  const lines = [
+    'Storage nodes',
+    ...indent(
+      formatTable([
+        ['ID', 'Hostname', 'Zone', 'Capacity', 'Partitions', 'Data available', 'Metadata available'],
+        ...nodes.map((node) => [
+          node.id.slice(0, 16),
+          node.hostname ?? '?',
+          node.role!.zone,
+          formatBytes(node.role!.capacityBytes!),
+          String(partitions(node.id)),
+          space(node.dataDisk),
+          space(node.metadataDisk),
+        ]),
+      ]),
+    ),
+    '',
+    ...formatTable([
+      ['Health:', health.status],
+      ['Storage nodes up:', `${health.storageNodesOk} of ${health.storageNodes}`],
+      ['Partitions with a quorum:', `${health.partitionsQuorum} of ${health.partitions}`],
+      ['Partitions with all nodes:', `${health.partitionsAllOk} of ${health.partitions}`],
+    ]),
+    '',
+  ]
+  // Partitions grow evenly, so the node with the least space per partition is full first.
+  const room = (disk: 'dataDisk' | 'metadataDisk') => {
+    const holders = nodes.filter((node) => partitions(node.id) > 0)
+    if (holders.length === 0 || holders.some((node) => node[disk] === null)) return undefined
+    const perPartition = Math.min(...holders.map((node) => node[disk]!.available / partitions(node.id)))
+    return Math.floor(perPartition * PARTITION_COUNT)
+  }
+  const [data, metadata] = [room('dataDisk'), room('metadataDisk')]
+  if (data !== undefined && metadata !== undefined) {
+    lines.push(
+      'Room for more, at most (one copy of each object):',
+      ...indent(
+        formatTable([
+          ['data:', formatBytes(data)],
+          ['metadata:', formatBytes(metadata)],
+        ]),
+      ),
+      '',
+    )
+  }
+  return lines.join('\n')
+}
+
+function space(disk: DiskSpace | null): string {
+  if (!disk) return '?'
+  const percent = disk.total === 0 ? 0 : (100 * disk.available) / disk.total
+  return `${formatBytes(disk.available)} of ${formatBytes(disk.total)} (${percent.toFixed(1)} %)`
+}
+
+function indent(lines: readonly string[]): string[] {
+  return lines.map((line) => `  ${line}`)
+}

@@ -1,0 +1,162 @@
+import type { WorkerStats } from '../../../table/worker.js'
+import { CarportError } from '../../../util/errors.js'
+import type { WorkerInfo } from '../types.js'
+import type { AdminContext } from './context.js'
+
+/** The background services of this node and the repairs that were started on it, numbered from 1. */
+export function listWorkers(context: AdminContext): WorkerInfo[] {
+  const services = [
+    syncWorker(context),
+    retryWorker(context),
+    worker('Collection of table tombstones', {
+      ...loop(context, context.tables.gc.workerStats()),
+      freeform: ['deletes rows that were deleted on every replica'],
+    }),
+    purgeWorker(context),
+    refsWorker(context),
+    ...resyncWorkers(context),
+    scrubWorker(context),
+    ...context.repairs.list().map((run) =>
+      worker(`Repair: ${run.name}`, {
+        state: run.state,
+        errors: run.error ? 1 : 0,
+        consecutiveErrors: run.error ? 1 : 0,
+        lastError: run.error ? agoOf(context, run.error) : null,
+        progress: run.progress.done === undefined ? null : percent(run.progress.done),
+        freeform: [`${run.progress.checked} checked, ${run.progress.changed} changed`],
+      }),
+    ),
+  ]
+  return services.map((info, i) => ({ ...info, id: i + 1 }))
+}
+
+/** @throws CarportError NotFound */
+export function workerById(context: AdminContext, id: number): WorkerInfo {
+  const found = listWorkers(context).find((info) => info.id === id)
+  if (!found) throw new CarportError('NotFound', `no worker ${id}: "carport worker list" shows the workers`)
+  return found
+}
+
+function worker(name: string, values: Partial<WorkerInfo>): WorkerInfo {
+  return {
+    id: 0,
+    name,
+    state: 'idle',
+    errors: 0,
+    consecutiveErrors: 0,
+    lastError: null,
+    persistentErrors: null,
+    queueLength: null,
+    tranquility: null,
+    progress: null,
+    freeform: [],
+    ...values,
+  }
+}
+
+function loop(context: AdminContext, stats: WorkerStats): Partial<WorkerInfo> {
+  return {
+    state: stats.busy ? 'busy' : 'idle',
+    errors: stats.errors,
+    consecutiveErrors: stats.consecutiveErrors,
+    lastError: stats.lastError ? agoOf(context, stats.lastError) : null,
+  }
+}
+
+function agoOf({ clock }: AdminContext, error: { message: string; atMs: number }) {
+  return { message: error.message, secsAgo: Math.max(0, Math.round((clock.nowMs() - error.atMs) / 1000)) }
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)}%`
+}
+
+function syncWorker(context: AdminContext): WorkerInfo {
+  const tables = context.tables.sync.syncStatus()
+  const running = tables.filter((table) => table.running)
+  return worker('Anti-entropy of tables', {
+    ...loop(context, context.tables.sync.workerStats()),
+    ...(running.length > 0 && { state: 'busy' as const }),
+    queueLength: tables.reduce((sum, table) => sum + table.foreignPartitions, 0),
+    freeform: tables.map((table) => {
+      const failed = table.failedPeers.length > 0 ? `, ${table.failedPeers.length} peers not compared` : ''
+      const handed = table.foreignPartitions > 0 ? `, ${table.foreignPartitions} partitions to hand over` : ''
+      const pass =
+        table.lastPassMs === undefined ? 'no pass yet' : `pass ${secsAgo(context, table.lastPassMs)} s ago`
+      return `${table.table}: ${table.running ? 'comparing, ' : ''}${pass}${failed}${handed}`
+    }),
+  })
+}
+
+function secsAgo({ clock }: AdminContext, ms: number): number {
+  return Math.max(0, Math.round((clock.nowMs() - ms) / 1000))
+}
+
+function retryWorker(context: AdminContext): WorkerInfo {
+  const { entries } = context.tables.retry.status()
+  return worker('Retry of missed writes', {
+    ...loop(context, context.tables.retry.workerStats()),
+    queueLength: entries,
+  })
+}
+
+function purgeWorker({ model }: AdminContext): WorkerInfo {
+  const { backlog } = model.purge
+  return worker('Purge of deleted rows', { state: backlog > 0 ? 'busy' : 'idle', queueLength: backlog })
+}
+
+function refsWorker({ blocks }: AdminContext): WorkerInfo {
+  const { queued, failures, carried } = blocks.refs.stats()
+  return worker('Block references', {
+    state: queued > 0 ? 'busy' : 'idle',
+    queueLength: queued,
+    errors: failures,
+    freeform: [`${carried} references carried since the start`],
+  })
+}
+
+function resyncWorkers(context: AdminContext): WorkerInfo[] {
+  const { blocks } = context
+  const { queued, errors, busy, failures, fetched, deleted } = blocks.resync.stats()
+  const { workers, tranquility } = blocks.resync.settings
+  const last = blocks.resync
+    .listErrors()
+    .reduce<{ message: string; lastTryMs: number } | undefined>(
+      (latest, error) => (latest && latest.lastTryMs >= error.lastTryMs ? latest : error),
+      undefined,
+    )
+  // The queue is one for all of them, and so are its failures: they stand at the first.
+  return Array.from({ length: workers }, (_, i) =>
+    worker(`Block resync #${i + 1}`, {
+      state: busy > i ? 'busy' : 'idle',
+      tranquility,
+      ...(i === 0 && {
+        queueLength: queued,
+        persistentErrors: errors,
+        errors: failures,
+        lastError: last ? agoOf(context, { message: last.message, atMs: last.lastTryMs }) : null,
+        freeform: [`${fetched} blocks fetched, ${deleted} deleted since the start`],
+      }),
+    }),
+  )
+}
+
+function scrubWorker({ blocks, clock, scrubs }: AdminContext): WorkerInfo {
+  const status = blocks.scrub.status()
+  const nowMs = clock.nowMs()
+  const isPaused = status.pausedUntilMs > nowMs
+  const time = (ms: number) => new Date(ms).toISOString()
+  const freeform = [
+    ...(scrubs ? [] : ['switched off by disable_scrub']),
+    ...(isPaused ? [`paused until ${time(status.pausedUntilMs)}`] : []),
+    ...(status.completedMs > 0 ? [`last completed at ${time(status.completedMs)}`] : []),
+    ...(status.running || !scrubs ? [] : [`next one at ${time(status.nextMs)}`]),
+    ...(status.corruptions > 0 ? [`${status.corruptions} corrupted blocks in this or the last one`] : []),
+  ]
+  return worker('Block scrub', {
+    state: status.running && !isPaused ? 'busy' : 'idle',
+    tranquility: status.tranquility,
+    progress: status.running ? percent(status.progress) : null,
+    freeform,
+  })
+}

@@ -1,0 +1,62 @@
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Db } from '../db/db.js'
+import type { Clock } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+
+/** Older ones are removed once a new one is complete. */
+const SNAPSHOTS_KEPT = 2
+const NAME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
+const UNFINISHED = '.tmp'
+
+/** Copies of the metadata in `folder`, each in a folder that is named by its time (UTC) and has a whole database. */
+export class MetadataSnapshots {
+  #running = false
+
+  constructor(
+    private readonly db: Db,
+    private readonly folder: string,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Writes one, and removes all but the last two. Resolves with its path.
+   * @throws CarportError StorageFull; Conflict if another one is being written or was made this very second
+   */
+  async write(): Promise<string> {
+    if (this.#running) throw new CarportError('Conflict', 'a snapshot is being written already')
+    this.#running = true
+    try {
+      return await this.#write()
+    } finally {
+      this.#running = false
+    }
+  }
+
+  async #write(): Promise<string> {
+    const name = `${new Date(this.clock.nowMs()).toISOString().slice(0, 19)}Z`
+    const path = join(this.folder, name)
+    await mkdir(this.folder, { recursive: true })
+    const before = await readdir(this.folder)
+    if (before.includes(name)) {
+      throw new CarportError('Conflict', `there is a snapshot of this very second already: ${path}`)
+    }
+    // Left behind by a crash.
+    await this.#remove(before.filter((entry) => entry.endsWith(UNFINISHED)))
+    const temporary = path + UNFINISHED
+    try {
+      await this.db.snapshot(temporary)
+      await rename(temporary, path)
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true })
+      throw error
+    }
+    const finished = [...before.filter((entry) => NAME.test(entry)), name].sort()
+    await this.#remove(finished.slice(0, -SNAPSHOTS_KEPT))
+    return path
+  }
+
+  async #remove(entries: readonly string[]): Promise<void> {
+    for (const entry of entries) await rm(join(this.folder, entry), { recursive: true, force: true })
+  }
+}
