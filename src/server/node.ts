@@ -2,8 +2,10 @@ import { statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { serveAdmin } from '../api/admin/serve.js'
+import { corsHooks } from '../api/s3/cors-hooks.js'
 import { s3Handlers } from '../api/s3/handlers/index.js'
 import { createS3Handler, S3_SERVER_OPTIONS, type S3Front } from '../api/s3/server.js'
+import { SignatureVerifier } from '../api/s3/signature.js'
 import { zstdCompression } from '../block/compression.js'
 import { DataDirs } from '../block/data-dirs.js'
 import { formatAddress } from '../cluster/address.js'
@@ -160,18 +162,23 @@ async function serveS3(
   const { bindAddr, region, rootDomain } = config.s3Api
   if (!bindAddr) return undefined
   const { clock, random, log } = deps
+  const secretOf = (keyId: string) => {
+    const known = model.keys.local(keyId)
+    return known ? known.secret : model.keys.get(keyId).then((key) => key?.secret)
+  }
   const front = createS3Handler({
     clock,
     random,
     log,
     region,
     rootDomains: rootDomain === null ? [] : [rootDomain],
-    secretOf: (keyId) => {
-      const known = model.keys.local(keyId)
-      return known ? known.secret : model.keys.get(keyId).then((key) => key?.secret)
-    },
-    handlers: s3Handlers({ model, clock, random, log, region }),
+    secretOf,
+    handlers: s3Handlers({
+      ...{ model, clock, random, log, region },
+      verifier: new SignatureVerifier({ service: 's3', region, secretOf }),
+    }),
     hostId: deps.identity.nodeId.slice(0, 16),
+    cors: corsHooks(model),
   })
   const listening = await listen(bindAddr, S3_SERVER_OPTIONS, (server) => front.attach(server))
   return { listening, stop: () => drain(listening, front, clock) }

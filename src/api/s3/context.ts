@@ -2,6 +2,7 @@ import type { Model } from '../../model/model.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
+import type { SignatureVerifier } from './signature.js'
 
 /** What the handlers of the S3 API work with. */
 export interface S3Context {
@@ -11,4 +12,6 @@ export interface S3Context {
   log: Log
   /** The region of the configuration. */
   region: string
+  /** Verifies the signatures of POST forms. */
+  verifier: SignatureVerifier
 }

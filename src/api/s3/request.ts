@@ -3,7 +3,7 @@ import type { BodyReader } from '../http/body-reader.js'
 import { Query } from '../http/query.js'
 import type { ResponseBody } from '../http/respond.js'
 import type { S3Operation } from './operations.js'
-import { Payload } from './payload/payload.js'
+import { type BodyBytes, Payload } from './payload/payload.js'
 import { type Detectable, splitTarget, type Target } from './router.js'
 import { ANONYMOUS, type Auth, type SignedParts } from './signature.js'
 
@@ -124,6 +124,29 @@ export class S3Request implements Detectable, SignedParts {
       bodyChecksums: !CHECKSUMS_OF_OBJECT.has(this.operation),
     })
     return this.#payload
+  }
+
+  /** The PutObject that this POST of a form stands for: the form's fields as headers, its file as the body. */
+  asPut(form: { key: string; auth: Auth; headers: IncomingHttpHeaders; reader: BodyBytes }): S3Request {
+    const put = new S3Request(
+      this.message,
+      this.response,
+      this.reader,
+      this.requestId,
+      this.timeMs,
+      this.trustForwarded,
+    )
+    ;(put as { headers: IncomingHttpHeaders }).headers = form.headers
+    put.auth = form.auth
+    put.target = { bucket: this.bucket, key: form.key }
+    put.operation = 'PutObject'
+    put.#payload = new Payload({
+      reader: form.reader,
+      auth: form.auth,
+      header: (name) => put.header(name),
+      bodyChecksums: true,
+    })
+    return put
   }
 
   /** Aborts when the client goes away before the answer is complete. */

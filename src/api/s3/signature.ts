@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto'
 import { parseAmzDate } from '../http/date.js'
 import { Query } from '../http/query.js'
 import { recode } from '../http/uri.js'
@@ -44,7 +45,8 @@ export interface KeyAuth {
   readonly payloadKind: PayloadKind
   /** Lower-case hex; of payload kind sha256 only. */
   readonly payloadSha256: string | undefined
-  readonly seed: SeedSignature
+  /** Undefined for forms, whose body has no chunks. */
+  readonly seed: SeedSignature | undefined
   readonly sessionToken: string | undefined
 }
 
@@ -102,7 +104,7 @@ export class SignatureVerifier {
   }
 
   /**
-   * Verifies the signature over a POST form's policy (the fields as sent, policy in base64) and returns the key.
+   * Verifies the signature over a POST form's policy (the fields as sent, policy in base64) and returns who signed.
    * @throws S3Error
    */
   async verifyPostPolicy(form: {
@@ -112,7 +114,7 @@ export class SignatureVerifier {
     date: string
     signature: string
     sessionToken?: string
-  }): Promise<{ keyId: string }> {
+  }): Promise<KeyAuth> {
     if (form.algorithm !== ALGORITHM) {
       throw invalidArgument(
         'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"',
@@ -129,7 +131,25 @@ export class SignatureVerifier {
     const key = this.#keys.get(form.credential, secret, scope.date, scope.region, this.options.service)
     if (!equalConstantTime(key.hex(form.policy), form.signature))
       throw mismatch(scope.keyId, form.policy, form.signature)
-    return { keyId: scope.keyId }
+    return formAuth(scope.keyId, form.sessionToken)
+  }
+
+  /**
+   * As verifyPostPolicy, for the older signature of forms (Signature V2: HMAC-SHA1 with the secret key itself), which
+   * many programs still make. For requests V2 is refused.
+   * @throws S3Error
+   */
+  async verifyPostPolicyV2(form: {
+    policy: string
+    keyId: string
+    signature: string
+    sessionToken?: string
+  }): Promise<KeyAuth> {
+    const secret = await this.options.secretOf(form.keyId, form.sessionToken)
+    if (secret === undefined) throw unknownKey(form.keyId)
+    const expected = createHmac('sha1', secret).update(form.policy).digest('base64')
+    if (!equalConstantTime(expected, form.signature)) throw mismatch(form.keyId, form.policy, form.signature)
+    return formAuth(form.keyId, form.sessionToken)
   }
 
   #finish(parts: SignedParts, claim: Claim): Auth | Promise<Auth> {
@@ -174,6 +194,18 @@ export class SignatureVerifier {
       seed: { signature: claim.signature, amzDate: claim.amzDate, scope: claim.scope, key },
       sessionToken: claim.sessionToken,
     }
+  }
+}
+
+function formAuth(keyId: string, sessionToken: string | undefined): KeyAuth {
+  return {
+    kind: 'key',
+    keyId,
+    presigned: false,
+    payloadKind: 'unsigned',
+    payloadSha256: undefined,
+    seed: undefined,
+    sessionToken,
   }
 }
 

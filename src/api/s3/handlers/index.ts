@@ -1,13 +1,17 @@
 import type { S3Context } from '../context.js'
 import { S3_OPERATIONS, type S3Operation } from '../operations.js'
 import type { Handler, Handlers, S3Request, S3Response } from '../request.js'
+import * as settings from './bucket-settings.js'
 import * as buckets from './buckets.js'
 import { completeMultipartUpload } from './complete-multipart.js'
 import { copyObject } from './copy-object.js'
+import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.js'
 import { deleteObjects } from './delete-objects.js'
 import * as listings from './list-objects.js'
 import * as multipart from './multipart.js'
+import { postObject } from './post-object.js'
 import { getObject, headObject } from './read-object.js'
+import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './website.js'
 import { deleteObject, putObject } from './write-object.js'
 
 type ContextHandler = (context: S3Context, request: S3Request) => Promise<S3Response> | S3Response
@@ -20,20 +24,46 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   CreateBucket: buckets.createBucket,
   CreateMultipartUpload: multipart.createMultipartUpload,
   DeleteBucket: buckets.deleteBucket,
+  DeleteBucketAnalyticsConfiguration: settings.deleteBucketAnalytics,
+  DeleteBucketCors: deleteBucketCors,
+  DeleteBucketIntelligentTieringConfiguration: settings.deleteBucketIntelligentTiering,
+  DeleteBucketInventoryConfiguration: settings.deleteBucketInventory,
+  DeleteBucketMetricsConfiguration: settings.deleteBucketMetrics,
+  DeleteBucketReplication: settings.deleteBucketReplication,
+  DeleteBucketWebsite: deleteBucketWebsite,
   DeleteObject: deleteObject,
   DeleteObjects: deleteObjects,
+  GetBucketAccelerateConfiguration: settings.getBucketAccelerate,
+  GetBucketAnalyticsConfiguration: settings.getBucketAnalytics,
+  GetBucketCors: getBucketCors,
+  GetBucketIntelligentTieringConfiguration: settings.getBucketIntelligentTiering,
+  GetBucketInventoryConfiguration: settings.getBucketInventory,
   GetBucketLocation: buckets.getBucketLocation,
+  GetBucketLogging: settings.getBucketLogging,
+  GetBucketMetricsConfiguration: settings.getBucketMetrics,
+  GetBucketReplication: settings.getBucketReplication,
+  GetBucketRequestPayment: settings.getBucketRequestPayment,
   GetBucketVersioning: buckets.getBucketVersioning,
+  GetBucketWebsite: getBucketWebsite,
   GetObject: getObject,
   HeadBucket: buckets.headBucket,
   HeadObject: headObject,
+  ListBucketAnalyticsConfigurations: settings.listBucketAnalytics,
+  ListBucketIntelligentTieringConfigurations: settings.listBucketIntelligentTiering,
+  ListBucketInventoryConfigurations: settings.listBucketInventory,
+  ListBucketMetricsConfigurations: settings.listBucketMetrics,
   ListBuckets: listings.listBuckets,
   ListMultipartUploads: multipart.listMultipartUploads,
   ListObjectVersions: listings.listObjectVersions,
   ListObjects: listings.listObjects,
   ListObjectsV2: listings.listObjectsV2,
   ListParts: multipart.listParts,
+  PostObject: postObject,
+  PutBucketCors: putBucketCors,
+  PutBucketLogging: settings.putBucketLogging,
+  PutBucketRequestPayment: settings.putBucketRequestPayment,
   PutBucketVersioning: buckets.putBucketVersioning,
+  PutBucketWebsite: putBucketWebsite,
   PutObject: putObject,
   UploadPart: multipart.uploadPart,
   UploadPartCopy: multipart.uploadPartCopy,

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { BodyError, type BodyReader } from '../../http/body-reader.js'
+import { BodyError } from '../../http/body-reader.js'
 import { S3Error, type S3ErrorCode } from '../errors.js'
 import type { Auth } from '../signature.js'
 import { AwsChunkedDecoder } from './aws-chunked.js'
@@ -18,8 +18,18 @@ export interface PayloadResult {
   readonly md5: Buffer | undefined
 }
 
+/** Where a body comes from: a BodyReader, or the file of a form. */
+export interface BodyBytes {
+  /** Whether anything was read. */
+  readonly started: boolean
+  /** The next bytes, or undefined at the end. */
+  next(): Promise<Buffer | undefined>
+  /** The whole body, refused when it has more than `bytesMax`. */
+  collect(bytesMax: number): Promise<Buffer>
+}
+
 export interface PayloadOptions {
-  readonly reader: BodyReader
+  readonly reader: BodyBytes
   readonly auth: Auth
   /** A header, or what a presigned URL has instead of it. */
   readonly header: (name: string) => string | undefined
@@ -39,7 +49,7 @@ export class Payload implements AsyncIterable<Buffer> {
   readonly hasLength: boolean
   /** The checksum that the request carries. */
   readonly checksum: ChecksumRequest | undefined
-  readonly #reader: BodyReader
+  readonly #reader: BodyBytes
   readonly #decoder: AwsChunkedDecoder | undefined
   readonly #sha256: string | undefined
   readonly #md5: Buffer | undefined
@@ -60,7 +70,7 @@ export class Payload implements AsyncIterable<Buffer> {
       this.hasLength = true
       const signed = kind !== 'unsigned-chunks-trailer'
       this.#decoder = new AwsChunkedDecoder({
-        ...(signed && auth.kind === 'key' ? { seed: auth.seed } : {}),
+        ...(signed && auth.kind === 'key' && auth.seed ? { seed: auth.seed } : {}),
         signedTrailers: kind === 'signed-chunks-trailer',
         trailerNames: kind === 'signed-chunks' ? [] : trailerNames,
         decodedLength: this.contentLength,
@@ -217,7 +227,8 @@ function anonymousKind(declared: string | undefined): 'unsigned' | 'sha256' | 'u
   throw new S3Error('InvalidRequest', 'x-amz-content-sha256 of an anonymous request is not valid.')
 }
 
-function bodyError(error: unknown, tooLarge: S3ErrorCode): unknown {
+/** What a failure of reading a body means to the client. */
+export function bodyError(error: unknown, tooLarge: S3ErrorCode): unknown {
   if (!(error instanceof BodyError)) return error
   switch (error.code) {
     case 'Aborted':

@@ -1,0 +1,25 @@
+import type { S3Context } from '../context.js'
+import { type CorsRule, corsXml, parseCors } from '../cors.js'
+import type { S3Request, S3Response } from '../request.js'
+import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
+import { xmlResponse } from './list-objects.js'
+
+/** PutBucketCors. */
+export async function putBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:PutBucketCORS')
+  const rules = parseCors(await configurationBody(request, 'CORSConfiguration'))
+  await context.model.buckets.setDocument(bucket, 'cors', rules)
+  return { status: 200 }
+}
+
+/** GetBucketCors. */
+export async function getBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:GetBucketCORS')
+  const rules = needDocument<CorsRule[]>(bucket, 'cors', 'NoSuchCORSConfiguration', request)
+  return xmlResponse('CORSConfiguration', corsXml(rules))
+}
+
+/** DeleteBucketCors. */
+export function deleteBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {
+  return deleteDocument(context, request, 's3:PutBucketCORS', 'cors')
+}

@@ -1,0 +1,166 @@
+import {
+  CreateBucketCommand,
+  DeleteBucketReplicationCommand,
+  DeleteBucketWebsiteCommand,
+  GetBucketAccelerateConfigurationCommand,
+  GetBucketAnalyticsConfigurationCommand,
+  GetBucketLoggingCommand,
+  GetBucketReplicationCommand,
+  GetBucketRequestPaymentCommand,
+  GetBucketWebsiteCommand,
+  ListBucketInventoryConfigurationsCommand,
+  ListBucketMetricsConfigurationsCommand,
+  PutBucketAccelerateConfigurationCommand,
+  PutBucketLoggingCommand,
+  PutBucketRequestPaymentCommand,
+  PutBucketWebsiteCommand,
+  type S3Client,
+  type WebsiteConfiguration,
+} from '@aws-sdk/client-s3'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startTestNode, type TestNode } from './support/test-node.js'
+
+const Bucket = 'settings'
+let node: TestNode
+let s3: S3Client
+
+beforeAll(async () => {
+  node = await startTestNode()
+  s3 = node.client(await node.createKey('settings'))
+  await s3.send(new CreateBucketCommand({ Bucket }))
+})
+
+afterAll(() => node?.dispose())
+
+const putWebsite = (WebsiteConfiguration: WebsiteConfiguration) =>
+  s3.send(new PutBucketWebsiteCommand({ Bucket, WebsiteConfiguration }))
+
+test('a web site with routing rules comes back as it was put', async () => {
+  await expect(s3.send(new GetBucketWebsiteCommand({ Bucket }))).rejects.toMatchObject({
+    name: 'NoSuchWebsiteConfiguration',
+  })
+  const site: WebsiteConfiguration = {
+    IndexDocument: { Suffix: 'index.html' },
+    ErrorDocument: { Key: 'errors/404.html' },
+    RoutingRules: [
+      {
+        Condition: { KeyPrefixEquals: 'docs/', HttpErrorCodeReturnedEquals: '404' },
+        Redirect: {
+          HostName: 'example.org',
+          Protocol: 'https',
+          ReplaceKeyPrefixWith: 'new/',
+          HttpRedirectCode: '302',
+        },
+      },
+      { Redirect: { ReplaceKeyWith: 'all.html' } },
+    ],
+  }
+  await putWebsite(site)
+  expect(await s3.send(new GetBucketWebsiteCommand({ Bucket }))).toMatchObject(site)
+})
+
+test('a redirect of everything comes back, and deletion ends it', async () => {
+  await putWebsite({ RedirectAllRequestsTo: { HostName: 'example.org', Protocol: 'https' } })
+  const got = await s3.send(new GetBucketWebsiteCommand({ Bucket }))
+  expect(got.RedirectAllRequestsTo).toEqual({ HostName: 'example.org', Protocol: 'https' })
+  expect(got.IndexDocument).toBeUndefined()
+  await s3.send(new DeleteBucketWebsiteCommand({ Bucket }))
+  await s3.send(new DeleteBucketWebsiteCommand({ Bucket }))
+  await expect(s3.send(new GetBucketWebsiteCommand({ Bucket }))).rejects.toMatchObject({
+    name: 'NoSuchWebsiteConfiguration',
+  })
+})
+
+test('a web site that an administrator set is shown', async () => {
+  const { buckets } = node.core.model
+  const bucket = buckets.list().find(({ aliases }) => aliases.includes(Bucket))!
+  await buckets.setDocument(bucket, 'website', { indexDocument: 'home.html' })
+  const got = await s3.send(new GetBucketWebsiteCommand({ Bucket }))
+  expect(got.IndexDocument).toEqual({ Suffix: 'home.html' })
+  expect(got.ErrorDocument).toBeUndefined()
+})
+
+test.each<[string, WebsiteConfiguration, string]>([
+  ['no index', {}, 'InvalidArgument'],
+  ['a slash in the index', { IndexDocument: { Suffix: 'a/b' } }, 'InvalidArgument'],
+  [
+    'a redirect of everything beside an index',
+    { IndexDocument: { Suffix: 'a' }, RedirectAllRequestsTo: { HostName: 'x' } },
+    'InvalidRequest',
+  ],
+  [
+    'both ways to replace a key',
+    {
+      IndexDocument: { Suffix: 'a' },
+      RoutingRules: [{ Redirect: { ReplaceKeyWith: 'a', ReplaceKeyPrefixWith: 'b' } }],
+    },
+    'InvalidRequest',
+  ],
+  [
+    'a code that redirects nothing',
+    {
+      IndexDocument: { Suffix: 'a' },
+      RoutingRules: [{ Redirect: { HostName: 'x', HttpRedirectCode: '200' } }],
+    },
+    'InvalidRequest',
+  ],
+  [
+    'too many rules',
+    {
+      IndexDocument: { Suffix: 'a' },
+      RoutingRules: Array.from({ length: 51 }, () => ({ Redirect: { HostName: 'x' } })),
+    },
+    'InvalidRequest',
+  ],
+])('a web site with %s is refused', async (_, configuration, name) => {
+  await expect(putWebsite(configuration)).rejects.toMatchObject({ name })
+})
+
+test('settings that there is one form of say so', async () => {
+  expect((await s3.send(new GetBucketLoggingCommand({ Bucket }))).LoggingEnabled).toBeUndefined()
+  expect((await s3.send(new GetBucketRequestPaymentCommand({ Bucket }))).Payer).toBe('BucketOwner')
+  expect((await s3.send(new GetBucketAccelerateConfigurationCommand({ Bucket }))).Status).toBeUndefined()
+  await expect(s3.send(new GetBucketReplicationCommand({ Bucket }))).rejects.toMatchObject({
+    name: 'ReplicationConfigurationNotFoundError',
+  })
+  await s3.send(new DeleteBucketReplicationCommand({ Bucket }))
+  await expect(
+    s3.send(new GetBucketAnalyticsConfigurationCommand({ Bucket, Id: 'a' })),
+  ).rejects.toMatchObject({ name: 'NoSuchConfiguration' })
+  const inventory = await s3.send(new ListBucketInventoryConfigurationsCommand({ Bucket }))
+  expect(inventory).toMatchObject({ IsTruncated: false })
+  const metrics = await s3.send(new ListBucketMetricsConfigurationsCommand({ Bucket }))
+  expect(metrics).toMatchObject({ IsTruncated: false })
+})
+
+test('what would change them is refused, what leaves them as they are is not', async () => {
+  const payer = (Payer: 'BucketOwner' | 'Requester') =>
+    s3.send(new PutBucketRequestPaymentCommand({ Bucket, RequestPaymentConfiguration: { Payer } }))
+  await payer('BucketOwner')
+  await expect(payer('Requester')).rejects.toMatchObject({ name: 'NotImplemented' })
+  await s3.send(new PutBucketLoggingCommand({ Bucket, BucketLoggingStatus: {} }))
+  const LoggingEnabled = { TargetBucket: Bucket, TargetPrefix: '' }
+  await expect(
+    s3.send(new PutBucketLoggingCommand({ Bucket, BucketLoggingStatus: { LoggingEnabled } })),
+  ).rejects.toMatchObject({ name: 'NotImplemented' })
+  await expect(
+    s3.send(
+      new PutBucketAccelerateConfigurationCommand({
+        Bucket,
+        AccelerateConfiguration: { Status: 'Enabled' },
+      }),
+    ),
+  ).rejects.toMatchObject({ name: 'NotImplemented' })
+})
+
+test('configurations belong to the owner of the bucket', async () => {
+  const stranger = node.client(await node.createKey('stranger'))
+  await expect(stranger.send(new GetBucketWebsiteCommand({ Bucket }))).rejects.toMatchObject({
+    name: 'AccessDenied',
+  })
+  await expect(
+    stranger.send(
+      new PutBucketWebsiteCommand({ Bucket, WebsiteConfiguration: { IndexDocument: { Suffix: 'x' } } }),
+    ),
+  ).rejects.toMatchObject({ name: 'AccessDenied' })
+})
