@@ -13,8 +13,11 @@ import {
   MAX_ROW_PARTS,
   NONCE_BYTES,
   type PartInfo,
+  type PartTuple,
   packBlocks,
+  packPart,
   unpackBlocks,
+  unpackPart,
   type VersionId,
   type VersionRecord,
 } from './version-record.js'
@@ -186,7 +189,7 @@ export class BlobStore {
     if (parts.length <= MAX_ROW_PARTS) return []
     const rows: ListRow[] = []
     for (let at = 0; at < parts.length; at += LIST_ROW_PARTS) {
-      const tuples = parts.slice(at, at + LIST_ROW_PARTS).map((p) => [p.number, p.size, p.checksum ?? null])
+      const tuples = parts.slice(at, at + LIST_ROW_PARTS).map(packPart)
       rows.push({ ...place, index: rows.length, kind: 'parts', deleted: false, data: pack(tuples) })
     }
     return rows
@@ -200,9 +203,7 @@ export class BlobStore {
       const row = await this.deps.lists.get(version.bucket, listSortKey(version.id, 'parts', index))
       if (!row || row.deleted)
         throw new CarportError('BlockMissing', 'the list of parts of an object is gone')
-      for (const [number, size, checksum] of unpack(row.data) as [number, number, Buffer | null][]) {
-        parts.push(checksum ? { number, size, checksum } : { number, size })
-      }
+      for (const part of unpack(row.data) as PartTuple[]) parts.push(unpackPart(part))
     }
     return parts
   }

@@ -123,6 +123,7 @@ export class Listing {
     if (typeof limit !== 'number' || !(limit >= 1 && limit <= MAX_LIMIT)) {
       throw new CarportError('InvalidArgument', 'limit of a listing is out of range')
     }
+    checkHolds(this.deps, bucket as Buffer)
     const page = buildPage(this.deps.db, this.deps.objects.local, {
       bucket: bucket as Buffer,
       prefix: prefix as Buffer,
@@ -162,6 +163,18 @@ export async function pagesByQuorum(
     if (!Buffer.isBuffer(body)) throw new CarportError('RemoteError', 'malformed page of a listing')
     return readPage(body)
   })
+}
+
+/** @throws CarportError LayoutNotReady if this node is no replica of the bucket: it must not answer "nothing here" */
+export function checkHolds(
+  { placement, transport }: { placement: Placement; transport: Transport },
+  bucket: Buffer,
+): void {
+  if (placement.storageSet(bucketPartition(bucket)).includes(transport.self)) return
+  throw new CarportError(
+    'LayoutNotReady',
+    'this node does not hold that bucket, or does not know yet that it should',
+  )
 }
 
 /** The last key about which all replicas said something; undefined if all came to the end. */

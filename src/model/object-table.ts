@@ -67,9 +67,11 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
         if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))
         else release(tx, hooks, before)
       }
+      // Deleted for good, and nothing before it to become current again: the tombstone has the version's id.
+      if (!isNewVersion && before?.state === 'object' && after.state === 'tombstone') release(tx, hooks, before)
       if (isNewVersion) {
         acquire(tx, hooks, after)
-        if (after.isNull && before && !before.isNull) clearNullSlot(tx, hooks, after)
+        if (after.isNull && before && mayLeaveNullBehind(before)) clearNullSlot(tx, hooks, after)
         for (const id of after.withdraws ?? []) hooks.updateNoncurrent(tx, tombstoneOf(after, id))
       }
       hooks.changed?.(tx, before, after)
@@ -150,10 +152,18 @@ export function tombstoneOf(
 
 const NO_ETAG = Buffer.alloc(16)
 
+/** Whether the version table may have a null version when this current one is replaced. */
+function mayLeaveNullBehind(before: VersionRecord): boolean {
+  // One that became current again by a deletion (a later generation) is in the version table still.
+  return !before.isNull || before.generation > 0
+}
+
 /** A new null version replaces the noncurrent one, if there is any. */
 function clearNullSlot(tx: Tx, hooks: ContentHooks, after: VersionRecord): void {
   const old = hooks.noncurrent(tx, after.bucket, versionSortKey(after.key, NULL_SLOT, true))
   if (!old || old.state === 'tombstone' || old.timeUs >= after.timeUs) return
+  // It became current again by the deletion of its successor: one version in both tables, with one set of blocks.
+  if (old.id.equals(after.id)) return
   hooks.updateNoncurrent(
     tx,
     tombstoneOf({ ...old, bucket: old.bucket, key: old.key, isNull: true, timeUs: old.timeUs }, old.id),

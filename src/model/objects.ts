@@ -6,7 +6,8 @@ import type { Random } from '../util/random.js'
 import type { BlobStore, StoredBody } from './blobs.js'
 import type { ListRow } from './list-table.js'
 import { NULL_SLOT, terminatedKey, versionSortKey } from './object-keys.js'
-import { tombstoneOf } from './object-table.js'
+import { noncurrentOf } from './object-table.js'
+import { type DeletionGuard, VersionDeletion } from './version-deletion.js'
 import {
   type Content,
   type Mutable,
@@ -30,6 +31,9 @@ export type NewVersion = Pick<
 /** Which version a request means: the current one, the null version, or the one with that id. */
 export type VersionSelector = undefined | 'null' | VersionId
 
+/** New values of what may change of a version. */
+export type MutableChange = { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] }
+
 /** What is new at each attempt of a write. */
 interface Attempt {
   isNull: boolean
@@ -41,7 +45,7 @@ interface Attempt {
 }
 
 /** How often a write starts over because others were later: more means a clock far off or a hot key. */
-const MAX_ATTEMPTS = 20
+export const MAX_ATTEMPTS = 20
 /** Noncurrent versions looked at per step when the newest live one is searched. */
 const PREDECESSOR_BATCH = 20
 
@@ -49,6 +53,8 @@ const NO_ETAG = Buffer.alloc(16)
 
 /** Objects and their versions: reads and writes by quorum. Authorization and S3's forms are the caller's. */
 export class Objects {
+  readonly #deletion: VersionDeletion
+
   constructor(
     private readonly deps: {
       objects: Table<VersionRecord>
@@ -58,7 +64,9 @@ export class Objects {
       hlc: Hlc
       random: Random
     },
-  ) {}
+  ) {
+    this.#deletion = new VersionDeletion({ ...deps, store: this })
+  }
 
   /**
    * The selected version; undefined if there is none. Delete markers are returned as such.
@@ -139,54 +147,16 @@ export class Objects {
 
   /**
    * Deletes one version for good. If it is the current one, its predecessor becomes current again.
+   * @param guard may throw to forbid the deletion of a version; see VersionDeletion for what it is sure of
    * @returns the version that was deleted, undefined if there was none
    */
-  async deleteVersion(
+  deleteVersion(
     bucket: Buffer,
     key: Buffer,
     selector: 'null' | VersionId,
+    guard?: DeletionGuard,
   ): Promise<VersionRecord | undefined> {
-    const { objects, versions } = this.deps
-    let deleted: VersionRecord | undefined
-    let target = selector
-    for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      const current = await objects.get(bucket, key, { body: false })
-      if (!matches(current, target)) {
-        const isNull = target === 'null'
-        const slot = versionSortKey(key, isNull ? NULL_SLOT : (target as Buffer), isNull)
-        const old = await versions.get(bucket, slot, { body: false })
-        if (!old || old.state === 'tombstone') return deleted
-        deleted ??= old
-        await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))
-        // Written, then read: a deletion of the current version that promoted this one meanwhile is seen by one of the two.
-        const now = await objects.get(bucket, key, { body: false })
-        if (now && now.state !== 'tombstone' && now.id.equals(old.id)) {
-          target = old.isNull ? 'null' : old.id
-          continue
-        }
-        return deleted
-      }
-      deleted ??= current
-      const predecessor = await this.#newestNoncurrent(bucket, key)
-      const order = { timeUs: current!.timeUs, generation: current!.generation + 1 }
-      const next: VersionRecord = predecessor
-        ? { ...plainVersion(predecessor), ...order }
-        : {
-            ...tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: order.timeUs }, current!.id),
-            ...order,
-          }
-      if ((await objects.insert(next)) !== 0) continue
-      await versions.insert(
-        tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: current!.createdUs }, current!.id),
-      )
-      if (!predecessor) return deleted
-      const still = await versions.get(bucket, versionSortKey(key, predecessor.id, predecessor.isNull), {
-        body: false,
-      })
-      if (still?.state !== 'tombstone') return deleted
-      target = predecessor.isNull ? 'null' : predecessor.id
-    }
-    throw tooManyAttempts()
+    return this.#deletion.deleteVersion({ bucket, key, selector, guard })
   }
 
   /**
@@ -198,10 +168,11 @@ export class Objects {
     bucket: Buffer,
     key: Buffer,
     selector: VersionSelector,
-    change: (version: VersionRecord) => { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] },
+    change: (version: VersionRecord) => MutableChange,
   ): Promise<VersionRecord | undefined> {
+    const { objects, versions, hlc } = this.deps
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      const current = await this.deps.objects.get(bucket, key)
+      const current = await objects.get(bucket, key)
       const isCurrent = selector === undefined || matches(current, selector)
       const version = isCurrent ? live(current) : await this.get(bucket, key, selector)
       if (!version) return undefined
@@ -210,16 +181,33 @@ export class Objects {
         [number, unknown]
       >
       for (const [name, value] of Object.entries(change(version))) {
-        mutable[name] = [this.deps.hlc.after(mutable[name]?.[0] ?? 0), value]
+        mutable[name] = [hlc.after(mutable[name]?.[0] ?? 0), value]
       }
       const changed: VersionRecord = { ...plainVersion(version), mutable: canonical(mutable) }
-      if (!isCurrent) {
-        await this.deps.versions.insert(changed)
-        return changed
+      if (isCurrent) {
+        if ((await objects.insert(changed)) === 0) return changed
+        continue
       }
-      if ((await this.deps.objects.insert(changed)) === 0) return changed
+      await versions.insert(noncurrentOf(changed))
+      // Written, then read: a deletion that made it current again meanwhile has seen the change, or is seen here.
+      const now = await objects.get(bucket, key, { body: false })
+      if (!now || !now.id.equals(version.id)) return changed
     }
     throw tooManyAttempts()
+  }
+
+  /**
+   * As `update`, for retention and legal hold: sure that no deletion of the version, under way at the same time, was
+   * allowed without regard to them.
+   * @throws CarportError Conflict while such a deletion is under way
+   */
+  updateLock(
+    bucket: Buffer,
+    key: Buffer,
+    selector: VersionSelector,
+    change: (version: VersionRecord) => MutableChange,
+  ): Promise<VersionRecord | undefined> {
+    return this.#deletion.updateLock({ bucket, key, selector }, change)
   }
 
   /** Noncurrent versions of a key, live ones only, newest first. */
@@ -229,11 +217,15 @@ export class Objects {
     return found.sort((a, b) => b.createdUs - a.createdUs || Buffer.compare(b.id, a.id))
   }
 
-  async #newestNoncurrent(bucket: Buffer, key: Buffer): Promise<VersionRecord | undefined> {
+  /** The version that becomes current when `current` is deleted. */
+  async predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined> {
     const nullSlot = await this.deps.versions.get(bucket, versionSortKey(key, NULL_SLOT, true))
-    const nullVersion = live(nullSlot)
+    // A version that became current again is still among the noncurrent ones.
+    const isOther = (version: VersionRecord) => !version.id.equals(current.id)
+    const nullVersion = nullSlot && isOther(nullSlot) ? live(nullSlot) : undefined
     for await (const version of this.#walkNoncurrent(bucket, key, true)) {
       if (version.isNull) break
+      if (!isOther(version)) continue
       return nullVersion && nullVersion.createdUs > version.createdUs ? nullVersion : version
     }
     return nullVersion
@@ -289,12 +281,12 @@ export class Objects {
   }
 }
 
-function live(version: VersionRecord | undefined): VersionRecord | undefined {
+export function live(version: VersionRecord | undefined): VersionRecord | undefined {
   return version === undefined || version.state === 'tombstone' ? undefined : version
 }
 
 /** Whether a current row is the selected version. */
-function matches(current: VersionRecord | undefined, selector: 'null' | VersionId): boolean {
+export function matches(current: VersionRecord | undefined, selector: 'null' | VersionId): boolean {
   if (!current || current.state === 'tombstone') return false
   return selector === 'null' ? current.isNull : current.id.equals(selector) && !current.isNull
 }
@@ -303,6 +295,6 @@ function canonical(mutable: Record<string, unknown>): Mutable {
   return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-function tooManyAttempts(): CarportError {
+export function tooManyAttempts(): CarportError {
   return new CarportError('Conflict', 'other writers of the same key kept being later')
 }

@@ -3,6 +3,7 @@ import type { Tx } from '../db/db.js'
 import type { TableSchema } from '../table/schema.js'
 import { CarportError } from '../util/errors.js'
 import { count } from './counters.js'
+import type { Encryption } from './encryption.js'
 import { bucketPartition, uploadSortKey } from './object-keys.js'
 import type { ContentHooks } from './object-table.js'
 import {
@@ -26,7 +27,8 @@ export interface UploadRow {
   metadata: Record<string, string>
   checksumAlgorithm?: ChecksumAlgorithm
   checksumType?: 'FULL_OBJECT' | 'COMPOSITE'
-  encryption?: unknown
+  /** Of all parts, each of which has its own IV. */
+  encryption?: Encryption
   mutable: Mutable
 }
 
@@ -44,7 +46,8 @@ export interface PartRow {
   etag: Buffer
   checksumAlgorithm?: ChecksumAlgorithm
   checksum?: Buffer
-  encryption?: unknown
+  /** Of an encrypted part. */
+  iv?: Buffer
   content: Content
 }
 

@@ -16,7 +16,7 @@ const MAX_ATTEMPTS = 20
 const ENDS_IN_FLIGHT = 8
 
 /** What a part adds to its stored body. */
-export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'encryption'>
+export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'iv'>
 
 /** Multipart uploads. */
 export class Uploads {

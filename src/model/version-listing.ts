@@ -6,7 +6,7 @@ import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
 import { sha256 } from './hashing.js'
 import { isLatest, type PageEntry } from './list-page.js'
-import { commonEnd, pagesByQuorum } from './listing.js'
+import { checkHolds, commonEnd, pagesByQuorum } from './listing.js'
 
 import type { Objects } from './objects.js'
 import { buildVersionPage, entriesOf, type VersionEntry, type VersionPageRequest } from './version-page.js'
@@ -143,6 +143,7 @@ export class VersionListing {
     }
     if (typeof limit !== 'number' || !(limit >= 1 && limit <= MAX_LIMIT)) throw malformed()
     const tables = { objects: this.deps.objects.local, versions: this.deps.versions.local }
+    checkHolds(this.deps, bucket as Buffer)
     const page = buildVersionPage(this.deps.db, tables, {
       bucket: bucket as Buffer,
       prefix: prefix as Buffer,

@@ -1,5 +1,6 @@
 import { Packr } from 'msgpackr'
 import { CarportError } from '../util/errors.js'
+import { decodeEncryption, type Encryption } from './encryption.js'
 
 /** 16 bytes: creation time in µs (8, big-endian), then 8 random bytes. Unique, and ordered by time. */
 export type VersionId = Buffer
@@ -33,6 +34,8 @@ export interface PartInfo {
   number: number
   size: number
   checksum?: Buffer
+  /** Of an encrypted part. */
+  iv?: Buffer
 }
 
 /** A value with the time (HLC, µs) of its last change; the later one wins, ties by encoded bytes. */
@@ -43,6 +46,8 @@ export interface Mutable {
   tags?: Stamped<Record<string, string> | null>
   retention?: Stamped<{ mode: 'GOVERNANCE' | 'COMPLIANCE'; untilMs: number } | null>
   legalHold?: Stamped<boolean>
+  /** Set while a version that may be locked is being deleted; see version-deletion.ts. */
+  deletion?: Stamped<boolean>
   acl?: Stamped<unknown>
 }
 
@@ -57,8 +62,7 @@ export interface VersionDetails {
   /** Parts inline if there are at most MAX_ROW_PARTS, else only their number: the rows are in the list table. */
   parts?: PartInfo[]
   partCount?: number
-  /** Encryption parameters, as src/model/encryption.ts defines them. */
-  encryption?: unknown
+  encryption?: Encryption
   mutable: Mutable
 }
 
@@ -171,11 +175,23 @@ interface PackedDetails {
   b?: Buffer
   l?: number[]
   i?: 1
-  p?: [number, number, Buffer?][]
+  p?: PartTuple[]
   n?: number
   e?: unknown
   u?: Mutable
   w?: Buffer[]
+}
+
+/** A part as rows keep it: number, size, and where there are any, checksum and IV. */
+export type PartTuple = [number: number, size: number, checksum?: Buffer | null, iv?: Buffer]
+
+export function packPart({ number, size, checksum, iv }: PartInfo): PartTuple {
+  if (iv) return [number, size, checksum ?? null, iv]
+  return checksum ? [number, size, checksum] : [number, size]
+}
+
+export function unpackPart([number, size, checksum, iv]: PartTuple): PartInfo {
+  return { number, size, ...(checksum && { checksum }), ...(iv && { iv }) }
 }
 
 function packDetails(v: VersionRecord): PackedDetails {
@@ -186,8 +202,7 @@ function packDetails(v: VersionRecord): PackedDetails {
   if (v.content.kind === 'blocks') packed.b = v.content.blocks
   else if (v.content.kind === 'lists') packed.l = v.content.chunkBytes
   else if (v.content.kind === 'inline') packed.i = 1
-  if (v.parts)
-    packed.p = v.parts.map((p) => (p.checksum ? [p.number, p.size, p.checksum] : [p.number, p.size]))
+  if (v.parts) packed.p = v.parts.map(packPart)
   if (v.partCount !== undefined) packed.n = v.partCount
   if (v.encryption !== undefined) packed.e = v.encryption
   if (!isEmpty(v.mutable)) packed.u = v.mutable
@@ -273,15 +288,13 @@ class DecodedVersion implements VersionRecord {
     return { kind: 'none' }
   }
   get parts(): PartInfo[] | undefined {
-    return this.#unpacked.p?.map(([number, size, checksum]) =>
-      checksum ? { number, size, checksum } : { number, size },
-    )
+    return this.#unpacked.p?.map(unpackPart)
   }
   get partCount(): number | undefined {
     return this.#unpacked.n
   }
-  get encryption(): unknown {
-    return this.#unpacked.e
+  get encryption(): Encryption | undefined {
+    return decodeEncryption(this.#unpacked.e)
   }
   get mutable(): Mutable {
     return this.#unpacked.u ?? {}
@@ -369,7 +382,7 @@ export function compareOrder(a: VersionRecord, b: VersionRecord): number {
 /** Merges the mutable parts of two copies of one version; returns `a` itself if `b` adds nothing. */
 export function mergeMutable(a: Mutable, b: Mutable): Mutable {
   let merged = a
-  for (const name of ['tags', 'retention', 'legalHold', 'acl'] as const) {
+  for (const name of ['tags', 'retention', 'legalHold', 'deletion', 'acl'] as const) {
     const theirs = b[name]
     if (theirs && isLater(theirs, a[name])) merged = { ...merged, [name]: theirs }
   }
