@@ -37,16 +37,13 @@ export function serveAdmin(transport: Transport, deps: AdminDeps): AdminService 
   const findOwners = async (ids: readonly Buffer[]): Promise<Owners> => {
     const owners: Owners = { found: new Map(), complete: true }
     if (ids.length === 0) return owners
-    const { decodeOwners } = await import('./handlers/owners.js')
+    const { addOwner, decodeOwners } = await import('./handlers/owners.js')
     const options = { timeoutMs: FIND_OWNERS_MS, priority: Priority.background }
     await Promise.all(
       cluster.layout.allNodes().map(async (node) => {
         try {
           const { body } = await transport.call(node, FIND_OWNERS_METHOD, ids, options)
-          for (const owner of decodeOwners(body)) {
-            const name = owner.id.toString('hex')
-            if (owner.live || !owners.found.has(name)) owners.found.set(name, owner)
-          }
+          for (const owner of decodeOwners(body)) addOwner(owners.found, owner)
         } catch (error) {
           owners.complete = false
           log.info({ node, error }, 'a node could not be asked what refers to a block')

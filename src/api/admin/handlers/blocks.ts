@@ -37,10 +37,10 @@ export async function blockInfo(context: AdminContext, prefix: string): Promise<
     blockHash: hash.toString('hex'),
     refcount: blocks.local.counts.get(db, hash)?.count ?? 0,
     versions: refs.map((ref) => {
-      const versionId = ref.owner.toString('hex')
-      const owner = owners.found.get(versionId)
+      const name = ref.owner.toString('hex')
+      const owner = owners.found.get(name)
       return {
-        versionId,
+        versionId: owner?.id.toString('hex') ?? name,
         refDeleted: ref.deleted,
         versionDeleted: owner !== undefined && !owner.live,
         garbageCollected: owner === undefined && owners.complete,

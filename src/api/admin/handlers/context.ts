@@ -41,6 +41,6 @@ export interface AdminContext extends AdminDeps {
     args: OperationArgs<N>,
     timeoutMs: number,
   ): Promise<OperationResult<N>>
-  /** Finds out, from all nodes, what the ids are that own blocks. */
-  findOwners(ids: readonly Buffer[]): Promise<Owners>
+  /** Finds out, from all nodes, what these owners of blocks are. */
+  findOwners(owners: readonly Buffer[]): Promise<Owners>
 }

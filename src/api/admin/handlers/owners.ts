@@ -1,13 +1,13 @@
 import type { Db, TreeName } from '../../../db/db.js'
 import type { Model } from '../../../model/model.js'
-import { headId, isLiveHead } from '../../../model/version-record.js'
+import { blockOwner, headId, isLiveHead } from '../../../model/version-record.js'
 import { successor } from '../../../table/keys.js'
 import { type Clock, sleep } from '../../../util/clock.js'
 import { CarportError } from '../../../util/errors.js'
 
 /** What holds references to blocks: a version of an object, or a part of an upload. */
 export type Owner = {
-  /** 16 bytes, as in the block_ref table. */
+  /** Of the version or part; `blockOwner` makes of it the owner that stands in the block_ref table. */
   id: Buffer
   /** False for what is deleted, but not yet forgotten. */
   live: boolean
@@ -16,7 +16,7 @@ export type Owner = {
 } & ({ kind: 'version'; isNull: boolean } | { kind: 'part'; uploadId: Buffer })
 
 export interface Owners {
-  /** By id in hexadecimal digits. */
+  /** By their name in the block_ref table, in hexadecimal digits. */
   found: Map<string, Owner>
   /** Whether every node answered: only then is what was not found nowhere. */
   complete: boolean
@@ -28,25 +28,24 @@ export const OWNERS_MAX = 10_000
 const BATCH_ROWS = 500
 
 /**
- * Looks for owners among the rows of this node. References carry only their owner's id, and no index leads from there
+ * Looks for owners (as the block_ref table has them) among the rows of this node. References carry only their owner's id, and no index leads from there
  * to the row: this reads every row once, in small steps, and is for operators only.
  */
 export async function findLocalOwners(
   { db, model, clock }: { db: Db; model: Model; clock: Clock },
-  ids: readonly Buffer[],
+  owners: readonly Buffer[],
   signal?: AbortSignal,
 ): Promise<Map<string, Owner>> {
-  const wanted = new Set(ids.map(binary))
+  const wanted = new Set(owners.map(binary))
   const found = new Map<string, Owner>()
   const add = (owner: Owner) => {
-    const name = owner.id.toString('hex')
-    if (owner.live || !found.has(name)) found.set(name, owner)
-    if (owner.live) wanted.delete(binary(owner.id))
+    addOwner(found, owner)
+    if (owner.live) wanted.delete(binary(blockOwner(owner.id)))
   }
   for (const { local } of [model.tables.object, model.tables.version]) {
     for await (const head of heads(db, clock, local.trees.head, signal)) {
       if (wanted.size === 0) return found
-      if (!wanted.has(binary(headId(head)))) continue
+      if (!wanted.has(binary(blockOwner(headId(head))))) continue
       const { id, bucket, key, isNull } = local.codec.decodeStored(head, () => undefined)
       add({ kind: 'version', id, live: isLiveHead(head), bucket, key, isNull })
     }
@@ -55,11 +54,17 @@ export async function findLocalOwners(
   for await (const head of heads(db, clock, local.trees.head, signal)) {
     if (wanted.size === 0) return found
     const part = local.codec.decodeStored(head, () => undefined)
-    if (!wanted.has(binary(part.id))) continue
+    if (!wanted.has(binary(blockOwner(part.id)))) continue
     const { id, bucket, key, uploadId } = part
     add({ kind: 'part', id, live: !part.deleted, bucket, key, uploadId })
   }
   return found
+}
+
+/** Adds what was found; what lives counts more than a trace of what does not. */
+export function addOwner(found: Map<string, Owner>, owner: Owner): void {
+  const name = blockOwner(owner.id).toString('hex')
+  if (owner.live || !found.has(name)) found.set(name, owner)
 }
 
 /** All values of a tree; the event loop gets its turn in between. */

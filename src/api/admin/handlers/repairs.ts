@@ -2,7 +2,7 @@ import type { RepairProgress } from '../../../block/repair.js'
 import type { Tx } from '../../../db/db.js'
 import { hashesOf } from '../../../model/list-table.js'
 import type { PartRow } from '../../../model/upload-table.js'
-import type { Content } from '../../../model/version-record.js'
+import { blockOwner, type Content } from '../../../model/version-record.js'
 import { successor } from '../../../table/keys.js'
 import type { LocalTable } from '../../../table/local.js'
 import { sleep } from '../../../util/clock.js'
@@ -83,11 +83,8 @@ async function commandScrub({ blocks, scrubs }: AdminContext, command: ScrubComm
   const { scrub } = blocks
   if (command === 'start') return scrub.begin()
   if (command === 'resume') return scrub.resume()
-  if (!scrub.status().running) {
-    throw new CarportError(
-      'Conflict',
-      `no scrub is running that could be ${command === 'pause' ? 'paused' : 'cancelled'}`,
-    )
+  if (command === 'cancel' && !scrub.status().running) {
+    throw new CarportError('Conflict', 'no scrub is running that could be cancelled')
   }
   return command === 'pause' ? scrub.pause(SCRUB_PAUSE_MS) : scrub.cancel()
 }
@@ -112,13 +109,13 @@ async function announceReferences(
   const { model, blocks, clock } = context
   const { object, version, part, list } = model.tables
   const { refs } = blocks
-  const announce = (tx: Tx, owner: Buffer, hashes: readonly Buffer[]) => {
+  const announce = (tx: Tx, id: Buffer, hashes: readonly Buffer[]) => {
     if (hashes.length === 0) return 0
-    refs.enqueue(tx, owner, hashes, false)
+    refs.enqueue(tx, blockOwner(id), hashes, false)
     return hashes.length
   }
-  const ofContent = (tx: Tx, owner: Buffer, content: Content) =>
-    content.kind === 'blocks' ? announce(tx, owner, hashesOf(content.blocks)) : 0
+  const ofContent = (tx: Tx, id: Buffer, content: Content) =>
+    content.kind === 'blocks' ? announce(tx, id, hashesOf(content.blocks)) : 0
   const rest = async () => {
     while (refs.stats().queued > QUEUED_REFS_MAX) await sleep(clock, REST_MS, signal)
   }
