@@ -134,12 +134,14 @@ api_bind_addr = "127.0.0.1:${admin}"
 
   /** Makes a key that may create buckets. */
   async createKey(name: string): Promise<{ accessKeyId: string; secretAccessKey: string }> {
-    const key = JSON.parse(await this.cli(0, 'key', 'create', name, '--json')) as {
+    const { accessKeyId, secretAccessKey } = JSON.parse(
+      await this.cli(0, 'key', 'create', name, '--json'),
+    ) as {
       accessKeyId: string
       secretAccessKey: string
     }
-    await this.cli(0, 'key', 'allow', '--create-bucket', key.accessKeyId)
-    return key
+    await this.cli(0, 'key', 'allow', '--create-bucket', accessKeyId)
+    return { accessKeyId, secretAccessKey }
   }
 
   async dispose(): Promise<void> {
