@@ -68,7 +68,8 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
         else release(tx, hooks, before)
       }
       // Deleted for good, and nothing before it to become current again: the tombstone has the version's id.
-      if (!isNewVersion && before?.state === 'object' && after.state === 'tombstone') release(tx, hooks, before)
+      if (!isNewVersion && before?.state === 'object' && after.state === 'tombstone')
+        release(tx, hooks, before)
       if (isNewVersion) {
         acquire(tx, hooks, after)
         if (after.isNull && before && mayLeaveNullBehind(before)) clearNullSlot(tx, hooks, after)

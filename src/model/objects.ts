@@ -1,7 +1,6 @@
 import { prefixEnd } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import type { Hlc } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
 import type { BlobStore, StoredBody } from './blobs.js'
 import type { ListRow } from './list-table.js'
@@ -18,6 +17,9 @@ import {
   type VersionRecord,
   versionId,
 } from './version-record.js'
+import { live, MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './version-selector.js'
+
+export type { VersionSelector } from './version-selector.js'
 
 export type Versioning = 'off' | 'enabled' | 'suspended'
 
@@ -27,9 +29,6 @@ export type NewVersion = Pick<
   'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType'
 > &
   Omit<VersionDetails, 'content'>
-
-/** Which version a request means: the current one, the null version, or the one with that id. */
-export type VersionSelector = undefined | 'null' | VersionId
 
 /** New values of what may change of a version. */
 export type MutableChange = { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] }
@@ -44,8 +43,6 @@ interface Attempt {
   withdraws?: VersionId[]
 }
 
-/** How often a write starts over because others were later: more means a clock far off or a hot key. */
-export const MAX_ATTEMPTS = 20
 /** Noncurrent versions looked at per step when the newest live one is searched. */
 const PREDECESSOR_BATCH = 20
 
@@ -191,7 +188,7 @@ export class Objects {
       await versions.insert(noncurrentOf(changed))
       // Written, then read: a deletion that made it current again meanwhile has seen the change, or is seen here.
       const now = await objects.get(bucket, key, { body: false })
-      if (!now || !now.id.equals(version.id)) return changed
+      if (!now?.id.equals(version.id)) return changed
     }
     throw tooManyAttempts()
   }
@@ -281,20 +278,6 @@ export class Objects {
   }
 }
 
-export function live(version: VersionRecord | undefined): VersionRecord | undefined {
-  return version === undefined || version.state === 'tombstone' ? undefined : version
-}
-
-/** Whether a current row is the selected version. */
-export function matches(current: VersionRecord | undefined, selector: 'null' | VersionId): boolean {
-  if (!current || current.state === 'tombstone') return false
-  return selector === 'null' ? current.isNull : current.id.equals(selector) && !current.isNull
-}
-
 function canonical(mutable: Record<string, unknown>): Mutable {
   return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
-}
-
-export function tooManyAttempts(): CarportError {
-  return new CarportError('Conflict', 'other writers of the same key kept being later')
 }

@@ -3,15 +3,9 @@ import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { NULL_SLOT, versionSortKey } from './object-keys.js'
 import { tombstoneOf } from './object-table.js'
-import {
-  MAX_ATTEMPTS,
-  type MutableChange,
-  matches,
-  type Objects,
-  tooManyAttempts,
-  type VersionSelector,
-} from './objects.js'
+import type { MutableChange, Objects } from './objects.js'
 import { mergeMutable, plainVersion, type VersionId, type VersionRecord } from './version-record.js'
+import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './version-selector.js'
 
 /** Throws if a version must not be deleted: for object lock. It may be called several times. */
 export type DeletionGuard = (version: VersionRecord) => void
@@ -37,8 +31,9 @@ const ANNOUNCED_US = 60e6
  * the row, and says "done" only if no deletion is announced there. As quorums intersect, at least one of the two sees
  * the other. If both do, both fail with Conflict or what the guard throws, and nothing is deleted.
  *
- * What remains: a deletion that reached less than a write quorum and answered with an error is not undone. If a lock is
- * set later, through a quorum that does not know of it and after ANNOUNCED_US, the deletion wins nevertheless.
+ * What remains: a deletion that reached less than a write quorum, and so failed, is not undone. If a lock is set later,
+ * through a quorum that does not know of it and after ANNOUNCED_US, the deletion wins nevertheless. And an announcement
+ * is overlooked if clocks differ by more than ANNOUNCED_US less BEGIN_US_MAX.
  */
 export class VersionDeletion {
   constructor(
@@ -52,14 +47,30 @@ export class VersionDeletion {
 
   /** See Objects.deleteVersion. */
   async deleteVersion(target: Target): Promise<VersionRecord | undefined> {
-    const { bucket, key, guard } = target
-    const { objects, versions, hlc } = this.deps
+    const { bucket, key } = target
+    let { selector, guard } = target
+    const { objects, versions, hlc, store } = this.deps
+    if (guard) {
+      const version = await store.get(bucket, key, selector, { body: false })
+      if (!version) return undefined
+      guard(version)
+      if (version.state === 'marker') guard = undefined // nothing locks it
+    }
     let deleted: VersionRecord | undefined
-    let { selector } = target
     let announcedUs = 0
+    let began = false
+    const isStale = () => hlc.now() - announcedUs > BEGIN_US_MAX
+    /** Whether the deletion may take effect. Once a replica may have carried it out, all must, whatever the guard says. */
+    const begin = (version: VersionRecord) => {
+      if (guard && !began) {
+        guard(version)
+        if (isStale()) return false
+      }
+      began = true
+      return true
+    }
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      // Once something of the version is gone, what is left of it must go as well.
-      if (guard && !deleted && hlc.now() - announcedUs > BEGIN_US_MAX) {
+      if (guard && !began && isStale()) {
         announcedUs = hlc.now()
         if (!(await this.#announce(target, guard))) return undefined
       }
@@ -69,7 +80,7 @@ export class VersionDeletion {
         const slot = versionSortKey(key, isNull ? NULL_SLOT : (selector as Buffer), isNull)
         const old = await versions.get(bucket, slot, { body: false })
         if (!old || old.state === 'tombstone') return deleted
-        if (!deleted) guard?.(old)
+        if (!begin(old)) continue
         deleted ??= old
         await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))
         // Written, then read: a deletion of the current version that promoted this one meanwhile is seen by one of the two.
@@ -80,8 +91,9 @@ export class VersionDeletion {
         }
         return deleted
       }
-      if (!deleted) guard?.(current!)
-      const predecessor = await this.deps.store.predecessor(bucket, key, current!)
+      const predecessor = await store.predecessor(bucket, key, current!)
+      if (!begin(current!)) continue
+      deleted ??= current
       const order = { timeUs: current!.timeUs, generation: current!.generation + 1 }
       const next: VersionRecord = predecessor
         ? { ...plainVersion(predecessor), ...order }
@@ -90,7 +102,6 @@ export class VersionDeletion {
             ...order,
           }
       if ((await objects.insert(next)) !== 0) continue
-      deleted ??= current
       await versions.insert(
         tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: current!.createdUs }, current!.id),
       )
