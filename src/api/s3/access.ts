@@ -1,22 +1,34 @@
 import type { Bucket } from '../../model/buckets.js'
 import type { AccessKey, Permissions } from '../../model/keys.js'
 import type { Model } from '../../model/model.js'
+import type { VersionRecord } from '../../model/version-record.js'
+import { decide } from './access-decision.js'
+import { DOCUMENT } from './acl/ownership.js'
 import { S3Error } from './errors.js'
 import type { S3Request } from './request.js'
 
 /** What an operation needs of the caller: Garage's permission and AWS's action. */
 export interface Need {
-  permission: keyof Permissions
+  /** Undefined: what the key may do in the bucket does not settle it (lists of objects). */
+  permission?: keyof Permissions
   action: string
   /** The object it is about, if it is another than the request's (a copy's source, a key of DeleteObjects). */
   key?: string
+  /** The version of `key`; without `key`, the request's versionId counts. */
   versionId?: string
+  /** The tags that the request sets, where they are not in x-amz-tagging. Asked only if the policy depends on them. */
+  requestTags?: () => Promise<Record<string, string>> | Record<string, string>
 }
 
 /** A bucket that the caller may do what it asked for in. */
 export interface Granted {
   bucket: Bucket
   caller: AccessKey | undefined
+  /**
+   * The version that the decision was made on, where it was about one (its list, its tags): it is to be used instead
+   * of reading the object again, which may be another one by then. Its body is there for GetObject.
+   */
+  version?: VersionRecord
 }
 
 /** The access key that signed a request; undefined if it is anonymous. */
@@ -32,26 +44,64 @@ export function requireCaller(model: Model, request: S3Request): AccessKey {
 }
 
 /**
- * Finds the bucket of that name and checks that the caller may do what it needs there.
- * @throws S3Error NoSuchBucket, AccessDenied
+ * Finds the bucket of that name and checks that the caller may do what it needs there: by the permissions of its key,
+ * by the bucket's policy, or by access control lists. Buckets without a policy cost keys with permissions nothing more.
+ * @param bucketName of another bucket than the request's: a copy's source
+ * @throws S3Error NoSuchBucket, AccessDenied; NoSuchKey, NoSuchVersion
  */
 export function authorize(
   model: Model,
   request: S3Request,
   need: Need,
-  bucketName: string = request.bucket!,
+  bucketName?: string,
 ): Granted | Promise<Granted> {
   const caller = callerOf(model, request)
-  const known = model.buckets.localByName(bucketName, caller)
-  if (known) return grant(known, caller, need)
-  return model.buckets.byName(bucketName, caller).then((bucket) => {
-    if (!bucket) throw new S3Error('NoSuchBucket', undefined, { extra: { BucketName: bucketName } })
-    return grant(bucket, caller, need)
+  const expected =
+    bucketName === undefined ? 'x-amz-expected-bucket-owner' : 'x-amz-source-expected-bucket-owner'
+  const bucket = bucketNamed(model, bucketName ?? request.bucket!, caller)
+  if (bucket instanceof Promise) {
+    return bucket.then((found) => grant(model, request, found, caller, need, expected))
+  }
+  return grant(model, request, bucket, caller, need, expected)
+}
+
+/**
+ * Finds the request's bucket without asking what the caller may do: for requests that are about many keys, each to be
+ * authorized by itself.
+ * @throws S3Error NoSuchBucket
+ */
+export async function findBucket(model: Model, request: S3Request): Promise<Granted> {
+  const caller = callerOf(model, request)
+  return { bucket: await bucketNamed(model, request.bucket!, caller), caller }
+}
+
+function bucketNamed(model: Model, name: string, caller: AccessKey | undefined): Bucket | Promise<Bucket> {
+  const known = model.buckets.localByName(name, caller)
+  if (known) return known
+  return model.buckets.byName(name, caller).then((bucket) => {
+    if (!bucket) throw new S3Error('NoSuchBucket', undefined, { extra: { BucketName: name } })
+    return bucket
   })
 }
 
-function grant(bucket: Bucket, caller: AccessKey | undefined, need: Need): Granted {
+function grant(
+  model: Model,
+  request: S3Request,
+  bucket: Bucket,
+  caller: AccessKey | undefined,
+  need: Need,
+  expectedHeader: string,
+): Granted | Promise<Granted> {
+  const expected = request.header(expectedHeader)
+  if (expected !== undefined && !owns(model, bucket, expected)) throw new S3Error('AccessDenied')
   const permissions = caller?.permissions.get(bucket.hexId)
-  if (!permissions?.[need.permission]) throw new S3Error('AccessDenied')
-  return { bucket, caller }
+  const settled = need.permission !== undefined && permissions?.[need.permission] === true
+  if (settled && bucket.document(DOCUMENT.policy) === undefined) return { bucket, caller }
+  const key = need.key ?? request.key
+  return decide({ model, request, bucket, caller, need, action: need.action, key })
+}
+
+/** Whether a key is an owner of the bucket. */
+function owns(model: Model, bucket: Bucket, keyId: string): boolean {
+  return bucket.owner === keyId || model.keys.local(keyId)?.permissions.get(bucket.hexId)?.owner === true
 }

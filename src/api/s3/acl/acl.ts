@@ -19,6 +19,8 @@ export interface Grant {
 /** An access control list as it is stored: the owner is that of the bucket or object. */
 export interface Acl {
   grants: Grant[]
+  /** Set for objects of a key without permissions in the bucket: as another account's, they are its own. */
+  guest?: true
 }
 
 export function isGroup(grantee: string): boolean {
@@ -33,9 +35,11 @@ export function privateAcl(owner: string): Acl {
 /** A stored list, undefined if there is none. What is not a list grants nothing. */
 export function storedAcl(value: unknown): Acl | undefined {
   if (value === undefined || value === null) return undefined
-  const grants = (value as { grants?: unknown }).grants
-  if (!Array.isArray(grants)) return { grants: [] }
-  return { grants: grants.filter(isGrant) }
+  const { grants, guest } = value as { grants?: unknown; guest?: unknown }
+  return {
+    grants: Array.isArray(grants) ? grants.filter(isGrant) : [],
+    ...(guest === true && { guest }),
+  }
 }
 
 function isGrant(value: unknown): value is Grant {

@@ -52,9 +52,9 @@ export function aclForWrite(
 }
 
 function access(model: Model, owner: string, acl: Acl, bucket: Granted['bucket']): ObjectAccess {
-  const usual =
-    owner === '' ? acl.grants.length === 0 : isPrivateAcl(acl, owner) && isMember(model, bucket, owner)
-  return { owner, acl: usual ? NO_ACL : { acl: [0, acl] } }
+  if (owner === '') return { owner, acl: acl.grants.length === 0 ? NO_ACL : { acl: [0, acl] } }
+  if (!isMember(model, bucket, owner)) return { owner, acl: { acl: [0, { ...acl, guest: true }] } }
+  return { owner, acl: isPrivateAcl(acl, owner) ? NO_ACL : { acl: [0, acl] } }
 }
 
 /** @throws S3Error AccessDenied for a public list where the bucket's public access block refuses them */

@@ -1,4 +1,5 @@
 import type { Bucket } from '../../../model/buckets.js'
+import type { AccessKey } from '../../../model/keys.js'
 import type { Model } from '../../../model/model.js'
 
 /** Who owns the objects of a bucket, and whether it has access control lists at all. */
@@ -43,13 +44,21 @@ export function publicAccessBlock(bucket: Bucket): PublicAccessBlock {
   return bucket.document<PublicAccessBlock>(DOCUMENT.publicAccess) ?? NOTHING_BLOCKED
 }
 
+/** Owners found for buckets that an administrator made: all keys have to be looked through for them. */
+const foundOwners = new WeakMap<Bucket, string>()
+
 /**
  * The key id that stands for a bucket's owner: who made it, else the first of the keys with the owner permission;
  * '' if there is none.
  */
 export function bucketOwner(model: Model, bucket: Bucket): string {
   if (bucket.owner !== '') return bucket.owner
-  return model.keys.list().find((key) => key.permissions.get(bucket.hexId)?.owner)?.id ?? ''
+  const owns = (key: AccessKey | undefined) => key?.permissions.get(bucket.hexId)?.owner === true
+  const known = foundOwners.get(bucket)
+  if (known !== undefined && owns(model.keys.local(known))) return known
+  const found = model.keys.list().find(owns)?.id ?? ''
+  if (found !== '') foundOwners.set(bucket, found)
+  return found
 }
 
 /** Whether a key belongs to a bucket: it has a permission there. Others are what AWS calls another account. */

@@ -5,6 +5,7 @@ import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { escapeXml, xmlText } from '../xml.js'
 import { parseXml } from '../xml-reader.js'
+import { accessOfNewBucket } from './acl.js'
 import { xmlResponse } from './list-objects.js'
 
 const MAX_BODY_BYTES = 64 * 1024
@@ -26,10 +27,15 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
       throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
     }
   }
+  const access = await accessOfNewBucket(context, request, caller.id)
   const existing = await model.buckets.byName(name, caller)
   if (existing) {
     const owns = caller.permissions.get(existing.hexId)?.owner
     if (!owns) throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
+    // To take it for a change of the list would surprise whoever only makes sure that the bucket is there.
+    if (!access.isAsIn(existing)) {
+      throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
+    }
     // us-east-1 answers that all is well, other regions that it exists; clients of this store expect the former.
     return { status: 200, headers: { location: `/${name}` } }
   }
@@ -44,7 +50,7 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   const lock = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
   const bucket = await model.buckets.create(name, {
     owner: caller.id,
-    documents: lock ? { versioning: 'enabled', 'object-lock': {} } : {},
+    documents: { ...(lock && { versioning: 'enabled', 'object-lock': {} }), ...access.documents },
   })
   await model.keys.setPermissions(caller.id, bucket.id, { read: true, write: true, owner: true })
   return { status: 200, headers: { location: `/${name}` } }

@@ -76,10 +76,11 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
  * @throws S3Error InvalidArgument, NoSuchBucket, AccessDenied, NoSuchKey, NoSuchVersion, PreconditionFailed
  */
 export async function copySource({ model }: S3Context, request: S3Request): Promise<CopySource> {
-  const { bucketName, key, selector } = parseCopySource(request.header('x-amz-copy-source')!)
+  const { bucketName, key, selector, versionId } = parseCopySource(request.header('x-amz-copy-source')!)
   const action = selector === undefined ? 's3:GetObject' : 's3:GetObjectVersion'
-  const { bucket } = await authorize(model, request, { permission: 'read', action, key }, bucketName)
-  const version = await model.objects.get(bucket.id, Buffer.from(key), selector)
+  const need = { permission: 'read', action, key, ...(versionId !== undefined && { versionId }) } as const
+  const { bucket, version: decided } = await authorize(model, request, need, bucketName)
+  const version = decided ?? (await model.objects.get(bucket.id, Buffer.from(key), selector))
   if (!version || (version.state === 'marker' && selector === undefined)) {
     throw new S3Error(selector === undefined ? 'NoSuchKey' : 'NoSuchVersion', undefined, {
       extra: { Key: key },
@@ -99,7 +100,12 @@ export async function copySource({ model }: S3Context, request: S3Request): Prom
   return { bucket, version }
 }
 
-function parseCopySource(header: string): { bucketName: string; key: string; selector: VersionSelector } {
+function parseCopySource(header: string): {
+  bucketName: string
+  key: string
+  selector: VersionSelector
+  versionId: string | undefined
+} {
   const question = header.indexOf('?versionId=')
   const path = question < 0 ? header : header.slice(0, question)
   const decoded = percentDecode(path)
@@ -112,8 +118,9 @@ function parseCopySource(header: string): { bucketName: string; key: string; sel
       header,
     )
   }
-  const selector = question < 0 ? undefined : parseVersionId(header.slice(question + '?versionId='.length))
-  return { bucketName: trimmed.slice(0, slash), key: trimmed.slice(slash + 1), selector }
+  const versionId = question < 0 ? undefined : header.slice(question + '?versionId='.length)
+  const selector = parseVersionId(versionId)
+  return { bucketName: trimmed.slice(0, slash), key: trimmed.slice(slash + 1), selector, versionId }
 }
 
 /** COPY (the default) or REPLACE. @throws S3Error InvalidArgument */

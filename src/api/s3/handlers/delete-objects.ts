@@ -1,5 +1,5 @@
 import type { VersionRecord } from '../../../model/version-record.js'
-import { authorize } from '../access.js'
+import { authorize, findBucket } from '../access.js'
 import type { S3Context } from '../context.js'
 import { S3Error, toS3Error } from '../errors.js'
 import { versionIdText } from '../object-headers.js'
@@ -18,10 +18,7 @@ const CONCURRENCY = 32
 /** DeleteObjects: up to 1000 keys or versions in one request; each succeeds or fails on its own. */
 export async function deleteObjects(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
-  const { bucket, caller } = await authorize(model, request, {
-    permission: 'write',
-    action: 's3:DeleteObject',
-  })
+  const { bucket, caller } = await findBucket(model, request)
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   const root = await parseXml(body, 'Delete')
   const quiet = root.text('Quiet') === 'true'
@@ -37,6 +34,12 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
       if (key === undefined || key === '') throw new S3Error('MalformedXML')
       if (objects[index]!.text('ETag') !== undefined) throw new S3Error('NotImplemented')
       const selector = parseVersionId(versionId)
+      await authorize(model, request, {
+        permission: 'write',
+        action: selector === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion',
+        key,
+        ...(versionId !== undefined && { versionId }),
+      })
       let written: VersionRecord | undefined
       if (selector === undefined) {
         written = await model.objects.delete(bucket.id, Buffer.from(key), caller?.id ?? '', bucket.versioning)

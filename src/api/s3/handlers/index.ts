@@ -1,6 +1,7 @@
 import type { S3Context } from '../context.js'
 import { S3_OPERATIONS, type S3Operation } from '../operations.js'
 import type { Handler, Handlers, S3Request, S3Response } from '../request.js'
+import * as acl from './acl.js'
 import * as settings from './bucket-settings.js'
 import * as buckets from './buckets.js'
 import { completeMultipartUpload } from './complete-multipart.js'
@@ -9,7 +10,10 @@ import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.js'
 import { deleteObjects } from './delete-objects.js'
 import * as listings from './list-objects.js'
 import * as multipart from './multipart.js'
+import * as ownership from './ownership.js'
+import * as policy from './policy.js'
 import { postObject } from './post-object.js'
+import * as publicAccess from './public-access.js'
 import { getObject, headObject } from './read-object.js'
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './website.js'
 import { deleteObject, putObject } from './write-object.js'
@@ -29,11 +33,15 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   DeleteBucketIntelligentTieringConfiguration: settings.deleteBucketIntelligentTiering,
   DeleteBucketInventoryConfiguration: settings.deleteBucketInventory,
   DeleteBucketMetricsConfiguration: settings.deleteBucketMetrics,
+  DeleteBucketOwnershipControls: ownership.deleteBucketOwnershipControls,
+  DeleteBucketPolicy: policy.deleteBucketPolicy,
   DeleteBucketReplication: settings.deleteBucketReplication,
   DeleteBucketWebsite: deleteBucketWebsite,
   DeleteObject: deleteObject,
   DeleteObjects: deleteObjects,
+  DeletePublicAccessBlock: publicAccess.deletePublicAccessBlock,
   GetBucketAccelerateConfiguration: settings.getBucketAccelerate,
+  GetBucketAcl: acl.getBucketAcl,
   GetBucketAnalyticsConfiguration: settings.getBucketAnalytics,
   GetBucketCors: getBucketCors,
   GetBucketIntelligentTieringConfiguration: settings.getBucketIntelligentTiering,
@@ -41,11 +49,16 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   GetBucketLocation: buckets.getBucketLocation,
   GetBucketLogging: settings.getBucketLogging,
   GetBucketMetricsConfiguration: settings.getBucketMetrics,
+  GetBucketOwnershipControls: ownership.getBucketOwnershipControls,
+  GetBucketPolicy: policy.getBucketPolicy,
+  GetBucketPolicyStatus: policy.getBucketPolicyStatus,
   GetBucketReplication: settings.getBucketReplication,
   GetBucketRequestPayment: settings.getBucketRequestPayment,
   GetBucketVersioning: buckets.getBucketVersioning,
   GetBucketWebsite: getBucketWebsite,
   GetObject: getObject,
+  GetObjectAcl: acl.getObjectAcl,
+  GetPublicAccessBlock: publicAccess.getPublicAccessBlock,
   HeadBucket: buckets.headBucket,
   HeadObject: headObject,
   ListBucketAnalyticsConfigurations: settings.listBucketAnalytics,
@@ -59,12 +72,17 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   ListObjectsV2: listings.listObjectsV2,
   ListParts: multipart.listParts,
   PostObject: postObject,
+  PutBucketAcl: acl.putBucketAcl,
   PutBucketCors: putBucketCors,
   PutBucketLogging: settings.putBucketLogging,
+  PutBucketOwnershipControls: ownership.putBucketOwnershipControls,
+  PutBucketPolicy: policy.putBucketPolicy,
   PutBucketRequestPayment: settings.putBucketRequestPayment,
   PutBucketVersioning: buckets.putBucketVersioning,
   PutBucketWebsite: putBucketWebsite,
   PutObject: putObject,
+  PutObjectAcl: acl.putObjectAcl,
+  PutPublicAccessBlock: publicAccess.putPublicAccessBlock,
   UploadPart: multipart.uploadPart,
   UploadPartCopy: multipart.uploadPartCopy,
 }

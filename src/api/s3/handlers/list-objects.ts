@@ -1,9 +1,10 @@
+import type { Model } from '../../../model/model.js'
 import { type ListedVersion, readListed } from '../../../model/version-record.js'
 import { prefixEnd, successor } from '../../../table/keys.js'
 import { isoDate } from '../../http/date.js'
 import { authorize, callerOf } from '../access.js'
 import type { S3Context } from '../context.js'
-import { invalidArgument, S3Error } from '../errors.js'
+import { invalidArgument } from '../errors.js'
 import { versionIdText } from '../object-headers.js'
 import type { S3Request, S3Response } from '../request.js'
 import { escapeXml, xmlDocument, xmlText } from '../xml.js'
@@ -58,7 +59,7 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
   const marker = request.query.get('marker') ?? ''
   const page = await model.listing.page(pageRequest(bucket.id, list, after(marker, list)))
   const last = page.entries.at(-1)
-  const { contents, prefixes } = renderEntries(page.entries, list, true)
+  const { contents, prefixes } = renderEntries(page.entries, list, ownersOf(model))
   return xmlResponse(
     'ListBucketResult',
     xmlText('Name', request.bucket) +
@@ -84,7 +85,11 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   const startAfter = query.get('start-after')
   const start = token !== undefined ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
   const page = await model.listing.page(pageRequest(bucket.id, list, start))
-  const { contents, prefixes } = renderEntries(page.entries, list, query.get('fetch-owner') === 'true')
+  const { contents, prefixes } = renderEntries(
+    page.entries,
+    list,
+    query.get('fetch-owner') === 'true' ? ownersOf(model) : undefined,
+  )
   const last = page.entries.at(-1)
   return xmlResponse(
     'ListBucketResult',
@@ -128,6 +133,7 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
     ...pageRequest(bucket.id, list, afterVersion.length > 0 ? markerKey : after(keyMarker, list)),
     afterVersion,
   })
+  const owners = ownersOf(model)
   let versions = ''
   let prefixes = ''
   for (const { key, head, latest } of page.entries) {
@@ -139,8 +145,8 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
     const version = readListed(head)
     const id = `<VersionId>${versionIdText(version)}</VersionId><IsLatest>${latest}</IsLatest>`
     versions += version.isMarker
-      ? `<DeleteMarker><Key>${text}</Key>${id}<LastModified>${listedDate(version)}</LastModified>${ownerXml(version.owner)}</DeleteMarker>`
-      : `<Version><Key>${text}</Key>${id}${listedFields(version)}${ownerXml(version.owner)}</Version>`
+      ? `<DeleteMarker><Key>${text}</Key>${id}<LastModified>${listedDate(version)}</LastModified>${owners(version.owner)}</DeleteMarker>`
+      : `<Version><Key>${text}</Key>${id}${listedFields(version)}${owners(version.owner)}</Version>`
   }
   const last = page.entries.at(-1)
   const next =
@@ -200,7 +206,7 @@ function readToken(token: string): Buffer {
 function renderEntries(
   entries: readonly { key: Buffer; head: Buffer | undefined }[],
   list: ListQuery,
-  withOwner: boolean,
+  owners: ((owner: string) => string) | undefined,
 ): { contents: string; prefixes: string } {
   let contents = ''
   let prefixes = ''
@@ -209,7 +215,7 @@ function renderEntries(
     if (!head) prefixes += `<CommonPrefixes><Prefix>${text}</Prefix></CommonPrefixes>`
     else {
       const version = readListed(head)
-      contents += `<Contents><Key>${text}</Key>${listedFields(version)}${withOwner ? ownerXml(version.owner) : ''}</Contents>`
+      contents += `<Contents><Key>${text}</Key>${listedFields(version)}${owners ? owners(version.owner) : ''}</Contents>`
     }
   }
   return { contents, prefixes }
@@ -226,9 +232,23 @@ function listedDate(version: ListedVersion): string {
   return isoDate(Math.floor(version.createdUs / 1000))
 }
 
-/** Owners are access keys; their id is all that is shown of them. */
-export function ownerXml(owner: string): string {
-  return `<Owner><ID>${escapeXml(owner)}</ID><DisplayName>${escapeXml(owner)}</DisplayName></Owner>`
+/** Owners are access keys: shown with their id, and the key's name if it is still there. */
+export function ownerXml(model: Model, owner: string, element: 'Owner' | 'Initiator' = 'Owner'): string {
+  const name = owner === '' ? undefined : model.keys.local(owner)?.name
+  return `<${element}><ID>${escapeXml(owner)}</ID><DisplayName>${escapeXml(name ?? owner)}</DisplayName></${element}>`
+}
+
+/** As ownerXml, for pages of objects that mostly have the same owner. */
+function ownersOf(model: Model): (owner: string) => string {
+  const known = new Map<string, string>()
+  return (owner) => {
+    let xml = known.get(owner)
+    if (xml === undefined) {
+      xml = ownerXml(model, owner)
+      known.set(owner, xml)
+    }
+    return xml
+  }
 }
 
 function tail(list: ListQuery, more: boolean): string {
@@ -248,11 +268,10 @@ export function xmlResponse(root: string, inner: string, headers?: Record<string
   }
 }
 
-/** ListBuckets: those in which the caller has any permission. */
+/** ListBuckets: those in which the caller has any permission, so none for anonymous callers. */
 export function listBuckets(context: S3Context, request: S3Request): S3Response {
   const { model } = context
   const caller = callerOf(model, request)
-  if (!caller) throw new S3Error('AccessDenied')
   const { query } = request
   const prefix = query.get('prefix') ?? ''
   const limit = parseMax(query.get('max-buckets'), 'max-buckets', 10_000)
@@ -262,8 +281,8 @@ export function listBuckets(context: S3Context, request: S3Request): S3Response 
   const token = query.get('continuation-token')
   const from = token === undefined || token === '' ? '' : readToken(token).toString()
   const found: { name: string; createdMs: number }[] = []
-  const locals = new Map([...caller.localAliases].map(([name, id]) => [id, name]))
-  for (const id of caller.permissions.keys()) {
+  const locals = new Map([...(caller?.localAliases ?? [])].map(([name, id]) => [id, name]))
+  for (const id of caller?.permissions.keys() ?? []) {
     const bucket = model.buckets.byId(Buffer.from(id, 'hex'))
     const name = locals.get(id) ?? bucket?.aliases[0]
     if (bucket && name !== undefined) found.push({ name, createdMs: bucket.createdMs })
@@ -279,7 +298,7 @@ export function listBuckets(context: S3Context, request: S3Request): S3Response 
   )
   return xmlResponse(
     'ListAllMyBucketsResult',
-    ownerXml(caller.id) +
+    ownerXml(model, caller?.id ?? '') +
       `<Buckets>${buckets.join('')}</Buckets>` +
       (query.has('prefix') ? xmlText('Prefix', prefix) : '') +
       (next ? xmlText('ContinuationToken', Buffer.from(`\x01${next.name}`).toString('base64url')) : ''),

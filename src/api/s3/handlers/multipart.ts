@@ -199,6 +199,7 @@ export async function abortMultipartUpload(context: S3Context, request: S3Reques
 
 /** ListParts. */
 export async function listParts(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
   const { query } = request
   const { upload } = await findUpload(context, request, 's3:ListMultipartUploadParts', 'read')
   const limit = parseMax(query.get('max-parts'), 'max-parts', 1000)
@@ -222,8 +223,8 @@ export async function listParts(context: S3Context, request: S3Request): Promise
     xmlText('Bucket', request.bucket) +
       xmlText('Key', request.key) +
       xmlText('UploadId', query.get('uploadId')) +
-      `<Initiator><ID>${upload.owner}</ID><DisplayName>${upload.owner}</DisplayName></Initiator>` +
-      ownerXml(upload.owner) +
+      ownerXml(model, upload.owner, 'Initiator') +
+      ownerXml(model, upload.owner) +
       '<StorageClass>STANDARD</StorageClass>' +
       `<PartNumberMarker>${marker}</PartNumberMarker>` +
       (more ? `<NextPartNumberMarker>${parts.at(-1)?.number ?? marker}</NextPartNumberMarker>` : '') +
@@ -268,8 +269,8 @@ export async function listMultipartUploads(context: S3Context, request: S3Reques
       '<Upload>' +
       xmlText('Key', encode(upload.key.toString())) +
       xmlText('UploadId', upload.id.toString('hex')) +
-      `<Initiator><ID>${upload.owner}</ID><DisplayName>${upload.owner}</DisplayName></Initiator>` +
-      ownerXml(upload.owner) +
+      ownerXml(model, upload.owner, 'Initiator') +
+      ownerXml(model, upload.owner) +
       '<StorageClass>STANDARD</StorageClass>' +
       xmlText('Initiated', isoDate(Math.floor(upload.timeUs / 1000))) +
       xmlText('ChecksumAlgorithm', upload.checksumAlgorithm) +

@@ -42,8 +42,9 @@ async function findVersion(
 ): Promise<S3Response | { version: VersionRecord; headers: Record<string, string> }> {
   const selector = versionSelector(request)
   const action = selector === undefined ? 's3:GetObject' : 's3:GetObjectVersion'
-  const { bucket } = await authorize(model, request, { permission: 'read', action })
-  const version = await model.objects.get(bucket.id, Buffer.from(request.key!), selector, options)
+  const { bucket, version: decided } = await authorize(model, request, { permission: 'read', action })
+  const version =
+    decided ?? (await model.objects.get(bucket.id, Buffer.from(request.key!), selector, options))
   if (!version) throw notFound(request, selector)
   if (version.state === 'marker') throw deleteMarker(request, version, selector)
   const verdict = checkConditions(
