@@ -20,6 +20,7 @@ import {
   type OperationResult,
 } from './operations.js'
 import { type AdminService, serveAdmin } from './serve.js'
+import type { MultiResponse } from './types.js'
 
 export const CLIENT: NodeId = 'c1'.repeat(32)
 /** Contents above this many bytes become blocks of this size. */
@@ -40,6 +41,8 @@ export class AdminCluster {
   readonly clock = new ManualClock()
   readonly net = new FakeNet(this.clock)
   readonly nodes: AdminNode[] = []
+  /** Operations that were called. */
+  readonly called = new Set<OperationName>()
 
   constructor(
     nodes: number,
@@ -138,7 +141,21 @@ export class AdminCluster {
 
   /** What the command line would get from node `i`. */
   call<N extends OperationName>(operation: N, args: OperationArgs<N>, i = 0): Promise<OperationResult<N>> {
+    this.called.add(operation)
     return this.callRaw({ operation, args }, i) as Promise<OperationResult<N>>
+  }
+
+  /** What the first node answered, of the answers by node. */
+  async onSelf<T>(response: Promise<MultiResponse<T>>): Promise<T> {
+    const { success, error } = await response
+    const { id } = this.nodes[0]!
+    if (error[id] !== undefined) throw new Error(error[id])
+    return success[id]!
+  }
+
+  async newBucket(name: string): Promise<{ id: string; bucket: () => Bucket }> {
+    const { id } = await this.call('bucket.create', { globalAlias: name })
+    return { id, bucket: () => this.nodes[0]!.core.model.buckets.byId(Buffer.from(id, 'hex'))! }
   }
 
   /** A call with any body, from a client or another node. */
