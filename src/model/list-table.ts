@@ -96,6 +96,13 @@ export function listTable(
   }
 }
 
+/** What a list row becomes when its owner is gone: the same bytes whoever deletes it, since copies are compared. */
+export function deletedList(row: ListRow): ListRow {
+  return { ...row, deleted: true, data: NO_DATA }
+}
+
+const NO_DATA = Buffer.alloc(0)
+
 /** The hashes of packed block references. */
 export function hashesOf(packed: Buffer): Buffer[] {
   const hashes: Buffer[] = []

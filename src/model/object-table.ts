@@ -88,11 +88,13 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
     sortKey: (v) => versionSortKey(v.key, v.id, v.isNull),
     merge(current, incoming) {
       if (!current.id.equals(incoming.id)) {
-        // Only the slot of null versions has several ids.
-        return compareOrder(incoming, current) > 0 ? incoming : current
+        // Only the slot of null versions has several ids; they begin with their time.
+        return Buffer.compare(incoming.id, current.id) > 0 ? incoming : current
       }
-      if (current.state === 'tombstone') return current
-      if (incoming.state === 'tombstone') return incoming
+      const gone = current.state === 'tombstone'
+      if (gone !== (incoming.state === 'tombstone')) return gone ? current : incoming
+      // Tombstones of one version may have different times; all replicas must end with the same one.
+      if (gone) return compareOrder(incoming, current) > 0 ? incoming : current
       const mutable = mergeMutable(current.mutable, incoming.mutable)
       return mutable === current.mutable ? current : { ...plainVersion(current), mutable }
     },

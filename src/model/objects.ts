@@ -3,7 +3,7 @@ import type { Table } from '../table/table.js'
 import type { Hlc } from '../util/clock.js'
 import type { Random } from '../util/random.js'
 import type { BlobStore, StoredBody } from './blobs.js'
-import type { ListRow } from './list-table.js'
+import { deletedList, type ListRow } from './list-table.js'
 import { NULL_SLOT, terminatedKey, versionSortKey } from './object-keys.js'
 import { noncurrentOf } from './object-table.js'
 import { type DeletionGuard, VersionDeletion } from './version-deletion.js'
@@ -110,8 +110,7 @@ export class Objects {
           body: stored.body,
         },
         undo: async () => {
-          if (extra.length > 0)
-            await lists.insertMany(extra.map((row) => ({ ...row, deleted: true, data: NO_ETAG })))
+          if (extra.length > 0) await lists.insertMany(extra.map(deletedList))
         },
       }
     }

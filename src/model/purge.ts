@@ -4,9 +4,9 @@ import type { Table } from '../table/table.js'
 import type { Clock, Timer } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Service } from '../util/service.js'
-import type { ListRow } from './list-table.js'
+import { deletedList, type ListRow } from './list-table.js'
 
-import type { PartRow } from './upload-table.js'
+import { deletedPart, type PartRow } from './upload-table.js'
 
 export const PURGE_TREE = 'model:purge'
 
@@ -89,14 +89,14 @@ export class Purge implements Service {
   #deleteLists(tx: Tx, bucket: Buffer, owner: Buffer): boolean {
     const { local } = this.deps.lists
     const live = take(local.range(tx, bucket, ownedBy(owner)), (row) => !row.deleted)
-    for (const row of live) local.update(tx, { ...row, deleted: true, data: EMPTY })
+    for (const row of live) local.update(tx, deletedList(row))
     return live.length < ROWS_PER_STEP
   }
 
   #deleteParts(tx: Tx, bucket: Buffer, uploadId: Buffer): boolean {
     const { local } = this.deps.parts
     const live = take(local.range(tx, bucket, ownedBy(uploadId)), (row) => !row.deleted)
-    for (const row of live) local.update(tx, { ...row, deleted: true, content: { kind: 'none' }, size: 0 })
+    for (const row of live) local.update(tx, deletedPart(row))
     return live.length < ROWS_PER_STEP
   }
 }

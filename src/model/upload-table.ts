@@ -80,6 +80,7 @@ export function uploadTable(
     sortKey: (row) => uploadSortKey(row.key, row.id),
     encode: (row) => ({ head: packr.pack(row) }),
     decode: (head) => unpackMap<UploadRow>(head, ['bucket', 'key', 'id']),
+    // All deletions of an upload make the same row, see deletedUpload.
     merge: (current, incoming) => (incoming.deleted && !current.deleted ? incoming : current),
     onUpdate(tx, before, after) {
       const row = after ?? before!
@@ -90,6 +91,20 @@ export function uploadTable(
     },
   }
 }
+
+/** What an upload becomes when it is completed or aborted: the same bytes whoever ends it, since copies are compared. */
+export function deletedUpload(upload: Pick<UploadRow, 'bucket' | 'key' | 'id'>): UploadRow {
+  const { bucket, key, id } = upload
+  return { bucket, key, id, deleted: true, timeUs: 0, owner: '', headers: {}, metadata: {}, mutable: {} }
+}
+
+/** What a part becomes when its upload ended. */
+export function deletedPart({ bucket, key, uploadId, number, id, timeUs }: PartRow): PartRow {
+  const content: Content = { kind: 'none' }
+  return { bucket, key, uploadId, number, deleted: true, id, timeUs, size: 0, etag: NO_ETAG, content }
+}
+
+const NO_ETAG = Buffer.alloc(16)
 
 /** Sort key of a part: upload, number. */
 export function partSortKey(uploadId: Buffer, number: number): Buffer {
@@ -114,8 +129,7 @@ export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
     }),
     decode: (head) => unpackMap<PartRow>(head, ['bucket', 'key', 'uploadId', 'id', 'etag']),
     merge(current, incoming) {
-      if (current.deleted) return current
-      if (incoming.deleted) return incoming
+      if (current.deleted !== incoming.deleted) return current.deleted ? current : incoming
       const later = incoming.timeUs - current.timeUs || Buffer.compare(incoming.id, current.id)
       return later > 0 ? incoming : current
     },

@@ -5,10 +5,10 @@ import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
 import type { BlobStore, StoredBody } from './blobs.js'
-import type { ListRow } from './list-table.js'
+import { deletedList, type ListRow } from './list-table.js'
 import { terminatedKey, uploadSortKey } from './object-keys.js'
 import type { Objects, Versioning } from './objects.js'
-import { type PartRow, partSortKey, type UploadRow } from './upload-table.js'
+import { deletedUpload, type PartRow, partSortKey, type UploadRow } from './upload-table.js'
 import { type BlockRef, NONCE_BYTES, type VersionRecord, versionId } from './version-record.js'
 
 const PAGE = 1000
@@ -76,8 +76,7 @@ export class Uploads {
       }
       const later = await parts.insert(row)
       if (later === 0) return row
-      if (rows.length > 0)
-        await lists.insertMany(rows.map((r) => ({ ...r, deleted: true, data: Buffer.alloc(0) })))
+      if (rows.length > 0) await lists.insertMany(rows.map(deletedList))
       timeUs = hlc.after(later)
     }
     throw new CarportError('Conflict', 'other writers of the same part kept being later')
@@ -127,7 +126,7 @@ export class Uploads {
 
   /** Ends an upload; its parts are deleted in the background. */
   async end(upload: UploadRow): Promise<void> {
-    await this.deps.uploads.insert({ ...upload, deleted: true, headers: {}, metadata: {}, mutable: {} })
+    await this.deps.uploads.insert(deletedUpload(upload))
   }
 
   /**

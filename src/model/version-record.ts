@@ -205,9 +205,14 @@ function packDetails(v: VersionRecord): PackedDetails {
   if (v.parts) packed.p = v.parts.map(packPart)
   if (v.partCount !== undefined) packed.n = v.partCount
   if (v.encryption !== undefined) packed.e = v.encryption
-  if (!isEmpty(v.mutable)) packed.u = v.mutable
+  if (!isEmpty(v.mutable)) packed.u = canonicalMutable(v.mutable)
   if (v.withdraws) packed.w = v.withdraws
   return packed
+}
+
+/** Mutable parts in one order, whoever changed them in whatever order: equal rows must encode to equal bytes. */
+function canonicalMutable(mutable: Mutable): Mutable {
+  return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 function isEmpty(object: object): boolean {
@@ -386,9 +391,7 @@ export function mergeMutable(a: Mutable, b: Mutable): Mutable {
     const theirs = b[name]
     if (theirs && isLater(theirs, a[name])) merged = { ...merged, [name]: theirs }
   }
-  // Canonical order, so that equal rows encode to equal bytes.
-  if (merged === a) return a
-  return Object.fromEntries(Object.entries(merged).sort(([x], [y]) => (x < y ? -1 : 1)))
+  return merged
 }
 
 function isLater(x: Stamped<unknown>, y: Stamped<unknown> | undefined): boolean {

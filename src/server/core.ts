@@ -4,7 +4,7 @@ import type { Compression } from '../block/compression.js'
 import type { DataDirs } from '../block/data-dirs.js'
 import type { Disk } from '../block/disk.js'
 import { BLOCK_TREES, BLOCKS_SYNC_NAME, BlockManager, type BlockOptions } from '../block/manager.js'
-import { RefCounts } from '../block/rc.js'
+import { type Graces, RefCounts } from '../block/rc.js'
 import type { PeerSpec } from '../cluster/address.js'
 import type { ConsistencyMode } from '../cluster/layout/view.js'
 import type { DiskSpace } from '../cluster/node-status.js'
@@ -67,6 +67,8 @@ export interface CoreOptions {
   /** Whether the slow walk that checks every block runs by itself. */
   scrub: boolean
   tables?: TableSetOptions
+  /** How long blocks without references are kept (see GRACES). */
+  graces?: Graces
 }
 
 /** A node without its HTTP side: cluster, tables, blocks, model. */
@@ -117,7 +119,7 @@ export class Core {
       log,
     }
     this.tables = new TableSet(env, options.tables)
-    const counts = new RefCounts(clock)
+    const counts = new RefCounts(clock, options.graces)
     this.blockRefs = this.tables.add<BlockRefRow>(blockRefSchema(counts))
     this.blocks = new BlockManager({
       ...{ clock, random, log, db, transport, counts },

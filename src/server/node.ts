@@ -13,6 +13,7 @@ import type { DiskSpace } from '../cluster/node-status.js'
 import type { Config } from '../config/config.js'
 import type { Db } from '../db/db.js'
 import { openLmdb } from '../db/lmdb.js'
+import type { AccessKey } from '../model/keys.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
 import { BufferPool } from '../util/buffer-pool.js'
@@ -182,6 +183,11 @@ async function serveS3(
   })
   const listening = await listen(bindAddr, S3_SERVER_OPTIONS, (server) => front.attach(server))
   return { listening, stop: () => drain(listening, front, clock) }
+}
+
+/** The secret of a key that has not expired. */
+function validSecret(key: AccessKey | undefined, clock: Clock): string | undefined {
+  return key?.expiresMs !== undefined && key.expiresMs <= clock.nowMs() ? undefined : key?.secret
 }
 
 /** New connections are refused and old ones closed after their request; what takes too long is cut off. */
