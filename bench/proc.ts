@@ -1,0 +1,124 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+
+/** Memory of a set of processes, in bytes, as the kernel counts it; pages that several share count in each. */
+export interface Memory {
+  rss: number
+  /** What the processes allocated. */
+  anon: number
+  /** Mapped files: the program itself, and of a memory-mapped database what it touched of late. */
+  file: number
+}
+
+/** Linux tells times in ticks of this many µs to every program (USER_HZ is 100 everywhere). */
+const TICK_US = 10_000
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** The processes and all their descendants, as far as they live. */
+export function withChildren(pids: readonly number[]): number[] {
+  const found: number[] = []
+  const visit = (pid: number) => {
+    if (found.includes(pid)) return
+    found.push(pid)
+    let threads: string[] = []
+    try {
+      threads = readdirSync(`/proc/${pid}/task`)
+    } catch {
+      return
+    }
+    for (const thread of threads) {
+      const children = read(`/proc/${pid}/task/${thread}/children`)?.trim()
+      if (children) children.split(' ').map(Number).forEach(visit)
+    }
+  }
+  pids.forEach(visit)
+  return found
+}
+
+/** CPU time, user and system, of the processes so far, in µs. */
+export function cpuUs(pids: readonly number[]): number {
+  let ticks = 0
+  for (const pid of pids) {
+    // The name of the program, in parentheses, may hold anything.
+    const fields = read(`/proc/${pid}/stat`)?.split(') ').at(-1)?.split(' ')
+    if (fields) ticks += Number(fields[11]) + Number(fields[12])
+  }
+  return ticks * TICK_US
+}
+
+export function memoryOf(pids: readonly number[]): Memory {
+  const sum = { rss: 0, anon: 0, file: 0 }
+  for (const pid of pids) {
+    const status = read(`/proc/${pid}/status`) ?? ''
+    const field = (name: string) =>
+      Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) * 1024
+    sum.rss += field('VmRSS')
+    sum.anon += field('RssAnon')
+    sum.file += field('RssFile')
+  }
+  return sum
+}
+
+/** Bytes that the processes caused to be written to disk so far; what was deleted before it got there does not count. */
+export function writtenBytes(pids: readonly number[]): number {
+  let sum = 0
+  for (const pid of pids) {
+    const io = read(`/proc/${pid}/io`) ?? ''
+    const field = (name: string) => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(io)?.[1] ?? 0)
+    sum += field('write_bytes') - field('cancelled_write_bytes')
+  }
+  return sum
+}
+
+/** Which of `pids` has the TCP connection over IPv4 whose own end is `port`; undefined if none has. */
+export function ownerOfPort(port: number, pids: readonly number[]): number | undefined {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0')
+  const line = read('/proc/net/tcp')
+    ?.split('\n')
+    .find((text) => text.trim().split(/\s+/)[1]?.endsWith(`:${hex}`))
+  const inode = line?.trim().split(/\s+/)[9]
+  if (inode === undefined) return undefined
+  return pids.find((pid) => {
+    try {
+      return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+        try {
+          return readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`
+        } catch {
+          return false
+        }
+      })
+    } catch {
+      return false
+    }
+  })
+}
+
+/** Watches the memory of processes and keeps the highest of each figure. */
+export class MemoryWatch {
+  readonly peak: Memory = { rss: 0, anon: 0, file: 0 }
+  readonly #timer: NodeJS.Timeout
+
+  constructor(private readonly pids: () => readonly number[]) {
+    this.#look()
+    this.#timer = setInterval(() => this.#look(), 200)
+  }
+
+  stop(): Memory {
+    clearInterval(this.#timer)
+    this.#look()
+    return this.peak
+  }
+
+  #look(): void {
+    const now = memoryOf(this.pids())
+    this.peak.rss = Math.max(this.peak.rss, now.rss)
+    this.peak.anon = Math.max(this.peak.anon, now.anon)
+    this.peak.file = Math.max(this.peak.file, now.file)
+  }
+}
