@@ -57,6 +57,8 @@ export interface StoredBody {
   blocks: BlockRef[]
   /** Random part of the id that the owner must get, since the blocks wait for it; absent for copies. */
   nonce?: Buffer
+  /** Id of the multipart upload whose parts hold the blocks until the version that they become ends it. */
+  partsOf?: Buffer
 }
 
 /** Where list rows are to be found by who owns them; see ListRow. */

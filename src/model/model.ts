@@ -13,7 +13,7 @@ import { Listing } from './listing.js'
 import { type ContentHooks, objectTable, versionTable } from './object-table.js'
 import { Objects } from './objects.js'
 import { PURGE_TREE, Purge } from './purge.js'
-import { type PartRow, partTable, type UploadRow, uploadTable } from './upload-table.js'
+import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './upload-table.js'
 import { Uploads } from './uploads.js'
 import { Usage } from './usage.js'
 import { VersionListing } from './version-listing.js'
@@ -70,6 +70,8 @@ export class Model {
       enqueueRefs,
       purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
       noncurrent: (tx, bucket, sortKey) => this.tables.version.local.get(tx, bucket, sortKey),
+      endUpload: (tx, bucket, key, id) =>
+        this.tables.upload.local.update(tx, deletedUpload({ bucket, key, id })),
       updateNoncurrent: (tx, record) => this.tables.version.local.update(tx, record),
     }
     const t = {

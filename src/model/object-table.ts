@@ -23,6 +23,8 @@ export interface ContentHooks {
   noncurrent(tx: Tx, bucket: Buffer, sortKey: Buffer): VersionRecord | undefined
   /** Merges a noncurrent version into this node's copy of the version table. */
   updateNoncurrent(tx: Tx, record: VersionRecord): void
+  /** That upload is completed. */
+  endUpload(tx: Tx, bucket: Buffer, key: Buffer, uploadId: Buffer): void
   /** The row of a key changed: for event notifications and the like. */
   changed?(tx: Tx, before: VersionRecord | undefined, after: VersionRecord): void
 }
@@ -73,6 +75,7 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
       if (isNewVersion) {
         acquire(tx, hooks, after)
         if (after.isNull && before && mayLeaveNullBehind(before)) clearNullSlot(tx, hooks, after)
+        if (after.completes) hooks.endUpload(tx, after.bucket, after.key, after.completes)
         for (const id of after.withdraws ?? []) hooks.updateNoncurrent(tx, tombstoneOf(after, id))
       }
       hooks.changed?.(tx, before, after)
@@ -123,7 +126,7 @@ function staysAsNoncurrent(before: VersionRecord, after: VersionRecord): boolean
 
 /** A version as the version table keeps it: the same bytes whichever replica moved it there, and however often. */
 export function noncurrentOf(v: VersionRecord): VersionRecord {
-  const { withdraws: _, ...plain } = plainVersion(v)
+  const { withdraws: _, completes: __, ...plain } = plainVersion(v)
   return { ...plain, timeUs: v.createdUs, generation: 0 }
 }
 

@@ -90,10 +90,13 @@ export class Objects {
    */
   async put(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<VersionRecord> {
     const { lists, blobs } = this.deps
-    const insert = async (attempt: Attempt): Promise<{ row: VersionRecord; undo: () => Promise<void> }> => {
-      // Blocks that were written for another attempt, or for another object, must live until this one's row is there.
-      if (!stored.nonce || !attempt.id.subarray(8).equals(stored.nonce))
-        await blobs.retain(attempt.id, stored.blocks)
+    const insert = async (
+      attempt: Attempt,
+      isFirst: boolean,
+    ): Promise<{ row: VersionRecord; undo: () => Promise<void> }> => {
+      // Blocks of another attempt, or of another object, must live until this one's row is there.
+      const waits = isFirst && (stored.nonce !== undefined || stored.partsOf !== undefined)
+      if (!waits) await blobs.retain(attempt.id, stored.blocks)
       const place = { bucket: version.bucket, owner: attempt.id, key: version.key }
       const { content, lists: rows } = blobs.contentOf(stored, place)
       const partRows = version.parts ? blobs.partRows(version.parts, place) : []
@@ -104,6 +107,7 @@ export class Objects {
           ...version,
           ...(partRows.length > 0 && { parts: undefined, partCount: version.parts!.length }),
           ...attempt,
+          ...(stored.partsOf && { completes: stored.partsOf }),
           state: 'object',
           size: stored.size,
           content,
@@ -251,7 +255,7 @@ export class Objects {
   /** Inserts rows made by `make` with later and later times until one takes effect on a whole quorum. */
   async #insertCurrent(
     versioning: Versioning,
-    make: (attempt: Attempt) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
+    make: (attempt: Attempt, isFirst: boolean) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
     nonce?: Buffer,
   ): Promise<VersionRecord> {
     const isNull = versioning !== 'enabled'
@@ -259,14 +263,17 @@ export class Objects {
     let timeUs = this.deps.hlc.now()
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
       const id = versionId(timeUs, (i === 0 && nonce) || this.deps.random.bytes(NONCE_BYTES))
-      const { row, undo } = await make({
-        isNull,
-        timeUs,
-        generation: 0,
-        id,
-        createdUs: timeUs,
-        ...(withdraws.length > 0 && { withdraws: [...withdraws] }),
-      })
+      const { row, undo } = await make(
+        {
+          isNull,
+          timeUs,
+          generation: 0,
+          id,
+          createdUs: timeUs,
+          ...(withdraws.length > 0 && { withdraws: [...withdraws] }),
+        },
+        i === 0,
+      )
       const later = await this.deps.objects.insert(row)
       if (later === 0) return row
       await undo?.()

@@ -19,6 +19,7 @@ const hooks: ContentHooks = {
   purgeLists() {},
   noncurrent: () => undefined,
   updateNoncurrent() {},
+  endUpload() {},
 }
 
 const bucket = Buffer.alloc(16, 1)

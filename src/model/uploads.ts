@@ -107,8 +107,8 @@ export class Uploads {
   }
 
   /**
-   * Makes an object of the given parts and ends the upload. The object refers to the parts' blocks under its own id, so
-   * that the parts can go afterwards.
+   * Makes an object of the given parts. The object refers to the parts' blocks under its own id, and each replica ends
+   * the upload, whose parts can go then, in the transaction that stores the object's row.
    */
   async complete(
     upload: UploadRow,
@@ -119,9 +119,7 @@ export class Uploads {
   ): Promise<VersionRecord> {
     const blocks = await this.gather(parts)
     const size = parts.reduce((sum, part) => sum + part.size, 0)
-    const object = await this.deps.objects.put(version, { size, md5: etagMd5, blocks }, versioning)
-    await this.end(upload)
-    return object
+    return this.deps.objects.put(version, { size, md5: etagMd5, blocks, partsOf: upload.id }, versioning)
   }
 
   /** Ends an upload; its parts are deleted in the background. */

@@ -94,6 +94,8 @@ export interface VersionRecord extends VersionDetails {
   owner: string
   /** Ids of earlier attempts of the same write, which lost to a later row: they must not show up as versions. */
   withdraws?: VersionId[]
+  /** The multipart upload that became this version: it ends in the transaction that stores the row. */
+  completes?: Buffer
   /** Inline content, if `content.kind` is inline. Loaded when first read. */
   readonly body: Buffer | undefined
 }
@@ -180,6 +182,7 @@ interface PackedDetails {
   e?: unknown
   u?: Mutable
   w?: Buffer[]
+  c?: Buffer
 }
 
 /** A part as rows keep it: number, size, and where there are any, checksum and IV. */
@@ -207,6 +210,7 @@ function packDetails(v: VersionRecord): PackedDetails {
   if (v.encryption !== undefined) packed.e = v.encryption
   if (!isEmpty(v.mutable)) packed.u = canonicalMutable(v.mutable)
   if (v.withdraws) packed.w = v.withdraws
+  if (v.completes) packed.c = v.completes
   return packed
 }
 
@@ -307,6 +311,9 @@ class DecodedVersion implements VersionRecord {
   get withdraws(): VersionId[] | undefined {
     return this.#unpacked.w
   }
+  get completes(): Buffer | undefined {
+    return this.#unpacked.c
+  }
   get body(): Buffer | undefined {
     if (!this.#bodyLoaded) {
       this.#body = this.#loadBody()
@@ -353,6 +360,7 @@ export function plainVersion(v: VersionRecord): VersionRecord {
     ...(v.encryption !== undefined && { encryption: v.encryption }),
     mutable: v.mutable,
     ...(v.withdraws && { withdraws: v.withdraws }),
+    ...(v.completes && { completes: v.completes }),
     body: v.body,
   } as VersionRecord
 }

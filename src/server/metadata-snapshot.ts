@@ -1,8 +1,10 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Db } from '../db/db.js'
-import type { Clock } from '../util/clock.js'
+import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
 
 /** Older ones are removed once a new one is complete. */
 const SNAPSHOTS_KEPT = 2
@@ -30,6 +32,28 @@ export class MetadataSnapshots {
       return await this.#write()
     } finally {
       this.#running = false
+    }
+  }
+
+  /** Writes one from time to time, if `intervalMs` says so; the nodes of a cluster not all at once. */
+  every(intervalMs: number | null, random: Random, log: Log): Timer {
+    if (intervalMs === null) return { cancel() {} }
+    let timer: Timer
+    let cancelled = false
+    const schedule = () => {
+      if (cancelled) return
+      timer = this.clock.after(intervalMs * (0.9 + random.float() * 0.2), () => {
+        this.write()
+          .catch((error: unknown) => log.error({ error }, 'the automatic snapshot of the metadata failed'))
+          .finally(schedule)
+      })
+    }
+    schedule()
+    return {
+      cancel() {
+        cancelled = true
+        timer.cancel()
+      },
     }
   }
 

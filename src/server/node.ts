@@ -14,6 +14,7 @@ import type { Config } from '../config/config.js'
 import type { Db } from '../db/db.js'
 import { openLmdb } from '../db/lmdb.js'
 import type { AccessKey } from '../model/keys.js'
+import { MasterKeys } from '../model/encryption.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
 import { BufferPool } from '../util/buffer-pool.js'
@@ -165,7 +166,7 @@ async function serveS3(
   const { clock, random, log } = deps
   const secretOf = (keyId: string) => {
     const known = model.keys.local(keyId)
-    return known ? known.secret : model.keys.get(keyId).then((key) => key?.secret)
+    return known ? validSecret(known, clock) : model.keys.get(keyId).then((key) => validSecret(key, clock))
   }
   const front = createS3Handler({
     clock,
@@ -176,6 +177,7 @@ async function serveS3(
     secretOf,
     handlers: s3Handlers({
       ...{ model, clock, random, log, region },
+      masterKeys: new MasterKeys(config.secrets.sseMasterKeys),
       verifier: new SignatureVerifier({ service: 's3', region, secretOf }),
     }),
     hostId: deps.identity.nodeId.slice(0, 16),
