@@ -151,6 +151,19 @@ describe('blocks on three nodes', () => {
     expect(holders(hash)).toBe(0)
   }, 20_000)
 
+  it('forgets the claims of writes that were given up, also of a block that others reference', async () => {
+    const c = await make()
+    const { hash, data } = blockOf(10)
+    await c.run(c.nodes[0]!.blocks.put(hash, data, ownerOf(1)))
+    await c.reference(c.nodes[0]!, ownerOf(1), [hash])
+    await c.run(c.nodes[0]!.blocks.put(hash, data, ownerOf(2)))
+    await c.clock.advance(100)
+    for (const { blocks } of c.nodes) expect(blocks.stats()).toMatchObject({ claims: 1 })
+    await c.clock.advance(25 * HOUR)
+    for (const { blocks } of c.nodes) expect(blocks.stats()).toMatchObject({ known: 1, queued: 0, claims: 0 })
+    expect(holders(hash)).toBe(3)
+  }, 20_000)
+
   it('re-arms the grace when the block is put again, also by another owner than the one that goes', async () => {
     const c = await make()
     await c.clock.advance(HOUR)

@@ -132,11 +132,18 @@ export class RefCounts {
     return judge(record, claimedUntilMs, exists, this.clock.nowMs())
   }
 
-  /** The file was seen to be there. A referenced block then leaves the queue. */
+  /**
+   * The file was seen to be there. A referenced block then leaves the queue, unless it has claims, which are forgotten
+   * when they have expired: those of writes that were given up.
+   */
   settle(tx: Tx, hash: Buffer): void {
     const record = this.get(tx, hash)
     if (!record) return
-    if (record.count > 0) this.#unqueue(tx, hash, record)
+    if (record.count > 0) {
+      const untilMs = this.#forgetExpiredClaims(tx, hash)
+      if (untilMs > 0) this.#queue(tx, hash, record, untilMs)
+      else this.#unqueue(tx, hash, record)
+    }
     record.present = true
     this.#put(tx, hash, record)
   }
@@ -238,6 +245,20 @@ export class RefCounts {
     for (const { value } of reader.range(CLAIMS, claimRange(hash))) {
       untilMs = Math.max(untilMs, decodeTime(value))
     }
+    return untilMs
+  }
+
+  /** Returns when the last of the other claims expires, 0 if there are none. */
+  #forgetExpiredClaims(tx: Tx, hash: Buffer): number {
+    const nowMs = this.clock.nowMs()
+    const expired: Buffer[] = []
+    let untilMs = 0
+    for (const { key, value } of tx.range(CLAIMS, claimRange(hash))) {
+      const claimedUntilMs = decodeTime(value)
+      if (claimedUntilMs <= nowMs) expired.push(Buffer.from(key))
+      else untilMs = Math.max(untilMs, claimedUntilMs)
+    }
+    for (const key of expired) tx.delete(CLAIMS, key)
     return untilMs
   }
 
