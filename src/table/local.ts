@@ -30,6 +30,11 @@ export interface LocalRange {
   limit?: number | undefined
 }
 
+/** Number and fingerprint of a leaf. */
+const LEAF_BYTES = 2 + HASH_BYTES
+/** Leaves for which there is room at first. */
+const LEAVES_ROOM = 64
+
 /** When a tombstone written now may be collected at the earliest, in ms since the epoch. */
 export type TombstoneDue = (partition: number) => number
 
@@ -211,13 +216,19 @@ export class LocalTable<E> {
 
   /** Leaves of a partition that are not empty: concatenated [leaf u16 BE][fingerprint], in order. */
   leaves(reader: Reader, partition: number): Buffer {
-    const out = Buffer.allocUnsafe(LEAF_COUNT * (2 + HASH_BYTES))
+    // Most partitions have few leaves, and this is asked for hundreds of them at a time.
+    let out = Buffer.allocUnsafe(LEAVES_ROOM * LEAF_BYTES)
     let at = 0
     for (const { key, value } of reader.range(this.trees.leaf, partitionRange(partition))) {
+      if (at === out.length) {
+        const grown = Buffer.allocUnsafe(LEAF_COUNT * LEAF_BYTES)
+        out.copy(grown)
+        out = grown
+      }
       out[at] = key[1]!
       out[at + 1] = key[2]!
       out.set(value, at + 2)
-      at += 2 + HASH_BYTES
+      at += LEAF_BYTES
     }
     return out.subarray(0, at)
   }
