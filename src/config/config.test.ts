@@ -113,7 +113,12 @@ describe('defaults', () => {
       bootstrapPeers: [],
     })
     expect(config.admin).toEqual({ bindAddr: null, metricsRequireToken: false, traceSink: null })
-    expect(config.secrets).toEqual({ rpcSecret: SECRET, adminToken: null, metricsToken: null })
+    expect(config.secrets).toEqual({
+      rpcSecret: SECRET,
+      sseMasterKeys: [],
+      adminToken: null,
+      metricsToken: null,
+    })
   })
 
   it('are frozen in depth', () => {
@@ -456,6 +461,7 @@ describe('secrets', () => {
     })
     expect(load(text, {}, inFile()).secrets).toEqual({
       rpcSecret: SECRET,
+      sseMasterKeys: [],
       adminToken: 'token',
       metricsToken: 'token',
     })
@@ -470,6 +476,20 @@ describe('secrets', () => {
     expect(problems(toml({ top: { rpc_secret: '"abcd"' } }))[0]).toMatch(
       /^rpc_secret: has 4 digits, expected 32 bytes/,
     )
+  })
+
+  it('master keys are one a line, newest first, and wrong ones are not repeated in messages', () => {
+    const [a, b] = ['ab'.repeat(32), 'cd'.repeat(32)]
+    const text = toml({ top: { sse_master_key_file: '"/k"' } })
+    const keys = (content: string) => files({ '/k': { text: content } })
+    expect(load(text, {}, keys(`${a.toUpperCase()}\n\n ${b} \n`)).secrets.sseMasterKeys).toEqual([a, b])
+    expect(load(toml({}), { CARPORT_SSE_MASTER_KEY: b }).secrets.sseMasterKeys).toEqual([b])
+    const wrong = problems(text, {}, keys(`${a}\n${b.slice(1)}\n${a}\n`))
+    expect(wrong).toEqual([
+      expect.stringMatching(/^sse_master_key: has no 64 hexadecimal digits in line 2, expected 32 bytes/),
+      expect.stringMatching(/^sse_master_key: has the same key in lines 1 and 3/),
+    ])
+    expect(wrong.join()).not.toContain('cdcd')
   })
 
   it('a missing RPC secret is a problem, missing tokens are none', () => {
@@ -589,6 +609,7 @@ describe('documentation', () => {
       'data_dir',
       'rpc_public_addr_subnet',
       'rpc_secret_file',
+      'sse_master_key_file',
       'admin_token_file',
       'metrics_token_file',
     ])

@@ -3,6 +3,7 @@ import { parse as parseToml, TomlError } from 'smol-toml'
 import { type LogConfig, readLogConfig } from './logging.js'
 import { type DataDir, SECTIONS, type SectionValues, TOP_LEVEL, type TopLevelValues } from './schema.js'
 import {
+  checkMasterKeys,
   checkRpcSecret,
   type Env,
   type ReadSecretFile,
@@ -73,6 +74,10 @@ export interface Settings {
     readonly metricsRequireToken: boolean
     readonly traceSink: string | null
   }
+  /** Incomplete multipart uploads older than this are ended, in every bucket; null: only where a rule says so. */
+  readonly multipartAbortAfterMs: number | null
+  /** For tests: how long a day of lifecycle rules is; null: 24 hours that end at midnight. */
+  readonly lifecycleDaySeconds: number | null
   /** Processes that serve requests. */
   readonly workers: number
   readonly log: LogConfig
@@ -83,6 +88,8 @@ export interface Settings {
 export interface Secrets {
   /** 64 lower-case hexadecimal digits. */
   readonly rpcSecret: string
+  /** 64 lower-case hexadecimal digits each, newest first; empty: SSE-S3 is not offered. */
+  readonly sseMasterKeys: readonly string[]
   readonly adminToken: string | null
   readonly metricsToken: string | null
 }
@@ -266,6 +273,8 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
       metricsRequireToken: admin.metrics_require_token,
       traceSink: admin.trace_sink,
     },
+    multipartAbortAfterMs: top.multipart_abort_after,
+    lifecycleDaySeconds: top.lifecycle_day_seconds,
     workers: top.workers,
     log,
     warnings: findings.warnings,
@@ -313,7 +322,18 @@ function readSecrets(source: ConfigSource, file: FileValues): Secrets | undefine
     )
   const adminToken = token('admin_token')
   const metricsToken = token('metrics_token')
-  return rpcSecret === undefined ? undefined : { rpcSecret, adminToken, metricsToken }
+  const sseMasterKeys = readMasterKeys(source, file)
+  return rpcSecret === undefined ? undefined : { rpcSecret, sseMasterKeys, adminToken, metricsToken }
+}
+
+function readMasterKeys(source: ConfigSource, file: FileValues): string[] {
+  const { sse_master_key: inline, sse_master_key_file: secretFile } = file.top
+  const secret = resolveSecret(
+    { key: 'sse_master_key', envName: 'SSE_MASTER_KEY', inline, file: secretFile },
+    secretContext(source, file),
+    source.findings,
+  )
+  return secret === null ? [] : checkMasterKeys('sse_master_key', secret, source.findings)
 }
 
 function readRpcSecret(source: ConfigSource, file: FileValues): string | undefined {

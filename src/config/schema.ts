@@ -78,6 +78,8 @@ export const TOP_LEVEL = {
   allow_punycode: optional(parseBoolean, false),
   rpc_secret: optional(secretText, null),
   rpc_secret_file: optional(secretFile, null),
+  sse_master_key: optional(secretText, null),
+  sse_master_key_file: optional(secretFile, null),
   rpc_bind_addr: required(parseTcpAddress),
   rpc_bind_outgoing: optional(parseBoolean, false),
   rpc_public_addr: optional(parseHostPort, null),
@@ -85,6 +87,8 @@ export const TOP_LEVEL = {
   rpc_ping_timeout_msec: optional(parseInteger(100, 3_600_000), null),
   rpc_timeout_msec: optional(parseInteger(100, 3_600_000), null),
   bootstrap_peers: optional(parseList(parsePeer, 'a list of peers'), [] as ReturnType<typeof parsePeer>[]),
+  multipart_abort_after: optional(parseAbortAge, null),
+  lifecycle_day_seconds: optional(parseInteger(1, 86_400), null),
   workers: optional(parseInteger(1, 256), 1),
   consul_discovery: refused(
     'is not offered, expected no such section: name other nodes in bootstrap_peers instead',
@@ -203,6 +207,14 @@ function parseSnapshotInterval(value: unknown): number {
   const ms = parseDuration(value)
   if (ms < 60_000)
     throw new ValueError(`is ${show(value)}`, 'a duration of at least one minute, such as "6h"')
+  return ms
+}
+
+function parseAbortAge(value: unknown): number {
+  const ms = parseDuration(value)
+  if (ms < 3600_000) {
+    throw new ValueError(`is ${show(value)}`, 'a duration of at least one hour, such as "7d"')
+  }
   return ms
 }
 

@@ -129,3 +129,28 @@ export function checkRpcSecret(key: string, secret: string | null, findings: Fin
   } else return secret.toLowerCase()
   return undefined
 }
+
+/**
+ * The master keys of server-side encryption, one a line, newest first, in lower case; problems are noted. The keys
+ * themselves are never part of a message.
+ */
+export function checkMasterKeys(key: string, secret: string, findings: Findings): string[] {
+  const expected =
+    '32 bytes as 64 hexadecimal digits a line, the newest key first: make one with "openssl rand -hex 32"'
+  const lines = secret
+    .split('\n')
+    .map((line) => line.trim().toLowerCase())
+    .filter((line) => line !== '')
+  if (lines.length === 0) findings.problem(key, `is empty, expected ${expected}`)
+  for (const [i, line] of lines.entries()) {
+    if (!/^[0-9a-f]{64}$/.test(line)) {
+      findings.problem(key, `has no 64 hexadecimal digits in line ${i + 1}, expected ${expected}`)
+    } else if (lines.indexOf(line) < i) {
+      findings.problem(
+        key,
+        `has the same key in lines ${lines.indexOf(line) + 1} and ${i + 1}, expected ${expected}`,
+      )
+    }
+  }
+  return lines
+}

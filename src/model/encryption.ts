@@ -92,6 +92,11 @@ export class MasterKeys {
     }))
   }
 
+  /** Whether there is any. */
+  get available(): boolean {
+    return this.#keys.length > 0
+  }
+
   /** Wraps a data key, a new one unless told. @returns undefined if there is no master key */
   wrap(
     bucket: Buffer,

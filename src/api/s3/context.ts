@@ -1,3 +1,4 @@
+import type { MasterKeys } from '../../model/encryption.js'
 import type { Model } from '../../model/model.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
@@ -12,6 +13,8 @@ export interface S3Context {
   log: Log
   /** The region of the configuration. */
   region: string
+  /** Of SSE-S3; without any, it is refused. */
+  masterKeys: MasterKeys
   /** Verifies the signatures of POST forms. */
   verifier: SignatureVerifier
 }

@@ -1,8 +1,12 @@
+import { decodeEncryption } from '../../../model/encryption.js'
 import { md5 } from '../../../model/hashing.js'
 import type { NewVersion } from '../../../model/objects.js'
 import type { PartRow, UploadRow } from '../../../model/upload-table.js'
+import type { VersionRecord } from '../../../model/version-record.js'
 import type { S3Context } from '../context.js'
+import { customerKey, encryptionHeaders, openUpload } from '../encryption.js'
 import { S3Error } from '../errors.js'
+import { withDefaultRetention } from '../lock.js'
 import { checksumText, etagOf, versionIdText } from '../object-headers.js'
 import {
   CHECKSUM_ELEMENT,
@@ -22,6 +26,8 @@ import { refuseConditionalWrite } from './write-object.js'
 const MAX_BODY_BYTES = 4 * 1024 * 1024
 const MAX_PARTS = 10_000
 const MIN_PART_BYTES = 5 * 1024 * 1024
+/** Of a whole object: 5 TiB. */
+const OBJECT_BYTES_MAX = 5 * 1024 ** 4
 
 interface NamedPart {
   number: number
@@ -47,8 +53,16 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   }
   const { upload, bucket } = found
   refuseConditionalWrite(request)
+  // As AWS has it, the client's key is needed where a checksum of the content is made, and must be right if it is there.
+  openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)
+  const encryption = decodeEncryption(upload.encryption)
   const parts = chooseParts(named, await model.uploads.parts(upload))
   const size = parts.reduce((sum, part) => sum + part.size, 0)
+  if (size > OBJECT_BYTES_MAX) {
+    throw new S3Error('EntityTooLarge', undefined, {
+      extra: { ProposedSize: size, MaxSizeAllowed: OBJECT_BYTES_MAX },
+    })
+  }
   const declared = request.header('x-amz-mp-object-size')
   if (declared !== undefined && Number(declared) !== size) {
     throw new S3Error(
@@ -70,21 +84,16 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
       number: part.number,
       size: part.size,
       ...(part.checksum && { checksum: part.checksum }),
+      ...(part.iv && { iv: part.iv }),
     })),
-    mutable: upload.mutable,
+    ...(encryption && { encryption }),
+    mutable: withDefaultRetention(upload.mutable, bucket, context.clock.nowMs()),
   }
   const written = await model.uploads.complete(upload, parts, version, etag, bucket.versioning)
-  return completed(request, written, bucket.versioning !== 'off')
+  return completed(request, written, bucket.versioning === 'enabled')
 }
 
-function completed(
-  request: S3Request,
-  version: Parameters<typeof etagOf>[0] &
-    Parameters<typeof versionIdText>[0] &
-    Parameters<typeof checksumText>[0] &
-    Pick<NewVersion, 'checksumAlgorithm'>,
-  showVersion: boolean,
-): S3Response {
+function completed(request: S3Request, version: VersionRecord, showVersion: boolean): S3Response {
   const host = request.headers.host ?? ''
   const path = `/${request.bucket}/${request.key}`
   return xmlResponse(
@@ -97,7 +106,10 @@ function completed(
         ? xmlText(CHECKSUM_ELEMENT[version.checksumAlgorithm], checksumText(version)) +
           xmlText('ChecksumType', version.checksumType)
         : ''),
-    { ...(showVersion && { 'x-amz-version-id': versionIdText(version) }) },
+    {
+      ...encryptionHeaders(version.encryption, customerKey(request)),
+      ...(showVersion && { 'x-amz-version-id': versionIdText(version) }),
+    },
   )
 }
 
@@ -195,5 +207,5 @@ async function alreadyDone(
     bucket && (await model.objects.get(bucket.id, Buffer.from(request.key!), undefined, { body: false }))
   if (version?.state !== 'object' || version.etagParts !== parts || !version.etag.equals(etag))
     return undefined
-  return completed(request, version, bucket!.versioning !== 'off')
+  return completed(request, version, bucket!.versioning === 'enabled')
 }

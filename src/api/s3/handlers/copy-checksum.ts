@@ -19,7 +19,8 @@ export class CopyChecksum {
       length,
       async readAll() {
         const all: Buffer[] = []
-        for await (const chunk of chunks()) all.push(chunk)
+        // A chunk's memory is used again when the next one is asked for.
+        for await (const chunk of chunks()) all.push(Buffer.from(chunk))
         return Buffer.concat(all)
       },
       stream: chunks,

@@ -1,14 +1,23 @@
 import type { StoredBody } from '../../../model/blobs.js'
-import type { Bucket } from '../../../model/buckets.js'
-import type { NewVersion, VersionSelector } from '../../../model/objects.js'
-import type { BlockRef, VersionRecord } from '../../../model/version-record.js'
+import type { NewVersion } from '../../../model/objects.js'
+import type { BlockRef, Mutable, VersionRecord } from '../../../model/version-record.js'
 import { isoDate } from '../../http/date.js'
-import { percentDecode } from '../../http/uri.js'
 import { authorize, type Granted } from '../access.js'
 import { aclForWrite } from '../acl/for-write.js'
-import { checkConditions, preconditionFailed, readConditions } from '../conditions.js'
 import type { S3Context } from '../context.js'
+import {
+  customerKey,
+  type EncryptionWish,
+  encryptionWish,
+  keepSealing,
+  newSealing,
+  openContent,
+  type Sealing,
+  sealContent,
+  sealedEtag,
+} from '../encryption.js'
 import { invalidArgument, S3Error } from '../errors.js'
+import { newLock } from '../lock.js'
 import { checksumText, etagOf, lastModifiedMs, storedHeaders, versionIdText } from '../object-headers.js'
 import {
   CHECKSUM_ELEMENT,
@@ -19,42 +28,57 @@ import {
 import { unsupportedChecksum } from '../payload/checksum-request.js'
 import { checkQuota } from '../quota.js'
 import type { S3Request, S3Response } from '../request.js'
+import { UPLOAD_BYTES_MAX } from '../screen.js'
+import { headerTags } from '../tags.js'
 import { xmlText } from '../xml.js'
+import { CopyChecksum } from './copy-checksum.js'
+import { type CopySource, copySource } from './copy-source.js'
 import { xmlResponse } from './list-objects.js'
-import { parseVersionId } from './read-object.js'
 import { refuseConditionalWrite } from './write-object.js'
 
-/** The source of a copy, which the caller may read. */
-export interface CopySource {
-  bucket: Bucket
-  version: VersionRecord
+/** What a copy gets of its source's content, or of one written anew. */
+interface Copied {
+  body: StoredBody
+  version: Pick<
+    NewVersion,
+    'etag' | 'etagParts' | 'checksum' | 'checksumAlgorithm' | 'checksumType' | 'parts' | 'encryption'
+  >
+  headers: Record<string, string>
 }
 
-/** CopyObject: the new version refers to the source's blocks; no data moves. */
+/**
+ * CopyObject: the new version refers to the source's blocks and no data moves, unless it is to be encrypted in another
+ * way.
+ */
 export async function copyObject(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const target = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const { bucket } = target
   refuseConditionalWrite(request)
   const { owner, acl } = await aclForWrite(model, request, target)
+  const wish = encryptionWish(request, bucket)
   const source = await copySource(context, request)
+  const { version } = source
   const replace = directive(request, 'x-amz-metadata-directive') === 'REPLACE'
   refuseSelfCopy(request, source, target, replace)
-  const { version } = source
-  await checkQuota(model, target.bucket, { bytes: version.size, objects: 1 })
-  const body = await sourceBody(context, version)
+  const mutable: Mutable = {
+    ...acl,
+    ...newLock(request, bucket, context.clock.nowMs()),
+    ...copiedTags(request, version),
+  }
+  await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
+  const copied = await copyContent(context, request, bucket, wish, source)
   const written = await model.objects.put(
     {
-      bucket: target.bucket.id,
+      bucket: bucket.id,
       key: Buffer.from(request.key!),
-      etag: version.etag,
-      etagParts: version.etagParts,
       owner,
-      ...(await copiedChecksum(context, request, version)),
       ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
-      mutable: { ...acl },
+      ...copied.version,
+      mutable,
     },
-    body,
-    target.bucket.versioning,
+    copied.body,
+    bucket.versioning,
   )
   return xmlResponse(
     'CopyObjectResult',
@@ -65,62 +89,11 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
           xmlText('ChecksumType', written.checksumType)
         : ''),
     {
-      ...(target.bucket.versioning !== 'off' && { 'x-amz-version-id': versionIdText(written) }),
+      ...copied.headers,
+      ...(bucket.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(written) }),
       ...(source.bucket.versioning !== 'off' && { 'x-amz-copy-source-version-id': versionIdText(version) }),
     },
   )
-}
-
-/**
- * Looks up x-amz-copy-source ("bucket/key?versionId=…", percent-encoded) and checks its permission and conditions.
- * @throws S3Error InvalidArgument, NoSuchBucket, AccessDenied, NoSuchKey, NoSuchVersion, PreconditionFailed
- */
-export async function copySource({ model }: S3Context, request: S3Request): Promise<CopySource> {
-  const { bucketName, key, selector, versionId } = parseCopySource(request.header('x-amz-copy-source')!)
-  const action = selector === undefined ? 's3:GetObject' : 's3:GetObjectVersion'
-  const need = { permission: 'read', action, key, ...(versionId !== undefined && { versionId }) } as const
-  const { bucket, version: decided } = await authorize(model, request, need, bucketName)
-  const version = decided ?? (await model.objects.get(bucket.id, Buffer.from(key), selector))
-  if (!version || (version.state === 'marker' && selector === undefined)) {
-    throw new S3Error(selector === undefined ? 'NoSuchKey' : 'NoSuchVersion', undefined, {
-      extra: { Key: key },
-    })
-  }
-  if (version.state === 'marker') {
-    throw new S3Error(
-      'InvalidRequest',
-      'The source of a copy request may not specifically refer to a delete marker by version id.',
-    )
-  }
-  const verdict = checkConditions(
-    readConditions((name) => request.header(name), 'x-amz-copy-source-'),
-    { etag: etagOf(version).slice(1, -1), lastModifiedMs: lastModifiedMs(version) },
-  )
-  if (verdict !== 'ok') throw preconditionFailed(`x-amz-copy-source-${verdict}`)
-  return { bucket, version }
-}
-
-function parseCopySource(header: string): {
-  bucketName: string
-  key: string
-  selector: VersionSelector
-  versionId: string | undefined
-} {
-  const question = header.indexOf('?versionId=')
-  const path = question < 0 ? header : header.slice(0, question)
-  const decoded = percentDecode(path)
-  const trimmed = decoded?.startsWith('/') ? decoded.slice(1) : decoded
-  const slash = trimmed?.indexOf('/') ?? -1
-  if (trimmed === undefined || slash < 1 || slash === trimmed.length - 1) {
-    throw invalidArgument(
-      'Copy Source must mention the source bucket and key: sourcebucket/sourcekey',
-      'x-amz-copy-source',
-      header,
-    )
-  }
-  const versionId = question < 0 ? undefined : header.slice(question + '?versionId='.length)
-  const selector = parseVersionId(versionId)
-  return { bucketName: trimmed.slice(0, slash), key: trimmed.slice(slash + 1), selector, versionId }
 }
 
 /** COPY (the default) or REPLACE. @throws S3Error InvalidArgument */
@@ -130,14 +103,114 @@ export function directive(request: S3Request, name: string): 'COPY' | 'REPLACE' 
   return value
 }
 
+/** Tags go along unless the request replaces them. */
+function copiedTags(request: S3Request, { mutable }: VersionRecord): Pick<Mutable, 'tags'> {
+  const replace = directive(request, 'x-amz-tagging-directive') === 'REPLACE'
+  const tags = replace ? headerTags(request) : mutable.tags?.[1]
+  return tags ? { tags: [0, tags] } : {}
+}
+
+/** @throws S3Error InvalidRequest for a copy onto itself that changes nothing */
 function refuseSelfCopy(request: S3Request, source: CopySource, target: Granted, replace: boolean): void {
   const same =
     source.bucket.id.equals(target.bucket.id) && source.version.key.equals(Buffer.from(request.key!))
   if (!same || replace || request.header('x-amz-copy-source')!.includes('?versionId=')) return
+  if (request.header('x-amz-server-side-encryption') !== undefined || customerKey(request)) return
   throw new S3Error(
     'InvalidRequest',
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
   )
+}
+
+async function copyContent(
+  context: S3Context,
+  request: S3Request,
+  bucket: Granted['bucket'],
+  wish: EncryptionWish,
+  source: CopySource,
+): Promise<Copied> {
+  const kept = source.sealing && keepSealing(context, bucket, wish, source.sealing)
+  if (kept || (!source.sealing && !wish)) return referTo(context, request, source, kept)
+  return writeAnew(context, request, source, newSealing(context, bucket, wish))
+}
+
+/** The source's blocks, as they are. */
+async function referTo(
+  context: S3Context,
+  request: S3Request,
+  source: CopySource,
+  kept: Sealing | undefined,
+): Promise<Copied> {
+  const { version } = source
+  const { etag, etagParts, checksum, checksumAlgorithm, checksumType } = version
+  const wanted = wantedChecksum(request)
+  const parts = await context.model.blobs.partsOf(version)
+  const common = { etag, etagParts, ...(kept && { encryption: kept.encryption }) }
+  const headers = kept?.headers ?? {}
+  const body = await sourceBody(context, version)
+  if (!wanted || wanted === checksumAlgorithm) {
+    const own = checksum && checksumAlgorithm && checksumType && { checksum, checksumAlgorithm, checksumType }
+    return { body, headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
+  }
+  const hasher = createChecksum(wanted)
+  for await (const chunk of readSource(context, request, source, 0, version.size)) hasher.update(chunk)
+  return {
+    body,
+    headers,
+    version: {
+      ...common,
+      ...{ checksum: hasher.digest(), checksumAlgorithm: wanted, checksumType: 'FULL_OBJECT' as const },
+      ...(parts.length > 0 && { parts: parts.map(({ checksum: _, ...part }) => part) }),
+    },
+  }
+}
+
+/** The source's content, encrypted in another way: it becomes one without parts. @throws S3Error InvalidRequest above 5 GiB */
+async function writeAnew(
+  context: S3Context,
+  request: S3Request,
+  source: CopySource,
+  sealing: Sealing | undefined,
+): Promise<Copied> {
+  const { version } = source
+  if (version.size > UPLOAD_BYTES_MAX) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The specified copy source is larger than the maximum allowable size for a copy source: ${UPLOAD_BYTES_MAX}`,
+    )
+  }
+  const algorithm = wantedChecksum(request) ?? version.checksumAlgorithm
+  const content = new CopyChecksum(readSource(context, request, source, 0, version.size), algorithm)
+  const sealed = sealing && sealContent(context, sealing)
+  const body = await context.model.blobs.write(content.source(version.size), sealed)
+  const checksum = content.result()
+  return {
+    body,
+    headers: sealing?.headers ?? {},
+    version: {
+      etag: sealedEtag(sealing, body.md5),
+      etagParts: 0,
+      ...(checksum && {
+        checksum: checksum.value,
+        checksumAlgorithm: checksum.algorithm,
+        checksumType: 'FULL_OBJECT' as const,
+      }),
+      ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
+    },
+  }
+}
+
+/** The source's bytes from `start` up to `end`, decrypted. */
+export async function* readSource(
+  context: S3Context,
+  request: S3Request,
+  { version, sealing }: CopySource,
+  start: number,
+  end: number,
+): AsyncGenerator<Buffer> {
+  const cipher = sealing && (await openContent(context, version, sealing))
+  const options = { signal: request.signal, ...(cipher && { cipher }) }
+  yield* context.model.blobs.read(version, start, end, options)
 }
 
 async function sourceBody({ model }: S3Context, version: VersionRecord): Promise<StoredBody> {
@@ -148,27 +221,6 @@ async function sourceBody({ model }: S3Context, version: VersionRecord): Promise
   for await (const { ref } of model.blobs.blocksOf(version.bucket, version.id, version.content))
     blocks.push(ref)
   return { size: version.size, md5: version.etag, blocks }
-}
-
-/** The checksum goes along; another algorithm than the source's is computed from the content. */
-async function copiedChecksum(
-  { model }: S3Context,
-  request: S3Request,
-  version: VersionRecord,
-): Promise<Partial<Pick<NewVersion, 'checksum' | 'checksumAlgorithm' | 'checksumType' | 'parts'>>> {
-  const wanted = wantedChecksum(request)
-  const { checksum, checksumAlgorithm, checksumType } = version
-  if (!wanted || wanted === checksumAlgorithm) {
-    const parts = await model.blobs.partsOf(version)
-    return {
-      ...(checksum && checksumAlgorithm && checksumType && { checksum, checksumAlgorithm, checksumType }),
-      ...(parts.length > 0 && { parts }),
-    }
-  }
-  const hasher = createChecksum(wanted)
-  for await (const chunk of model.blobs.read(version, 0, version.size, { signal: request.signal }))
-    hasher.update(chunk)
-  return { checksum: hasher.digest(), checksumAlgorithm: wanted, checksumType: 'FULL_OBJECT' }
 }
 
 /** x-amz-checksum-algorithm. @throws S3Error InvalidRequest if it is unknown */

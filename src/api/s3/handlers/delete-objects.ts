@@ -2,6 +2,7 @@ import type { VersionRecord } from '../../../model/version-record.js'
 import { authorize, findBucket } from '../access.js'
 import type { S3Context } from '../context.js'
 import { S3Error, toS3Error } from '../errors.js'
+import { deletionGuard } from '../lock.js'
 import { versionIdText } from '../object-headers.js'
 import type { S3Request, S3Response } from '../request.js'
 import { xmlText } from '../xml.js'
@@ -12,6 +13,8 @@ import { parseVersionId } from './read-object.js'
 /** 1000 keys of 1024 bytes, escaped, with version ids. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024
 const MAX_OBJECTS = 1000
+/** Elements that make a deletion depend on what is there: refused, never ignored. */
+const CONDITIONS = ['ETag', 'LastModifiedTime', 'Size'] as const
 /** Deletions at the same time: they share commits, but not so many that other requests have to wait. */
 const CONCURRENCY = 32
 
@@ -32,7 +35,7 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
     const named = xmlText('Key', key) + xmlText('VersionId', versionId)
     try {
       if (key === undefined || key === '') throw new S3Error('MalformedXML')
-      if (objects[index]!.text('ETag') !== undefined) throw new S3Error('NotImplemented')
+      if (CONDITIONS.some((name) => objects[index]!.child(name))) throw new S3Error('NotImplemented')
       const selector = parseVersionId(versionId)
       await authorize(model, request, {
         permission: 'write',
@@ -44,7 +47,8 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
       if (selector === undefined) {
         written = await model.objects.delete(bucket.id, Buffer.from(key), caller?.id ?? '', bucket.versioning)
       } else {
-        written = await model.objects.deleteVersion(bucket.id, Buffer.from(key), selector)
+        const guard = await deletionGuard(context, request, bucket, key)
+        written = await model.objects.deleteVersion(bucket.id, Buffer.from(key), selector, guard)
       }
       const marker =
         written?.state === 'marker'

@@ -4,7 +4,16 @@ import { isoDate } from '../../http/date.js'
 import { authorize, type Granted } from '../access.js'
 import { aclForWrite } from '../acl/for-write.js'
 import type { S3Context } from '../context.js'
+import {
+  encryptionWish,
+  newSealing,
+  openUpload,
+  type Sealing,
+  sealContent,
+  sealedEtag,
+} from '../encryption.js'
 import { invalidArgument, S3Error } from '../errors.js'
+import { headerLock } from '../lock.js'
 import { storedHeaders } from '../object-headers.js'
 import {
   CHECKSUM_ELEMENT,
@@ -14,9 +23,12 @@ import {
 } from '../payload/checksum.js'
 import { checkQuota } from '../quota.js'
 import type { S3Request, S3Response } from '../request.js'
+import { UPLOAD_BYTES_MAX } from '../screen.js'
+import { newTags } from '../tags.js'
 import { xmlText } from '../xml.js'
 import { CopyChecksum } from './copy-checksum.js'
-import { copySource, wantedChecksum } from './copy-object.js'
+import { readSource, wantedChecksum } from './copy-object.js'
+import { copySource } from './copy-source.js'
 import { ownerXml, parseMax, percentEncodeKey, xmlResponse } from './list-objects.js'
 import { bodySource } from './write-object.js'
 
@@ -28,6 +40,8 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
   const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = granted
   const { owner, acl } = await aclForWrite(model, request, granted)
+  const mutable = { ...acl, ...headerLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
+  const sealing = newSealing(context, bucket, encryptionWish(request, bucket))
   const algorithm = wantedChecksum(request)
   const type = checksumType(request, algorithm)
   const upload = await model.uploads.create({
@@ -36,14 +50,18 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
     owner,
     ...storedHeaders(request),
     ...(algorithm && type && { checksumAlgorithm: algorithm, checksumType: type }),
-    mutable: { ...acl },
+    ...(sealing && { encryption: sealing.encryption }),
+    mutable,
   })
   return xmlResponse(
     'InitiateMultipartUploadResult',
     xmlText('Bucket', request.bucket) +
       xmlText('Key', request.key) +
       xmlText('UploadId', upload.id.toString('hex')),
-    { ...(algorithm && { 'x-amz-checksum-algorithm': algorithm, 'x-amz-checksum-type': type! }) },
+    {
+      ...sealing?.headers,
+      ...(algorithm && { 'x-amz-checksum-algorithm': algorithm, 'x-amz-checksum-type': type! }),
+    },
   )
 }
 
@@ -102,6 +120,7 @@ function partNumberOf(request: S3Request): number {
 export async function uploadPart(context: S3Context, request: S3Request): Promise<S3Response> {
   const number = partNumberOf(request)
   const { bucket, upload } = await findUpload(context, request, 's3:PutObject')
+  const sealing = openUpload(context, request, upload)
   const { payload } = request
   await checkQuota(context.model, bucket, { bytes: payload.contentLength ?? 0, objects: 0 })
   const { checksumAlgorithm } = upload
@@ -114,31 +133,38 @@ export async function uploadPart(context: S3Context, request: S3Request): Promis
     }
     payload.computeChecksum(checksumAlgorithm)
   }
-  const part = await storePart(context, upload, number, bodySource(payload), () => payload.result.checksum)
+  const part = await storePart(
+    context,
+    { upload, number, sealing },
+    bodySource(payload),
+    () => payload.result.checksum,
+  )
   return {
     status: 200,
     headers: {
       etag: `"${part.etag.toString('hex')}"`,
       ...(part.checksum && { [CHECKSUM_HEADER[part.checksumAlgorithm!]]: part.checksum.toString('base64') }),
+      ...sealing?.headers,
     },
   }
 }
 
 async function storePart(
-  { model }: S3Context,
-  upload: UploadRow,
-  number: number,
+  context: S3Context,
+  { upload, number, sealing }: { upload: UploadRow; number: number; sealing: Sealing | undefined },
   source: BodySource,
   checksum: () => { algorithm: ChecksumAlgorithm; value: Buffer } | undefined,
 ): Promise<PartRow> {
   // Parts are never inline: when they are put together, only blocks can be.
-  const body = await model.blobs.write(source, { inline: false })
+  const sealed = sealing && sealContent(context, sealing)
+  const body = await context.model.blobs.write(source, { ...sealed, inline: false })
   const computed = checksum()
-  return model.uploads.putPart(
+  return context.model.uploads.putPart(
     upload,
     {
       number,
-      etag: body.md5,
+      etag: sealedEtag(sealing, body.md5),
+      ...(sealed && { iv: sealed.iv }),
       ...(computed && { checksumAlgorithm: computed.algorithm, checksum: computed.value }),
     },
     body,
@@ -150,12 +176,19 @@ export async function uploadPartCopy(context: S3Context, request: S3Request): Pr
   const { model } = context
   const number = partNumberOf(request)
   const { bucket, upload } = await findUpload(context, request, 's3:PutObject')
+  const sealing = openUpload(context, request, upload)
   const source = await copySource(context, request)
   const { start, end } = copyRange(request.header('x-amz-copy-source-range'), source.version.size)
   await checkQuota(model, bucket, { bytes: end - start, objects: 0 })
-  const stream = model.blobs.read(source.version, start, end, { signal: request.signal })
-  const checked = new CopyChecksum(stream, upload.checksumAlgorithm)
-  const part = await storePart(context, upload, number, checked.source(end - start), () => checked.result())
+  if (end - start > UPLOAD_BYTES_MAX) {
+    throw new S3Error('EntityTooLarge', undefined, {
+      extra: { ProposedSize: end - start, MaxSizeAllowed: UPLOAD_BYTES_MAX },
+    })
+  }
+  const checked = new CopyChecksum(readSource(context, request, source, start, end), upload.checksumAlgorithm)
+  const part = await storePart(context, { upload, number, sealing }, checked.source(end - start), () =>
+    checked.result(),
+  )
   return xmlResponse(
     'CopyPartResult',
     xmlText('LastModified', isoDate(Math.floor(part.timeUs / 1000))) +
@@ -164,6 +197,7 @@ export async function uploadPartCopy(context: S3Context, request: S3Request): Pr
         ? xmlText(CHECKSUM_ELEMENT[part.checksumAlgorithm!], part.checksum.toString('base64'))
         : ''),
     {
+      ...sealing?.headers,
       ...(source.bucket.versioning !== 'off' &&
         !source.version.isNull && { 'x-amz-copy-source-version-id': source.version.id.toString('hex') }),
     },

@@ -4,11 +4,14 @@ import type { VersionRecord } from '../../../model/version-record.js'
 import { authorize } from '../access.js'
 import { aclForWrite } from '../acl/for-write.js'
 import type { S3Context } from '../context.js'
+import { encryptionWish, newSealing, sealContent, sealedEtag } from '../encryption.js'
 import { S3Error } from '../errors.js'
+import { deletionGuard, newLock } from '../lock.js'
 import { checksumHeaders, etagOf, storedHeaders, versionIdText } from '../object-headers.js'
 import type { Payload } from '../payload/payload.js'
 import { checkQuota } from '../quota.js'
 import type { S3Request, S3Response } from '../request.js'
+import { newTags } from '../tags.js'
 import { versionSelector } from './read-object.js'
 
 /** PutObject. */
@@ -19,16 +22,19 @@ export async function putObject(context: S3Context, request: S3Request): Promise
   refuseConditionalWrite(request)
   const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request)
+  const mutable = { ...acl, ...newLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
+  const sealing = newSealing(context, bucket, encryptionWish(request, bucket))
+  const sealed = sealing && sealContent(context, sealing)
   const { payload } = request
   if (bucket.quotas.maxObjects !== undefined || bucket.quotas.maxSize !== undefined) {
     await checkQuota(model, bucket, { bytes: payload.contentLength ?? 0, objects: 1 })
   }
-  const body = await model.blobs.write(bodySource(payload))
+  const body = await model.blobs.write(bodySource(payload), sealed)
   const { checksum } = payload.result
   const version: NewVersion = {
     bucket: bucket.id,
     key: Buffer.from(request.key!),
-    etag: body.md5,
+    etag: sealedEtag(sealing, body.md5),
     etagParts: 0,
     owner,
     ...(checksum && {
@@ -37,10 +43,14 @@ export async function putObject(context: S3Context, request: S3Request): Promise
       checksum: checksum.value,
     }),
     ...stored,
-    mutable: { ...acl },
+    ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
+    mutable,
   }
   const written = await model.objects.put(version, body, bucket.versioning)
-  return { status: 200, headers: writtenHeaders(written, bucket.versioning !== 'off') }
+  return {
+    status: 200,
+    headers: { ...writtenHeaders(written, bucket.versioning === 'enabled'), ...sealing?.headers },
+  }
 }
 
 /** Headers of an answer that tells of a version just written. */
@@ -60,9 +70,16 @@ export function bodySource(payload: Payload): BodySource {
   }
 }
 
+const CONDITIONAL = [
+  'if-match',
+  'if-none-match',
+  'x-amz-if-match-last-modified-time',
+  'x-amz-if-match-size',
+] as const
+
 /** Conditional writes are refused, never ignored: two clients that rely on them would both believe to have won. */
 export function refuseConditionalWrite(request: S3Request): void {
-  for (const name of ['if-match', 'if-none-match']) {
+  for (const name of CONDITIONAL) {
     if (request.header(name) !== undefined) {
       throw new S3Error(
         'NotImplemented',
@@ -87,7 +104,8 @@ export async function deleteObject(context: S3Context, request: S3Request): Prom
     const written = await model.objects.delete(bucket.id, key, caller?.id ?? '', bucket.versioning)
     return { status: 204, headers: deletedHeaders(written) }
   }
-  const deleted = await model.objects.deleteVersion(bucket.id, key, selector)
+  const guard = await deletionGuard(context, request, bucket)
+  const deleted = await model.objects.deleteVersion(bucket.id, key, selector, guard)
   const headers: Record<string, string> = { 'x-amz-version-id': request.query.get('versionId')! }
   if (deleted?.state === 'marker') headers['x-amz-delete-marker'] = 'true'
   return { status: 204, headers }
