@@ -9,7 +9,7 @@ import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import type { Bucket, Buckets } from './buckets.js'
 import { type LifecycleCalendar, type LifecycleRule, walksOf } from './lifecycle.js'
-import { dayStart, PHASES, type Phase, RunStore, startOfRun } from './lifecycle-schedule.js'
+import { dayStart, PHASES, type Phase, type RunPosition, RunStore, startOfRun } from './lifecycle-schedule.js'
 import type { LifecycleWalk } from './lifecycle-walk.js'
 import { bucketPartition } from './object-keys.js'
 import { leadsPartition } from './partition-leader.js'
@@ -56,6 +56,7 @@ export class LifecycleWorker implements Service {
   #runningBucket: string | undefined
   #running = false
   #started = false
+  #turn: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly deps: {
@@ -100,7 +101,21 @@ export class LifecycleWorker implements Service {
     let position = this.#runs.load()
     // What was interrupted goes on first. Any other day than today is over, also a later one, by a clock that went back.
     if (!position || (position.finished && position.dayStartMs !== today)) position = startOfRun(today)
-    if (!position.finished) {
+    if (!position.finished) await this.#inTurn(position, signal)
+    if (position.dayStartMs !== today) return STEP_REST_MS
+    return Math.max(0, today + everyMs - clock.nowMs()) + random.float() * Math.min(JITTER_MS, everyMs / 10)
+  }
+
+  /** One run over everything, now, after the one that may be under way. For operators and tests. */
+  runNow(signal: AbortSignal = new AbortController().signal): Promise<void> {
+    const { clock } = this.deps
+    const everyMs = this.options.runEveryMs ?? this.options.calendar.dayMs
+    return this.#inTurn(startOfRun(dayStart(clock.nowMs(), everyMs, 0)), signal)
+  }
+
+  /** Runs do not overlap. */
+  #inTurn(position: RunPosition, signal: AbortSignal): Promise<void> {
+    const run = async () => {
       this.#running = true
       try {
         await this.#run(position, signal)
@@ -109,11 +124,12 @@ export class LifecycleWorker implements Service {
         this.#runningBucket = undefined
       }
     }
-    if (position.dayStartMs !== today) return STEP_REST_MS
-    return Math.max(0, today + everyMs - clock.nowMs()) + random.float() * Math.min(JITTER_MS, everyMs / 10)
+    const turn = this.#turn.then(run, run)
+    this.#turn = turn.catch(() => {})
+    return turn
   }
 
-  async #run(position: ReturnType<typeof startOfRun>, signal: AbortSignal): Promise<void> {
+  async #run(position: RunPosition, signal: AbortSignal): Promise<void> {
     const { placement, transport, log } = this.deps
     const buckets = this.deps.buckets.list().sort((a, b) => Buffer.compare(a.id, b.id))
     for (const bucket of buckets) {

@@ -8,10 +8,15 @@ import { COUNTER_TREE } from './counters.js'
 import { type FieldRow, fieldTable } from './fields.js'
 import type { Hashing } from './hashing.js'
 import { AccessKeys } from './keys.js'
+import { UTC_CALENDAR } from './lifecycle.js'
+import { LIFECYCLE_TREE } from './lifecycle-schedule.js'
+import { LifecycleWalk } from './lifecycle-walk.js'
+import { type LifecycleOptions, LifecycleWorker } from './lifecycle-worker.js'
 import { type ListRow, listTable } from './list-table.js'
 import { Listing } from './listing.js'
 import { type ContentHooks, objectTable, versionTable } from './object-table.js'
 import { Objects } from './objects.js'
+import { OrphanWorker } from './orphans.js'
 import { PURGE_TREE, Purge } from './purge.js'
 import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './upload-table.js'
 import { Uploads } from './uploads.js'
@@ -27,6 +32,7 @@ export const MODEL_TREES: readonly TreeName[] = [
   ...tableTrees(...TABLE_NAMES.map((name) => ({ name }))),
   COUNTER_TREE,
   PURGE_TREE,
+  LIFECYCLE_TREE,
 ]
 
 export interface ModelDeps {
@@ -40,6 +46,8 @@ export interface ModelDeps {
   recycle?: (block: Buffer) => void
   /** Size of the blocks that bodies are cut into, in bytes. */
   blockBytes: number
+  /** How lifecycle rules count days, and the like; AWS's way unless told. */
+  lifecycle?: LifecycleOptions
 }
 
 /** What the store holds, and the operations on it: everything between the APIs and the replicated tables. */
@@ -53,6 +61,8 @@ export class Model {
   readonly blobs: BlobStore
   readonly usage: Usage
   readonly purge: Purge
+  readonly lifecycle: LifecycleWorker
+  readonly orphans: OrphanWorker
   readonly tables: {
     object: Table<VersionRecord>
     version: Table<VersionRecord>
@@ -64,7 +74,7 @@ export class Model {
     key: Table<FieldRow>
   }
 
-  constructor({ env, tables, blocks, enqueueRefs, hashing, recycle, blockBytes }: ModelDeps) {
+  constructor({ env, tables, blocks, enqueueRefs, hashing, recycle, blockBytes, lifecycle }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
     const hooks: ContentHooks = {
       enqueueRefs,
@@ -117,13 +127,26 @@ export class Model {
     this.usage = new Usage({ db, transport, quorum, placement })
     this.keys = new AccessKeys({ db, keys: t.key, hlc, random })
     this.buckets = new Buckets({ db, buckets: t.bucket, aliases: t.alias, keys: this.keys, hlc, random })
+    const walks = lifecycle ?? { calendar: UTC_CALENDAR }
+    const { objects, uploads, buckets } = this
+    this.lifecycle = new LifecycleWorker(
+      {
+        ...{ db, clock, random, log, placement, transport, buckets },
+        walk: new LifecycleWalk({ db, clock, hlc, random, log, objects, uploads, tables: t }, walks),
+      },
+      walks,
+    )
+    this.orphans = new OrphanWorker({ db, clock, random, log, placement, transport, tables: t })
   }
 
   start(): void {
     this.purge.start()
+    this.lifecycle.start()
+    this.orphans.start()
   }
 
   async stop(): Promise<void> {
+    await Promise.all([this.lifecycle.stop(), this.orphans.stop()])
     await this.purge.stop()
   }
 }

@@ -14,6 +14,7 @@ import { Quorum } from '../cluster/quorum.js'
 import { ClusterSystem } from '../cluster/system.js'
 import type { Db, TreeName } from '../db/db.js'
 import type { Hashing } from '../model/hashing.js'
+import type { LifecycleOptions } from '../model/lifecycle-worker.js'
 import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
 import type { Transport } from '../net/transport.js'
 import { GC_TREE, RETRY_TREE, tableTrees } from '../table/keys.js'
@@ -63,6 +64,7 @@ export interface CoreOptions {
   publicAddress?: string
   rpcPort: number
   blockBytes: number
+  lifecycle?: LifecycleOptions
   blocks: BlockOptions
   /** Whether the slow walk that checks every block runs by itself. */
   scrub: boolean
@@ -144,6 +146,7 @@ export class Core {
       hashing: parts.hashing,
       ...(parts.recycle && { recycle: parts.recycle }),
       blockBytes: options.blockBytes,
+      ...(options.lifecycle && { lifecycle: options.lifecycle }),
     })
   }
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+import type { Config } from '../../src/config/config.js'
 import { singleNodeConfig } from '../../src/config/single-node.js'
 import type { AccessKey } from '../../src/model/keys.js'
 import { createIdentity } from '../../src/net/identity.js'
@@ -20,8 +21,11 @@ export interface TestNode extends CarportNode {
   dispose(): Promise<void>
 }
 
-/** Starts a node that is laid out and ready for requests. Set CARPORT_TEST_LOG=debug to see what it logs. */
-export async function startTestNode(): Promise<TestNode> {
+/**
+ * Starts a node that is laid out and ready for requests. `settings` replace those of a single node. Set
+ * CARPORT_TEST_LOG=debug to see what it logs.
+ */
+export async function startTestNode(settings: Partial<Config> = {}): Promise<TestNode> {
   const dir = mkdtempSync(join(tmpdir(), 'carport-test-'))
   const any = '127.0.0.1:0'
   const config = singleNodeConfig({
@@ -33,14 +37,17 @@ export async function startTestNode(): Promise<TestNode> {
     listen: { s3: any, rpc: any, web: any, admin: any },
   })
   const level = (process.env.CARPORT_TEST_LOG ?? 'error') as 'error'
-  const node = await startNode(config, {
-    clock: realClock,
-    random: systemRandom,
-    log: createLog({ level, format: 'text' }, realClock, (line) => process.stderr.write(line)),
-    identity: createIdentity(systemRandom),
-    version: 'test',
-    hashThreads: 0, // the threads' code is there only once it is compiled
-  })
+  const node = await startNode(
+    { ...config, ...settings },
+    {
+      clock: realClock,
+      random: systemRandom,
+      log: createLog({ level, format: 'text' }, realClock, (line) => process.stderr.write(line)),
+      identity: createIdentity(systemRandom),
+      version: 'test',
+      hashThreads: 0, // the threads' code is there only once it is compiled
+    },
+  )
   const role = { zone: 'z1', capacityBytes: 1e12, tags: [] }
   await node.core.cluster.stageLayout({ roles: [{ node: node.core.quorum.self, role }] })
   await node.core.cluster.applyLayout(1)
