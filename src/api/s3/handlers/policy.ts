@@ -3,11 +3,14 @@ import { type PolicyDocument, policyOf } from '../access-decision.js'
 import { DOCUMENT, publicAccessBlock } from '../acl/ownership.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import { POLICY_BYTES_MAX, Policy } from '../policy/policy.js'
+import { Policy } from '../policy/policy.js'
 import type { S3Request, S3Response } from '../request.js'
 import { xmlText } from '../xml.js'
 import { hasPublicAcl } from './acl.js'
 import { xmlResponse } from './list-objects.js'
+
+/** Longer bodies are not read; the policy's own limit is below. */
+const BODY_BYTES_MAX = 64 * 1024
 
 /** GetBucketPolicy: the text as it was put. */
 export async function getBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
@@ -22,7 +25,7 @@ export async function getBucketPolicy({ model }: S3Context, request: S3Request):
 /** PutBucketPolicy. */
 export async function putBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:PutBucketPolicy' })
-  const body = await request.payload.readAll(POLICY_BYTES_MAX, 'MalformedPolicy')
+  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedPolicy')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
   const document: PolicyDocument = { text: decode(body), bucket: request.bucket! }
   const policy = new Policy(document.text, document.bucket)
