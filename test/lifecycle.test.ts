@@ -4,6 +4,7 @@ import {
   DeleteBucketLifecycleCommand,
   DeleteObjectCommand,
   GetBucketLifecycleConfigurationCommand,
+  HeadObjectCommand,
   type LifecycleRule,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
@@ -84,6 +85,20 @@ test('rules come back as they were put, and deletion ends them', async () => {
   expect((await get()).Rules).toEqual(Rules)
   await s3.send(new DeleteBucketLifecycleCommand({ Bucket }))
   await expect(get()).rejects.toMatchObject({ name: 'NoSuchLifecycleConfiguration' })
+})
+
+test('answers tell when a rule ends an object', async () => {
+  const Bucket = await createBucket()
+  await setRules(Bucket, { ID: 'a rule', Filter: { Prefix: 'tmp/' }, Expiration: { Days: 1 } })
+  const written = await put(Bucket, 'tmp/a')
+  const head = await s3.send(new HeadObjectCommand({ Bucket, Key: 'tmp/a' }))
+  const [, date, rule] = /^expiry-date="([^"]+)", rule-id="([^"]+)"$/.exec(head.Expiration!)!
+  // In days of 24 hours whatever the rules count in here, and at midnight.
+  expect(new Date(date!).getTime() % (24 * 3600_000)).toBe(0)
+  expect(rule).toBe('a%20rule')
+  expect(written.Expiration).toBe(head.Expiration)
+  await put(Bucket, 'other')
+  expect((await s3.send(new HeadObjectCommand({ Bucket, Key: 'other' }))).Expiration).toBeUndefined()
 })
 
 test('objects expire by prefix and size, others stay', async () => {

@@ -90,13 +90,18 @@ describe('filters', () => {
       { requiredKeys: [] },
     )
     fc.assert(
-      fc.property(filter, fc.nat(3000), fc.constantFrom({}, { a: '1' }, { a: '2' }), (full, size, tags) => {
-        if (!fits(full, { size, tags })) return
-        for (const name of Object.keys(full)) {
-          const { [name as 'prefix']: _, ...fewer } = full
-          expect(fits(fewer, { size, tags })).toBe(true)
-        }
-      }),
+      fc.property(
+        filter,
+        fc.nat(3000),
+        fc.constantFrom<Record<string, string>[]>({}, { a: '1' }, { a: '2' }),
+        (full, size, tags) => {
+          if (!fits(full, { size, tags })) return
+          for (const name of Object.keys(full)) {
+            const { [name as 'prefix']: _, ...fewer } = full
+            expect(fits(fewer, { size, tags })).toBe(true)
+          }
+        },
+      ),
     )
   })
 })

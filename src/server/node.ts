@@ -15,6 +15,8 @@ import type { Db } from '../db/db.js'
 import { openLmdb } from '../db/lmdb.js'
 import type { AccessKey } from '../model/keys.js'
 import { MasterKeys } from '../model/encryption.js'
+import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle.js'
+import type { LifecycleOptions } from '../model/lifecycle-worker.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
 import { BufferPool } from '../util/buffer-pool.js'
@@ -109,6 +111,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       ...(config.rpc.publicAddr && { publicAddress: formatAddress(config.rpc.publicAddr) }),
       rpcPort: config.rpc.bindAddr.port,
       blockBytes: config.blockSizeBytes,
+      lifecycle: lifecycleOf(config),
       blocks: {
         fsync: config.dataFsync,
         reserveBytes: RESERVE_BYTES,
@@ -177,7 +180,7 @@ async function serveS3(
     secretOf,
     handlers: s3Handlers({
       ...{ model, clock, random, log, region },
-      masterKeys: new MasterKeys(config.secrets.sseMasterKeys),
+      masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
       verifier: new SignatureVerifier({ service: 's3', region, secretOf }),
     }),
     hostId: deps.identity.nodeId.slice(0, 16),
@@ -200,6 +203,16 @@ async function drain(listening: Listening, front: S3Front, clock: Clock): Promis
   listening.server.closeIdleConnections()
   await closed
   timer.cancel()
+}
+
+function lifecycleOf({ lifecycleDaySeconds, multipartAbortAfterMs, useLocalTz }: Config): LifecycleOptions {
+  const dayMs = lifecycleDaySeconds === null ? undefined : lifecycleDaySeconds * 1000
+  return {
+    calendar: dayMs === undefined ? UTC_CALENDAR : shortCalendar(dayMs),
+    ...(dayMs !== undefined && { runEveryMs: dayMs / 4 }),
+    ...(multipartAbortAfterMs !== null && { abortUploadsAfterMs: multipartAbortAfterMs }),
+    ...(useLocalTz && { utcOffsetMs: (nowMs) => -new Date(nowMs).getTimezoneOffset() * 60_000 }),
+  }
 }
 
 function dataDirsOf(config: Config): DataDirs {

@@ -8,13 +8,18 @@ import { completeMultipartUpload } from './complete-multipart.js'
 import { copyObject } from './copy-object.js'
 import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.js'
 import { deleteObjects } from './delete-objects.js'
+import * as encryption from './encryption.js'
+import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './lifecycle.js'
 import * as listings from './list-objects.js'
+import * as lock from './lock.js'
 import * as multipart from './multipart.js'
+import * as attributes from './object-attributes.js'
 import * as ownership from './ownership.js'
 import * as policy from './policy.js'
 import { postObject } from './post-object.js'
 import * as publicAccess from './public-access.js'
 import { getObject, headObject } from './read-object.js'
+import * as tagging from './tagging.js'
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './website.js'
 import { deleteObject, putObject } from './write-object.js'
 
@@ -30,22 +35,28 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   DeleteBucket: buckets.deleteBucket,
   DeleteBucketAnalyticsConfiguration: settings.deleteBucketAnalytics,
   DeleteBucketCors: deleteBucketCors,
+  DeleteBucketEncryption: encryption.deleteBucketEncryption,
   DeleteBucketIntelligentTieringConfiguration: settings.deleteBucketIntelligentTiering,
   DeleteBucketInventoryConfiguration: settings.deleteBucketInventory,
+  DeleteBucketLifecycle: deleteBucketLifecycle,
   DeleteBucketMetricsConfiguration: settings.deleteBucketMetrics,
   DeleteBucketOwnershipControls: ownership.deleteBucketOwnershipControls,
   DeleteBucketPolicy: policy.deleteBucketPolicy,
   DeleteBucketReplication: settings.deleteBucketReplication,
+  DeleteBucketTagging: tagging.deleteBucketTagging,
   DeleteBucketWebsite: deleteBucketWebsite,
   DeleteObject: deleteObject,
+  DeleteObjectTagging: tagging.deleteObjectTagging,
   DeleteObjects: deleteObjects,
   DeletePublicAccessBlock: publicAccess.deletePublicAccessBlock,
   GetBucketAccelerateConfiguration: settings.getBucketAccelerate,
   GetBucketAcl: acl.getBucketAcl,
   GetBucketAnalyticsConfiguration: settings.getBucketAnalytics,
   GetBucketCors: getBucketCors,
+  GetBucketEncryption: encryption.getBucketEncryption,
   GetBucketIntelligentTieringConfiguration: settings.getBucketIntelligentTiering,
   GetBucketInventoryConfiguration: settings.getBucketInventory,
+  GetBucketLifecycleConfiguration: getBucketLifecycle,
   GetBucketLocation: buckets.getBucketLocation,
   GetBucketLogging: settings.getBucketLogging,
   GetBucketMetricsConfiguration: settings.getBucketMetrics,
@@ -54,10 +65,16 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   GetBucketPolicyStatus: policy.getBucketPolicyStatus,
   GetBucketReplication: settings.getBucketReplication,
   GetBucketRequestPayment: settings.getBucketRequestPayment,
+  GetBucketTagging: tagging.getBucketTagging,
   GetBucketVersioning: buckets.getBucketVersioning,
   GetBucketWebsite: getBucketWebsite,
   GetObject: getObject,
   GetObjectAcl: acl.getObjectAcl,
+  GetObjectAttributes: attributes.getObjectAttributes,
+  GetObjectLegalHold: lock.getObjectLegalHold,
+  GetObjectLockConfiguration: lock.getObjectLockConfiguration,
+  GetObjectRetention: lock.getObjectRetention,
+  GetObjectTagging: tagging.getObjectTagging,
   GetPublicAccessBlock: publicAccess.getPublicAccessBlock,
   HeadBucket: buckets.headBucket,
   HeadObject: headObject,
@@ -74,15 +91,23 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   PostObject: postObject,
   PutBucketAcl: acl.putBucketAcl,
   PutBucketCors: putBucketCors,
+  PutBucketEncryption: encryption.putBucketEncryption,
+  PutBucketLifecycleConfiguration: putBucketLifecycle,
   PutBucketLogging: settings.putBucketLogging,
   PutBucketOwnershipControls: ownership.putBucketOwnershipControls,
   PutBucketPolicy: policy.putBucketPolicy,
   PutBucketRequestPayment: settings.putBucketRequestPayment,
+  PutBucketTagging: tagging.putBucketTagging,
   PutBucketVersioning: buckets.putBucketVersioning,
   PutBucketWebsite: putBucketWebsite,
   PutObject: putObject,
   PutObjectAcl: acl.putObjectAcl,
+  PutObjectLegalHold: lock.putObjectLegalHold,
+  PutObjectLockConfiguration: lock.putObjectLockConfiguration,
+  PutObjectRetention: lock.putObjectRetention,
+  PutObjectTagging: tagging.putObjectTagging,
   PutPublicAccessBlock: publicAccess.putPublicAccessBlock,
+  RestoreObject: attributes.restoreObject,
   UploadPart: multipart.uploadPart,
   UploadPartCopy: multipart.uploadPartCopy,
 }

@@ -7,6 +7,7 @@ import { checkConditions, preconditionFailed, readConditions } from '../conditio
 import type { S3Context } from '../context.js'
 import { openContent, openVersion, type Sealing } from '../encryption.js'
 import { S3Error } from '../errors.js'
+import { expirationHeader } from '../expiration-header.js'
 import { etagOf, lastModifiedMs, overrideHeaders, versionHeaders, versionIdText } from '../object-headers.js'
 import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import { type ByteRange, parseRange } from '../range.js'
@@ -80,6 +81,8 @@ async function findVersion(
   )
   const headers = versionHeaders(version, request, { showVersion: bucket.versioning !== 'off' })
   if (sealing) Object.assign(headers, sealing.headers)
+  const expiration = request.query.has('versionId') ? undefined : expirationHeader(bucket, version)
+  if (expiration !== undefined) headers['x-amz-expiration'] = expiration
   if (verdict === 'not-modified') {
     delete headers['content-type']
     return { status: 304, headers }

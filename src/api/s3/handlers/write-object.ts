@@ -6,6 +6,7 @@ import { aclForWrite } from '../acl/for-write.js'
 import type { S3Context } from '../context.js'
 import { encryptionWish, newSealing, sealContent, sealedEtag } from '../encryption.js'
 import { S3Error } from '../errors.js'
+import { expirationHeader } from '../expiration-header.js'
 import { deletionGuard, newLock } from '../lock.js'
 import { checksumHeaders, etagOf, storedHeaders, versionIdText } from '../object-headers.js'
 import type { Payload } from '../payload/payload.js'
@@ -49,7 +50,11 @@ export async function putObject(context: S3Context, request: S3Request): Promise
   const written = await model.objects.put(version, body, bucket.versioning)
   return {
     status: 200,
-    headers: { ...writtenHeaders(written, bucket.versioning === 'enabled'), ...sealing?.headers },
+    headers: {
+      ...writtenHeaders(written, bucket.versioning === 'enabled'),
+      ...sealing?.headers,
+      'x-amz-expiration': expirationHeader(bucket, written),
+    },
   }
 }
 
