@@ -268,6 +268,8 @@ describe('blocks on three nodes', () => {
       ['block/get', { hash: 'x' }],
       ['block/need', { hashes: [1] }],
       ['block/retain', { hashes: [hash], owner: Buffer.alloc(2) }],
+      ['block/carry', { references: [[hash, ownerOf(1)]] }],
+      ['block/carry', { references: hash }],
     ] as const) {
       await expect(c.run(call(method, body))).rejects.toMatchObject({ code: 'InvalidArgument' })
     }

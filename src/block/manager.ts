@@ -28,6 +28,7 @@ import {
   checkHashes,
   checkOwner,
   checkPut,
+  checkReferences,
   HASHES_MAX,
   METHODS,
   singleChunk,
@@ -112,7 +113,7 @@ export class BlockManager implements Service {
     const pollMs = options.pollMs ?? 5_000
     const store = new BlockStore(disk, dirs, clock, options)
     this.local = new LocalBlocks(db, store, counts, clock, log)
-    this.refs = new BlockRefs(db, table, placement, caller.self, clock, random, log, pollMs)
+    this.refs = new BlockRefs(db, table, placement, caller, clock, random, log, pollMs)
     this.resync = new Resync({
       ...{ local: this.local, placement, caller, compression, clock, random, log },
       pollMs,
@@ -131,6 +132,7 @@ export class BlockManager implements Service {
     transport.handle(METHODS.get, this.#serveGet)
     transport.handle(METHODS.need, this.#serveNeed)
     transport.handle(METHODS.retain, this.#serveRetain)
+    transport.handle(METHODS.carry, this.#serveCarry)
   }
 
   start(): void {}
@@ -352,5 +354,11 @@ export class BlockManager implements Service {
 
   readonly #serveRetain: RpcHandler = async (body) => {
     return { body: { held: await this.local.claim(checkHashes(body), checkOwner(body)) } }
+  }
+
+  /** Writes references for a node that has no role, and so may not write them itself. */
+  readonly #serveCarry: RpcHandler = async (body) => {
+    await this.parts.table.insertMany(checkReferences(body))
+    return { body: null }
   }
 }

@@ -1,5 +1,6 @@
-import type { Placement } from '../cluster/cluster.js'
+import type { Placement, QuorumCaller } from '../cluster/cluster.js'
 import type { Db, Tx } from '../db/db.js'
+import { Priority } from '../net/transport.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
@@ -9,6 +10,7 @@ import type { BlockRefRow, BlockRefTable } from './block-ref.js'
 import { HASH_BYTES } from './format.js'
 import { OWNER_BYTES } from './rc.js'
 import { Wakeup } from './wakeup.js'
+import { METHODS, packReferences } from './wire.js'
 
 /** Sequence number (8 bytes) → flags (1), owner (16), hashes (32 each). */
 const QUEUE = 'block:refqueue'
@@ -26,6 +28,7 @@ const BATCH_REFS = 500
 const LINGER_MS = 500
 const RETRY_MS_MIN = 1_000
 const RETRY_MS_MAX = 60_000
+const CALL_TIMEOUT_MS = 30_000
 
 interface QueueItem {
   key: Buffer
@@ -56,7 +59,7 @@ export class BlockRefs implements Service {
     private readonly db: Db,
     private readonly table: BlockRefTable,
     private readonly placement: Placement,
-    private readonly self: string,
+    private readonly caller: QuorumCaller,
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly log: Log,
@@ -194,7 +197,7 @@ export class BlockRefs implements Service {
   async #insert(byPartition: ReadonlyMap<number, BlockRefRow[]>): Promise<Set<number>> {
     const all = [...byPartition.values()].flat()
     try {
-      await this.table.insertMany(all)
+      await this.#send(all)
       this.#carried += all.length
       return new Set()
     } catch (error) {
@@ -209,7 +212,7 @@ export class BlockRefs implements Service {
     await Promise.all(
       [...byPartition].map(async ([partition, rows]) => {
         try {
-          await this.table.insertMany(rows)
+          await this.#send(rows)
           this.#carried += rows.length
         } catch {
           failed.add(partition)
@@ -223,10 +226,34 @@ export class BlockRefs implements Service {
     return failed
   }
 
+  /**
+   * A node that has lost its role may write nothing by itself, but what it has still to carry may be known to nobody
+   * else: a member of the layout carries it.
+   */
+  async #send(rows: readonly BlockRefRow[]): Promise<void> {
+    const { caller, placement } = this
+    const hasRole = placement.writeSets(rows[0]!.hash[0]!).length > 0
+    if (hasRole || placement.layoutVersion === 0) return this.table.insertMany(rows)
+    const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background, signal: this.#abort.signal }
+    const body = { references: packReferences(rows) }
+    let failure: unknown
+    for (const node of caller.nearestFirst(placement.allNodes())) {
+      if (node === caller.self) continue
+      try {
+        await caller.call(node, METHODS.carry, body, options)
+        return
+      } catch (error) {
+        if (this.#abort.signal.aborted) throw error
+        failure = error
+      }
+    }
+    throw failure ?? new CarportError('LayoutNotReady', 'no node of the layout is known to carry references')
+  }
+
   /** Whether another replica of the row that changed has carried the reference already, as far as this node sees. */
   #isDone(row: BlockRefRow): boolean {
     const sets = this.placement.writeSets(row.hash[0]!)
-    if (sets.length === 0 || !sets.every((set) => set.includes(this.self))) return false
+    if (sets.length === 0 || !sets.every((set) => set.includes(this.caller.self))) return false
     const stored = this.table.local.get(this.db, row.hash, row.owner)
     return stored !== undefined && (stored.deleted || !row.deleted)
   }

@@ -83,6 +83,20 @@ describe('the reference queue', () => {
   })
 })
 
+describe('the reference queue of a node that lost its role', () => {
+  it('is carried by a member of the layout', async () => {
+    const c = await make({ nodes: 4 })
+    const leaver = c.nodes[3]!
+    const { hash } = blockOf(1)
+    leaver.placement.writeSets = () => []
+    c.net.cut(leaver.id, c.ids()[0]!)
+    await c.run(leaver.db.transact((tx) => leaver.blocks.refs.enqueue(tx, ownerOf(1), [hash], false)))
+    await c.clock.until(() => leaver.blocks.refs.stats().queued === 0, 2 * MINUTE)
+    await c.clock.advance(50)
+    for (const node of c.nodes.slice(0, 3)) expect(node.counts.get(node.db, hash)?.count).toBe(1)
+  })
+})
+
 describe('resync', () => {
   it('lists what it cannot bring here, backs off, and tries at once when told', async () => {
     const c = await make()

@@ -1,5 +1,6 @@
 import type { ByteStream } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
+import type { BlockRefRow } from './block-ref.js'
 import { BLOCK_BYTES_MAX, HASH_BYTES, HEAD_BYTES, isIntact, type StoredBlock } from './format.js'
 import { OWNER_BYTES } from './rc.js'
 
@@ -9,6 +10,7 @@ export const METHODS = {
   get: 'block/get',
   need: 'block/need',
   retain: 'block/retain',
+  carry: 'block/carry',
 } as const
 
 export interface PutRequest {
@@ -67,6 +69,28 @@ export function checkHashes(body: unknown): Buffer[] {
 
 export function checkOwner(body: unknown): Buffer {
   return buffer(body, 'owner', OWNER_BYTES)
+}
+
+/** References as they are sent to be carried: [hash, owner, deleted] each. */
+export function packReferences(rows: readonly BlockRefRow[]): [Buffer, Buffer, boolean][] {
+  return rows.map(({ hash, owner, deleted }) => [hash, owner, deleted])
+}
+
+export function checkReferences(body: unknown): BlockRefRow[] {
+  const rows = field(body, 'references')
+  if (!Array.isArray(rows) || rows.length > HASHES_MAX) throw invalid('references')
+  return rows.map((row: unknown) => {
+    if (!Array.isArray(row)) throw invalid('references')
+    const [hash, owner, deleted] = row as unknown[]
+    const isSane =
+      Buffer.isBuffer(hash) &&
+      hash.length === HASH_BYTES &&
+      Buffer.isBuffer(owner) &&
+      owner.length === OWNER_BYTES &&
+      typeof deleted === 'boolean'
+    if (!isSane) throw invalid('references')
+    return { hash, owner, deleted }
+  })
 }
 
 /** A peer's answers, yes or no, to `count` hashes. */
