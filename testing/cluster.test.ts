@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest'
+import { runScenario } from './sim-scenario.js'
+
+/** A short part of what `npm run sim` does for many seeds (see cluster.sim.test.ts). */
+describe('a simulated cluster of five nodes', () => {
+  it('loses nothing acknowledged, never reads backwards, and ends with equal replicas, while everything breaks', async () => {
+    const { problems, operations } = await runScenario({ seed: 1, kind: 'faults', loadMs: 60_000 })
+    expect(problems).toEqual([])
+    expect(operations).toBeGreaterThan(500)
+  })
+
+  it('keeps that while a node is added and another removed', async () => {
+    const { problems } = await runScenario({ seed: 2, kind: 'layout', loadMs: 100_000 })
+    expect(problems).toEqual([])
+  })
+
+  it('runs the same way again, message by message', async () => {
+    const options = { seed: 3, kind: 'faults', loadMs: 15_000, quietMs: 0 } as const
+    const first = await runScenario(options)
+    const second = await runScenario(options)
+    expect(second.traceHash).toBe(first.traceHash)
+    const other = await runScenario({ ...options, seed: 4 })
+    expect(other.traceHash).not.toBe(first.traceHash)
+  })
+})

@@ -1,0 +1,155 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { checkRegister, RegisterHistory, type RegisterOp } from './register-history.js'
+import { SeededRandom } from './seeded-random.js'
+
+/** "w a 0 3": kind, value ('-' for nothing), call, return ('?' for none). */
+function ops(...lines: string[]): RegisterOp[] {
+  return lines.map((line) => {
+    const [kind, value, call, end] = line.split(' ')
+    return {
+      kind: kind === 'w' ? 'write' : 'read',
+      value: value === '-' ? null : value!,
+      callAt: Number(call),
+      returnAt: end === '?' ? undefined : Number(end),
+      note: line,
+    }
+  })
+}
+
+const possible = (...lines: string[]) => expect(checkRegister(ops(...lines))).toBeUndefined()
+const impossible = (...lines: string[]) => expect(checkRegister(ops(...lines))).toBeDefined()
+
+describe('checkRegister', () => {
+  it('takes writes and reads one after the other', () => {
+    possible('r - 0 1', 'w a 2 3', 'r a 4 5', 'w b 6 7', 'r b 8 9', 'w - 10 11', 'r - 12 13')
+  })
+
+  it('finds a lost write', () => {
+    impossible('w a 0 1', 'r - 2 3')
+    impossible('w a 0 1', 'w b 2 3', 'r a 4 5')
+  })
+
+  it('lets concurrent operations have either order', () => {
+    possible('w a 0 5', 'r - 1 2', 'r a 3 4')
+    possible('w a 0 5', 'w b 1 4', 'r a 6 7')
+    possible('w a 0 5', 'w b 1 4', 'r b 6 7')
+  })
+
+  it('finds a read that goes back', () => {
+    impossible('w a 0 9', 'r a 1 2', 'r - 3 4')
+    impossible('w a 0 9', 'w b 1 10', 'r a 2 3', 'r b 4 5', 'r a 6 7')
+  })
+
+  it('finds a value from nowhere, or from the future', () => {
+    impossible('r x 0 1')
+    impossible('r a 0 1', 'w a 2 3')
+  })
+
+  it('lets a write without an answer happen late, once, or never', () => {
+    possible('w a 0 ?', 'r - 1 2', 'r - 3 4')
+    possible('w a 0 ?', 'r - 1 2', 'w b 3 4', 'r b 5 6', 'r a 7 8')
+    impossible('w a 0 ?', 'r a 1 2', 'w b 3 4', 'r b 5 6', 'r a 7 8')
+    impossible('r a 0 1', 'w a 2 ?')
+  })
+
+  it('lets each delete without an answer happen once', () => {
+    possible('w a 0 1', 'w - 2 ?', 'r a 3 4', 'r - 5 6', 'w b 7 8', 'r b 9 10')
+    impossible('w a 0 1', 'w - 2 ?', 'r - 3 4', 'w b 5 6', 'r - 7 8')
+    possible('w a 0 1', 'w - 2 ?', 'w - 2.5 ?', 'r - 3 4', 'w b 5 6', 'r - 7 8')
+    impossible('w a 0 1', 'r - 2 3', 'w - 4 ?')
+  })
+
+  it('accepts whatever a real register did, and refuses it with one read changed to an overwritten value', () => {
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        const { history, spoil } = realHistory(new SeededRandom(seed))
+        expect(checkRegister(history)).toBeUndefined()
+        const spoilt = spoil()
+        if (spoilt) expect(checkRegister(spoilt)).toBeDefined()
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+/** Clients at work on a register that takes effect at a random moment of each operation. */
+function realHistory(random: SeededRandom): {
+  history: RegisterOp[]
+  spoil: () => RegisterOp[] | undefined
+} {
+  const effects: { at: number; op: RegisterOp }[] = []
+  let id = 0
+  for (let client = 0; client < 4; client++) {
+    let now = random.float() * 10
+    for (let i = 0; i < 25; i++) {
+      const callAt = now + random.float()
+      const effectAt = callAt + random.float() * 5
+      const returnAt = effectAt + random.float() * 5
+      const isWrite = random.chance(0.5)
+      const unanswered = isWrite && random.chance(0.2)
+      const op: RegisterOp = {
+        kind: isWrite ? 'write' : 'read',
+        value: isWrite && random.chance(0.8) ? `v${id++}` : null,
+        callAt,
+        returnAt: unanswered ? undefined : returnAt,
+        note: '',
+      }
+      // An unanswered write may happen long after its client gave up, or never.
+      if (!unanswered || random.chance(0.7))
+        effects.push({ at: effectAt + (unanswered ? random.float() * 50 : 0), op })
+      else effects.push({ at: Number.POSITIVE_INFINITY, op })
+      now = returnAt
+    }
+  }
+  effects.sort((a, b) => a.at - b.at)
+  let value: string | null = null
+  for (const { at, op } of effects) {
+    if (op.kind === 'read') op.value = value
+    else if (Number.isFinite(at)) value = op.value
+  }
+  const history = effects.map(({ op }) => op)
+  const spoil = () => {
+    const reads = history.filter((op) => op.kind === 'read')
+    for (const read of reads.reverse()) {
+      // Overwritten for sure: another answered write came after the write's answer and before the read's call.
+      const old = history.find(
+        (write) =>
+          write.kind === 'write' &&
+          write.value !== null &&
+          write.returnAt !== undefined &&
+          history.some(
+            (later) =>
+              later.kind === 'write' &&
+              later.callAt > write.returnAt! &&
+              later.returnAt !== undefined &&
+              later.returnAt < read.callAt,
+          ),
+      )
+      if (old) return history.map((op) => (op === read ? { ...read, value: old.value } : op))
+    }
+    return undefined
+  }
+  return { history, spoil }
+}
+
+describe('RegisterHistory', () => {
+  it('tells which register, and what happened around the point', () => {
+    const history = new RegisterHistory()
+    history.answered(history.call('fine', 'write', 'a', 'c1'))
+    history.answered(history.call('lost', 'write', 'b', 'c1 put'))
+    history.answered(history.call('lost', 'read', null, 'c2 get'), null)
+    const [found, ...others] = history.check()
+    expect(others).toEqual([])
+    expect(found).toMatch(/^lost is not linearizable/)
+    expect(found).toContain('write b')
+    expect(found).toContain('> read nothing')
+  })
+
+  it('ignores reads that got no answer', () => {
+    const history = new RegisterHistory()
+    history.call('key', 'read', null, '')
+    history.answered(history.call('key', 'write', 'a', ''))
+    expect(history.check()).toEqual([])
+  })
+})

@@ -1,0 +1,243 @@
+/** What one client did to one register, and saw of it. */
+export interface RegisterOp {
+  kind: 'read' | 'write'
+  /** The value written or read; null is "nothing there". Each value but null is written at most once. */
+  value: string | null
+  /** Moments of the call and of the answer, on one scale without ties. */
+  callAt: number
+  /** Undefined: no answer, or an error. A write may then have taken effect at any time since, or never. */
+  returnAt: number | undefined
+  /** Shown when the history turns out to be impossible. */
+  note: string
+}
+
+export interface Impossible {
+  /** How many of the answered operations can be ordered. */
+  ordered: number
+  /** The operations around the point that no order gets over. */
+  around: RegisterOp[]
+  /** One that cannot be placed. */
+  stuck: RegisterOp
+}
+
+/** An answered operation's call or return, in a list in the order of time. */
+interface Event {
+  op: RegisterOp
+  /** Index among the answered operations. */
+  index: number
+  /** The return event of a call; undefined for a return. */
+  match: Event | undefined
+  previous: Event | undefined
+  next: Event | undefined
+}
+
+/** State of the register in a partial order; unanswered writes are taken only when a read needs them. */
+interface State {
+  value: string | null
+  /** Unanswered writes that were used: values, sorted. */
+  usedWrites: readonly string[]
+  /** How many of the unanswered deletes were used, in the order of their calls. */
+  usedDeletes: number
+}
+
+interface Step {
+  call: Event
+  before: State
+  /** Whether no other choice needs to be tried: a read of the value that is there. */
+  forced: boolean
+}
+
+/**
+ * Whether a register that starts empty can have behaved like this: whether all answered operations and some of the
+ * unanswered writes can be put in an order in which each takes effect between its call and its answer (Herlihy and
+ * Wing, 1990). The search is Wing and Gong's with Lowe's memory of states seen, as in Porcupine. An unanswered
+ * write is of no effect unless a read sees it, so that it is placed directly before the read that does.
+ */
+export function checkRegister(ops: readonly RegisterOp[]): Impossible | undefined {
+  const answered = ops.filter((op) => op.returnAt !== undefined).sort((a, b) => a.callAt - b.callAt)
+  const maybe = new Map<string, number>()
+  const maybeDeletes: number[] = []
+  for (const op of ops) {
+    if (op.kind !== 'write' || op.returnAt !== undefined) continue
+    if (op.value === null) maybeDeletes.push(op.callAt)
+    else maybe.set(op.value, op.callAt)
+  }
+  maybeDeletes.sort((a, b) => a - b)
+
+  const head = listOf(answered)
+  const done = new Uint8Array(answered.length)
+  const seen = new Set<string>()
+  const steps: Step[] = []
+  let state: State = { value: null, usedWrites: [], usedDeletes: 0 }
+  let best = { ordered: -1, stuck: answered[0]! }
+  let at = head.next
+
+  while (head.next) {
+    if (at?.match) {
+      const next = apply(state, at.op, firstReturn(head), maybe, maybeDeletes)
+      if (next) {
+        done[at.index] = 1
+        const key = keyOf(done, next)
+        if (!seen.has(key)) {
+          seen.add(key)
+          const forced = at.op.kind === 'read' && next === state
+          steps.push({ call: at, before: state, forced })
+          state = next
+          lift(at)
+          at = head.next
+          continue
+        }
+        done[at.index] = 0
+      }
+      at = at.next
+      continue
+    }
+    // A return whose call could not be placed: go back.
+    if (steps.length > best.ordered) best = { ordered: steps.length, stuck: at?.op ?? head.next.op }
+    let step = steps.pop()
+    while (step) {
+      state = step.before
+      done[step.call.index] = 0
+      unlift(step.call)
+      if (!step.forced) break
+      step = steps.pop()
+    }
+    if (!step) {
+      const { ordered, stuck } = best
+      return { ordered, stuck, around: around(ops, stuck) }
+    }
+    at = step.call.next
+  }
+  return undefined
+}
+
+function apply(
+  state: State,
+  op: RegisterOp,
+  deadline: number,
+  maybe: ReadonlyMap<string, number>,
+  maybeDeletes: readonly number[],
+): State | undefined {
+  if (op.kind === 'write') return { ...state, value: op.value }
+  if (op.value === state.value) return state
+  if (op.value === null) {
+    const calledAt = maybeDeletes[state.usedDeletes]
+    if (calledAt === undefined || calledAt > deadline) return undefined
+    return { ...state, value: null, usedDeletes: state.usedDeletes + 1 }
+  }
+  const calledAt = maybe.get(op.value)
+  if (calledAt === undefined || calledAt > deadline || state.usedWrites.includes(op.value)) return undefined
+  return { ...state, value: op.value, usedWrites: [...state.usedWrites, op.value].sort() }
+}
+
+/** The first answer of an operation that is not placed: what is placed now must have been called before. */
+function firstReturn(head: Event): number {
+  let event = head.next
+  while (event?.match) event = event.next
+  return event ? event.op.returnAt! : Number.POSITIVE_INFINITY
+}
+
+function keyOf(done: Uint8Array, state: State): string {
+  // All before `low` are placed, none after `high`.
+  const low = done.indexOf(0)
+  const high = done.lastIndexOf(1)
+  let window = ''
+  if (low >= 0) for (let i = low; i <= high; i++) window += done[i]
+  return `${low}:${window}:${state.value}:${state.usedDeletes}:${state.usedWrites.join()}`
+}
+
+function listOf(answered: readonly RegisterOp[]): Event {
+  const events: { time: number; event: Event }[] = []
+  for (const [index, op] of answered.entries()) {
+    const end: Event = { op, index, match: undefined, previous: undefined, next: undefined }
+    const start: Event = { ...end, match: end }
+    events.push({ time: op.callAt, event: start }, { time: op.returnAt!, event: end })
+  }
+  events.sort((a, b) => a.time - b.time)
+  const head = { index: -1 } as Event
+  let last = head
+  for (const { event } of events) {
+    last.next = event
+    event.previous = last
+    last = event
+  }
+  return head
+}
+
+/** Takes a call and its return out of the list. */
+function lift(call: Event): void {
+  for (const event of [call, call.match!]) {
+    event.previous!.next = event.next
+    if (event.next) event.next.previous = event.previous
+  }
+}
+
+/** Puts them back where they were. */
+function unlift(call: Event): void {
+  for (const event of [call.match!, call]) {
+    event.previous!.next = event
+    if (event.next) event.next.previous = event
+  }
+}
+
+const SHOWN = 24
+
+function around(ops: readonly RegisterOp[], stuck: RegisterOp): RegisterOp[] {
+  const inOrder = [...ops].sort((a, b) => a.callAt - b.callAt)
+  const index = inOrder.indexOf(stuck)
+  const near = inOrder.slice(Math.max(0, index - SHOWN), index + 8)
+  // The writes of the values that were read here, however long ago.
+  const values = new Set(near.map(({ value }) => value))
+  const writes = inOrder.filter(
+    (op) => op.kind === 'write' && op.value !== null && values.has(op.value) && !near.includes(op),
+  )
+  return [...writes, ...near]
+}
+
+/** The operations of all clients on many registers. */
+export class RegisterHistory {
+  readonly #ops = new Map<string, RegisterOp[]>()
+  #moment = 0
+  #count = 0
+
+  /** Number of operations on all registers. */
+  get size(): number {
+    return this.#count
+  }
+
+  /** Takes note of a call; its `returnAt` is set by `answered`. */
+  call(register: string, kind: RegisterOp['kind'], value: string | null, note: string): RegisterOp {
+    const op: RegisterOp = { kind, value, callAt: this.#moment++, returnAt: undefined, note }
+    const ops = this.#ops.get(register)
+    if (ops) ops.push(op)
+    else this.#ops.set(register, [op])
+    this.#count++
+    return op
+  }
+
+  /** @param value what a read returned */
+  answered(op: RegisterOp, value: string | null = op.value, note = ''): void {
+    op.value = value
+    op.returnAt = this.#moment++
+    if (note) op.note += ` ${note}`
+  }
+
+  /** Descriptions of the registers that cannot have behaved like that. */
+  check(): string[] {
+    const found: string[] = []
+    for (const [register, ops] of this.#ops) {
+      const known = ops.filter((op) => op.kind === 'write' || op.returnAt !== undefined)
+      const impossible = checkRegister(known)
+      if (!impossible) continue
+      const lines = impossible.around.map((op) => `  ${op === impossible.stuck ? '>' : ' '} ${describe(op)}`)
+      found.push(
+        `${register} is not linearizable: of ${known.length} operations ${impossible.ordered} can be ordered\n${lines.join('\n')}`,
+      )
+    }
+    return found
+  }
+}
+
+function describe({ kind, value, callAt, returnAt, note }: RegisterOp): string {
+  return `${kind} ${value?.slice(0, 8) ?? 'nothing'} [${callAt}, ${returnAt ?? '?'}] ${note}`
+}

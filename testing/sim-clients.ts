@@ -1,0 +1,375 @@
+import { createHash } from 'node:crypto'
+import type { BodySource } from '../src/model/blobs.js'
+import type { Bucket } from '../src/model/buckets.js'
+import type { Model } from '../src/model/model.js'
+import type { NewVersion } from '../src/model/objects.js'
+import type { PartRow } from '../src/model/upload-table.js'
+import { readListed, type VersionRecord } from '../src/model/version-record.js'
+import { CarportError } from '../src/util/errors.js'
+import type { RegisterHistory, RegisterOp } from './register-history.js'
+import type { SeededRandom } from './seeded-random.js'
+import { NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
+
+/** What clients may be told when nodes are away: anything else is a bug. */
+const EXPECTED_FAILURES = new Set([
+  'QuorumUnavailable',
+  'LayoutNotReady',
+  'Conflict',
+  'Timeout',
+  'PeerUnreachable',
+  'Closed',
+])
+const EMPTY = Buffer.alloc(0)
+const LIST_LIMIT = 1000
+/** Blocks that many contents have in common. */
+const COMMON_BLOCKS = 8
+/** The shortest body that is not kept in its row, in bytes. */
+const BLOCK_BODY_BYTES_MIN = 16 * 1024 + 1
+
+/** Contents by their ETag (32 hex digits), which are different for each write. */
+export class Contents {
+  readonly #digests = new Map<string, string>()
+  #count = 0
+
+  constructor(private readonly blockBytes: number) {}
+
+  /** A content that no other write has, though some of its blocks may be those of others. */
+  make(random: SeededRandom, bytes: number): Buffer {
+    const { blockBytes } = this
+    const content = random.bytes(Math.max(16, bytes))
+    content.writeUInt32BE(this.#count++, 0)
+    for (let at = blockBytes; at < content.length; at += blockBytes) {
+      if (random.chance(0.5))
+        content.fill(random.below(COMMON_BLOCKS), at, Math.min(at + blockBytes, content.length))
+    }
+    return content
+  }
+
+  register(etag: string, content: Buffer): void {
+    this.#digests.set(etag, digest(content))
+  }
+
+  matches(etag: string, content: Buffer): boolean {
+    return this.#digests.get(etag) === digest(content)
+  }
+}
+
+export interface Workload {
+  cluster: SimCluster
+  history: RegisterHistory
+  contents: Contents
+  /** Descriptions of what must not happen whatever fails. */
+  problems: string[]
+  bucket: Bucket
+  keys: readonly string[]
+  versionedBucket: Bucket
+  versionedKeys: readonly string[]
+  /** By `key/version id`: acknowledged versions, until somebody begins to delete them. */
+  versions: Map<string, { key: string; version: VersionRecord }>
+  /** The same, after their deletion was acknowledged. */
+  deletedVersions: Map<string, { key: string; version: VersionRecord }>
+  /** Time that a client thinks between two operations, in ms, on average. */
+  thinkMs: number
+  counts: Record<string, number>
+}
+
+type Target = { bucket: Bucket; key: string; register: string }
+
+/** A client that does one operation after the other, mostly at one node. */
+export class SimClient {
+  readonly #home: SimNode
+
+  constructor(
+    private readonly w: Workload,
+    private readonly random: SeededRandom,
+    private readonly name: string,
+  ) {
+    this.#home = random.pick(w.cluster.nodes)
+  }
+
+  async run(untilMs: number): Promise<void> {
+    const { clock } = this.w.cluster
+    while (clock.monotonicMs() < untilMs) {
+      await clock.sleep(this.random.exponential(this.w.thinkMs))
+      const node = this.#node()
+      if (node) await this.#step(node)
+    }
+  }
+
+  #node(): SimNode | undefined {
+    const ready = this.w.cluster.readyNodes()
+    if (ready.length === 0) return undefined
+    return this.#home.ready && this.random.chance(0.7) ? this.#home : this.random.pick(ready)
+  }
+
+  async #step(node: SimNode): Promise<void> {
+    const { random, w } = this
+    const versioned = random.chance(0.2)
+    const key = random.pick(versioned ? w.versionedKeys : w.keys)
+    const bucket = versioned ? w.versionedBucket : w.bucket
+    const target = { bucket, key, register: `${versioned ? 'versioned/' : ''}${key}` }
+    const roll = random.float()
+    if (roll < 0.32) return this.#put(node, target)
+    if (roll < 0.57) return this.#get(node, target)
+    if (roll < 0.7) return this.#head(node, target)
+    if (roll < 0.82) return this.#delete(node, target)
+    if (roll < 0.87) return this.#list(node, versioned)
+    if (roll < 0.92) return this.#multipart(node, target)
+    return roll < 0.97 ? this.#getVersion(node) : this.#deleteVersion(node)
+  }
+
+  /** Runs an operation at a node; undefined if it failed in a way that must be expected. */
+  async #try<T>(node: SimNode, what: string, run: (model: Model) => Promise<T>): Promise<T | undefined> {
+    const { cluster, counts, problems } = this.w
+    const startMs = cluster.clock.monotonicMs()
+    let outcome = 'ok'
+    try {
+      return await cluster.surviving(node, run(node.core!.model))
+    } catch (error) {
+      outcome = error instanceof CarportError ? error.code : String(error)
+      if (
+        !(error instanceof NodeDied) &&
+        !(error instanceof CarportError && EXPECTED_FAILURES.has(error.code))
+      ) {
+        const stack = error instanceof Error ? error.stack : ''
+        problems.push(
+          `${this.name} at node${node.index}, ${startMs.toFixed(0)} ms: ${what}: ${String(error)}\n${stack}`,
+        )
+      }
+      return undefined
+    } finally {
+      const kind = what.split(' ')[0]!
+      counts[kind] = (counts[kind] ?? 0) + 1
+      if (outcome !== 'ok') counts[`${kind}!`] = (counts[`${kind}!`] ?? 0) + 1
+      cluster.network.trace(`${this.name} node${node.index} ${what}: ${outcome}`)
+    }
+  }
+
+  #note(node: SimNode, what: string): string {
+    return `${this.name} ${what} at node${node.index}, ${this.w.cluster.clock.monotonicMs().toFixed(1)} ms`
+  }
+
+  #bodyBytes(): number {
+    const { random, w } = this
+    const { blockBytes } = w.cluster.options
+    if (random.chance(0.6)) return 16 + random.below(1000)
+    // Some are so long that their list of blocks does not fit in the row.
+    if (random.chance(0.05) && blockBytes <= 8192) return 65 * blockBytes + random.below(blockBytes)
+    return BLOCK_BODY_BYTES_MIN + random.below(3 * blockBytes)
+  }
+
+  async #put(node: SimNode, { bucket, key, register }: Target): Promise<void> {
+    const { contents, history } = this.w
+    const content = contents.make(this.random, this.#bodyBytes())
+    const etag = createHash('md5').update(content).digest('hex')
+    contents.register(etag, content)
+    const op = history.call(register, 'write', etag, this.#note(node, 'put'))
+    const written = await this.#try(node, `put ${register} ${etag.slice(0, 8)}`, async (model) => {
+      const stored = await model.blobs.write(sourceOf(content, this.random))
+      return model.objects.put(newVersion(bucket, key, stored.md5), stored, bucket.versioning)
+    })
+    if (!written) return
+    history.answered(op)
+    this.#remember(bucket, key, written)
+  }
+
+  async #delete(node: SimNode, { bucket, key, register }: Target): Promise<void> {
+    const { history } = this.w
+    const op = history.call(register, 'write', null, this.#note(node, 'delete'))
+    const written = await this.#try(node, `delete ${register}`, (model) =>
+      model.objects.delete(bucket.id, Buffer.from(key), '', bucket.versioning),
+    )
+    if (!written) return
+    history.answered(op)
+    this.#remember(bucket, key, written)
+  }
+
+  #remember(bucket: Bucket, key: string, version: VersionRecord): void {
+    if (bucket.versioning === 'enabled')
+      this.w.versions.set(`${key}/${version.id.toString('hex')}`, { key, version })
+  }
+
+  async #get(node: SimNode, { bucket, key, register }: Target): Promise<void> {
+    const op = this.w.history.call(register, 'read', null, this.#note(node, 'get'))
+    await this.#try(node, `get ${register}`, async (model) => {
+      const version = await model.objects.get(bucket.id, Buffer.from(key))
+      this.#read(op, version)
+      if (version?.state === 'object') await this.#checkContent(model, version, register)
+    })
+  }
+
+  async #head(node: SimNode, { bucket, key, register }: Target): Promise<void> {
+    const op = this.w.history.call(register, 'read', null, this.#note(node, 'head'))
+    await this.#try(node, `head ${register}`, async (model) => {
+      this.#read(op, await model.objects.get(bucket.id, Buffer.from(key), undefined, { body: false }))
+    })
+  }
+
+  #read(op: RegisterOp, version: VersionRecord | undefined): void {
+    const etag = version?.state === 'object' ? version.etag.toString('hex') : null
+    this.w.history.answered(op, etag, `> ${version?.id.toString('hex') ?? ''}`)
+  }
+
+  async #checkContent(model: Model, version: VersionRecord, name: string): Promise<void> {
+    const { cluster, contents, problems } = this.w
+    const startMs = cluster.clock.monotonicMs()
+    const chunks: Buffer[] = []
+    try {
+      for await (const chunk of model.blobs.read(version, 0, version.size)) chunks.push(Buffer.from(chunk))
+    } catch (error) {
+      // A version that was overwritten long ago may be read too late.
+      const lateMs = cluster.clock.monotonicMs() - startMs
+      const isGone = error instanceof CarportError && error.code === 'BlockMissing'
+      if (isGone && lateMs > cluster.options.graces.unreferencedMs / 2) return
+      throw error
+    }
+    const etag = version.etag.toString('hex')
+    if (!contents.matches(etag, Buffer.concat(chunks)))
+      problems.push(`${name} ${etag}: the content read is not the one written`)
+  }
+
+  /** A listing is a read of every key. */
+  async #list(node: SimNode, versioned: boolean): Promise<void> {
+    const { w } = this
+    const { history } = w
+    const bucket = versioned ? w.versionedBucket : w.bucket
+    const keys = versioned ? w.versionedKeys : w.keys
+    const reads = keys.map((key) =>
+      history.call(versioned ? `versioned/${key}` : key, 'read', null, this.#note(node, 'list')),
+    )
+    const page = await this.#try(node, 'list', (model) =>
+      model.listing.page({
+        ...{ bucket: bucket.id, prefix: EMPTY, delimiter: EMPTY, start: EMPTY },
+        limit: this.random.chance(0.5) ? LIST_LIMIT : keys.length,
+      }),
+    )
+    if (!page) return
+    const etags = new Map(
+      page.entries.map(({ key, head }) => [key.toString(), readListed(head!).etag.slice(0, 32)]),
+    )
+    for (const [i, key] of keys.entries()) history.answered(reads[i]!, etags.get(key) ?? null)
+  }
+
+  async #multipart(node: SimNode, { bucket, key, register }: Target): Promise<void> {
+    const { random, w } = this
+    const upload = await this.#try(node, `upload ${register}`, (model) =>
+      model.uploads.create({
+        bucket: bucket.id,
+        key: Buffer.from(key),
+        owner: '',
+        headers: {},
+        metadata: {},
+        mutable: {},
+      }),
+    )
+    if (!upload) return
+    const parts: PartRow[] = []
+    const contents: Buffer[] = []
+    const count = 1 + random.below(3)
+    for (let number = 1; number <= count; number++) {
+      // A part that is sent twice: the later one counts.
+      for (let i = random.chance(0.2) ? 0 : 1; i < 2; i++) {
+        const content = w.contents.make(random, 16 + random.below(3 * w.cluster.options.blockBytes))
+        const at = this.#otherThan(node)
+        const part = await this.#try(at, `part ${register}`, async (model) => {
+          const stored = await model.blobs.write(sourceOf(content, random), { inline: false })
+          return model.uploads.putPart(upload, { number, etag: stored.md5 }, stored)
+        })
+        if (!part) return
+        parts[number - 1] = part
+        contents[number - 1] = content
+      }
+    }
+    const etag = createHash('md5')
+      .update(Buffer.concat(parts.map((part) => part.etag)))
+      .digest()
+    const name = etag.toString('hex')
+    w.contents.register(name, Buffer.concat(contents))
+    if (random.chance(0.15)) {
+      await this.#try(this.#otherThan(node), `abort ${register}`, (model) => model.uploads.end(upload))
+      return
+    }
+    const at = this.#otherThan(node)
+    const op = w.history.call(register, 'write', name, this.#note(at, 'complete'))
+    const written = await this.#try(at, `complete ${register} ${name.slice(0, 8)}`, async (model) => {
+      const stored = await model.uploads.parts(upload)
+      if (stored.length !== count || !stored.every((row, i) => row.id.equals(parts[i]!.id))) {
+        w.problems.push(`upload to ${register}: an acknowledged part is not the one that is listed`)
+      }
+      const version = { ...newVersion(bucket, key, etag), etagParts: count }
+      return model.uploads.complete(upload, parts, version, etag, bucket.versioning)
+    })
+    if (!written) return
+    w.history.answered(op)
+    this.#remember(bucket, key, written)
+  }
+
+  /** Another node that is ready, as behind a load balancer; the same one if there is none. */
+  #otherThan(node: SimNode): SimNode {
+    const ready = this.w.cluster.readyNodes()
+    return ready.length > 0 ? this.random.pick(ready) : node
+  }
+
+  /** Every acknowledged version can be read by its id. */
+  async #getVersion(node: SimNode): Promise<void> {
+    const { random, w } = this
+    if (w.versions.size === 0) return
+    const id = random.pick([...w.versions.keys()])
+    const { key, version } = w.versions.get(id)!
+    await this.#try(node, `get-version ${id}`, async (model) => {
+      const found = await model.objects.get(w.versionedBucket.id, Buffer.from(key), version.id)
+      // Somebody may have begun to delete it meanwhile.
+      if (!w.versions.has(id)) return
+      if (!found?.id.equals(version.id)) {
+        w.problems.push(`${this.#note(node, 'get-version')}: acknowledged version ${id} is not found`)
+      } else if (found.state === 'object') await this.#checkContent(model, found, id)
+    })
+  }
+
+  /** Deletes a version that is not current, so that the key's register stays what it is. */
+  async #deleteVersion(node: SimNode): Promise<void> {
+    const { random, w } = this
+    const ids = [...w.versions.keys()]
+    if (ids.length === 0) return
+    const id = random.pick(ids)
+    const { key, version } = w.versions.get(id)!
+    const newer = ids.some((other) => {
+      const candidate = w.versions.get(other)!
+      return candidate.key === key && candidate.version.timeUs > version.timeUs
+    })
+    if (!newer) return
+    w.versions.delete(id)
+    const deleted = await this.#try(node, `delete-version ${id}`, (model) =>
+      model.objects.deleteVersion(w.versionedBucket.id, Buffer.from(key), version.id),
+    )
+    if (deleted) w.deletedVersions.set(id, { key, version })
+  }
+}
+
+function newVersion(bucket: Bucket, key: string, etag: Buffer): NewVersion {
+  return {
+    bucket: bucket.id,
+    key: Buffer.from(key),
+    etag,
+    etagParts: 0,
+    owner: '',
+    headers: { 'content-type': 'application/octet-stream' },
+    metadata: {},
+    mutable: {},
+  }
+}
+
+function sourceOf(content: Buffer, random: SeededRandom): BodySource {
+  const chunkBytes = 1000 + random.below(40_000)
+  return {
+    length: random.chance(0.7) ? content.length : undefined,
+    readAll: async () => content,
+    async *stream() {
+      for (let at = 0; at < content.length; at += chunkBytes) yield content.subarray(at, at + chunkBytes)
+    },
+  }
+}
+
+function digest(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex')
+}

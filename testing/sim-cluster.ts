@@ -1,0 +1,209 @@
+import type { Compression } from '../src/block/compression.js'
+import { DataDirs } from '../src/block/data-dirs.js'
+import type { Graces } from '../src/block/rc.js'
+import type { RoleChange } from '../src/cluster/layout-manager.js'
+import { inlineHashing } from '../src/model/hashing.js'
+import type { NodeId } from '../src/net/transport.js'
+import { ALL_TREES, Core } from '../src/server/core.js'
+import type { TableSetOptions } from '../src/table/tables.js'
+import type { Log } from '../src/util/log.js'
+import { SeededRandom } from './seeded-random.js'
+import { SimClock } from './sim-clock.js'
+import { SimMachine } from './sim-machine.js'
+import { type PathProfile, SimNetwork } from './sim-network.js'
+
+export interface SimClusterOptions {
+  seed: number | string
+  nodes: number
+  zones: number
+  replicationFactor: number
+  blockBytes: number
+  /** Wall clocks are off by up to so much either way, in milliseconds. */
+  clockSkewMs: number
+  /** Between zones; within one it is a tenth. */
+  path: PathProfile
+  tables: TableSetOptions
+  graces: Graces
+  /** Gets one line for each message and event. */
+  trace?: (line: string) => void
+  log?: (node: number) => Log
+}
+
+/** One place in the cluster: the machine, and the node's process while it runs. */
+export class SimNode {
+  core: Core | undefined
+  /** Whether it is up and has started: clients may talk to it. */
+  ready = false
+  /** Resolves when the process that runs now dies. */
+  died: Promise<void> = Promise.resolve()
+  tellDeath: () => void = () => {}
+
+  constructor(
+    readonly index: number,
+    readonly zone: string,
+    readonly machine: SimMachine,
+  ) {}
+
+  get id(): NodeId {
+    return this.machine.self
+  }
+}
+
+const CAPACITY_BYTES = 1e12
+const RPC_PORT = 3901
+const noCompression: Compression = { enabled: false, compress: (data) => data, decompress: (data) => data }
+
+/** Thrown to whoever waits for a process that died. */
+export class NodeDied extends Error {
+  override name = 'NodeDied'
+}
+
+/**
+ * A whole cluster in one process: real nodes (everything of src/server/core.ts) on simulated machines. Time goes on
+ * only while `clock` runs; the same options give the same run.
+ */
+export class SimCluster {
+  readonly clock = new SimClock()
+  readonly random: SeededRandom
+  readonly network: SimNetwork
+  readonly nodes: SimNode[] = []
+
+  constructor(readonly options: SimClusterOptions) {
+    this.random = new SeededRandom(options.seed)
+    this.network = new SimNetwork({
+      clock: this.clock,
+      random: this.random.fork('network'),
+      profile: options.path,
+      ...(options.trace && { trace: options.trace }),
+    })
+    for (let i = 0; i < options.nodes; i++) this.#addMachine(i)
+    this.resetPaths()
+  }
+
+  #addMachine(index: number): SimNode {
+    const { clockSkewMs, zones, log } = this.options
+    const machine = new SimMachine({
+      network: this.network,
+      name: `node${index}`,
+      address: { host: `node${index}`, port: RPC_PORT },
+      trees: ALL_TREES,
+      clockOffsetMs: (2 * this.random.float() - 1) * clockSkewMs,
+      ...(log && { log: log(index) }),
+    })
+    const node = new SimNode(index, `zone${index % zones}`, machine)
+    this.nodes.push(node)
+    return node
+  }
+
+  /** Boots all nodes and gives each a role. Resolves when every node uses the layout. */
+  async start(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => this.boot(node)))
+    await this.#until(() => this.nodes.every(({ core }) => core!.cluster.peering.connected().length > 0))
+    await this.changeLayout(
+      this.nodes.map((node) => ({ node: node.id, role: roleOf(node) })),
+      this.nodes[0]!,
+    )
+    await this.#until(() => this.nodes.every(({ core }) => core!.cluster.layout.layoutVersion === 1))
+  }
+
+  /** Adds a machine, boots it, and waits until it knows the others. It has no role yet. */
+  async grow(): Promise<SimNode> {
+    const node = this.#addMachine(this.nodes.length)
+    this.resetPaths()
+    await this.boot(node)
+    await this.#until(() => !node.ready || (node.core?.cluster.peering.connected().length ?? 0) > 0)
+    return node
+  }
+
+  /** Stages roles and applies them as the next version, by one node. */
+  async changeLayout(roles: readonly RoleChange[], by: SimNode): Promise<void> {
+    const { cluster } = by.core!
+    await this.surviving(by, cluster.stageLayout({ roles }))
+    await this.surviving(by, cluster.applyLayout(cluster.layout.layoutVersion + 1))
+  }
+
+  /** The process of a node that was down starts; resolves when it serves, or died before. */
+  async boot(node: SimNode): Promise<void> {
+    const { options } = this
+    const platform = node.machine.boot()
+    node.died = new Promise((resolve) => {
+      node.tellDeath = resolve
+    })
+    const { transport } = platform
+    const core = new Core(
+      {
+        ...platform,
+        dialer: transport,
+        dirs: new DataDirs([{ path: '/data', capacity: 1, readOnly: false }]),
+        compression: noCompression,
+        hashing: inlineHashing,
+      },
+      {
+        replicationFactor: options.replicationFactor,
+        consistencyMode: 'consistent',
+        bootstrapPeers: this.nodes
+          .filter((other) => other !== node)
+          .map(({ id, index }) => ({ id, address: { host: `node${index}`, port: RPC_PORT } })),
+        hostname: `node${node.index}`,
+        version: 'simulated',
+        publicAddress: `node${node.index}:${RPC_PORT}`,
+        rpcPort: RPC_PORT,
+        blockBytes: options.blockBytes,
+        blocks: { fsync: true, reserveBytes: 0, memoryBytes: 64 << 20, scrubTranquility: 0 },
+        scrub: true,
+        tables: options.tables,
+        graces: options.graces,
+      },
+    )
+    node.core = core
+    try {
+      await this.surviving(node, core.start())
+      node.ready = true
+    } catch (error) {
+      if (!(error instanceof NodeDied)) throw error
+    }
+  }
+
+  /** The process ends in the middle of what it does; on a 'machine', together with everything not synced. */
+  crash(node: SimNode, what: 'process' | 'machine'): void {
+    node.ready = false
+    node.core = undefined
+    node.machine.crash(what)
+    node.tellDeath()
+  }
+
+  /** Settles as `promise`, or rejects with NodeDied when the node's process ends first. */
+  surviving<T>(node: SimNode, promise: Promise<T>): Promise<T> {
+    const { died } = node
+    return Promise.race([
+      promise,
+      died.then(() => {
+        throw new NodeDied(`node${node.index} died`)
+      }),
+    ])
+  }
+
+  /** All paths as they were at the start. */
+  resetPaths(): void {
+    const { path } = this.options
+    const near = { ...path, latencyMs: path.latencyMs / 10, jitterMs: path.jitterMs / 10 }
+    for (const a of this.nodes) {
+      for (const b of this.nodes) {
+        if (a.index < b.index) this.network.setPath(a.id, b.id, a.zone === b.zone ? near : path)
+      }
+    }
+  }
+
+  readyNodes(): SimNode[] {
+    return this.nodes.filter(({ ready }) => ready)
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) await this.clock.sleep(20)
+  }
+}
+
+/** The role of a storage node. */
+export function roleOf(node: SimNode): NonNullable<RoleChange['role']> {
+  return { zone: node.zone, capacityBytes: CAPACITY_BYTES, tags: [] }
+}

@@ -1,0 +1,333 @@
+import { createHash } from 'node:crypto'
+import { blockRefSchema } from '../src/block/block-ref.js'
+import { RefCounts } from '../src/block/rc.js'
+import { type BucketCounts, readCounts } from '../src/model/counters.js'
+import { hashesOf } from '../src/model/list-table.js'
+import { bucketPartition } from '../src/model/object-keys.js'
+import { PURGE_TREE } from '../src/model/purge.js'
+import { blockOwner, readListed } from '../src/model/version-record.js'
+import { GC_TREE, RETRY_TREE } from '../src/table/keys.js'
+import { LocalTable } from '../src/table/local.js'
+import type { Workload } from './sim-clients.js'
+import type { SimCluster, SimNode } from './sim-cluster.js'
+
+const PARTITIONS = 256
+const EMPTY = Buffer.alloc(0)
+/** A hole in the data shows up in many ways: the first few say enough. */
+const PROBLEMS_PER_CHECK = 8
+
+/**
+ * What must hold once nothing has failed for long enough: all replicas are equal, what was deleted is gone without a
+ * trace, every block is where it is referenced and nowhere else, and everything that is counted is counted right.
+ * Returns descriptions of what does not.
+ */
+export async function checkQuiescent(w: Workload): Promise<string[]> {
+  const { cluster } = w
+  const checks = [checkLayout, checkQueues, checkReplicas, checkTombstones, checkCounters, checkReferences]
+  const problems = checks.flatMap((check) => few(check(cluster)))
+  problems.push(...few(await checkBlocks(cluster)))
+  problems.push(...few(await checkListings(w)))
+  problems.push(...few(await checkVersions(w)))
+  return problems
+}
+
+function few(problems: string[]): string[] {
+  const more = problems.length - PROBLEMS_PER_CHECK
+  return more > 0 ? [...problems.slice(0, PROBLEMS_PER_CHECK), `… and ${more} more like that`] : problems
+}
+
+interface TableHere {
+  name: string
+  tableOf(node: SimNode): LocalTable<unknown>
+}
+
+function tablesOf(): TableHere[] {
+  const names = ['object', 'version', 'list', 'upload', 'part', 'bucket', 'alias', 'key'] as const
+  return [
+    ...names.map((name) => ({
+      name,
+      tableOf: (node: SimNode) => node.core!.model.tables[name].local as unknown as LocalTable<unknown>,
+    })),
+    { name: 'block_ref', tableOf: (node) => blockRefs(node) as unknown as LocalTable<unknown> },
+  ]
+}
+
+function blockRefs(node: SimNode) {
+  const { clock } = node.machine.platform!
+  return new LocalTable(blockRefSchema(new RefCounts(clock)), () => 0)
+}
+
+function dbOf(node: SimNode) {
+  return node.machine.platform!.db
+}
+
+function layoutOf(cluster: SimCluster) {
+  return cluster.nodes[0]!.core!.cluster.layout
+}
+
+function replicasOf(cluster: SimCluster, partition: number): SimNode[] {
+  const ids = layoutOf(cluster).view.storageSet(partition)
+  return cluster.nodes.filter(({ id }) => ids.includes(id))
+}
+
+function checkLayout(cluster: SimCluster): string[] {
+  const problems: string[] = []
+  const first = layoutOf(cluster)
+  for (const { core, index } of cluster.nodes) {
+    const { layout } = core!.cluster
+    if (layout.digest !== first.digest) problems.push(`node${index} has another layout than node0`)
+    if (layout.history.versions.length !== 1)
+      problems.push(`node${index}: layout versions ${layout.history.versions.map((v) => v.version)} are live`)
+  }
+  return problems
+}
+
+function checkQueues(cluster: SimCluster): string[] {
+  const problems: string[] = []
+  for (const node of cluster.nodes) {
+    const db = dbOf(node)
+    const queues = {
+      'missed writes': db.count(RETRY_TREE),
+      tombstones: db.count(GC_TREE),
+      'purges of rows': db.count(PURGE_TREE),
+      'block references': node.core!.blocks.refs.stats().queued,
+      'blocks to look at': node.core!.blocks.resync.stats().queued,
+      'failed blocks': node.core!.blocks.resync.stats().errors,
+      'claims of blocks': node.core!.blocks.local.counts.sizes(db).claims,
+    }
+    for (const [name, length] of Object.entries(queues)) {
+      if (length > 0) problems.push(`node${node.index}: ${length} ${name} are still queued`)
+    }
+  }
+  return problems
+}
+
+/** Replicas have equal fingerprints, and others have nothing. */
+function checkReplicas(cluster: SimCluster): string[] {
+  const problems: string[] = []
+  for (const { name, tableOf } of tablesOf()) {
+    const isFull = tableOf(cluster.nodes[0]!).schema.placement === 'full'
+    for (let partition = 0; partition < (isFull ? 1 : PARTITIONS); partition++) {
+      const replicas = isFull
+        ? cluster.nodes.filter(({ id }) => layoutOf(cluster).view.allNodes.includes(id))
+        : replicasOf(cluster, partition)
+      const roots = replicas.map(
+        (node) => tableOf(node).root(dbOf(node), partition)?.toString('hex') ?? 'empty',
+      )
+      if (new Set(roots).size > 1)
+        problems.push(
+          `${name} ${partition}: ${replicas.map((node, i) => `node${node.index} ${roots[i]}`).join(', ')}`,
+        )
+      if (isFull) continue
+      for (const node of cluster.nodes) {
+        if (replicas.includes(node) || !tableOf(node).hasPartition(dbOf(node), partition)) continue
+        problems.push(`${name} ${partition}: node${node.index}, which is no replica, still has rows`)
+      }
+    }
+  }
+  return problems
+}
+
+function checkTombstones(cluster: SimCluster): string[] {
+  const problems: string[] = []
+  for (const { name, tableOf } of tablesOf()) {
+    for (const node of cluster.nodes) {
+      const local = tableOf(node)
+      let tombstones = 0
+      for (const { value } of dbOf(node).range(local.trees.head)) {
+        if (local.schema.isTombstone(local.codec.decodeStored(value, () => undefined))) tombstones++
+      }
+      if (tombstones > 0) problems.push(`node${node.index}: ${tombstones} tombstones of ${name} are left`)
+    }
+  }
+  return problems
+}
+
+/** All rows of a table on a node. */
+function rows<E>(node: SimNode, local: LocalTable<E>): E[] {
+  const db = dbOf(node)
+  return [...db.range(local.trees.head)].map(({ value }) => local.codec.decodeStored(value, () => undefined))
+}
+
+function checkCounters(cluster: SimCluster): string[] {
+  const problems: string[] = []
+  for (const node of cluster.nodes) {
+    const { tables } = node.core!.model
+    const counted = new Map<string, BucketCounts>()
+    const of = (bucket: Buffer) => {
+      const key = bucket.toString('hex')
+      const counts = counted.get(key) ?? {
+        objects: 0,
+        bytes: 0,
+        noncurrent: 0,
+        uploads: 0,
+        uploadBytes: 0,
+        parts: 0,
+      }
+      counted.set(key, counts)
+      return counts
+    }
+    for (const row of rows(node, tables.bucket.local)) of(row.id)
+    for (const row of rows(node, tables.object.local)) {
+      if (row.state !== 'object') continue
+      of(row.bucket).objects++
+      of(row.bucket).bytes += row.size
+    }
+    for (const row of rows(node, tables.version.local)) {
+      if (row.state === 'tombstone') continue
+      of(row.bucket).noncurrent++
+      of(row.bucket).bytes += row.size
+    }
+    for (const row of rows(node, tables.upload.local)) if (!row.deleted) of(row.bucket).uploads++
+    for (const row of rows(node, tables.part.local)) {
+      if (row.deleted) continue
+      of(row.bucket).parts++
+      of(row.bucket).uploadBytes += row.size
+    }
+    for (const [bucket, counts] of counted) {
+      const stored = readCounts(dbOf(node), Buffer.from(bucket, 'hex'))
+      if (JSON.stringify(stored) !== JSON.stringify(counts))
+        problems.push(
+          `node${node.index}, bucket ${bucket}: counters ${JSON.stringify(stored)}, counted ${JSON.stringify(counts)}`,
+        )
+    }
+  }
+  return problems
+}
+
+/** `hash/owner` of every reference that the rows of objects, versions, lists and parts make. */
+function referencesMade(cluster: SimCluster): Set<string> {
+  const made = new Set<string>()
+  const add = (owner: Buffer, hashes: readonly Buffer[]) => {
+    for (const hash of hashes) made.add(`${hash.toString('hex')}/${blockOwner(owner).toString('hex')}`)
+  }
+  for (const node of cluster.nodes) {
+    const { object, version, part, list } = node.core!.model.tables
+    for (const row of [...rows(node, object.local), ...rows(node, version.local)]) {
+      if (row.state === 'object' && row.content.kind === 'blocks') add(row.id, hashesOf(row.content.blocks))
+    }
+    for (const row of rows(node, part.local)) {
+      if (!row.deleted && row.content.kind === 'blocks') add(row.id, hashesOf(row.content.blocks))
+    }
+    for (const row of rows(node, list.local)) {
+      if (!row.deleted && row.kind === 'blocks') add(row.owner, hashesOf(row.data))
+    }
+  }
+  return made
+}
+
+/** Live block references by hash on one node: owners. */
+function referencesOn(node: SimNode): Map<string, string[]> {
+  const found = new Map<string, string[]>()
+  for (const row of rows(node, blockRefs(node))) {
+    if (row.deleted) continue
+    const hash = row.hash.toString('hex')
+    found.set(hash, [...(found.get(hash) ?? []), row.owner.toString('hex')])
+  }
+  return found
+}
+
+/** The block_ref table says what the rows say. */
+function checkReferences(cluster: SimCluster): string[] {
+  const problems: string[] = []
+  const made = referencesMade(cluster)
+  const carried = new Set<string>()
+  for (const node of cluster.nodes) {
+    for (const [hash, owners] of referencesOn(node))
+      for (const owner of owners) carried.add(`${hash}/${owner}`)
+  }
+  for (const reference of made)
+    if (!carried.has(reference)) problems.push(`reference ${reference} never arrived`)
+  for (const reference of carried)
+    if (!made.has(reference)) problems.push(`reference ${reference} is of nobody`)
+  return problems
+}
+
+/** Every block is intact on all its replicas, counted right, and nothing else takes space. */
+async function checkBlocks(cluster: SimCluster): Promise<string[]> {
+  const problems: string[] = []
+  for (const node of cluster.nodes) {
+    const { blocks } = node.core!
+    const { disk } = node.machine.platform!
+    const references = referencesOn(node)
+    for (const [hex, owners] of references) {
+      const hash = Buffer.from(hex, 'hex')
+      const record = blocks.local.counts.get(dbOf(node), hash)
+      if (record?.count !== owners.length)
+        problems.push(
+          `node${node.index}, block ${hex}: counted ${record?.count}, referenced ${owners.length} times`,
+        )
+      const block = await blocks.local.read(hash)
+      if (!block) problems.push(`node${node.index} lacks block ${hex}, which is referenced`)
+      else if (createHash('sha256').update(block.payload).digest('hex') !== hex)
+        problems.push(`node${node.index}, block ${hex}: the content is another one`)
+    }
+    const { known } = blocks.local.counts.sizes(dbOf(node))
+    if (known !== references.size)
+      problems.push(`node${node.index} keeps records of ${known} blocks, ${references.size} are referenced`)
+    for (const path of disk.paths()) {
+      const name = path.split('/').at(-1)!
+      // What a crash leaves of a write is for the scrub to clean.
+      if (name.endsWith('.tmp') || references.has(name)) continue
+      problems.push(`node${node.index}: ${path} is of no use`)
+    }
+  }
+  return problems
+}
+
+async function checkListings(w: Workload): Promise<string[]> {
+  const problems: string[] = []
+  const { cluster } = w
+  for (const bucket of [w.bucket, w.versionedBucket]) {
+    const replica = replicasOf(cluster, bucketPartition(bucket.id))[0]!
+    const stored = rows(replica, replica.core!.model.tables.object.local)
+      .filter((row) => row.state === 'object' && row.bucket.equals(bucket.id))
+      .map((row) => `${row.key} ${row.etag.toString('hex')} ${row.size}`)
+      .sort()
+    for (const node of cluster.nodes) {
+      if (layoutOf(cluster).view.history.versions.at(-1)!.roles.get(node.id) === undefined) continue
+      const page = await node.core!.model.listing.page({
+        ...{ bucket: bucket.id, prefix: EMPTY, delimiter: EMPTY, start: EMPTY },
+        limit: 1000,
+      })
+      const listed = page.entries.map(({ key, head }) => {
+        const { etag, size } = readListed(head!)
+        return `${key} ${etag.slice(0, 32)} ${size}`
+      })
+      if (listed.join() !== stored.join())
+        problems.push(`node${node.index} lists ${listed}, stored is ${stored}`)
+    }
+  }
+  return problems
+}
+
+/** Each acknowledged version is listed and can be read; each deleted one is gone. */
+async function checkVersions(w: Workload): Promise<string[]> {
+  const problems: string[] = []
+  const node = w.cluster.readyNodes()[0]!
+  const { model } = node.core!
+  const bucket = w.versionedBucket.id
+  const listed = new Set<string>()
+  const page = await model.versionListing.page({
+    ...{ bucket, prefix: EMPTY, delimiter: EMPTY, start: EMPTY, afterVersion: EMPTY },
+    limit: 1000,
+  })
+  for (const { key, head } of page.entries) {
+    const id = `${key}/${readListed(head!).id.toString('hex')}`
+    if (listed.has(id)) problems.push(`version ${id} is listed twice`)
+    listed.add(id)
+  }
+  for (const [id, { key, version }] of w.versions) {
+    if (!listed.has(id) && !page.more) problems.push(`acknowledged version ${id} is not listed`)
+    const found = await model.objects.get(bucket, Buffer.from(key), version.id)
+    if (!found) problems.push(`acknowledged version ${id} cannot be read`)
+    else if (found.state !== version.state || !found.etag.equals(version.etag))
+      problems.push(`version ${id} is not what was written`)
+  }
+  for (const [id, { key, version }] of w.deletedVersions) {
+    if (listed.has(id)) problems.push(`deleted version ${id} is listed`)
+    if (await model.objects.get(bucket, Buffer.from(key), version.id))
+      problems.push(`deleted version ${id} can be read`)
+  }
+  return problems
+}

@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto'
+import type { Bucket } from '../src/model/buckets.js'
+import { CarportError } from '../src/util/errors.js'
+import { RegisterHistory } from './register-history.js'
+import { SeededRandom } from './seeded-random.js'
+import { Contents, SimClient, type Workload } from './sim-clients.js'
+import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
+import { checkQuiescent } from './sim-invariants.js'
+import { Nemesis } from './sim-nemesis.js'
+
+export interface ScenarioOptions {
+  seed: number
+  /** 'faults': five nodes that stay; 'layout': a sixth comes, and another one goes. */
+  kind: 'faults' | 'layout'
+  /** How long clients work while things break, in ms of virtual time. */
+  loadMs: number
+  /**
+   * How long nothing fails any more before all is checked, in ms: time for what is left over to be collected, several
+   * rounds of graces and tombstones one after the other. 0: no check of what is stored.
+   */
+  quietMs?: number
+  /** Gets every line of the trace. */
+  onTrace?: (line: string) => void
+}
+
+export interface ScenarioResult {
+  /** What went wrong; empty if nothing did. */
+  problems: string[]
+  /** Equal for equal runs. */
+  traceHash: string
+  /** Operations by kind; `kind!`: those that failed. */
+  counts: Record<string, number>
+  /** What the nemesis did. */
+  acts: Record<string, number>
+  /** Reads and writes of registers. */
+  operations: number
+}
+
+const CLIENTS = 8
+const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
+const VERSIONED_KEYS = ['v', 'v/w', 'x']
+const QUIET_MS = 25 * 60_000
+const LAYOUT_EVERY_MS = 60_000
+/** Of virtual time, for everything. */
+const LIMIT_MS = 24 * 3600_000
+
+/**
+ * Runs one seed: clients of all kinds at five nodes while things break, then rest, then every check there is. The same
+ * options give the same run, message by message.
+ */
+export async function runScenario(options: ScenarioOptions): Promise<ScenarioResult> {
+  const random = new SeededRandom(`scenario/${options.kind}/${options.seed}`)
+  const hash = createHash('sha256')
+  const blockBytes = random.pick([4096, 32 * 1024])
+  const cluster = new SimCluster({
+    seed: options.seed,
+    nodes: 5,
+    zones: random.pick([3, 5]),
+    replicationFactor: 3,
+    blockBytes,
+    clockSkewMs: random.pick([5, 200, 3000]),
+    path: {
+      latencyMs: random.pick([2, 20, 50]),
+      jitterMs: 5,
+      lossShare: random.pick([0, 0.005]),
+      bytesPerMs: 10_000,
+    },
+    tables: { tombstoneDelayMs: 120_000, syncIntervalMs: 60_000, syncSoonMs: 2000 },
+    graces: { unreferencedMs: 60_000, unclaimedMs: 600_000 },
+    trace: (line) => {
+      hash.update(line)
+      options.onTrace?.(line)
+    },
+  })
+  const problems: string[] = []
+  const scenario = new Scenario(options, cluster, random, blockBytes, problems)
+  await cluster.clock.runUntil(scenario.run(), LIMIT_MS)
+  return {
+    problems,
+    traceHash: hash.digest('hex'),
+    counts: scenario.counts,
+    acts: scenario.acts,
+    operations: scenario.history.size,
+  }
+}
+
+class Scenario {
+  readonly history = new RegisterHistory()
+  readonly counts: Record<string, number> = {}
+  acts: Record<string, number> = {}
+
+  constructor(
+    private readonly options: ScenarioOptions,
+    private readonly cluster: SimCluster,
+    private readonly random: SeededRandom,
+    private readonly blockBytes: number,
+    private readonly problems: string[],
+  ) {}
+
+  async run(): Promise<void> {
+    const { cluster, random, options, problems } = this
+    await cluster.start()
+    const w = await this.#workload()
+    const nemesis = new Nemesis(
+      cluster,
+      random.fork('nemesis'),
+      { everyMs: 4000, lastsMs: 30_000, downMax: 2 },
+      problems,
+    )
+    const untilMs = cluster.clock.monotonicMs() + options.loadMs
+    const clients = Array.from({ length: CLIENTS }, (_, i) =>
+      new SimClient(w, random.fork(`client${i}`), `client${i}`).run(untilMs),
+    )
+    const layouts = options.kind === 'layout' ? this.#changeLayouts() : undefined
+    await Promise.all([...clients, layouts, nemesis.run(untilMs).then(() => nemesis.end())])
+    this.acts = nemesis.acts
+    await this.#readAll(w)
+    for (const bucket of [w.bucket, w.versionedBucket])
+      await this.#retried((node) => node.core!.model.uploads.endAll(bucket.id))
+    // Files that were in the middle of being written at a crash are for the scrub to find.
+    for (const { core } of cluster.nodes) await core!.blocks.scrub.begin()
+    const { quietMs = QUIET_MS } = options
+    await cluster.clock.sleep(quietMs)
+    await this.#readAll(w)
+    problems.push(...this.history.check())
+    if (quietMs > 0) problems.push(...(await checkQuiescent(w)))
+  }
+
+  async #workload(): Promise<Workload> {
+    const { cluster } = this
+    const bucket = await this.#retried((node) => node.core!.model.buckets.create('plain'))
+    let versionedBucket: Bucket = await this.#retried((node) => node.core!.model.buckets.create('versioned'))
+    await this.#retried((node) =>
+      node.core!.model.buckets.setDocument(versionedBucket, 'versioning', 'enabled'),
+    )
+    const known = () => cluster.nodes[0]!.core!.model.buckets.byId(versionedBucket.id)
+    while (known()?.versioning !== 'enabled') await cluster.clock.sleep(100)
+    versionedBucket = known()!
+    return {
+      ...{ cluster, bucket, versionedBucket, keys: KEYS, versionedKeys: VERSIONED_KEYS },
+      history: this.history,
+      contents: new Contents(this.blockBytes),
+      problems: this.problems,
+      versions: new Map(),
+      deletedVersions: new Map(),
+      thinkMs: 400,
+      counts: this.counts,
+    }
+  }
+
+  /** A sixth node joins and gets a role, then another one loses its, while everything goes on. */
+  async #changeLayouts(): Promise<void> {
+    const { cluster, random } = this
+    await cluster.clock.sleep(LAYOUT_EVERY_MS / 2)
+    const newcomer = await cluster.grow()
+    await this.#retried((by) => cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by))
+    await cluster.clock.sleep(LAYOUT_EVERY_MS)
+    // Not node 0, which the checks ask; the one that goes stays up until its data is elsewhere.
+    const leaver = random.pick(cluster.nodes.slice(1, 5))
+    await this.#retried((by) => cluster.changeLayout([{ node: leaver.id, role: null }], by))
+  }
+
+  /** Reads every key at every node. */
+  async #readAll(w: Workload): Promise<void> {
+    for (const node of this.cluster.nodes) {
+      if (!node.core!.cluster.layout.view.mayCoordinate) continue
+      for (const [bucket, keys, prefix] of [
+        [w.bucket, w.keys, ''],
+        [w.versionedBucket, w.versionedKeys, 'versioned/'],
+      ] as const) {
+        for (const key of keys) {
+          const op = this.history.call(`${prefix}${key}`, 'read', null, `at the end at node${node.index}`)
+          const version = await this.#retried(() => node.core!.model.objects.get(bucket.id, Buffer.from(key)))
+          this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null)
+        }
+      }
+    }
+  }
+
+  /** Tries until it goes through, at some node that is up. */
+  async #retried<T>(run: (node: SimNode) => Promise<T>): Promise<T> {
+    const { cluster, random } = this
+    for (let i = 0; ; i++) {
+      const ready = cluster.readyNodes()
+      try {
+        if (ready.length === 0) throw new CarportError('PeerUnreachable', 'no node is up')
+        const node = random.pick(ready)
+        return await cluster.surviving(node, run(node))
+      } catch (error) {
+        if (i === 100) throw error
+        await cluster.clock.sleep(2000)
+      }
+    }
+  }
+}
