@@ -52,6 +52,12 @@ export interface QuorumCallOptions {
   priority?: Priority
 }
 
+export interface QuorumWriteOptions extends QuorumCallOptions {
+  quorum: number
+  isOverruled?: (body: unknown) => boolean
+  onFailure?: (node: NodeId, error: unknown) => void
+}
+
 /** Calls on several replicas at once. */
 export interface QuorumCaller {
   readonly self: NodeId
@@ -59,13 +65,18 @@ export interface QuorumCaller {
    * Sends the same body to every node of every set, once per node, and resolves with the replies that were in
    * when each set had `quorum` successes. The rest goes on in the background; `onFailure` is told of each node
    * that failed or timed out, even after the promise resolved, so that the write can be queued for it.
+   *
+   * With `isOverruled`, replies of which it says so are no successes: the node has something later than what was
+   * written. When every set has so many of them that what was written cannot be the latest of any quorum, the promise
+   * resolves with just these replies. In between, when neither is sure since nodes fail, it is not known whether what
+   * was written has been read meanwhile, and the promise rejects.
    * @throws CarportError QuorumUnavailable as soon as some set can no longer reach the quorum.
    */
   write(
     sets: readonly (readonly NodeId[])[],
     method: string,
     body: unknown,
-    options: QuorumCallOptions & { quorum: number; onFailure?: (node: NodeId, error: unknown) => void },
+    options: QuorumWriteOptions,
   ): Promise<{ node: NodeId; body: unknown }[]>
   /**
    * Asks the nearest `quorum` nodes first (the own node, then by round-trip time, links that are down last) and

@@ -1,7 +1,7 @@
 import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import type { QuorumCaller, QuorumCallOptions } from './cluster.js'
+import type { QuorumCaller, QuorumCallOptions, QuorumWriteOptions } from './cluster.js'
 import { InFlight } from './in-flight.js'
 
 /** A read asks one more node when one is silent for twice its usual round trip, but not before this, in ms. */
@@ -15,7 +15,6 @@ export interface NodeReply {
   body: unknown
 }
 
-type WriteOptions = QuorumCallOptions & { quorum: number; onFailure?: (node: NodeId, error: unknown) => void }
 type ReadOptions = QuorumCallOptions & { quorum: number }
 
 function quorumUnavailable(method: string, got: number, needed: number, cause: unknown): CarportError {
@@ -53,7 +52,7 @@ export class Quorum implements QuorumCaller {
     sets: readonly (readonly NodeId[])[],
     method: string,
     body: unknown,
-    options: WriteOptions,
+    options: QuorumWriteOptions,
   ): Promise<NodeReply[]> {
     const epoch = this.#writes.enter()
     const first = sets[0]
@@ -164,16 +163,20 @@ export class Quorum implements QuorumCaller {
 class WriteCall {
   readonly #successes: number[]
   readonly #failures: number[]
+  /** Nodes that had something later, by set; undefined while there is none. */
+  #overruled: number[] | undefined
   #openSets: number
+  #pending = 0
   /** Undefined once the promise has settled: later replies are of no use any more. */
   #replies: NodeReply[] | undefined = []
+  #overruling: NodeReply[] | undefined
   #firstError: unknown
 
   constructor(
     private readonly transport: Transport,
     private readonly sets: readonly (readonly NodeId[])[],
     private readonly method: string,
-    private readonly options: WriteOptions,
+    private readonly options: QuorumWriteOptions,
     private readonly resolve: (replies: NodeReply[]) => void,
     private readonly reject: (error: unknown) => void,
     private readonly done: () => void,
@@ -186,12 +189,12 @@ class WriteCall {
   start(body: unknown): void {
     const { sets, options } = this
     if (sets.length === 0) {
-      this.#settle(new CarportError('LayoutNotReady', NO_ROLE))
+      this.#fail(new CarportError('LayoutNotReady', NO_ROLE))
       return
     }
     for (const set of sets) {
       if (set.length < options.quorum) {
-        this.#settle(
+        this.#fail(
           new CarportError(
             'QuorumUnavailable',
             `${this.method}: a quorum of ${options.quorum} needs more than ${set.length} replicas`,
@@ -200,7 +203,8 @@ class WriteCall {
         return
       }
     }
-    const nodes = sets.length === 1 ? sets[0]! : new Set(sets.flat())
+    const nodes = sets.length === 1 ? sets[0]! : [...new Set(sets.flat())]
+    this.#pending = nodes.length
     // The own node last: its work would otherwise delay the messages to the others.
     let own = false
     for (const node of nodes) {
@@ -220,34 +224,71 @@ class WriteCall {
   #succeeded(node: NodeId, reply: RpcReply): void {
     if (reply.stream) discardStream(reply)
     if (!this.#replies) return
-    this.#replies.push({ node, body: reply.body })
+    this.#pending--
     const { sets, options } = this
+    if (options.isOverruled?.(reply.body)) {
+      this.#overruledBy({ node, body: reply.body })
+      return
+    }
+    this.#replies.push({ node, body: reply.body })
     for (let i = 0; i < sets.length; i++) {
       if (sets[i]!.includes(node) && ++this.#successes[i]! === options.quorum) this.#openSets--
     }
-    if (this.#openSets === 0) this.#settle(undefined)
+    if (this.#openSets === 0) this.#succeed(this.#replies)
+    else if (this.#pending === 0) this.#giveUp()
+  }
+
+  #overruledBy(reply: NodeReply): void {
+    const { sets, options } = this
+    this.#overruling ??= []
+    this.#overruling.push(reply)
+    this.#overruled ??= sets.map(() => 0)
+    let everywhere = true
+    for (let i = 0; i < sets.length; i++) {
+      if (sets[i]!.includes(reply.node)) this.#overruled[i]!++
+      if (this.#overruled[i]! <= sets[i]!.length - options.quorum) everywhere = false
+    }
+    if (everywhere) this.#succeed(this.#overruling)
+    else if (this.#pending === 0) this.#giveUp()
   }
 
   #failed(node: NodeId, error: unknown): void {
     const { sets, options } = this
     if (this.#replies) {
+      this.#pending--
       this.#firstError ??= error
       for (let i = 0; i < sets.length; i++) {
         if (!sets[i]!.includes(node)) continue
         this.#failures[i]!++
-        if (this.#failures[i]! > sets[i]!.length - options.quorum && this.#replies) {
-          this.#settle(quorumUnavailable(this.method, this.#successes[i]!, options.quorum, this.#firstError))
-        }
+        if (this.#failures[i]! > sets[i]!.length - options.quorum && this.#replies) this.#failSet(i)
       }
+      if (this.#pending === 0 && this.#replies) this.#giveUp()
     }
     options.onFailure?.(node, error)
   }
 
-  #settle(error: CarportError | undefined): void {
-    const replies = this.#replies!
+  /** Everybody has answered or failed, and some set has neither the quorum nor enough that overrule it. */
+  #giveUp(): void {
+    // With an even number of replicas there is a draw: no quorum has it, so it must be written again.
+    if (this.sets.length === 1 && this.#overruling && this.#failures[0] === 0) this.#succeed(this.#overruling)
+    else this.#failSet(this.#successes.findIndex((successes) => successes < this.options.quorum))
+  }
+
+  #failSet(i: number): void {
+    const cause =
+      this.#firstError ?? (this.#overruling && new Error('another write of the same was under way'))
+    this.#fail(quorumUnavailable(this.method, this.#successes[i]!, this.options.quorum, cause))
+  }
+
+  #succeed(replies: NodeReply[]): void {
     this.#replies = undefined
-    if (error) this.reject(error)
-    else this.resolve(replies)
+    this.resolve(replies)
+    this.done()
+  }
+
+  #fail(error: CarportError): void {
+    this.#replies = undefined
+    this.reject(error)
     this.done()
   }
 }

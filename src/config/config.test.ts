@@ -76,7 +76,7 @@ function problems(text: string, env?: Record<string, string>, readSecretFile?: R
 describe('defaults', () => {
   const config = load(toml())
 
-  it('are those of Garage, except that everything is fsynced', () => {
+  it('are those of Garage, except that everything is fsynced and less memory is taken', () => {
     expect(config).toMatchObject({
       configFile: 'carport.toml',
       metadataDir: '/m',
@@ -90,7 +90,7 @@ describe('defaults', () => {
       dbEngine: 'lmdb',
       lmdbMapSizeBytes: 2 ** 40,
       blockSizeBytes: 1048576,
-      blockRamBufferMaxBytes: 268435456,
+      blockRamBufferMaxBytes: 67108864,
       blockMaxConcurrentReads: 16,
       blockMaxConcurrentWritesPerRequest: 3,
       compressionLevel: 1,

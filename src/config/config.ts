@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { type LogConfig, readLogConfig } from './logging.js'
+import { type OidcProvider, readOidc } from './oidc.js'
 import { type DataDir, SECTIONS, type SectionValues, TOP_LEVEL, type TopLevelValues } from './schema.js'
 import {
   checkMasterKeys,
@@ -78,6 +79,8 @@ export interface Settings {
   readonly multipartAbortAfterMs: number | null
   /** For tests: how long a day of lifecycle rules is; null: 24 hours that end at midnight. */
   readonly lifecycleDaySeconds: number | null
+  /** Identity providers whose tokens are exchanged for temporary credentials. */
+  readonly oidc: readonly Readonly<OidcProvider>[]
   /** Processes that serve requests. */
   readonly workers: number
   readonly log: LogConfig
@@ -225,6 +228,7 @@ function readSections({ table, findings }: ConfigSource): FileValues | undefined
 function buildSettings(source: ConfigSource, file: FileValues): Settings | undefined {
   const { findings } = source
   const log = readLogConfig(source.env, findings)
+  const oidc = readOidc(file.top.oidc, findings)
   checkAcrossKeys(file, findings)
   if (findings.problems.length > 0) return undefined
   // Without problems every key of every section that is there has a value.
@@ -275,6 +279,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     },
     multipartAbortAfterMs: top.multipart_abort_after,
     lifecycleDaySeconds: top.lifecycle_day_seconds,
+    oidc,
     workers: top.workers,
     log,
     warnings: findings.warnings,

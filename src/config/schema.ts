@@ -62,7 +62,7 @@ export const TOP_LEVEL = {
   ),
   lmdb_map_size: optional(sizeBetween(10 * MIB, 128 * TIB), TIB),
   block_size: optional(sizeBetween(KIB, 256 * MIB), MIB),
-  block_ram_buffer_max: optional(sizeBetween(MIB, TIB), 256 * MIB),
+  block_ram_buffer_max: optional(sizeBetween(MIB, TIB), 64 * MIB),
   block_max_concurrent_reads: optional(parseInteger(1, 65536), 16),
   block_max_concurrent_writes_per_request: optional(parseInteger(1, 1024), 3),
   compression_level: optional(parseCompressionLevel, 1),
@@ -102,6 +102,7 @@ export const TOP_LEVEL = {
   k2v_api: optional(parseTable, null),
   s3_web: optional(parseTable, null),
   admin: optional(parseTable, {} as Record<string, unknown>),
+  oidc: optional(parseTable, null),
 } satisfies SectionSpec
 
 export const S3_API = {

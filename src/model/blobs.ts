@@ -1,4 +1,5 @@
 import { pack, unpack } from 'msgpackr'
+import { ByteBudget } from '../block/byte-budget.js'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
@@ -64,12 +65,13 @@ export interface StoredBody {
 /** Where list rows are to be found by who owns them; see ListRow. */
 export type ListPlace = Pick<ListRow, 'bucket' | 'owner' | 'key' | 'part'>
 
-const MAX_BLOCKS_IN_FLIGHT = 8
 /** Blocks fetched ahead of what the client took: enough for a link of 100 ms at 40 MiB/s. */
 const READ_AHEAD = 4
 
 /** Turns bodies into blocks and back. */
 export class BlobStore {
+  readonly #memory: ByteBudget
+
   constructor(
     private readonly deps: {
       blocks: Blocks
@@ -78,9 +80,15 @@ export class BlobStore {
       /** Takes the memory of a block that was read and is not needed any more. */
       recycle?: ((block: Buffer) => void) | undefined
       blockBytes: number
+      /** Blocks of one body that are stored at the same time. */
+      blocksInFlight: number
+      /** Memory for blocks of all bodies on their way in, in bytes, beside the one that each is gathering. */
+      memoryBytes: number
       random: Random
     },
-  ) {}
+  ) {
+    this.#memory = new ByteBudget(deps.memoryBytes)
+  }
 
   /**
    * Stores a body: inline if it is short, else as blocks, several in flight at a time, each durable on a quorum.
@@ -118,12 +126,18 @@ export class BlobStore {
       if (sealed !== plain) release(plain)
       await this.deps.blocks.put(hash, sealed, owner, () => release(sealed))
     }
-    const launch = (plain: Buffer) => {
+    const launch = async (plain: Buffer) => {
+      while (inFlight.size >= this.deps.blocksInFlight) await Promise.race(inFlight)
+      await this.#memory.acquire(plain.length)
+      size += plain.length
       const task: Promise<void> = store(plain, size - plain.length)
         .catch((error: unknown) => {
           failure ??= { error }
         })
-        .finally(() => inFlight.delete(task))
+        .finally(() => {
+          inFlight.delete(task)
+          this.#memory.release(plain.length)
+        })
       inFlight.add(task)
     }
 
@@ -134,19 +148,21 @@ export class BlobStore {
         while (rest.length > 0) {
           rest = gather.take(rest)
           if (!gather.isFull) break
-          size += blockBytes
-          launch(gather.cut())
-          if (inFlight.size >= MAX_BLOCKS_IN_FLIGHT) await Promise.race(inFlight)
+          await launch(gather.cut())
           if (failure) throw failure.error
         }
       }
       const last = gather.cut()
-      size += last.length
       if (inline && blocks.length === 0 && last.length <= MAX_INLINE_BYTES) {
         // Copied, so that a few bytes do not keep a whole block's buffer alive.
-        return { size, md5: md5(last), body: cipher ? cipher.seal(last, 0) : Buffer.from(last), blocks: [] }
+        return {
+          size: last.length,
+          md5: md5(last),
+          body: cipher ? cipher.seal(last, 0) : Buffer.from(last),
+          blocks: [],
+        }
       }
-      if (last.length > 0) launch(last)
+      if (last.length > 0) await launch(last)
       const digest = await hashing.md5()
       while (inFlight.size > 0) await Promise.race(inFlight)
       if (failure) throw failure.error

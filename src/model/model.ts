@@ -46,6 +46,10 @@ export interface ModelDeps {
   recycle?: (block: Buffer) => void
   /** Size of the blocks that bodies are cut into, in bytes. */
   blockBytes: number
+  /** Blocks of one body that are stored at the same time. */
+  blocksInFlight: number
+  /** Memory for blocks of all bodies on their way in, in bytes. */
+  memoryBytes: number
   /** How lifecycle rules count days, and the like; AWS's way unless told. */
   lifecycle?: LifecycleOptions
 }
@@ -74,7 +78,7 @@ export class Model {
     key: Table<FieldRow>
   }
 
-  constructor({ env, tables, blocks, enqueueRefs, hashing, recycle, blockBytes, lifecycle }: ModelDeps) {
+  constructor({ env, tables, blocks, enqueueRefs, hashing, recycle, lifecycle, ...sizes }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
     const hooks: ContentHooks = {
       enqueueRefs,
@@ -96,7 +100,7 @@ export class Model {
     }
     this.tables = t
     this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, log })
-    this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, blockBytes, random })
+    this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, random, ...sizes })
     this.objects = new Objects({
       objects: t.object,
       versions: t.version,

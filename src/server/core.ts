@@ -64,6 +64,8 @@ export interface CoreOptions {
   publicAddress?: string
   rpcPort: number
   blockBytes: number
+  /** Blocks of one body that are stored at the same time. */
+  blocksInFlight?: number
   lifecycle?: LifecycleOptions
   blocks: BlockOptions
   /** Whether the slow walk that checks every block runs by itself. */
@@ -146,6 +148,8 @@ export class Core {
       hashing: parts.hashing,
       ...(parts.recycle && { recycle: parts.recycle }),
       blockBytes: options.blockBytes,
+      blocksInFlight: options.blocksInFlight ?? 3,
+      memoryBytes: options.blocks.memoryBytes,
       ...(options.lifecycle && { lifecycle: options.lifecycle }),
     })
   }

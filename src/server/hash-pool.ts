@@ -11,7 +11,7 @@ const MIN_BYTES = 256 * 1024
 const IDLE_MS = 30_000
 const MAX_FAILURES = 3
 /** Blocks' buffers kept for the next ones. */
-const BUFFERS_KEPT = 16
+const BUFFERS_KEPT = 64
 
 interface PoolWorker {
   thread: Worker
@@ -87,6 +87,7 @@ export class HashPool implements Hashing {
   /** Stops the workers; they start again when needed. */
   async stop(): Promise<void> {
     this.#idle?.cancel()
+    this.#memory.clear()
     await Promise.all(this.#workers.splice(0).map((w) => w.thread.terminate()))
   }
 

@@ -6,6 +6,9 @@ import { corsHooks } from '../api/s3/cors-hooks.js'
 import { s3Handlers } from '../api/s3/handlers/index.js'
 import { createS3Handler, S3_SERVER_OPTIONS, type S3Front } from '../api/s3/server.js'
 import { SignatureVerifier } from '../api/s3/signature.js'
+import { createStsHandler } from '../api/sts/assume-role.js'
+import { secretLookup } from '../api/sts/secret-lookup.js'
+import { Sessions } from '../api/sts/sessions.js'
 import { zstdCompression } from '../block/compression.js'
 import { DataDirs } from '../block/data-dirs.js'
 import { formatAddress } from '../cluster/address.js'
@@ -13,7 +16,6 @@ import type { DiskSpace } from '../cluster/node-status.js'
 import type { Config } from '../config/config.js'
 import type { Db } from '../db/db.js'
 import { openLmdb } from '../db/lmdb.js'
-import type { AccessKey } from '../model/keys.js'
 import { MasterKeys } from '../model/encryption.js'
 import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle.js'
 import type { LifecycleOptions } from '../model/lifecycle-worker.js'
@@ -26,6 +28,7 @@ import type { Random } from '../util/random.js'
 import { ALL_TREES, Core } from './core.js'
 import { HashPool } from './hash-pool.js'
 import { type Listening, listen } from './http.js'
+import { systemHttpGet } from './http-get.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
 import { NodeDisk } from './node-disk.js'
 
@@ -111,6 +114,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       ...(config.rpc.publicAddr && { publicAddress: formatAddress(config.rpc.publicAddr) }),
       rpcPort: config.rpc.bindAddr.port,
       blockBytes: config.blockSizeBytes,
+      blocksInFlight: config.blockMaxConcurrentWritesPerRequest,
       lifecycle: lifecycleOf(config),
       blocks: {
         fsync: config.dataFsync,
@@ -167,10 +171,12 @@ async function serveS3(
   const { bindAddr, region, rootDomain } = config.s3Api
   if (!bindAddr) return undefined
   const { clock, random, log } = deps
-  const secretOf = (keyId: string) => {
-    const known = model.keys.local(keyId)
-    return known ? validSecret(known, clock) : model.keys.get(keyId).then((key) => validSecret(key, clock))
-  }
+  const { keys } = model
+  const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
+  const secretOf = secretLookup({ keys, sessions, clock })
+  const sts =
+    config.oidc.length > 0 &&
+    createStsHandler({ clock, log, keys, sessions, providers: config.oidc, get: systemHttpGet })
   const front = createS3Handler({
     clock,
     random,
@@ -185,14 +191,10 @@ async function serveS3(
     }),
     hostId: deps.identity.nodeId.slice(0, 16),
     cors: corsHooks(model),
+    ...(sts && { sts }),
   })
   const listening = await listen(bindAddr, S3_SERVER_OPTIONS, (server) => front.attach(server))
   return { listening, stop: () => drain(listening, front, clock) }
-}
-
-/** The secret of a key that has not expired. */
-function validSecret(key: AccessKey | undefined, clock: Clock): string | undefined {
-  return key?.expiresMs !== undefined && key.expiresMs <= clock.nowMs() ? undefined : key?.secret
 }
 
 /** New connections are refused and old ones closed after their request; what takes too long is cut off. */

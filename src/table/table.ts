@@ -78,13 +78,16 @@ export class Table<E> {
   }
 
   /**
-   * Quorum write of one row. Resolves with 0 once it is durable on a quorum, or with the latest time (HLC, µs) of a
-   * row that hides it on some replica: write again with a later time then.
-   * @throws CarportError QuorumUnavailable: the row may or may not become visible; LayoutNotReady
+   * Quorum write of one row. Resolves with 0 once it took effect durably on a quorum: rows that hide it elsewhere
+   * then came after this call began. Resolves with the latest time (HLC, µs) of a row that hides it if it was hidden
+   * on so many replicas that no read has seen it: write again with a later time then. It must not be written again
+   * otherwise: who read it, and then what hides it, would read it once more.
+   * @throws CarportError QuorumUnavailable: the row may or may not become visible, or was hidden on some replica
+   * while others do not answer; LayoutNotReady
    */
   async insert(entry: E): Promise<number> {
     const row = this.local.codec.encode(entry)
-    const later = await this.#write(row.partition, [this.local.codec.toWire(row)], Priority.high)
+    const later = await this.#write(row.partition, [this.local.codec.toWire(row)], Priority.high, isHidden)
     if (later > 0) this.env.hlc.observe(later)
     return later
   }
@@ -183,7 +186,12 @@ export class Table<E> {
   }
 
   /** Sends rows of one partition. The sets are taken in the same turn in which the write begins. */
-  async #write(partition: number, rows: WireRow[], priority: Priority): Promise<number> {
+  async #write(
+    partition: number,
+    rows: WireRow[],
+    priority: Priority,
+    isOverruled?: (body: unknown) => boolean,
+  ): Promise<number> {
     const { placement, quorum } = this.env
     const full = this.schema.placement === 'full'
     const sets = full ? [placement.allNodes()] : placement.writeSets(partition)
@@ -194,6 +202,7 @@ export class Table<E> {
       quorum: full ? majority(sets[0]!.length) : placement.writeQuorum,
       timeoutMs: rows.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS,
       priority,
+      ...(isOverruled && { isOverruled }),
       onFailure: (node, error) => {
         if (errorCode(error) === 'InvalidArgument') return
         if (acknowledged) this.missed.add(node, this.schema.name, rows)
@@ -391,6 +400,11 @@ export class Table<E> {
     const { placement } = this.env
     return this.schema.placement === 'full' ? majority(placement.allNodes().length) : placement.writeQuorum
   }
+}
+
+/** Whether a replica said that it has a later row (see Replica). */
+function isHidden(reply: unknown): boolean {
+  return reply !== null
 }
 
 function majority(nodes: number): number {

@@ -27,6 +27,11 @@ export class BufferPool {
     return Buffer.from(memory, 0, length)
   }
 
+  /** Lets go of what is not lent. */
+  clear(): void {
+    this.#free.length = 0
+  }
+
   /**
    * Gives a buffer (or a part of one) back. Only who holds the last reference may; what did not come from the pool,
    * or came back already, is ignored.

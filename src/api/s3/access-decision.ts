@@ -64,6 +64,7 @@ const OBJECT_ACL: Readonly<Record<string, AclPermission>> = {
 
 /** Actions on a key that may have no object yet, or that is all the same to. */
 const NEEDS_NO_OBJECT: ReadonlySet<string> = new Set([
+  's3:BypassGovernanceRetention',
   's3:PutObject',
   's3:DeleteObject',
   's3:DeleteObjectVersion',

@@ -10,6 +10,9 @@ export interface ConditionTags {
   requested?: Readonly<Record<string, string>>
 }
 
+/** What of a question the values of conditions come from. */
+type Asked = Pick<Question, 'request' | 'caller' | 'need' | 'action' | 'key'>
+
 const SET_TAG = 's3:requestobjecttag/'
 
 /** Condition keys that are a header of the same name, on requests that write. */
@@ -32,7 +35,7 @@ const HEADER_KEYS: ReadonlySet<string> = new Set([
 ])
 
 /** What the conditions of a policy see of a request. */
-export function conditionValues(question: Question, tags: ConditionTags): ConditionValues {
+export function conditionValues(question: Asked, tags: ConditionTags): ConditionValues {
   return (key) => {
     const values = conditionValue(question, tags, key)
     return typeof values === 'string' ? [values] : values
@@ -40,7 +43,7 @@ export function conditionValues(question: Question, tags: ConditionTags): Condit
 }
 
 function conditionValue(
-  { request, caller, need, action, key: objectKey }: Question,
+  { request, caller, need, action, key: objectKey }: Asked,
   tags: ConditionTags,
   name: string,
 ): string | readonly string[] | undefined {

@@ -6,6 +6,7 @@ import { decide } from './access-decision.js'
 import { DOCUMENT } from './acl/ownership.js'
 import { S3Error } from './errors.js'
 import type { S3Request } from './request.js'
+import { checkSession, isLimited } from './session-access.js'
 
 /** What an operation needs of the caller: Garage's permission and AWS's action. */
 export interface Need {
@@ -68,11 +69,13 @@ export function authorize(
 /**
  * Finds the request's bucket without asking what the caller may do: for requests that are about many keys, each to be
  * authorized by itself.
- * @throws S3Error NoSuchBucket
+ * @throws S3Error NoSuchBucket; AccessDenied if the bucket is not that of the expected owner
  */
 export async function findBucket(model: Model, request: S3Request): Promise<Granted> {
   const caller = callerOf(model, request)
-  return { bucket: await bucketNamed(model, request.bucket!, caller), caller }
+  const bucket = await bucketNamed(model, request.bucket!, caller)
+  checkExpectedOwner(model, request, bucket, 'x-amz-expected-bucket-owner')
+  return { bucket, caller }
 }
 
 function bucketNamed(model: Model, name: string, caller: AccessKey | undefined): Bucket | Promise<Bucket> {
@@ -92,16 +95,17 @@ function grant(
   need: Need,
   expectedHeader: string,
 ): Granted | Promise<Granted> {
-  const expected = request.header(expectedHeader)
-  if (expected !== undefined && !owns(model, bucket, expected)) throw new S3Error('AccessDenied')
+  checkExpectedOwner(model, request, bucket, expectedHeader)
+  const key = need.key ?? request.key
+  if (isLimited(request)) checkSession({ model, request, bucket, caller, need, action: need.action, key })
   const permissions = caller?.permissions.get(bucket.hexId)
   const settled = need.permission !== undefined && permissions?.[need.permission] === true
   if (settled && bucket.document(DOCUMENT.policy) === undefined) return { bucket, caller }
-  const key = need.key ?? request.key
   return decide({ model, request, bucket, caller, need, action: need.action, key })
 }
 
-/** Whether a key is an owner of the bucket. */
-function owns(model: Model, bucket: Bucket, keyId: string): boolean {
-  return bucket.owner === keyId || model.keys.local(keyId)?.permissions.get(bucket.hexId)?.owner === true
+function checkExpectedOwner(model: Model, request: S3Request, bucket: Bucket, header: string): void {
+  const expected = request.header(header)
+  if (expected === undefined || expected === bucket.owner) return
+  if (!model.keys.local(expected)?.permissions.get(bucket.hexId)?.owner) throw new S3Error('AccessDenied')
 }

@@ -23,6 +23,7 @@ import { httpDate } from '../http/date.js'
 import { IdleWatch } from '../http/idle-watch.js'
 import { type RequestState, respond } from '../http/respond.js'
 import { percentDecode } from '../http/uri.js'
+import { isStsRequest, type StsHandler } from '../sts/assume-role.js'
 import { errorXml, S3Error, toS3Error } from './errors.js'
 import type { S3Operation } from './operations.js'
 import { type Handlers, type S3Headers, S3Request, type S3Response } from './request.js'
@@ -70,6 +71,8 @@ export interface S3FrontOptions {
   /** HostId of error bodies. */
   readonly hostId: string
   readonly cors?: CorsHooks
+  /** Issues temporary credentials; without it, requests for them are refused as any POST of that kind. */
+  readonly sts?: StsHandler
   readonly onRequest?: (record: RequestRecord) => void
   /** How long a client may neither send nor read while it is waited for; 60 s unless told. */
   readonly idleTimeoutMs?: number
@@ -218,6 +221,14 @@ class Front implements S3Front {
     try {
       if (request.method === 'OPTIONS') {
         this.#preflight(exchange)
+        return
+      }
+      if (
+        this.options.sts &&
+        isStsRequest(request) &&
+        this.#targets.bucketOfHost(request.headers.host) === undefined
+      ) {
+        this.#settle(exchange, this.options.sts(request))
         return
       }
       const auth = this.#verifier.verify(request, nowMs)

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { parseAmzDate } from '../http/date.js'
 import { Query } from '../http/query.js'
 import { recode } from '../http/uri.js'
+import type { Session } from '../sts/sessions.js'
 import { invalidArgument, S3Error } from './errors.js'
 import { canonicalQuery, canonicalRequest, type SignedParts } from './signature-canonical.js'
 import {
@@ -39,6 +40,7 @@ export interface SeedSignature {
 
 export interface KeyAuth {
   readonly kind: 'key'
+  /** The access key whose permissions count; of temporary credentials, the one behind them. */
   readonly keyId: string
   /** Signed by query parameters. */
   readonly presigned: boolean
@@ -47,7 +49,8 @@ export interface KeyAuth {
   readonly payloadSha256: string | undefined
   /** Undefined for forms, whose body has no chunks. */
   readonly seed: SeedSignature | undefined
-  readonly sessionToken: string | undefined
+  /** Of temporary credentials. */
+  readonly session: Session | undefined
 }
 
 /** No signature at all. Whether that is allowed is the bucket policy's matter. */
@@ -59,11 +62,20 @@ export type Auth = KeyAuth | AnonymousAuth
 
 export const ANONYMOUS: AnonymousAuth = { kind: 'anonymous' }
 
-/** The secret of an access key, at once when it is known locally; undefined when there is no such key. */
-export type SecretLookup = (
-  keyId: string,
-  sessionToken: string | undefined,
-) => string | undefined | Promise<string | undefined>
+/** What the id and the token of temporary credentials stand for. */
+export interface SecretOfSession {
+  readonly secret: string
+  readonly session: Session
+}
+
+/** What a request with some key id is to be signed with; undefined when there is no such key. */
+export type KeySecret = string | SecretOfSession | undefined
+
+/**
+ * The secret of an access key, at once when it is known locally.
+ * @throws S3Error InvalidToken, ExpiredToken
+ */
+export type SecretLookup = (keyId: string, sessionToken: string | undefined) => KeySecret | Promise<KeySecret>
 
 export interface SignatureOptions extends Endpoint {
   secretOf: SecretLookup
@@ -126,12 +138,13 @@ export class SignatureVerifier {
     if (parseAmzDate(form.date) === undefined || !form.date.startsWith(scope.date)) {
       throw new S3Error('AccessDenied', 'Invalid according to Policy: the date is not that of the credential')
     }
-    const secret = await this.options.secretOf(scope.keyId, form.sessionToken)
-    if (secret === undefined) throw unknownKey(scope.keyId)
+    const found = await this.options.secretOf(scope.keyId, form.sessionToken)
+    if (found === undefined) throw unknownKey(scope.keyId)
+    const secret = secretText(found)
     const key = this.#keys.get(form.credential, secret, scope.date, scope.region, this.options.service)
     if (!equalConstantTime(key.hex(form.policy), form.signature))
       throw mismatch(scope.keyId, form.policy, form.signature)
-    return formAuth(scope.keyId, form.sessionToken)
+    return formAuth(scope.keyId, found)
   }
 
   /**
@@ -145,22 +158,24 @@ export class SignatureVerifier {
     signature: string
     sessionToken?: string
   }): Promise<KeyAuth> {
-    const secret = await this.options.secretOf(form.keyId, form.sessionToken)
-    if (secret === undefined) throw unknownKey(form.keyId)
-    const expected = createHmac('sha1', secret).update(form.policy).digest('base64')
+    const found = await this.options.secretOf(form.keyId, form.sessionToken)
+    if (found === undefined) throw unknownKey(form.keyId)
+    const expected = createHmac('sha1', secretText(found)).update(form.policy).digest('base64')
     if (!equalConstantTime(expected, form.signature)) throw mismatch(form.keyId, form.policy, form.signature)
-    return formAuth(form.keyId, form.sessionToken)
+    return formAuth(form.keyId, found)
   }
 
   #finish(parts: SignedParts, claim: Claim): Auth | Promise<Auth> {
     const kind = payloadKindOf(claim.payloadHash)
-    const secret = this.options.secretOf(claim.keyId, claim.sessionToken)
-    if (typeof secret === 'object') return secret.then((late) => this.#check(parts, claim, kind, late))
-    return this.#check(parts, claim, kind, secret)
+    const found = this.options.secretOf(claim.keyId, claim.sessionToken)
+    if (found instanceof Promise) return found.then((late) => this.#check(parts, claim, kind, late))
+    return this.#check(parts, claim, kind, found)
   }
 
-  #check(parts: SignedParts, claim: Claim, payloadKind: PayloadKind, secret: string | undefined): KeyAuth {
-    if (secret === undefined) throw unknownKey(claim.keyId)
+  #check(parts: SignedParts, claim: Claim, payloadKind: PayloadKind, found: KeySecret): KeyAuth {
+    if (found === undefined) throw unknownKey(claim.keyId)
+    const secret = secretText(found)
+    const session = sessionOf(found)
     const key = this.#keys.get(claim.credential, secret, claim.date, claim.region, this.options.service)
     const query = canonicalQuery(parts.rawQuery, claim.presigned ? 'X-Amz-Signature' : undefined)
     // AWS decodes the path and encodes it again. Some clients sign the path as they send it, encoded otherwise.
@@ -187,25 +202,34 @@ export class SignatureVerifier {
     }
     return {
       kind: 'key',
-      keyId: claim.keyId,
+      keyId: session?.parentKeyId ?? claim.keyId,
       presigned: claim.presigned,
       payloadKind,
       payloadSha256: payloadKind === 'sha256' ? claim.payloadHash.toLowerCase() : undefined,
       seed: { signature: claim.signature, amzDate: claim.amzDate, scope: claim.scope, key },
-      sessionToken: claim.sessionToken,
+      session,
     }
   }
 }
 
-function formAuth(keyId: string, sessionToken: string | undefined): KeyAuth {
+function secretText(found: string | SecretOfSession): string {
+  return typeof found === 'string' ? found : found.secret
+}
+
+function sessionOf(found: string | SecretOfSession): Session | undefined {
+  return typeof found === 'string' ? undefined : found.session
+}
+
+function formAuth(keyId: string, found: string | SecretOfSession): KeyAuth {
+  const session = sessionOf(found)
   return {
     kind: 'key',
-    keyId,
+    keyId: session?.parentKeyId ?? keyId,
     presigned: false,
     payloadKind: 'unsigned',
     payloadSha256: undefined,
     seed: undefined,
-    sessionToken,
+    session,
   }
 }
 

@@ -3,6 +3,7 @@ import { authorize, requireCaller } from '../access.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
+import { checkSessionOutside } from '../session-access.js'
 import { escapeXml, xmlText } from '../xml.js'
 import { parseXml } from '../xml-reader.js'
 import { accessOfNewBucket } from './acl.js'
@@ -15,6 +16,7 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   const { model, region } = context
   const caller = requireCaller(model, request)
   const name = request.bucket!
+  checkSessionOutside(request, caller, 's3:CreateBucket', name)
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   if (body.length > 0) {
     const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')

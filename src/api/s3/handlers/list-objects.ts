@@ -7,6 +7,7 @@ import type { S3Context } from '../context.js'
 import { invalidArgument } from '../errors.js'
 import { versionIdText } from '../object-headers.js'
 import type { S3Request, S3Response } from '../request.js'
+import { checkSessionOutside } from '../session-access.js'
 import { escapeXml, xmlDocument, xmlText } from '../xml.js'
 import { parseVersionId } from './read-object.js'
 
@@ -272,6 +273,7 @@ export function xmlResponse(root: string, inner: string, headers?: Record<string
 export function listBuckets(context: S3Context, request: S3Request): S3Response {
   const { model } = context
   const caller = callerOf(model, request)
+  checkSessionOutside(request, caller, 's3:ListAllMyBuckets')
   const { query } = request
   const prefix = query.get('prefix') ?? ''
   const limit = parseMax(query.get('max-buckets'), 'max-buckets', 10_000)
