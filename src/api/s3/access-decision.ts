@@ -9,7 +9,7 @@ import type { VersionSelector } from '../../model/objects.js'
 import type { VersionRecord } from '../../model/version-record.js'
 import type { Granted, Need } from './access.js'
 import { type ConditionTags, conditionValues } from './access-values.js'
-import { type AclPermission, aclAllows, privateAcl, storedAcl } from './acl/acl.js'
+import { type AclPermission, aclAllows, type Grant, storedAcl } from './acl/acl.js'
 import { GRANT_HEADERS } from './acl/headers.js'
 import { DOCUMENT, isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
 import { S3Error } from './errors.js'
@@ -237,7 +237,10 @@ class Decision {
     }
     if (this.#enforced) return false
     if (permission !== 'READ' && stored?.guest && id === version.owner) return true
-    const acl = stored ?? privateAcl('')
+    if (!stored) return false
+    // As with buckets: the grant to its owner that canned lists have does not outlive the permissions of the key.
+    const isOwn = (grant: Grant) => grant.grantee === version.owner && grant.permission === 'FULL_CONTROL'
+    const acl = stored.guest ? stored : { grants: stored.grants.filter((grant) => !isOwn(grant)) }
     return aclAllows(acl, id, permission, publicAccessBlock(bucket).ignorePublicAcls)
   }
 
