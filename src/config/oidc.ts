@@ -1,0 +1,131 @@
+import {
+  type Findings,
+  optional,
+  parseText,
+  readSection,
+  required,
+  type SectionSpec,
+  type Values,
+} from './section.js'
+import { show, ValueError } from './values.js'
+
+/** Who may act with an access key: tokens with this value in this claim. */
+export interface OidcRole {
+  /** What clients may call it; null: by the access key's id alone. */
+  name: string | null
+  /** Name of the claim; with dots, a path into the claims ("realm_access.roles"). */
+  claim: string
+  /** What the claim must be or contain; "*" stands for anything. */
+  value: string
+  /** Id of the access key whose permissions a session gets. */
+  accessKey: string
+}
+
+/** An identity provider whose tokens are exchanged for temporary credentials. */
+export interface OidcProvider {
+  /** As the configuration calls it. */
+  name: string
+  /** As in its tokens, to the character. */
+  issuer: string
+  /** Tokens must be for one of them: client ids, as a rule. */
+  audiences: readonly string[]
+  /** Where its keys are; null: where its discovery document says. */
+  jwksUri: string | null
+  /** In the order of the configuration: the first that fits counts. */
+  roles: readonly OidcRole[]
+}
+
+const ROLES_EXPECTED = 'one or more [[oidc.NAME.roles]] sections'
+
+/** The keys of [oidc.NAME]. */
+export const OIDC_PROVIDER = {
+  issuer: required(parseProviderUrl),
+  audience: required(parseAudience),
+  jwks_uri: optional(parseProviderUrl, null),
+  roles: required(parseRoleTables),
+} satisfies SectionSpec
+
+/** The keys of [[oidc.NAME.roles]]. */
+export const OIDC_ROLE = {
+  name: optional(parseRoleName, null),
+  claim: optional(parseText('the name of a claim'), 'sub'),
+  value: required(parseText('the value that the claim must have, or "*"')),
+  access_key: required(parseText('the id of an access key')),
+} satisfies SectionSpec
+
+/**
+ * Reads the section [oidc]. Problems go to `findings`; what is returned is whole only if there are none.
+ * @param table undefined or null without the section
+ */
+export function readOidc(
+  table: Record<string, unknown> | null | undefined,
+  findings: Findings,
+): OidcProvider[] {
+  const providers: OidcProvider[] = []
+  for (const [name, section] of Object.entries(table ?? {})) {
+    const key = `oidc.${name}`
+    if (!isTable(section)) {
+      findings.problem(key, `is ${show(section)}, expected a section [oidc.NAME]`)
+      continue
+    }
+    const values = readSection(OIDC_PROVIDER, section, `${key}.`, findings)
+    const roles = (values.roles ?? []).map((role, i) => {
+      const read = readSection(OIDC_ROLE, role, `${key}.roles[${i + 1}].`, findings)
+      const { name, claim, value, access_key: accessKey } = read as Values<typeof OIDC_ROLE>
+      return { name, claim, value, accessKey }
+    })
+    const { issuer, audience: audiences, jwks_uri: jwksUri } = values as Values<typeof OIDC_PROVIDER>
+    const twin = providers.find((other) => other.issuer === issuer)
+    if (twin && issuer !== undefined) {
+      findings.problem(`${key}.issuer`, `is that of oidc.${twin.name}, expected each issuer once`)
+    }
+    providers.push({ name, issuer, audiences, jwksUri, roles })
+  }
+  return providers
+}
+
+/** https; http on loopback alone, for what is on the same machine. */
+function parseProviderUrl(value: unknown): string {
+  if (typeof value !== 'string' || !isProviderUrl(value)) {
+    throw new ValueError(
+      `is ${show(value)}`,
+      'an https URL such as "https://id.example.org" (http on loopback alone)',
+    )
+  }
+  return value
+}
+
+/** Whether keys may be fetched from there: nobody on the way can change them. */
+export function isProviderUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname, username, search, hash } = new URL(text)
+  if (username !== '' || search !== '' || hash !== '') return false
+  const loopback = hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
+  return protocol === 'https:' || (protocol === 'http:' && loopback)
+}
+
+function parseAudience(value: unknown): string[] {
+  const list: unknown[] = Array.isArray(value) ? value : [value]
+  if (list.length === 0 || list.some((item) => typeof item !== 'string' || item === '')) {
+    throw new ValueError(`is ${show(value)}`, 'the client id that tokens are for, or a list of them')
+  }
+  return list as string[]
+}
+
+function parseRoleTables(value: unknown): Record<string, unknown>[] {
+  if (!Array.isArray(value) || value.length === 0 || !value.every(isTable)) {
+    throw new ValueError(`is ${show(value)}`, ROLES_EXPECTED)
+  }
+  return value
+}
+
+function parseRoleName(value: unknown): string {
+  if (typeof value !== 'string' || !/^[\w+=,.@-]{1,64}$/.test(value)) {
+    throw new ValueError(`is ${show(value)}`, 'up to 64 letters, digits and _+=,.@-')
+  }
+  return value
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
+}
