@@ -49,6 +49,8 @@ export interface NodeDeps {
   version: string
   /** Threads for hashing large bodies; 0 hashes on the main thread. */
   hashThreads: number
+  /** How long an S3 client may neither send nor read while it is waited for, in ms (default 60 s). */
+  clientIdleMs?: number
 }
 
 /** A running node. */
@@ -192,8 +194,14 @@ async function serveS3(
     hostId: deps.identity.nodeId.slice(0, 16),
     cors: corsHooks(model),
     ...(sts && { sts }),
+    ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })
-  const listening = await listen(bindAddr, S3_SERVER_OPTIONS, (server) => front.attach(server))
+  const idleMs = deps.clientIdleMs
+  const options = {
+    ...S3_SERVER_OPTIONS,
+    ...(idleMs !== undefined && { headersTimeout: idleMs, connectionsCheckingInterval: idleMs / 4 }),
+  }
+  const listening = await listen(bindAddr, options, (server) => front.attach(server))
   return { listening, stop: () => drain(listening, front, clock) }
 }
 
