@@ -7,12 +7,14 @@ import { singleNodeConfig } from '../../src/config/single-node.js'
 import type { AccessKey } from '../../src/model/keys.js'
 import { createIdentity } from '../../src/net/identity.js'
 import { createLog } from '../../src/server/logger.js'
-import { type CarportNode, startNode } from '../../src/server/node.js'
+import { type CarportNode, type NodeDeps, startNode } from '../../src/server/node.js'
 import { realClock, systemRandom } from '../../src/server/real.js'
 
 /** A real single node in this process, on free ports and in a folder of its own. */
 export interface TestNode extends CarportNode {
   endpoint: string
+  /** The folder that holds everything: metadata in `meta`, blocks in `data`. */
+  dir: string
   /** Makes a key that may create buckets. */
   createKey(name: string): Promise<AccessKey>
   /** An SDK client for a key; path style, one attempt per request. */
@@ -22,10 +24,13 @@ export interface TestNode extends CarportNode {
 }
 
 /**
- * Starts a node that is laid out and ready for requests. `settings` replace those of a single node. Set
- * CARPORT_TEST_LOG=debug to see what it logs.
+ * Starts a node that is laid out and ready for requests. `settings` replace those of a single node,
+ * `deps` what it is made of. Set CARPORT_TEST_LOG=debug to see what it logs.
  */
-export async function startTestNode(settings: Partial<Config> = {}): Promise<TestNode> {
+export async function startTestNode(
+  settings: Partial<Config> = {},
+  deps: Partial<NodeDeps> = {},
+): Promise<TestNode> {
   const dir = mkdtempSync(join(tmpdir(), 'carport-test-'))
   const any = '127.0.0.1:0'
   const config = singleNodeConfig({
@@ -46,6 +51,7 @@ export async function startTestNode(settings: Partial<Config> = {}): Promise<Tes
       identity: createIdentity(systemRandom),
       version: 'test',
       hashThreads: 0, // the threads' code is there only once it is compiled
+      ...deps,
     },
   )
   const role = { zone: 'z1', capacityBytes: 1e12, tags: [] }
@@ -56,6 +62,7 @@ export async function startTestNode(settings: Partial<Config> = {}): Promise<Tes
   return {
     ...node,
     endpoint,
+    dir,
     async createKey(name) {
       const { keys } = node.core.model
       const key = await keys.create(name)
