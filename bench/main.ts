@@ -1,4 +1,4 @@
-import { accessSync, constants, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, writeFileSync } from 'node:fs'
 import { checkAccess } from './buckets.js'
 import { Context } from './context.js'
 import { collectFacts } from './facts.js'
@@ -26,7 +26,6 @@ function contendersOf(options: Options): Contender[] {
   const external = endpoints.map(
     ({ name, target, pids }): Contender => ({
       name,
-      fresh: false,
       start: async () => ({ name, target, pids: () => withChildren(pids), stop: async () => {} }),
     }),
   )
@@ -40,7 +39,12 @@ function contendersOf(options: Options): Contender[] {
 
 async function bench(options: Options): Promise<void> {
   const contenders = contendersOf(options)
-  for (const { name, target } of options.endpoints) await checkAccess(name, target)
+  for (const { name, target, pids } of options.endpoints) {
+    await checkAccess(name, target)
+    for (const pid of pids) {
+      if (!existsSync(`/proc/${pid}`)) throw new UsageError(`--endpoint ${name}: there is no process ${pid}`)
+    }
+  }
   const facts = collectFacts(options.dir)
   const generator = new LoadGenerator()
   const context = new Context(options, contenders, generator, (line) => process.stderr.write(`${line}\n`))
@@ -50,6 +54,19 @@ async function bench(options: Options): Promise<void> {
       options.json,
       `${JSON.stringify({ facts, options: shown(options), results: context.results }, null, 2)}\n`,
     )
+  }
+  const stop = () => {
+    generator.stop()
+    context.dispose()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      // What was measured so far took its time.
+      write()
+      process.stdout.write(report(facts, context.results))
+      stop()
+      process.exit(1)
+    })
   }
   try {
     for (const name of options.workloads) {
@@ -64,8 +81,7 @@ async function bench(options: Options): Promise<void> {
     }
     process.stdout.write(report(facts, context.results))
   } finally {
-    generator.stop()
-    context.dispose()
+    stop()
   }
 }
 
@@ -91,8 +107,6 @@ function checkPlaces({ dir, json }: Options): void {
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
-
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1))
 
 try {
   const options = parseOptions(process.argv.slice(2))

@@ -76,12 +76,19 @@ export function writtenBytes(pids: readonly number[]): number {
   return sum
 }
 
-/** Which of `pids` has the TCP connection over IPv4 whose own end is `port`; undefined if none has. */
-export function ownerOfPort(port: number, pids: readonly number[]): number | undefined {
-  const hex = port.toString(16).toUpperCase().padStart(4, '0')
+/** Which of `pids` has the TCP connection over IPv4 from `port` to `peerPort`; undefined if none has. */
+export function ownerOfConnection(
+  port: number,
+  peerPort: number,
+  pids: readonly number[],
+): number | undefined {
+  const suffix = (n: number) => `:${n.toString(16).toUpperCase().padStart(4, '0')}`
   const line = read('/proc/net/tcp')
     ?.split('\n')
-    .find((text) => text.trim().split(/\s+/)[1]?.endsWith(`:${hex}`))
+    .find((text) => {
+      const [, local, remote] = text.trim().split(/\s+/)
+      return local?.endsWith(suffix(port)) && remote?.endsWith(suffix(peerPort))
+    })
   const inode = line?.trim().split(/\s+/)[9]
   if (inode === undefined) return undefined
   return pids.find((pid) => {

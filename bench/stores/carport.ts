@@ -15,7 +15,6 @@ export function carport(name: string, fsync: boolean): Contender {
   const command = [process.execPath, PROGRAM]
   return {
     name,
-    fresh: true,
     start: (dir) => startSingle(name, dir, fsync, command),
     startCluster: (dir, spec) =>
       startCluster(dir, spec, {

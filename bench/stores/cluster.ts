@@ -102,7 +102,6 @@ export async function startCluster(
     name: program.name,
     target,
     pids: () => withChildren(servers.flatMap((server) => server.pid ?? [])),
-    nodePids: (i) => withChildren(servers[i]!.pid === undefined ? [] : [servers[i]!.pid]),
     async stopNode(i, signal) {
       await servers[i]!.stop(signal)
       await tellPids()

@@ -1,5 +1,5 @@
 import net from 'node:net'
-import { ownerOfPort } from '../proc.js'
+import { ownerOfConnection } from '../proc.js'
 import type { ZoneState } from './store.js'
 
 // A user-space WAN between the nodes of a cluster, in a process of its own. Every node announces the address where
@@ -86,7 +86,7 @@ function pipe(from: net.Socket, to: net.Socket, delayNow: () => number | undefin
 function serve(node: ProxiedNode): Promise<void> {
   const server = net.createServer({ noDelay: true, allowHalfOpen: true }, (inward) => {
     const known = pids.filter((pid) => pid !== null)
-    const owner = ownerOfPort(inward.remotePort ?? 0, known)
+    const owner = ownerOfConnection(inward.remotePort ?? 0, node.port, known)
     const from = owner === undefined ? undefined : nodes[pids.indexOf(owner)]?.zone
     const delayNow = () => delayOf(from, node.zone)
     const outward = net.connect({

@@ -31,7 +31,6 @@ function garage(program: string): Contender {
   }
   return {
     name: kind.name,
-    fresh: true,
     start: (dir) => startCluster(dir, { nodes: 1, zones: 1, replicationFactor: 1 }, kind),
     startCluster: (dir, spec) => startCluster(dir, spec, kind),
   }
@@ -59,7 +58,7 @@ async function garageBacklog({ adminPorts }: { adminPorts: readonly number[] }):
 
 /** MinIO with one drive. */
 function minio(program: string): Contender {
-  return { name: 'minio', fresh: true, start: (dir) => startMinio(program, dir) }
+  return { name: 'minio', start: (dir) => startMinio(program, dir) }
 }
 
 async function startMinio(program: string, dir: string): Promise<Store> {

@@ -19,8 +19,6 @@ export interface Store {
 
 /** Nodes in zones, whose links pass a delaying proxy if one was asked for. */
 export interface Cluster extends Store {
-  /** Pids of node `i` alone. */
-  nodePids(i: number): number[]
   stopNode(i: number, signal: NodeJS.Signals): Promise<void>
   startNode(i: number): Promise<void>
   /** What the nodes have still to send or fetch, all together; 0 when every copy is where it belongs. */
@@ -50,6 +48,4 @@ export interface Contender {
   start(dir: string): Promise<Store>
   /** Absent where clusters are not possible. */
   startCluster?(dir: string, spec: ClusterSpec): Promise<Cluster>
-  /** Whether each start is a new, empty service. */
-  readonly fresh: boolean
 }

@@ -27,13 +27,6 @@ function cellsAt(count: number): { cell: string; load: (round: number) => Load }
   const list = { kind: 'list', query: 'list-type=2&max-keys=1000', walk: true } as const
   return [
     {
-      cell: `PUT 4 KiB x${concurrency} at ${at}`,
-      load: (round) => ({
-        operation: { kind: 'put', prefix: `w/${count}/${round}/`, size: 4 * KIB },
-        concurrency,
-      }),
-    },
-    {
       cell: `GET x${concurrency} at ${at}`,
       load: () => ({ operation: { kind: 'get-tree', count }, concurrency }),
     },
@@ -42,5 +35,13 @@ function cellsAt(count: number): { cell: string; load: (round: number) => Load }
       load: () => ({ operation: { kind: 'head-tree', count }, concurrency }),
     },
     { cell: `list x4 at ${at}`, load: () => ({ operation: list, concurrency: 4 }) },
+    // Last: it adds to the bucket.
+    {
+      cell: `PUT 4 KiB x${concurrency} at ${at}`,
+      load: (round) => ({
+        operation: { kind: 'put', prefix: `w/${count}/${round}/`, size: 4 * KIB },
+        concurrency,
+      }),
+    },
   ]
 }
