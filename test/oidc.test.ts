@@ -15,6 +15,7 @@ import {
   STSClient,
 } from '@aws-sdk/client-sts'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import fc from 'fast-check'
 import { SignJWT, UnsecuredJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Sessions } from '../src/api/sts/sessions.js'
@@ -216,6 +217,50 @@ describe('AssumeRoleWithWebIdentity', () => {
     expect(await (await post('x'.repeat(70_000))).text()).toContain('<Code>ValidationError</Code>')
   })
 
+  it('answers an error of STS, never one of the server, whatever the form says', async () => {
+    const good = await issuer.token()
+    const [head, claims, signature] = good.split('.') as [string, string, string]
+    const part = (text: string) =>
+      fc.oneof(
+        fc.constant(text),
+        fc.base64String(),
+        fc.json().map((json) => Buffer.from(json).toString('base64url')),
+      )
+    const token = fc.oneof(
+      fc.tuple(part(head), part(claims), part(signature)).map((parts) => parts.join('.')),
+      fc.string(),
+    )
+    const form = fc.record(
+      {
+        Action: fc.constant('AssumeRoleWithWebIdentity'),
+        WebIdentityToken: token.filter((text) => text !== good),
+        RoleArn: fc.string({ unit: 'binary' }),
+        RoleSessionName: fc.string(),
+        DurationSeconds: fc.oneof(fc.string(), fc.integer().map(String)),
+        Policy: fc.oneof(fc.json(), fc.string()),
+      },
+      { requiredKeys: ['Action'] },
+    )
+    const body = fc.oneof(
+      form.map((fields) => Buffer.from(new URLSearchParams(fields).toString())),
+      fc
+        .uint8Array()
+        .map((bytes) => Buffer.concat([Buffer.from('Action=AssumeRoleWithWebIdentity&'), bytes])),
+    )
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    await fc.assert(
+      fc.asyncProperty(body, async (bytes) => {
+        const answer = await fetch(`${node.endpoint}/`, { method: 'POST', headers, body: bytes })
+        expect(answer.status).toBeGreaterThanOrEqual(400)
+        expect(answer.status).toBeLessThan(500)
+        expect(await answer.text()).toMatch(
+          /^<\?xml .*<ErrorResponse .*<Code>\w+<\/Code>.*<\/ErrorResponse>$/s,
+        )
+      }),
+      { numRuns: 60 },
+    )
+  })
+
   it('fetches keys once, and again when the provider has a new one', async () => {
     // The keys were fetched moments ago: within the pause between attempts, a new key is not known.
     const own = await startIssuer('RS256')
@@ -328,6 +373,7 @@ describe('temporary credentials', () => {
         {
           Effect: 'Allow',
           Action: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject'],
+          // biome-ignore lint/suspicious/noTemplateCurlyInString: a policy variable
           Resource: 'arn:aws:s3:::shared/${aws:username}/*',
         },
         {

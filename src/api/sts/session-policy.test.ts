@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: policy variables look like this
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { S3Error } from '../s3/errors.js'
