@@ -101,6 +101,38 @@ export function describeDbContract(name: string, open: () => Promise<DbUnderTest
       expect(entries.every((e) => Buffer.isBuffer(e.key) && Buffer.isBuffer(e.value))).toBe(true)
     })
 
+    it('scans a range without copies, until it is told to stop', async () => {
+      await db.transact((tx) => {
+        for (const name of ['a', 'b', 'c', 'd']) tx.put('a', b(name), b(`value of ${name}`))
+        tx.put('b', b('big'), Buffer.alloc(300_000, 7))
+        const inside: string[] = []
+        tx.scan('a', { start: b('b') }, (key, value) => {
+          inside.push(`${key}: ${value}`)
+          return true
+        })
+        expect(inside).toEqual(['b: value of b', 'c: value of c', 'd: value of d'])
+      })
+      const seen: string[] = []
+      db.scan('a', { start: b('b') }, (key, value) => {
+        seen.push(`${key}: ${value}`)
+        return seen.length < 2
+      })
+      expect(seen).toEqual(['b: value of b', 'c: value of c'])
+      // A walk that was broken off leaves nothing behind that disturbs the next one.
+      db.scan('a', { start: b('c'), end: b('d') }, (key) => {
+        seen.push(String(key))
+        return true
+      })
+      expect(seen.slice(2)).toEqual(['c'])
+      let big = 0
+      db.scan('b', {}, (_, value) => {
+        big = value.equals(Buffer.alloc(300_000, 7)) ? value.length : -1
+        return true
+      })
+      expect(big).toBe(300_000)
+      expect(() => db.scan('undeclared', {}, () => true)).toThrow()
+    })
+
     it('lets reads happen while a range is walked', async () => {
       await fill('a', 'b', 'c')
       const seen: string[] = []

@@ -103,6 +103,18 @@ export class MemoryDb implements Db {
     }
   }
 
+  scan(tree: TreeName, options: RangeOptions, visit: (key: Buffer, value: Buffer) => boolean): void {
+    for (const [latin1, value] of this.#walk(tree, options)) {
+      const key = Buffer.from(latin1, 'latin1')
+      const copy = Buffer.from(value)
+      const goOn = visit(key, copy)
+      // Who keeps what it was lent finds something else there.
+      key.fill(0xdb)
+      copy.fill(0xdb)
+      if (!goOn) return
+    }
+  }
+
   *keys(tree: TreeName, options?: RangeOptions): Iterable<Buffer> {
     for (const [key] of this.#walk(tree, options)) yield Buffer.from(key, 'latin1')
   }
@@ -298,6 +310,9 @@ class MemoryTx implements Tx {
   }
   range(tree: TreeName, options?: RangeOptions) {
     return this.db.range(tree, options)
+  }
+  scan(tree: TreeName, options: RangeOptions, visit: (key: Buffer, value: Buffer) => boolean) {
+    this.db.scan(tree, options, visit)
   }
   keys(tree: TreeName, options?: RangeOptions) {
     return this.db.keys(tree, options)

@@ -25,6 +25,11 @@ export interface Reader {
   has(tree: TreeName, key: Buffer): boolean
   /** Entries in order. Must be consumed before the caller yields to the event loop. */
   range(tree: TreeName, options?: RangeOptions): Iterable<Entry>
+  /**
+   * Like `range`, without copies: `visit` gets buffers that are valid only until it returns, and ends the walk by
+   * returning false. It must not read from the store meanwhile.
+   */
+  scan(tree: TreeName, options: RangeOptions, visit: (key: Buffer, value: Buffer) => boolean): void
   /** Keys in order, without reading values. Same rule as `range`. */
   keys(tree: TreeName, options?: RangeOptions): Iterable<Buffer>
   /** Number of entries of a whole tree, in constant time. */

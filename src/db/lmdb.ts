@@ -63,23 +63,46 @@ export async function openLmdb(options: LmdbOptions): Promise<Db> {
       encoding: 'binary',
       keyEncoding: 'binary',
     })
+    const scanned = new Map<TreeName, Store>()
     for (const name of options.trees) {
       stores.set(
         name,
         root.openDB({ name, cache: false, encoding: 'binary', keyEncoding: 'binary' }) as Store,
       )
+      scanned.set(name, openForScans(root, name))
     }
     const { env } = root as unknown as RootInternals
     const room = new LmdbRoom(join(options.path, 'data.mdb'), () => env.info().lastPageNumber)
-    return new LmdbDb(root, stores, room, options)
+    return new LmdbDb(root, { stores, scanned }, room, options)
   } catch (error) {
     throw translate(error)
   }
 }
 
+/** The same tree once more, to be walked over in lmdb-js's own buffers: neither keys nor values are copied. */
+function openForScans(root: RootDatabase<Buffer, Buffer>, name: TreeName): Store {
+  const store = root.openDB({
+    name,
+    cache: false,
+    keyEncoding: 'binary',
+    encoder: {
+      encode: (value: Buffer) => value,
+      decode: (shared: Uint8Array, bytes: number) => Buffer.from(shared.buffer, shared.byteOffset, bytes),
+    },
+  } as never) as unknown as Store & { readKey(shared: Uint8Array, start: number, end: number): Buffer }
+  store.readKey = (shared, start, end) => Buffer.from(shared.buffer, shared.byteOffset + start, end - start)
+  return store
+}
+
+/** Handles of all trees: one for reads and writes, one for scans. */
+interface Handles {
+  stores: ReadonlyMap<TreeName, Store>
+  scanned: ReadonlyMap<TreeName, Store>
+}
+
 /** Reads see the running write transaction inside of one, else the newest commit: lmdb-js switches by itself. */
 class LmdbReader implements Reader {
-  constructor(protected readonly stores: ReadonlyMap<TreeName, Store>) {}
+  constructor(protected readonly handles: Handles) {}
 
   get(tree: TreeName, key: Buffer): Buffer | undefined {
     const store = this.store(tree)
@@ -106,6 +129,14 @@ class LmdbReader implements Reader {
     return bounds ? (this.store(tree).getRange(bounds) as Iterable<Entry>) : []
   }
 
+  scan(tree: TreeName, options: RangeOptions, visit: (key: Buffer, value: Buffer) => boolean): void {
+    const bounds = storeRange(options)
+    if (!bounds) return
+    const store = this.handles.scanned.get(tree)
+    if (store === undefined) throw undeclared(tree)
+    for (const { key, value } of store.getRange(bounds)) if (!visit(key, value)) return
+  }
+
   keys(tree: TreeName, options?: RangeOptions): Iterable<Buffer> {
     const bounds = storeRange(options)
     return bounds ? this.store(tree).getKeys(bounds) : []
@@ -118,10 +149,14 @@ class LmdbReader implements Reader {
   }
 
   protected store(tree: TreeName): Store {
-    const store = this.stores.get(tree)
-    if (store === undefined) throw new Error(`tree ${tree} was not declared when the store was opened`)
+    const store = this.handles.stores.get(tree)
+    if (store === undefined) throw undeclared(tree)
     return store
   }
+}
+
+function undeclared(tree: TreeName): Error {
+  return new Error(`tree ${tree} was not declared when the store was opened`)
 }
 
 /**
@@ -158,10 +193,10 @@ class LmdbTx extends LmdbReader implements Tx {
   callbacks: (() => void)[] | undefined
 
   constructor(
-    stores: ReadonlyMap<TreeName, Store>,
+    handles: Handles,
     private readonly room: LmdbRoom,
   ) {
-    super(stores)
+    super(handles)
   }
 
   put(tree: TreeName, key: Buffer, value: Buffer): void {
@@ -231,17 +266,12 @@ class LmdbDb extends LmdbReader implements Db {
   #closed = false
   #lazySync: Timer | undefined
 
-  constructor(
-    root: RootDatabase<Buffer, Buffer>,
-    stores: ReadonlyMap<TreeName, Store>,
-    room: LmdbRoom,
-    options: LmdbOptions,
-  ) {
-    super(stores)
+  constructor(root: RootDatabase<Buffer, Buffer>, handles: Handles, room: LmdbRoom, options: LmdbOptions) {
+    super(handles)
     this.#root = root
     this.#room = room
     this.#options = options
-    this.#tx = new LmdbTx(stores, room)
+    this.#tx = new LmdbTx(handles, room)
   }
 
   transact<T>(fn: (tx: Tx) => T): Promise<T> {

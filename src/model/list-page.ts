@@ -36,34 +36,40 @@ export function buildPage(reader: Reader, objects: LocalTable<VersionRecord>, re
   const { bucket, prefix, delimiter, limit } = request
   const out = new PageWriter()
   const end = prefixEnd(prefix)
-  let start: Buffer | undefined = Buffer.compare(request.start, prefix) > 0 ? request.start : prefix
+  const folds = delimiter.length > 0
   let entries = 0
+  let more = false
+  let folded: Buffer | undefined
+  let seenInFold = 0
+  let start: Buffer | undefined = Buffer.compare(request.start, prefix) > 0 ? request.start : prefix
   while (start) {
-    let folded: Buffer | undefined
-    let seenInFold = 0
     let next: Buffer | undefined
-    for (const { sortKey, head } of objects.heads(reader, bucket, { start, end })) {
-      if (folded && startsWith(sortKey, folded)) {
+    objects.scan(reader, bucket, { start, end }, (key, head) => {
+      if (folded && startsWith(key, folded)) {
         // Short groups are cheaper to walk than to seek over.
-        if (++seenInFold < SKIP_AFTER) continue
+        if (++seenInFold < SKIP_AFTER) return true
         next = prefixEnd(folded)
-        break
+        return false
       }
       folded = undefined
-      if (!isObjectHead(head)) continue
-      if (entries === limit) return out.finish(true)
+      if (!isObjectHead(head)) return true
+      if (entries === limit) {
+        more = true
+        return false
+      }
       entries++
-      const cut = delimiter.length > 0 ? sortKey.indexOf(delimiter, prefix.length) : -1
-      if (cut < 0) out.entry(sortKey, head)
+      const cut = folds ? key.indexOf(delimiter, prefix.length) : -1
+      if (cut < 0) out.entry(key, head)
       else {
-        folded = Buffer.from(sortKey.subarray(0, cut + delimiter.length))
+        folded = Buffer.from(key.subarray(0, cut + delimiter.length))
         seenInFold = 0
         out.entry(folded, undefined)
       }
-    }
+      return true
+    })
     start = next
   }
-  return out.finish(false)
+  return out.finish(more)
 }
 
 /** Reads what buildPage wrote. @throws CarportError InvalidArgument if it is cut short */

@@ -64,7 +64,13 @@ export interface VersionDetails {
   partCount?: number
   encryption?: Encryption
   mutable: Mutable
+  /** How it was made, for event notifications; by a plain write or a multipart upload unless told. */
+  origin?: Origin
 }
+
+/** Ways to make an object by one request other than PutObject, by the names of AWS's events. The order is part of the format. */
+export const ORIGINS = ['Post', 'Copy'] as const
+export type Origin = (typeof ORIGINS)[number]
 
 /**
  * A version of an object: a row of the object table (the current one) or of the version table (noncurrent ones).
@@ -183,6 +189,8 @@ interface PackedDetails {
   u?: Mutable
   w?: Buffer[]
   c?: Buffer
+  /** Index of the origin. */
+  o?: number
 }
 
 /** A part as rows keep it: number, size, and where there are any, checksum and IV. */
@@ -211,6 +219,7 @@ function packDetails(v: VersionRecord): PackedDetails {
   if (!isEmpty(v.mutable)) packed.u = canonicalMutable(v.mutable)
   if (v.withdraws) packed.w = v.withdraws
   if (v.completes) packed.c = v.completes
+  if (v.origin) packed.o = ORIGINS.indexOf(v.origin)
   return packed
 }
 
@@ -314,6 +323,10 @@ class DecodedVersion implements VersionRecord {
   get completes(): Buffer | undefined {
     return this.#unpacked.c
   }
+  get origin(): Origin | undefined {
+    const { o } = this.#unpacked
+    return o === undefined ? undefined : ORIGINS[o]
+  }
   get body(): Buffer | undefined {
     if (!this.#bodyLoaded) {
       this.#body = this.#loadBody()
@@ -360,6 +373,7 @@ export function plainVersion(v: VersionRecord): VersionRecord {
     ...(v.encryption !== undefined && { encryption: v.encryption }),
     mutable: v.mutable,
     ...(v.withdraws && { withdraws: v.withdraws }),
+    ...(v.origin && { origin: v.origin }),
     ...(v.completes && { completes: v.completes }),
     body: v.body,
   } as VersionRecord
@@ -458,28 +472,48 @@ export interface ListedVersion {
   size: number
   /** 32 hex digits, with "-N" if multipart. Without quotes. */
   etag: string
-  checksumAlgorithm?: ChecksumAlgorithm
-  checksumType?: 'FULL_OBJECT' | 'COMPOSITE'
+  checksumAlgorithm: ChecksumAlgorithm | undefined
+  checksumType: 'FULL_OBJECT' | 'COMPOSITE' | undefined
   owner: string
 }
 
-/** Reads the listed part of a head (at least its fixed part and the owner). */
+/** Reads the listed part of a head (at least its fixed part and the owner), field by field as they are asked for. */
 export function readListed(head: Buffer): ListedVersion {
-  const flags = head[AT.flags]!
-  const checksum = head[AT.checksum]!
-  const parts = head.readUInt16BE(AT.etagParts)
-  const hex = head.toString('hex', AT.etag, AT.etag + 16)
-  return {
-    id: head.subarray(AT.id, AT.id + 16),
-    isNull: (flags & FLAG_NULL) !== 0,
-    isMarker: (flags & FLAG_MARKER) !== 0,
-    createdUs: readUint53(head, AT.created),
-    size: readUint53(head, AT.size),
-    etag: parts === 0 ? hex : `${hex}-${parts}`,
-    ...(checksum !== NO_CHECKSUM && {
-      checksumAlgorithm: CHECKSUM_ALGORITHMS[checksum & ~COMPOSITE]!,
-      checksumType: checksum & COMPOSITE ? ('COMPOSITE' as const) : ('FULL_OBJECT' as const),
-    }),
-    owner: head.toString('latin1', AT.owner + 1, AT.owner + 1 + head[AT.owner]!),
+  return new ListedHead(head)
+}
+
+class ListedHead implements ListedVersion {
+  constructor(private readonly head: Buffer) {}
+
+  get id(): VersionId {
+    return headId(this.head)
+  }
+  get isNull(): boolean {
+    return (this.head[AT.flags]! & FLAG_NULL) !== 0
+  }
+  get isMarker(): boolean {
+    return (this.head[AT.flags]! & FLAG_MARKER) !== 0
+  }
+  get createdUs(): number {
+    return readUint53(this.head, AT.created)
+  }
+  get size(): number {
+    return readUint53(this.head, AT.size)
+  }
+  get etag(): string {
+    const parts = this.head.readUInt16BE(AT.etagParts)
+    const hex = this.head.toString('hex', AT.etag, AT.etag + 16)
+    return parts === 0 ? hex : `${hex}-${parts}`
+  }
+  get checksumAlgorithm(): ChecksumAlgorithm | undefined {
+    return CHECKSUM_ALGORITHMS[this.head[AT.checksum]! & ~COMPOSITE]
+  }
+  get checksumType(): 'FULL_OBJECT' | 'COMPOSITE' | undefined {
+    const checksum = this.head[AT.checksum]!
+    if (checksum === NO_CHECKSUM) return undefined
+    return checksum & COMPOSITE ? 'COMPOSITE' : 'FULL_OBJECT'
+  }
+  get owner(): string {
+    return this.head.toString('latin1', AT.owner + 1, AT.owner + 1 + this.head[AT.owner]!)
   }
 }

@@ -1,4 +1,4 @@
-import type { Reader, Tx } from '../db/db.js'
+import type { RangeOptions, Reader, Tx } from '../db/db.js'
 import { CarportError } from '../util/errors.js'
 import {
   GC_TREE,
@@ -99,24 +99,45 @@ export class LocalTable<E> {
     }
   }
 
+  /**
+   * Like `heads`, without copies: the buffers are valid only until `visit` returns, which ends the walk by returning
+   * false and must not read from the store.
+   */
+  scan(
+    reader: Reader,
+    partitionKey: Buffer,
+    query: LocalRange,
+    visit: (sortKey: Buffer, head: Buffer) => boolean,
+  ): void {
+    const bounds = this.#bounds(partitionKey, query)
+    const at = 1 + this.schema.partitionKeyBytes
+    if (bounds) reader.scan(this.trees.head, bounds, (key, head) => visit(key.subarray(at), head))
+  }
+
   *#entries(
     reader: Reader,
     partitionKey: Buffer,
     query: LocalRange,
   ): Generator<{ rowKey: Buffer; head: Buffer }> {
+    const bounds = this.#bounds(partitionKey, query)
+    if (!bounds) return
+    for (const { key, value } of reader.range(this.trees.head, bounds)) yield { rowKey: key, head: value }
+  }
+
+  /** The range of row keys that a query means; undefined if it can hold none. */
+  #bounds(partitionKey: Buffer, query: LocalRange): RangeOptions | undefined {
     this.codec.checkKeys(partitionKey, query.start ?? Buffer.alloc(0))
     const partition = this.codec.partitionOf(partitionKey)
     const prefix = rowKeyOf(partition, partitionKey, Buffer.alloc(0))
     const start = query.start ? rowKeyOf(partition, partitionKey, query.start) : prefix
     const end = query.end ? rowKeyOf(partition, partitionKey, query.end) : prefixEnd(prefix)
-    if (end && start.compare(end) >= 0) return
-    const options = {
+    if (end && start.compare(end) >= 0) return undefined
+    return {
       start,
       ...(end ? { end } : {}),
       ...(query.reverse ? { reverse: true } : {}),
       ...(query.limit === undefined ? {} : { limit: query.limit }),
     }
-    for (const { key, value } of reader.range(this.trees.head, options)) yield { rowKey: key, head: value }
   }
 
   /**

@@ -35,8 +35,27 @@ export function httpDateOf(ms: number): string {
 
 /** `2026-01-31T12:00:00.000Z` of `ms` since the epoch, as S3's XML has times. */
 export function isoDate(ms: number): string {
-  return new Date(ms).toISOString()
+  const second = Math.floor(ms / 1000)
+  // Neighbours in a listing are often of one second, nearly always of one day.
+  if (second !== isoSecond) {
+    const day = Math.floor(second / 86_400)
+    if (day !== isoDay) {
+      isoDayText = new Date(day * 86_400_000).toISOString().slice(0, -13)
+      isoDay = day
+    }
+    const rest = second - day * 86_400
+    const minutes = Math.floor(rest / 60)
+    isoSecondText = `${isoDayText}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(rest % 60)}.`
+    isoSecond = second
+  }
+  const millis = Math.floor(ms) - second * 1000
+  return `${isoSecondText}${millis < 10 ? '00' : millis < 100 ? '0' : ''}${millis}Z`
 }
+
+let isoDay = Number.NaN
+let isoDayText = ''
+let isoSecond = Number.NaN
+let isoSecondText = ''
 
 /** `20260131T120000Z`, the basic ISO 8601 format of Signature V4. */
 export function amzDate(ms: number): string {
