@@ -4,8 +4,8 @@ import { loadOrCreateNodeIdentity } from '../cli/node-key.js'
 import { readVersion } from '../cli/version.js'
 import type { Config } from '../config/config.js'
 import type { Env } from '../config/secrets.js'
+import type { DefaultAccess } from './bootstrap.js'
 import { createLog } from './logger.js'
-import type { CarportNode } from './node.js'
 import { startNode } from './node.js'
 import { realClock, systemRandom } from './real.js'
 
@@ -31,6 +31,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     mkdirSync(folder, { recursive: true })
   }
   const stopped = untilSignal()
+  let made: DefaultAccess | undefined
   const node = await startNode(config, {
     clock: realClock,
     random: systemRandom,
@@ -38,8 +39,18 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     identity: loadOrCreateNodeIdentity(config.metadataDir, systemRandom),
     version: readVersion(),
     hashThreads: Math.min(4, availableParallelism()),
+    ...(options.singleNode && {
+      beforeServing: async (core) => {
+        const { bootstrapSingleNode } = await import('./bootstrap.js')
+        made = await bootstrapSingleNode(core, options)
+      },
+    }),
   })
-  if (options.singleNode) await introduce(node, config, options)
+  if (made && node.s3) {
+    const { welcome } = await import('./welcome.js')
+    const endpoint = `http://${node.s3.address}`
+    process.stdout.write(welcome({ ...made, endpoint, region: config.s3Api.region }))
+  }
   log.info(
     {
       node: node.core.quorum.self.slice(0, 16),
@@ -50,20 +61,6 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   )
   log.info({ signal: await stopped }, 'stopping')
   await node.stop()
-}
-
-async function introduce(
-  node: CarportNode,
-  config: Config,
-  { defaultBucket, env }: RunOptions,
-): Promise<void> {
-  const { bootstrapSingleNode } = await import('./bootstrap.js')
-  const made = await bootstrapSingleNode(node.core, { defaultBucket, env })
-  if (!made || !node.s3) return
-  const { welcome } = await import('./welcome.js')
-  process.stdout.write(
-    welcome({ ...made, endpoint: `http://${node.s3.address}`, region: config.s3Api.region }),
-  )
 }
 
 /** Resolves with the first signal to stop. A second one ends the process at once. */

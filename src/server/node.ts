@@ -26,6 +26,7 @@ import { type Clock, Hlc } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import { ALL_TREES, Core } from './core.js'
+import { eventTargets } from './event-targets.js'
 import { HashPool } from './hash-pool.js'
 import { type Listening, listen } from './http.js'
 import { systemHttpGet } from './http-get.js'
@@ -49,6 +50,8 @@ export interface NodeDeps {
   version: string
   /** Threads for hashing large bodies; 0 hashes on the main thread. */
   hashThreads: number
+  /** Runs when the cluster's side is up, before the first request can come. */
+  beforeServing?: (core: Core) => Promise<void>
   /** How long an S3 client may neither send nor read while it is waited for, in ms (default 60 s). */
   clientIdleMs?: number
 }
@@ -118,6 +121,11 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       blockBytes: config.blockSizeBytes,
       blocksInFlight: config.blockMaxConcurrentWritesPerRequest,
       lifecycle: lifecycleOf(config),
+      events: {
+        targets: eventTargets(config.secrets.notifications),
+        region: config.s3Api.region,
+        hostId: identity.nodeId.slice(0, 16),
+      },
       blocks: {
         fsync: config.dataFsync,
         reserveBytes: RESERVE_BYTES,
@@ -145,6 +153,9 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       () => core.stop(),
       () => admin.stop(),
     )
+    const automaticSnapshots = snapshots.every(config.metadataAutoSnapshotIntervalMs, random, log)
+    stops.push(async () => automaticSnapshots.cancel())
+    await deps.beforeServing?.(core)
     const s3 = await serveS3(config, core, deps)
     if (s3) stops.push(() => s3.stop())
     let stopping: Promise<void> | undefined
