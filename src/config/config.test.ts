@@ -116,6 +116,7 @@ describe('defaults', () => {
     expect(config.secrets).toEqual({
       rpcSecret: SECRET,
       sseMasterKeys: [],
+      notifications: [],
       adminToken: null,
       metricsToken: null,
     })
@@ -462,6 +463,7 @@ describe('secrets', () => {
     expect(load(text, {}, inFile()).secrets).toEqual({
       rpcSecret: SECRET,
       sseMasterKeys: [],
+      notifications: [],
       adminToken: 'token',
       metricsToken: 'token',
     })

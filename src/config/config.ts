@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { type LogConfig, readLogConfig } from './logging.js'
+import { type NotificationTarget, readNotifications } from './notifications.js'
 import { type OidcProvider, readOidc } from './oidc.js'
 import { type DataDir, SECTIONS, type SectionValues, TOP_LEVEL, type TopLevelValues } from './schema.js'
 import {
@@ -95,6 +96,8 @@ export interface Secrets {
   readonly sseMasterKeys: readonly string[]
   readonly adminToken: string | null
   readonly metricsToken: string | null
+  /** Targets of event notifications; among the secrets, as they have passwords. */
+  readonly notifications: readonly Readonly<NotificationTarget>[]
 }
 
 /** Everything a node needs to know at its start. Never log `secrets`. */
@@ -328,7 +331,14 @@ function readSecrets(source: ConfigSource, file: FileValues): Secrets | undefine
   const adminToken = token('admin_token')
   const metricsToken = token('metrics_token')
   const sseMasterKeys = readMasterKeys(source, file)
-  return rpcSecret === undefined ? undefined : { rpcSecret, sseMasterKeys, adminToken, metricsToken }
+  const notifications = readNotifications(
+    file.top.notifications,
+    secretContext(source, file),
+    source.findings,
+  )
+  return rpcSecret === undefined
+    ? undefined
+    : { rpcSecret, sseMasterKeys, adminToken, metricsToken, notifications }
 }
 
 function readMasterKeys(source: ConfigSource, file: FileValues): string[] {

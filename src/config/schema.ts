@@ -103,6 +103,7 @@ export const TOP_LEVEL = {
   s3_web: optional(parseTable, null),
   admin: optional(parseTable, {} as Record<string, unknown>),
   oidc: optional(parseTable, null),
+  notifications: optional(parseTable, null),
 } satisfies SectionSpec
 
 export const S3_API = {

@@ -5,6 +5,8 @@ import type { TableSet } from '../table/tables.js'
 import { BlobStore, type Blocks } from './blobs.js'
 import { Buckets } from './buckets.js'
 import { COUNTER_TREE } from './counters.js'
+import { EventDelivery, type EventOptions } from './event-delivery.js'
+import { EVENT_TREES } from './event-queue.js'
 import { type FieldRow, fieldTable } from './fields.js'
 import type { Hashing } from './hashing.js'
 import { AccessKeys } from './keys.js'
@@ -33,6 +35,7 @@ export const MODEL_TREES: readonly TreeName[] = [
   COUNTER_TREE,
   PURGE_TREE,
   LIFECYCLE_TREE,
+  ...EVENT_TREES,
 ]
 
 export interface ModelDeps {
@@ -52,6 +55,8 @@ export interface ModelDeps {
   memoryBytes: number
   /** How lifecycle rules count days, and the like; AWS's way unless told. */
   lifecycle?: LifecycleOptions
+  /** Targets of event notifications, and what messages say of this store. */
+  events?: EventOptions
 }
 
 /** What the store holds, and the operations on it: everything between the APIs and the replicated tables. */
@@ -67,6 +72,7 @@ export class Model {
   readonly purge: Purge
   readonly lifecycle: LifecycleWorker
   readonly orphans: OrphanWorker
+  readonly events: EventDelivery
   readonly tables: {
     object: Table<VersionRecord>
     version: Table<VersionRecord>
@@ -77,8 +83,20 @@ export class Model {
     alias: Table<FieldRow>
     key: Table<FieldRow>
   }
+  /** Whether a change of an object's row is changing the version table right now. */
+  #rowMoves = false
 
-  constructor({ env, tables, blocks, enqueueRefs, hashing, recycle, lifecycle, ...sizes }: ModelDeps) {
+  constructor({
+    env,
+    tables,
+    blocks,
+    enqueueRefs,
+    hashing,
+    recycle,
+    lifecycle,
+    events,
+    ...sizes
+  }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
     const hooks: ContentHooks = {
       enqueueRefs,
@@ -86,7 +104,19 @@ export class Model {
       noncurrent: (tx, bucket, sortKey) => this.tables.version.local.get(tx, bucket, sortKey),
       endUpload: (tx, bucket, key, id) =>
         this.tables.upload.local.update(tx, deletedUpload({ bucket, key, id })),
-      updateNoncurrent: (tx, record) => this.tables.version.local.update(tx, record),
+      updateNoncurrent: (tx, record) => {
+        this.#rowMoves = true
+        try {
+          this.tables.version.local.update(tx, record)
+        } finally {
+          this.#rowMoves = false
+        }
+      },
+      changed: (tx, before, after) => this.events.changed(tx, before, after),
+      // What a row's own change clears away is part of that change's event.
+      noncurrentDeleted: (tx, version) => {
+        if (!this.#rowMoves) this.events.noncurrentDeleted(tx, version)
+      },
     }
     const t = {
       object: tables.add(objectTable(hooks)),
@@ -140,17 +170,22 @@ export class Model {
       },
       walks,
     )
+    this.events = new EventDelivery(
+      { db, clock, random, log, placement, transport, buckets },
+      events ?? { targets: [], region: '', hostId: '' },
+    )
     this.orphans = new OrphanWorker({ db, clock, random, log, placement, transport, tables: t })
   }
 
-  start(): void {
+  async start(): Promise<void> {
     this.purge.start()
+    await this.events.start()
     this.lifecycle.start()
     this.orphans.start()
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.lifecycle.stop(), this.orphans.stop()])
+    await Promise.all([this.lifecycle.stop(), this.orphans.stop(), this.events.stop()])
     await this.purge.stop()
   }
 }

@@ -27,6 +27,8 @@ export interface ContentHooks {
   endUpload(tx: Tx, bucket: Buffer, key: Buffer, uploadId: Buffer): void
   /** The row of a key changed: for event notifications and the like. */
   changed?(tx: Tx, before: VersionRecord | undefined, after: VersionRecord): void
+  /** A noncurrent version is gone. Not told apart: whether somebody deleted it, or its slot was cleared by `updateNoncurrent`. */
+  noncurrentDeleted?(tx: Tx, version: VersionRecord): void
 }
 
 const shared = {
@@ -111,6 +113,7 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
       if (!after) return
       const isNewVersion = !before?.id.equals(after.id)
       if (before && live(before) && (isNewVersion || !live(after))) release(tx, hooks(), before)
+      if (before && live(before) && !isNewVersion && !live(after)) hooks().noncurrentDeleted?.(tx, before)
       if (live(after) && isNewVersion) acquire(tx, hooks(), after)
     },
   }

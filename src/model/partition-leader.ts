@@ -1,5 +1,5 @@
 import type { Placement } from '../cluster/cluster.js'
-import type { Transport } from '../net/transport.js'
+import type { NodeId, Transport } from '../net/transport.js'
 
 /**
  * Whether this node does the background work of a partition that one replica is enough for: the first replica that is up,
@@ -19,11 +19,12 @@ export function partitionLeader(
   placement: Pick<Placement, 'readSet'>,
   transport: Pick<Transport, 'self' | 'isConnected'>,
   partition: number,
-): string | undefined {
+): NodeId | undefined {
+  return replicaOrder(placement, partition).find((node) => transport.isConnected(node))
+}
+
+/** The replicas of a partition in the order in which they are asked to do its work: the same on every node. */
+export function replicaOrder(placement: Pick<Placement, 'readSet'>, partition: number): NodeId[] {
   const nodes = placement.readSet(partition)
-  for (let i = 0; i < nodes.length; i++) {
-    const node = nodes[(partition + i) % nodes.length]!
-    if (node === transport.self || transport.isConnected(node)) return node
-  }
-  return undefined
+  return nodes.map((_, i) => nodes[(partition + i) % nodes.length]!)
 }

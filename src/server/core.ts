@@ -13,6 +13,7 @@ import type { Dialer } from '../cluster/peering.js'
 import { Quorum } from '../cluster/quorum.js'
 import { ClusterSystem } from '../cluster/system.js'
 import type { Db, TreeName } from '../db/db.js'
+import type { EventOptions } from '../model/event-delivery.js'
 import type { Hashing } from '../model/hashing.js'
 import type { LifecycleOptions } from '../model/lifecycle-worker.js'
 import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
@@ -67,6 +68,7 @@ export interface CoreOptions {
   /** Blocks of one body that are stored at the same time. */
   blocksInFlight?: number
   lifecycle?: LifecycleOptions
+  events?: EventOptions
   blocks: BlockOptions
   /** Whether the slow walk that checks every block runs by itself. */
   scrub: boolean
@@ -151,6 +153,7 @@ export class Core {
       blocksInFlight: options.blocksInFlight ?? 3,
       memoryBytes: options.blocks.memoryBytes,
       ...(options.lifecycle && { lifecycle: options.lifecycle }),
+      ...(options.events && { events: options.events }),
     })
   }
 
@@ -162,7 +165,7 @@ export class Core {
     this.blocks.refs.start()
     await this.blocks.resync.start()
     if (this.options.scrub) await this.blocks.scrub.start()
-    this.model.start()
+    await this.model.start()
   }
 
   /** Stops them from the top down; requests must have ended. Closes neither database nor transport. */

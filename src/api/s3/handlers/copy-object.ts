@@ -72,6 +72,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     {
       bucket: bucket.id,
       key: Buffer.from(request.key!),
+      origin: 'Copy',
       owner,
       ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
       ...copied.version,

@@ -13,6 +13,7 @@ import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from '.
 import * as listings from './list-objects.js'
 import * as lock from './lock.js'
 import * as multipart from './multipart.js'
+import { getBucketNotification, putBucketNotification } from './notification.js'
 import * as attributes from './object-attributes.js'
 import * as ownership from './ownership.js'
 import * as policy from './policy.js'
@@ -60,6 +61,7 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   GetBucketLocation: buckets.getBucketLocation,
   GetBucketLogging: settings.getBucketLogging,
   GetBucketMetricsConfiguration: settings.getBucketMetrics,
+  GetBucketNotificationConfiguration: getBucketNotification,
   GetBucketOwnershipControls: ownership.getBucketOwnershipControls,
   GetBucketPolicy: policy.getBucketPolicy,
   GetBucketPolicyStatus: policy.getBucketPolicyStatus,
@@ -94,6 +96,7 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   PutBucketEncryption: encryption.putBucketEncryption,
   PutBucketLifecycleConfiguration: putBucketLifecycle,
   PutBucketLogging: settings.putBucketLogging,
+  PutBucketNotificationConfiguration: putBucketNotification,
   PutBucketOwnershipControls: ownership.putBucketOwnershipControls,
   PutBucketPolicy: policy.putBucketPolicy,
   PutBucketRequestPayment: settings.putBucketRequestPayment,

@@ -26,7 +26,7 @@ export async function postObject(context: S3Context, request: S3Request): Promis
   const headers = await putHeaders(request, form)
   request.auth = auth
   const put = request.asPut({ key: form.key, auth, headers, reader: new FormBody(form.file, range) })
-  return answer(request, form, await putObject(context, put))
+  return answer(request, form, await putObject(context, put, 'Post'))
 }
 
 /** Who allows the upload: the key that signed the policy, or nobody when there is neither. @throws S3Error */

@@ -15,8 +15,12 @@ import type { S3Request, S3Response } from '../request.js'
 import { newTags } from '../tags.js'
 import { versionSelector } from './read-object.js'
 
-/** PutObject. */
-export async function putObject(context: S3Context, request: S3Request): Promise<S3Response> {
+/** PutObject. @param origin what it is a form of, if not of itself */
+export async function putObject(
+  context: S3Context,
+  request: S3Request,
+  origin?: NewVersion['origin'],
+): Promise<S3Response> {
   const { model } = context
   const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = granted
@@ -38,6 +42,7 @@ export async function putObject(context: S3Context, request: S3Request): Promise
     etag: sealedEtag(sealing, body.md5),
     etagParts: 0,
     owner,
+    ...(origin && { origin }),
     ...(checksum && {
       checksumAlgorithm: checksum.algorithm,
       checksumType: 'FULL_OBJECT' as const,
