@@ -1,206 +1,206 @@
-import type { XMLParser, XMLValidator } from 'fast-xml-parser'
+/**
+ * Reads the XML bodies of requests, in one pass and in time linear in their length whatever they hold: anybody may send
+ * some megabytes of them, and until they are read nothing else of this process runs. Of the libraries that were tried,
+ * none does: for bodies made to hurt they take seconds. The part of XML 1.0 that S3's documents are in is small enough:
+ * no DTD, no entities but the predefined ones.
+ */
 import { S3Error, type S3ErrorCode } from './errors.js'
+import { XmlElement } from './xml-element.js'
+
+export { XmlElement } from './xml-element.js'
 
 /** Largest XML body of a request: DeleteObjects with 1000 keys of 1 KiB, escaped, fits. */
 export const XML_BYTES_MAX = 4 * 1024 * 1024
 const DEPTH_MAX = 24
-
-/** What the parser gives in the order of the document. */
-type Node = Record<string, unknown>
-
-let library: { parser: XMLParser; validator: typeof XMLValidator } | undefined
-
-async function load() {
-  if (library) return library
-  const { XMLParser, XMLValidator } = await import('fast-xml-parser')
-  library = {
-    validator: XMLValidator,
-    parser: new XMLParser({
-      preserveOrder: true,
-      ignoreAttributes: false,
-      attributeNamePrefix: '',
-      parseTagValue: false,
-      parseAttributeValue: false,
-      trimValues: false,
-      processEntities: false,
-      ignoreDeclaration: true,
-      ignorePiTags: true,
-      cdataPropName: '#cdata',
-    }),
-  }
-  return library
-}
+/** CompleteMultipartUpload may name 10 000 parts, each with a number, an ETag and checksums. */
+const ELEMENTS_MAX = 100_000
+const ATTRIBUTES_MAX = 64
 
 /**
- * The root element of a request's XML body. Namespaces and their prefixes do not count. No DTD, no entities but
- * the predefined ones.
- * @throws S3Error `code` (MalformedXML unless told) when it is not well-formed, nested too deep, or its root is
- * not named `root`
+ * The root element of a request's XML body. Namespaces and their prefixes do not count.
+ * @throws S3Error `code` (MalformedXML unless told) when it is not well-formed, nested too deep, has too many elements,
+ * or its root is not named `root`; MaxMessageLengthExceeded
  */
 export async function parseXml(
   body: Buffer,
   root: string,
   code: S3ErrorCode = 'MalformedXML',
 ): Promise<XmlElement> {
-  const { parser, validator } = await load()
-  const fail = () => new S3Error(code)
   if (body.length > XML_BYTES_MAX) throw new S3Error('MaxMessageLengthExceeded')
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(body)
   } catch {
-    throw fail()
+    throw new S3Error(code)
   }
-  // Attackers' tools, which no S3 client needs; the parser never sees them.
-  if (/<!(?!--|\[CDATA\[)/.test(text)) throw fail()
-  // The parser drops text around the root.
-  const trimmed = text.trim()
-  if (!trimmed.startsWith('<') || !trimmed.endsWith('>')) throw fail()
-  let nodes: unknown
-  try {
-    if (validator.validate(text) !== true) throw fail()
-    nodes = parser.parse(text)
-  } catch {
-    throw fail()
-  }
-  if (!Array.isArray(nodes)) throw fail()
-  const elements: XmlElement[] = []
-  for (const node of nodes as Node[]) {
-    const name = nameOf(node)
-    if (name === '#text') {
-      if (String(node['#text']).trim() !== '') throw fail()
-    } else if (name !== undefined) {
-      elements.push(toElement(node, name, 0, code))
-    }
-  }
-  const [first] = elements
-  if (first === undefined || elements.length !== 1 || first.name !== root) throw fail()
-  return first
+  const element = new Parser(text, code).document()
+  if (element.name !== root) throw new S3Error(code)
+  return element
 }
 
-function nameOf(node: Node): string | undefined {
-  for (const name of Object.keys(node)) if (name !== ':@') return name
-  return undefined
+interface OpenElement {
+  /** With its prefix. */
+  readonly tag: string
+  readonly attributes: ReadonlyMap<string, string>
+  readonly children: XmlElement[]
+  content: string
 }
 
-function local(name: string): string {
-  return name.slice(name.indexOf(':') + 1)
-}
+const NAME = '[A-Za-z_:\\u0080-\\uffff][-A-Za-z0-9_:.\\u0080-\\uffff]*'
+const START_TAG = new RegExp(`<(${NAME})`, 'y')
+const ATTRIBUTE = new RegExp(`\\s+(${NAME})\\s*=\\s*(?:"([^"<]*)"|'([^'<]*)')`, 'y')
+const TAG_END = /\s*(\/?)>/y
+const END_TAG = new RegExp(`</(${NAME})\\s*>`, 'y')
+const NO_ATTRIBUTES: ReadonlyMap<string, string> = new Map()
 
-function toElement(node: Node, name: string, depth: number, code: S3ErrorCode): XmlElement {
-  if (depth > DEPTH_MAX) throw new S3Error(code)
-  const children: XmlElement[] = []
-  let text = ''
-  const content = node[name]
-  for (const child of (Array.isArray(content) ? content : []) as Node[]) {
-    const childName = nameOf(child)
-    if (childName === undefined) continue
-    if (childName === '#text') text += decodeEntities(String(child['#text']), code)
-    else if (childName === '#cdata') {
-      for (const part of child['#cdata'] as Node[]) text += String(part['#text'])
-    } else children.push(toElement(child, childName, depth + 1, code))
-  }
-  const attributes = new Map<string, string>()
-  const given = node[':@']
-  if (typeof given === 'object' && given !== null) {
-    for (const [attribute, value] of Object.entries(given)) {
-      attributes.set(local(attribute), decodeEntities(String(value), code))
-    }
-  }
-  return new XmlElement(local(name), attributes, children, text, code)
-}
+class Parser {
+  #at = 0
+  #elements = 0
+  readonly #open: OpenElement[] = []
+  #root: XmlElement | undefined
 
-const PREDEFINED: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
-
-function decodeEntities(text: string, code: S3ErrorCode): string {
-  if (!text.includes('&')) return text
-  return text.replace(/&([^;&]{0,12};?)/g, (_, reference: string) => {
-    const name = reference.endsWith(';') ? reference.slice(0, -1) : undefined
-    if (name !== undefined && Object.hasOwn(PREDEFINED, name)) return PREDEFINED[name]!
-    const number = /^#(?:x([0-9a-fA-F]{1,6})|(\d{1,7}))$/.exec(name ?? '')
-    const point = number ? Number.parseInt(number[1] ?? number[2]!, number[1] ? 16 : 10) : -1
-    if (point < 1 || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) throw new S3Error(code)
-    return String.fromCodePoint(point)
-  })
-}
-
-/** An element of a request's XML body. Getters that find something else than they are asked for throw. */
-export class XmlElement {
   constructor(
-    /** Without a namespace prefix. */
-    readonly name: string,
-    readonly attributes: ReadonlyMap<string, string>,
-    readonly children: readonly XmlElement[],
-    /** All character data directly in it, as it stands. */
-    readonly content: string,
+    private readonly text: string,
     private readonly code: S3ErrorCode,
   ) {}
+
+  /** @throws S3Error */
+  document(): XmlElement {
+    const { text } = this
+    while (this.#at < text.length) {
+      const mark = text.indexOf('<', this.#at)
+      const end = mark < 0 ? text.length : mark
+      if (end > this.#at) this.#characters(text.slice(this.#at, end))
+      this.#at = end
+      if (mark >= 0) this.#markup()
+    }
+    if (!this.#root || this.#open.length > 0) throw this.#fail()
+    return this.#root
+  }
 
   #fail(): S3Error {
     return new S3Error(this.code)
   }
 
-  /** The child of that name; undefined if there is none. @throws S3Error when there are several */
-  child(name: string): XmlElement | undefined {
-    const found = this.all(name)
-    if (found.length > 1) throw this.#fail()
-    return found[0]
+  #characters(raw: string): void {
+    const parent = this.#open.at(-1)
+    if (parent) parent.content += this.#decode(raw)
+    else if (raw.trim() !== '') throw this.#fail()
   }
 
-  /** As `child`. @throws S3Error when there is none */
-  need(name: string): XmlElement {
-    const found = this.child(name)
-    if (!found) throw this.#fail()
-    return found
+  /** What begins with "<". */
+  #markup(): void {
+    const { text } = this
+    switch (text[this.#at + 1]) {
+      case '/':
+        this.#endTag()
+        return
+      case '?':
+        this.#skip('?>')
+        return
+      case '!': {
+        if (text.startsWith('<!--', this.#at)) {
+          this.#skip('-->', 4)
+          return
+        }
+        const parent = this.#open.at(-1)
+        // A DTD is an attacker's tool, which no S3 client needs.
+        if (!parent || !text.startsWith('<![CDATA[', this.#at)) throw this.#fail()
+        parent.content += lines(this.#skip(']]>', 9))
+        return
+      }
+      default:
+        this.#startTag()
+    }
   }
 
-  /** All children of that name. */
-  all(name: string): XmlElement[] {
-    return this.children.filter((child) => child.name === name)
+  /** Goes behind `end`. @returns what precedes it, without the `start` characters of its opening */
+  #skip(end: string, start = 2): string {
+    const found = this.text.indexOf(end, this.#at + start)
+    if (found < 0) throw this.#fail()
+    const inside = this.text.slice(this.#at + start, found)
+    this.#at = found + end.length
+    return inside
   }
 
-  /** Text of the child of that name, as it stands; undefined if there is none. @throws S3Error when it has children */
-  text(name: string): string | undefined {
-    const child = this.child(name)
-    if (child && child.children.length > 0) throw this.#fail()
-    return child?.content
+  #match(pattern: RegExp): RegExpExecArray | null {
+    pattern.lastIndex = this.#at
+    const match = pattern.exec(this.text)
+    if (match) this.#at = pattern.lastIndex
+    return match
   }
 
-  /** As `text`. @throws S3Error when there is none */
-  needText(name: string): string {
-    const text = this.text(name)
-    if (text === undefined) throw this.#fail()
-    return text
+  #startTag(): void {
+    const tag = this.#match(START_TAG)?.[1]
+    if (tag === undefined || this.#open.length > DEPTH_MAX || ++this.#elements > ELEMENTS_MAX) {
+      throw this.#fail()
+    }
+    const attributes = this.#attributes()
+    const end = this.#match(TAG_END)
+    if (!end || (this.#root && this.#open.length === 0)) throw this.#fail()
+    this.#open.push({ tag, attributes, children: [], content: '' })
+    if (end[1] === '/') this.#close()
   }
 
-  /** The child's text as a decimal integer. @throws S3Error when it is none */
-  integer(name: string): number | undefined {
-    const text = this.text(name)?.trim()
-    if (text === undefined) return undefined
-    if (!/^-?\d{1,15}$/.test(text)) throw this.#fail()
-    return Number(text)
+  #attributes(): ReadonlyMap<string, string> {
+    let attributes: Map<string, string> | undefined
+    let count = 0
+    for (let match = this.#match(ATTRIBUTE); match; match = this.#match(ATTRIBUTE)) {
+      if (++count > ATTRIBUTES_MAX) throw this.#fail()
+      attributes ??= new Map()
+      // "xmlns:a" and "a" are other attributes; which of them counts does not matter to any document of S3.
+      attributes.set(local(match[1]!), this.#decode(match[2] ?? match[3]!))
+    }
+    return attributes ?? NO_ATTRIBUTES
   }
 
-  /** The child's text as true or false. @throws S3Error when it is neither */
-  boolean(name: string): boolean | undefined {
-    const text = this.text(name)?.trim().toLowerCase()
-    if (text === undefined) return undefined
-    if (text !== 'true' && text !== 'false') throw this.#fail()
-    return text === 'true'
+  #endTag(): void {
+    const tag = this.#match(END_TAG)?.[1]
+    if (tag === undefined || this.#open.at(-1)?.tag !== tag) throw this.#fail()
+    this.#close()
   }
 
-  /** The child's text if it is one of `values`. @throws S3Error when it is something else */
-  oneOf<T extends string>(name: string, values: readonly T[]): T | undefined {
-    const text = this.text(name)?.trim()
-    if (text === undefined) return undefined
-    const found = values.find((value) => value === text)
-    if (found === undefined) throw this.#fail()
-    return found
+  #close(): void {
+    const { tag, attributes, children, content } = this.#open.pop()!
+    const element = new XmlElement(local(tag), attributes, children, content, this.code)
+    const parent = this.#open.at(-1)
+    if (parent) parent.children.push(element)
+    else this.#root = element
   }
 
-  /** Refuses children of other names: for documents whose schema AWS checks. @throws S3Error */
-  only(...names: string[]): this {
-    for (const child of this.children) if (!names.includes(child.name)) throw this.#fail()
-    return this
+  /** Resolves references. @throws S3Error when one is unknown, or to no character */
+  #decode(raw: string): string {
+    const text = lines(raw)
+    if (!text.includes('&')) return text
+    let out = ''
+    let from = 0
+    for (let mark = text.indexOf('&'); mark >= 0; mark = text.indexOf('&', from)) {
+      const end = text.indexOf(';', mark)
+      if (end < 0 || end - mark > REFERENCE_LENGTH_MAX) throw this.#fail()
+      out += text.slice(from, mark) + this.#character(text.slice(mark + 1, end))
+      from = end + 1
+    }
+    return out + text.slice(from)
   }
+
+  /** What a reference stands for. */
+  #character(name: string): string {
+    if (Object.hasOwn(PREDEFINED, name)) return PREDEFINED[name]!
+    const number = /^#(?:x([0-9a-fA-F]{1,6})|(\d{1,7}))$/.exec(name)
+    const point = number ? Number.parseInt(number[1] ?? number[2]!, number[1] ? 16 : 10) : -1
+    if (point < 1 || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) throw this.#fail()
+    return String.fromCodePoint(point)
+  }
+}
+
+const REFERENCE_LENGTH_MAX = 12
+const PREDEFINED: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+
+/** Line ends become line feeds (XML 1.0, section 2.11). */
+function lines(text: string): string {
+  return text.includes('\r') ? text.replaceAll('\r\n', '\n').replaceAll('\r', '\n') : text
+}
+
+function local(name: string): string {
+  return name.slice(name.indexOf(':') + 1)
 }

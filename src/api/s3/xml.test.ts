@@ -77,6 +77,47 @@ describe('the XML reader', () => {
     expect(root.only('Days', 'Flag', 'B', 'C')).toBe(root)
   })
 
+  test('makes line ends line feeds', async () => {
+    expect((await parse('<Root a="1\r\n2">a\r\nb\rc\n<![CDATA[d\r\n]]></Root>')).content).toBe('a\nb\nc\nd\n')
+  })
+
+  test.each([
+    ['two equal ends', '<Root></Root></Root>'],
+    ['an attribute without a value', '<Root a></Root>'],
+    ['attributes that touch', '<Root a="1"b="2"/>'],
+    ['markup in an attribute', '<Root a="<"/>'],
+    ['a name that begins with a digit', '<Root><1/></Root>'],
+    ['a comment without its end', '<Root><!-- </Root>'],
+    ['CDATA outside of the root', '<![CDATA[]]><Root/>'],
+    ['more attributes than anybody needs', `<Root ${'a="1" '.repeat(100)}/>`],
+    ['more elements than anybody needs', `<Root>${'<A/>'.repeat(100_001)}</Root>`],
+  ])('refuses %s, too', async (_, text) => {
+    await expect(parse(text)).rejects.toMatchObject({ code: 'MalformedXML' })
+  })
+
+  // Each of them took seconds of a well-known parser, in which a node answered nobody.
+  test.each([
+    ['open elements', '', '<a>', ''],
+    ['empty elements', '<Root>', '<a/>', '</Root>'],
+    ['attributes', '<Root ', 'a="1" ', '/>'],
+    ['attributes without values', '<Root ', 'a ', '/>'],
+    ['blanks in a tag', '<Root', ' ', '>'],
+    ['an attribute without its end', '<Root a="', 'x', '/>'],
+    ['ampersands', '<Root>', '&', '</Root>'],
+    ['references', '<Root>', '&amp;', '</Root>'],
+    ['instructions', '<Root>', '<?a?>', '</Root>'],
+    ['comments', '<Root>', '<!---->', '</Root>'],
+    ['CDATA', '<Root>', '<![CDATA[]]>', '</Root>'],
+    ['carriage returns', '<Root>', '\r', '</Root>'],
+    ['blanks around', '', ' ', '<Root/>'],
+  ])('takes no long time for 1 MiB of %s', async (_, before, piece, after) => {
+    const text = before + piece.repeat(2 ** 20 / piece.length) + after
+    const started = process.cpuUsage()
+    await parse(text).catch((error) => expect(error).toMatchObject({ code: 'MalformedXML' }))
+    const { user, system } = process.cpuUsage(started)
+    expect(user + system).toBeLessThan(1_000_000)
+  })
+
   test('answers any input with a document or MalformedXML', async () => {
     const piece = fc.constantFrom(
       ...[
