@@ -78,7 +78,7 @@ function conditionValue(
         ? 'POST'
         : 'REST-HEADER'
     case 's3:signatureversion':
-      return caller && 'AWS4-HMAC-SHA256'
+      return caller && (request.auth.kind === 'key' && request.auth.isV2 ? 'AWS' : 'AWS4-HMAC-SHA256')
     case 's3:signatureage':
       return signatureAge(request)
     case 's3:x-amz-content-sha256':

@@ -2,7 +2,8 @@
  * The front of the S3 API: authenticate, detect, screen, table, handler, in this order.
  *
  * Known gaps and client quirks
- * - Signature V4 only: V2 is refused with InvalidRequest, V4A (multi-region access points) with NotImplemented.
+ * - Signature V4A (multi-region access points) is refused with NotImplemented. V2 is accepted: aws-cli v1, boto3 and
+ *   s3cmd still make it for presigned URLs. A bucket policy can deny it (s3:signatureversion is "AWS").
  * - The AWS SDK for JavaScript hoists x-amz-* headers into presigned URLs; they count as headers there. Of a body
  *   it did not know it puts the CRC32 of nothing into the URL, which therefore is not held against the body.
  * - minio-go and others put an empty line between trailers and their signature, and some leave out the last
@@ -128,12 +129,14 @@ class Front implements S3Front {
   #onDrained: (() => void)[] = []
 
   constructor(private readonly options: S3FrontOptions) {
+    const targets = new TargetParser(options.rootDomains)
+    this.#targets = targets
     this.#verifier = new SignatureVerifier({
       service: 's3',
       region: options.region,
       secretOf: options.secretOf,
+      bucketOfHost: (host) => targets.bucketOfHost(host),
     })
-    this.#targets = new TargetParser(options.rootDomains)
     this.#watch = new IdleWatch(options.clock, options.idleTimeoutMs ?? 60_000)
     this.#idPrefix = options.random.bytes(4).toString('hex').toUpperCase()
   }

@@ -42,16 +42,7 @@ export function headerClaim(
   const fields = parseAuthorization(authorization)
   const scope = parseCredential(fields.credential, endpoint, 'AuthorizationHeaderMalformed')
   const amzDate = requestDate(parts)
-  const dateMs = parseAmzDate(amzDate)!
-  if (Math.abs(dateMs - nowMs) > SKEW_MAX_MS) {
-    throw new S3Error('RequestTimeTooSkewed', undefined, {
-      extra: {
-        RequestTime: amzDate,
-        ServerTime: isoDate(nowMs),
-        MaxAllowedSkewMilliseconds: SKEW_MAX_MS,
-      },
-    })
-  }
+  checkSkew(amzDate, nowMs)
   if (!amzDate.startsWith(scope.date)) {
     throw malformedHeader(
       `Invalid credential date "${scope.date}". This date is not the same as X-Amz-Date: "${amzDate.slice(0, 8)}".`,
@@ -194,8 +185,22 @@ function parseAuthorization(header: string): {
   return { credential, signedHeaders, signature }
 }
 
+/** @throws S3Error RequestTimeTooSkewed */
+export function checkSkew(amzDate: string, nowMs: number): void {
+  const dateMs = parseAmzDate(amzDate)!
+  if (Math.abs(dateMs - nowMs) > SKEW_MAX_MS) {
+    throw new S3Error('RequestTimeTooSkewed', undefined, {
+      extra: {
+        RequestTime: amzDate,
+        ServerTime: isoDate(nowMs),
+        MaxAllowedSkewMilliseconds: SKEW_MAX_MS,
+      },
+    })
+  }
+}
+
 /** The request's time as `20260131T120000Z`, from x-amz-date, else Date; either may be in either format. */
-function requestDate(parts: SignedParts): string {
+export function requestDate(parts: SignedParts): string {
   const own = stringHeader(parts, 'x-amz-date') ?? parts.headers.date
   if (own !== undefined) {
     if (parseAmzDate(own) !== undefined) return own
@@ -233,7 +238,7 @@ function checkExpiry(text: string, dateMs: number, nowMs: number): void {
   }
 }
 
-function stringHeader(parts: SignedParts, name: string): string | undefined {
+export function stringHeader(parts: SignedParts, name: string): string | undefined {
   const value = parts.headers[name]
   return typeof value === 'string' && value !== '' ? value : undefined
 }

@@ -256,7 +256,7 @@ describe('Signature V4 by query', () => {
     },
   )
 
-  test('refuses two signatures at once, unsigned x-amz headers and Signature V2', () => {
+  test('refuses two signatures at once, unsigned x-amz headers, and Signature V2 unless told to accept it', () => {
     expect(
       refusal(() => verifier.verify(presigned(PRESIGNED, { Authorization: 'AWS4-HMAC-SHA256 x' }), NOW)),
     ).toMatchObject({

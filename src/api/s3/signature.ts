@@ -15,9 +15,11 @@ import {
   queryClaim,
   signatureV2,
   signatureV4a,
+  stringHeader,
   unknownKey,
 } from './signature-claim.js'
 import { equalConstantTime, type HmacKey, SigningKeyCache, sha256HexOfLatin1 } from './signature-keys.js'
+import { type ClaimV2, headerClaimV2, queryClaimV2, signatureV2Of } from './signature-v2.js'
 
 export type { SignedParts } from './signature-canonical.js'
 
@@ -51,6 +53,8 @@ export interface KeyAuth {
   readonly seed: SeedSignature | undefined
   /** Of temporary credentials. */
   readonly session: Session | undefined
+  /** Signed by Signature V2. */
+  readonly isV2?: true
 }
 
 /** No signature at all. Whether that is allowed is the bucket policy's matter. */
@@ -79,9 +83,11 @@ export type SecretLookup = (keyId: string, sessionToken: string | undefined) => 
 
 export interface SignatureOptions extends Endpoint {
   secretOf: SecretLookup
+  /** The bucket that a Host header names. With it, Signature V2 is accepted as well. */
+  bucketOfHost?: (host: string | undefined) => string | undefined
 }
 
-/** Verifies Signature V4 of requests, by header and presigned, and of POST policies. */
+/** Verifies Signature V4 (and V2) of requests, by header and presigned, and of POST policies. */
 export class SignatureVerifier {
   readonly #keys = new SigningKeyCache()
 
@@ -99,11 +105,11 @@ export class SignatureVerifier {
     const inQuery = query !== '' && (query.includes('X-Amz-') || query.includes('AWSAccessKeyId='))
     if (!inQuery) {
       if (!hasHeader) return ANONYMOUS
-      return this.#finish(parts, headerClaim(parts, authorization, nowMs, this.options))
+      return this.#verifyHeader(parts, authorization, nowMs)
     }
     const parsed = new Query(query)
-    if (parsed.has('AWSAccessKeyId') && parsed.has('Signature')) throw signatureV2()
-    const presigned = parsed.has('X-Amz-Algorithm') || parsed.has('X-Amz-Signature')
+    const presignedV2 = parsed.has('AWSAccessKeyId') && parsed.has('Signature')
+    const presigned = presignedV2 || parsed.has('X-Amz-Algorithm') || parsed.has('X-Amz-Signature')
     if (presigned && hasHeader) {
       throw invalidArgument(
         'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified',
@@ -111,8 +117,24 @@ export class SignatureVerifier {
         authorization,
       )
     }
+    if (presignedV2) {
+      const { bucketOfHost } = this.options
+      if (!bucketOfHost) throw signatureV2()
+      return this.#finishV2(parts, queryClaimV2(parts, parsed, nowMs, bucketOfHost(parts.headers.host)))
+    }
     if (presigned) return this.#finish(parts, queryClaim(parts, parsed, nowMs, this.options))
-    return hasHeader ? this.#finish(parts, headerClaim(parts, authorization, nowMs, this.options)) : ANONYMOUS
+    return hasHeader ? this.#verifyHeader(parts, authorization, nowMs) : ANONYMOUS
+  }
+
+  #verifyHeader(parts: SignedParts, authorization: string, nowMs: number): Auth | Promise<Auth> {
+    const { bucketOfHost } = this.options
+    if (bucketOfHost && authorization.startsWith('AWS ')) {
+      return this.#finishV2(
+        parts,
+        headerClaimV2(parts, authorization, nowMs, bucketOfHost(parts.headers.host)),
+      )
+    }
+    return this.#finish(parts, headerClaim(parts, authorization, nowMs, this.options))
   }
 
   /**
@@ -149,7 +171,7 @@ export class SignatureVerifier {
 
   /**
    * As verifyPostPolicy, for the older signature of forms (Signature V2: HMAC-SHA1 with the secret key itself), which
-   * many programs still make. For requests V2 is refused.
+   * many programs still make.
    * @throws S3Error
    */
   async verifyPostPolicyV2(form: {
@@ -163,6 +185,29 @@ export class SignatureVerifier {
     const expected = createHmac('sha1', secretText(found)).update(form.policy).digest('base64')
     if (!equalConstantTime(expected, form.signature)) throw mismatch(form.keyId, form.policy, form.signature)
     return formAuth(form.keyId, found)
+  }
+
+  #finishV2(parts: SignedParts, claim: ClaimV2): Auth | Promise<Auth> {
+    const declared = stringHeader(parts, 'x-amz-content-sha256')
+    const kind = declared === undefined ? 'unsigned' : payloadKindOf(declared)
+    if (kind === 'signed-chunks' || kind === 'signed-chunks-trailer') {
+      throw new S3Error('InvalidRequest', 'Signed chunks need Signature V4.')
+    }
+    const check = (found: KeySecret): KeyAuth => {
+      if (found === undefined) throw unknownKey(claim.keyId)
+      if (!equalConstantTime(signatureV2Of(claim, secretText(found)), claim.signature)) {
+        throw mismatch(claim.keyId, claim.stringToSign, claim.signature)
+      }
+      return {
+        ...formAuth(claim.keyId, found),
+        presigned: claim.presigned,
+        payloadKind: kind,
+        payloadSha256: kind === 'sha256' ? declared!.toLowerCase() : undefined,
+        isV2: true,
+      }
+    }
+    const found = this.options.secretOf(claim.keyId, claim.sessionToken)
+    return found instanceof Promise ? found.then(check) : check(found)
   }
 
   #finish(parts: SignedParts, claim: Claim): Auth | Promise<Auth> {
