@@ -1,9 +1,12 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import {
   CreateBucketCommand,
+  DeletePublicAccessBlockCommand,
   GetObjectCommand,
+  GetObjectTaggingCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  PutBucketAclCommand,
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -63,6 +66,34 @@ test('a signed form stores its file with headers and metadata', async () => {
     ETag: answer.headers.get('etag'),
   })
   expect(await text('up/a.txt')).toBe('content')
+})
+
+test('tags and access control of a form become those of the object', async () => {
+  const tagging =
+    '<Tagging><TagSet><Tag><Key>a b</Key><Value>1+2</Value></Tag><Tag><Key>c</Key><Value/></Tag></TagSet></Tagging>'
+  const fields = signedForm(key, Bucket, { key: 'tagged', tagging, acl: 'bucket-owner-full-control' })
+  const answer = await postForm(url, fields, file)
+  expect(await answer.text()).toBe('')
+  const { TagSet } = await s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'tagged' }))
+  expect(TagSet).toEqual([
+    { Key: 'a b', Value: '1+2' },
+    { Key: 'c', Value: '' },
+  ])
+  const bad = signedForm(key, Bucket, { key: 'no', tagging: '<Tagging>' })
+  expect(await refused(bad, file)).toEqual([400, 'MalformedXML'])
+  const owned = signedForm(key, Bucket, { key: 'no', acl: 'public-read' })
+  expect(await refused(owned, file)).toEqual([400, 'AccessControlListNotSupported'])
+})
+
+test('anonymous forms are accepted where a bucket allows anybody to write', async () => {
+  const open = 'open-forms'
+  await s3.send(
+    new CreateBucketCommand({ Bucket: open, ACL: 'public-read-write', ObjectOwnership: 'ObjectWriter' }),
+  )
+  await s3.send(new DeletePublicAccessBlockCommand({ Bucket: open }))
+  await s3.send(new PutBucketAclCommand({ Bucket: open, ACL: 'public-read-write' }))
+  const answer = await postForm(`${node.endpoint}/${open}`, { key: 'a', success_action_status: '201' }, file)
+  expect(answer.status).toBe(201)
 })
 
 test.each([0, 16_384, 16_385, 5_000_000])('a file of %i bytes comes back as it was', async (size) => {

@@ -51,6 +51,10 @@ function parseRule(element: XmlElement, newId: () => string): LifecycleRule {
   }
   const status = element.oneOf('Status', ['Enabled', 'Disabled'])
   if (status === undefined) throw new S3Error('MalformedXML')
+  for (const transition of element.all('Transition')) {
+    const date = transition.text('Date')
+    if (date !== undefined) midnight(date.trim())
+  }
   if (element.all('Transition').length + element.all('NoncurrentVersionTransition').length > 0) {
     throw new S3Error('NotImplemented', 'Transitions are not offered: there is one storage class.')
   }

@@ -1,3 +1,4 @@
+import type { Bucket } from '../../../model/buckets.js'
 import { decodeEncryption } from '../../../model/encryption.js'
 import { md5 } from '../../../model/hashing.js'
 import type { NewVersion } from '../../../model/objects.js'
@@ -6,6 +7,7 @@ import type { VersionRecord } from '../../../model/version-record.js'
 import type { S3Context } from '../context.js'
 import { customerKey, encryptionHeaders, openUpload } from '../encryption.js'
 import { S3Error } from '../errors.js'
+import { expirationHeader } from '../expiration-header.js'
 import { withDefaultRetention } from '../lock.js'
 import { checksumText, etagOf, versionIdText } from '../object-headers.js'
 import {
@@ -90,10 +92,11 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     mutable: withDefaultRetention(upload.mutable, bucket, context.clock.nowMs()),
   }
   const written = await model.uploads.complete(upload, parts, version, etag, bucket.versioning)
-  return completed(request, written, bucket.versioning === 'enabled')
+  return completed(request, written, bucket)
 }
 
-function completed(request: S3Request, version: VersionRecord, showVersion: boolean): S3Response {
+function completed(request: S3Request, version: VersionRecord, bucket: Bucket): S3Response {
+  const expiration = expirationHeader(bucket, version)
   const host = request.headers.host ?? ''
   const path = `/${request.bucket}/${request.key}`
   return xmlResponse(
@@ -108,7 +111,8 @@ function completed(request: S3Request, version: VersionRecord, showVersion: bool
         : ''),
     {
       ...encryptionHeaders(version.encryption, customerKey(request)),
-      ...(showVersion && { 'x-amz-version-id': versionIdText(version) }),
+      ...(bucket.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(version) }),
+      ...(expiration !== undefined && { 'x-amz-expiration': expiration }),
     },
   )
 }
@@ -207,5 +211,5 @@ async function alreadyDone(
     bucket && (await model.objects.get(bucket.id, Buffer.from(request.key!), undefined, { body: false }))
   if (version?.state !== 'object' || version.etagParts !== parts || !version.etag.equals(etag))
     return undefined
-  return completed(request, version, bucket!.versioning === 'enabled')
+  return completed(request, version, bucket!)
 }

@@ -17,6 +17,7 @@ import {
   sealedEtag,
 } from '../encryption.js'
 import { invalidArgument, S3Error } from '../errors.js'
+import { expirationHeader } from '../expiration-header.js'
 import { newLock } from '../lock.js'
 import { checksumText, etagOf, lastModifiedMs, storedHeaders, versionIdText } from '../object-headers.js'
 import {
@@ -81,6 +82,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     copied.body,
     bucket.versioning,
   )
+  const expiration = expirationHeader(bucket, written)
   return xmlResponse(
     'CopyObjectResult',
     xmlText('LastModified', isoDate(lastModifiedMs(written))) +
@@ -92,6 +94,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     {
       ...copied.headers,
       ...(bucket.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(written) }),
+      ...(expiration !== undefined && { 'x-amz-expiration': expiration }),
       ...(source.bucket.versioning !== 'off' && { 'x-amz-copy-source-version-id': versionIdText(version) }),
     },
   )

@@ -84,7 +84,8 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   const list = readListQuery(request)
   const token = query.get('continuation-token')
   const startAfter = query.get('start-after')
-  const start = token !== undefined ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
+  // An empty token is shown again, and means the first page.
+  const start = token ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
   const page = await model.listing.page(pageRequest(bucket.id, list, start))
   const { contents, prefixes } = renderEntries(
     page.entries,
