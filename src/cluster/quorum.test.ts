@@ -68,6 +68,56 @@ describe('write', () => {
     expect(served.sort()).toEqual(['a', 'b', 'c'])
   })
 
+  describe('that may be overruled', () => {
+    const setA = ['a', 'b', 'c']
+    const write = (s: ReturnType<typeof setup>, overruled: string[], sets = [setA]) =>
+      watch(
+        s.quorum.write(
+          sets.map((set) => set.map(s.id)),
+          'test/op',
+          1,
+          { timeoutMs: 1000, quorum: 2, isOverruled: (body) => overruled.includes((body as [string])[0]) },
+        ),
+      )
+
+    test('succeeds at a quorum, whatever the others say, and tells only who took it', async () => {
+      const s = setup(setA, { c: { afterMs: 100 } })
+      const result = write(s, ['b'])
+      await s.clock.advance(50)
+      expect(result.settled).toBe(false)
+      await s.clock.advance(100)
+      expect(names(result.value!).sort()).toEqual(['a', 'c'])
+    })
+
+    test('is overruled when no quorum is left for it, and tells by whom', async () => {
+      const s = setup(setA, { c: { afterMs: 500 } })
+      const result = write(s, ['a', 'b'])
+      await s.clock.advance(50)
+      expect(names(result.value!).sort()).toEqual(['a', 'b'])
+    })
+
+    test('rejects when the node that would decide it fails', async () => {
+      const s = setup(setA, { c: { afterMs: 10, fails: 'down' } })
+      const result = write(s, ['b'])
+      await s.clock.advance(50)
+      expect(result.error).toMatchObject({ code: 'QuorumUnavailable', message: /1 of 2.*down/ })
+    })
+
+    test('is overruled by a draw of an even number', async () => {
+      const s = setup(['a', 'b'])
+      const result = write(s, ['b'], [['a', 'b']])
+      await s.clock.advance(50)
+      expect(names(result.value!)).toEqual(['b'])
+    })
+
+    test('rejects when one set has it and another one overrules it', async () => {
+      const s = setup(['a', 'b', 'c', 'd', 'e'])
+      const result = write(s, ['d', 'e'], [setA, ['c', 'd', 'e']])
+      await s.clock.advance(50)
+      expect(result.error).toMatchObject({ code: 'QuorumUnavailable' })
+    })
+  })
+
   test('tells of a failure that comes after the quorum', async () => {
     const { quorum, clock, id } = setup(['a', 'b', 'c'], { c: { afterMs: 500, fails: 'disk broken' } })
     const failed: [NodeId, string][] = []

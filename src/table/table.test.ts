@@ -49,6 +49,31 @@ describe('Table', () => {
     expect(await c.run(c.nodes[1]!.table.insert(note(TOPIC, 'a', 51, 'latest')))).toBe(0)
   })
 
+  it('is content with a quorum when another writer was earlier on the rest: the row may have been read', async () => {
+    const c = cluster()
+    await plant(c, 1, note(TOPIC, 'a', 50, 'concurrent'))
+    expect(await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 10, 'earlier')))).toBe(0)
+  })
+
+  it('tells the later time as soon as no quorum can have the row', async () => {
+    const c = cluster()
+    for (const node of [0, 1]) await plant(c, node, note(TOPIC, 'a', 50, 'later'))
+    c.net.latencyMs = (_, to) => (to === c.nodes[2]!.id ? 5000 : 1)
+    const startMs = c.clock.monotonicMs()
+    expect(await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 10, 'earlier')))).toBe(50)
+    expect(c.clock.monotonicMs() - startMs).toBeLessThan(1000)
+  })
+
+  it('does not know the outcome when one replica hides the row and another does not answer', async () => {
+    const c = cluster()
+    await plant(c, 1, note(TOPIC, 'a', 50, 'later'))
+    c.kill(2)
+    await expect(c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 10, 'x')))).rejects.toMatchObject({
+      code: 'QuorumUnavailable',
+    })
+    expect(await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 51, 'latest')))).toBe(0)
+  })
+
   it('works with one replica of three away, and refuses with two away', async () => {
     const c = cluster()
     c.kill(2)
