@@ -81,8 +81,6 @@ test('tags and access control of a form become those of the object', async () =>
   ])
   const bad = signedForm(key, Bucket, { key: 'no', tagging: '<Tagging>' })
   expect(await refused(bad, file)).toEqual([400, 'MalformedXML'])
-  const owned = signedForm(key, Bucket, { key: 'no', acl: 'public-read' })
-  expect(await refused(owned, file)).toEqual([400, 'AccessControlListNotSupported'])
 })
 
 test('anonymous forms are accepted where a bucket allows anybody to write', async () => {
