@@ -83,7 +83,11 @@ export class Uploads {
   }
 
   /** The parts of an upload by number, from the one after `afterNumber` on. */
-  async parts(upload: UploadRow, afterNumber = 0, limit = Number.POSITIVE_INFINITY): Promise<PartRow[]> {
+  async parts(
+    upload: Pick<UploadRow, 'bucket' | 'id'>,
+    afterNumber = 0,
+    limit = Number.POSITIVE_INFINITY,
+  ): Promise<PartRow[]> {
     const found: PartRow[] = []
     const end = prefixEnd(upload.id)
     let start = partSortKey(upload.id, afterNumber + 1)

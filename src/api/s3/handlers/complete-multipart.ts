@@ -22,7 +22,7 @@ import type { S3Request, S3Response } from '../request.js'
 import { xmlText } from '../xml.js'
 import { parseXml, type XmlElement } from '../xml-reader.js'
 import { xmlResponse } from './list-objects.js'
-import { findUpload } from './multipart.js'
+import { findUploadAndParts } from './multipart.js'
 import { refuseConditionalWrite } from './write-object.js'
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -42,9 +42,9 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   const { model } = context
   const named = await readParts(request)
   const etag = md5(Buffer.concat(named.map((part) => Buffer.from(part.etag, 'hex'))))
-  let found: Awaited<ReturnType<typeof findUpload>>
+  let found: Awaited<ReturnType<typeof findUploadAndParts>>
   try {
-    found = await findUpload(context, request, 's3:PutObject')
+    found = await findUploadAndParts(context, request, 's3:PutObject')
   } catch (error) {
     const done =
       error instanceof S3Error &&
@@ -58,7 +58,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   // As AWS has it, the client's key is needed where a checksum of the content is made, and must be right if it is there.
   openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)
   const encryption = decodeEncryption(upload.encryption)
-  const parts = chooseParts(named, await model.uploads.parts(upload))
+  const parts = chooseParts(named, found.parts)
   const size = parts.reduce((sum, part) => sum + part.size, 0)
   if (size > OBJECT_BYTES_MAX) {
     throw new S3Error('EntityTooLarge', undefined, {

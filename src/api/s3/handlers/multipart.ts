@@ -99,12 +99,37 @@ export async function findUpload(
   permission: 'read' | 'write' = 'write',
 ): Promise<Granted & { upload: UploadRow }> {
   const granted = await authorize(model, request, { permission, action })
-  const id = request.query.get('uploadId')!
-  const upload = /^[0-9a-f]{32}$/.test(id)
-    ? await model.uploads.get(granted.bucket.id, Buffer.from(request.key!), Buffer.from(id, 'hex'))
-    : undefined
-  if (!upload) throw new S3Error('NoSuchUpload', undefined, { extra: { UploadId: id } })
+  const id = uploadIdOf(request)
+  const upload = await model.uploads.get(granted.bucket.id, Buffer.from(request.key!), id)
+  if (!upload) throw noSuchUpload(request)
   return { ...granted, upload }
+}
+
+/** As findUpload, with the parts that are there, at the cost of one round trip for both. */
+export async function findUploadAndParts(
+  { model }: S3Context,
+  request: S3Request,
+  action: string,
+): Promise<Granted & { upload: UploadRow; parts: PartRow[] }> {
+  const granted = await authorize(model, request, { permission: 'write', action })
+  const id = uploadIdOf(request)
+  const bucket = granted.bucket.id
+  const [upload, parts] = await Promise.all([
+    model.uploads.get(bucket, Buffer.from(request.key!), id),
+    model.uploads.parts({ bucket, id }),
+  ])
+  if (!upload) throw noSuchUpload(request)
+  return { ...granted, upload, parts }
+}
+
+function uploadIdOf(request: S3Request): Buffer {
+  const id = request.query.get('uploadId')!
+  if (!/^[0-9a-f]{32}$/.test(id)) throw noSuchUpload(request)
+  return Buffer.from(id, 'hex')
+}
+
+function noSuchUpload(request: S3Request): S3Error {
+  return new S3Error('NoSuchUpload', undefined, { extra: { UploadId: request.query.get('uploadId') } })
 }
 
 function partNumberOf(request: S3Request): number {
