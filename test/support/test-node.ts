@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
-import type { Config } from '../../src/config/config.js'
+import type { Config, Secrets } from '../../src/config/config.js'
 import { singleNodeConfig } from '../../src/config/single-node.js'
 import type { AccessKey } from '../../src/model/keys.js'
 import { createIdentity } from '../../src/net/identity.js'
@@ -28,7 +28,7 @@ export interface TestNode extends CarportNode {
  * `deps` what it is made of. Set CARPORT_TEST_LOG=debug to see what it logs.
  */
 export async function startTestNode(
-  settings: Partial<Config> = {},
+  settings: Partial<Omit<Config, 'secrets'>> & { secrets?: Partial<Secrets> } = {},
   deps: Partial<NodeDeps> = {},
 ): Promise<TestNode> {
   const dir = mkdtempSync(join(tmpdir(), 'carport-test-'))
@@ -43,7 +43,7 @@ export async function startTestNode(
   })
   const level = (process.env.CARPORT_TEST_LOG ?? 'error') as 'error'
   const node = await startNode(
-    { ...config, ...settings },
+    { ...config, ...settings, secrets: { ...config.secrets, ...settings.secrets } },
     {
       clock: realClock,
       random: systemRandom,

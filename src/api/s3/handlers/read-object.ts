@@ -17,8 +17,9 @@ import type { S3Request, S3Response } from '../request.js'
 export async function getObject(context: S3Context, request: S3Request): Promise<S3Response> {
   const found = await findVersion(context, request, { body: true })
   if ('status' in found) return found
-  const { version, headers, sealing } = found
+  const { version, headers } = found
   const selection = await selectBytes(context, request, version, headers)
+  const sealing = checkKey(context, request, version, headers)
   const { start, end } = selection.range
   headers['content-length'] = String(end - start)
   const { status } = selection
@@ -38,6 +39,7 @@ export async function headObject(context: S3Context, request: S3Request): Promis
   if ('status' in found) return found
   const { version, headers } = found
   const { range, status } = await selectBytes(context, request, version, headers)
+  checkKey(context, request, version, headers)
   headers['content-length'] = String(range.end - range.start)
   return { status, headers }
 }
@@ -61,17 +63,14 @@ export async function existingVersion(
   return { bucket, version }
 }
 
-/** Looks up what the request names and checks its key and its conditions. */
+/** Looks up what the request names and checks its conditions. */
 async function findVersion(
   context: S3Context,
   request: S3Request,
   options: { body: boolean },
-): Promise<
-  S3Response | { version: VersionRecord; headers: Record<string, string>; sealing: Sealing | undefined }
-> {
+): Promise<S3Response | { version: VersionRecord; headers: Record<string, string> }> {
   const action = versionSelector(request) === undefined ? 's3:GetObject' : 's3:GetObjectVersion'
   const { bucket, version } = await existingVersion(context, request, { permission: 'read', action }, options)
-  const sealing = openVersion(context, request, version)
   const verdict = checkConditions(
     readConditions((name) => request.header(name)),
     {
@@ -80,16 +79,28 @@ async function findVersion(
     },
   )
   const headers = versionHeaders(version, request, { showVersion: bucket.versioning !== 'off' })
-  if (sealing) Object.assign(headers, sealing.headers)
   const expiration = request.query.has('versionId') ? undefined : expirationHeader(bucket, version)
   if (expiration !== undefined) headers['x-amz-expiration'] = expiration
   if (verdict === 'not-modified') {
     delete headers['content-type']
+    checkKey(context, request, version, headers)
     return { status: 304, headers }
   }
   if (verdict !== 'ok') throw preconditionFailed(verdict)
   overrideHeaders(headers, request)
-  return { version, headers, sealing }
+  return { version, headers }
+}
+
+/** The key to an encrypted version, which must have come with the request if it is the client's; told by `headers`. */
+function checkKey(
+  context: S3Context,
+  request: S3Request,
+  version: VersionRecord,
+  headers: Record<string, string>,
+): Sealing | undefined {
+  const sealing = openVersion(context, request, version)
+  if (sealing) Object.assign(headers, sealing.headers)
+  return sealing
 }
 
 /** Which bytes the request asks for, and the status and headers that say so. */
