@@ -92,7 +92,7 @@ describe('defaults', () => {
       blockSizeBytes: 1048576,
       blockRamBufferMaxBytes: 67108864,
       blockMaxConcurrentReads: 16,
-      blockMaxConcurrentWritesPerRequest: 3,
+      blockMaxConcurrentWritesPerRequest: 8,
       compressionLevel: 1,
       replicationFactor: 3,
       consistencyMode: 'consistent',

@@ -64,7 +64,7 @@ export const TOP_LEVEL = {
   block_size: optional(sizeBetween(KIB, 256 * MIB), MIB),
   block_ram_buffer_max: optional(sizeBetween(MIB, TIB), 64 * MIB),
   block_max_concurrent_reads: optional(parseInteger(1, 65536), 16),
-  block_max_concurrent_writes_per_request: optional(parseInteger(1, 1024), 3),
+  block_max_concurrent_writes_per_request: optional(parseInteger(1, 1024), 8),
   compression_level: optional(parseCompressionLevel, 1),
   replication_factor: required(parseInteger(1, 255)),
   consistency_mode: optional(

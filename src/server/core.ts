@@ -150,8 +150,9 @@ export class Core {
       hashing: parts.hashing,
       ...(parts.recycle && { recycle: parts.recycle }),
       blockBytes: options.blockBytes,
-      blocksInFlight: options.blocksInFlight ?? 3,
+      blocksInFlight: options.blocksInFlight ?? 8,
       memoryBytes: options.blocks.memoryBytes,
+      listsGraceMs: options.graces?.unreferencedMs,
       ...(options.lifecycle && { lifecycle: options.lifecycle }),
       ...(options.events && { events: options.events }),
     })

@@ -22,6 +22,8 @@ export interface RunOptions {
  * @throws CarportError with a message for the operator
  */
 export async function runServer(config: Config, options: RunOptions): Promise<void> {
+  // Read when the first file is opened: four threads, libuv's default, are soon all waiting for an fsync.
+  process.env.UV_THREADPOOL_SIZE ??= '16'
   const log = createLog(config.log, realClock, (line) => process.stderr.write(line))
   for (const { key, message } of config.warnings) log.warn({ key }, message)
   for (const folder of [
