@@ -181,6 +181,22 @@ test('what is wrong with a form is refused with the code that AWS has', async ()
   ])
 })
 
+test('quotas count for forms', async () => {
+  const { buckets } = node.core.model
+  const name = 'full-forms'
+  await s3.send(new CreateBucketCommand({ Bucket: name }))
+  await buckets.setDocument(buckets.localByName(name, undefined)!, 'quotas', { maxSize: 10_000 })
+  const post = (size: number) =>
+    postForm(`${node.endpoint}/${name}`, signedForm(key, name, { key: `${size}` }), {
+      content: randomBytes(size),
+      name: 'f',
+    })
+  expect((await post(5_000)).status).toBe(204)
+  const refusal = await post(6_000)
+  expect(refusal.status).toBe(403)
+  expect(await refusal.text()).toContain('QuotaExceeded')
+})
+
 test('a form that breaks off stores nothing', async () => {
   const fields = signedForm(key, Bucket, { key: 'cut' })
   const boundary = 'b'

@@ -31,6 +31,8 @@ export class S3Request implements Detectable, SignedParts {
   auth: Auth = ANONYMOUS
   target: Target = NO_TARGET
   operation: S3Operation = 'ListBuckets'
+  /** Of a form's file, whose length is not known before its end: what it cannot exceed, in bytes. */
+  fileBytesMax: number | undefined
   #payload: Payload | undefined
   #abort: AbortController | undefined
 
@@ -140,6 +142,8 @@ export class S3Request implements Detectable, SignedParts {
     put.auth = form.auth
     put.target = { bucket: this.bucket, key: form.key }
     put.operation = 'PutObject'
+    const announced = this.headers['content-length']
+    if (announced !== undefined) put.fileBytesMax = Number(announced)
     put.#payload = new Payload({
       reader: form.reader,
       auth: form.auth,

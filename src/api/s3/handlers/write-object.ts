@@ -32,7 +32,8 @@ export async function putObject(
   const sealed = sealing && sealContent(context, sealing)
   const { payload } = request
   if (bucket.quotas.maxObjects !== undefined || bucket.quotas.maxSize !== undefined) {
-    await checkQuota(model, bucket, { bytes: payload.contentLength ?? 0, objects: 1 })
+    const bytes = payload.contentLength ?? request.fileBytesMax ?? 0
+    await checkQuota(model, bucket, { bytes, objects: 1 })
   }
   const body = await model.blobs.write(bodySource(payload), sealed)
   const { checksum } = payload.result
