@@ -56,7 +56,11 @@ function expirationOf(value: unknown): number {
     typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/.test(value)
       ? Date.parse(value)
       : Number.NaN
-  if (Number.isNaN(ms)) throw invalid(`Invalid 'expiration' value: '${String(value).slice(0, 100)}'`)
+  if (Number.isNaN(ms)) {
+    // Only texts are shown: others may not have one, or one too deep to be written.
+    const shown = typeof value === 'string' ? `: '${value.slice(0, 100)}'` : ''
+    throw invalid(`Invalid 'expiration' value${shown}`)
+  }
   return ms
 }
 
