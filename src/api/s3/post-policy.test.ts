@@ -23,6 +23,7 @@ describe('a policy document', () => {
     ['no conditions', base64({ expiration: '2026-01-02T00:00:00Z' })],
     ['a date that is none', base64({ expiration: '2026-13-02T00:00:00Z', conditions: [] })],
     ['a number for a date', base64({ expiration: 5, conditions: [] })],
+    ['a date that has no text', base64({ expiration: { toString: 1 }, conditions: [] })],
   ])('with %s is invalid', (_, text) => {
     expect(() => parsePostPolicy(text)).toThrowError(
       expect.objectContaining({ code: 'InvalidPolicyDocument' }),
