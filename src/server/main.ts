@@ -49,8 +49,8 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     }),
   })
   if (made && node.s3) {
-    const { welcome } = await import('./welcome.js')
-    const endpoint = `http://${node.s3.address}`
+    const { localEndpoint, welcome } = await import('./welcome.js')
+    const endpoint = localEndpoint(node.s3.address)
     process.stdout.write(welcome({ ...made, endpoint, region: config.s3Api.region }))
   }
   log.info(

@@ -7,6 +7,9 @@ export function welcome(made: {
   bucket: string
 }): string {
   const { endpoint, region, accessKeyId, secretAccessKey, bucket } = made
+  const remote =
+    `:s3,provider=Other,endpoint=${rcloneValue(endpoint)},region=${rcloneValue(region)},` +
+    `access_key_id=${rcloneValue(accessKeyId)},secret_access_key=${rcloneValue(secretAccessKey)}:${bucket}`
   return `
 Carport is ready.
 
@@ -17,12 +20,27 @@ Carport is ready.
   secret key  ${secretAccessKey}
 
 aws-cli:
-  export AWS_ACCESS_KEY_ID=${accessKeyId} AWS_SECRET_ACCESS_KEY=${secretAccessKey} AWS_DEFAULT_REGION=${region}
-  echo hello | aws --endpoint-url ${endpoint} s3 cp - s3://${bucket}/hello.txt
-  aws --endpoint-url ${endpoint} s3 ls s3://${bucket}
+  export AWS_ACCESS_KEY_ID=${shellWord(accessKeyId)} AWS_SECRET_ACCESS_KEY=${shellWord(secretAccessKey)} AWS_DEFAULT_REGION=${shellWord(region)}
+  echo hello | aws --endpoint-url ${shellWord(endpoint)} s3 cp - s3://${bucket}/hello.txt
+  aws --endpoint-url ${shellWord(endpoint)} s3 ls s3://${bucket}
 
 rclone:
-  rclone lsl ":s3,provider=Other,endpoint='${endpoint}',region=${region},access_key_id=${accessKeyId},secret_access_key=${secretAccessKey}:${bucket}"
+  rclone lsl ${shellWord(remote)}
 
 `
+}
+
+/** The URL at which a server that listens on `address` (host:port) is reached from the same machine. */
+export function localEndpoint(address: string): string {
+  return `http://${address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')}`
+}
+
+/** One word of a POSIX shell: secrets and keys that were chosen by hand may have any printable character. */
+function shellWord(text: string): string {
+  return /^[\w@%+:,./=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
+/** A value in a connection string of rclone's, quoted where "," or ":" would end it. */
+function rcloneValue(text: string): string {
+  return /^[\w/+.-]+$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`
 }

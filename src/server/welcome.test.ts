@@ -1,0 +1,41 @@
+import { execFileSync } from 'node:child_process'
+import { expect, test } from 'vitest'
+import { localEndpoint, welcome } from './welcome.js'
+
+/** What programs of these names would get when the lines are pasted into a shell. */
+function pasted(text: string): string[] {
+  const commands = text
+    .split('\n')
+    .filter((line) => /^ {2}(export|echo|aws|rclone) /.test(line))
+    .join('\n')
+  const programs = `aws() { printf '%s\\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" "$AWS_DEFAULT_REGION" "$@"; }
+rclone() { printf '%s\\n' "$@"; }\n`
+  return execFileSync('/bin/sh', ['-c', programs + commands], { encoding: 'latin1' })
+    .trim()
+    .split('\n')
+}
+
+test.each(['0123abcd', `it's $HOME, "x": \`id\` \\ !!`])(
+  'the commands work as pasted with the secret %j',
+  (secretAccessKey) => {
+    const endpoint = 'http://127.0.0.1:3900'
+    const lines = pasted(
+      welcome({ endpoint, region: 'us-east-1', accessKeyId: 'GK00', secretAccessKey, bucket: 'first' }),
+    )
+    const account = ['GK00', secretAccessKey, 'us-east-1', '--endpoint-url', endpoint]
+    const quoted =
+      secretAccessKey === '0123abcd' ? secretAccessKey : `"${secretAccessKey.replaceAll('"', '""')}"`
+    expect(lines).toEqual([
+      ...[...account, 's3', 'cp', '-', 's3://first/hello.txt'],
+      ...[...account, 's3', 'ls', 's3://first'],
+      'lsl',
+      `:s3,provider=Other,endpoint="${endpoint}",region=us-east-1,access_key_id=GK00,secret_access_key=${quoted}:first`,
+    ])
+  },
+)
+
+test('a node that listens on all addresses is shown by one that clients can use', () => {
+  expect(localEndpoint('0.0.0.0:3900')).toBe('http://127.0.0.1:3900')
+  expect(localEndpoint('[::]:3900')).toBe('http://[::1]:3900')
+  expect(localEndpoint('10.0.0.1:80')).toBe('http://10.0.0.1:80')
+})
