@@ -53,6 +53,8 @@ export interface ModelDeps {
   blocksInFlight: number
   /** Memory for blocks of all bodies on their way in, in bytes. */
   memoryBytes: number
+  /** How long lists of deleted versions are kept (see Purge). */
+  listsGraceMs?: number | undefined
   /** How lifecycle rules count days, and the like; AWS's way unless told. */
   lifecycle?: LifecycleOptions
   /** Targets of event notifications, and what messages say of this store. */
@@ -95,6 +97,7 @@ export class Model {
     recycle,
     lifecycle,
     events,
+    listsGraceMs,
     ...sizes
   }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
@@ -129,7 +132,7 @@ export class Model {
       key: tables.add(fieldTable('key')),
     }
     this.tables = t
-    this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, log })
+    this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, log, listsGraceMs })
     this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, random, ...sizes })
     this.objects = new Objects({
       objects: t.object,

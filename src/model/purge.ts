@@ -1,7 +1,8 @@
 import type { Db, Tx } from '../db/db.js'
 import { prefixEnd } from '../table/keys.js'
 import type { Table } from '../table/table.js'
-import type { Clock, Timer } from '../util/clock.js'
+import { Worker } from '../table/worker.js'
+import type { Clock } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Service } from '../util/service.js'
 import { deletedList, type ListRow } from './list-table.js'
@@ -14,17 +15,22 @@ type Kind = 'lists' | 'parts'
 
 /** Rows deleted per transaction: a list row carries up to 1024 references. */
 const ROWS_PER_STEP = 32
-const RETRY_MS = 30_000
+
+/** How long the lists of a version are kept after it went, in ms, as its blocks are: for those who are reading it. */
+export const LISTS_GRACE_MS = 600_000
+/** The longest time between two looks at the queue, in ms: another process of the node may add to it. */
+const POLL_MS = 60_000
+const DUE_BYTES = 6
 
 /**
- * Deletes, in small steps, the rows that a deleted version or upload leaves behind. Each replica does so on its own
- * copy: the queue entry is written in the transaction in which the owner went away there.
+ * Deletes, in small steps, the rows that a deleted version or upload leaves behind: parts at once, lists after a grace.
+ * Each replica does so on its own copy: the queue entry is written in the transaction in which the owner went away
+ * there. [due u48 ms][kind u8][bucket][owner] → nothing
  */
 export class Purge implements Service {
   readonly name = 'purge'
-  #running: Promise<void> | undefined
-  #stopped = true
-  #retry: Timer | undefined
+  readonly #worker: Worker
+  readonly #wake = () => this.#worker.wake()
 
   constructor(
     private readonly deps: {
@@ -33,57 +39,53 @@ export class Purge implements Service {
       parts: Table<PartRow>
       clock: Clock
       log: Log
+      /** Default: LISTS_GRACE_MS. */
+      listsGraceMs?: number | undefined
     },
-  ) {}
-
-  start(): void {
-    this.#stopped = false
-    this.#wake()
+  ) {
+    this.#worker = new Worker(this.name, deps.clock, deps.log, (signal) => this.#drain(signal))
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true
-    this.#retry?.cancel()
-    await this.#running
+  start(): void {
+    this.#worker.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#worker.stop()
   }
 
   /** In the owner's transaction: its rows are to be deleted. @param owner version or part id ('lists'), upload id ('parts') */
   enqueue(tx: Tx, kind: Kind, bucket: Buffer, owner: Buffer): void {
-    tx.put(PURGE_TREE, Buffer.concat([Buffer.from([kind === 'lists' ? 0 : 1]), bucket, owner]), EMPTY)
-    tx.onCommit(() => this.#wake())
+    const { clock, listsGraceMs = LISTS_GRACE_MS } = this.deps
+    const due = Buffer.allocUnsafe(DUE_BYTES)
+    due.writeUIntBE(Math.ceil(clock.nowMs() + (kind === 'lists' ? listsGraceMs : 0)), 0, DUE_BYTES)
+    tx.put(PURGE_TREE, Buffer.concat([due, Buffer.of(kind === 'lists' ? 0 : 1), bucket, owner]), EMPTY)
+    tx.onCommit(this.#wake)
   }
 
-  /** Entries that wait. */
+  /** Entries that wait, also for the end of their grace. */
   get backlog(): number {
     return this.deps.db.count(PURGE_TREE)
   }
 
-  #wake(): void {
-    if (this.#stopped || this.#running) return
-    this.#running = this.#drain()
-      .catch((error: unknown) => {
-        this.deps.log.warn({ error: String(error) }, 'purge of deleted rows failed; trying again later')
-        if (!this.#stopped) this.#retry = this.deps.clock.after(RETRY_MS, () => this.#wake())
-      })
-      .finally(() => {
-        this.#running = undefined
-      })
-  }
-
-  async #drain(): Promise<void> {
-    const { db } = this.deps
-    while (!this.#stopped) {
+  /** Deletes what is due. Returns how long the next may wait, in ms. */
+  async #drain(signal: AbortSignal): Promise<number> {
+    const { clock, db } = this.deps
+    while (!signal.aborted) {
       const [entry] = db.keys(PURGE_TREE, { limit: 1 })
-      if (!entry) return
+      if (!entry) break
+      const waitMs = entry.readUIntBE(0, DUE_BYTES) - clock.nowMs()
+      if (waitMs > 0) return Math.min(waitMs, POLL_MS)
       const key = Buffer.from(entry)
-      const bucket = key.subarray(1, 17)
-      const owner = key.subarray(17)
+      const kind = key[DUE_BYTES]
+      const bucket = key.subarray(DUE_BYTES + 1, DUE_BYTES + 17)
+      const owner = key.subarray(DUE_BYTES + 17)
       await db.transact((tx) => {
-        const done =
-          key[0] === 0 ? this.#deleteLists(tx, bucket, owner) : this.#deleteParts(tx, bucket, owner)
+        const done = kind === 0 ? this.#deleteLists(tx, bucket, owner) : this.#deleteParts(tx, bucket, owner)
         if (done) tx.delete(PURGE_TREE, key)
       })
     }
+    return POLL_MS
   }
 
   #deleteLists(tx: Tx, bucket: Buffer, owner: Buffer): boolean {
