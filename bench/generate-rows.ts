@@ -57,6 +57,7 @@ const noBlocks: Parameters<typeof objectTable>[0] = {
   purgeLists: unexpected,
   endUpload: unexpected,
   noncurrent: () => undefined,
+  current: () => undefined,
   updateNoncurrent: unexpected,
 }
 

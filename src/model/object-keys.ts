@@ -49,6 +49,12 @@ export function keyOfSortKey(sortKey: Buffer, suffixBytes: number): Buffer {
   return Buffer.from(out)
 }
 
+/** The key of what starts with a terminatedKey, whatever follows. */
+export function keyAtStart(sortKey: Buffer): Buffer {
+  const end = sortKey.indexOf(0)
+  return keyOfSortKey(sortKey.subarray(0, end + 1), 0)
+}
+
 /** Sort key of a noncurrent version: by key, then newest first; null versions have one slot per key. */
 export function versionSortKey(key: Buffer, id: VersionId, isNull: boolean): Buffer {
   return Buffer.concat([terminatedKey(key), isNull ? NULL_SLOT : newestFirst(id)])

@@ -1,7 +1,7 @@
-import type { Tx } from '../db/db.js'
+import type { Reader, Tx } from '../db/db.js'
 import type { TableSchema } from '../table/schema.js'
 import { type BucketCounts, count } from './counters.js'
-import { bucketPartition, NULL_SLOT, versionSortKey } from './object-keys.js'
+import { bucketPartition, keyAtStart, NULL_SLOT, versionSortKey } from './object-keys.js'
 import {
   blockOwner,
   compareOrder,
@@ -21,6 +21,8 @@ export interface ContentHooks {
   purgeLists(tx: Tx, bucket: Buffer, owner: Buffer): void
   /** This node's copy of a noncurrent version. */
   noncurrent(tx: Tx, bucket: Buffer, sortKey: Buffer): VersionRecord | undefined
+  /** This node's copy of a key's current row. */
+  current(reader: Reader, bucket: Buffer, key: Buffer): VersionRecord | undefined
   /** Merges a noncurrent version into this node's copy of the version table. */
   updateNoncurrent(tx: Tx, record: VersionRecord): void
   /** That upload is completed. */
@@ -50,6 +52,8 @@ const shared = {
  * A version that is replaced but must stay (bucket versioning) moves to the version table in the transaction that
  * replaces it, on every replica that held it. Both tables have the same replicas, and a version was acknowledged by a
  * write quorum, so every read quorum finds it in one table or the other, at all times.
+ * A replica that has not heard of the replacement still shows the version as current, though: reads of noncurrent
+ * versions say which row is the current one, and the replica adds what that one replaces (`moving`).
  */
 export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
   return {
@@ -91,6 +95,11 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
     ...shared,
     name: 'version',
     sortKey: (v) => versionSortKey(v.key, v.id, v.isNull),
+    moving(reader, bucket, sortKey, replacedBy) {
+      const here = hooks().current(reader, bucket, keyAtStart(sortKey))
+      if (!here || here.state === 'tombstone' || here.id.equals(replacedBy)) return undefined
+      return noncurrentOf(here)
+    },
     merge(current, incoming) {
       if (!current.id.equals(incoming.id)) {
         // Only the slot of null versions has several ids; they begin with their time.

@@ -76,12 +76,17 @@ export class Objects {
     options?: { body?: boolean },
   ): Promise<VersionRecord | undefined> {
     if (selector === undefined) return live(await this.deps.objects.get(bucket, key, options))
+    const { objects, versions } = this.deps
     const isNull = selector === 'null'
+    const slot = versionSortKey(key, isNull ? NULL_SLOT : selector, isNull)
     const [current, noncurrent] = await Promise.all([
-      this.deps.objects.get(bucket, key, options),
-      this.deps.versions.get(bucket, versionSortKey(key, isNull ? NULL_SLOT : selector, isNull), options),
+      objects.get(bucket, key, options),
+      versions.get(bucket, slot, options),
     ])
-    return live(matches(current, selector) ? current : noncurrent)
+    if (matches(current, selector)) return live(current)
+    if (noncurrent || !current) return live(noncurrent)
+    // Replaced a moment ago, it may be on its way from one table to the other.
+    return live(await versions.get(bucket, slot, { ...options, replacedBy: current.id }))
   }
 
   /**
@@ -213,17 +218,20 @@ export class Objects {
   /** Noncurrent versions of a key, live ones only, newest first. */
   async noncurrent(bucket: Buffer, key: Buffer): Promise<VersionRecord[]> {
     const found: VersionRecord[] = []
-    for await (const version of this.#walkNoncurrent(bucket, key, false)) found.push(version)
+    const current = await this.deps.objects.get(bucket, key, { body: false })
+    for await (const version of this.#walkNoncurrent(bucket, key, current, false)) found.push(version)
     return found.sort((a, b) => b.createdUs - a.createdUs || Buffer.compare(b.id, a.id))
   }
 
   /** The version that becomes current when `current` is deleted. */
   async predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined> {
-    const nullSlot = await this.deps.versions.get(bucket, versionSortKey(key, NULL_SLOT, true))
+    const nullSlot = await this.deps.versions.get(bucket, versionSortKey(key, NULL_SLOT, true), {
+      replacedBy: current.id,
+    })
     // A version that became current again is still among the noncurrent ones.
     const isOther = (version: VersionRecord) => !version.id.equals(current.id)
     const nullVersion = nullSlot && isOther(nullSlot) ? live(nullSlot) : undefined
-    for await (const version of this.#walkNoncurrent(bucket, key, true)) {
+    for await (const version of this.#walkNoncurrent(bucket, key, current, true)) {
       if (version.isNull) break
       if (!isOther(version)) continue
       return nullVersion && nullVersion.createdUs > version.createdUs ? nullVersion : version
@@ -231,7 +239,12 @@ export class Objects {
     return nullVersion
   }
 
-  async *#walkNoncurrent(bucket: Buffer, key: Buffer, body: boolean): AsyncGenerator<VersionRecord> {
+  async *#walkNoncurrent(
+    bucket: Buffer,
+    key: Buffer,
+    current: VersionRecord | undefined,
+    body: boolean,
+  ): AsyncGenerator<VersionRecord> {
     const prefix = terminatedKey(key)
     const end = prefixEnd(prefix)
     let start: Buffer = prefix
@@ -239,6 +252,7 @@ export class Objects {
       const rows = await this.deps.versions.range(bucket, {
         start,
         ...(end && { end }),
+        ...(current && { replacedBy: current.id }),
         limit: PREDECESSOR_BATCH,
         body,
       })

@@ -18,6 +18,7 @@ const hooks: ContentHooks = {
   enqueueRefs() {},
   purgeLists() {},
   noncurrent: () => undefined,
+  current: () => undefined,
   updateNoncurrent() {},
   endUpload() {},
 }

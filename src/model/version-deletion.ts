@@ -78,7 +78,8 @@ export class VersionDeletion {
       if (!matches(current, selector)) {
         const isNull = selector === 'null'
         const slot = versionSortKey(key, isNull ? NULL_SLOT : (selector as Buffer), isNull)
-        const old = await versions.get(bucket, slot, { body: false })
+        const replacedBy = current && { replacedBy: current.id }
+        const old = await versions.get(bucket, slot, { body: false, ...replacedBy })
         if (!old || old.state === 'tombstone') return deleted
         if (!begin(old)) continue
         deleted ??= old

@@ -96,28 +96,45 @@ export class Replica<E> {
     )
   }
 
-  /** [partition key, sort key, node that sends the body or null] → null, or [head, body | has a body] */
+  /**
+   * [partition key, sort key, node that sends the body or null, what replaced a row that moves here (or left out)] → null,
+   * or [head, body | has a body]
+   */
   #get(query: unknown): RpcReply | Promise<RpcReply> {
-    if (!Array.isArray(query) || query.length !== 3) throw this.#malformed('get')
-    const [partitionKey, sortKey, bodyFrom] = query as [Buffer, Buffer, unknown]
+    if (!Array.isArray(query) || (query.length !== 3 && query.length !== 4)) throw this.#malformed('get')
+    const [partitionKey, sortKey, bodyFrom, replacedBy] = query as [Buffer, Buffer, unknown, unknown]
     const { db, transport } = this.env
     const { trees, codec } = this.local
     const key = codec.keyOf(partitionKey, sortKey)
     this.#checkOwn(key[0]!)
     const head = db.get(trees.head, key)
-    if (!head) return { body: null }
+    if (!head) {
+      const moving = Buffer.isBuffer(replacedBy) ? this.#moving(partitionKey, sortKey, replacedBy) : undefined
+      if (!moving?.sortKey.equals(sortKey)) return { body: null }
+      const { body } = moving
+      return { body: [moving.head, bodyFrom === transport.self ? (body ?? false) : body !== undefined] }
+    }
     const body = bodyFrom === transport.self ? (db.get(trees.body, key) ?? false) : db.has(trees.body, key)
     const writing = this.#writing.size > 0 ? this.#writing.get(key.toString('latin1')) : undefined
     return this.#afterWrites(writing, { body: [head, body] })
   }
 
+  /** The row that moves here, encoded. */
+  #moving(partitionKey: Buffer, sortKey: Buffer, replacedBy: Buffer): PageRow | undefined {
+    const { codec, schema } = this.local
+    const entry = schema.moving?.(this.env.db, partitionKey, sortKey, replacedBy)
+    if (!entry) return undefined
+    const { head, body } = codec.encode(entry)
+    return { sortKey: schema.sortKey(entry), head, body, hasBody: body !== undefined }
+  }
+
   /**
-   * [partition key, start | null, end | null, reverse, limit, with bodies, node that sends the page, or null for all]
-   * → [rows, more] with rows [sort key, head, body | has a body], or a fingerprint of the same page
+   * [partition key, start | null, end | null, reverse, limit, with bodies, node that sends the page, or null for all,
+   * what replaced a row that moves here (or left out)] → [rows, more] with rows [sort key, head, body | has a body], or a fingerprint of the same page
    */
   #range(body: unknown): RpcReply | Promise<RpcReply> {
-    if (!Array.isArray(body) || body.length !== 7) throw this.#malformed('range')
-    const [partitionKey, start, end, reverse, limit, withBodies, pageFrom] = body as unknown[]
+    if (!Array.isArray(body) || (body.length !== 7 && body.length !== 8)) throw this.#malformed('range')
+    const [partitionKey, start, end, reverse, limit, withBodies, pageFrom, replacedBy] = body as unknown[]
     if (
       !Buffer.isBuffer(partitionKey) ||
       !(start === null || Buffer.isBuffer(start)) ||
@@ -136,6 +153,7 @@ export class Replica<E> {
       reverse: reverse === true,
       limit: Math.min(limit as number, PAGE_ROWS_MAX),
       withBodies: withBodies === true,
+      ...(Buffer.isBuffer(replacedBy) && { replacedBy }),
     })
     const writing = this.#writingWithin(rowKeyOf(partition, partitionKey, EMPTY).toString('latin1'))
     if (pageFrom !== null && pageFrom !== this.env.transport.self) {
@@ -155,24 +173,49 @@ export class Replica<E> {
   /** A page of the own copy, at least one row long if there is one. */
   page(
     partitionKey: Buffer,
-    query: { start?: Buffer; end?: Buffer; reverse: boolean; limit: number; withBodies: boolean },
+    query: {
+      start?: Buffer
+      end?: Buffer
+      reverse: boolean
+      limit: number
+      withBodies: boolean
+      replacedBy?: Buffer
+    },
   ): Omit<Page, 'node'> {
     const { db } = this.env
     const { trees } = this.local
+    const { start, end, reverse, replacedBy } = query
     const mayHaveBodies = db.count(trees.body) > 0
     const rows: PageRow[] = []
     let bytes = 0
+    let moving = replacedBy && start && this.#moving(partitionKey, start, replacedBy)
+    if (moving && !isWithin(moving.sortKey, start, end)) moving = undefined
+    /** Adds a row; false if the page is full without it. */
+    const add = (row: PageRow) => {
+      bytes += row.sortKey.length + row.head.length + (row.body?.length ?? 0) + 16
+      if (rows.length >= query.limit || (bytes > PAGE_BYTES_MAX && rows.length > 0)) return false
+      rows.push(row)
+      return true
+    }
+    const addMoving = (row: PageRow) => {
+      moving = undefined
+      return add(query.withBodies ? row : { ...row, body: undefined })
+    }
     for (const { rowKey, sortKey, head } of this.local.heads(db, partitionKey, {
       ...query,
       limit: query.limit + 1,
     })) {
+      if (moving) {
+        const order = moving.sortKey.compare(sortKey) * (reverse ? -1 : 1)
+        if (order === 0) moving = undefined
+        else if (order < 0 && !addMoving(moving)) return { rows, more: true }
+      }
       if (rows.length >= query.limit) return { rows, more: true }
       const body = mayHaveBodies && query.withBodies ? db.get(trees.body, rowKey) : undefined
-      bytes += sortKey.length + head.length + (body?.length ?? 0) + 16
-      if (bytes > PAGE_BYTES_MAX && rows.length > 0) return { rows, more: true }
       const hasBody = body !== undefined || (mayHaveBodies && !query.withBodies && db.has(trees.body, rowKey))
-      rows.push({ sortKey, head, body, hasBody })
+      if (!add({ sortKey, head, body, hasBody })) return { rows, more: true }
     }
+    if (moving && !addMoving(moving)) return { rows, more: true }
     return { rows, more: false }
   }
 
@@ -187,6 +230,10 @@ export class Replica<E> {
   #malformed(method: string): CarportError {
     return new CarportError('InvalidArgument', `malformed ${methodOf(this.local.schema.name, method)}`)
   }
+}
+
+function isWithin(sortKey: Buffer, start: Buffer | undefined, end: Buffer | undefined): boolean {
+  return (!start || sortKey.compare(start) >= 0) && (!end || sortKey.compare(end) < 0)
 }
 
 /** Merges rows into the own copy; returns the latest time of what hides one of them, 0 if all took effect. */

@@ -1,4 +1,4 @@
-import type { Tx } from '../db/db.js'
+import type { Reader, Tx } from '../db/db.js'
 
 /**
  * A row as it is stored and sent. The head is small and says everything that merging, listing and HEAD need;
@@ -40,6 +40,13 @@ export interface TableSchema<E> {
    * `incoming` in `merged`, or 0 if `incoming` took effect. The writer then takes a later time and writes again.
    */
   hiddenBy?(incoming: E, merged: E): number
+  /**
+   * For tables to which rows move from another table of the same placement and partition keys, when they are replaced
+   * there. A node that has not yet heard of the row that replaced one, by the name of `replacedBy`, still holds it
+   * there: reads that give `replacedBy` take it into account. `sortKey` is that of the row, or (for ranges) a start
+   * that is enough to find it.
+   */
+  moving?(reader: Reader, partitionKey: Buffer, sortKey: Buffer, replacedBy: Buffer): E | undefined
   /**
    * Runs in the transaction that changes this node's copy, on every replica, in whatever order rows arrive: must be
    * idempotent in effect. `before` is undefined for a new row. `after` is undefined when a tombstone is collected

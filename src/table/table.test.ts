@@ -74,6 +74,31 @@ describe('Table', () => {
     expect(await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 51, 'latest')))).toBe(0)
   })
 
+  it('finds a row that some replica has not moved here yet, if told what replaced it there', async () => {
+    const elsewhere: (Note | undefined)[] = [note(TOPIC, 'b', 1, LONG), undefined, undefined]
+    const current = Buffer.from('newer')
+    const schemaOf = (node: number) => ({
+      ...noteTable(),
+      moving: (_reader: unknown, _topic: Buffer, _sortKey: Buffer, replacedBy: Buffer) =>
+        replacedBy.equals(current) ? elsewhere[node] : undefined,
+    })
+    const c = new TableCluster<Note>(schemaOf, tableTrees(noteTable()), { nodes: 3 })
+    for (const name of ['a', 'c']) await c.run(c.nodes[0]!.table.insert(note(TOPIC, name, 1, 'x')))
+    await c.clock.advance(100)
+    const { table } = c.nodes[2]!
+    const names = async (query: { limit: number; reverse?: boolean; replacedBy?: Buffer }) =>
+      (await c.run(table.range(TOPIC, { start: Buffer.from('a'), ...query }))).map(({ name }) => name)
+    c.net.cut(c.nodes[2]!.id, c.nodes[1]!.id)
+    expect(await names({ limit: 9 })).toEqual(['a', 'c'])
+    expect(await c.run(table.get(TOPIC, Buffer.from('b')))).toBeUndefined()
+    expect(await names({ limit: 2, replacedBy: current })).toEqual(['a', 'b'])
+    expect(await names({ limit: 2, reverse: true, replacedBy: current })).toEqual(['c', 'b'])
+    const found = await c.run(table.get(TOPIC, Buffer.from('b'), { replacedBy: current }))
+    expect(found?.load()).toBe(LONG)
+    // And once read, it is there for everybody.
+    expect((await c.run(table.get(TOPIC, Buffer.from('b'))))?.load()).toBe(LONG)
+  })
+
   it('works with one replica of three away, and refuses with two away', async () => {
     const c = cluster()
     c.kill(2)

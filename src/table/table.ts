@@ -34,6 +34,8 @@ export interface MissedWrites {
 export interface ReadOptions {
   /** Also load bodies (default true). */
   body?: boolean
+  /** See TableSchema.moving. */
+  replacedBy?: Buffer
 }
 
 export interface RangeQuery {
@@ -45,6 +47,8 @@ export interface RangeQuery {
   limit: number
   /** Also load bodies (default false). */
   body?: boolean
+  /** See TableSchema.moving. `start` must be given then. */
+  replacedBy?: Buffer
 }
 
 const BATCH_BYTES_MAX = 1 << 20
@@ -122,6 +126,7 @@ export class Table<E> {
       partitionKey,
       sortKey,
       withBody,
+      options?.replacedBy,
     )
     return row?.entry
   }
@@ -233,18 +238,20 @@ export class Table<E> {
     partitionKey: Buffer,
     sortKey: Buffer,
     withBody: boolean,
+    replacedBy?: Buffer,
   ): Promise<{ row: Row<E> | undefined }> {
     if (nodes.length === 0) throw layoutNotReady()
     const { quorum } = this.env
     const key = this.local.codec.keyOf(partitionKey, sortKey)
     const bodyFrom = withBody ? this.#nearest(nodes) : null
-    const replies = await quorum.read(nodes, this.#getMethod, [partitionKey, sortKey, bodyFrom], {
+    const query = [partitionKey, sortKey, bodyFrom, ...(replacedBy ? [replacedBy] : [])]
+    const replies = await quorum.read(nodes, this.#getMethod, query, {
       quorum: readQuorum,
       timeoutMs: CALL_TIMEOUT_MS,
       priority: Priority.high,
     })
     const copies = replies.map(({ node, body }) => parseCopy(node, body))
-    const { row, holders } = await this.#resolve(key, copies, withBody)
+    const { row, holders } = await this.#resolve(key, copies, withBody, replacedBy)
     if (row && holders < copies.length && holders < this.#writeQuorum()) {
       await this.#write(row.partition, [this.local.codec.toWire(row)], Priority.high)
     }
@@ -273,6 +280,7 @@ export class Table<E> {
           query.limit,
           query.body === true,
           pageFrom,
+          ...(query.replacedBy ? [query.replacedBy] : []),
         ],
         options,
       )
@@ -302,6 +310,7 @@ export class Table<E> {
         codec.keyOf(partitionKey, sortKey),
         copies,
         query.body === true,
+        query.replacedBy,
       )
       if (!row) return
       rows[i] = row.entry
@@ -319,6 +328,7 @@ export class Table<E> {
     key: Buffer,
     copies: Copy[],
     withBody: boolean,
+    replacedBy: Buffer | undefined,
   ): Promise<{ row: Row<E> | undefined; holders: number }> {
     const { codec } = this.local
     for (let round = 0; ; round++) {
@@ -340,7 +350,7 @@ export class Table<E> {
       const bare = distinct.filter((copy) => copy.hasBody && !copy.body)
       if (bare.length > 0) {
         // What is fetched may be later than what was seen: judge anew.
-        const fetched = await Promise.all(bare.map((copy) => this.#fetch(key, copy, present)))
+        const fetched = await Promise.all(bare.map((copy) => this.#fetch(key, copy, present, replacedBy)))
         copies = copies.map((copy) => fetched.find((other) => other.node === copy.node) ?? copy)
         continue
       }
@@ -366,7 +376,12 @@ export class Table<E> {
   }
 
   /** A copy with its body, from its node or another one that had the same head. */
-  async #fetch(key: Buffer, copy: Copy, present: readonly Copy[]): Promise<Copy> {
+  async #fetch(
+    key: Buffer,
+    copy: Copy,
+    present: readonly Copy[],
+    replacedBy: Buffer | undefined,
+  ): Promise<Copy> {
     const at = 1 + this.schema.partitionKeyBytes
     const nodes = present.filter((other) => other.head!.equals(copy.head!)).map((other) => other.node)
     let failure: unknown
@@ -375,7 +390,7 @@ export class Table<E> {
         const reply = await this.env.quorum.call(
           node,
           this.#getMethod,
-          [key.subarray(1, at), key.subarray(at), node],
+          [key.subarray(1, at), key.subarray(at), node, ...(replacedBy ? [replacedBy] : [])],
           {
             timeoutMs: CALL_TIMEOUT_MS,
             priority: Priority.high,
