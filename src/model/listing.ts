@@ -1,6 +1,6 @@
 import type { Placement, QuorumCaller } from '../cluster/cluster.js'
 import type { Db } from '../db/db.js'
-import { Priority, type Transport } from '../net/transport.js'
+import { Priority, type RpcReply, type Transport } from '../net/transport.js'
 import { prefixEnd, successor } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
@@ -37,7 +37,7 @@ export class Listing {
       placement: Placement
     },
   ) {
-    deps.transport.handle(METHOD, (body) => ({ body: this.#serve(body) }))
+    deps.transport.handle(METHOD, (body) => this.#serve(body))
   }
 
   /** Live keys and common prefixes from `start` on. @throws QuorumUnavailable */
@@ -113,7 +113,7 @@ export class Listing {
     }
   }
 
-  #serve(body: unknown): Buffer {
+  #serve(body: unknown): RpcReply | Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 6)
       throw new CarportError('InvalidArgument', 'malformed listing request')
     const [bucket, prefix, delimiter, start, limit, pageFrom] = body as unknown[]
@@ -131,7 +131,8 @@ export class Listing {
       start: start as Buffer,
       limit,
     })
-    return pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page)
+    const reply = { body: pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page) }
+    return this.deps.objects.local.whenDurable(bucket as Buffer, reply)
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Placement, QuorumCaller } from '../cluster/cluster.js'
 import type { Db } from '../db/db.js'
-import type { Transport } from '../net/transport.js'
+import type { RpcReply, Transport } from '../net/transport.js'
 import { prefixEnd, successor } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
@@ -35,7 +35,7 @@ export class VersionListing {
       placement: Placement
     },
   ) {
-    deps.transport.handle(METHOD, (body) => ({ body: this.#serve(body) }))
+    deps.transport.handle(METHOD, (body) => this.#serve(body))
   }
 
   /** Versions from a position on, by key and then newest first. @throws QuorumUnavailable */
@@ -132,7 +132,7 @@ export class VersionListing {
     return []
   }
 
-  #serve(body: unknown): Buffer {
+  #serve(body: unknown): RpcReply | Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 7) throw malformed()
     const [bucket, prefix, delimiter, start, afterVersion, limit, pageFrom] = body as unknown[]
     if (
@@ -152,7 +152,10 @@ export class VersionListing {
       afterVersion: afterVersion as Buffer,
       limit,
     })
-    return pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page)
+    const reply = { body: pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page) }
+    const afterObjects = tables.objects.whenDurable(bucket as Buffer, reply)
+    if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(bucket as Buffer, reply)
+    return afterObjects.then(() => tables.versions.whenDurable(bucket as Buffer, reply))
   }
 }
 

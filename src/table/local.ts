@@ -20,6 +20,7 @@ import {
 } from './keys.js'
 import { type Row, RowCodec } from './rows.js'
 import type { EncodedRow, TableSchema } from './schema.js'
+import { WritesUnderWay } from './under-way.js'
 
 export interface LocalRange {
   /** First sort key, inclusive. */
@@ -45,6 +46,8 @@ export type TombstoneDue = (partition: number) => number
 export class LocalTable<E> {
   readonly codec: RowCodec<E>
   readonly trees: Trees
+  /** What replicas wait for before they answer. */
+  readonly underWay = new WritesUnderWay()
   readonly #gcPrefix: Buffer
 
   constructor(
@@ -65,6 +68,12 @@ export class LocalTable<E> {
     const key = this.codec.keyOf(partitionKey, sortKey)
     const head = reader.get(this.trees.head, key)
     return head && this.codec.decodeStored(head, () => reader.get(this.trees.body, key))
+  }
+
+  /** `answer`, once what was read for it of rows of that partition key is durable here. */
+  whenDurable<T>(partitionKey: Buffer, answer: T): T | Promise<T> {
+    const prefix = rowKeyOf(this.codec.partitionOf(partitionKey), partitionKey, Buffer.alloc(0))
+    return this.underWay.afterAll(prefix, answer)
   }
 
   /** The head's bytes, valid until the next read of this process. */

@@ -38,9 +38,6 @@ export function pageFingerprint(page: { rows: readonly PageRow[]; more: boolean 
  * but not yet on the disk could be lost after it was read.
  */
 export class Replica<E> {
-  /** Transactions under way, by row key (latin1), in the order of their beginning. */
-  readonly #writing = new Map<string, Promise<unknown>>()
-
   constructor(
     private readonly local: LocalTable<E>,
     private readonly env: { db: Db; transport: Transport; placement: Placement },
@@ -74,25 +71,9 @@ export class Replica<E> {
 
   async #apply(rows: readonly Row<E>[]): Promise<number> {
     const done = this.env.db.transact((tx) => applyRows(tx, this.local, rows))
-    const ids = rows.map((row) => row.key.toString('latin1'))
-    for (const id of ids) {
-      // Deleted first, so that the order of the entries stays that of the transactions.
-      this.#writing.delete(id)
-      this.#writing.set(id, done)
-    }
-    try {
-      return await done
-    } finally {
-      for (const id of ids) if (this.#writing.get(id) === done) this.#writing.delete(id)
-    }
-  }
-
-  /** The reply, once what was read for it is durable. Transactions become durable in their order. */
-  #afterWrites(writing: Promise<unknown> | undefined, reply: RpcReply): RpcReply | Promise<RpcReply> {
-    if (!writing) return reply
-    return writing.then(
-      () => reply,
-      () => reply,
+    return this.local.underWay.follow(
+      rows.map((row) => row.key),
+      done,
     )
   }
 
@@ -115,8 +96,7 @@ export class Replica<E> {
       return { body: [moving.head, bodyFrom === transport.self ? (body ?? false) : body !== undefined] }
     }
     const body = bodyFrom === transport.self ? (db.get(trees.body, key) ?? false) : db.has(trees.body, key)
-    const writing = this.#writing.size > 0 ? this.#writing.get(key.toString('latin1')) : undefined
-    return this.#afterWrites(writing, { body: [head, body] })
+    return this.local.underWay.after(key, { body: [head, body] })
   }
 
   /** The row that moves here, encoded. */
@@ -155,19 +135,12 @@ export class Replica<E> {
       withBodies: withBodies === true,
       ...(Buffer.isBuffer(replacedBy) && { replacedBy }),
     })
-    const writing = this.#writingWithin(rowKeyOf(partition, partitionKey, EMPTY).toString('latin1'))
+    const prefix = rowKeyOf(partition, partitionKey, EMPTY)
     if (pageFrom !== null && pageFrom !== this.env.transport.self) {
-      return this.#afterWrites(writing, { body: pageFingerprint(page) })
+      return this.local.underWay.afterAll(prefix, { body: pageFingerprint(page) })
     }
     const rows = page.rows.map((row) => [row.sortKey, row.head, row.body ?? row.hasBody])
-    return this.#afterWrites(writing, { body: [rows, page.more] })
-  }
-
-  /** The last of the transactions under way that write below a partition key. */
-  #writingWithin(prefix: string): Promise<unknown> | undefined {
-    let last: Promise<unknown> | undefined
-    for (const [id, writing] of this.#writing) if (id.startsWith(prefix)) last = writing
-    return last
+    return this.local.underWay.afterAll(prefix, { body: [rows, page.more] })
   }
 
   /** A page of the own copy, at least one row long if there is one. */

@@ -1,0 +1,46 @@
+/**
+ * The transactions under way on the rows of one table. What they write can be read before it is durable, and could be lost
+ * after it was read: answers wait for them. Transactions become durable in their order.
+ */
+export class WritesUnderWay {
+  /** By row key (latin1), in the order of their beginning. */
+  readonly #writing = new Map<string, Promise<unknown>>()
+
+  /** Settles as `done`, the transaction that writes these rows. */
+  async follow<T>(rowKeys: readonly Buffer[], done: Promise<T>): Promise<T> {
+    const ids = rowKeys.map((key) => key.toString('latin1'))
+    for (const id of ids) {
+      // Deleted first, so that the order of the entries stays that of the transactions.
+      this.#writing.delete(id)
+      this.#writing.set(id, done)
+    }
+    try {
+      return await done
+    } finally {
+      for (const id of ids) if (this.#writing.get(id) === done) this.#writing.delete(id)
+    }
+  }
+
+  /** `answer`, once what was read of a row for it is durable. */
+  after<T>(rowKey: Buffer, answer: T): T | Promise<T> {
+    if (this.#writing.size === 0) return answer
+    return settled(this.#writing.get(rowKey.toString('latin1')), answer)
+  }
+
+  /** `answer`, once what was read for it of rows whose keys begin with `prefix` is durable. */
+  afterAll<T>(prefix: Buffer, answer: T): T | Promise<T> {
+    if (this.#writing.size === 0) return answer
+    const start = prefix.toString('latin1')
+    let last: Promise<unknown> | undefined
+    for (const [id, writing] of this.#writing) if (id.startsWith(start)) last = writing
+    return settled(last, answer)
+  }
+}
+
+function settled<T>(writing: Promise<unknown> | undefined, answer: T): T | Promise<T> {
+  if (!writing) return answer
+  return writing.then(
+    () => answer,
+    () => answer,
+  )
+}
