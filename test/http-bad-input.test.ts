@@ -339,6 +339,16 @@ describe('what is no proper request', () => {
   })
 })
 
+test('a body that breaks off when its request was answered gets no second answer', async () => {
+  const client = open()
+    .send(head('POST', '/no-such-bucket?delete=', { 'content-length': '10' }))
+    .send('<Del')
+  await expectError(client, 404, 'NoSuchBucket')
+  client.socket.end()
+  await client.untilClosed()
+  expect(client.received.match(/HTTP\/1.1/g)).toHaveLength(1)
+})
+
 describe('clients that take their time', () => {
   test('a head that does not come to its end', async () => {
     const client = open().send('GET / HTTP/1.1\r\nhost: x\r\n')

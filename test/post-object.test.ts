@@ -135,6 +135,9 @@ test('the answer is what the form asks for', async () => {
   expect(sent.status).toBe(303)
   const etag = encodeURIComponent(sent.headers.get('etag')!)
   expect(sent.headers.get('location')).toBe(`${redirect}&bucket=${Bucket}&key=a%26b&etag=${etag}`)
+  const smile = signedForm(key, Bucket, { key: 'a', success_action_redirect: 'https://example.org/😀' })
+  const smiled = await postForm(url, smile, file)
+  expect(smiled.headers.get('location')).toContain('https://example.org/%F0%9F%98%80?bucket=')
 })
 
 test('checksums are verified and kept, and naming an algorithm alone has it computed', async () => {

@@ -5,6 +5,7 @@ import { prefixEnd, successor } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
 import { sha256 } from './hashing.js'
+import { boundedStart, isKeyWithinBounds } from './key-bounds.js'
 import { buildPage, type PageEntry, type PageRequest, readPage, sameEntry } from './list-page.js'
 import { bucketPartition } from './object-keys.js'
 import { encodeHead, type VersionRecord } from './version-record.js'
@@ -42,8 +43,12 @@ export class Listing {
 
   /** Live keys and common prefixes from `start` on. @throws QuorumUnavailable */
   async page(request: PageRequest): Promise<ListPage> {
+    if (request.limit === 0 || !isKeyWithinBounds(request.prefix)) return { entries: [], more: false }
+    return this.#page({ ...request, start: boundedStart(request.start) })
+  }
+
+  async #page(request: PageRequest): Promise<ListPage> {
     const { placement, quorum } = this.deps
-    if (request.limit === 0) return { entries: [], more: false }
     const nodes = placement.readSet(bucketPartition(request.bucket))
     const options = { quorum: placement.readQuorum, timeoutMs: TIMEOUT_MS, priority: Priority.high }
     const pageFrom = quorum.nearestFirst(nodes)[0]
@@ -93,7 +98,7 @@ export class Listing {
     )
     const entries = resolved.filter((e) => e !== undefined).sort((a, b) => a.key.compare(b.key))
     const more = end !== undefined || entries.length > request.limit
-    if (entries.length === 0 && end) return this.page({ ...request, start: successor(end) })
+    if (entries.length === 0 && end) return this.#page({ ...request, start: successor(end) })
     return { entries: entries.slice(0, request.limit), more }
   }
 

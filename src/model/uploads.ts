@@ -5,6 +5,7 @@ import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
 import type { BlobStore, StoredBody } from './blobs.js'
+import { boundedStart, isKeyWithinBounds } from './key-bounds.js'
 import { deletedList, type ListRow } from './list-table.js'
 import { terminatedKey, uploadSortKey } from './object-keys.js'
 import type { Objects, Versioning } from './objects.js'
@@ -164,8 +165,10 @@ export class Uploads {
     bucket: Buffer,
     query: { prefix: string; delimiter: string; limit: number; after?: { key: Buffer; id?: Buffer } },
   ): Promise<UploadPage> {
-    const { prefix, delimiter, limit, after } = query
+    const { prefix, delimiter, limit } = query
     const page: UploadPage = { uploads: [], prefixes: [], next: undefined }
+    if (!isKeyWithinBounds(Buffer.from(prefix))) return page
+    const after = query.after && boundedUpload(query.after)
     const escaped = terminatedKey(Buffer.from(prefix)).subarray(0, -1)
     const end = prefixEnd(escaped)
     let start: Buffer = escaped
@@ -207,6 +210,12 @@ export interface UploadPage {
 }
 
 /** The first sort key behind an upload, behind all uploads of a key, or behind a common prefix. */
+/** A key that is too long comes after every upload of the longest key that it begins with. */
+function boundedUpload(after: { key: Buffer; id?: Buffer }): { key: Buffer; id?: Buffer } {
+  const start = boundedStart(after.key)
+  return start === after.key ? after : { key: start.subarray(0, -1) }
+}
+
 function pastUpload(after: { key: Buffer; id?: Buffer }, delimiter: string, prefix: string): Buffer {
   if (after.id) return successor(uploadSortKey(after.key, after.id))
   const key = after.key.toString()

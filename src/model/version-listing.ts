@@ -5,6 +5,7 @@ import { prefixEnd, successor } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
 import { sha256 } from './hashing.js'
+import { boundedStart, isKeyWithinBounds } from './key-bounds.js'
 import { isLatest, type PageEntry } from './list-page.js'
 import { checkHolds, commonEnd, pagesByQuorum } from './listing.js'
 
@@ -40,8 +41,11 @@ export class VersionListing {
 
   /** Versions from a position on, by key and then newest first. @throws QuorumUnavailable */
   async page(request: VersionPageRequest): Promise<VersionPage> {
-    if (request.limit === 0) return { entries: [], more: false }
-    const { bucket, prefix, delimiter, start, afterVersion, limit } = request
+    const { bucket, prefix, delimiter, limit } = request
+    if (limit === 0 || !isKeyWithinBounds(prefix)) return { entries: [], more: false }
+    const start = boundedStart(request.start)
+    // What is longer than any key has no versions.
+    const afterVersion = start === request.start ? request.afterVersion : Buffer.alloc(0)
     const pages = await pagesByQuorum(this.deps, METHOD, bucket, [
       bucket,
       prefix,

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 /** The parts of an answer to something that is no HTTP request. */
@@ -13,15 +13,20 @@ export type BrokenRequest = 'header-overflow' | 'timeout' | 'malformed'
 
 /**
  * Answers what node:http could not parse, on the raw connection, and closes it: for the server's `clientError`.
- * A connection that was reset, or is in the middle of an answer, is just closed.
+ * A connection that was reset, is in the middle of an answer, or broke in the body of a request that was answered
+ * already, is just closed: a second answer would be taken for that of the next request.
  */
 export function answerBrokenRequest(
   error: Error & { code?: string },
   socket: Duplex,
   answer: (reason: BrokenRequest) => BrokenRequestAnswer,
 ): void {
-  const current = (socket as { _httpMessage?: ServerResponse | null })._httpMessage
-  if (error.code === 'ECONNRESET' || !socket.writable || current?.headersSent) {
+  const { _httpMessage: current, parser } = socket as {
+    _httpMessage?: ServerResponse | null
+    parser?: { incoming?: IncomingMessage | null } | null
+  }
+  const answered = current ? current.headersSent : parser?.incoming?.complete === false
+  if (error.code === 'ECONNRESET' || !socket.writable || answered) {
     socket.destroy()
     return
   }

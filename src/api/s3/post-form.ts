@@ -2,7 +2,7 @@ import { FormError, type FormFile, formBoundary, readForm } from '../http/multip
 import { invalidArgument, S3Error } from './errors.js'
 import { bodyError } from './payload/payload.js'
 import type { S3Request } from './request.js'
-import { KEY_BYTES_MAX } from './router.js'
+import { checkKey } from './router.js'
 import { METADATA_BYTES_MAX, UPLOAD_BYTES_MAX } from './screen.js'
 import { parseXml } from './xml-reader.js'
 
@@ -55,12 +55,7 @@ export async function readPostForm(request: S3Request): Promise<PostForm> {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: the variable of AWS's forms
   const key = keyTemplate.replaceAll('${filename}', () => fileName)
   if (key === '') throw invalidArgument('User key must have a length greater than 0.', 'key', '')
-  const keyBytes = Buffer.byteLength(key)
-  if (keyBytes > KEY_BYTES_MAX) {
-    throw new S3Error('KeyTooLongError', undefined, {
-      extra: { Size: keyBytes, MaxSizeAllowed: KEY_BYTES_MAX },
-    })
-  }
+  checkKey(key)
   byName.set('key', key)
   return { fields: byName, keyTemplate, key, file }
 }

@@ -14,6 +14,11 @@ function check(conditions: unknown[], fields: Record<string, string>, keyTemplat
   return checkPostPolicy(policy, { fields: all, keyTemplate, bucket: 'b' }, NOW)
 }
 
+function nested(depth: number): string {
+  const text = `{"expiration":${'['.repeat(depth)}${']'.repeat(depth)},"conditions":[]}`
+  return Buffer.from(text).toString('base64')
+}
+
 describe('a policy document', () => {
   test.each([
     ['no JSON', Buffer.from('{').toString('base64')],
@@ -23,6 +28,7 @@ describe('a policy document', () => {
     ['no conditions', base64({ expiration: '2026-01-02T00:00:00Z' })],
     ['a date that is none', base64({ expiration: '2026-13-02T00:00:00Z', conditions: [] })],
     ['a number for a date', base64({ expiration: 5, conditions: [] })],
+    ['a date nested too deep to be shown', nested(20_000)],
     ['a date that has no text', base64({ expiration: { toString: 1 }, conditions: [] })],
   ])('with %s is invalid', (_, text) => {
     expect(() => parsePostPolicy(text)).toThrowError(

@@ -140,6 +140,7 @@ describe('targets', () => {
     )
     expect(parser.parse(`/bucket/${'k'.repeat(1024)}`, undefined).key?.length).toBe(1024)
     expect(codeOf(() => parser.parse(`/bucket/${'k'.repeat(1025)}`, undefined))).toBe('KeyTooLongError')
+    expect(codeOf(() => parser.parse(`/bucket/${'%00'.repeat(1000)}`, undefined))).toBe('KeyTooLongError')
     expect(codeOf(() => parser.parse(`/bucket/${'%E2%82%AC'.repeat(342)}`, undefined))).toBe(
       'KeyTooLongError',
     )

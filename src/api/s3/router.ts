@@ -1,3 +1,4 @@
+import { isKeyWithinBounds, KEY_BYTES_MAX } from '../../model/key-bounds.js'
 import type { Query } from '../http/query.js'
 import { percentDecode } from '../http/uri.js'
 import { invalidArgument, S3Error } from './errors.js'
@@ -8,8 +9,6 @@ import {
   type S3Method,
   type S3Operation,
 } from './operations.js'
-
-export const KEY_BYTES_MAX = 1024
 
 /** A request target in its two raw parts. */
 export interface RawTarget {
@@ -92,16 +91,21 @@ export class TargetParser {
 function decodeKey(raw: string): string {
   const key = percentDecode(raw)
   if (key === undefined) throw new S3Error('InvalidURI')
-  // A UTF-16 unit takes at most three bytes.
-  if (key.length * 3 > KEY_BYTES_MAX) {
-    const bytes = Buffer.byteLength(key, 'utf8')
-    if (bytes > KEY_BYTES_MAX) {
-      throw new S3Error('KeyTooLongError', undefined, {
-        extra: { Size: bytes, MaxSizeAllowed: KEY_BYTES_MAX },
-      })
-    }
-  }
+  checkKey(key)
   return key
+}
+
+/** @throws S3Error KeyTooLongError */
+export function checkKey(key: string): void {
+  // A UTF-16 unit takes at most three bytes.
+  if (key.length * 3 <= KEY_BYTES_MAX) return
+  const bytes = Buffer.from(key)
+  if (isKeyWithinBounds(bytes)) return
+  throw new S3Error(
+    'KeyTooLongError',
+    bytes.length > KEY_BYTES_MAX ? undefined : 'Your key has too many control characters',
+    { extra: { Size: bytes.length, MaxSizeAllowed: KEY_BYTES_MAX } },
+  )
 }
 
 type Table = Readonly<Partial<Record<S3Method, Readonly<Record<string, S3Operation>>>>>

@@ -9,6 +9,7 @@ import { openVersion, type Sealing } from '../encryption.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { etagOf, lastModifiedMs } from '../object-headers.js'
 import type { S3Request } from '../request.js'
+import { checkKey } from '../router.js'
 import { parseVersionId } from './read-object.js'
 
 /** The source of a copy, which the caller may read. */
@@ -21,7 +22,7 @@ export interface CopySource {
 
 /**
  * Looks up x-amz-copy-source ("bucket/key?versionId=…", percent-encoded) and checks its permission, key and conditions.
- * @throws S3Error InvalidArgument, NoSuchBucket, AccessDenied, NoSuchKey, NoSuchVersion, PreconditionFailed
+ * @throws S3Error InvalidArgument, KeyTooLongError, NoSuchBucket, AccessDenied, NoSuchKey, NoSuchVersion, PreconditionFailed
  */
 export async function copySource(context: S3Context, request: S3Request): Promise<CopySource> {
   const { model } = context
@@ -67,6 +68,7 @@ function parseCopySource(header: string): {
       header,
     )
   }
+  checkKey(trimmed.slice(slash + 1))
   const versionId = question < 0 ? undefined : header.slice(question + '?versionId='.length)
   const selector = parseVersionId(versionId)
   return { bucketName: trimmed.slice(0, slash), key: trimmed.slice(slash + 1), selector, versionId }

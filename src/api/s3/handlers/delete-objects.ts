@@ -5,6 +5,7 @@ import { S3Error, toS3Error } from '../errors.js'
 import { deletionGuard } from '../lock.js'
 import { versionIdText } from '../object-headers.js'
 import type { S3Request, S3Response } from '../request.js'
+import { checkKey } from '../router.js'
 import { xmlText } from '../xml.js'
 import { parseXml } from '../xml-reader.js'
 import { xmlResponse } from './list-objects.js'
@@ -28,13 +29,15 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
   const objects = root.all('Object')
   if (objects.length === 0 || objects.length > MAX_OBJECTS) throw new S3Error('MalformedXML')
   const results: string[] = new Array(objects.length)
+  // Nothing is deleted if the document is wrong anywhere.
+  const names = objects.map((object) => ({ key: object.text('Key'), versionId: object.text('VersionId') }))
 
   const deleteOne = async (index: number) => {
-    const key = objects[index]!.text('Key')
-    const versionId = objects[index]!.text('VersionId')
+    const { key, versionId } = names[index]!
     const named = xmlText('Key', key) + xmlText('VersionId', versionId)
     try {
       if (key === undefined || key === '') throw new S3Error('MalformedXML')
+      checkKey(key)
       if (CONDITIONS.some((name) => objects[index]!.child(name))) throw new S3Error('NotImplemented')
       const selector = parseVersionId(versionId)
       await authorize(model, request, {

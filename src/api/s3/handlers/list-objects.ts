@@ -1,3 +1,4 @@
+import { isKeyWithinBounds } from '../../../model/key-bounds.js'
 import type { Model } from '../../../model/model.js'
 import { type ListedVersion, readListed } from '../../../model/version-record.js'
 import { prefixEnd, successor } from '../../../table/keys.js'
@@ -127,9 +128,11 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
   if (idMarker !== '') {
     const selector = parseVersionId(idMarker)
     afterVersion =
-      selector === 'null'
+      selector === 'null' && isKeyWithinBounds(markerKey)
         ? ((await model.objects.get(bucket.id, markerKey, 'null', { body: false }))?.id ?? EMPTY)
-        : (selector as Buffer)
+        : selector === 'null'
+          ? EMPTY
+          : (selector as Buffer)
   }
   const page = await model.versionListing.page({
     ...pageRequest(bucket.id, list, afterVersion.length > 0 ? markerKey : after(keyMarker, list)),

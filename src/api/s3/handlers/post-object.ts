@@ -105,5 +105,5 @@ function answer(request: S3Request, { fields, key }: PostForm, put: S3Response):
 /** A URL to send the browser to; what is none is ignored, as AWS does. */
 function redirectTarget(value: string | undefined): string | undefined {
   if (value === undefined || !/^https?:\/\//i.test(value) || !URL.canParse(value)) return undefined
-  return value.replace(/[^\x21-\x7e]/g, (char) => encodeURIComponent(char)).replace(/#.*$/s, '')
+  return value.replace(/[^\x21-\x7e]/gu, (char) => encodeURIComponent(char)).replace(/#.*$/s, '')
 }
