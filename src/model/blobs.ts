@@ -5,6 +5,7 @@ import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
 import { type Hashing, md5 } from './hashing.js'
 import { LIST_ROW_BLOCKS, LIST_ROW_PARTS, type ListRow, listSortKey } from './list-table.js'
+import { type PartTuple, packPart, unpackPart } from './version-codec.js'
 import {
   type BlockRef,
   blockOwner,
@@ -14,11 +15,8 @@ import {
   MAX_ROW_PARTS,
   NONCE_BYTES,
   type PartInfo,
-  type PartTuple,
   packBlocks,
-  packPart,
   unpackBlocks,
-  unpackPart,
   type VersionId,
   type VersionRecord,
 } from './version-record.js'

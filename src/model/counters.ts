@@ -1,5 +1,5 @@
 import type { Reader, Tx } from '../db/db.js'
-import { readUint53, writeUint53 } from './version-record.js'
+import { readUint53, writeUint53 } from '../util/uint53.js'
 
 export const COUNTER_TREE = 'model:counters'
 

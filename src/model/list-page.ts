@@ -2,8 +2,8 @@ import type { Reader } from '../db/db.js'
 import { prefixEnd } from '../table/keys.js'
 import type { LocalTable } from '../table/local.js'
 import { CarportError } from '../util/errors.js'
-
-import { isObjectHead, listedBytes, type VersionRecord } from './version-record.js'
+import { isObjectHead, listedBytes } from './version-codec.js'
+import type { VersionRecord } from './version-record.js'
 
 /** What one replica is asked for: the next live keys of a bucket, folded by a delimiter. */
 export interface PageRequest {

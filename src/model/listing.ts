@@ -8,7 +8,8 @@ import { sha256 } from './hashing.js'
 import { boundedStart, isKeyWithinBounds } from './key-bounds.js'
 import { buildPage, type PageEntry, type PageRequest, readPage, sameEntry } from './list-page.js'
 import { bucketPartition } from './object-keys.js'
-import { encodeHead, type VersionRecord } from './version-record.js'
+import { encodeHead } from './version-codec.js'
+import type { VersionRecord } from './version-record.js'
 
 const METHOD = 'model/list'
 const TIMEOUT_MS = 15_000

@@ -2,11 +2,10 @@ import type { Reader, Tx } from '../db/db.js'
 import type { TableSchema } from '../table/schema.js'
 import { type BucketCounts, count } from './counters.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, versionSortKey } from './object-keys.js'
+import { decodeHead, encodeHead } from './version-codec.js'
 import {
   blockOwner,
   compareOrder,
-  decodeHead,
-  encodeHead,
   mergeMutable,
   plainVersion,
   unpackBlocks,

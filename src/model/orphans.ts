@@ -9,12 +9,13 @@ import { type Clock, sleep } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
+import { readUint53 } from '../util/uint53.js'
 import { dayStart, RunStore, startOfRun } from './lifecycle-schedule.js'
 import type { ListRow } from './list-table.js'
 import { NULL_SLOT, uploadSortKey, versionSortKey } from './object-keys.js'
 import { leadsPartition } from './partition-leader.js'
 import { type PartRow, partSortKey, type UploadRow } from './upload-table.js'
-import { readUint53, type VersionRecord } from './version-record.js'
+import type { VersionRecord } from './version-record.js'
 
 /** A row may wait this long for the row that refers to it: longer than any request takes. In ms. */
 export const ORPHAN_AGE_MS = 48 * 3600_000

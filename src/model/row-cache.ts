@@ -1,4 +1,5 @@
 import type { Db } from '../db/db.js'
+import { SORT_KEY_BYTES_MAX } from '../table/keys.js'
 import type { Table } from '../table/table.js'
 import type { FieldRow } from './fields.js'
 
@@ -20,6 +21,8 @@ export class RowCache<V> {
 
   /** @param name a text for the id, used as the cache's key */
   get(id: Buffer, name: string): V | undefined {
+    // Names come from clients; one longer than any id is nobody's.
+    if (id.length > SORT_KEY_BYTES_MAX) return undefined
     const head = this.table.local.peekHead(this.db, NO_KEY, id)
     if (!head) return undefined
     const cached = this.#entries.get(name)

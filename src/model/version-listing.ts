@@ -10,8 +10,9 @@ import { isLatest, type PageEntry } from './list-page.js'
 import { checkHolds, commonEnd, pagesByQuorum } from './listing.js'
 
 import type { Objects } from './objects.js'
+import { encodeHead } from './version-codec.js'
 import { buildVersionPage, entriesOf, type VersionEntry, type VersionPageRequest } from './version-page.js'
-import { encodeHead, type VersionRecord } from './version-record.js'
+import type { VersionRecord } from './version-record.js'
 
 const METHOD = 'model/list-versions'
 const MAX_LIMIT = 1001

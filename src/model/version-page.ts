@@ -3,8 +3,8 @@ import { prefixEnd } from '../table/keys.js'
 import type { LocalTable } from '../table/local.js'
 import { type PageEntry, PageWriter } from './list-page.js'
 import { keyOfSortKey, newestFirst, terminatedKey } from './object-keys.js'
+import { headCreatedUs, headId, isLiveHead } from './version-codec.js'
 import type { VersionRecord } from './version-record.js'
-import { headCreatedUs, headId, isLiveHead } from './version-record.js'
 
 /** What one replica is asked for: versions and delete markers of a bucket from a position on. */
 export interface VersionPageRequest {

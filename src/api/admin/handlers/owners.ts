@@ -1,6 +1,7 @@
 import type { Db, TreeName } from '../../../db/db.js'
 import type { Model } from '../../../model/model.js'
-import { blockOwner, headId, isLiveHead } from '../../../model/version-record.js'
+import { headId, isLiveHead } from '../../../model/version-codec.js'
+import { blockOwner } from '../../../model/version-record.js'
 import { successor } from '../../../table/keys.js'
 import { type Clock, sleep } from '../../../util/clock.js'
 import { CarportError } from '../../../util/errors.js'

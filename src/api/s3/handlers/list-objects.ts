@@ -1,6 +1,6 @@
 import { isKeyWithinBounds } from '../../../model/key-bounds.js'
 import type { Model } from '../../../model/model.js'
-import { type ListedVersion, readListed } from '../../../model/version-record.js'
+import { type ListedVersion, readListed } from '../../../model/version-codec.js'
 import { prefixEnd, successor } from '../../../table/keys.js'
 import { isoDate } from '../../http/date.js'
 import { authorize, callerOf } from '../access.js'
