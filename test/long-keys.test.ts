@@ -2,6 +2,7 @@ import {
   CopyObjectCommand,
   CreateBucketCommand,
   DeleteObjectsCommand,
+  HeadBucketCommand,
   ListMultipartUploadsCommand,
   ListObjectsCommand,
   ListObjectsV2Command,
@@ -50,6 +51,16 @@ describe.each(LONGER)('a text longer than any key (%#)', (long) => {
       UploadIdMarker: 'f'.repeat(32),
     })
     expect((await s3.send(uploads)).Uploads).toBeUndefined()
+  })
+
+  test('as an owner, a grantee or a bucket is nobody', async () => {
+    const owner = new HeadBucketCommand({
+      Bucket,
+      ExpectedBucketOwner: long.replace(/^\u0001+/, 'GK'.repeat(2000)),
+    })
+    await expect(s3.send(owner)).rejects.toMatchObject({ $metadata: { httpStatusCode: 403 } })
+    const response = await fetch(`${node.endpoint}/${encodeURIComponent(long)}/a`)
+    expect([response.status, /<Code>(\w+)/.exec(await response.text())?.[1]]).toEqual([404, 'NoSuchBucket'])
   })
 
   test('as a prefix is that of no key', async () => {
