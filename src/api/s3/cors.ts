@@ -139,20 +139,19 @@ export function matchCors(
     if (!rule.allowedMethods.includes(question.method)) continue
     const pattern = rule.allowedOrigins.find((allowed) => matchesWildcard(allowed, question.origin))
     if (pattern === undefined) continue
+    const allowedHeaders = rule.allowedHeaders.map((allowed) => allowed.toLowerCase())
     const allowsHeader = (header: string) =>
-      rule.allowedHeaders.some((allowed) => matchesWildcard(allowed.toLowerCase(), header))
+      allowedHeaders.some((allowed) => matchesWildcard(allowed, header))
     if (question.headers.every(allowsHeader)) return { rule, pattern }
   }
   return undefined
 }
 
-/** The names in Access-Control-Request-Headers, lower case. */
+/** The names in Access-Control-Request-Headers, lower case, each once. */
 export function requestedHeaders(header: string | undefined): string[] {
   if (header === undefined) return []
-  return header
-    .split(',')
-    .map((name) => name.trim().toLowerCase())
-    .filter((name) => name !== '')
+  const names = header.split(',').map((name) => name.trim().toLowerCase())
+  return [...new Set(names)].filter((name) => name !== '')
 }
 
 /** Headers that tell the browser what the rule allows. An origin is echoed unless the rule allows all of them. */

@@ -38,7 +38,20 @@ export function storedHeaders(request: S3Request): {
       redirect,
     )
   }
-  return { headers, metadata: request.metadata() }
+  return { headers, metadata: checkedMetadata(request.metadata()) }
+}
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]*$/
+
+/** A URL or a form may name metadata by what can be no header's name, and then could never be answered. */
+function checkedMetadata(metadata: Record<string, string>): Record<string, string> {
+  for (const name in metadata) {
+    // "__proto__" would not come out of the stored row as it went in.
+    if (!TOKEN.test(name) || name === '__proto__') {
+      throw invalidArgument('The name of user metadata is not valid.', META + name, metadata[name])
+    }
+  }
+  return metadata
 }
 
 /** One class is kept, whole copies on disk; others are refused rather than faked. */
