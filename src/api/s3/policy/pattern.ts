@@ -51,6 +51,8 @@ export function compilePattern(source: string, syntax: PatternSyntax): Pattern {
         else {
           const found = variables(piece.variable) ?? piece.otherwise
           if (found === undefined) return false
+          // What is longer than the text cannot match it; a long value named often would take a lot of memory.
+          if (found.length > value.length || codes.length > value.length + source.length) return false
           for (let i = 0; i < found.length; i++) codes.push(found.charCodeAt(i))
         }
       }
