@@ -133,7 +133,10 @@ export class SyncSession<E> {
         throw new CarportError('RemoteError', 'malformed reply to a pull')
       }
       const rows = this.local.codec.parseAll(reply.filter((row) => row !== null))
-      await db.transact((tx) => applyRows(tx, this.local, rows))
+      await this.local.underWay.follow(
+        rows.map((row) => row.key),
+        db.transact((tx) => applyRows(tx, this.local, rows)),
+      )
       for (const row of rows) {
         if (!this.local.rowHash(db, row.key)?.equals(rowHashOf(row.key, row.head))) push.push(row.key)
       }

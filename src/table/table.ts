@@ -143,7 +143,10 @@ export class Table<E> {
     const { row } = await this.#quorumGet(nodes, majority(nodes.length), partitionKey, sortKey, true)
     if (!row) return undefined
     if (!this.local.peekHead(db, partitionKey, sortKey)?.equals(row.head)) {
-      await db.transact((tx) => applyRows(tx, this.local, [row]))
+      await this.local.underWay.follow(
+        [row.key],
+        db.transact((tx) => applyRows(tx, this.local, [row])),
+      )
     }
     return row.entry
   }
