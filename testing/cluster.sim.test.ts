@@ -10,7 +10,7 @@ const SEEDS = Number(process.env.SEEDS ?? 50)
 const FIRST = Number(process.env.FIRST_SEED ?? 1)
 const single = process.env.CARPORT_SIM_SEED
 const traceFile = process.env.CARPORT_SIM_TRACE
-const LOAD_MS = 4 * 60_000
+const LOAD_MS = 2 * 60_000
 const TIMEOUT_MS = 10 * 60_000
 
 const seeds = single === undefined ? Array.from({ length: SEEDS }, (_, i) => FIRST + i) : [Number(single)]

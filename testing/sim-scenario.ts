@@ -14,6 +14,8 @@ export interface ScenarioOptions {
   kind: 'faults' | 'layout'
   /** How long clients work while things break, in ms of virtual time. */
   loadMs: number
+  /** Time that a client thinks between two operations, in ms, on average; drawn from the seed unless told. */
+  thinkMs?: number
   /**
    * How long nothing fails any more before all is checked, in ms: time for what is left over to be collected, several
    * rounds of graces and tombstones one after the other. 0: no check of what is stored.
@@ -39,8 +41,7 @@ export interface ScenarioResult {
 const CLIENTS = 8
 const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
 const VERSIONED_KEYS = ['v', 'v/w', 'x']
-const QUIET_MS = 25 * 60_000
-const LAYOUT_EVERY_MS = 60_000
+const QUIET_MS = 10 * 60_000
 /** Of virtual time, for everything. */
 const LIMIT_MS = 24 * 3600_000
 
@@ -66,7 +67,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
       bytesPerMs: 10_000,
     },
     tables: { tombstoneDelayMs: 120_000, syncIntervalMs: 60_000, syncSoonMs: 2000 },
-    graces: { unreferencedMs: 60_000, unclaimedMs: 600_000 },
+    graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
     trace: (line) => {
       hash.update(line)
       options.onTrace?.(line)
@@ -104,7 +105,7 @@ class Scenario {
     const nemesis = new Nemesis(
       cluster,
       random.fork('nemesis'),
-      { everyMs: 4000, lastsMs: 30_000, downMax: 2 },
+      { everyMs: 3000, lastsMs: 20_000, downMax: 2 },
       problems,
     )
     const untilMs = cluster.clock.monotonicMs() + options.loadMs
@@ -143,7 +144,7 @@ class Scenario {
       problems: this.problems,
       versions: new Map(),
       deletedVersions: new Map(),
-      thinkMs: 400,
+      thinkMs: this.options.thinkMs ?? this.random.pick([20, 150, 400]),
       counts: this.counts,
     }
   }
@@ -151,10 +152,11 @@ class Scenario {
   /** A sixth node joins and gets a role, then another one loses its, while everything goes on. */
   async #changeLayouts(): Promise<void> {
     const { cluster, random } = this
-    await cluster.clock.sleep(LAYOUT_EVERY_MS / 2)
+    const everyMs = this.options.loadMs / 3
+    await cluster.clock.sleep(everyMs / 2)
     const newcomer = await cluster.grow()
     await this.#retried((by) => cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by))
-    await cluster.clock.sleep(LAYOUT_EVERY_MS)
+    await cluster.clock.sleep(everyMs)
     // Not node 0, which the checks ask; the one that goes stays up until its data is elsewhere.
     const leaver = random.pick(cluster.nodes.slice(1, 5))
     await this.#retried((by) => cluster.changeLayout([{ node: leaver.id, role: null }], by))
