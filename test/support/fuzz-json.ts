@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { ODD_TEXTS } from './fuzz-text.js'
+import { likely, ODD_TEXTS } from './fuzz-text.js'
 
 const ODD_VALUES: unknown[] = [
   null,
@@ -19,7 +19,10 @@ const ODD_VALUES: unknown[] = [
 /** A JSON value with some parts replaced by others. */
 export function damagedJson(value: fc.Arbitrary<unknown>): fc.Arbitrary<string> {
   const harm = fc.record({ at: fc.nat(60), kind: fc.nat(4), value: fc.constantFrom(...ODD_VALUES) })
-  const harms = fc.oneof(fc.constant([]), fc.array(harm, { minLength: 1, maxLength: 2 }))
+  const harms = fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(harm, { minLength: 1, maxLength: 2 }) },
+  )
   return fc.tuple(value, harms, fc.nat(40)).map(([whole, changes, last]) => {
     const document = structuredClone({ whole })
     for (const { at, kind, value: odd } of changes) {
@@ -93,15 +96,15 @@ export function bucketPolicy(bucket: string): fc.Arbitrary<string> {
   const statement = fc.record(
     {
       Sid: fc.constantFrom('a', 'b'),
-      Effect: fc.constantFrom('Allow', 'Deny', 'x'),
-      Principal: fc.constantFrom<unknown>(
+      Effect: likely('Allow', 'Deny', 'x'),
+      Principal: likely<unknown>(
         '*',
         { AWS: '*' },
         { AWS: ['arn:aws:iam:::user/@ID@', '@ID@'] },
         { Federated: 'x' },
       ),
-      Action: fc.constantFrom<unknown>('s3:*', ['s3:GetObject', 's3:ListBucket'], 's3:Put*', '*', 'x'),
-      Resource: fc.constantFrom<unknown>(
+      Action: likely<unknown>('s3:*', ['s3:GetObject', 's3:ListBucket'], 's3:Put*', '*', 'x'),
+      Resource: likely<unknown>(
         `arn:aws:s3:::${bucket}/*`,
         [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
         '*',

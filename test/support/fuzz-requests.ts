@@ -45,7 +45,13 @@ const DEEP = new Set(
       'UploadPart',
       'CreateMultipartUpload',
     ])
-    .concat(['CompleteMultipartUpload', 'PutObjectRetention', 'PutObjectTagging', 'GetObjectAttributes']),
+    .concat([
+      'CompleteMultipartUpload',
+      'PutObjectRetention',
+      'PutObjectTagging',
+      'GetObjectAttributes',
+      'PutBucketPolicy',
+    ]),
 )
 const target: fc.Arbitrary<Target> = fc.oneof(
   fc.constantFrom(...TARGETS),
@@ -161,7 +167,11 @@ const pathOf = ({ on, method, sub }: Target): fc.Arbitrary<string> => {
     changes ? fc.oneof({ weight: 4, arbitrary: fc.constant(BUCKETS.odd) }, bucketName) : bucketName
   ).map((name) => urlBytes(name))
   if (on === 'bucket') return bucket.map((name) => `/${name}`)
-  return fc.tuple(bucket, key).map(([name, text]) => `/${name}/${urlBytes(text, true)}`)
+  const path = fc.tuple(bucket, key).map(([name, text]) => `/${name}/${urlBytes(text, true)}`)
+  // Where there is an upload.
+  return sub === 'uploadId'
+    ? fc.oneof({ weight: 5, arbitrary: fc.constant(`/${BUCKETS.plain}/a`) }, path)
+    : path
 }
 
 /** Most often none or one. */

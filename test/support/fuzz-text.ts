@@ -98,6 +98,14 @@ export const oddText: fc.Arbitrary<string> = fc.oneof(
   { weight: 1, arbitrary: fc.string({ maxLength: 12 }) },
 )
 
+/** Most often the first of some values. */
+export function likely<T>(...values: [T, ...T[]]): fc.Arbitrary<T> {
+  return fc.oneof(
+    { weight: 3, arbitrary: fc.constant(values[0]) },
+    { weight: 2, arbitrary: fc.constantFrom(...values) },
+  )
+}
+
 /** A text as a header's value: UTF-8 bytes, without what ends a line. */
 export function headerBytes(text: string): string {
   return Buffer.from(text, 'utf8')
