@@ -16,6 +16,8 @@ export interface ClaimV2 {
   readonly signature: string
   readonly presigned: boolean
   readonly stringToSign: string
+  /** What boto3 signs instead for a path that is a bucket's name alone. */
+  readonly withSlash: string | undefined
   readonly sessionToken: string | undefined
 }
 
@@ -60,7 +62,7 @@ export function headerClaimV2(
     keyId: credential.slice(0, colon),
     signature: credential.slice(colon + 1),
     presigned: false,
-    stringToSign: stringToSign(parts, date, undefined, bucketOfHost),
+    ...stringsToSign(parts, date, undefined, bucketOfHost),
     sessionToken: stringHeader(parts, 'x-amz-security-token'),
   }
 }
@@ -90,34 +92,36 @@ export function queryClaimV2(
     keyId: query.get('AWSAccessKeyId')!,
     signature: query.get('Signature')!,
     presigned: true,
-    stringToSign: stringToSign(parts, expires, query, bucketOfHost),
+    ...stringsToSign(parts, expires, query, bucketOfHost),
     sessionToken: query.getIgnoreCase('x-amz-security-token') ?? stringHeader(parts, 'x-amz-security-token'),
   }
 }
 
-/** The signature that the claim should have, in base64. */
-export function signatureV2Of(claim: ClaimV2, secret: string): string {
-  return createHmac('sha1', secret).update(claim.stringToSign, 'latin1').digest('base64')
+/** The signatures that the claim may have, in base64. */
+export function signaturesV2Of({ stringToSign, withSlash }: ClaimV2, secret: string): string[] {
+  const texts = withSlash === undefined ? [stringToSign] : [stringToSign, withSlash]
+  return texts.map((text) => createHmac('sha1', secret).update(text, 'latin1').digest('base64'))
 }
 
 /** @param hoisted of a presigned URL: its query, which may stand for headers */
-function stringToSign(
+function stringsToSign(
   parts: SignedParts,
   date: string,
   hoisted: Query | undefined,
   bucketOfHost: string | undefined,
-): string {
+): Pick<ClaimV2, 'stringToSign' | 'withSlash'> {
   const own = (name: string) => stringHeader(parts, name) ?? bytes(hoisted?.getIgnoreCase(name) ?? '')
   const amz = [...amzHeaders(parts, hoisted)]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name}:${value}\n`)
   const resource = (bucketOfHost === undefined ? '' : `/${bucketOfHost}`) + parts.rawPath
-  return (
-    `${parts.method}\n${own('content-md5')}\n${own('content-type')}\n${date}\n` +
-    amz.join('') +
-    resource +
-    subresources(parts.rawQuery)
-  )
+  const head = `${parts.method}\n${own('content-md5')}\n${own('content-type')}\n${date}\n${amz.join('')}`
+  const tail = subresources(parts.rawQuery)
+  const isBucket = bucketOfHost === undefined && parts.rawPath.lastIndexOf('/') === 0 && parts.rawPath !== '/'
+  return {
+    stringToSign: head + resource + tail,
+    withSlash: isBucket ? `${head}${resource}/${tail}` : undefined,
+  }
 }
 
 /** All `x-amz-*` headers of the request; with `hoisted`, also those that its query has instead. */

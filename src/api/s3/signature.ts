@@ -19,7 +19,7 @@ import {
   unknownKey,
 } from './signature-claim.js'
 import { equalConstantTime, type HmacKey, SigningKeyCache, sha256HexOfLatin1 } from './signature-keys.js'
-import { type ClaimV2, headerClaimV2, queryClaimV2, signatureV2Of } from './signature-v2.js'
+import { type ClaimV2, headerClaimV2, queryClaimV2, signaturesV2Of } from './signature-v2.js'
 
 export type { SignedParts } from './signature-canonical.js'
 
@@ -195,7 +195,8 @@ export class SignatureVerifier {
     }
     const check = (found: KeySecret): KeyAuth => {
       if (found === undefined) throw unknownKey(claim.keyId)
-      if (!equalConstantTime(signatureV2Of(claim, secretText(found)), claim.signature)) {
+      const expected = signaturesV2Of(claim, secretText(found))
+      if (!expected.some((signature) => equalConstantTime(signature, claim.signature))) {
         throw mismatch(claim.keyId, claim.stringToSign, claim.signature)
       }
       return {
