@@ -85,13 +85,6 @@ export function versionIdText(version: Pick<VersionRecord, 'id' | 'isNull'>): st
   return version.isNull ? 'null' : version.id.toString('hex')
 }
 
-const NOT_ASCII = /[^\x00-\x7f]/
-
-/** Text as a header value for node:http, where each character stands for a byte: UTF-8, as it came. */
-function headerBytes(text: string): string {
-  return NOT_ASCII.test(text) ? Buffer.from(text).toString('latin1') : text
-}
-
 /** The response-* parameters of GetObject and the headers they replace. */
 const OVERRIDES = [
   ['response-cache-control', 'cache-control'],
@@ -120,7 +113,7 @@ export function versionHeaders(
   const stored = version.headers
   for (const name in stored) headers[name] = stored[name]!
   const { metadata } = version
-  for (const name in metadata) headers[META + name] = headerBytes(metadata[name]!)
+  for (const name in metadata) headers[META + name] = metadata[name]!
   if (options.showVersion) headers['x-amz-version-id'] = versionIdText(version)
   if (version.checksum && request.header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED') {
     Object.assign(headers, checksumHeaders(version))
