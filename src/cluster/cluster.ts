@@ -54,7 +54,7 @@ export interface QuorumCallOptions {
 
 export interface QuorumWriteOptions extends QuorumCallOptions {
   quorum: number
-  isOverruled?: (body: unknown) => boolean
+  judge?: (body: unknown) => 'taken' | 'overruled' | 'unknown'
   onFailure?: (node: NodeId, error: unknown) => void
 }
 
@@ -66,10 +66,10 @@ export interface QuorumCaller {
    * when each set had `quorum` successes. The rest goes on in the background; `onFailure` is told of each node
    * that failed or timed out, even after the promise resolved, so that the write can be queued for it.
    *
-   * With `isOverruled`, replies of which it says so are no successes: the node has something later than what was
-   * written. When every set has so many of them that what was written cannot be the latest of any quorum, the promise
-   * resolves with just these replies. In between, when neither is sure since nodes fail, it is not known whether what
-   * was written has been read meanwhile, and the promise rejects.
+   * With `judge`, replies that it calls 'overruled' are no successes: the node has something later, and never had what
+   * is written. When every set has so many of them that no quorum of it can have had it, the promise resolves with
+   * just these replies. 'unknown' counts as a failure. In between, when neither is sure since nodes fail, it is not
+   * known whether what is written has been read meanwhile, and the promise rejects.
    * @throws CarportError QuorumUnavailable as soon as some set can no longer reach the quorum.
    */
   write(

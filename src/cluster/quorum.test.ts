@@ -76,7 +76,11 @@ describe('write', () => {
           sets.map((set) => set.map(s.id)),
           'test/op',
           1,
-          { timeoutMs: 1000, quorum: 2, isOverruled: (body) => overruled.includes((body as [string])[0]) },
+          {
+            timeoutMs: 1000,
+            quorum: 2,
+            judge: (body) => (overruled.includes((body as [string])[0]) ? 'overruled' : 'taken'),
+          },
         ),
       )
 
@@ -101,6 +105,17 @@ describe('write', () => {
       const result = write(s, ['b'])
       await s.clock.advance(50)
       expect(result.error).toMatchObject({ code: 'QuorumUnavailable', message: /1 of 2.*down/ })
+    })
+
+    test('rejects when a node does not know whether it had it', async () => {
+      const s = setup(setA)
+      const judge = (body: unknown) =>
+        ({ a: 'taken', b: 'overruled', c: 'unknown' })[(body as [string])[0]] as 'taken'
+      const result = watch(
+        s.quorum.write([setA.map(s.id)], 'test/op', 1, { timeoutMs: 1000, quorum: 2, judge }),
+      )
+      await s.clock.advance(50)
+      expect(result.error).toMatchObject({ code: 'QuorumUnavailable' })
     })
 
     test('is overruled by a draw of an even number', async () => {

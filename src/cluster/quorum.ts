@@ -224,9 +224,14 @@ class WriteCall {
   #succeeded(node: NodeId, reply: RpcReply): void {
     if (reply.stream) discardStream(reply)
     if (!this.#replies) return
-    this.#pending--
     const { sets, options } = this
-    if (options.isOverruled?.(reply.body)) {
+    const verdict = options.judge ? options.judge(reply.body) : 'taken'
+    if (verdict === 'unknown') {
+      this.#countFailure(node, undefined)
+      return
+    }
+    this.#pending--
+    if (verdict === 'overruled') {
       this.#overruledBy({ node, body: reply.body })
       return
     }
@@ -253,18 +258,20 @@ class WriteCall {
   }
 
   #failed(node: NodeId, error: unknown): void {
+    if (this.#replies) this.#countFailure(node, error)
+    this.options.onFailure?.(node, error)
+  }
+
+  #countFailure(node: NodeId, error: unknown): void {
     const { sets, options } = this
-    if (this.#replies) {
-      this.#pending--
-      this.#firstError ??= error
-      for (let i = 0; i < sets.length; i++) {
-        if (!sets[i]!.includes(node)) continue
-        this.#failures[i]!++
-        if (this.#failures[i]! > sets[i]!.length - options.quorum && this.#replies) this.#failSet(i)
-      }
-      if (this.#pending === 0 && this.#replies) this.#giveUp()
+    this.#pending--
+    this.#firstError ??= error
+    for (let i = 0; i < sets.length; i++) {
+      if (!sets[i]!.includes(node)) continue
+      this.#failures[i]!++
+      if (this.#failures[i]! > sets[i]!.length - options.quorum && this.#replies) this.#failSet(i)
     }
-    options.onFailure?.(node, error)
+    if (this.#pending === 0 && this.#replies) this.#giveUp()
   }
 
   /** Everybody has answered or failed, and some set has neither the quorum nor enough that overrule it. */
@@ -275,8 +282,7 @@ class WriteCall {
   }
 
   #failSet(i: number): void {
-    const cause =
-      this.#firstError ?? (this.#overruling && new Error('another write of the same was under way'))
+    const cause = this.#firstError ?? new Error('another write of the same was under way')
     this.#fail(quorumUnavailable(this.method, this.#successes[i]!, this.options.quorum, cause))
   }
 

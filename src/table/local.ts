@@ -1,4 +1,5 @@
 import type { RangeOptions, Reader, Tx } from '../db/db.js'
+import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import {
   GC_TREE,
@@ -18,6 +19,7 @@ import {
   treesOf,
   xorInto,
 } from './keys.js'
+import { ReplacedRows } from './replaced.js'
 import { type Row, RowCodec } from './rows.js'
 import type { EncodedRow, TableSchema } from './schema.js'
 import { WritesUnderWay } from './under-way.js'
@@ -48,12 +50,17 @@ export class LocalTable<E> {
   readonly trees: Trees
   /** What replicas wait for before they answer. */
   readonly underWay = new WritesUnderWay()
+  /** Kept where writers ask for it (see TableSchema.hiddenBy). */
+  readonly replaced: ReplacedRows | undefined
   readonly #gcPrefix: Buffer
 
+  /** @param clock needed on nodes that take writes */
   constructor(
     readonly schema: TableSchema<E>,
     private readonly tombstoneDue: TombstoneDue,
+    clock?: Clock,
   ) {
+    if (schema.hiddenBy && clock) this.replaced = new ReplacedRows(clock)
     this.codec = new RowCodec(schema)
     this.trees = treesOf(schema.name)
     this.#gcPrefix = gcPrefixOf(schema.name)
@@ -225,8 +232,16 @@ export class LocalTable<E> {
     const hash = rowHashOf(row.key, row.head)
     tx.put(trees.head, row.key, row.head)
     tx.put(trees.index, indexKeyOf(row.key, leaf), hash)
-    const change = stored ? rowHashOf(row.key, stored) : hash
-    if (stored) xorInto(change, hash)
+    let change = hash
+    if (stored) {
+      change = rowHashOf(row.key, stored)
+      const { replaced } = this
+      if (replaced) {
+        const old = Buffer.from(change)
+        tx.onCommit(() => replaced.add(old))
+      }
+      xorInto(change, hash)
+    }
     this.#touchLeaf(tx, row.partition, leaf, change, leaves)
     if (this.schema.isTombstone(row.entry)) {
       const due = this.tombstoneDue(row.partition)

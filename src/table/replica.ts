@@ -3,7 +3,7 @@ import type { Placement } from '../cluster/cluster.js'
 import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
-import { rowKeyOf } from './keys.js'
+import { rowHashOf, rowKeyOf } from './keys.js'
 import { LeafChanges, type LocalTable } from './local.js'
 import type { Page, PageRow } from './range-merge.js'
 import type { Row } from './rows.js'
@@ -50,7 +50,10 @@ export class Replica<E> {
     transport.handle(methodOf(table, 'range'), (body) => this.#range(body))
   }
 
-  /** [layout version of the writer, rows] → { later } when a row was hidden by a later one, else null */
+  /**
+   * [layout version of the writer, rows] → null, or, when a row was hidden by a later one, its time `later` and whether
+   * the row `was` this node's copy before (it came by another way), null if that is not known
+   */
   async #insert(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 2 || typeof body[0] !== 'number')
       throw this.#malformed('insert')
@@ -58,7 +61,11 @@ export class Replica<E> {
     // A writer that knows an older layout must not count this node, if the current layouts left it out.
     if (body[0] < this.env.placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
     const later = await this.#apply(rows)
-    return { body: later > 0 ? { later } : null }
+    if (later === 0) return { body: null }
+    // Asked now that the transactions of before are through, so that what they replaced is remembered.
+    const [row] = rows
+    const was = rows.length === 1 ? this.local.replaced?.has(rowHashOf(row!.key, row!.head)) : false
+    return { body: { later, was: was ?? null } }
   }
 
   /** [rows] → null. Repair: rows are taken whatever the layout, as they are handed on if they belong elsewhere. */

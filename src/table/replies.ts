@@ -13,6 +13,14 @@ export function parseLater(body: unknown): number {
   return later
 }
 
+/** What a reply of 'insert' means for the writer of one row: taken if it is, or was, the replica's copy. */
+export function judgeWrite(body: unknown): 'taken' | 'overruled' | 'unknown' {
+  if (body === null) return 'taken'
+  const { was } = body as { was?: unknown }
+  if (was === true) return 'taken'
+  return was === false ? 'overruled' : 'unknown'
+}
+
 /** A reply of 'get'. */
 export function parseCopy(node: string, body: unknown): Copy {
   if (body === null) return { node, head: undefined, body: undefined, hasBody: false }

@@ -10,7 +10,7 @@ import { eachLimited } from './limited.js'
 import type { LocalTable } from './local.js'
 import { allAgree, type Copy, mergePages } from './range-merge.js'
 import { applyRows, methodOf, pageFingerprint } from './replica.js'
-import { parseCopy, parseHead, parseLater, parsePage } from './replies.js'
+import { judgeWrite, parseCopy, parseHead, parseLater, parsePage } from './replies.js'
 import { batchesOf, type Row, type WireRow } from './rows.js'
 import type { TableSchema } from './schema.js'
 
@@ -55,6 +55,9 @@ const BATCH_BYTES_MAX = 1 << 20
 const BATCH_ROWS_MAX = 1000
 const BATCHES_IN_FLIGHT = 4
 const FETCHES_IN_FLIGHT = 16
+/** How often a read starts over because the row changes. */
+const ROUNDS_MAX = 8
+const KEPT_CHANGING = 'a row kept changing while it was read'
 /** Deadline of one call for a row, in ms; and of one with a batch or a page, which takes its time on slow links. */
 const CALL_TIMEOUT_MS = 10_000
 const BULK_TIMEOUT_MS = 30_000
@@ -82,16 +85,16 @@ export class Table<E> {
   }
 
   /**
-   * Quorum write of one row. Resolves with 0 once it took effect durably on a quorum: rows that hide it elsewhere
-   * then came after this call began. Resolves with the latest time (HLC, µs) of a row that hides it if it was hidden
-   * on so many replicas that no read has seen it: write again with a later time then. It must not be written again
-   * otherwise: who read it, and then what hides it, would read it once more.
-   * @throws CarportError QuorumUnavailable: the row may or may not become visible, or was hidden on some replica
-   * while others do not answer; LayoutNotReady
+   * Quorum write of one row. Resolves with 0 once it is durable on a quorum, even if later rows have replaced it there
+   * already: no such row was on a quorum when this call began. Resolves with the latest time (HLC, µs) of a row that
+   * hides it if so many replicas never had it that no read has shown it: write again with a later time then.
+   * Otherwise it must not be written again: who has read it, and then what hides it, would read it once more.
+   * @throws CarportError QuorumUnavailable: the row may or may not become visible, or too few answered to tell the
+   * one from the other; LayoutNotReady
    */
   async insert(entry: E): Promise<number> {
     const row = this.local.codec.encode(entry)
-    const later = await this.#write(row.partition, [this.local.codec.toWire(row)], Priority.high, isHidden)
+    const later = await this.#write(row.partition, [this.local.codec.toWire(row)], Priority.high, true)
     if (later > 0) this.env.hlc.observe(later)
     return later
   }
@@ -121,7 +124,7 @@ export class Table<E> {
     const partition = this.schema.partition(partitionKey)
     const { placement } = this.env
     const { row } = await this.#quorumGet(
-      placement.readSet(partition),
+      () => placement.readSet(partition),
       placement.readQuorum,
       partitionKey,
       sortKey,
@@ -140,7 +143,7 @@ export class Table<E> {
     if (this.schema.placement !== 'full') return this.get(partitionKey, sortKey)
     const { placement, db } = this.env
     const nodes = placement.allNodes()
-    const { row } = await this.#quorumGet(nodes, majority(nodes.length), partitionKey, sortKey, true)
+    const { row } = await this.#quorumGet(() => nodes, majority(nodes.length), partitionKey, sortKey, true)
     if (!row) return undefined
     if (!this.local.peekHead(db, partitionKey, sortKey)?.equals(row.head)) {
       await this.local.underWay.follow(
@@ -194,12 +197,7 @@ export class Table<E> {
   }
 
   /** Sends rows of one partition. The sets are taken in the same turn in which the write begins. */
-  async #write(
-    partition: number,
-    rows: WireRow[],
-    priority: Priority,
-    isOverruled?: (body: unknown) => boolean,
-  ): Promise<number> {
+  async #write(partition: number, rows: WireRow[], priority: Priority, judged = false): Promise<number> {
     const { placement, quorum } = this.env
     const full = this.schema.placement === 'full'
     const sets = full ? [placement.allNodes()] : placement.writeSets(partition)
@@ -210,7 +208,7 @@ export class Table<E> {
       quorum: full ? majority(sets[0]!.length) : placement.writeQuorum,
       timeoutMs: rows.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS,
       priority,
-      ...(isOverruled && { isOverruled }),
+      ...(judged && { judge: judgeWrite }),
       onFailure: (node, error) => {
         if (errorCode(error) === 'InvalidArgument') return
         if (acknowledged) this.missed.add(node, this.schema.name, rows)
@@ -221,7 +219,10 @@ export class Table<E> {
     acknowledged = true
     if (failed) for (const node of failed as NodeId[]) this.missed.add(node, this.schema.name, rows)
     let later = 0
-    for (const { body } of replies) if (body !== null) later = Math.max(later, parseLater(body))
+    for (const { body } of replies) {
+      if (body !== null && !(judged && judgeWrite(body) === 'taken'))
+        later = Math.max(later, parseLater(body))
+    }
     return later
   }
 
@@ -235,30 +236,45 @@ export class Table<E> {
     )
   }
 
+  /**
+   * Reads until what was found is (or was) the copy of a whole quorum: only then may it be shown. A row that later
+   * ones keep from a quorum is not: its writer is told that nobody has read it, and writes it again.
+   * @param nodesOf the replicas to read from, anew for each try
+   */
   async #quorumGet(
-    nodes: readonly NodeId[],
+    nodesOf: () => readonly NodeId[],
     readQuorum: number,
     partitionKey: Buffer,
     sortKey: Buffer,
     withBody: boolean,
     replacedBy?: Buffer,
   ): Promise<{ row: Row<E> | undefined }> {
-    if (nodes.length === 0) throw layoutNotReady()
     const { quorum } = this.env
     const key = this.local.codec.keyOf(partitionKey, sortKey)
-    const bodyFrom = withBody ? this.#nearest(nodes) : null
-    const query = [partitionKey, sortKey, bodyFrom, ...(replacedBy ? [replacedBy] : [])]
-    const replies = await quorum.read(nodes, this.#getMethod, query, {
-      quorum: readQuorum,
-      timeoutMs: CALL_TIMEOUT_MS,
-      priority: Priority.high,
-    })
-    const copies = replies.map(({ node, body }) => parseCopy(node, body))
-    const { row, holders } = await this.#resolve(key, copies, withBody, replacedBy)
-    if (row && holders < copies.length && holders < this.#writeQuorum()) {
-      await this.#write(row.partition, [this.local.codec.toWire(row)], Priority.high)
+    let mayFail = true
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const nodes = nodesOf()
+      if (nodes.length === 0) throw layoutNotReady()
+      const bodyFrom = withBody ? this.#nearest(nodes) : null
+      const query = [partitionKey, sortKey, bodyFrom, ...(replacedBy ? [replacedBy] : [])]
+      const replies = await quorum.read(nodes, this.#getMethod, query, {
+        quorum: readQuorum,
+        timeoutMs: CALL_TIMEOUT_MS,
+        priority: Priority.high,
+      })
+      const copies = replies.map(({ node, body }) => parseCopy(node, body))
+      const { row, holders } = await this.#resolve(key, copies, withBody, replacedBy)
+      if (!row || holders === copies.length || holders >= this.#writeQuorum()) return { row }
+      try {
+        const wire = [this.local.codec.toWire(row)]
+        if ((await this.#write(row.partition, wire, Priority.high, true)) === 0) return { row }
+      } catch (error) {
+        // Perhaps only since a later row is on its way, which the next try finds.
+        if (!mayFail) throw error
+        mayFail = false
+      }
     }
-    return { row }
+    throw new CarportError('QuorumUnavailable', KEPT_CHANGING)
   }
 
   async #quorumPage(
@@ -335,7 +351,7 @@ export class Table<E> {
   ): Promise<{ row: Row<E> | undefined; holders: number }> {
     const { codec } = this.local
     for (let round = 0; ; round++) {
-      if (round === 8) throw new CarportError('QuorumUnavailable', 'a row kept changing while it was read')
+      if (round === ROUNDS_MAX) throw new CarportError('QuorumUnavailable', KEPT_CHANGING)
       const agree = allAgree(copies)
       if (agree) {
         if (copies[0]?.head === undefined) return { row: undefined, holders: copies.length }
@@ -418,11 +434,6 @@ export class Table<E> {
     const { placement } = this.env
     return this.schema.placement === 'full' ? majority(placement.allNodes().length) : placement.writeQuorum
   }
-}
-
-/** Whether a replica said that it has a later row (see Replica). */
-function isHidden(reply: unknown): boolean {
-  return reply !== null
 }
 
 function majority(nodes: number): number {

@@ -59,7 +59,7 @@ export class TableSet implements Service {
   /** Builds a table and registers its RPC methods. Its trees (see tableTrees) must be in the Db. */
   add<E>(schema: TableSchema<E>): Table<E> {
     if (this.#locals.has(schema.name)) throw new Error(`table ${schema.name} is added twice`)
-    const local = new LocalTable(schema, (partition) => this.gc.dueMs(schema, partition))
+    const local = new LocalTable(schema, (partition) => this.gc.dueMs(schema, partition), this.env.clock)
     const erased = local as unknown as LocalTable<unknown>
     this.#locals.set(schema.name, erased)
     this.sync.addTable(erased)
