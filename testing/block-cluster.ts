@@ -319,5 +319,5 @@ export function ownerOf(n: number): Buffer {
 
 export function pathOf(hash: Buffer, dir = '/data'): string {
   const name = hash.toString('hex')
-  return `${dir}/${name.slice(0, 2)}/${name.slice(2, 4)}/${name}`
+  return `${dir}/${name.slice(0, 2)}/${name}`
 }

@@ -52,9 +52,12 @@ export class DataDirs {
       : [...first, ...this.#all.filter((i) => !first.includes(i))]
   }
 
-  /** The block's path in folder `index`: two folder levels of its hash, then its name. */
+  /**
+   * The block's path in folder `index`: a folder for the first byte of its hash, then its name. One level of 256, not
+   * two: the folders are soon all there, so that a write seldom has to make one durable, and writes share their fsyncs.
+   */
   path(index: number, name: string): string {
-    return `${this.paths[index]}/${name.slice(0, 2)}/${name.slice(2, 4)}/${name}`
+    return `${this.paths[index]}/${name.slice(0, 2)}/${name}`
   }
 
   #rank(slot: number, writable: readonly number[]): number[] {

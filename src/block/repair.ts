@@ -6,7 +6,7 @@ import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
 import { HASH_BYTES } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
-import { FOLDERS, nextFolder, readFolder } from './walk.js'
+import { FOLDERS, readFolder } from './walk.js'
 
 /** Blocks handled by one transaction. */
 const BATCH = 200
@@ -37,8 +37,6 @@ export class Repair {
   async rebalance(options: RepairOptions = {}): Promise<RepairProgress> {
     const progress: RepairProgress = { checked: 0, changed: 0, done: 0 }
     for (let folder = 0; folder < FOLDERS; folder++) {
-      folder = await nextFolder(this.disk, this.dirs, folder)
-      if (folder >= FOLDERS) break
       const { hashes } = await readFolder(this.disk, this.dirs, folder)
       for (const hash of hashes) {
         options.signal?.throwIfAborted()

@@ -9,7 +9,7 @@ import type { Disk } from './disk.js'
 import { matchesHash } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
 import { Wakeup } from './wakeup.js'
-import { FOLDERS, nextFolder, readFolder } from './walk.js'
+import { FOLDERS, readFolder } from './walk.js'
 
 /** 'scrub' → ScrubState as JSON */
 const STATE = 'block:scrub'
@@ -157,19 +157,16 @@ export class Scrub implements Service {
   /** One folder. */
   async #step(signal: AbortSignal): Promise<void> {
     const { disk, dirs, clock, log } = this.parts
-    const from = this.#state.position
-    const folder = await nextFolder(disk, dirs, from)
-    if (folder < FOLDERS) {
-      const content = await readFolder(disk, dirs, folder)
-      for (const path of content.temporaries) await this.#dropIfOld(path)
-      for (const hash of content.hashes) {
-        if (signal.aborted) return
-        await this.#check(hash, signal)
-      }
+    const folder = this.#state.position
+    const content = await readFolder(disk, dirs, folder)
+    for (const path of content.temporaries) await this.#dropIfOld(path)
+    for (const hash of content.hashes) {
+      if (signal.aborted) return
+      await this.#check(hash, signal)
     }
     // A command may have come in between: then the walk goes where that said.
     const state = this.#state
-    if (!state.running || state.position !== from) return
+    if (!state.running || state.position !== folder) return
     if (folder + 1 < FOLDERS) {
       state.position = folder + 1
       if (clock.monotonicMs() - this.#savedMs >= SAVE_MS) await this.#save()
