@@ -37,7 +37,12 @@ export class LocalBlocks {
    * Makes the block durable on this node and keeps it for `owner` to reference. Returns false if it was there.
    * @throws CarportError StorageFull
    */
-  put(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
+  async put(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
+    if (this.counts.get(this.db, hash)?.present) {
+      // Many writers of one content need not take turns: a claim keeps the deleter away from the file that is there.
+      await this.claim([hash], owner)
+      if (await this.store.hasDurably(hash)) return false
+    }
     return this.#lock.run(hash.toString('hex'), () => this.#put(hash, owner, block))
   }
 
