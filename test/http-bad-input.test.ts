@@ -20,14 +20,15 @@ import type { Clock } from '../src/util/clock.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 const IDLE_MS = 1000
-const DAY_MS = 86_400_000
+const HOUR_MS = 3_600_000
 const BUCKET = 'bad-input'
 
-/** The real clock with an offset, so that the graces of blocks can be waited for. */
+/** The real clock, with a wall clock that can be put forward, so that the graces of blocks can be waited for. */
 let offsetMs = 0
+let uptimeMs = 0
 const clock: Clock = {
   nowMs: () => realClock.nowMs() + offsetMs,
-  monotonicMs: () => realClock.monotonicMs() + offsetMs,
+  monotonicMs: () => realClock.monotonicMs() + uptimeMs,
   after: (delayMs, fn) => realClock.after(delayMs, fn),
 }
 
@@ -37,6 +38,8 @@ const clients: RawClient[] = []
 
 beforeAll(async () => {
   node = await startTestNode({}, { clock, clientIdleMs: IDLE_MS })
+  // Shortly after its start a node deletes no blocks.
+  uptimeMs = HOUR_MS
   key = await node.createKey('bad input')
   expect(await answer(open().send(head('PUT', `/${BUCKET}`, { 'content-length': '0' })))).toMatch(
     /^HTTP\/1.1 200/,
@@ -425,7 +428,7 @@ test('in the end nothing is left: no object, no upload, no block file, no connec
   await expect.poll(serverConnections, { timeout: 10_000 }).toBe(0)
   // Blocks of uploads that failed are kept for a day, in case that their row is still on its way.
   expect(blockFiles().length).toBeGreaterThan(0)
-  offsetMs += 2 * DAY_MS
+  offsetMs += 48 * HOUR_MS
   const later = () => {
     // Deletions are put off for a minute while references wait to be carried.
     offsetMs += 60_000
