@@ -8,6 +8,7 @@ import type { DefaultAccess } from './bootstrap.js'
 import { createLog } from './logger.js'
 import { startNode } from './node.js'
 import { realClock, systemRandom } from './real.js'
+import { unusedSettings } from './unused-settings.js'
 
 export interface RunOptions {
   /** Lays this node out as a cluster of one at the first start. */
@@ -26,6 +27,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   process.env.UV_THREADPOOL_SIZE ??= '16'
   const log = createLog(config.log, realClock, (line) => process.stderr.write(line))
   for (const { key, message } of config.warnings) log.warn({ key }, message)
+  for (const key of unusedSettings(config)) log.warn({ key }, 'has no effect in this version')
   for (const folder of [
     config.metadataDir,
     ...config.dataDirs.filter((d) => !d.readOnly).map((d) => d.path),
