@@ -229,7 +229,8 @@ describe('a cluster whose layout keeps changing', () => {
         total.newestRead = Math.max(total.newestRead, seen.newestRead)
         total.overlapping = Math.max(total.overlapping, seen.overlapping)
       }),
-      { numRuns: 8, endOnFailure: true },
+      // Two seeds in which layouts change to the end are always among them, so that what follows does not hang on luck.
+      { numRuns: 8, endOnFailure: true, examples: [[3], [7]] },
     )
     expect(total.writes).toBeGreaterThan(200)
     expect(total.reads).toBeGreaterThan(200)
