@@ -15,7 +15,8 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { freePorts, NodeProcess, ProcessCluster } from './support/processes.js'
+import { freePorts } from '../bench/stores/server-process.js'
+import { NodeProcess, ProcessCluster } from './support/processes.js'
 
 const MIB = 1024 * 1024
 const BODY_MIB = Number(process.env.CARPORT_MEMORY_TEST_MIB ?? 300)

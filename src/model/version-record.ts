@@ -22,13 +22,6 @@ export type Content =
 export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
 export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number]
 
-export interface StoredChecksum {
-  algorithm: ChecksumAlgorithm
-  /** COMPOSITE values are "checksum of the parts' checksums" and shown with "-N". */
-  type: 'FULL_OBJECT' | 'COMPOSITE'
-  value: Buffer
-}
-
 /** A part of a completed multipart upload, as GetObject?partNumber and GetObjectAttributes show it. */
 export interface PartInfo {
   number: number

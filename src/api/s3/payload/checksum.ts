@@ -1,10 +1,10 @@
 import { createHash, hash } from 'node:crypto'
 import { crc32, crc32c } from '@node-rs/crc32'
+import { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm } from '../../../model/version-record.js'
 import { crc64nvme, multiplyModulo } from './crc-wasm.js'
 
 /** The checksum algorithms of S3, by the names of its API. */
-export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
-export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number]
+export { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm }
 
 /** FULL_OBJECT: over all bytes; COMPOSITE: the checksum of the parts' checksums. */
 export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE'
