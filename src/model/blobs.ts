@@ -112,29 +112,28 @@ export class BlobStore {
     let failure: { error: unknown } | undefined
     let size = 0
 
-    const release = (buffer: Buffer) => this.deps.hashing.release(buffer)
     const store = async (plain: Buffer, offset: number) => {
-      const sealed = cipher ? cipher.seal(plain, offset) : plain
-      const index = blocks.length
-      blocks.push({ hash: EMPTY, size: plain.length })
+      const ref: BlockRef = { hash: EMPTY, size: plain.length }
+      blocks.push(ref)
       // `add` must be called in order, so before the first await.
-      const digest = hashing.add(plain, sealed)
-      const hash = digest instanceof Promise ? await digest : digest
-      blocks[index]!.hash = hash
-      if (sealed !== plain) release(plain)
-      await this.deps.blocks.put(hash, sealed, owner, () => release(sealed))
+      const added = hashing.add(plain, cipher ? cipher.seal(plain, offset) : plain)
+      const { hash, sealed } = added instanceof Promise ? await added : added
+      ref.hash = hash
+      await this.deps.blocks.put(hash, sealed, owner, () => this.deps.hashing.release(sealed))
     }
     const launch = async (plain: Buffer) => {
       while (inFlight.size >= this.deps.blocksInFlight) await Promise.race(inFlight)
-      await this.#memory.acquire(plain.length)
-      size += plain.length
-      const task: Promise<void> = store(plain, size - plain.length)
+      // Kept, since the buffer is given away.
+      const { length } = plain
+      await this.#memory.acquire(length)
+      size += length
+      const task: Promise<void> = store(plain, size - length)
         .catch((error: unknown) => {
           failure ??= { error }
         })
         .finally(() => {
           inFlight.delete(task)
-          this.#memory.release(plain.length)
+          this.#memory.release(length)
         })
       inFlight.add(task)
     }

@@ -1,9 +1,20 @@
 import { createHash, hash } from 'node:crypto'
 
-/** Digests of one body that is cut into blocks. Blocks are added in order; sealed is what is stored of it. */
+/** A block that was hashed. */
+export interface HashedBlock {
+  /** SHA-256 of `sealed`. */
+  hash: Buffer
+  /** The bytes that were given as `sealed`, perhaps as another Buffer: memory moves to other threads and back. */
+  sealed: Buffer
+}
+
+/** Digests of one body that is cut into blocks. */
 export interface BodyHashing {
-  /** Takes note of the next block for the MD5, and resolves with the SHA-256 of `sealed` when neither is read any more. */
-  add(plain: Buffer, sealed: Buffer): Buffer | Promise<Buffer>
+  /**
+   * Hashes the next block; blocks are added in order. Both buffers are given away: `plain`, which counts for the MD5, for
+   * good if it is not `sealed`, which is what will be stored, and comes back.
+   */
+  add(plain: Buffer, sealed: Buffer): HashedBlock | Promise<HashedBlock>
   /** MD5 of all plain bytes; once, at the end. */
   md5(): Buffer | Promise<Buffer>
   /** Gives up; for aborted bodies. */
@@ -12,7 +23,7 @@ export interface BodyHashing {
 
 /** Makes BodyHashings: on this thread, or in worker threads (src/server). */
 export interface Hashing {
-  /** Memory for a block; where hashing goes on elsewhere, it is memory that need not be copied to get there. */
+  /** Memory for a block; where hashing goes on in another thread, it can move there without a copy. */
   allocate(bytes: number): Buffer
   /** Gives memory of `allocate` back; nobody may read it any more. */
   release(buffer: Buffer): void
@@ -29,7 +40,7 @@ export const inlineHashing: Hashing = {
     return {
       add(plain, sealed) {
         md5.update(plain)
-        return sha256(sealed)
+        return { hash: sha256(sealed), sealed }
       },
       md5: () => md5.digest(),
       discard() {},

@@ -1,9 +1,9 @@
 import { Worker } from 'node:worker_threads'
-import { type BodyHashing, type Hashing, inlineHashing } from '../model/hashing.js'
+import { type BodyHashing, type HashedBlock, type Hashing, inlineHashing } from '../model/hashing.js'
 import { BufferPool } from '../util/buffer-pool.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import type { HashTask } from './hash-worker.js'
+import type { HashReply, HashTask } from './hash-worker.js'
 
 /** Bodies shorter than this are hashed where they are: two messages cost more than the digests. */
 const MIN_BYTES = 256 * 1024
@@ -11,18 +11,19 @@ const MIN_BYTES = 256 * 1024
 const IDLE_MS = 30_000
 const MAX_FAILURES = 3
 /** Blocks' buffers kept for the next ones. */
-const BUFFERS_KEPT = 64
+const BUFFERS_KEPT = 32
 
 interface PoolWorker {
   thread: Worker
-  waiting: Map<number, { resolve: (digest: Buffer) => void; reject: (error: unknown) => void }>
+  waiting: Map<number, { resolve: (reply: HashReply) => void; reject: (error: unknown) => void }>
 }
 
-type Task = HashTask extends infer T ? (T extends { task: number } ? Omit<T, 'task'> : never) : never
+type Task<T = HashTask> = T extends { task: number } ? Omit<T, 'task'> : never
 
 /**
- * Hashes large bodies in worker threads. Blocks are shared, not copied, if their memory is a SharedArrayBuffer (see
- * `allocate`). MD5 is serial, so each body has one worker for it; SHA-256 goes to whichever worker has least to do.
+ * Hashes large bodies in worker threads, one for each body, since MD5 is serial. A block's memory moves to the worker and
+ * back. Sharing it instead would let the disk write while the MD5 is computed, but what V8 copies into shared
+ * memory it copies word by word, and that cost the main thread more than all the rest of a large upload.
  */
 export class HashPool implements Hashing {
   readonly #workers: PoolWorker[] = []
@@ -38,10 +39,9 @@ export class HashPool implements Hashing {
     private readonly threads: number,
     blockBytes: number,
   ) {
-    this.#memory = new BufferPool(blockBytes, BUFFERS_KEPT, (bytes) => new SharedArrayBuffer(bytes))
+    this.#memory = new BufferPool(blockBytes, BUFFERS_KEPT)
   }
 
-  /** A buffer that workers see without a copy. */
   allocate(bytes: number): Buffer {
     return this.#memory.take(bytes)
   }
@@ -54,12 +54,12 @@ export class HashPool implements Hashing {
     // Threads that keep ending cannot be had: hashing here is slower, but works.
     const usable = this.threads > 0 && this.#failures < MAX_FAILURES
     if (!usable || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
-      return inlineHashing.start(expectedBytes)
+      return this.#startHere(expectedBytes)
     }
     this.#wake()
     this.#open++
     const body = this.#nextBody++
-    const worker = this.#workers[body % this.#workers.length]!
+    const worker = this.#leastBusy()
     let ended = false
     const end = () => {
       if (ended) return false
@@ -68,15 +68,11 @@ export class HashPool implements Hashing {
       return true
     }
     return {
-      add: (plain, sealed) => {
-        const added = this.#run(worker, { kind: 'md5-add', body, data: plain })
-        const digest = this.#run(this.#leastBusy(worker), { kind: 'sha256', data: sealed })
-        return Promise.all([digest, added]).then(([sha256]) => sha256)
-      },
+      add: (plain, sealed) => this.#add(worker, body, plain, sealed),
       md5: async () => {
-        const digest = await this.#run(worker, { kind: 'md5-end', body })
+        const { digest } = await this.#run(worker, { kind: 'end', body }, [])
         end()
-        return digest
+        return bufferOf(digest)
       },
       discard: () => {
         if (end()) worker.thread.postMessage({ kind: 'discard', body } satisfies HashTask)
@@ -91,6 +87,28 @@ export class HashPool implements Hashing {
     await Promise.all(this.#workers.splice(0).map((w) => w.thread.terminate()))
   }
 
+  #startHere(expectedBytes: number | undefined): BodyHashing {
+    const hashing = inlineHashing.start(expectedBytes)
+    const add = (plain: Buffer, sealed: Buffer) => {
+      const added = hashing.add(plain, sealed)
+      if (plain !== sealed) this.release(plain)
+      return added
+    }
+    return { ...hashing, add }
+  }
+
+  async #add(worker: PoolWorker, body: number, plain: Buffer, sealed: Buffer): Promise<HashedBlock> {
+    const own = movable(plain)
+    const other = sealed === plain ? undefined : movable(sealed)
+    const moved = other ? [own.buffer, other.buffer] : [own.buffer]
+    const task = { kind: 'add', body, plain: own, sealed: other } as const
+    const reply = await this.#run(worker, task, moved as ArrayBuffer[])
+    const plainBack = this.#memory.adopt(bufferOf(reply.plain!))
+    if (!reply.sealed) return { hash: bufferOf(reply.digest), sealed: plainBack }
+    this.release(plainBack)
+    return { hash: bufferOf(reply.digest), sealed: bufferOf(reply.sealed) }
+  }
+
   #wake(): void {
     this.#idle?.cancel()
     while (this.#workers.length < this.threads) this.#workers.push(this.#spawn())
@@ -100,10 +118,10 @@ export class HashPool implements Hashing {
     const thread = new Worker(new URL('./hash-worker.js', import.meta.url))
     const worker: PoolWorker = { thread, waiting: new Map() }
     thread.unref()
-    thread.on('message', ([task, digest]: [number, Uint8Array | undefined]) => {
-      const waiting = worker.waiting.get(task)
-      worker.waiting.delete(task)
-      waiting?.resolve(digest ? Buffer.from(digest.buffer, digest.byteOffset, digest.length) : EMPTY)
+    thread.on('message', (reply: HashReply) => {
+      const waiting = worker.waiting.get(reply.task)
+      worker.waiting.delete(reply.task)
+      waiting?.resolve(reply)
     })
     const fail = (cause: unknown) => {
       const error = new CarportError('Closed', 'a hashing thread ended', { cause })
@@ -119,19 +137,32 @@ export class HashPool implements Hashing {
     return worker
   }
 
-  #leastBusy(usual: PoolWorker): PoolWorker {
-    let best = usual
+  /** The worker with the fewest tasks; of those that are idle, each in turn. */
+  #leastBusy(): PoolWorker {
+    const from = this.#nextBody % this.#workers.length
+    let best = this.#workers[from]!
     for (const worker of this.#workers) if (worker.waiting.size < best.waiting.size) best = worker
     return best
   }
 
-  #run(worker: PoolWorker, task: Task): Promise<Buffer> {
+  #run(worker: PoolWorker, task: Task, moved: ArrayBuffer[]): Promise<HashReply> {
     return new Promise((resolve, reject) => {
       const id = this.#nextTask++
       worker.waiting.set(id, { resolve, reject })
-      worker.thread.postMessage({ ...task, task: id })
+      worker.thread.postMessage({ ...task, task: id }, moved)
     })
   }
 }
 
-const EMPTY = Buffer.alloc(0)
+/** The same bytes, in memory that may move: short buffers can be parts of a slab of Node's, which must not. */
+function movable(buffer: Buffer): Buffer {
+  const bytes = buffer.buffer.byteLength
+  if (bytes === buffer.length || bytes > Buffer.poolSize) return buffer
+  const copy = Buffer.allocUnsafeSlow(buffer.length)
+  buffer.copy(copy)
+  return copy
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+}

@@ -9,22 +9,24 @@ export class BufferPool {
   /**
    * @param bytes size of the buffers
    * @param keep how many unused ones are kept
-   * @param make makes the memory, e.g. a SharedArrayBuffer for other threads
    */
   constructor(
     private readonly bytes: number,
     private readonly keep: number,
-    private readonly make: (bytes: number) => ArrayBufferLike = (size) => new ArrayBuffer(size),
   ) {}
 
   /** A buffer of `length` bytes with any content. Lengths that the pool's size does not fit come from elsewhere. */
   take(length: number): Buffer {
-    if (length > this.bytes || length < this.bytes / 4) {
-      return length > this.bytes ? Buffer.from(this.make(length)) : Buffer.allocUnsafeSlow(length)
-    }
-    const memory = this.#free.pop() ?? this.make(this.bytes)
+    if (length > this.bytes || length < this.bytes / 4) return Buffer.allocUnsafeSlow(length)
+    const memory = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.bytes).buffer
     this.#lent.add(memory)
     return Buffer.from(memory, 0, length)
+  }
+
+  /** Takes note that lent memory moved (to another thread and back, say), and is this buffer's now. Returns the buffer. */
+  adopt(buffer: Buffer): Buffer {
+    if (buffer.buffer.byteLength === this.bytes) this.#lent.add(buffer.buffer)
+    return buffer
   }
 
   /** Lets go of what is not lent. */
