@@ -75,7 +75,27 @@ export class Objects {
     selector?: VersionSelector,
     options?: { body?: boolean },
   ): Promise<VersionRecord | undefined> {
-    if (selector === undefined) return live(await this.deps.objects.get(bucket, key, options))
+    return this.read(bucket, key, selector, options)
+  }
+
+  /** As `get`, but answers at once, and throws, where nothing has to be waited for. */
+  read(
+    bucket: Buffer,
+    key: Buffer,
+    selector?: VersionSelector,
+    options?: { body?: boolean },
+  ): VersionRecord | undefined | Promise<VersionRecord | undefined> {
+    if (selector !== undefined) return this.#getSelected(bucket, key, selector, options)
+    const current = this.deps.objects.read(bucket, key, options)
+    return current instanceof Promise ? current.then(live) : live(current)
+  }
+
+  async #getSelected(
+    bucket: Buffer,
+    key: Buffer,
+    selector: 'null' | VersionId,
+    options?: { body?: boolean },
+  ): Promise<VersionRecord | undefined> {
     const { objects, versions } = this.deps
     const isNull = selector === 'null'
     const slot = versionSortKey(key, isNull ? NULL_SLOT : selector, isNull)

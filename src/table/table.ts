@@ -119,19 +119,28 @@ export class Table<E> {
    * @throws CarportError QuorumUnavailable, LayoutNotReady
    */
   async get(partitionKey: Buffer, sortKey: Buffer, options?: ReadOptions): Promise<E | undefined> {
+    return this.read(partitionKey, sortKey, options)
+  }
+
+  /** As `get`, but answers at once, and throws, where no other node is to be asked and nothing to be waited for. */
+  read(partitionKey: Buffer, sortKey: Buffer, options?: ReadOptions): E | undefined | Promise<E | undefined> {
     const withBody = options?.body !== false
-    if (this.schema.placement === 'full') return this.#getLocal(partitionKey, sortKey, withBody)
-    const partition = this.schema.partition(partitionKey)
+    const replacedBy = options?.replacedBy
+    const key = this.local.codec.keyOf(partitionKey, sortKey)
+    if (this.schema.placement === 'full') return this.#getOwn(key, withBody)
+    const partition = key[0]!
+    if (!replacedBy && this.#isReadQuorum(partition) && !this.local.underWay.covers(key)) {
+      return this.#getOwn(key, withBody)
+    }
     const { placement } = this.env
-    const { row } = await this.#quorumGet(
+    return this.#quorumGet(
       () => placement.readSet(partition),
       placement.readQuorum,
       partitionKey,
       sortKey,
       withBody,
-      options?.replacedBy,
-    )
-    return row?.entry
+      replacedBy,
+    ).then(({ row }) => row?.entry)
   }
 
   /**
@@ -175,10 +184,17 @@ export class Table<E> {
     return entries
   }
 
-  #getLocal(partitionKey: Buffer, sortKey: Buffer, withBody: boolean): E | undefined {
+  /** Whether this node's copy is all that a read of the partition asks for. */
+  #isReadQuorum(partition: number): boolean {
+    const { placement, quorum } = this.env
+    if (placement.readQuorum !== 1) return false
+    const nodes = placement.readSet(partition)
+    return nodes.length === 1 && nodes[0] === quorum.self
+  }
+
+  #getOwn(key: Buffer, withBody: boolean): E | undefined {
     const { db } = this.env
     const { codec, trees } = this.local
-    const key = codec.keyOf(partitionKey, sortKey)
     const head = db.get(trees.head, key)
     if (!head) return undefined
     const body = withBody ? db.get(trees.body, key) : undefined

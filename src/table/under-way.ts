@@ -21,6 +21,11 @@ export class WritesUnderWay {
     }
   }
 
+  /** Whether what is read of a row now may not be durable yet. */
+  covers(rowKey: Buffer): boolean {
+    return this.#writing.size > 0 && this.#writing.has(rowKey.toString('latin1'))
+  }
+
   /** `answer`, once what was read of a row for it is durable. */
   after<T>(rowKey: Buffer, answer: T): T | Promise<T> {
     if (this.#writing.size === 0) return answer
