@@ -74,7 +74,8 @@ export function checkBucketName(name: string): void {
 /** Buckets and their names: full copies on every node. */
 export class Buckets {
   readonly #buckets: RowCache<Bucket | undefined>
-  readonly #aliases: RowCache<Buffer | undefined>
+  /** The ids as latin1. */
+  readonly #aliases: RowCache<string | undefined>
 
   constructor(
     private readonly deps: {
@@ -86,13 +87,13 @@ export class Buckets {
       random: Random
     },
   ) {
-    this.#buckets = new RowCache(deps.db, deps.buckets, bucketOf)
-    this.#aliases = new RowCache(deps.db, deps.aliases, aliasTarget)
+    this.#buckets = new RowCache(deps.db, deps.buckets, 'latin1', bucketOf)
+    this.#aliases = new RowCache(deps.db, deps.aliases, 'utf8', (row) => aliasTarget(row)?.toString('latin1'))
   }
 
   /** The bucket with that id, as this node knows it. */
   byId(id: Buffer): Bucket | undefined {
-    return this.#buckets.get(id, id.toString('latin1'))
+    return this.#buckets.get(id.toString('latin1'))
   }
 
   /** The bucket with that id, as a majority knows it: for changes that follow from what it is. @throws QuorumUnavailable */
@@ -105,8 +106,8 @@ export class Buckets {
   localByName(name: string, key: AccessKey | undefined): Bucket | undefined {
     const local = key?.localAliases.get(name)
     if (local !== undefined) return this.byId(Buffer.from(local, 'hex'))
-    const target = this.#aliases.get(Buffer.from(name), name)
-    return target && this.byId(target)
+    const target = this.#aliases.get(name)
+    return target === undefined ? undefined : this.#buckets.get(target)
   }
 
   /** Like localByName, but asks a majority before it says no. */

@@ -37,12 +37,12 @@ export class AccessKeys {
   readonly #cache: RowCache<AccessKey | undefined>
 
   constructor(private readonly deps: { db: Db; keys: Table<FieldRow>; hlc: Hlc; random: Random }) {
-    this.#cache = new RowCache(deps.db, deps.keys, accessKeyOf)
+    this.#cache = new RowCache(deps.db, deps.keys, 'utf8', accessKeyOf)
   }
 
   /** The key as this node knows it, at the cost of one lookup; undefined if unknown here or deleted. */
   local(id: string): AccessKey | undefined {
-    return this.#cache.get(Buffer.from(id), id)
+    return this.#cache.get(id)
   }
 
   /** The key; a node that does not know it asks a majority before it says no. */

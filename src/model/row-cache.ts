@@ -6,31 +6,45 @@ import type { FieldRow } from './fields.js'
 const NO_KEY = Buffer.alloc(0)
 const MAX_ENTRIES = 10_000
 
+/** What was made of a row's stored bytes. */
+interface CachedRow<V> {
+  readonly rowKey: Buffer
+  readonly head: Buffer
+  readonly value: V
+}
+
 /**
  * Decoded rows of a full-copy table, and what is derived from each. The database stays the only truth: an entry counts
  * only while the stored bytes are still the ones it was made from, which costs one lookup and one comparison.
  */
 export class RowCache<V> {
-  readonly #entries = new Map<string, { head: Buffer; value: V }>()
+  readonly #entries = new Map<string, CachedRow<V>>()
 
+  /** @param encoding how a name, by which rows are asked for, becomes the row's id */
   constructor(
     private readonly db: Db,
     private readonly table: Table<FieldRow>,
+    private readonly encoding: 'utf8' | 'latin1',
     private readonly derive: (row: FieldRow) => V,
   ) {}
 
-  /** @param name a text for the id, used as the cache's key */
-  get(id: Buffer, name: string): V | undefined {
-    // Names come from clients; one longer than any id is nobody's.
-    if (id.length > SORT_KEY_BYTES_MAX) return undefined
-    const head = this.table.local.peekHead(this.db, NO_KEY, id)
-    if (!head) return undefined
+  get(name: string): V | undefined {
+    const { codec, trees } = this.table.local
     const cached = this.#entries.get(name)
+    let rowKey = cached?.rowKey
+    if (rowKey === undefined) {
+      const id = Buffer.from(name, this.encoding)
+      // Names come from clients; one longer than any id is nobody's.
+      if (id.length > SORT_KEY_BYTES_MAX) return undefined
+      rowKey = codec.keyOf(NO_KEY, id)
+    }
+    const head = this.db.peek(trees.head, rowKey)
+    if (!head) return undefined
     if (cached?.head.equals(head)) return cached.value
     const copy = Buffer.from(head)
     const value = this.derive(this.table.schema.decode(copy, () => undefined))
     if (this.#entries.size >= MAX_ENTRIES) this.#entries.clear()
-    this.#entries.set(name, { head: copy, value })
+    this.#entries.set(name, { rowKey, head: copy, value })
     return value
   }
 }
