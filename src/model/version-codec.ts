@@ -126,23 +126,21 @@ function isEmpty(object: object): boolean {
   return true
 }
 
-/** A version read from its head; the details are decoded when something first asks for them. */
+/** A version read from its head: views and details are made when something asks for them. */
 class DecodedVersion implements VersionRecord {
   readonly state: VersionRecord['state']
   readonly isNull: boolean
   readonly timeUs: number
   readonly generation: number
-  readonly id: VersionId
   readonly createdUs: number
   readonly size: number
-  readonly etag: Buffer
   readonly etagParts: number
   readonly checksumAlgorithm: ChecksumAlgorithm | undefined
   readonly checksumType: 'FULL_OBJECT' | 'COMPOSITE' | undefined
-  readonly owner: string
-  readonly bucket: Buffer
-  readonly key: Buffer
-  readonly #details: Buffer
+  readonly #head: Buffer
+  readonly #bucketAt: number
+  /** Where the key ends and the details begin. */
+  readonly #detailsAt: number
   readonly #loadBody: () => Buffer | undefined
   #packed: PackedDetails | undefined
   #body: Buffer | undefined
@@ -155,30 +153,43 @@ class DecodedVersion implements VersionRecord {
     this.isNull = (flags & FLAG_NULL) !== 0
     this.timeUs = readUint53(head, AT.time)
     this.generation = head.readUInt32BE(AT.generation)
-    this.id = head.subarray(AT.id, AT.id + 16)
     this.createdUs = readUint53(head, AT.created)
     this.size = readUint53(head, AT.size)
-    this.etag = head.subarray(AT.etag, AT.etag + 16)
     this.etagParts = head.readUInt16BE(AT.etagParts)
     const checksum = head[AT.checksum]!
     if (checksum !== NO_CHECKSUM) {
       this.checksumAlgorithm = CHECKSUM_ALGORITHMS[checksum & ~COMPOSITE]
       this.checksumType = checksum & COMPOSITE ? 'COMPOSITE' : 'FULL_OBJECT'
     }
-    let at = AT.owner + 1 + head[AT.owner]!
-    if (at + 18 > head.length) throw malformed('cut short')
-    this.owner = head.toString('latin1', AT.owner + 1, at)
-    this.bucket = head.subarray(at, at + 16)
-    const keyBytes = head.readUInt16BE(at + 16)
-    at += 18
-    if (at + keyBytes >= head.length) throw malformed('cut short')
-    this.key = head.subarray(at, at + keyBytes)
-    this.#details = head.subarray(at + keyBytes)
+    const bucketAt = AT.owner + 1 + head[AT.owner]!
+    const keyAt = bucketAt + 18
+    if (keyAt > head.length) throw malformed('cut short')
+    const detailsAt = keyAt + head.readUInt16BE(bucketAt + 16)
+    if (detailsAt >= head.length) throw malformed('cut short')
+    this.#head = head
+    this.#bucketAt = bucketAt
+    this.#detailsAt = detailsAt
     this.#loadBody = loadBody
   }
 
+  get id(): VersionId {
+    return headId(this.#head)
+  }
+  get etag(): Buffer {
+    return this.#head.subarray(AT.etag, AT.etag + 16)
+  }
+  get owner(): string {
+    return this.#head.toString('latin1', AT.owner + 1, this.#bucketAt)
+  }
+  get bucket(): Buffer {
+    return this.#head.subarray(this.#bucketAt, this.#bucketAt + 16)
+  }
+  get key(): Buffer {
+    return this.#head.subarray(this.#bucketAt + 18, this.#detailsAt)
+  }
+
   get #unpacked(): PackedDetails {
-    this.#packed ??= packr.unpack(this.#details) as PackedDetails
+    this.#packed ??= packr.unpack(this.#head.subarray(this.#detailsAt)) as PackedDetails
     return this.#packed
   }
 
