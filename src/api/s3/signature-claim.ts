@@ -31,40 +31,83 @@ export interface Claim {
   readonly sessionToken: string | undefined
 }
 
+/** What an Authorization header says beside the signature, and with its credential taken apart. */
+export interface SignedScope {
+  readonly credential: string
+  readonly keyId: string
+  readonly date: string
+  readonly region: string
+  readonly scope: string
+  readonly signedHeaders: string
+  readonly names: readonly string[]
+}
+
+const SIGNATURE_CHARACTERS = 64
+const KEPT_MAX = 1024
+const KEPT_CHARACTERS_MAX = 1024
+
+/**
+ * Reads Authorization headers of one endpoint. What comes before the signature is the same in all requests of a client
+ * within a day: what was read of it is kept.
+ */
+export class AuthorizationReader {
+  readonly #kept = new Map<string, SignedScope>()
+
+  constructor(private readonly endpoint: Endpoint) {}
+
+  /** @throws S3Error */
+  read(authorization: string): { signed: SignedScope; signature: string } {
+    const start = authorization.slice(0, -SIGNATURE_CHARACTERS)
+    const kept = this.#kept.get(start)
+    if (kept !== undefined) return { signed: kept, signature: authorization.slice(-SIGNATURE_CHARACTERS) }
+    if (!authorization.startsWith(`${ALGORITHM} `)) throw unsupportedAuthorization(authorization)
+    const { credential, signedHeaders, signature } = parseAuthorization(authorization)
+    const scope = parseCredential(credential, this.endpoint, 'AuthorizationHeaderMalformed')
+    const names = parseSignedHeaders(signedHeaders)
+    if (!names) throw malformedHeader('The authorization header is malformed; SignedHeaders is not valid.')
+    const signed = { credential, ...scope, signedHeaders, names }
+    if (
+      signature.length === SIGNATURE_CHARACTERS &&
+      authorization.endsWith(`Signature=${signature}`) &&
+      authorization.length <= KEPT_CHARACTERS_MAX
+    ) {
+      if (this.#kept.size >= KEPT_MAX) this.#kept.clear()
+      this.#kept.set(start, signed)
+    }
+    return { signed, signature }
+  }
+}
+
 /** The claim in an Authorization header. @throws S3Error */
 export function headerClaim(
   parts: SignedParts,
   authorization: string,
   nowMs: number,
-  endpoint: Endpoint,
+  reader: AuthorizationReader,
 ): Claim {
-  if (!authorization.startsWith(`${ALGORITHM} `)) throw unsupportedAuthorization(authorization)
-  const fields = parseAuthorization(authorization)
-  const scope = parseCredential(fields.credential, endpoint, 'AuthorizationHeaderMalformed')
+  const { signed, signature } = reader.read(authorization)
   const amzDate = requestDate(parts)
   checkSkew(amzDate, nowMs)
-  if (!amzDate.startsWith(scope.date)) {
+  if (!amzDate.startsWith(signed.date)) {
     throw malformedHeader(
-      `Invalid credential date "${scope.date}". This date is not the same as X-Amz-Date: "${amzDate.slice(0, 8)}".`,
+      `Invalid credential date "${signed.date}". This date is not the same as X-Amz-Date: "${amzDate.slice(0, 8)}".`,
     )
   }
   const payloadHash = parts.headers['x-amz-content-sha256']
   if (typeof payloadHash !== 'string' || payloadHash === '') {
     throw new S3Error('InvalidRequest', 'Missing required header for this request: x-amz-content-sha256')
   }
-  const names = parseSignedHeaders(fields.signedHeaders)
-  if (!names) throw malformedHeader('The authorization header is malformed; SignedHeaders is not valid.')
-  checkAllSigned(names, parts.rawHeaders)
+  checkAllSigned(signed.names, parts.rawHeaders)
   return {
-    keyId: scope.keyId,
-    date: scope.date,
-    region: scope.region,
-    scope: scope.scope,
-    credential: fields.credential,
+    credential: signed.credential,
+    keyId: signed.keyId,
+    date: signed.date,
+    region: signed.region,
+    scope: signed.scope,
     amzDate,
-    signedHeaders: fields.signedHeaders,
-    names,
-    signature: fields.signature,
+    signedHeaders: signed.signedHeaders,
+    names: signed.names,
+    signature,
     presigned: false,
     payloadHash,
     sessionToken: stringHeader(parts, 'x-amz-security-token'),

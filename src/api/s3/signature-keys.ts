@@ -1,10 +1,11 @@
 import { createHmac, hash } from 'node:crypto'
 
-const NOT_ASCII = /[^\x00-\x7f]/
+const scratch = Buffer.allocUnsafe(4096)
 
 /** SHA-256 as lower-case hex of a string whose characters are bytes (latin1, as node:http gives headers). */
 export function sha256HexOfLatin1(text: string): string {
-  return NOT_ASCII.test(text) ? hash('sha256', Buffer.from(text, 'latin1')) : hash('sha256', text)
+  if (text.length > scratch.length) return hash('sha256', Buffer.from(text, 'latin1'))
+  return hash('sha256', scratch.subarray(0, scratch.write(text, 0, 'latin1')))
 }
 
 const BLOCK = 64

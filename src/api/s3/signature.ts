@@ -7,6 +7,7 @@ import { invalidArgument, S3Error } from './errors.js'
 import { canonicalQuery, canonicalRequest, type SignedParts } from './signature-canonical.js'
 import {
   ALGORITHM,
+  AuthorizationReader,
   type Claim,
   type Endpoint,
   headerClaim,
@@ -90,8 +91,11 @@ export interface SignatureOptions extends Endpoint {
 /** Verifies Signature V4 (and V2) of requests, by header and presigned, and of POST policies. */
 export class SignatureVerifier {
   readonly #keys = new SigningKeyCache()
+  readonly #authorizations: AuthorizationReader
 
-  constructor(private readonly options: SignatureOptions) {}
+  constructor(private readonly options: SignatureOptions) {
+    this.#authorizations = new AuthorizationReader(options)
+  }
 
   /**
    * Who sent the request. `nowMs` is the wall clock. Answers at once when the secret is known locally.
@@ -134,7 +138,7 @@ export class SignatureVerifier {
         headerClaimV2(parts, authorization, nowMs, bucketOfHost(parts.headers.host)),
       )
     }
-    return this.#finish(parts, headerClaim(parts, authorization, nowMs, this.options))
+    return this.#finish(parts, headerClaim(parts, authorization, nowMs, this.#authorizations))
   }
 
   /**
