@@ -34,6 +34,9 @@ export class BodyReader implements Idle {
   #paused = false
   #waiter: { resolve(chunk: Buffer | undefined): void; reject(error: BodyError): void } | undefined
 
+  /** Of a read that is not by `next`. */
+  #onFailure: ((error: BodyError) => void) | undefined
+
   constructor(
     private readonly request: IncomingMessage,
     private readonly watch: IdleWatch,
@@ -103,7 +106,7 @@ export class BodyReader implements Idle {
       }
       const onClose = () => finish(new BodyError('Aborted'))
       this.started = true
-      this.#fail = finish
+      this.#onFailure = finish
       this.watch.add(this)
       // What an aborted request emits; 'close' follows and ends the read.
       request.on('error', ignore)
@@ -117,7 +120,11 @@ export class BodyReader implements Idle {
     this.#fail(new BodyError('Idle'))
   }
 
-  #fail = (error: BodyError): void => {
+  #fail(error: BodyError): void {
+    if (this.#onFailure) {
+      this.#onFailure(error)
+      return
+    }
     this.watch.remove(this)
     this.#error ??= error
     this.failed = true
@@ -191,7 +198,7 @@ export class BodyReader implements Idle {
       }
       const onEnd = () => finish(true)
       const onClose = () => finish(false)
-      this.#fail = () => finish(false)
+      this.#onFailure = () => finish(false)
       this.watch.add(this)
       request.on('error', ignore)
       request.on('data', onData).on('end', onEnd).on('close', onClose)

@@ -5,13 +5,25 @@ const MAX_MS = 253402300799999
 
 const two = (n: number) => (n < 10 ? `0${n}` : String(n))
 
-function formatHttpDate(ms: number): string {
-  const date = new Date(ms)
-  return (
-    `${DAYS[date.getUTCDay()]}, ${two(date.getUTCDate())} ${MONTHS[date.getUTCMonth()]} ` +
-    `${String(date.getUTCFullYear()).padStart(4, '0')} ` +
-    `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())} GMT`
-  )
+let formattedDay = Number.NaN
+let formattedDayText = ''
+
+function formatHttpDate(second: number): string {
+  const day = Math.floor(second / 86_400)
+  if (day !== formattedDay) {
+    const date = new Date(day * 86_400_000)
+    formattedDayText =
+      `${DAYS[date.getUTCDay()]}, ${two(date.getUTCDate())} ${MONTHS[date.getUTCMonth()]} ` +
+      `${String(date.getUTCFullYear()).padStart(4, '0')} `
+    formattedDay = day
+  }
+  return `${formattedDayText}${timeOfDay(second - day * 86_400)} GMT`
+}
+
+/** `hh:mm:ss` of the seconds since midnight. */
+function timeOfDay(seconds: number): string {
+  const minutes = Math.floor(seconds / 60)
+  return `${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(seconds % 60)}`
 }
 
 let lastSecond = Number.NaN
@@ -21,7 +33,7 @@ let lastText = ''
 export function httpDate(ms: number): string {
   const second = Math.floor(ms / 1000)
   if (second !== lastSecond) {
-    lastText = formatHttpDate(second * 1000)
+    lastText = formatHttpDate(second)
     lastSecond = second
   }
   return lastText
@@ -30,7 +42,7 @@ export function httpDate(ms: number): string {
 /** As `httpDate`, for times that are not now (`Last-Modified`): leaves the kept text alone. */
 export function httpDateOf(ms: number): string {
   const second = Math.floor(ms / 1000)
-  return second === lastSecond ? lastText : formatHttpDate(second * 1000)
+  return second === lastSecond ? lastText : formatHttpDate(second)
 }
 
 /** `2026-01-31T12:00:00.000Z` of `ms` since the epoch, as S3's XML has times. */
@@ -43,9 +55,7 @@ export function isoDate(ms: number): string {
       isoDayText = new Date(day * 86_400_000).toISOString().slice(0, -13)
       isoDay = day
     }
-    const rest = second - day * 86_400
-    const minutes = Math.floor(rest / 60)
-    isoSecondText = `${isoDayText}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(rest % 60)}.`
+    isoSecondText = `${isoDayText}${timeOfDay(second - day * 86_400)}.`
     isoSecond = second
   }
   const millis = Math.floor(ms) - second * 1000

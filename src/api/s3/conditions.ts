@@ -8,22 +8,28 @@ export interface Conditions {
   ifUnmodifiedSince: string | undefined
 }
 
-const NONE: Conditions = {
-  ifMatch: undefined,
-  ifNoneMatch: undefined,
-  ifModifiedSince: undefined,
-  ifUnmodifiedSince: undefined,
-}
+const NAMES = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'] as const
+/** By prefix; made once, since every request is asked for them. */
+const HEADERS = {
+  '': NAMES,
+  'x-amz-copy-source-': NAMES.map((name) => `x-amz-copy-source-${name}`),
+} as const
 
-/** Reads the conditions from headers; with `prefix` "x-amz-copy-source-" those on the source of a copy. */
-export function readConditions(header: (name: string) => string | undefined, prefix = ''): Conditions {
-  const conditions = {
-    ifMatch: header(`${prefix}if-match`),
-    ifNoneMatch: header(`${prefix}if-none-match`),
-    ifModifiedSince: header(`${prefix}if-modified-since`),
-    ifUnmodifiedSince: header(`${prefix}if-unmodified-since`),
-  }
-  return Object.values(conditions).every((value) => value === undefined) ? NONE : conditions
+/**
+ * Reads the conditions from headers; with `prefix` "x-amz-copy-source-" those on the source of a copy.
+ * @returns undefined if there are none
+ */
+export function readConditions(
+  header: (name: string) => string | undefined,
+  prefix: keyof typeof HEADERS = '',
+): Conditions | undefined {
+  const names = HEADERS[prefix]
+  const ifMatch = header(names[0]!)
+  const ifNoneMatch = header(names[1]!)
+  const ifModifiedSince = header(names[2]!)
+  const ifUnmodifiedSince = header(names[3]!)
+  if ((ifMatch ?? ifNoneMatch ?? ifModifiedSince ?? ifUnmodifiedSince) === undefined) return undefined
+  return { ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince }
 }
 
 /**
@@ -32,10 +38,10 @@ export function readConditions(header: (name: string) => string | undefined, pre
  * @returns 'ok', 'not-modified' (304) or the name of the condition that failed (412)
  */
 export function checkConditions(
-  conditions: Conditions,
+  conditions: Conditions | undefined,
   version: { etag: string; lastModifiedMs: number },
 ): 'ok' | 'not-modified' | 'If-Match' | 'If-Unmodified-Since' {
-  if (conditions === NONE) return 'ok'
+  if (!conditions) return 'ok'
   const modifiedMs = Math.floor(version.lastModifiedMs / 1000) * 1000
   if (conditions.ifMatch !== undefined) {
     if (!etagListed(conditions.ifMatch, version.etag)) return 'If-Match'

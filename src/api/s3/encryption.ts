@@ -29,7 +29,11 @@ import { invalidArgument, S3Error } from './errors.js'
 import type { S3Request } from './request.js'
 
 const CUSTOMER = 'x-amz-server-side-encryption-customer-'
-const COPY_SOURCE_CUSTOMER = 'x-amz-copy-source-server-side-encryption-customer-'
+/** The headers that bring a client's key; made once, since every request is asked for them. */
+const CUSTOMER_HEADERS = {
+  target: customerHeaders(CUSTOMER),
+  source: customerHeaders(`x-amz-copy-source-${CUSTOMER.slice('x-amz-'.length)}`),
+}
 const ALGORITHM = 'x-amz-server-side-encryption'
 const KMS_KEY_ID = 'x-amz-server-side-encryption-aws-kms-key-id'
 
@@ -59,39 +63,43 @@ export interface Sealing {
   headers: Record<string, string>
 }
 
+function customerHeaders(prefix: string) {
+  return { algorithm: `${prefix}algorithm`, key: `${prefix}key`, md5: `${prefix}key-md5` }
+}
+
 /**
  * The client's key of a request; undefined if it has none.
  * @throws S3Error InvalidEncryptionAlgorithmError, InvalidArgument when the three headers are not complete and right
  */
 export function customerKey(request: S3Request, of: 'target' | 'source' = 'target'): CustomerKey | undefined {
-  const prefix = of === 'target' ? CUSTOMER : COPY_SOURCE_CUSTOMER
-  const algorithm = request.header(`${prefix}algorithm`)
-  const base64 = request.header(`${prefix}key`)
-  const md5 = request.header(`${prefix}key-md5`)
+  const names = CUSTOMER_HEADERS[of]
+  const algorithm = request.header(names.algorithm)
+  const base64 = request.header(names.key)
+  const md5 = request.header(names.md5)
   if (algorithm === undefined && base64 === undefined && md5 === undefined) return undefined
   const requests = 'Requests specifying Server Side Encryption with Customer provided keys must provide'
   if (algorithm === undefined) {
-    throw invalidArgument(`${requests} a valid encryption algorithm.`, `${prefix}algorithm`)
+    throw invalidArgument(`${requests} a valid encryption algorithm.`, names.algorithm)
   }
   if (algorithm !== 'AES256') {
     throw new S3Error(
       'InvalidEncryptionAlgorithmError',
       'The encryption request you specified is not valid. The valid value is AES256.',
-      { extra: { ArgumentName: `${prefix}algorithm`, ArgumentValue: algorithm } },
+      { extra: { ArgumentName: names.algorithm, ArgumentValue: algorithm } },
     )
   }
-  if (base64 === undefined) throw invalidArgument(`${requests} an appropriate secret key.`, `${prefix}key`)
+  if (base64 === undefined) throw invalidArgument(`${requests} an appropriate secret key.`, names.key)
   if (md5 === undefined) {
-    throw invalidArgument(`${requests} the client calculated MD5 of the secret key.`, `${prefix}key-md5`)
+    throw invalidArgument(`${requests} the client calculated MD5 of the secret key.`, names.md5)
   }
   const key = Buffer.from(base64, 'base64')
   if (key.length !== KEY_BYTES || key.toString('base64') !== base64) {
-    throw invalidArgument('The secret key was invalid for the specified algorithm.', `${prefix}key`)
+    throw invalidArgument('The secret key was invalid for the specified algorithm.', names.key)
   }
   if (hash('md5', key, 'base64') !== md5) {
     throw invalidArgument(
       'The calculated MD5 hash of the key did not match the hash that was provided.',
-      `${prefix}key-md5`,
+      names.md5,
       md5,
     )
   }

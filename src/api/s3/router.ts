@@ -44,6 +44,9 @@ export interface Target {
 export class TargetParser {
   /** Lower-case, with a leading dot, longest first. */
   readonly #domains: readonly string[]
+  /** The last host that was asked for: most requests name the same one. */
+  #lastHost: string | undefined
+  #lastBucket: string | undefined
 
   /** `rootDomains`: as in the configuration, with or without a leading dot. */
   constructor(rootDomains: readonly string[]) {
@@ -56,6 +59,14 @@ export class TargetParser {
   /** The bucket that a Host header names; undefined in path style. The port does not count. */
   bucketOfHost(host: string | undefined): string | undefined {
     if (host === undefined || this.#domains.length === 0) return undefined
+    if (host !== this.#lastHost) {
+      this.#lastHost = host
+      this.#lastBucket = this.#parseHost(host)
+    }
+    return this.#lastBucket
+  }
+
+  #parseHost(host: string): string | undefined {
     let end = host.length
     const colon = host.lastIndexOf(':')
     if (colon >= 0 && !host.endsWith(']')) end = colon
