@@ -37,8 +37,11 @@ export const TEMPORARY_SUFFIX = '.tmp'
  * CarportError Corrupted (unreadable medium, EIO) or as itself.
  */
 export interface Disk {
-  /** A file's whole content in a buffer of its own, which the caller owns; undefined if there is no such file. */
-  read(path: string): Promise<Buffer | undefined>
+  /**
+   * A file's whole content in a buffer of its own, which the caller owns; undefined if there is no such file.
+   * @param expectedBytes its likely length, which need then not be asked for; any other is read as well, at more cost
+   */
+  read(path: string, expectedBytes?: number): Promise<Buffer | undefined>
   /** Up to `length` bytes from `offset`; shorter at the end of the file, undefined if there is no such file. */
   readRange(path: string, offset: number, length: number): Promise<Buffer | undefined>
   /**

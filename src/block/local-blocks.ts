@@ -116,10 +116,11 @@ export class LocalBlocks {
   /**
    * The block, verified by its checksum. A corrupted copy is set aside and queued to be fetched again, and so is
    * one that is missing though it should be there.
+   * @param plainBytes the length of the plain content, if known: makes reading cheaper
    */
-  async read(hash: Buffer): Promise<StoredBlock | undefined> {
+  async read(hash: Buffer, plainBytes?: number): Promise<StoredBlock | undefined> {
     let corrupted = false
-    const block = await this.store.read(hash, (path) => {
+    const block = await this.store.read(hash, plainBytes, (path) => {
       corrupted = true
       this.log.warn({ path }, 'a block does not match its checksum; it is set aside and fetched again')
     })

@@ -45,6 +45,13 @@ export interface BlockRef {
   size: number
 }
 
+export interface BlockReadOptions {
+  /** Length of the plain content, if known: a local copy is read at less cost. */
+  plainBytes?: number
+  /** Asked for only when other nodes are: most reads need no signal. */
+  signal?: (() => AbortSignal) | undefined
+}
+
 const TIMEOUT_MS = 60_000
 /** The memory counted for a block that is about to be read and sent, before its length is known. */
 const SEND_BYTES_ASSUMED = 1 << 20
@@ -176,11 +183,17 @@ export class BlockManager implements Service {
   async #replicate(hash: Buffer, owner: Buffer, block: StoredBlock, release: () => void): Promise<void> {
     const { caller, placement, beginWrite, log, clock } = this.parts
     const end = beginWrite?.()
-    const abort = new AbortController()
+    const sets = placement.writeSets(hash[0]!)
+    // Where this node is the only replica, nobody can be late.
+    const abort = sets.flat().some((node) => node !== caller.self) ? new AbortController() : undefined
     const body = { hash, owner, head: block.head, payload: block.payload }
-    const options = { timeoutMs: TIMEOUT_MS, priority: Priority.normal, signal: abort.signal }
+    const options = {
+      timeoutMs: TIMEOUT_MS,
+      priority: Priority.normal,
+      ...(abort && { signal: abort.signal }),
+    }
     const { acknowledged, finished } = replicate(
-      placement.writeSets(hash[0]!),
+      sets,
       placement.writeQuorum,
       (node) => caller.call(node, METHODS.put, body, options),
       (node, error) => {
@@ -189,15 +202,17 @@ export class BlockManager implements Service {
       },
     )
     void finished.then(() => {
-      this.#stragglers.delete(abort)
+      if (abort) this.#stragglers.delete(abort)
       release()
     })
     try {
       await acknowledged
-      this.#stragglers.set(abort, clock.monotonicMs())
-      void finished.then(() => this.#stragglers.delete(abort))
+      if (abort) {
+        this.#stragglers.set(abort, clock.monotonicMs())
+        void finished.then(() => this.#stragglers.delete(abort))
+      }
     } catch (error) {
-      abort.abort(error)
+      abort?.abort(error)
       throw error
     } finally {
       end?.()
@@ -208,17 +223,18 @@ export class BlockManager implements Service {
    * The block's plain content, verified by checksum. The local copy first, else the nearest replica, further ones on
    * failure or delay; a corrupted local copy is set aside and fetched again in the background.
    * @throws CarportError BlockMissing (every replica was asked), QuorumUnavailable (some could not be); the
-   * signal's reason when it aborts.
+   * signal's reason when it aborts while other nodes are asked.
    */
-  async get(hash: Buffer, signal?: AbortSignal): Promise<Buffer> {
+  async get(hash: Buffer, options: BlockReadOptions = {}): Promise<Buffer> {
     const { placement, caller, clock, compression } = this.parts
     const partition = hash[0]!
     const stored = placement.storageSet(partition)
-    let block = stored.includes(caller.self) ? await this.#readLocal(hash) : undefined
+    let block = stored.includes(caller.self) ? await this.#readLocal(hash, options.plainBytes) : undefined
     if (!block) {
       const nodes = new Set([...placement.readSet(partition), ...stored])
       nodes.delete(caller.self)
       const order = caller.nearestFirst([...nodes])
+      const signal = options.signal?.()
       block = await fetchBlock(caller, clock, order, hash, { priority: Priority.normal, signal })
       this.#counters.remoteGets++
     }
@@ -228,9 +244,9 @@ export class BlockManager implements Service {
     return plain
   }
 
-  async #readLocal(hash: Buffer): Promise<StoredBlock | undefined> {
+  async #readLocal(hash: Buffer, plainBytes: number | undefined): Promise<StoredBlock | undefined> {
     try {
-      return await this.local.read(hash)
+      return await this.local.read(hash, plainBytes)
     } catch (error) {
       // This node's disk or database fails; other replicas may not.
       this.parts.log.error({ error, block: hash.toString('hex') }, 'a block cannot be read here')

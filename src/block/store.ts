@@ -1,7 +1,7 @@
 import type { Clock } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import type { DataDirs } from './data-dirs.js'
-import { type Disk, parentFolder } from './disk.js'
+import { type Disk, type FileStat, parentFolder } from './disk.js'
 import { HEAD_BYTES, parseBlock, parseHead, type StoredBlock } from './format.js'
 
 /** Ends the name of a block's file that did not match its checksum, and was set aside. */
@@ -16,6 +16,14 @@ interface FolderSpace {
   reading: Promise<void> | undefined
 }
 
+/** How many files are remembered to be durable. */
+const KNOWN_FILES_MAX = 8192
+
+/** A file as it was found; one that has another length or time is another file. */
+interface KnownFile extends FileStat {
+  path: string
+}
+
 export interface StoreCounters {
   bytesRead: number
   bytesWritten: number
@@ -26,6 +34,8 @@ export interface StoreCounters {
 export class BlockStore {
   readonly counters: StoreCounters = { bytesRead: 0, bytesWritten: 0, corruptions: 0 }
   readonly #space: FolderSpace[]
+  /** Files that were found durable, by hash, the longest known first. */
+  readonly #durable = new Map<string, KnownFile>()
 
   constructor(
     private readonly disk: Disk,
@@ -47,13 +57,19 @@ export class BlockStore {
   /**
    * The block if an intact copy is in one of the folders. Copies that fail their checksum are passed over, told to
    * `onCorrupted`, and left where they are: see `quarantine`.
+   * @param plainBytes the length of the plain content, if known: makes reading cheaper
    */
-  async read(hash: Buffer, onCorrupted?: (path: string) => void): Promise<StoredBlock | undefined> {
+  async read(
+    hash: Buffer,
+    plainBytes?: number,
+    onCorrupted?: (path: string) => void,
+  ): Promise<StoredBlock | undefined> {
+    const expectedBytes = plainBytes === undefined ? undefined : HEAD_BYTES + plainBytes
     const name = hash.toString('hex')
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
       try {
-        const file = await this.disk.read(path)
+        const file = await this.disk.read(path, expectedBytes)
         if (!file) continue
         const block = parseBlock(file)
         this.counters.bytesRead += file.length
@@ -98,6 +114,7 @@ export class BlockStore {
     const name = hash.toString('hex')
     const bytes = HEAD_BYTES + block.payload.length
     let full: unknown
+    this.#durable.delete(knownKey(hash))
     for (const index of this.dirs.writable(hash)) {
       if (!(await this.#hasRoom(index, bytes))) continue
       try {
@@ -124,11 +141,21 @@ export class BlockStore {
     return (await this.#find(hash)) !== undefined
   }
 
-  /** Like `has`, for who acknowledges a write because of it: also makes the file's name durable. */
+  /**
+   * Like `has`, for who acknowledges a write because of it: also makes the file's name durable. A file of which this was
+   * found before is only looked at again. That it is the same file must be seen each time: another process may have
+   * deleted the block since, and a third one be writing it anew.
+   */
   async hasDurably(hash: Buffer): Promise<boolean> {
-    const path = await this.#find(hash)
-    if (path === undefined) return false
-    if (this.options.fsync) await this.disk.syncFolder(parentFolder(path))
+    const known = this.#durable.get(knownKey(hash))
+    if (known) {
+      const stat = await this.disk.stat(known.path)
+      if (stat?.size === known.size && stat.mtimeMs === known.mtimeMs) return true
+    }
+    const file = await this.#find(hash)
+    if (!file) return false
+    if (this.options.fsync) await this.disk.syncFolder(parentFolder(file.path))
+    this.#remember(hash, file)
     return true
   }
 
@@ -176,7 +203,14 @@ export class BlockStore {
     return Promise.all(this.dirs.paths.map(async (path) => ({ path, ...(await this.disk.space(path)) })))
   }
 
-  async #find(hash: Buffer): Promise<string | undefined> {
+  #remember(hash: Buffer, file: KnownFile): void {
+    const key = knownKey(hash)
+    this.#durable.delete(key)
+    if (this.#durable.size >= KNOWN_FILES_MAX) this.#durable.delete(this.#durable.keys().next().value!)
+    this.#durable.set(key, file)
+  }
+
+  async #find(hash: Buffer): Promise<KnownFile | undefined> {
     const name = hash.toString('hex')
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
@@ -184,7 +218,7 @@ export class BlockStore {
       if (!stat || stat.size < HEAD_BYTES) continue
       const bytes = await this.disk.readRange(path, 0, HEAD_BYTES).catch(() => undefined)
       const head = bytes && parseHead(bytes)
-      if (head && (head.compressed || head.plainBytes + HEAD_BYTES === stat.size)) return path
+      if (head && (head.compressed || head.plainBytes + HEAD_BYTES === stat.size)) return { path, ...stat }
     }
     return undefined
   }
@@ -221,4 +255,8 @@ export class BlockStore {
       space.reading = undefined
     }
   }
+}
+
+function knownKey(hash: Buffer): string {
+  return hash.toString('latin1')
 }

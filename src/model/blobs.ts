@@ -1,5 +1,6 @@
 import { pack, unpack } from 'msgpackr'
 import { ByteBudget } from '../block/byte-budget.js'
+import type { BlockReadOptions } from '../block/manager.js'
 import type { Table } from '../table/table.js'
 import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
@@ -25,7 +26,7 @@ import {
 export interface Blocks {
   /** @param onFree called once, when `data` is not read any more */
   put(hash: Buffer, data: Buffer, owner?: Buffer, onFree?: () => void): Promise<void>
-  get(hash: Buffer, signal?: AbortSignal): Promise<Buffer>
+  get(hash: Buffer, options?: BlockReadOptions): Promise<Buffer>
   /** Keeps blocks that another owner may give up alive until this one references them. @throws BlockMissing */
   retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void>
 }
@@ -271,7 +272,7 @@ export class BlobStore {
     version: { bucket: Buffer; id: Buffer; content: Content; readonly body: Buffer | undefined },
     start: number,
     end: number,
-    options: { cipher?: BlockCipher; signal?: AbortSignal } = {},
+    options: { cipher?: BlockCipher; signal?: BlockReadOptions['signal'] } = {},
   ): AsyncGenerator<Buffer> {
     const { cipher, signal } = options
     const { recycle } = this.deps
@@ -287,9 +288,10 @@ export class BlobStore {
     const fetchNext = async () => {
       const next = await refs.next()
       if (next.done || next.value.offset >= end) return false
-      const data = this.deps.blocks.get(next.value.ref.hash, signal)
+      const { offset, ref } = next.value
+      const data = this.deps.blocks.get(ref.hash, { plainBytes: ref.size, signal })
       data.catch(() => {}) // reported when its turn comes
-      ahead.push({ offset: next.value.offset, data })
+      ahead.push({ offset, data })
       return true
     }
     let more = true

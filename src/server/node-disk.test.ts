@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { BufferPools } from '../util/buffer-pools.js'
 import { NodeDisk } from './node-disk.js'
 
 describe('NodeDisk', () => {
@@ -24,6 +25,52 @@ describe('NodeDisk', () => {
     expect(fs.readdirSync(`${folder}/ab/cd`)).toEqual(['file'])
     expect(await disk.readRange(file, 2, 4)).toEqual(Buffer.from([97, 100, 7, 7]))
     expect((await disk.readRange(file, 4 + big.length - 3, 100))!.length).toBe(3)
+  })
+
+  it('reads the whole of a file, whatever length is expected', async () => {
+    const pool = new BufferPools(1 << 20, 4)
+    const pooled = new NodeDisk(pool)
+    for (const length of [0, 1, 16, 65_536, 300_000]) {
+      const content = Buffer.from(Array.from({ length }, (_, i) => i % 251))
+      fs.writeFileSync(`${folder}/file`, content)
+      for (const expected of [undefined, length, length + 1, 2 * length + 5, length - 1, length >> 1]) {
+        if (expected !== undefined && expected < 0) continue
+        for (const reader of [disk, pooled]) {
+          const read = (await reader.read(`${folder}/file`, expected))!
+          expect(read.equals(content), `${length} bytes, ${expected} expected`).toBe(true)
+        }
+      }
+    }
+    expect(await disk.read(`${folder}/none`, 5)).toBeUndefined()
+  })
+
+  it('holds no memory for what a short file might have been', async () => {
+    fs.writeFileSync(`${folder}/short`, Buffer.alloc(100_000, 1))
+    const pool = new BufferPools(1 << 20, 4)
+    const lent = pool.take(900_000)
+    pool.give(lent)
+    const read = (await new NodeDisk(pool).read(`${folder}/short`, 900_000))!
+    expect(read.buffer.byteLength).toBe(100_000)
+    expect(pool.take(900_000).buffer).toBe(lent.buffer)
+  })
+
+  it('leaves no file open', async () => {
+    if (!fs.existsSync('/proc/self/fd')) return
+    const open = () =>
+      fs.readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return fs.readlinkSync(`/proc/self/fd/${fd}`).startsWith(folder)
+        } catch {
+          return false
+        }
+      })
+    await disk.writeDurable(`${folder}/a/file`, [Buffer.from('x')], { fsync: true })
+    await disk.writeDurable(`${folder}/b/file`, [Buffer.from('x')], { fsync: false })
+    await disk.read(`${folder}/a/file`, 1)
+    await disk.read(`${folder}/a/file`)
+    await disk.readRange(`${folder}/a/file`, 0, 1)
+    await disk.syncFolder(`${folder}/a`)
+    expect(open()).toEqual([])
   })
 
   it('makes missing folders also without fsync', async () => {

@@ -9,7 +9,7 @@ import {
   parentFolder,
   TEMPORARY_SUFFIX,
 } from '../block/disk.js'
-import type { BufferPool } from '../util/buffer-pool.js'
+import type { BufferPools } from '../util/buffer-pools.js'
 import { CarportError } from '../util/errors.js'
 
 const open = promisify(fs.open)
@@ -35,7 +35,7 @@ interface MadeFolder {
 /** `Disk` over the file system of this machine. One instance per process; several processes may share the folders. */
 export class NodeDisk implements Disk {
   /** @param pool where the memory for whole files comes from, to be given back by who read them */
-  constructor(private readonly pool?: BufferPool) {}
+  constructor(private readonly pool?: Pick<BufferPools, 'take' | 'give'>) {}
 
   #temporaryCount = 0
   readonly #folderSyncs = new Map<string, FolderSync>()
@@ -43,16 +43,21 @@ export class NodeDisk implements Disk {
   readonly #durableFolders = new Map<string, Set<string>>()
   readonly #foldersInWork = new Map<string, Promise<MadeFolder>>()
 
-  async read(path: string): Promise<Buffer | undefined> {
+  async read(path: string, expectedBytes?: number): Promise<Buffer | undefined> {
     const fd = await openToRead(path)
     if (fd === undefined) return undefined
     try {
+      if (expectedBytes !== undefined) {
+        const file = await this.#readExpected(fd, expectedBytes)
+        if (file) return file
+      }
       const { size } = await fstat(fd)
-      return await readFully(fd, 0, this.pool?.take(size) ?? Buffer.allocUnsafeSlow(size))
+      const file = this.#allocate(size)
+      return file.subarray(0, await readFully(fd, 0, file))
     } catch (error) {
       throw translate(error, path)
     } finally {
-      closeQuietly(fd)
+      closeUnwritten(fd)
     }
   }
 
@@ -60,11 +65,13 @@ export class NodeDisk implements Disk {
     const fd = await openToRead(path)
     if (fd === undefined) return undefined
     try {
-      return await readFully(fd, offset, Buffer.allocUnsafeSlow(length))
+      // A buffer of its own: one from Node's pool would pin 8 KiB for every small file.
+      const bytes = Buffer.allocUnsafeSlow(length)
+      return bytes.subarray(0, await readFully(fd, offset, bytes))
     } catch (error) {
       throw translate(error, path)
     } finally {
-      closeQuietly(fd)
+      closeUnwritten(fd)
     }
   }
 
@@ -77,11 +84,16 @@ export class NodeDisk implements Disk {
       const made = options.fsync ? await this.#makeFolder(folder) : undefined
       const fd = await this.#create(temporary, folder)
       armed = true
+      let synced = false
       try {
         await writeFully(fd, parts)
-        if (options.fsync) await fdatasync(fd)
+        if (options.fsync) {
+          await fdatasync(fd)
+          synced = true
+        }
       } finally {
-        await close(fd)
+        if (synced) closeUnwritten(fd)
+        else await close(fd)
       }
       await rename(temporary, path)
       armed = false
@@ -154,6 +166,25 @@ export class NodeDisk implements Disk {
     }
   }
 
+  /**
+   * The content of a file of this length or less; undefined if it is longer. One byte more is asked for, so that a
+   * single read also tells that the file ends there.
+   */
+  async #readExpected(fd: number, expectedBytes: number): Promise<Buffer | undefined> {
+    const buffer = this.#allocate(expectedBytes + 1)
+    const filled = await readFully(fd, 0, buffer, expectedBytes)
+    if (filled === expectedBytes) return buffer.subarray(0, filled)
+    // What is much shorter, as compressed blocks are, shall not hold memory for all that it might have been.
+    const file = filled < expectedBytes ? Buffer.allocUnsafeSlow(filled) : undefined
+    if (file) buffer.copy(file)
+    this.pool?.give(buffer)
+    return file
+  }
+
+  #allocate(bytes: number): Buffer {
+    return this.pool?.take(bytes) ?? Buffer.allocUnsafeSlow(bytes)
+  }
+
   async #create(temporary: string, folder: string): Promise<number> {
     try {
       return await open(temporary, 'w')
@@ -222,12 +253,13 @@ export class NodeDisk implements Disk {
   }
 }
 
+/** Opens on this thread: a folder in which something was done a moment ago is known to the kernel without the disk. */
 async function syncOneFolder(folder: string): Promise<void> {
-  const fd = await open(folder, 'r')
+  const fd = fs.openSync(folder, 'r')
   try {
     await fsync(fd)
   } finally {
-    closeQuietly(fd)
+    closeUnwritten(fd)
   }
 }
 
@@ -241,18 +273,16 @@ async function openToRead(path: string): Promise<number | undefined> {
   }
 }
 
-/** Up to `length` bytes from `offset`. A buffer of its own: one from Node's pool would pin 8 KiB for every small file. */
-function readFully(fd: number, offset: number, buffer: Buffer): Promise<Buffer> {
+/** Fills the buffer from `offset` on, with `enough` bytes at least unless the file ends before; returns how many. */
+function readFully(fd: number, offset: number, buffer: Buffer, enough = buffer.length): Promise<number> {
   return new Promise((resolve, reject) => {
-    const { length } = buffer
     let filled = 0
     const next = () => {
-      if (filled === length) return resolve(buffer)
-      fs.read(fd, buffer, filled, length - filled, offset + filled, (error, count) => {
+      fs.read(fd, buffer, filled, buffer.length - filled, offset + filled, (error, count) => {
         if (error) return reject(error)
-        if (count === 0) return resolve(buffer.subarray(0, filled))
         filled += count
-        next()
+        if (count === 0 || filled >= enough) resolve(filled)
+        else next()
       })
     }
     next()
@@ -284,9 +314,9 @@ function withoutFirstBytes(parts: readonly Buffer[], count: number): Buffer[] {
   return []
 }
 
-function closeQuietly(fd: number): void {
-  // Nothing was written through it, so that its close has nothing to report.
-  fs.close(fd, () => {})
+/** Closes what has nothing to write, and so nothing to wait for nor to report, without a trip to another thread. */
+function closeUnwritten(fd: number): void {
+  fs.closeSync(fd)
 }
 
 /** Folders above the data directory may be unreadable for this user; they were there before. */

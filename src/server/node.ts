@@ -21,7 +21,7 @@ import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle.js'
 import type { LifecycleOptions } from '../model/lifecycle-worker.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
-import { BufferPool } from '../util/buffer-pool.js'
+import { BufferPools } from '../util/buffer-pools.js'
 import { type Clock, Hlc } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
@@ -37,7 +37,7 @@ import { NodeDisk } from './node-disk.js'
 const RESERVE_BYTES = 256 * 1024 * 1024
 /** Room in a block's buffer for the head of its file, in bytes. */
 const BLOCK_FILE_OVERHEAD_BYTES = 4096
-/** Buffers of blocks that were read, kept for the next ones. */
+/** Buffers of whole blocks that were read, kept for the next ones. */
 const BLOCK_BUFFERS_KEPT = 16
 /** How long requests may go on after SIGTERM, in ms. */
 const DRAIN_MS = 30_000
@@ -93,7 +93,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     log,
   })
   const hashing = new HashPool(clock, deps.hashThreads, config.blockSizeBytes)
-  const blockMemory = new BufferPool(config.blockSizeBytes + BLOCK_FILE_OVERHEAD_BYTES, BLOCK_BUFFERS_KEPT)
+  const blockMemory = new BufferPools(config.blockSizeBytes + BLOCK_FILE_OVERHEAD_BYTES, BLOCK_BUFFERS_KEPT)
   const core = new Core(
     {
       ...{ clock, hlc, random, log, db, transport, hashing },

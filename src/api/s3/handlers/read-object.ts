@@ -29,7 +29,7 @@ export async function getObject(context: S3Context, request: S3Request): Promise
     const whole = start === 0 && end === version.size
     return { status, headers, body: whole ? plain : plain.subarray(start, end) }
   }
-  const options = { signal: request.signal, ...(cipher && { cipher }) }
+  const options = { signal: () => request.signal, ...(cipher && { cipher }) }
   return { status, headers, body: context.model.blobs.read(version, start, end, options) }
 }
 
