@@ -93,7 +93,7 @@ async function multipart(
   return Buffer.concat(content)
 }
 
-const SIZES = [0, 1, 1000, 16_384, 16_385, MIB, 3 * MIB + 17]
+const SIZES = [0, 1, 1000, 65_536, 65_537, MIB, 3 * MIB + 17]
 
 describe("with the client's key (SSE-C)", () => {
   test.each(SIZES)('%i bytes come back, and are not stored as they are', async (size) => {

@@ -111,7 +111,7 @@ test('objects expire by prefix and size, others stay', async () => {
     { Filter: { Prefix: 'past/' }, Expiration: { Date: new Date('2020-01-01T00:00:00Z') } },
   )
   for (const key of ['tmp/a', 'past/a', 'later/a', 'keep']) await put(Bucket, key)
-  await put(Bucket, 'large', 'x'.repeat(20_000))
+  await put(Bucket, 'large', 'x'.repeat(70_000))
   await afterDays(0)
   expect(await keys(Bucket)).toEqual(['keep', 'large', 'later/a', 'tmp/a'])
   await afterDays(1)

@@ -9,7 +9,7 @@ import type { VersionRecord } from '../src/model/version-record.js'
 import { CarportError } from '../src/util/errors.js'
 import type { RegisterHistory, RegisterOp } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
-import { NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
+import { INLINE_BYTES_MAX, NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
 
 /** What clients may be told when nodes are away: anything else is a bug. */
 const EXPECTED_FAILURES = new Set([
@@ -26,8 +26,6 @@ const LIST_LIMIT = 1000
 const HOT_SHARE = 0.3
 /** Blocks that many contents have in common. */
 const COMMON_BLOCKS = 8
-/** The shortest body that is not kept in its row, in bytes. */
-const BLOCK_BODY_BYTES_MIN = 16 * 1024 + 1
 
 /** Contents by their ETag (32 hex digits), which are different for each write. */
 export class Contents {
@@ -159,7 +157,7 @@ export class SimClient {
     if (random.chance(0.6)) return 16 + random.below(1000)
     // Some are so long that their list of blocks does not fit in the row.
     if (random.chance(0.05) && blockBytes <= 8192) return 65 * blockBytes + random.below(blockBytes)
-    return BLOCK_BODY_BYTES_MIN + random.below(3 * blockBytes)
+    return INLINE_BYTES_MAX + 1 + random.below(3 * blockBytes)
   }
 
   async #put(node: SimNode, { bucket, key, register }: Target): Promise<void> {

@@ -12,6 +12,9 @@ import { SimClock } from './sim-clock.js'
 import { SimMachine } from './sim-machine.js'
 import { type PathProfile, SimNetwork } from './sim-network.js'
 
+/** The longest body that the nodes keep in its row, in bytes: short, so that most have blocks. */
+export const INLINE_BYTES_MAX = 16 * 1024
+
 export interface SimClusterOptions {
   seed: number | string
   nodes: number
@@ -149,6 +152,7 @@ export class SimCluster {
         publicAddress: `node${node.index}:${RPC_PORT}`,
         rpcPort: RPC_PORT,
         blockBytes: options.blockBytes,
+        inlineBytesMax: INLINE_BYTES_MAX,
         blocks: { fsync: true, reserveBytes: 0, memoryBytes: 64 << 20, scrubTranquility: 0 },
         scrub: true,
         tables: options.tables,

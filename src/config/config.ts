@@ -39,6 +39,7 @@ export interface Settings {
   readonly dbEngine: 'lmdb'
   readonly lmdbMapSizeBytes: number
   readonly blockSizeBytes: number
+  readonly inlineBytesMax: number
   readonly blockRamBufferMaxBytes: number
   readonly blockMaxConcurrentReads: number
   readonly blockMaxConcurrentWritesPerRequest: number
@@ -253,6 +254,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     dbEngine: top.db_engine,
     lmdbMapSizeBytes: top.lmdb_map_size,
     blockSizeBytes: top.block_size,
+    inlineBytesMax: top.inline_max,
     blockRamBufferMaxBytes: top.block_ram_buffer_max,
     blockMaxConcurrentReads: top.block_max_concurrent_reads,
     blockMaxConcurrentWritesPerRequest: top.block_max_concurrent_writes_per_request,

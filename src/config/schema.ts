@@ -62,6 +62,7 @@ export const TOP_LEVEL = {
   ),
   lmdb_map_size: optional(sizeBetween(10 * MIB, 128 * TIB), TIB),
   block_size: optional(sizeBetween(KIB, 256 * MIB), MIB),
+  inline_max: optional(sizeBetween(0, 128 * KIB), 64 * KIB),
   block_ram_buffer_max: optional(sizeBetween(MIB, TIB), 64 * MIB),
   block_max_concurrent_reads: optional(parseInteger(1, 65536), 16),
   block_max_concurrent_writes_per_request: optional(parseInteger(1, 1024), 8),

@@ -6,14 +6,23 @@ import type { Clock } from '../util/clock.js'
 import { silentLog } from '../util/log.js'
 import { openLmdb } from './lmdb.js'
 
-const disk = vi.hoisted(() => ({ full: false }))
+const disk = vi.hoisted(() => ({ full: false, writing: 0 }))
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof fs>()
+  const full = () => Object.assign(new Error('no space left on device'), { code: 'ENOSPC', errno: -28 })
   const writeSync = (...args: Parameters<typeof real.writeSync>) => {
-    if (disk.full) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC', errno: -28 })
+    if (disk.full) throw full()
     return real.writeSync(...args)
   }
-  return { ...real, writeSync }
+  const write = (fd: number, bytes: Buffer, done: (error: Error | null, count: number) => void) => {
+    if (disk.full) return setImmediate(done, full(), 0)
+    disk.writing++
+    real.write(fd, bytes, (error, count) => {
+      disk.writing--
+      done(error, count)
+    })
+  }
+  return { ...real, writeSync, write }
 })
 
 const clock: Clock = { nowMs: () => 0, monotonicMs: () => 0, after: () => ({ cancel() {} }) }
@@ -27,11 +36,12 @@ it('on a full disk refuses puts before LMDB notices, still deletes, and stays re
   let count = 0
   const put = () => db.transact((tx) => tx.put('a', key(count), value)).then(() => count++)
   for (let i = 0; i < 20; i++) await put()
-  const sizeBefore = fs.statSync(join(folder, 'data.mdb')).size
   disk.full = true
+  await vi.waitUntil(() => disk.writing === 0)
+  const sizeBefore = fs.statSync(join(folder, 'data.mdb')).size
   const refusal = await (async () => {
     for (;;) await put()
-  })().catch((error) => error)
+  })().catch((error: unknown) => error)
   expect(refusal).toMatchObject({ name: 'CarportError', code: 'StorageFull' })
   expect(fs.statSync(join(folder, 'data.mdb')).size).toBe(sizeBefore)
 

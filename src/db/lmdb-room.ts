@@ -1,12 +1,16 @@
-import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, write, writeSync } from 'node:fs'
 
 /** The store's page, on every machine, so that a store can be moved between them. */
 export const PAGE_BYTES = 4096
-const ZEROS = Buffer.alloc(2 ** 20)
-/** What is allocated at a time: zeroes written in one go, about two milliseconds. */
-const GROW_BYTES = 4 * 2 ** 20
+const MIB = 2 ** 20
+const ZEROS = Buffer.alloc(2 * MIB)
+/** What is allocated at a time when a transaction finds too little. */
+const GROW_BYTES = 4 * MIB
+/** How much there should be beyond the reserve: a quarter of what is used, within these bounds. */
+const AHEAD_BYTES_MIN = 4 * MIB
+const AHEAD_BYTES_MAX = 64 * MIB
 /** Room that only deletes may use, and what LMDB itself needs for its list of free pages. */
-const RESERVE_BYTES = 8 * 2 ** 20
+const RESERVE_BYTES = 8 * MIB
 /** Pages copied by one write to a tree, at the worst: one on each of its levels, one split, the tree's own record. */
 const COPIED_BYTES = 8 * PAGE_BYTES
 
@@ -16,27 +20,32 @@ const COPIED_BYTES = 8 * PAGE_BYTES
  * Zeroes are written, not a hole made, so that a later write of the page needs no new block. That also spares
  * most fsyncs a change of the file's metadata. File systems that copy on write give no such guarantee.
  *
- * All methods run inside of the write transaction, whose lock keeps other processes from extending the file.
+ * Zeroes are appended: the file is opened in that mode, so that they can never land on a page that LMDB, here or in
+ * another process, has written meanwhile. Hence it can be done beside transactions, in a thread of libuv's pool;
+ * only one that needs more than that has time to provide waits for it.
  */
 export class LmdbRoom {
   readonly #fd: number
   #allocatedBytes = 0
   /** Bytes from LMDB's last page to the end of the file, less what the running batch may have taken. */
   #leftBytes = 0
+  #growing: Promise<void> | undefined
 
   /** @param lastPage the number of the last page in use by the newest commit */
   constructor(
     path: string,
     private readonly lastPage: () => number,
   ) {
-    this.#fd = openSync(path, 'r+')
+    this.#fd = openSync(path, 'a')
   }
 
-  /** Starts the account of a batch. */
+  /** Starts the account of a batch. Call it inside of its transaction. */
   begin(): void {
     const usedBytes = (this.lastPage() + 1) * PAGE_BYTES
-    if (this.#allocatedBytes < usedBytes + RESERVE_BYTES + GROW_BYTES)
-      this.#allocatedBytes = fstatSync(this.#fd).size
+    const aheadBytes = Math.min(AHEAD_BYTES_MAX, Math.max(AHEAD_BYTES_MIN, usedBytes / 4))
+    const wantedBytes = usedBytes + RESERVE_BYTES + aheadBytes
+    if (this.#allocatedBytes < wantedBytes) this.#measure()
+    if (this.#allocatedBytes < wantedBytes) this.#growing ??= this.#growAhead()
     this.#leftBytes = this.#allocatedBytes - usedBytes
   }
 
@@ -56,19 +65,33 @@ export class LmdbRoom {
     this.#leftBytes -= COPIED_BYTES
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.#growing
     closeSync(this.#fd)
   }
 
+  #measure(): void {
+    const { size } = fstatSync(this.#fd)
+    this.#allocatedBytes = size - (size % PAGE_BYTES)
+  }
+
   #grow(): void {
-    // From the file's end, never before it: LMDB's pages of this transaction may already be written there.
-    let end = fstatSync(this.#fd).size
-    const start = end
+    const before = this.#allocatedBytes
     try {
-      while (end < start + GROW_BYTES) end += writeSync(this.#fd, ZEROS, 0, ZEROS.length, end)
+      for (let left = GROW_BYTES; left > 0; ) left -= writeSync(this.#fd, ZEROS)
     } finally {
-      this.#allocatedBytes = end
-      this.#leftBytes += end - start
+      this.#measure()
+      this.#leftBytes += this.#allocatedBytes - before
     }
+  }
+
+  /** One step, so that no fsync has much of it to write. An error is left to the transaction that needs the room. */
+  #growAhead(): Promise<void> {
+    return new Promise((resolve) => {
+      write(this.#fd, ZEROS, () => {
+        this.#growing = undefined
+        resolve()
+      })
+    })
   }
 }

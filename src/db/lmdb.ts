@@ -310,7 +310,7 @@ class LmdbDb extends LmdbReader implements Db {
     this.#lazySync?.cancel()
     if (!this.#options.fsync) await this.#sync()
     await this.#root.close()
-    this.#room.close()
+    await this.#room.close()
   }
 
   /**

@@ -11,7 +11,6 @@ import {
   type BlockRef,
   blockOwner,
   type Content,
-  MAX_INLINE_BYTES,
   MAX_ROW_BLOCKS,
   MAX_ROW_PARTS,
   NONCE_BYTES,
@@ -79,6 +78,8 @@ export class BlobStore {
       /** Takes the memory of a block that was read and is not needed any more. */
       recycle?: ((block: Buffer) => void) | undefined
       blockBytes: number
+      /** The longest content kept in its row, in bytes. */
+      inlineBytesMax: number
       /** Blocks of one body that are stored at the same time. */
       blocksInFlight: number
       /** Memory for blocks of all bodies on their way in, in bytes, beside the one that each is gathering. */
@@ -100,11 +101,11 @@ export class BlobStore {
     options: { cipher?: BlockCipher; inline?: boolean } = {},
   ): Promise<StoredBody> {
     const { cipher, inline = true } = options
-    if (inline && source.length !== undefined && source.length <= MAX_INLINE_BYTES) {
-      const plain = await source.readAll(MAX_INLINE_BYTES)
+    const { blockBytes, inlineBytesMax } = this.deps
+    if (inline && source.length !== undefined && source.length <= inlineBytesMax) {
+      const plain = await source.readAll(inlineBytesMax)
       return { size: plain.length, md5: md5(plain), body: cipher ? cipher.seal(plain, 0) : plain, blocks: [] }
     }
-    const { blockBytes } = this.deps
     const hashing = this.deps.hashing.start(source.length)
     const blocks: BlockRef[] = []
     const nonce = this.deps.random.bytes(NONCE_BYTES)
@@ -151,7 +152,7 @@ export class BlobStore {
         }
       }
       const last = gather.cut()
-      if (inline && blocks.length === 0 && last.length <= MAX_INLINE_BYTES) {
+      if (inline && blocks.length === 0 && last.length <= inlineBytesMax) {
         // Copied, so that a few bytes do not keep a whole block's buffer alive.
         return {
           size: last.length,

@@ -49,6 +49,8 @@ export interface ModelDeps {
   recycle?: (block: Buffer) => void
   /** Size of the blocks that bodies are cut into, in bytes. */
   blockBytes: number
+  /** The longest content kept in its row instead of in blocks, in bytes. */
+  inlineBytesMax: number
   /** Blocks of one body that are stored at the same time. */
   blocksInFlight: number
   /** Memory for blocks of all bodies on their way in, in bytes. */

@@ -99,7 +99,11 @@ export interface VersionRecord extends VersionDetails {
   readonly body: Buffer | undefined
 }
 
-export const MAX_INLINE_BYTES = 16 * 1024
+/**
+ * The longest content kept in its row unless the configuration says otherwise, in bytes. A row costs one round trip and shares
+ * its fsync with others; a block costs a second round trip, and a file of its own.
+ */
+export const INLINE_BYTES_MAX = 64 * 1024
 export const MAX_ROW_BLOCKS = 64
 export const MAX_ROW_PARTS = 64
 export const BLOCK_REF_BYTES = 36

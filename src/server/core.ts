@@ -17,6 +17,7 @@ import type { EventOptions } from '../model/event-delivery.js'
 import type { Hashing } from '../model/hashing.js'
 import type { LifecycleOptions } from '../model/lifecycle-worker.js'
 import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
+import { INLINE_BYTES_MAX } from '../model/version-record.js'
 import type { Transport } from '../net/transport.js'
 import { GC_TREE, RETRY_TREE, tableTrees } from '../table/keys.js'
 import type { Table, TableEnv } from '../table/table.js'
@@ -65,6 +66,8 @@ export interface CoreOptions {
   publicAddress?: string
   rpcPort: number
   blockBytes: number
+  /** The longest content kept in its row instead of in blocks, in bytes. */
+  inlineBytesMax?: number
   /** Blocks of one body that are stored at the same time. */
   blocksInFlight?: number
   lifecycle?: LifecycleOptions
@@ -150,6 +153,7 @@ export class Core {
       hashing: parts.hashing,
       ...(parts.recycle && { recycle: parts.recycle }),
       blockBytes: options.blockBytes,
+      inlineBytesMax: options.inlineBytesMax ?? INLINE_BYTES_MAX,
       blocksInFlight: options.blocksInFlight ?? 8,
       memoryBytes: options.blocks.memoryBytes,
       listsGraceMs: options.graces?.unreferencedMs,

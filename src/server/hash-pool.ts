@@ -37,7 +37,7 @@ export class HashPool implements Hashing {
   constructor(
     private readonly clock: Clock,
     private readonly threads: number,
-    blockBytes: number,
+    private readonly blockBytes: number,
   ) {
     this.#memory = new BufferPool(blockBytes, BUFFERS_KEPT)
   }
@@ -56,7 +56,13 @@ export class HashPool implements Hashing {
     if (!usable || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
       return this.#startHere(expectedBytes)
     }
+    const asleep = this.#workers.length === 0
     this.#wake()
+    // The next ones find threads that have started: that takes ten times as long as to hash one block.
+    if (asleep && expectedBytes !== undefined && expectedBytes <= this.blockBytes) {
+      this.#sleepLater()
+      return this.#startHere(expectedBytes)
+    }
     this.#open++
     const body = this.#nextBody++
     const worker = this.#leastBusy()
@@ -64,7 +70,7 @@ export class HashPool implements Hashing {
     const end = () => {
       if (ended) return false
       ended = true
-      if (--this.#open === 0) this.#idle = this.clock.after(IDLE_MS, () => void this.stop())
+      if (--this.#open === 0) this.#sleepLater()
       return true
     }
     return {
@@ -112,6 +118,10 @@ export class HashPool implements Hashing {
   #wake(): void {
     this.#idle?.cancel()
     while (this.#workers.length < this.threads) this.#workers.push(this.#spawn())
+  }
+
+  #sleepLater(): void {
+    this.#idle = this.clock.after(IDLE_MS, () => void this.stop())
   }
 
   #spawn(): PoolWorker {

@@ -119,6 +119,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       ...(config.rpc.publicAddr && { publicAddress: formatAddress(config.rpc.publicAddr) }),
       rpcPort: config.rpc.bindAddr.port,
       blockBytes: config.blockSizeBytes,
+      inlineBytesMax: config.inlineBytesMax,
       blocksInFlight: config.blockMaxConcurrentWritesPerRequest,
       lifecycle: lifecycleOf(config),
       events: {

@@ -75,7 +75,7 @@ export const fuzzForm: fc.Arbitrary<FuzzForm> = fc.record({
     'v2' as const,
     'none' as const,
   ),
-  file: fc.constantFrom('hello', '', '\r\n--', 'x'.repeat(20_000)),
+  file: fc.constantFrom('hello', '', '\r\n--', 'x'.repeat(70_000)),
   fileName: fc.oneof(fc.constant('f.txt'), oddText),
   damage: fc.oneof(
     { weight: 6, arbitrary: fc.constant('none' as const) },

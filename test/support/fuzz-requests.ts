@@ -145,7 +145,7 @@ const framing: fc.Arbitrary<ChunkedFraming> = fc.record({
 })
 
 function bodyOf({ operation }: Target): fc.Arbitrary<string> {
-  const anything = fc.constantFrom('', 'hello', 'x'.repeat(20_000), '<a/>', '\u0000\u00ff', '{}')
+  const anything = fc.constantFrom('', 'hello', 'x'.repeat(70_000), '<a/>', '\u0000\u00ff', '{}')
   if (operation === 'PutBucketPolicy')
     return fc.oneof({ weight: 9, arbitrary: bucketPolicy(BUCKETS.odd) }, anything)
   if (operation in XML_SCHEMAS) return fc.oneof({ weight: 9, arbitrary: xmlBody(operation) }, anything)

@@ -76,6 +76,7 @@ export class AdminCluster {
         version: '1.2.3',
         rpcPort: 3901,
         blockBytes: BLOCK_BYTES,
+        inlineBytesMax: 16_384,
         blocks: { fsync: true, reserveBytes: 0, memoryBytes: 64 << 20 },
         scrub: true,
       },
