@@ -16,11 +16,14 @@ const open = promisify(fs.open)
 const close = promisify(fs.close)
 const fstat = promisify(fs.fstat)
 const fsync = promisify(fs.fsync)
-const fdatasync = promisify(fs.fdatasync)
 const rename = promisify(fs.rename)
 const unlink = promisify(fs.unlink)
 const mkdir = promisify(fs.mkdir)
 const stat = promisify(fs.stat)
+
+const NEW_FILE = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_TRUNC
+/** Every write of it ends as if an fdatasync followed (open(2)), which saves a trip to another thread. */
+const SYNCED_FILE = NEW_FILE | fs.constants.O_DSYNC
 
 /** Sharing of one folder's fsync: who comes while one runs waits for the next, which starts after it came. */
 interface FolderSync {
@@ -82,15 +85,12 @@ export class NodeDisk implements Disk {
     let armed = false
     try {
       const made = options.fsync ? await this.#makeFolder(folder) : undefined
-      const fd = await this.#create(temporary, folder)
+      const fd = await this.#create(temporary, folder, options.fsync ? SYNCED_FILE : NEW_FILE)
       armed = true
       let synced = false
       try {
         await writeFully(fd, parts)
-        if (options.fsync) {
-          await fdatasync(fd)
-          synced = true
-        }
+        synced = options.fsync
       } finally {
         if (synced) closeUnwritten(fd)
         else await close(fd)
@@ -185,13 +185,13 @@ export class NodeDisk implements Disk {
     return this.pool?.take(bytes) ?? Buffer.allocUnsafeSlow(bytes)
   }
 
-  async #create(temporary: string, folder: string): Promise<number> {
+  async #create(temporary: string, folder: string, flags: number): Promise<number> {
     try {
-      return await open(temporary, 'w')
+      return await open(temporary, flags)
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
       await mkdir(folder, { recursive: true })
-      return open(temporary, 'w')
+      return open(temporary, flags)
     }
   }
 
