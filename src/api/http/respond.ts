@@ -11,9 +11,6 @@ const REST_LINGER_MAX = 8 * 1024 * 1024
 /** A body that may not fit the socket's buffers: the client must take it within the idle time. */
 const WATCHED_BODY_MIN = 16 * 1024
 
-/** Bodies up to this go out in one write with their head, which is cheaper than two buffers, though copied. */
-const JOINED_BODY_MAX = 15 * 1024
-
 /** What of a request the answer depends on. */
 export interface RequestState {
   readonly isHead: boolean
@@ -65,9 +62,7 @@ export function respond(
     return length
   }
   if (length >= WATCHED_BODY_MIN) watchEnd(response, watch)
-  // As a string of bytes, since node:http joins a head with nothing but strings.
-  if (Buffer.isBuffer(data) && length <= JOINED_BODY_MAX) response.end(data.toString('latin1'), 'latin1')
-  else response.end(data)
+  response.end(data)
   if (rest === 'drain') drain(response, request)
   return length
 }

@@ -13,71 +13,123 @@ import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import { type ByteRange, parseRange } from '../range.js'
 import type { S3Request, S3Response } from '../request.js'
 
+/** Most objects are read in one turn: a promise is made only where something has to be waited for. */
+type Awaitable<T> = T | Promise<T>
+
+function whenReady<T, U>(value: Awaitable<T>, next: (value: T) => Awaitable<U>): Awaitable<U> {
+  return value instanceof Promise ? value.then(next) : next(value)
+}
+
+/** A version that the request may have, with the headers that tell of it. */
+interface Found {
+  version: VersionRecord
+  headers: Record<string, string>
+}
+
+/** The status and the bytes that the request asks for. */
+interface Selection {
+  status: number
+  range: ByteRange
+}
+
+const WITH_BODY = { body: true }
+const WITHOUT_BODY = { body: false }
+
 /** GetObject: the whole object, a range of it, or one of its parts. */
-export async function getObject(context: S3Context, request: S3Request): Promise<S3Response> {
-  const found = await findVersion(context, request, { body: true })
-  if ('status' in found) return found
-  const { version, headers } = found
-  const selection = await selectBytes(context, request, version, headers)
-  const sealing = checkKey(context, request, version, headers)
-  const { start, end } = selection.range
-  headers['content-length'] = String(end - start)
-  const { status } = selection
-  const cipher = sealing && (await openContent(context, version, sealing))
-  if (version.content.kind === 'inline' && version.body) {
-    const plain = cipher ? cipher.open(version.body, 0) : version.body
-    const whole = start === 0 && end === version.size
-    return { status, headers, body: whole ? plain : plain.subarray(start, end) }
-  }
-  const options = { signal: () => request.signal, ...(cipher && { cipher }) }
-  return { status, headers, body: context.model.blobs.read(version, start, end, options) }
+export function getObject(context: S3Context, request: S3Request): Awaitable<S3Response> {
+  return whenReady(findVersion(context, request, WITH_BODY), (found) =>
+    'status' in found
+      ? found
+      : whenReady(selectBytes(context, request, found), (selection) =>
+          sendContent(context, request, found, selection),
+        ),
+  )
 }
 
 /** HeadObject: as GetObject, without the content. */
-export async function headObject(context: S3Context, request: S3Request): Promise<S3Response> {
-  const found = await findVersion(context, request, { body: false })
-  if ('status' in found) return found
-  const { version, headers } = found
-  const { range, status } = await selectBytes(context, request, version, headers)
-  checkKey(context, request, version, headers)
-  headers['content-length'] = String(range.end - range.start)
-  return { status, headers }
+export function headObject(context: S3Context, request: S3Request): Awaitable<S3Response> {
+  return whenReady(findVersion(context, request, WITHOUT_BODY), (found) =>
+    'status' in found
+      ? found
+      : whenReady(selectBytes(context, request, found), ({ status, range }) => {
+          const { version, headers } = found
+          checkKey(context, request, version, headers)
+          headers['content-length'] = String(range.end - range.start)
+          return { status, headers }
+        }),
+  )
+}
+
+function sendContent(
+  context: S3Context,
+  request: S3Request,
+  { version, headers }: Found,
+  { status, range: { start, end } }: Selection,
+): Awaitable<S3Response> {
+  const sealing = checkKey(context, request, version, headers)
+  headers['content-length'] = String(end - start)
+  return whenReady(sealing && openContent(context, version, sealing), (cipher) => {
+    if (version.content.kind === 'inline' && version.body) {
+      const plain = cipher ? cipher.open(version.body, 0) : version.body
+      const whole = start === 0 && end === version.size
+      return { status, headers, body: whole ? plain : plain.subarray(start, end) }
+    }
+    const options = { signal: () => request.signal, ...(cipher && { cipher }) }
+    return { status, headers, body: context.model.blobs.read(version, start, end, options) }
+  })
 }
 
 /**
  * The version that a request names, which must be an object's.
  * @throws S3Error AccessDenied, NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (delete marker)
  */
-export async function existingVersion(
+export function existingVersion(
   { model }: S3Context,
   request: S3Request,
   need: Need,
-  options: { body: boolean } = { body: false },
-): Promise<{ bucket: Bucket; version: VersionRecord }> {
+  options: { body: boolean } = WITHOUT_BODY,
+): Awaitable<{ bucket: Bucket; version: VersionRecord }> {
   const selector = versionSelector(request)
-  const { bucket, version: decided } = await authorize(model, request, need)
-  const version =
-    decided ?? (await model.objects.get(bucket.id, Buffer.from(request.key!), selector, options))
-  if (!version) throw notFound(request, selector)
-  if (version.state === 'marker') throw deleteMarker(request, version, selector)
-  return { bucket, version }
+  return whenReady(authorize(model, request, need), ({ bucket, version: decided }) =>
+    whenReady(
+      decided ?? model.objects.read(bucket.id, Buffer.from(request.key!), selector, options),
+      (version) => {
+        if (!version) throw notFound(request, selector)
+        if (version.state === 'marker') throw deleteMarker(request, version, selector)
+        return { bucket, version }
+      },
+    ),
+  )
 }
 
 /** Looks up what the request names and checks its conditions. */
-async function findVersion(
+function findVersion(
   context: S3Context,
   request: S3Request,
   options: { body: boolean },
-): Promise<S3Response | { version: VersionRecord; headers: Record<string, string> }> {
-  const action = versionSelector(request) === undefined ? 's3:GetObject' : 's3:GetObjectVersion'
-  const { bucket, version } = await existingVersion(context, request, { permission: 'read', action }, options)
-  const verdict = checkConditions(
-    readConditions((name) => request.header(name)),
-    {
-      etag: etagOf(version).slice(1, -1),
-      lastModifiedMs: lastModifiedMs(version),
-    },
+): Awaitable<S3Response | Found> {
+  const need = versionSelector(request) === undefined ? READ : READ_VERSION
+  return whenReady(existingVersion(context, request, need, options), ({ bucket, version }) =>
+    shown(context, request, bucket, version),
   )
+}
+
+const READ: Need = { permission: 'read', action: 's3:GetObject' }
+const READ_VERSION: Need = { permission: 'read', action: 's3:GetObjectVersion' }
+
+function shown(
+  context: S3Context,
+  request: S3Request,
+  bucket: Bucket,
+  version: VersionRecord,
+): S3Response | Found {
+  const conditions = readConditions((name) => request.header(name))
+  const verdict = conditions
+    ? checkConditions(conditions, {
+        etag: etagOf(version).slice(1, -1),
+        lastModifiedMs: lastModifiedMs(version),
+      })
+    : 'ok'
   const headers = versionHeaders(version, request, { showVersion: bucket.versioning !== 'off' })
   const expiration = request.query.has('versionId') ? undefined : expirationHeader(bucket, version)
   if (expiration !== undefined) headers['x-amz-expiration'] = expiration
@@ -106,18 +158,17 @@ function checkKey(
 }
 
 /** Which bytes the request asks for, and the status and headers that say so. */
-async function selectBytes(
+function selectBytes(
   { model }: S3Context,
   request: S3Request,
-  version: VersionRecord,
-  headers: Record<string, string>,
-): Promise<{ status: number; range: ByteRange }> {
+  { version, headers }: Found,
+): Awaitable<Selection> {
   const partNumber = request.query.get('partNumber')
   if (partNumber !== undefined) {
     if (request.header('range') !== undefined) {
       throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter')
     }
-    return { status: 206, range: await selectPart(model, partNumber, version, headers) }
+    return selectPart(model, partNumber, version, headers).then((range) => ({ status: 206, range }))
   }
   const range = parseRange(request.header('range'), version.size)
   if (!range) return { status: 200, range: { start: 0, end: version.size } }
