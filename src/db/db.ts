@@ -59,6 +59,11 @@ export interface Db extends Reader {
    * @throws CarportError StorageFull when the disk is full; Closed after close().
    */
   transact<T>(fn: (tx: Tx) => T): Promise<T>
+  /**
+   * Stands for what reads outside of transactions see now: while it is the same, so are they (it may change without need).
+   * Undefined inside of a transaction. Left out where a store cannot tell.
+   */
+  viewId?(): number | undefined
   /** Writes a consistent copy of the whole store into `folder`, which must be empty. */
   snapshot(folder: string): Promise<void>
   /** Waits for running transactions, then closes. */

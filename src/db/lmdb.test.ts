@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
 import { CONTRACT_TREES, describeDbContract } from '../../testing/db-contract.js'
 import type { Clock } from '../util/clock.js'
 import { silentLog } from '../util/log.js'
@@ -34,3 +35,38 @@ for (const fsync of [true, false]) {
     }
   })
 }
+
+describe('the view of reads', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'carport-lmdb-'))
+  const [tree] = CONTRACT_TREES as [string]
+  const key = Buffer.from('key')
+  const options = { trees: CONTRACT_TREES, fsync: false, clock: stillClock, log: silentLog }
+  const opened = openLmdb({ ...options, path: join(folder, 'db.lmdb') })
+  afterAll(async () => {
+    await (await opened).close()
+    rmSync(folder, { recursive: true })
+  })
+
+  test('is another one whenever a read may find something else', async () => {
+    const db = await opened
+    for (let i = 0; i < 200; i++) {
+      const before = db.get(tree, key)
+      const view = db.viewId!()
+      const write = db.transact((tx) => tx.put(tree, key, Buffer.from(String(i))))
+      // Until it is told that the write is done, reads may find either.
+      for (let turn = 0; turn < i % 4; turn++) {
+        if (db.viewId!() === view) expect(db.get(tree, key)).toEqual(before)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      await write
+      expect(db.viewId!()).not.toBe(view)
+      expect(db.get(tree, key)?.toString()).toBe(String(i))
+    }
+  })
+
+  test('stays the same within a turn, and there is none in a transaction', async () => {
+    const db = await opened
+    expect(db.viewId!()).toBe(db.viewId!())
+    await db.transact(() => expect(db.viewId!()).toBeUndefined())
+  })
+})

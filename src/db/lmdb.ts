@@ -34,6 +34,7 @@ interface StoreInternals {
   /** Bytes of the value that getBinaryFast() returned last. */
   lastSize: number
   ensureReadTxn(): void
+  addListener(event: 'begin-transaction', listener: () => void): unknown
   db: { stat(): { entryCount: number } }
 }
 interface RootInternals {
@@ -265,9 +266,15 @@ class LmdbDb extends LmdbReader implements Db {
   #running: Promise<void> | undefined
   #closed = false
   #lazySync: Timer | undefined
+  readonly #anyStore: Store | undefined
+  #views = 0
 
   constructor(root: RootDatabase<Buffer, Buffer>, handles: Handles, room: LmdbRoom, options: LmdbOptions) {
     super(handles)
+    const stores = [...handles.stores.values(), ...handles.scanned.values()]
+    this.#anyStore = stores[0]
+    // lmdb-js reads in transactions of its own, which last for a turn or two, and ends them when something is committed.
+    for (const store of stores) store.addListener('begin-transaction', () => this.#views++)
     this.#root = root
     this.#room = room
     this.#options = options
@@ -287,6 +294,12 @@ class LmdbDb extends LmdbReader implements Db {
       })
       this.#running ??= this.#run()
     })
+  }
+
+  viewId(): number | undefined {
+    if (this.#tx.active) return undefined
+    this.#anyStore?.ensureReadTxn()
+    return this.#views
   }
 
   async snapshot(folder: string): Promise<void> {

@@ -11,11 +11,14 @@ interface CachedRow<V> {
   readonly rowKey: Buffer
   readonly head: Buffer
   readonly value: V
+  /** The state of the database in which it was right, see Db.viewId. */
+  viewId: number | undefined
 }
 
 /**
  * Decoded rows of a full-copy table, and what is derived from each. The database stays the only truth: an entry counts
- * only while the stored bytes are still the ones it was made from, which costs one lookup and one comparison.
+ * only while the stored bytes are still the ones it was made from, which costs one lookup and one comparison, once for all
+ * requests that see the same state of the database.
  */
 export class RowCache<V> {
   readonly #entries = new Map<string, CachedRow<V>>()
@@ -30,7 +33,9 @@ export class RowCache<V> {
 
   get(name: string): V | undefined {
     const { codec, trees } = this.table.local
+    const viewId = this.db.viewId?.()
     const cached = this.#entries.get(name)
+    if (cached !== undefined && viewId !== undefined && cached.viewId === viewId) return cached.value
     let rowKey = cached?.rowKey
     if (rowKey === undefined) {
       const id = Buffer.from(name, this.encoding)
@@ -40,11 +45,14 @@ export class RowCache<V> {
     }
     const head = this.db.peek(trees.head, rowKey)
     if (!head) return undefined
-    if (cached?.head.equals(head)) return cached.value
+    if (cached?.head.equals(head)) {
+      cached.viewId = viewId
+      return cached.value
+    }
     const copy = Buffer.from(head)
     const value = this.derive(this.table.schema.decode(copy, () => undefined))
     if (this.#entries.size >= MAX_ENTRIES) this.#entries.clear()
-    this.#entries.set(name, { rowKey, head: copy, value })
+    this.#entries.set(name, { rowKey, head: copy, value, viewId })
     return value
   }
 }
