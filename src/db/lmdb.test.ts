@@ -38,7 +38,7 @@ for (const fsync of [true, false]) {
 
 describe('the view of reads', () => {
   const folder = mkdtempSync(join(tmpdir(), 'carport-lmdb-'))
-  const [tree] = CONTRACT_TREES as [string]
+  const [tree] = CONTRACT_TREES
   const key = Buffer.from('key')
   const options = { trees: CONTRACT_TREES, fsync: false, clock: stillClock, log: silentLog }
   const opened = openLmdb({ ...options, path: join(folder, 'db.lmdb') })

@@ -87,18 +87,22 @@ export class AccessKeys {
       throw new CarportError('Conflict', `key ${id} exists already, or was deleted`)
     }
     const nowUs = this.deps.hlc.now()
-    await this.deps.keys.insert(
-      withFields({ id: Buffer.from(id) }, { name, secret, created: Math.floor(nowUs / 1000) }, nowUs),
-    )
-    return this.local(id)!
+    const created = { name, secret, created: Math.floor(nowUs / 1000) }
+    const row: FieldRow = withFields({ id: Buffer.from(id) }, created, nowUs)
+    await this.deps.keys.insert(row)
+    // Not from the own copy, which may be the last to have it.
+    return accessKeyOf(row)!
   }
 
   /** Changes fields of a key: name, createBucket, expires (ms), bucket:<hex> (Permissions), alias:<name> (bucket hex). */
   async change(id: string, changes: Record<string, unknown>): Promise<AccessKey> {
-    const row = this.deps.keys.local.get(this.deps.db, NO_KEY, Buffer.from(id))
+    const { db, keys, hlc } = this.deps
+    const sortKey = Buffer.from(id)
+    const row = keys.local.get(db, NO_KEY, sortKey) ?? (await keys.getFromQuorum(NO_KEY, sortKey))
     if (!row || row.deleted) throw new CarportError('NotFound', `no key ${id}`)
-    await this.deps.keys.insert(withFields(row, changes, this.deps.hlc.now()))
-    return this.local(id)!
+    const changed = withFields(row, changes, hlc.now())
+    await keys.insert(changed)
+    return accessKeyOf(keys.schema.merge(row, changed))!
   }
 
   /** Deletes a key for ever; its objects and buckets stay. */
