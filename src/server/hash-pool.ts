@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { type BodyHashing, type HashedBlock, type Hashing, inlineHashing } from '../model/hashing.js'
-import { BufferPool } from '../util/buffer-pool.js'
+import { BufferPools } from '../util/buffer-pools.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { HashReply, HashTask } from './hash-worker.js'
@@ -11,7 +11,7 @@ const MIN_BYTES = 256 * 1024
 const IDLE_MS = 30_000
 const MAX_FAILURES = 3
 /** Blocks' buffers kept for the next ones. */
-const BUFFERS_KEPT = 32
+const BUFFERS_KEPT = 16
 
 interface PoolWorker {
   thread: Worker
@@ -27,7 +27,7 @@ type Task<T = HashTask> = T extends { task: number } ? Omit<T, 'task'> : never
  */
 export class HashPool implements Hashing {
   readonly #workers: PoolWorker[] = []
-  readonly #memory: BufferPool
+  readonly #memory: BufferPools
   #nextTask = 0
   #nextBody = 0
   #open = 0
@@ -39,7 +39,7 @@ export class HashPool implements Hashing {
     private readonly threads: number,
     private readonly blockBytes: number,
   ) {
-    this.#memory = new BufferPool(blockBytes, BUFFERS_KEPT)
+    this.#memory = new BufferPools(blockBytes, BUFFERS_KEPT)
   }
 
   allocate(bytes: number): Buffer {
