@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { S3Error } from './errors.js'
-import { escapeXml, xmlDocument, xmlElement, xmlText } from './xml.js'
+import { escapeXml, XmlWriter, xmlDocument, xmlElement, xmlText } from './xml.js'
 import { parseXml } from './xml-reader.js'
 
 const parse = (text: string, root = 'Root') => parseXml(Buffer.from(text), root)
@@ -158,4 +158,16 @@ describe('the XML reader', () => {
       { numRuns: 500 },
     )
   })
+})
+
+test('a document written piece by piece is the same', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: 'grapheme', maxLength: 6000 }), { maxLength: 40 }), (texts) => {
+      const pieces = texts.map((text) => xmlText('Key', text))
+      const writer = new XmlWriter('Root')
+      for (const piece of pieces) writer.add(piece)
+      expect(writer.finish().toString()).toBe(xmlDocument('Root', pieces.join('')))
+    }),
+    { numRuns: 50 },
+  )
 })

@@ -45,3 +45,41 @@ export function xmlElement(name: string, inner: string): string {
 export function xmlDocument(root: string, inner: string): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">${inner}</${root}>`
 }
+
+/** Characters gathered before they are written: a string of a few thousand pieces is a tree that V8 flattens slowly. */
+const PENDING_CHARACTERS = 4096
+
+/** A long document, written as bytes piece by piece; pieces are XML already. */
+export class XmlWriter {
+  #buffer = Buffer.allocUnsafe(16 * 1024)
+  #bytes = 0
+  #pending = ''
+
+  /** @param root the document's element, in S3's namespace */
+  constructor(private readonly root: string) {
+    this.add(`<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">`)
+  }
+
+  add(xml: string): void {
+    this.#pending += xml
+    if (this.#pending.length >= PENDING_CHARACTERS) this.#flush()
+  }
+
+  finish(): Buffer {
+    this.add(`</${this.root}>`)
+    this.#flush()
+    return this.#buffer.subarray(0, this.#bytes)
+  }
+
+  #flush(): void {
+    // No character of a string takes more than three bytes.
+    const needed = this.#bytes + 3 * this.#pending.length
+    if (needed > this.#buffer.length) {
+      const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.#buffer.length))
+      this.#buffer.copy(grown, 0, 0, this.#bytes)
+      this.#buffer = grown
+    }
+    this.#bytes += this.#buffer.write(this.#pending, this.#bytes)
+    this.#pending = ''
+  }
+}

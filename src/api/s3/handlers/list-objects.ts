@@ -1,4 +1,5 @@
 import { isKeyWithinBounds } from '../../../model/key-bounds.js'
+import type { PageEntry } from '../../../model/list-page.js'
 import type { Model } from '../../../model/model.js'
 import { type ListedVersion, readListed } from '../../../model/version-codec.js'
 import { prefixEnd, successor } from '../../../table/keys.js'
@@ -9,7 +10,7 @@ import { invalidArgument } from '../errors.js'
 import { versionIdText } from '../object-headers.js'
 import type { S3Request, S3Response } from '../request.js'
 import { checkSessionOutside } from '../session-access.js'
-import { escapeXml, xmlDocument, xmlText } from '../xml.js'
+import { escapeXml, XmlWriter, xmlDocument, xmlText } from '../xml.js'
 import { parseVersionId } from './read-object.js'
 
 const MAX_KEYS = 1000
@@ -61,18 +62,17 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
   const marker = request.query.get('marker') ?? ''
   const page = await model.listing.page(pageRequest(bucket.id, list, after(marker, list)))
   const last = page.entries.at(-1)
-  const { contents, prefixes } = renderEntries(page.entries, list, ownersOf(model))
-  return xmlResponse(
-    'ListBucketResult',
+  const xml = new XmlWriter('ListBucketResult')
+  xml.add(
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
       `<Marker>${list.encode(marker)}</Marker>` +
       // AWS sends NextMarker with a delimiter only; without one clients take the last key. Sending it always hurts none.
       (page.more && last ? `<NextMarker>${list.encode(last.key.toString())}</NextMarker>` : '') +
-      tail(list, page.more) +
-      contents +
-      prefixes,
+      tail(list, page.more),
   )
+  writeEntries(xml, page.entries, list, ownersOf(model))
+  return pageResponse(xml)
 }
 
 /** ListObjectsV2: pages go on with a token. */
@@ -88,24 +88,19 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   // An empty token is shown again, and means the first page.
   const start = token ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
   const page = await model.listing.page(pageRequest(bucket.id, list, start))
-  const { contents, prefixes } = renderEntries(
-    page.entries,
-    list,
-    query.get('fetch-owner') === 'true' ? ownersOf(model) : undefined,
-  )
   const last = page.entries.at(-1)
-  return xmlResponse(
-    'ListBucketResult',
+  const xml = new XmlWriter('ListBucketResult')
+  xml.add(
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
       (token !== undefined ? xmlText('ContinuationToken', token) : '') +
       (startAfter !== undefined ? `<StartAfter>${list.encode(startAfter)}</StartAfter>` : '') +
       (page.more && last ? xmlText('NextContinuationToken', writeToken(last)) : '') +
       `<KeyCount>${page.entries.length}</KeyCount>` +
-      tail(list, page.more) +
-      contents +
-      prefixes,
+      tail(list, page.more),
   )
+  writeEntries(xml, page.entries, list, query.get('fetch-owner') === 'true' ? ownersOf(model) : undefined)
+  return pageResponse(xml)
 }
 
 /** ListObjectVersions: all versions and delete markers, by key and then newest first. */
@@ -139,37 +134,34 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
     afterVersion,
   })
   const owners = ownersOf(model)
-  let versions = ''
-  let prefixes = ''
-  for (const { key, head, latest } of page.entries) {
-    const text = list.encode(key.toString())
-    if (!head) {
-      prefixes += `<CommonPrefixes><Prefix>${text}</Prefix></CommonPrefixes>`
-      continue
-    }
-    const version = readListed(head)
-    const id = `<VersionId>${versionIdText(version)}</VersionId><IsLatest>${latest}</IsLatest>`
-    versions += version.isMarker
-      ? `<DeleteMarker><Key>${text}</Key>${id}<LastModified>${listedDate(version)}</LastModified>${owners(version.owner)}</DeleteMarker>`
-      : `<Version><Key>${text}</Key>${id}${listedFields(version)}${owners(version.owner)}</Version>`
-  }
   const last = page.entries.at(-1)
   const next =
     page.more && last
       ? `<NextKeyMarker>${list.encode(last.key.toString())}</NextKeyMarker>` +
         (last.head ? xmlText('NextVersionIdMarker', versionIdText(readListed(last.head))) : '')
       : ''
-  return xmlResponse(
-    'ListVersionsResult',
+  const xml = new XmlWriter('ListVersionsResult')
+  xml.add(
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
       `<KeyMarker>${list.encode(keyMarker)}</KeyMarker>` +
       xmlText('VersionIdMarker', idMarker) +
       next +
-      tail(list, page.more) +
-      versions +
-      prefixes,
+      tail(list, page.more),
   )
+  for (const { key, head, latest } of page.entries) {
+    if (!head) continue
+    const text = list.encode(key.toString())
+    const version = readListed(head)
+    const id = `<VersionId>${versionIdText(version)}</VersionId><IsLatest>${latest}</IsLatest>`
+    xml.add(
+      version.isMarker
+        ? `<DeleteMarker><Key>${text}</Key>${id}<LastModified>${listedDate(version)}</LastModified>${owners(version.owner)}</DeleteMarker>`
+        : `<Version><Key>${text}</Key>${id}${listedFields(version)}${owners(version.owner)}</Version>`,
+    )
+  }
+  writePrefixes(xml, page.entries, list)
+  return pageResponse(xml)
 }
 
 function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
@@ -208,22 +200,30 @@ function readToken(token: string): Buffer {
   return bytes.subarray(1)
 }
 
-function renderEntries(
-  entries: readonly { key: Buffer; head: Buffer | undefined }[],
+/** Objects, then common prefixes: S3 does not mix them. */
+function writeEntries(
+  xml: XmlWriter,
+  entries: readonly PageEntry[],
   list: ListQuery,
   owners: ((owner: string) => string) | undefined,
-): { contents: string; prefixes: string } {
-  let contents = ''
-  let prefixes = ''
+): void {
   for (const { key, head } of entries) {
-    const text = list.encode(key.toString())
-    if (!head) prefixes += `<CommonPrefixes><Prefix>${text}</Prefix></CommonPrefixes>`
-    else {
-      const version = readListed(head)
-      contents += `<Contents><Key>${text}</Key>${listedFields(version)}${owners ? owners(version.owner) : ''}</Contents>`
-    }
+    if (!head) continue
+    const version = readListed(head)
+    const owner = owners ? owners(version.owner) : ''
+    xml.add(`<Contents><Key>${list.encode(key.toString())}</Key>${listedFields(version)}${owner}</Contents>`)
   }
-  return { contents, prefixes }
+  writePrefixes(xml, entries, list)
+}
+
+function writePrefixes(xml: XmlWriter, entries: readonly PageEntry[], list: ListQuery): void {
+  for (const { key, head } of entries) {
+    if (!head) xml.add(`<CommonPrefixes><Prefix>${list.encode(key.toString())}</Prefix></CommonPrefixes>`)
+  }
+}
+
+function pageResponse(xml: XmlWriter): S3Response {
+  return { status: 200, headers: { 'content-type': 'application/xml' }, body: xml.finish() }
 }
 
 function listedFields(version: ListedVersion): string {
