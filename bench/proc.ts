@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 
 /** Memory of a set of processes, in bytes, as the kernel counts it; pages that several share count in each. */
 export interface Memory {
@@ -65,15 +65,16 @@ export function memoryOf(pids: readonly number[]): Memory {
   return sum
 }
 
-/** Bytes that the processes caused to be written to disk so far; what was deleted before it got there does not count. */
-export function writtenBytes(pids: readonly number[]): number {
-  let sum = 0
-  for (const pid of pids) {
-    const io = read(`/proc/${pid}/io`) ?? ''
-    const field = (name: string) => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(io)?.[1] ?? 0)
-    sum += field('write_bytes') - field('cancelled_write_bytes')
-  }
-  return sum
+/**
+ * Bytes that the device of a folder's file system has written so far, for whomever; undefined if it has none of its own.
+ * Linux also counts for each process (/proc/PID/io), but every change of a page there as one of its whole folio, up to 2 MiB.
+ */
+export function deviceWrittenBytes(folder: string): number | undefined {
+  const { dev } = statSync(folder)
+  const major = (dev >> 8) & 0xfff
+  const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00)
+  const sectors = read(`/sys/dev/block/${major}:${minor}/stat`)?.trim().split(/\s+/)[6]
+  return sectors === undefined ? undefined : Number(sectors) * 512
 }
 
 /** Which of `pids` has the TCP connection over IPv4 from `port` to `peerPort`; undefined if none has. */

@@ -3,9 +3,15 @@ import { closeSync, fstatSync, openSync, write, writeSync } from 'node:fs'
 /** The store's page, on every machine, so that a store can be moved between them. */
 export const PAGE_BYTES = 4096
 const MIB = 2 ** 20
-const ZEROS = Buffer.alloc(2 * MIB)
-/** What is allocated at a time when a transaction finds too little. */
+/**
+ * What is written at a time. Linux keeps what comes by one write in folios as large as it: a page that changes later would count
+ * as a change of a whole one, and a page that is read would map it.
+ */
+const ZEROS = Buffer.alloc(64 * 1024)
+/** What is allocated at a time when a transaction finds too little… */
 const GROW_BYTES = 4 * MIB
+/** …and beside transactions: little, so that no fsync has much of it to write. */
+const GROW_AHEAD_BYTES = 2 * MIB
 /** How much there should be beyond the reserve: a quarter of what is used, within these bounds. */
 const AHEAD_BYTES_MIN = 4 * MIB
 const AHEAD_BYTES_MAX = 64 * MIB
@@ -85,13 +91,19 @@ export class LmdbRoom {
     }
   }
 
-  /** One step, so that no fsync has much of it to write. An error is left to the transaction that needs the room. */
+  /** An error is left to the transaction that needs the room. */
   #growAhead(): Promise<void> {
     return new Promise((resolve) => {
-      write(this.#fd, ZEROS, () => {
-        this.#growing = undefined
-        resolve()
-      })
+      let left = GROW_AHEAD_BYTES
+      const next = () => {
+        write(this.#fd, ZEROS, (error, count) => {
+          left -= count
+          if (!error && left > 0) return next()
+          this.#growing = undefined
+          resolve()
+        })
+      }
+      next()
     })
   }
 }
