@@ -164,7 +164,7 @@ test('a document written piece by piece is the same', () => {
   fc.assert(
     fc.property(fc.array(fc.string({ unit: 'grapheme', maxLength: 6000 }), { maxLength: 40 }), (texts) => {
       const pieces = texts.map((text) => xmlText('Key', text))
-      const writer = new XmlWriter('Root')
+      const writer = new XmlWriter('Root', 100)
       for (const piece of pieces) writer.add(piece)
       expect(writer.finish().toString()).toBe(xmlDocument('Root', pieces.join('')))
     }),

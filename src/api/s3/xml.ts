@@ -51,12 +51,19 @@ const PENDING_CHARACTERS = 4096
 
 /** A long document, written as bytes piece by piece; pieces are XML already. */
 export class XmlWriter {
-  #buffer = Buffer.allocUnsafe(16 * 1024)
+  #buffer: Buffer
   #bytes = 0
   #pending = ''
 
-  /** @param root the document's element, in S3's namespace */
-  constructor(private readonly root: string) {
+  /**
+   * @param root the document's element, in S3's namespace
+   * @param expectedBytes about how long it will be: memory that has to grow is garbage outside of the heap
+   */
+  constructor(
+    private readonly root: string,
+    expectedBytes: number,
+  ) {
+    this.#buffer = Buffer.allocUnsafeSlow(Math.max(1024, expectedBytes))
     this.add(`<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">`)
   }
 

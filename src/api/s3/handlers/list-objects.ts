@@ -62,7 +62,7 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
   const marker = request.query.get('marker') ?? ''
   const page = await model.listing.page(pageRequest(bucket.id, list, after(marker, list)))
   const last = page.entries.at(-1)
-  const xml = new XmlWriter('ListBucketResult')
+  const xml = pageWriter('ListBucketResult', page.entries)
   xml.add(
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
@@ -89,7 +89,7 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   const start = token ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
   const page = await model.listing.page(pageRequest(bucket.id, list, start))
   const last = page.entries.at(-1)
-  const xml = new XmlWriter('ListBucketResult')
+  const xml = pageWriter('ListBucketResult', page.entries)
   xml.add(
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
@@ -140,7 +140,7 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
       ? `<NextKeyMarker>${list.encode(last.key.toString())}</NextKeyMarker>` +
         (last.head ? xmlText('NextVersionIdMarker', versionIdText(readListed(last.head))) : '')
       : ''
-  const xml = new XmlWriter('ListVersionsResult')
+  const xml = pageWriter('ListVersionsResult', page.entries)
   xml.add(
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
@@ -198,6 +198,15 @@ function readToken(token: string): Buffer {
     throw invalidArgument('The continuation token provided is incorrect', 'continuation-token', token)
   }
   return bytes.subarray(1)
+}
+
+/** What an entry takes, about, beside its key, and a page beside its entries. */
+const ENTRY_BYTES = 300
+const PAGE_BYTES = 1000
+
+function pageWriter(root: string, entries: readonly PageEntry[]): XmlWriter {
+  const bytes = entries.reduce((sum, { key }) => sum + key.length + ENTRY_BYTES, PAGE_BYTES)
+  return new XmlWriter(root, bytes)
 }
 
 /** Objects, then common prefixes: S3 does not mix them. */
