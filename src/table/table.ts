@@ -136,8 +136,7 @@ export class Table<E> {
     return this.#quorumGet(
       () => placement.readSet(partition),
       placement.readQuorum,
-      partitionKey,
-      sortKey,
+      key,
       withBody,
       replacedBy,
     ).then(({ row }) => row?.entry)
@@ -152,7 +151,8 @@ export class Table<E> {
     if (this.schema.placement !== 'full') return this.get(partitionKey, sortKey)
     const { placement, db } = this.env
     const nodes = placement.allNodes()
-    const { row } = await this.#quorumGet(() => nodes, majority(nodes.length), partitionKey, sortKey, true)
+    const key = this.local.codec.keyOf(partitionKey, sortKey)
+    const { row } = await this.#quorumGet(() => nodes, majority(nodes.length), key, true)
     if (!row) return undefined
     if (!this.local.peekHead(db, partitionKey, sortKey)?.equals(row.head)) {
       await this.local.underWay.follow(
@@ -260,19 +260,16 @@ export class Table<E> {
   async #quorumGet(
     nodesOf: () => readonly NodeId[],
     readQuorum: number,
-    partitionKey: Buffer,
-    sortKey: Buffer,
+    key: Buffer,
     withBody: boolean,
     replacedBy?: Buffer,
   ): Promise<{ row: Row<E> | undefined }> {
     const { quorum } = this.env
-    const key = this.local.codec.keyOf(partitionKey, sortKey)
     let mayFail = true
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const nodes = nodesOf()
       if (nodes.length === 0) throw layoutNotReady()
-      const bodyFrom = withBody ? this.#nearest(nodes) : null
-      const query = [partitionKey, sortKey, bodyFrom, ...(replacedBy ? [replacedBy] : [])]
+      const query = this.#getQuery(key, withBody ? this.#nearest(nodes) : null, replacedBy)
       const replies = await quorum.read(nodes, this.#getMethod, query, {
         quorum: readQuorum,
         timeoutMs: CALL_TIMEOUT_MS,
@@ -417,7 +414,6 @@ export class Table<E> {
     present: readonly Copy[],
     replacedBy: Buffer | undefined,
   ): Promise<Copy> {
-    const at = 1 + this.schema.partitionKeyBytes
     const nodes = present.filter((other) => other.head!.equals(copy.head!)).map((other) => other.node)
     let failure: unknown
     for (const node of this.env.quorum.nearestFirst(nodes)) {
@@ -425,7 +421,7 @@ export class Table<E> {
         const reply = await this.env.quorum.call(
           node,
           this.#getMethod,
-          [key.subarray(1, at), key.subarray(at), node, ...(replacedBy ? [replacedBy] : [])],
+          this.#getQuery(key, node, replacedBy),
           {
             timeoutMs: CALL_TIMEOUT_MS,
             priority: Priority.high,
@@ -439,6 +435,12 @@ export class Table<E> {
     throw new CarportError('QuorumUnavailable', `${this.#getMethod}: no replica sends the body`, {
       cause: failure,
     })
+  }
+
+  /** What a replica is asked for one row (see Replica). */
+  #getQuery(key: Buffer, bodyFrom: NodeId | null, replacedBy: Buffer | undefined): unknown[] {
+    const at = 1 + this.schema.partitionKeyBytes
+    return [key.subarray(1, at), key.subarray(at), bodyFrom, ...(replacedBy ? [replacedBy] : [])]
   }
 
   #nearest(nodes: readonly NodeId[]): NodeId {

@@ -33,7 +33,6 @@ export class BodyReader implements Idle {
   #queuedBytes = 0
   #paused = false
   #waiter: { resolve(chunk: Buffer | undefined): void; reject(error: BodyError): void } | undefined
-
   /** Of a read that is not by `next`. */
   #onFailure: ((error: BodyError) => void) | undefined
 

@@ -43,7 +43,11 @@ export function xmlElement(name: string, inner: string): string {
 
 /** A whole document with S3's namespace; `inner` is XML already. */
 export function xmlDocument(root: string, inner: string): string {
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">${inner}</${root}>`
+  return `${documentStart(root)}${inner}</${root}>`
+}
+
+function documentStart(root: string): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">`
 }
 
 /** Characters gathered before they are written: a string of a few thousand pieces is a tree that V8 flattens slowly. */
@@ -64,7 +68,7 @@ export class XmlWriter {
     expectedBytes: number,
   ) {
     this.#buffer = Buffer.allocUnsafeSlow(Math.max(1024, expectedBytes))
-    this.add(`<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">`)
+    this.add(documentStart(root))
   }
 
   add(xml: string): void {

@@ -72,7 +72,7 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
       tail(list, page.more),
   )
   writeEntries(xml, page.entries, list, ownersOf(model))
-  return pageResponse(xml)
+  return xmlBody(xml.finish())
 }
 
 /** ListObjectsV2: pages go on with a token. */
@@ -100,7 +100,7 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
       tail(list, page.more),
   )
   writeEntries(xml, page.entries, list, query.get('fetch-owner') === 'true' ? ownersOf(model) : undefined)
-  return pageResponse(xml)
+  return xmlBody(xml.finish())
 }
 
 /** ListObjectVersions: all versions and delete markers, by key and then newest first. */
@@ -122,12 +122,10 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
   let afterVersion: Buffer = EMPTY
   if (idMarker !== '') {
     const selector = parseVersionId(idMarker)
-    afterVersion =
-      selector === 'null' && isKeyWithinBounds(markerKey)
-        ? ((await model.objects.get(bucket.id, markerKey, 'null', { body: false }))?.id ?? EMPTY)
-        : selector === 'null'
-          ? EMPTY
-          : (selector as Buffer)
+    if (selector !== 'null') afterVersion = selector as Buffer
+    else if (isKeyWithinBounds(markerKey)) {
+      afterVersion = (await model.objects.get(bucket.id, markerKey, 'null', { body: false }))?.id ?? EMPTY
+    }
   }
   const page = await model.versionListing.page({
     ...pageRequest(bucket.id, list, afterVersion.length > 0 ? markerKey : after(keyMarker, list)),
@@ -161,7 +159,7 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
     )
   }
   writePrefixes(xml, page.entries, list)
-  return pageResponse(xml)
+  return xmlBody(xml.finish())
 }
 
 function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
@@ -231,10 +229,6 @@ function writePrefixes(xml: XmlWriter, entries: readonly PageEntry[], list: List
   }
 }
 
-function pageResponse(xml: XmlWriter): S3Response {
-  return { status: 200, headers: { 'content-type': 'application/xml' }, body: xml.finish() }
-}
-
 function listedFields(version: ListedVersion): string {
   const checksum = version.checksumAlgorithm
     ? `<ChecksumAlgorithm>${version.checksumAlgorithm}</ChecksumAlgorithm><ChecksumType>${version.checksumType}</ChecksumType>`
@@ -275,11 +269,11 @@ function tail(list: ListQuery, more: boolean): string {
 }
 
 export function xmlResponse(root: string, inner: string, headers?: Record<string, string>): S3Response {
-  return {
-    status: 200,
-    headers: { 'content-type': 'application/xml', ...headers },
-    body: xmlDocument(root, inner),
-  }
+  return xmlBody(xmlDocument(root, inner), headers)
+}
+
+function xmlBody(body: string | Buffer, headers?: Record<string, string>): S3Response {
+  return { status: 200, headers: { 'content-type': 'application/xml', ...headers }, body }
 }
 
 /** ListBuckets: those in which the caller has any permission, so none for anonymous callers. */
