@@ -27,7 +27,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import type { AccessKey } from '../src/model/keys.js'
+import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 let node: TestNode

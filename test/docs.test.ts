@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { S3Context } from '../src/api/s3/context.js'
-import { s3Handlers } from '../src/api/s3/handlers/index.js'
+import { s3Handlers } from '../src/api/s3/handlers.js'
 import { S3_OPERATIONS } from '../src/api/s3/operations.js'
 
 const page = readFileSync(join(import.meta.dirname, '../docs/s3-compatibility.md'), 'utf8')

@@ -8,9 +8,9 @@
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { AccessKey } from '../src/model/keys.js'
-import { createLog } from '../src/server/logger.js'
-import { realClock } from '../src/server/real.js'
+import type { AccessKey } from '../src/model/buckets/access-keys.js'
+import { realClock } from '../src/platform/clock-and-random.js'
+import { createLog } from '../src/platform/logger.js'
 import type { FuzzRequest } from './support/fuzz-client.js'
 import { formRequest, fuzzForm, fuzzSts } from './support/fuzz-forms.js'
 import { BUCKETS, fuzzRequest, PRELUDE } from './support/fuzz-requests.js'

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { afterEach, expect, test } from 'vitest'
-import type * as hashPool from '../src/server/hash-pool.js'
-import { realClock } from '../src/server/real.js'
+import { realClock } from '../src/platform/clock-and-random.js'
+import type * as hashPool from '../src/platform/hash-pool.js'
 
 // The compiled one: threads do not run TypeScript.
-const compiled = new URL('../dist/src/server/hash-pool.js', import.meta.url)
+const compiled = new URL('../dist/src/platform/hash-pool.js', import.meta.url)
 const { HashPool } = (await import(compiled.href)) as typeof hashPool
 
 const BLOCK_BYTES = 65_536

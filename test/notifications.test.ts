@@ -16,7 +16,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import type { AccessKey } from '../src/model/keys.js'
+import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { postForm, signedForm } from './support/post-form.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 

@@ -22,7 +22,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { lockGuard } from '../src/model/object-lock.js'
+import { lockGuard } from '../src/model/versions/lock.js'
 import { CarportError } from '../src/util/errors.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 

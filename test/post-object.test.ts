@@ -10,7 +10,7 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { AccessKey } from '../src/model/keys.js'
+import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { postForm, signedForm } from './support/post-form.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 

@@ -2,9 +2,9 @@ import type { Compression } from '../src/block/compression.js'
 import { DataDirs } from '../src/block/data-dirs.js'
 import type { Graces } from '../src/block/rc.js'
 import type { RoleChange } from '../src/cluster/layout-manager.js'
-import { inlineHashing } from '../src/model/hashing.js'
+import { inlineHashing } from '../src/model/content/hashing.js'
 import type { NodeId } from '../src/net/transport.js'
-import { ALL_TREES, Core } from '../src/server/core.js'
+import { ALL_TREES, Core } from '../src/node/core.js'
 import type { TableSetOptions } from '../src/table/tables.js'
 import type { Log } from '../src/util/log.js'
 import { SeededRandom } from './seeded-random.js'
@@ -62,7 +62,7 @@ export class NodeDied extends Error {
 }
 
 /**
- * A whole cluster in one process: real nodes (everything of src/server/core.ts) on simulated machines. Time goes on
+ * A whole cluster in one process: real nodes (everything of src/node/core.ts) on simulated machines. Time goes on
  * only while `clock` runs; the same options give the same run.
  */
 export class SimCluster {

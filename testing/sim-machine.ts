@@ -11,7 +11,7 @@ import type { SimNodeClock } from './sim-clock.js'
 import type { SimNetwork } from './sim-network.js'
 import type { SimTransport } from './sim-transport.js'
 
-/** What a node gets from the machine it runs on: everything below src/server takes these. */
+/** What a node gets from the machine it runs on: everything below src/platform takes these. */
 export interface SimPlatform {
   self: NodeId
   address: NodeAddress

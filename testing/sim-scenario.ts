@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Bucket } from '../src/model/buckets.js'
+import type { Bucket } from '../src/model/buckets/buckets.js'
 import { CarportError } from '../src/util/errors.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'

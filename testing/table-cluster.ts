@@ -2,7 +2,7 @@
  * A cluster of nodes with nothing but tables, for their tests: real quorum calls over the fake network, a placement
  * that tests set, and stores in memory whose commits take their time and which a crash may cost the newest ones.
  */
-import type { Placement } from '../src/cluster/cluster.js'
+import type { Placement } from '../src/cluster/placement.js'
 import { Quorum } from '../src/cluster/quorum.js'
 import type { NodeId } from '../src/net/transport.js'
 import type { TableSchema } from '../src/table/schema.js'

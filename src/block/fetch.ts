@@ -1,4 +1,4 @@
-import type { QuorumCaller } from '../cluster/cluster.js'
+import type { QuorumCaller } from '../cluster/placement.js'
 import type { NodeId, Priority } from '../net/transport.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'

@@ -1,9 +1,9 @@
 import type { Db } from '../db/db.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
+import { KeyLock } from '../util/key-lock.js'
 import type { Log } from '../util/log.js'
 import type { StoredBlock } from './format.js'
-import { KeyLock } from './key-lock.js'
 import type { RefCounts } from './rc.js'
 import type { BlockStore } from './store.js'
 

@@ -1,4 +1,4 @@
-import type { Placement, QuorumCaller } from '../cluster/cluster.js'
+import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import type { Db, Tx } from '../db/db.js'
 import { Priority } from '../net/transport.js'
 import { type Clock, sleep } from '../util/clock.js'
@@ -6,10 +6,10 @@ import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
+import { Wakeup } from '../util/wakeup.js'
 import type { BlockRefRow, BlockRefTable } from './block-ref.js'
 import { HASH_BYTES } from './format.js'
 import { OWNER_BYTES } from './rc.js'
-import { Wakeup } from './wakeup.js'
 import { METHODS, packReferences } from './wire.js'
 
 /** Sequence number (8 bytes) → flags (1), owner (16), hashes (32 each). */

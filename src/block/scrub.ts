@@ -3,12 +3,12 @@ import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
+import { Wakeup } from '../util/wakeup.js'
 import type { Compression } from './compression.js'
 import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
 import { matchesHash } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
-import { Wakeup } from './wakeup.js'
 import { FOLDERS, readFolder } from './walk.js'
 
 /** 'scrub' → ScrubState as JSON */

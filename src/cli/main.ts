@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 import { readFileSync, statSync } from 'node:fs'
-import { realClock, systemRandom } from '../server/real.js'
+import { loadOrCreateNodeIdentity, readNodeIdentity } from '../node/node-key.js'
+import { readVersion } from '../node/version.js'
+import { realClock, systemRandom } from '../platform/clock-and-random.js'
+import { createOnce } from '../platform/create-once.js'
 import { CarportError } from '../util/errors.js'
 import { connectAdmin } from './connect.js'
-import { createOnce } from './create-once.js'
 import type { CliIo } from './io.js'
-import { loadOrCreateNodeIdentity, readNodeIdentity } from './node-key.js'
 import { runCli } from './run.js'
-import { readVersion } from './version.js'
 
 const io: CliIo = {
   env: process.env,
@@ -39,7 +39,7 @@ const io: CliIo = {
   },
   connect: (target) => connectAdmin(target, realClock),
   runServer: async (config, options) => {
-    const { runServer } = await import('../server/main.js')
+    const { runServer } = await import('../node/run-server.js')
     await runServer(config, options)
   },
   version: readVersion,

@@ -1,5 +1,5 @@
 import type { NodeId } from '../net/transport.js'
-import { PARTITION_COUNT } from './cluster.js'
+import { PARTITION_COUNT } from './placement.js'
 
 /** As in Garage's GetClusterHealth. */
 export interface ClusterHealth {

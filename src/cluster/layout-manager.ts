@@ -4,7 +4,6 @@ import type { NodeId } from '../net/transport.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
-import type { Placement } from './cluster.js'
 import { decodeHistory, type EncodedHistory, encodeHistory } from './layout/codec.js'
 import {
   advanceSync,
@@ -34,6 +33,7 @@ import {
 } from './layout/types.js'
 import { type ConsistencyMode, LayoutView, quorumsOf } from './layout/view.js'
 import { CLUSTER_TREE } from './peer-store.js'
+import type { Placement } from './placement.js'
 import type { Quorum } from './quorum.js'
 
 export interface LayoutManagerOptions {

@@ -1,8 +1,8 @@
 import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import type { QuorumCaller, QuorumCallOptions, QuorumWriteOptions } from './cluster.js'
 import { InFlight } from './in-flight.js'
+import type { QuorumCaller, QuorumCallOptions, QuorumWriteOptions } from './placement.js'
 
 /** A read asks one more node when one is silent for twice its usual round trip, but not before this, in ms. */
 export const HEDGE_MS_MIN = 10

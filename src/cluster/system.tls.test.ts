@@ -1,8 +1,8 @@
 /** The cluster system over real TLS links on loopback: what the fakes of system.test.ts cannot show. */
 import { afterEach, expect, test } from 'vitest'
 import { MemoryDb } from '../../testing/memory-db.js'
+import { startNode, systemRandom, type TestNode, until } from '../../testing/tls-nodes.js'
 import { createIdentity } from '../net/identity.js'
-import { startNode, systemRandom, type TestNode, until } from '../net/nodes.testkit.js'
 import type { TlsTransportOptions } from '../net/tls-transport.js'
 import { parsePeerSpec } from './address.js'
 import { CLUSTER_TREE } from './peer-store.js'

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { expectCrdtLaws } from '../../testing/crdt-laws.js'
 import { compareValues } from './compare.js'
 import { mergeBool, mergeDeletable } from './flags.js'
-import { expectCrdtLaws } from './laws.js'
 import { type Lww, lww, lwwUpdate, mergeLww } from './lww.js'
 import { type LwwMap, lwwMapEntries, lwwMapSet, mergeLwwMap } from './lww-map.js'
 

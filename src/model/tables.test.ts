@@ -1,9 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { TableSchema } from '../table/schema.js'
-import { fieldTable } from './fields.js'
-import { deletedList, type ListRow, listTable } from './list-table.js'
-import { type ContentHooks, objectTable, tombstoneOf, versionTable } from './object-table.js'
+import { fieldTable } from './buckets/control-rows.js'
+import { deletedList, type ListRow, listTable } from './content/block-lists.js'
 import {
   deletedPart,
   deletedUpload,
@@ -11,8 +10,9 @@ import {
   partTable,
   type UploadRow,
   uploadTable,
-} from './upload-table.js'
-import { type VersionRecord, versionId } from './version-record.js'
+} from './uploads/tables.js'
+import { type VersionRecord, versionId } from './versions/record.js'
+import { type ContentHooks, objectTable, tombstoneOf, versionTable } from './versions/tables.js'
 
 const hooks: ContentHooks = {
   enqueueRefs() {},

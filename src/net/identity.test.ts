@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { systemRandom } from '../../testing/tls-nodes.js'
 import { createIdentity, loadIdentity, nodeIdOfCertificate } from './identity.js'
-import { systemRandom } from './nodes.testkit.js'
 
 test('the node id is the public key in the certificate, which signs itself and does not expire', () => {
   const identity = createIdentity(systemRandom)

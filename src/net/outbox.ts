@@ -1,4 +1,4 @@
-import { Fifo } from './fifo.js'
+import { Fifo } from '../util/fifo.js'
 import {
   FLAG_END,
   FRAME_BYTES_MAX,

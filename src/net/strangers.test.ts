@@ -7,12 +7,6 @@ import {
 } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
-import { connectAsClient } from './client.js'
-import { secureContext } from './dial.js'
-import { FLAG_END, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './frames.js'
-import { ALPN_PROTOCOL, encodeHello, helloBytes, Role, Verdict } from './handshake.js'
-import { createIdentity } from './identity.js'
-import { encodeRequest } from './messages.js'
 import {
   CountingClock,
   LogLines,
@@ -21,7 +15,13 @@ import {
   systemRandom,
   type TestNode,
   until,
-} from './nodes.testkit.js'
+} from '../../testing/tls-nodes.js'
+import { connectAsClient } from './client.js'
+import { secureContext } from './dial.js'
+import { FLAG_END, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './frames.js'
+import { ALPN_PROTOCOL, encodeHello, helloBytes, Role, Verdict } from './handshake.js'
+import { createIdentity } from './identity.js'
+import { encodeRequest } from './messages.js'
 import { HANDSHAKE_MS_MAX } from './secure-connection.js'
 
 const opened: TestNode[] = []

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import { Fifo } from './fifo.js'
+import { Fifo } from '../util/fifo.js'
 import {
   FLAG_END,
   FRAME_HEADER_BYTES,

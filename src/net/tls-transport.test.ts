@@ -1,8 +1,4 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { Hlc } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
-import { connectAsClient } from './client.js'
-import { MESSAGE_BYTES_MAX } from './messages.js'
 import {
   CountingClock,
   countBytes,
@@ -11,7 +7,11 @@ import {
   startNode,
   type TestNode,
   until,
-} from './nodes.testkit.js'
+} from '../../testing/tls-nodes.js'
+import { Hlc } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import { connectAsClient } from './client.js'
+import { MESSAGE_BYTES_MAX } from './messages.js'
 import { WINDOW_BYTES_MAX } from './streams.js'
 import { Priority } from './transport.js'
 

@@ -1,6 +1,7 @@
 import { type NodeId, Priority } from '../net/transport.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
+import { Worker, type WorkerStats } from '../util/worker.js'
 import { GC_TREE, HASH_BYTES, successor } from './keys.js'
 import { gcKeyOf, gcPrefixOf, LeafChanges, type LocalTable } from './local.js'
 import { methodOf } from './replica.js'
@@ -8,7 +9,6 @@ import { replicasOf } from './replicas.js'
 import { batchesOf } from './rows.js'
 import { REPAIR_BYTES_MAX, REPAIR_ROWS_MAX } from './sync-rpc.js'
 import type { TableEnv } from './table.js'
-import { Worker, type WorkerStats } from './worker.js'
 
 export interface GcOptions {
   /** Age at which a tombstone may be collected, in ms. */

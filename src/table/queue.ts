@@ -4,13 +4,13 @@ import { type NodeId, Priority } from '../net/transport.js'
 import type { Timer } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
+import { Worker, type WorkerStats } from '../util/worker.js'
 import { hash16, prefixEnd, RETRY_TREE, rowKeyOf, successor } from './keys.js'
 import type { LocalTable } from './local.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
 import { type WireRow, wireBytes } from './rows.js'
 import type { MissedWrites, TableEnv } from './table.js'
-import { Worker, type WorkerStats } from './worker.js'
 
 export interface RetryOptions {
   /** How long a write is kept for a replica that is away, in ms; less than the tombstones' delay. */

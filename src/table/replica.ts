@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Placement } from '../cluster/cluster.js'
+import type { Placement } from '../cluster/placement.js'
 import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'

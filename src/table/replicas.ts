@@ -1,4 +1,4 @@
-import type { Placement } from '../cluster/cluster.js'
+import type { Placement } from '../cluster/placement.js'
 import type { NodeId } from '../net/transport.js'
 import type { TableSchema } from './schema.js'
 

@@ -1,4 +1,4 @@
-import type { Placement } from '../cluster/cluster.js'
+import type { Placement } from '../cluster/placement.js'
 import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { type Clock, sleep } from '../util/clock.js'

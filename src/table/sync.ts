@@ -1,11 +1,11 @@
 import type { NodeId } from '../net/transport.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
+import { Worker, type WorkerStats } from '../util/worker.js'
 import type { LocalTable } from './local.js'
 import { replicasOf } from './replicas.js'
 import { type SyncCounts, SyncSession } from './sync-session.js'
 import type { TableEnv } from './table.js'
-import { Worker, type WorkerStats } from './worker.js'
 
 export interface SyncOptions {
   /** Time between two passes over everything, in ms, before jitter of a quarter either way. */

@@ -4,7 +4,7 @@ export interface Timer {
 }
 
 /**
- * The only source of time below src/server. The real one stands in src/server, the simulated one in testing/.
+ * The only source of time below src/platform, which has the real one; testing/ has a simulated one.
  */
 export interface Clock {
   /** Wall-clock time in milliseconds since the epoch. It may jump. */

@@ -1,4 +1,4 @@
-/** The only source of randomness below src/server; seeded in tests. */
+/** The only source of randomness below src/platform; seeded in tests. */
 export interface Random {
   /** `length` random bytes, fit for ids and secrets. */
   bytes(length: number): Buffer

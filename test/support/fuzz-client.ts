@@ -1,8 +1,8 @@
 import { createHash, createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import { amzDate } from '../../src/api/http/date.js'
-import { canonicalQuery } from '../../src/api/s3/signature-canonical.js'
-import { deriveSigningKey } from '../../src/api/s3/signature-keys.js'
+import { canonicalQuery } from '../../src/api/s3/signature/canonical.js'
+import { deriveSigningKey } from '../../src/api/s3/signature/keys.js'
 
 const REGION = 'us-east-1'
 const EMPTY_SHA256 = createHash('sha256').digest('hex')

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { amzDate } from '../../src/api/http/date.js'
-import { deriveSigningKey } from '../../src/api/s3/signature-keys.js'
+import { deriveSigningKey } from '../../src/api/s3/signature/keys.js'
 import type { FuzzRequest, Signer } from './fuzz-client.js'
 import { damagedJson, POST_POLICY } from './fuzz-json.js'
 import { BUCKETS } from './fuzz-requests.js'

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import type { AccessKey } from '../../src/model/keys.js'
+import type { AccessKey } from '../../src/model/buckets/access-keys.js'
 
 const hmac = (key: string | Buffer, text: string) => createHmac('sha256', key).update(text).digest()
 

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { Config, Secrets } from '../../src/config/config.js'
 import { singleNodeConfig } from '../../src/config/single-node.js'
-import type { AccessKey } from '../../src/model/keys.js'
+import type { AccessKey } from '../../src/model/buckets/access-keys.js'
 import { createIdentity } from '../../src/net/identity.js'
-import { createLog } from '../../src/server/logger.js'
-import { type CarportNode, type NodeDeps, startNode } from '../../src/server/node.js'
-import { realClock, systemRandom } from '../../src/server/real.js'
+import { type CarportNode, type NodeDeps, startNode } from '../../src/node/node.js'
+import { realClock, systemRandom } from '../../src/platform/clock-and-random.js'
+import { createLog } from '../../src/platform/logger.js'
 
 /** A real single node in this process, on free ports and in a folder of its own. */
 export interface TestNode extends CarportNode {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { AdminCluster, BLOCK_BYTES, CLIENT, contentOf } from '../../../testing/admin-nodes.js'
 import { CarportError, errorCode } from '../../util/errors.js'
-import { AdminCluster, BLOCK_BYTES, CLIENT, contentOf } from './nodes.testkit.js'
 import { forOperator } from './operator-errors.js'
 
 // Three nodes, of which tests stop and cut off the third.

@@ -1,9 +1,9 @@
-import type { MasterKeys } from '../../model/encryption.js'
+import type { MasterKeys } from '../../model/content/ciphers.js'
 import type { Model } from '../../model/model.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
-import type { SignatureVerifier } from './signature.js'
+import type { SignatureVerifier } from './signature/verifier.js'
 
 /** What the handlers of the S3 API work with. */
 export interface S3Context {

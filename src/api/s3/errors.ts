@@ -1,6 +1,6 @@
 import { CarportError, type ErrorCode } from '../../util/errors.js'
+import { escapeXml } from '../xml/writer.js'
 import { S3_ERROR_CODES, type S3ErrorCode } from './error-codes.js'
-import { escapeXml } from './xml.js'
 
 export type { S3ErrorCode } from './error-codes.js'
 

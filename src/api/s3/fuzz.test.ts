@@ -4,12 +4,12 @@
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { RawClient, signedHead, startFront, type TestFront } from '../../../testing/s3-front.js'
 import { S3Error } from './errors.js'
-import { RawClient, signedHead, startFront, type TestFront } from './front.testkit.js'
 import { AwsChunkedDecoder } from './payload/aws-chunked.js'
 import { checksumOf } from './payload/checksum.js'
-import { SignatureVerifier } from './signature.js'
-import { SigningKeyCache, sha256HexOfLatin1 } from './signature-keys.js'
+import { SigningKeyCache, sha256HexOfLatin1 } from './signature/keys.js'
+import { SignatureVerifier } from './signature/verifier.js'
 
 const EMPTY_SHA256 = sha256HexOfLatin1('')
 const key = new SigningKeyCache().get('c', 'secret', '20260101', 'garage', 's3')

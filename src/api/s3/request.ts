@@ -5,7 +5,7 @@ import type { ResponseBody } from '../http/respond.js'
 import type { S3Operation } from './operations.js'
 import { type BodyBytes, Payload } from './payload/payload.js'
 import { type Detectable, splitTarget, type Target } from './router.js'
-import { ANONYMOUS, type Auth, type SignedParts } from './signature.js'
+import { ANONYMOUS, type Auth, type SignedParts } from './signature/verifier.js'
 
 const NO_TARGET: Target = { bucket: undefined, key: undefined }
 

@@ -1,4 +1,4 @@
-import { isKeyWithinBounds, KEY_BYTES_MAX } from '../../model/key-bounds.js'
+import { isKeyWithinBounds, KEY_BYTES_MAX } from '../../model/versions/key-bounds.js'
 import type { Query } from '../http/query.js'
 import { percentDecode } from '../http/uri.js'
 import { invalidArgument, S3Error } from './errors.js'

@@ -14,7 +14,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { KEY_ID, REGION, SECRET, startFront, type TestFront } from './front.testkit.js'
+import { KEY_ID, REGION, SECRET, startFront, type TestFront } from '../../../testing/s3-front.js'
 import { type ChecksumAlgorithm as Algorithm, checksumOf } from './payload/checksum.js'
 
 let front: TestFront

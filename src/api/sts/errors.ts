@@ -1,4 +1,4 @@
-import { escapeXml } from '../s3/xml.js'
+import { escapeXml } from '../xml/writer.js'
 
 /** The namespace of STS's documents. */
 export const STS_XMLNS = 'https://sts.amazonaws.com/doc/2011-06-15/'

@@ -1,6 +1,6 @@
-import type { AccessKey } from '../../model/keys.js'
+import type { AccessKey } from '../../model/buckets/access-keys.js'
 import type { Clock } from '../../util/clock.js'
-import type { SecretLookup, SecretOfSession } from '../s3/signature.js'
+import type { SecretLookup, SecretOfSession } from '../s3/signature/verifier.js'
 import type { Sessions } from './sessions.js'
 
 /** What of AccessKeys is needed. */

@@ -1,9 +1,9 @@
+import { compileAction } from '../s3/access/policy/actions.js'
+import { EXISTING_TAG, REQUEST_TAG } from '../s3/access/policy/condition-keys.js'
+import { type Condition, type ConditionValues, compileConditions } from '../s3/access/policy/conditions.js'
+import { compilePattern, type Pattern, type PatternSyntax } from '../s3/access/policy/pattern.js'
+import { malformed, strings } from '../s3/access/policy/syntax.js'
 import { S3Error } from '../s3/errors.js'
-import { compileAction } from '../s3/policy/actions.js'
-import { EXISTING_TAG, REQUEST_TAG } from '../s3/policy/condition-keys.js'
-import { type Condition, type ConditionValues, compileConditions } from '../s3/policy/conditions.js'
-import { compilePattern, type Pattern, type PatternSyntax } from '../s3/policy/pattern.js'
-import { malformed, strings } from '../s3/policy/syntax.js'
 
 /** Longest inline policy, in characters: AWS's limit. */
 export const SESSION_POLICY_MAX = 2048

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { pack, unpack } from 'msgpackr'
 import { describe, expect, it } from 'vitest'
-import { expectCrdtLaws } from '../../crdt/laws.js'
+import { expectCrdtLaws } from '../../../testing/crdt-laws.js'
 import type { NodeId } from '../../net/transport.js'
 import { decodeHistory, encodeHistory } from './codec.js'
 import {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { NodeId } from '../../net/transport.js'
-import { PARTITION_COUNT } from '../cluster.js'
+import { PARTITION_COUNT } from '../placement.js'
 import { advanceAck, advanceSync } from './history.js'
 import { applyStaged, stageRemove, stageRole } from './operations.js'
 import { EMPTY_HISTORY, type LayoutHistory } from './types.js'

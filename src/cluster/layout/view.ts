@@ -1,5 +1,5 @@
 import type { NodeId } from '../../net/transport.js'
-import { PARTITION_COUNT } from '../cluster.js'
+import { PARTITION_COUNT } from '../placement.js'
 import { members, minAck, readVersion, syncTarget } from './history.js'
 import { currentVersion, type LayoutHistory, newestVersion } from './types.js'
 import { replicaSets } from './version.js'

@@ -1,6 +1,6 @@
 import type { BlockRefRow } from '../../../block/block-ref.js'
-import { eachLimited } from '../../../table/limited.js'
 import { CarportError, errorCode } from '../../../util/errors.js'
+import { eachLimited } from '../../../util/limited.js'
 import type { BlockBacklink, BlockError, BlockInfo } from '../types.js'
 import type { AdminContext } from './context.js'
 import { OWNERS_MAX, type Owner } from './owners.js'

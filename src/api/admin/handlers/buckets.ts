@@ -1,5 +1,5 @@
-import { type Bucket, checkBucketName, type WebsiteDocument } from '../../../model/buckets.js'
-import { NO_PERMISSIONS, type Permissions } from '../../../model/keys.js'
+import { NO_PERMISSIONS, type Permissions } from '../../../model/buckets/access-keys.js'
+import { type Bucket, checkBucketName, type WebsiteDocument } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
 import type { AdminHandlers, BucketKeyPermissionChange, BucketUpdate } from '../operations.js'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { AdminCluster, BLOCK_BYTES, contentOf } from '../../../../testing/admin-nodes.js'
 import { errorCode } from '../../../util/errors.js'
-import { AdminCluster, BLOCK_BYTES, contentOf } from '../nodes.testkit.js'
 import { operationSchemas } from '../operation-schemas.js'
 
 // One node that stores one copy.

@@ -1,4 +1,4 @@
-import type { AccessKey } from '../../../model/keys.js'
+import type { AccessKey } from '../../../model/buckets/access-keys.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
 import type { AdminHandlers, KeyUpdate } from '../operations.js'

@@ -1,5 +1,5 @@
-import type { Bucket } from '../../../model/buckets.js'
-import type { AccessKey } from '../../../model/keys.js'
+import type { AccessKey } from '../../../model/buckets/access-keys.js'
+import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
 import type { BucketQuery, KeyQuery } from '../operations.js'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { AdminCluster, BLOCK_BYTES, contentOf } from '../nodes.testkit.js'
+import { AdminCluster, BLOCK_BYTES, contentOf } from '../../../../testing/admin-nodes.js'
 import { operationSchemas } from '../operation-schemas.js'
 import type { OperationArgs } from '../operations.js'
 

@@ -1,5 +1,5 @@
-import type { WorkerStats } from '../../../table/worker.js'
 import { CarportError } from '../../../util/errors.js'
+import type { WorkerStats } from '../../../util/worker.js'
 import type { WorkerInfo } from '../types.js'
 import type { AdminContext } from './context.js'
 

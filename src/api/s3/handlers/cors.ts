@@ -1,8 +1,13 @@
+import {
+  configurationBody,
+  configuredBucket,
+  deleteDocument,
+  needDocument,
+} from '../buckets/configuration.js'
+import { type CorsRule, corsXml, parseCors } from '../buckets/cors.js'
 import type { S3Context } from '../context.js'
-import { type CorsRule, corsXml, parseCors } from '../cors.js'
+import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
-import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
-import { xmlResponse } from './list-objects.js'
 
 /** PutBucketCors. */
 export async function putBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {

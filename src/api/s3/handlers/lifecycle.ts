@@ -1,9 +1,14 @@
-import type { LifecycleRule } from '../../../model/lifecycle.js'
+import type { LifecycleRule } from '../../../model/lifecycle/rules.js'
+import {
+  configurationBody,
+  configuredBucket,
+  deleteDocument,
+  needDocument,
+} from '../buckets/configuration.js'
+import { lifecycleXml, parseLifecycle } from '../buckets/lifecycle.js'
 import type { S3Context } from '../context.js'
-import { lifecycleXml, parseLifecycle } from '../lifecycle-xml.js'
+import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
-import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
-import { xmlResponse } from './list-objects.js'
 
 /** 1000 rules with prefixes and tags of any length. */
 const BODY_BYTES_MAX = 4 * 1024 * 1024

@@ -1,9 +1,9 @@
-import type { EventRule } from '../../../model/events.js'
+import type { EventRule } from '../../../model/events/rules.js'
+import { configurationBody, configuredBucket } from '../buckets/configuration.js'
+import { notificationXml, parseNotification } from '../buckets/notification.js'
 import type { S3Context } from '../context.js'
-import { notificationXml, parseNotification } from '../notification-xml.js'
+import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
-import { configurationBody, configuredBucket } from './configuration.js'
-import { xmlResponse } from './list-objects.js'
 
 const BODY_BYTES_MAX = 1024 * 1024
 /** Bytes of the ids of configurations that come without one. */

@@ -1,9 +1,14 @@
-import type { WebsiteDocument } from '../../../model/buckets.js'
+import type { WebsiteDocument } from '../../../model/buckets/buckets.js'
+import {
+  configurationBody,
+  configuredBucket,
+  deleteDocument,
+  needDocument,
+} from '../buckets/configuration.js'
+import { parseWebsite, websiteXml } from '../buckets/website.js'
 import type { S3Context } from '../context.js'
+import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
-import { parseWebsite, websiteXml } from '../website-xml.js'
-import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
-import { xmlResponse } from './list-objects.js'
 
 /** PutBucketWebsite. */
 export async function putBucketWebsite(context: S3Context, request: S3Request): Promise<S3Response> {

@@ -1,7 +1,7 @@
 import { createHash, type Hash, hash } from 'node:crypto'
 import { S3Error } from '../errors.js'
-import type { SeedSignature } from '../signature.js'
-import { equalConstantTime, sha256HexOfLatin1 } from '../signature-keys.js'
+import { equalConstantTime, sha256HexOfLatin1 } from '../signature/keys.js'
+import type { SeedSignature } from '../signature/verifier.js'
 
 /** A signed chunk up to this size is kept until its signature is verified; of a longer one only the end waits. */
 const HELD_MAX = 1024 * 1024

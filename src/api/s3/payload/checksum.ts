@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 import { crc32, crc32c } from '@node-rs/crc32'
-import { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm } from '../../../model/version-record.js'
+import { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm } from '../../../model/versions/record.js'
 import { crc64nvme, multiplyModulo } from './crc-wasm.js'
 
 /** The checksum algorithms of S3, by the names of its API. */

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { BodyError } from '../../http/body-reader.js'
 import { S3Error, type S3ErrorCode } from '../errors.js'
-import type { Auth } from '../signature.js'
+import type { Auth } from '../signature/verifier.js'
 import { AwsChunkedDecoder } from './aws-chunked.js'
 import { type ChecksumAlgorithm, checksumOf, createChecksum, cryptoHasher, type Hasher } from './checksum.js'
 import { type ChecksumRequest, checksumRequest, lengthHeader, trailerNamesOf } from './checksum-request.js'

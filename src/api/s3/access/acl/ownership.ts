@@ -1,0 +1,67 @@
+import type { AccessKey } from '../../../../model/buckets/access-keys.js'
+import type { Bucket } from '../../../../model/buckets/buckets.js'
+import type { Model } from '../../../../model/model.js'
+
+/** Who owns the objects of a bucket, and whether it has access control lists at all. */
+export const OBJECT_OWNERSHIPS = ['BucketOwnerEnforced', 'BucketOwnerPreferred', 'ObjectWriter'] as const
+export type ObjectOwnership = (typeof OBJECT_OWNERSHIPS)[number]
+
+/** Names of the bucket's documents that authorization reads. */
+export const DOCUMENT = {
+  acl: 'acl',
+  ownership: 'ownership',
+  policy: 'policy',
+  publicAccess: 'public-access-block',
+} as const
+
+/** The document "ownership". */
+export interface OwnershipDocument {
+  objectOwnership: ObjectOwnership
+}
+
+/** The bucket's setting. Without one it is as ObjectWriter: lists are in force, as clients that send them expect. */
+export function objectOwnership(bucket: Bucket): ObjectOwnership {
+  const set = bucket.document<OwnershipDocument>(DOCUMENT.ownership)?.objectOwnership
+  return set ?? 'ObjectWriter'
+}
+
+/** The document "public-access-block". */
+export interface PublicAccessBlock {
+  blockPublicAcls: boolean
+  ignorePublicAcls: boolean
+  blockPublicPolicy: boolean
+  restrictPublicBuckets: boolean
+}
+
+const NOTHING_BLOCKED: PublicAccessBlock = {
+  blockPublicAcls: false,
+  ignorePublicAcls: false,
+  blockPublicPolicy: false,
+  restrictPublicBuckets: false,
+}
+
+export function publicAccessBlock(bucket: Bucket): PublicAccessBlock {
+  return bucket.document<PublicAccessBlock>(DOCUMENT.publicAccess) ?? NOTHING_BLOCKED
+}
+
+/** Owners found for buckets that an administrator made: all keys have to be looked through for them. */
+const foundOwners = new WeakMap<Bucket, string>()
+
+/**
+ * The key id that stands for a bucket's owner: who made it, else the first of the keys with the owner permission;
+ * '' if there is none.
+ */
+export function bucketOwner(model: Model, bucket: Bucket): string {
+  if (bucket.owner !== '') return bucket.owner
+  const owns = (key: AccessKey | undefined) => key?.permissions.get(bucket.hexId)?.owner === true
+  const known = foundOwners.get(bucket)
+  if (known !== undefined && owns(model.keys.local(known))) return known
+  const found = model.keys.list().find(owns)?.id ?? ''
+  if (found !== '') foundOwners.set(bucket, found)
+  return found
+}
+
+/** Whether a key belongs to a bucket: it has a permission there. Others are what AWS calls another account. */
+export function isMember(model: Model, bucket: Bucket, keyId: string): boolean {
+  return model.keys.local(keyId)?.permissions.has(bucket.hexId) ?? false
+}

@@ -1,0 +1,111 @@
+import type { AccessKey, Permissions } from '../../../model/buckets/access-keys.js'
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { Model } from '../../../model/model.js'
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { S3Error } from '../errors.js'
+import type { S3Request } from '../request.js'
+import { DOCUMENT } from './acl/ownership.js'
+import { decide } from './decision.js'
+import { checkSession, isLimited } from './session.js'
+
+/** What an operation needs of the caller: Garage's permission and AWS's action. */
+export interface Need {
+  /** Undefined: what the key may do in the bucket does not settle it (lists of objects). */
+  permission?: keyof Permissions
+  action: string
+  /** The object it is about, if it is another than the request's (a copy's source, a key of DeleteObjects). */
+  key?: string
+  /** The version of `key`; without `key`, the request's versionId counts. */
+  versionId?: string
+  /** The tags that the request sets, where they are not in x-amz-tagging. Asked only if the policy depends on them. */
+  requestTags?: () => Promise<Record<string, string>> | Record<string, string>
+}
+
+/** A bucket that the caller may do what it asked for in. */
+export interface Granted {
+  bucket: Bucket
+  caller: AccessKey | undefined
+  /**
+   * The version that the decision was made on, where it was about one (its list, its tags): it is to be used instead
+   * of reading the object again, which may be another one by then. Its body is there for GetObject.
+   */
+  version?: VersionRecord
+}
+
+/** The access key that signed a request; undefined if it is anonymous. */
+export function callerOf(model: Model, request: S3Request): AccessKey | undefined {
+  return request.auth.kind === 'key' ? model.keys.local(request.auth.keyId) : undefined
+}
+
+/** @throws S3Error AccessDenied for anonymous requests */
+export function requireCaller(model: Model, request: S3Request): AccessKey {
+  const caller = callerOf(model, request)
+  if (!caller) throw new S3Error('AccessDenied')
+  return caller
+}
+
+/**
+ * Finds the bucket of that name and checks that the caller may do what it needs there: by the permissions of its key,
+ * by the bucket's policy, or by access control lists. Buckets without a policy cost keys with permissions nothing more.
+ * @param bucketName of another bucket than the request's: a copy's source
+ * @throws S3Error NoSuchBucket, AccessDenied; NoSuchKey, NoSuchVersion
+ */
+export function authorize(
+  model: Model,
+  request: S3Request,
+  need: Need,
+  bucketName?: string,
+): Granted | Promise<Granted> {
+  const caller = callerOf(model, request)
+  const expected =
+    bucketName === undefined ? 'x-amz-expected-bucket-owner' : 'x-amz-source-expected-bucket-owner'
+  const bucket = bucketNamed(model, bucketName ?? request.bucket!, caller)
+  if (bucket instanceof Promise) {
+    return bucket.then((found) => grant(model, request, found, caller, need, expected))
+  }
+  return grant(model, request, bucket, caller, need, expected)
+}
+
+/**
+ * Finds the request's bucket without asking what the caller may do: for requests that are about many keys, each to be
+ * authorized by itself.
+ * @throws S3Error NoSuchBucket; AccessDenied if the bucket is not that of the expected owner
+ */
+export async function findBucket(model: Model, request: S3Request): Promise<Granted> {
+  const caller = callerOf(model, request)
+  const bucket = await bucketNamed(model, request.bucket!, caller)
+  checkExpectedOwner(model, request, bucket, 'x-amz-expected-bucket-owner')
+  return { bucket, caller }
+}
+
+function bucketNamed(model: Model, name: string, caller: AccessKey | undefined): Bucket | Promise<Bucket> {
+  const known = model.buckets.localByName(name, caller)
+  if (known) return known
+  return model.buckets.byName(name, caller).then((bucket) => {
+    if (!bucket) throw new S3Error('NoSuchBucket', undefined, { extra: { BucketName: name } })
+    return bucket
+  })
+}
+
+function grant(
+  model: Model,
+  request: S3Request,
+  bucket: Bucket,
+  caller: AccessKey | undefined,
+  need: Need,
+  expectedHeader: string,
+): Granted | Promise<Granted> {
+  checkExpectedOwner(model, request, bucket, expectedHeader)
+  const key = need.key ?? request.key
+  if (isLimited(request)) checkSession({ model, request, bucket, caller, need, action: need.action, key })
+  const permissions = caller?.permissions.get(bucket.hexId)
+  const settled = need.permission !== undefined && permissions?.[need.permission] === true
+  if (settled && bucket.document(DOCUMENT.policy) === undefined) return { bucket, caller }
+  return decide({ model, request, bucket, caller, need, action: need.action, key })
+}
+
+function checkExpectedOwner(model: Model, request: S3Request, bucket: Bucket, header: string): void {
+  const expected = request.header(header)
+  if (expected === undefined || expected === bucket.owner) return
+  if (!model.keys.local(expected)?.permissions.get(bucket.hexId)?.owner) throw new S3Error('AccessDenied')
+}

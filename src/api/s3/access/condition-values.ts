@@ -1,0 +1,127 @@
+import { isoDate } from '../../http/date.js'
+import { percentDecode } from '../../http/uri.js'
+import type { Question } from './decision.js'
+import { EXISTING_TAG } from './policy/condition-keys.js'
+import type { ConditionValues } from './policy/conditions.js'
+
+/** Tags that a condition may be about: of the object as it is, and as the request wants it. */
+export interface ConditionTags {
+  existing?: Readonly<Record<string, string>>
+  requested?: Readonly<Record<string, string>>
+}
+
+/** What of a question the values of conditions come from. */
+type Asked = Pick<Question, 'request' | 'caller' | 'need' | 'action' | 'key'>
+
+const SET_TAG = 's3:requestobjecttag/'
+
+/** Condition keys that are a header of the same name, on requests that write. */
+const HEADER_KEYS: ReadonlySet<string> = new Set([
+  'x-amz-acl',
+  'x-amz-grant-full-control',
+  'x-amz-grant-read',
+  'x-amz-grant-read-acp',
+  'x-amz-grant-write',
+  'x-amz-grant-write-acp',
+  'x-amz-metadata-directive',
+  'x-amz-object-ownership',
+  'x-amz-server-side-encryption',
+  'x-amz-server-side-encryption-aws-kms-key-id',
+  'x-amz-server-side-encryption-customer-algorithm',
+  'x-amz-storage-class',
+  'x-amz-website-redirect-location',
+  'if-match',
+  'if-none-match',
+])
+
+/** What the conditions of a policy see of a request. */
+export function conditionValues(question: Asked, tags: ConditionTags): ConditionValues {
+  return (key) => {
+    const values = conditionValue(question, tags, key)
+    return typeof values === 'string' ? [values] : values
+  }
+}
+
+function conditionValue(
+  { request, caller, need, action, key: objectKey }: Asked,
+  tags: ConditionTags,
+  name: string,
+): string | readonly string[] | undefined {
+  if (name.startsWith(EXISTING_TAG)) return tagValue(tags.existing, name.slice(EXISTING_TAG.length))
+  if (name.startsWith(SET_TAG)) return tagValue(tags.requested, name.slice(SET_TAG.length))
+  if (name === 's3:requestobjecttagkeys') return tags.requested && Object.keys(tags.requested)
+  switch (name) {
+    case 'aws:currenttime':
+      return isoDate(request.timeMs)
+    case 'aws:epochtime':
+      return String(Math.floor(request.timeMs / 1000))
+    case 'aws:principaltype':
+      return caller ? 'User' : 'Anonymous'
+    case 'aws:principalarn':
+      return caller && `arn:aws:iam:::user/${caller.id}`
+    case 'aws:referer':
+      return request.header('referer')
+    case 'aws:securetransport':
+      return String(request.secure)
+    case 'aws:sourceip':
+      return request.remoteAddress
+    case 'aws:useragent':
+      return request.header('user-agent')
+    case 'aws:userid':
+      return caller ? caller.id : 'anonymous'
+    case 'aws:username':
+      return caller?.name
+    case 's3:authtype':
+      if (request.auth.kind !== 'key') return undefined
+      if (request.auth.presigned) return 'REST-QUERY-STRING'
+      return request.method === 'POST' && action === 's3:PutObject' && !request.auth.seed
+        ? 'POST'
+        : 'REST-HEADER'
+    case 's3:signatureversion':
+      return caller && (request.auth.kind === 'key' && request.auth.isV2 ? 'AWS' : 'AWS4-HMAC-SHA256')
+    case 's3:signatureage':
+      return signatureAge(request)
+    case 's3:x-amz-content-sha256':
+      return request.header('x-amz-content-sha256')
+    case 's3:versionid':
+      return need.versionId ?? (need.key === undefined ? request.query.get('versionId') : undefined)
+    case 's3:delimiter':
+    case 's3:max-keys':
+      return action.startsWith('s3:ListBucket') ? request.query.get(name.slice(3)) : undefined
+    case 's3:prefix':
+      // Whether somebody may know that a key is missing is asked as a listing of that key.
+      if (!action.startsWith('s3:ListBucket')) return undefined
+      return objectKey ?? request.query.get('prefix')
+  }
+  if (!action.startsWith('s3:Put') && !action.startsWith('s3:Delete')) return undefined
+  if (name === 's3:x-amz-copy-source') return copySource(request.header('x-amz-copy-source'))
+  if (name === 's3:object-lock-remaining-retention-days') {
+    const until = Date.parse(request.header('x-amz-object-lock-retain-until-date') ?? '')
+    return Number.isNaN(until) ? undefined : String(Math.floor((until - request.timeMs) / 86_400_000))
+  }
+  if (name.startsWith('s3:object-lock-')) return request.header(`x-amz-${name.slice(3)}`)
+  return HEADER_KEYS.has(name.slice(3)) ? request.header(name.slice(3)) : undefined
+}
+
+/** Keys are in lower case, tags are not: the first that fits counts. */
+function tagValue(tags: Readonly<Record<string, string>> | undefined, lowerName: string): string | undefined {
+  for (const name in tags) if (name.toLowerCase() === lowerName) return tags[name]
+  return undefined
+}
+
+/** "bucket/key" without a slash before it and without a version, as conditions are written. */
+function copySource(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined
+  const question = header.indexOf('?versionId=')
+  const path = percentDecode(question < 0 ? header : header.slice(0, question)) ?? header
+  return path.startsWith('/') ? path.slice(1) : path
+}
+
+/** Age of a presigned URL's signature, ms. */
+function signatureAge({ auth, query, timeMs }: Question['request']): string | undefined {
+  if (auth.kind !== 'key' || !auth.presigned) return undefined
+  const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(query.get('X-Amz-Date') ?? '')
+  if (!match) return undefined
+  const [, y, mo, d, h, mi, s] = match.map(Number)
+  return String(timeMs - Date.UTC(y!, mo! - 1, d!, h!, mi!, s!))
+}

@@ -1,0 +1,290 @@
+/**
+ * Authorization of what the permissions of the caller's key alone do not settle: bucket policies, access control
+ * lists, anonymous callers. In AWS's order: an explicit deny of the policy, then whatever allows.
+ */
+
+import type { AccessKey, Permissions } from '../../../model/buckets/access-keys.js'
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { Model } from '../../../model/model.js'
+import type { VersionSelector } from '../../../model/versions/objects.js'
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { S3Error } from '../errors.js'
+import { versionIdText } from '../objects/headers.js'
+import type { S3Request } from '../request.js'
+import { type AclPermission, aclAllows, type Grant, storedAcl } from './acl/acl.js'
+import { GRANT_HEADERS } from './acl/headers.js'
+import { DOCUMENT, isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
+import type { Granted, Need } from './authorize.js'
+import { type ConditionTags, conditionValues } from './condition-values.js'
+import { Policy } from './policy/policy.js'
+
+/** The document "policy". */
+export interface PolicyDocument {
+  /** As it was put. */
+  text: string
+  /** The bucket's name in that request, which its resources have. */
+  bucket: string
+}
+
+/** A request to be decided about. */
+export interface Question {
+  model: Model
+  request: S3Request
+  bucket: Bucket
+  caller: AccessKey | undefined
+  need: Need
+  action: string
+  key: string | undefined
+}
+
+/** Lists that the bucket has say who may do this. */
+const BUCKET_ACL: Readonly<Record<string, AclPermission>> = {
+  's3:ListBucket': 'READ',
+  's3:ListBucketVersions': 'READ',
+  's3:ListBucketMultipartUploads': 'READ',
+  's3:PutObject': 'WRITE',
+  's3:DeleteObject': 'WRITE',
+  's3:AbortMultipartUpload': 'WRITE',
+  's3:ListMultipartUploadParts': 'WRITE',
+  's3:GetBucketAcl': 'READ_ACP',
+  's3:PutBucketAcl': 'WRITE_ACP',
+}
+
+/** Lists that the object has say who may do this. */
+const OBJECT_ACL: Readonly<Record<string, AclPermission>> = {
+  's3:GetObject': 'READ',
+  's3:GetObjectVersion': 'READ',
+  's3:GetObjectAttributes': 'READ',
+  's3:GetObjectVersionAttributes': 'READ',
+  's3:GetObjectTorrent': 'READ',
+  's3:GetObjectAcl': 'READ_ACP',
+  's3:GetObjectVersionAcl': 'READ_ACP',
+  's3:PutObjectAcl': 'WRITE_ACP',
+  's3:PutObjectVersionAcl': 'WRITE_ACP',
+}
+
+/** Actions on a key that may have no object yet, or that is all the same to. */
+const NEEDS_NO_OBJECT: ReadonlySet<string> = new Set([
+  's3:BypassGovernanceRetention',
+  's3:PutObject',
+  's3:DeleteObject',
+  's3:DeleteObjectVersion',
+  's3:AbortMultipartUpload',
+  's3:ListMultipartUploadParts',
+])
+
+const OWNERS_ALWAYS: ReadonlySet<string> = new Set([
+  's3:GetBucketPolicy',
+  's3:PutBucketPolicy',
+  's3:DeleteBucketPolicy',
+])
+
+/** The policy as compiled for a bucket as it is now: another row is another object. */
+const policies = new WeakMap<Bucket, Policy>()
+
+/** The bucket's policy, undefined if it has none. @throws S3Error AccessDenied if this version cannot read it */
+export function policyOf(bucket: Bucket): Policy | undefined {
+  const document = bucket.document<PolicyDocument>(DOCUMENT.policy)
+  if (document === undefined) return undefined
+  let policy = policies.get(bucket)
+  if (!policy) {
+    try {
+      policy = new Policy(document.text, document.bucket)
+    } catch (cause) {
+      // Stored by a newer version of the program: what it forbids is not known.
+      throw new S3Error('AccessDenied', 'The bucket policy cannot be read.', { cause })
+    }
+    policies.set(bucket, policy)
+  }
+  return policy
+}
+
+/**
+ * Decides by the key's permissions, the policy and the access control lists.
+ * @throws S3Error AccessDenied; NoSuchKey, NoSuchVersion where the caller may know
+ */
+export async function decide(question: Question): Promise<Granted> {
+  return new Decision(question).run()
+}
+
+class Decision {
+  readonly #permissions: Permissions | undefined
+  readonly #tags: ConditionTags = {}
+  readonly #enforced: boolean
+  #policy: Policy | undefined
+  #version: Promise<VersionRecord | undefined> | undefined
+
+  constructor(private readonly q: Question) {
+    this.#permissions = q.caller?.permissions.get(q.bucket.hexId)
+    this.#enforced = objectOwnership(q.bucket) === 'BucketOwnerEnforced'
+  }
+
+  async run(): Promise<Granted> {
+    const { bucket, caller, need, action } = this.q
+    const granted: Granted = { bucket, caller }
+    if (this.#permissions?.owner && OWNERS_ALWAYS.has(action)) return granted
+    this.#policy = policyOf(bucket)
+    const verdict = await this.#askPolicy()
+    if (verdict === 'deny' || this.#deniesImplied()) throw denied()
+    if (need.permission !== undefined && this.#permissions?.[need.permission])
+      return this.#withVersion(granted)
+    const allowed = verdict === 'allow' && !this.#isRestricted()
+    if (this.q.key === undefined || NEEDS_NO_OBJECT.has(action)) {
+      if ((allowed || this.#bucketListAllows(action)) && this.#mayLock()) return granted
+      throw denied()
+    }
+    // Who may list the bucket may learn that an object is missing; to others it is as one that they may not read.
+    if (allowed && this.#mayList()) return this.#withVersion(granted)
+    const version = await this.#load()
+    if (version?.state !== 'object') throw this.#mayList() ? this.#missing(version) : denied()
+    if (allowed || this.#objectListAllows(version)) return this.#withVersion(granted)
+    throw denied()
+  }
+
+  async #askPolicy(): Promise<'deny' | 'allow' | 'none'> {
+    const { need, action, key } = this.q
+    const policy = this.#policy
+    if (!policy) return 'none'
+    if (key !== undefined && !NEEDS_NO_OBJECT.has(action) && policy.needsExistingTags(action)) {
+      const version = await this.#load()
+      this.#tags.existing = version?.mutable.tags?.[1] ?? {}
+    }
+    if (policy.needsRequestTags(action))
+      this.#tags.requested = (await need.requestTags?.()) ?? this.#headerTags()
+    return this.#evaluate(action, key)
+  }
+
+  #evaluate(action: string, key: string | undefined, question: Question = this.q): 'deny' | 'allow' | 'none' {
+    if (!this.#policy) return 'none'
+    return this.#policy.evaluate({
+      principal: this.q.caller?.id,
+      action,
+      key,
+      values: conditionValues({ ...question, action }, this.#tags),
+    })
+  }
+
+  /** A write that also sets a list, tags or a lock is denied where setting these by themselves is. */
+  #deniesImplied(): boolean {
+    if (!this.#policy || this.q.action !== 's3:PutObject') return false
+    return this.#implied().some((action) => this.#evaluate(action, this.q.key) === 'deny')
+  }
+
+  #implied(): string[] {
+    const has = (name: string) => this.q.request.header(name) !== undefined
+    const actions: string[] = []
+    if (has('x-amz-acl') || GRANT_HEADERS.some(has)) actions.push('s3:PutObjectAcl')
+    if (has('x-amz-tagging')) actions.push('s3:PutObjectTagging')
+    return [...actions, ...this.#locks()]
+  }
+
+  #locks(): string[] {
+    const actions: string[] = []
+    if (this.q.request.header('x-amz-object-lock-mode') !== undefined) actions.push('s3:PutObjectRetention')
+    if (this.q.request.header('x-amz-object-lock-legal-hold') !== undefined)
+      actions.push('s3:PutObjectLegalHold')
+    return actions
+  }
+
+  /** Whom a policy or list lets write may not make that undeletable without being allowed to. */
+  #mayLock(): boolean {
+    if (this.q.action !== 's3:PutObject') return true
+    return this.#locks().every((action) => this.#evaluate(action, this.q.key) === 'allow')
+  }
+
+  #headerTags(): Record<string, string> | undefined {
+    const header = this.q.request.header('x-amz-tagging')
+    return header === undefined ? undefined : Object.fromEntries(new URLSearchParams(header))
+  }
+
+  /** RestrictPublicBuckets: a public policy is only good for keys that belong to the bucket. */
+  #isRestricted(): boolean {
+    return (
+      publicAccessBlock(this.q.bucket).restrictPublicBuckets &&
+      this.#permissions === undefined &&
+      this.#policy?.isPublic === true
+    )
+  }
+
+  #bucketListAllows(action: string): boolean {
+    const { bucket, caller } = this.q
+    const permission = BUCKET_ACL[action]
+    if (permission === undefined || this.#enforced) return false
+    const stored = storedAcl(bucket.document(DOCUMENT.acl))
+    if (!stored) return false
+    // What the owner may do, the key's permissions say: its own grant does not outlive them.
+    const others = { grants: stored.grants.filter(({ grantee }) => grantee !== bucket.owner) }
+    return aclAllows(others, caller?.id, permission, publicAccessBlock(bucket).ignorePublicAcls)
+  }
+
+  #mayList(): boolean {
+    if (this.#permissions?.read) return true
+    const verdict = this.#evaluate('s3:ListBucket', undefined)
+    if (verdict === 'deny') return false
+    return (verdict === 'allow' && !this.#isRestricted()) || this.#bucketListAllows('s3:ListBucket')
+  }
+
+  #objectListAllows(version: VersionRecord): boolean {
+    const { model, bucket, caller, action } = this.q
+    const permission = OBJECT_ACL[action]
+    if (permission === undefined) return false
+    const stored = storedAcl(version.mutable.acl?.[1])
+    const id = caller?.id
+    if (permission !== 'READ' && this.#permissions) {
+      const isForeign = !this.#enforced && stored?.guest === true && !isMember(model, bucket, version.owner)
+      const { read, write, owner } = this.#permissions
+      const own = write && version.owner === id
+      if (!isForeign && (owner || own || (permission === 'READ_ACP' && read))) return true
+    }
+    if (this.#enforced) return false
+    if (permission !== 'READ' && stored?.guest && id === version.owner) return true
+    if (!stored) return false
+    // As with buckets: the grant to its owner that canned lists have does not outlive the permissions of the key.
+    const isOwn = (grant: Grant) => grant.grantee === version.owner && grant.permission === 'FULL_CONTROL'
+    const acl = stored.guest ? stored : { grants: stored.grants.filter((grant) => !isOwn(grant)) }
+    return aclAllows(acl, id, permission, publicAccessBlock(bucket).ignorePublicAcls)
+  }
+
+  /** The version that the request names, read at most once; with its content if the request is to answer with that. */
+  #load(): Promise<VersionRecord | undefined> {
+    this.#version ??= this.#read()
+    return this.#version
+  }
+
+  async #read(): Promise<VersionRecord | undefined> {
+    const { model, bucket, request, action, key } = this.q
+    const selector = this.#selector()
+    if (selector === 'invalid') return undefined
+    const body = (action === 's3:GetObject' || action === 's3:GetObjectVersion') && request.method !== 'HEAD'
+    return model.objects.get(bucket.id, Buffer.from(key!), selector, { body })
+  }
+
+  #selector(): VersionSelector | 'invalid' {
+    const { need, request } = this.q
+    const text = need.versionId ?? (need.key === undefined ? request.query.get('versionId') : undefined)
+    if (text === undefined || text === 'null') return text
+    return /^[0-9a-f]{32}$/.test(text) ? Buffer.from(text, 'hex') : 'invalid'
+  }
+
+  /** What was decided on must be what is then read: somebody may write the key in between. */
+  async #withVersion(granted: Granted): Promise<Granted> {
+    const version = await this.#version
+    return version ? { ...granted, version } : granted
+  }
+
+  #missing(version: VersionRecord | undefined): S3Error {
+    const named = this.#selector() !== undefined
+    const headers: Record<string, string> = version
+      ? { 'x-amz-delete-marker': 'true', 'x-amz-version-id': versionIdText(version) }
+      : {}
+    if (version && named) return new S3Error('MethodNotAllowed', undefined, { headers })
+    return new S3Error(named ? 'NoSuchVersion' : 'NoSuchKey', undefined, {
+      extra: { Key: this.q.key },
+      headers,
+    })
+  }
+}
+
+function denied(): S3Error {
+  return new S3Error('AccessDenied')
+}

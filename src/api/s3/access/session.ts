@@ -1,0 +1,70 @@
+import type { AccessKey } from '../../../model/buckets/access-keys.js'
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import { S3Error } from '../errors.js'
+import type { S3Request } from '../request.js'
+import { GRANT_HEADERS } from './acl/headers.js'
+import type { Need } from './authorize.js'
+import { conditionValues } from './condition-values.js'
+import type { Question } from './decision.js'
+
+/** Whether the request is signed with temporary credentials that have a policy of their own. */
+export function isLimited({ auth }: S3Request): boolean {
+  return auth.kind === 'key' && auth.session?.policy !== undefined
+}
+
+/**
+ * Holds what is asked for in a bucket against the policy of the session. Whether the key behind the session may do it is
+ * another question, asked as ever.
+ * @throws S3Error AccessDenied
+ */
+export function checkSession(question: Question): void {
+  const { bucket, caller, key, action, request } = question
+  const suffix = key === undefined ? '' : `/${key}`
+  const resources = namesOf(bucket, caller).map((name) => `arn:aws:s3:::${name}${suffix}`)
+  for (const needed of [action, ...impliedBy(request, action)]) checkAction(question, needed, resources)
+}
+
+/**
+ * As checkSession, for requests that are about no bucket, or one that is not there yet.
+ * @throws S3Error AccessDenied
+ */
+export function checkSessionOutside(
+  request: S3Request,
+  caller: AccessKey | undefined,
+  action: string,
+  bucketName = '*',
+): void {
+  if (!isLimited(request)) return
+  const need: Need = { action }
+  checkAction({ request, caller, need, action, key: undefined }, action, [`arn:aws:s3:::${bucketName}`])
+}
+
+function checkAction(
+  question: Parameters<typeof conditionValues>[0],
+  action: string,
+  resources: readonly string[],
+): void {
+  const { auth } = question.request
+  const limits = auth.kind === 'key' ? auth.session?.limits() : undefined
+  if (!limits?.allows({ action, resources, values: conditionValues({ ...question, action }, {}) })) {
+    throw new S3Error('AccessDenied', 'The policy of the session does not allow this.')
+  }
+}
+
+/** Every name by which the caller may know the bucket. */
+function namesOf({ aliases, localAliases }: Bucket, caller: AccessKey | undefined): string[] {
+  const own = localAliases.filter(({ keyId }) => keyId === caller?.id).map(({ alias }) => alias)
+  return [...aliases, ...own]
+}
+
+/** A write that also sets a list, tags or a lock needs what setting these by themselves does. */
+function impliedBy(request: S3Request, action: string): string[] {
+  if (action !== 's3:PutObject') return []
+  const has = (name: string) => request.header(name) !== undefined
+  const actions: string[] = []
+  if (has('x-amz-acl') || GRANT_HEADERS.some(has)) actions.push('s3:PutObjectAcl')
+  if (has('x-amz-tagging')) actions.push('s3:PutObjectTagging')
+  if (has('x-amz-object-lock-mode')) actions.push('s3:PutObjectRetention')
+  if (has('x-amz-object-lock-legal-hold')) actions.push('s3:PutObjectLegalHold')
+  return actions
+}

@@ -1,0 +1,122 @@
+import { checkBucketName } from '../../../model/buckets/buckets.js'
+import { parseXml } from '../../xml/reader.js'
+import { escapeXml, xmlText } from '../../xml/writer.js'
+import { authorize, requireCaller } from '../access/authorize.js'
+import { checkSessionOutside } from '../access/session.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import { accessOfNewBucket } from '../objects/acl-handlers.js'
+import type { S3Request, S3Response } from '../request.js'
+
+const MAX_BODY_BYTES = 64 * 1024
+
+/** CreateBucket: a global name, owned by the caller, who must be allowed to create buckets. */
+export async function createBucket(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model, region } = context
+  const caller = requireCaller(model, request)
+  const name = request.bucket!
+  checkSessionOutside(request, caller, 's3:CreateBucket', name)
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  if (body.length > 0) {
+    const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
+    if (
+      constraint !== undefined &&
+      constraint !== '' &&
+      constraint !== region &&
+      constraint !== 'us-east-1'
+    ) {
+      throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
+    }
+  }
+  const access = await accessOfNewBucket(context, request, caller.id)
+  const existing = await model.buckets.byName(name, caller)
+  if (existing) {
+    const owns = caller.permissions.get(existing.hexId)?.owner
+    if (!owns) throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
+    // To take it for a change of the list would surprise whoever only makes sure that the bucket is there.
+    if (!access.isAsIn(existing)) {
+      throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
+    }
+    // us-east-1 answers that all is well, other regions that it exists; clients of this store expect the former.
+    return { status: 200, headers: { location: `/${name}` } }
+  }
+  if (!caller.mayCreateBuckets) {
+    throw new S3Error('AccessDenied', 'This access key may not create buckets.')
+  }
+  try {
+    checkBucketName(name)
+  } catch {
+    throw new S3Error('InvalidBucketName', undefined, { extra: { BucketName: name } })
+  }
+  const lock = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
+  const bucket = await model.buckets.create(name, {
+    owner: caller.id,
+    documents: { ...(lock && { versioning: 'enabled', 'object-lock': {} }), ...access.documents },
+  })
+  await model.keys.setPermissions(caller.id, bucket.id, { read: true, write: true, owner: true })
+  return { status: 200, headers: { location: `/${name}` } }
+}
+
+/** HeadBucket. */
+export async function headBucket(context: S3Context, request: S3Request): Promise<S3Response> {
+  await authorize(context.model, request, { permission: 'read', action: 's3:ListBucket' })
+  return {
+    status: 200,
+    headers: { 'x-amz-bucket-region': context.region, 'content-type': 'application/xml' },
+  }
+}
+
+/** DeleteBucket: only empty ones, versions and uploads included. */
+export async function deleteBucket(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucket' })
+  if (!(await model.versionListing.isEmpty(bucket.id)))
+    throw new S3Error('BucketNotEmpty', undefined, { extra: { BucketName: request.bucket } })
+  await model.uploads.endAll(bucket.id)
+  await model.buckets.delete(bucket)
+  return { status: 204 }
+}
+
+/** GetBucketLocation: empty for us-east-1, as AWS has it. */
+export async function getBucketLocation(context: S3Context, request: S3Request): Promise<S3Response> {
+  await authorize(context.model, request, { permission: 'read', action: 's3:GetBucketLocation' })
+  const { region } = context
+  return xmlResponse('LocationConstraint', region === 'us-east-1' ? '' : escapeXml(region))
+}
+
+/** GetBucketVersioning: nothing in the answer if versioning was never on. */
+export async function getBucketVersioning(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(context.model, request, {
+    permission: 'read',
+    action: 's3:GetBucketVersioning',
+  })
+  const status = { off: undefined, enabled: 'Enabled', suspended: 'Suspended' }[bucket.versioning]
+  return xmlResponse('VersioningConfiguration', xmlText('Status', status))
+}
+
+/** PutBucketVersioning. */
+export async function putBucketVersioning(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:PutBucketVersioning',
+  })
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  if (body.length === 0) throw new S3Error('MissingRequestBodyError')
+  const configuration = await parseXml(body, 'VersioningConfiguration')
+  const status = configuration.text('Status')
+  if (configuration.text('MfaDelete') === 'Enabled')
+    throw new S3Error('NotImplemented', 'MFA delete is not offered.')
+  if (status !== 'Enabled' && status !== 'Suspended') {
+    throw new S3Error('IllegalVersioningConfigurationException')
+  }
+  if (status === 'Suspended' && bucket.objectLock) {
+    throw new S3Error(
+      'InvalidBucketState',
+      'An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.',
+    )
+  }
+  await model.buckets.setDocument(bucket, 'versioning', status === 'Enabled' ? 'enabled' : 'suspended')
+  return { status: 200 }
+}

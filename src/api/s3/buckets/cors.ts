@@ -1,0 +1,174 @@
+import type { XmlElement } from '../../xml/reader.js'
+import { xmlElement, xmlText } from '../../xml/writer.js'
+import { S3Error } from '../errors.js'
+import type { S3Headers } from '../request.js'
+
+export const CORS_METHODS = ['GET', 'PUT', 'HEAD', 'POST', 'DELETE'] as const
+
+/** One rule of the document "cors"; at least one origin and one method. */
+export interface CorsRule {
+  id?: string
+  /** Origins, each with at most one `*`, which stands for any text. */
+  allowedOrigins: string[]
+  allowedMethods: string[]
+  /** Lower case or as given; each with at most one `*`. Compared without case. */
+  allowedHeaders: string[]
+  exposeHeaders: string[]
+  maxAgeSeconds?: number
+}
+
+const RULES_MAX = 100
+const ID_LENGTH_MAX = 255
+
+/**
+ * Reads a CORSConfiguration.
+ * @throws S3Error MalformedXML, InvalidRequest with AWS's messages
+ */
+export function parseCors(root: XmlElement): CorsRule[] {
+  const rules = root.only('CORSRule').all('CORSRule')
+  if (rules.length === 0) throw new S3Error('MalformedXML')
+  if (rules.length > RULES_MAX) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The number of CORS rules should not exceed allowed limit of ${RULES_MAX} rules.`,
+    )
+  }
+  return rules.map(parseRule)
+}
+
+function parseRule(element: XmlElement): CorsRule {
+  element.only('ID', 'AllowedOrigin', 'AllowedMethod', 'AllowedHeader', 'ExposeHeader', 'MaxAgeSeconds')
+  const texts = (name: string) => element.all(name).map((child) => child.content.trim())
+  const rule: CorsRule = {
+    allowedOrigins: texts('AllowedOrigin'),
+    allowedMethods: texts('AllowedMethod'),
+    allowedHeaders: texts('AllowedHeader'),
+    exposeHeaders: texts('ExposeHeader'),
+  }
+  if (rule.allowedOrigins.length === 0 || rule.allowedMethods.length === 0) throw new S3Error('MalformedXML')
+  const id = element.text('ID')
+  if (id !== undefined && id !== '') {
+    if (id.length > ID_LENGTH_MAX) {
+      throw new S3Error('InvalidRequest', `The ID of a CORS rule has at most ${ID_LENGTH_MAX} characters.`)
+    }
+    rule.id = id
+  }
+  const maxAge = element.integer('MaxAgeSeconds')
+  if (maxAge !== undefined) {
+    if (maxAge < 0 || maxAge > 0x7fff_ffff) throw new S3Error('MalformedXML')
+    rule.maxAgeSeconds = maxAge
+  }
+  for (const method of rule.allowedMethods) {
+    if (!(CORS_METHODS as readonly string[]).includes(method)) {
+      throw new S3Error(
+        'InvalidRequest',
+        `Found unsupported HTTP method in CORS config. Unsupported method is ${method}`,
+      )
+    }
+  }
+  for (const [name, values] of [
+    ['AllowedOrigin', rule.allowedOrigins],
+    ['AllowedHeader', rule.allowedHeaders],
+  ] as const) {
+    for (const value of values) {
+      checkHeaderText(value)
+      if (value.indexOf('*') !== value.lastIndexOf('*')) {
+        throw new S3Error('InvalidRequest', `${name} "${value}" can not have more than one wildcard.`)
+      }
+    }
+  }
+  for (const value of rule.exposeHeaders) {
+    checkHeaderText(value)
+    if (value.includes('*')) {
+      throw new S3Error(
+        'InvalidRequest',
+        `ExposeHeader "${value}" contains wildcard. We currently do not support wildcard for ExposeHeader.`,
+      )
+    }
+  }
+  return rule
+}
+
+/** What is stored here becomes part of headers. */
+function checkHeaderText(value: string): void {
+  if (value === '' || /[^\x20-\x7e]/.test(value)) throw new S3Error('MalformedXML')
+}
+
+/** The content of a CORSConfiguration. */
+export function corsXml(rules: readonly CorsRule[]): string {
+  return rules
+    .map((rule) =>
+      xmlElement(
+        'CORSRule',
+        xmlText('ID', rule.id) +
+          rule.allowedOrigins.map((origin) => xmlText('AllowedOrigin', origin)).join('') +
+          rule.allowedMethods.map((method) => xmlText('AllowedMethod', method)).join('') +
+          rule.allowedHeaders.map((header) => xmlText('AllowedHeader', header)).join('') +
+          rule.exposeHeaders.map((header) => xmlText('ExposeHeader', header)).join('') +
+          xmlText('MaxAgeSeconds', rule.maxAgeSeconds),
+      ),
+    )
+    .join('')
+}
+
+/** Whether `text` fits `pattern`, in which one `*` may stand for any text, also none. */
+export function matchesWildcard(pattern: string, text: string): boolean {
+  const star = pattern.indexOf('*')
+  if (star < 0) return pattern === text
+  return (
+    text.length >= pattern.length - 1 &&
+    text.startsWith(pattern.slice(0, star)) &&
+    text.endsWith(pattern.slice(star + 1))
+  )
+}
+
+/** What a script of another origin asks for. */
+export interface CorsQuestion {
+  origin: string
+  method: string
+  /** Names of headers that it wants to send, lower case. */
+  headers: readonly string[]
+}
+
+/** The first rule that allows all that is asked for, and the origin pattern that fits. */
+export function matchCors(
+  rules: readonly CorsRule[],
+  question: CorsQuestion,
+): { rule: CorsRule; pattern: string } | undefined {
+  for (const rule of rules) {
+    if (!rule.allowedMethods.includes(question.method)) continue
+    const pattern = rule.allowedOrigins.find((allowed) => matchesWildcard(allowed, question.origin))
+    if (pattern === undefined) continue
+    const allowedHeaders = rule.allowedHeaders.map((allowed) => allowed.toLowerCase())
+    const allowsHeader = (header: string) =>
+      allowedHeaders.some((allowed) => matchesWildcard(allowed, header))
+    if (question.headers.every(allowsHeader)) return { rule, pattern }
+  }
+  return undefined
+}
+
+/** The names in Access-Control-Request-Headers, lower case, each once. */
+export function requestedHeaders(header: string | undefined): string[] {
+  if (header === undefined) return []
+  const names = header.split(',').map((name) => name.trim().toLowerCase())
+  return [...new Set(names)].filter((name) => name !== '')
+}
+
+/** Headers that tell the browser what the rule allows. An origin is echoed unless the rule allows all of them. */
+export function corsHeaders(
+  { rule, pattern }: { rule: CorsRule; pattern: string },
+  question: CorsQuestion,
+): S3Headers {
+  const headers: S3Headers = {
+    'Access-Control-Allow-Origin': pattern === '*' ? '*' : question.origin,
+    'Access-Control-Allow-Methods': rule.allowedMethods.join(', '),
+    Vary: 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method',
+  }
+  if (pattern !== '*') headers['Access-Control-Allow-Credentials'] = 'true'
+  if (question.headers.length > 0) headers['Access-Control-Allow-Headers'] = question.headers.join(', ')
+  if (rule.exposeHeaders.length > 0) {
+    headers['Access-Control-Expose-Headers'] = rule.exposeHeaders.join(', ')
+  }
+  if (rule.maxAgeSeconds !== undefined) headers['Access-Control-Max-Age'] = String(rule.maxAgeSeconds)
+  return headers
+}

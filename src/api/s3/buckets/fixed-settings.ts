@@ -1,0 +1,114 @@
+/**
+ * Settings of buckets that this store has in one form only. What asks for them gets the answer that stands for "none";
+ * what would change them is refused, except where it asks for what is there already. PutBucketReplication,
+ * PutBucketAccelerateConfiguration and the Puts of analytics, inventory, metrics and intelligent tiering are not
+ * served at all and answer NotImplemented.
+ */
+
+import { xmlText } from '../../xml/writer.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import type { S3Request, S3Response } from '../request.js'
+import { configurationBody, configuredBucket } from './configuration.js'
+
+type Served = (context: S3Context, request: S3Request) => Promise<S3Response>
+
+/** Answers with a document that says "none". */
+function empty(action: string, root: string, content = ''): Served {
+  return async (context, request) => {
+    await configuredBucket(context, request, action)
+    return xmlResponse(root, content)
+  }
+}
+
+/** Answers that there is no such configuration. */
+function missing(
+  action: string,
+  code: 'NoSuchConfiguration' | 'ReplicationConfigurationNotFoundError',
+): Served {
+  return async (context, request) => {
+    await configuredBucket(context, request, action)
+    throw new S3Error(code, undefined, { extra: { BucketName: request.bucket } })
+  }
+}
+
+const NOT_TRUNCATED = xmlText('IsTruncated', false)
+
+export const getBucketLogging = empty('s3:GetBucketLogging', 'BucketLoggingStatus')
+
+/** PutBucketLogging: access logs are not written into buckets; turning them off is no error. */
+export async function putBucketLogging(context: S3Context, request: S3Request): Promise<S3Response> {
+  await configuredBucket(context, request, 's3:PutBucketLogging')
+  const status = (await configurationBody(request, 'BucketLoggingStatus')).only('LoggingEnabled')
+  if (status.child('LoggingEnabled')) {
+    throw new S3Error('NotImplemented', 'Server access logging into a bucket is not offered.')
+  }
+  return { status: 200 }
+}
+
+export const getBucketRequestPayment = empty(
+  's3:GetBucketRequestPayment',
+  'RequestPaymentConfiguration',
+  xmlText('Payer', 'BucketOwner'),
+)
+
+/** PutBucketRequestPayment: nobody is charged, so only the bucket's owner can pay. */
+export async function putBucketRequestPayment(context: S3Context, request: S3Request): Promise<S3Response> {
+  await configuredBucket(context, request, 's3:PutBucketRequestPayment')
+  const payer = (await configurationBody(request, 'RequestPaymentConfiguration')).oneOf('Payer', [
+    'BucketOwner',
+    'Requester',
+  ])
+  if (payer === undefined) throw new S3Error('MalformedXML')
+  if (payer === 'Requester') throw new S3Error('NotImplemented', 'Requester Pays is not offered.')
+  return { status: 200 }
+}
+
+export const getBucketAccelerate = empty('s3:GetAccelerateConfiguration', 'AccelerateConfiguration')
+
+export const getBucketReplication = missing(
+  's3:GetReplicationConfiguration',
+  'ReplicationConfigurationNotFoundError',
+)
+
+/** DeleteBucketReplication: there is never any. */
+export async function deleteBucketReplication(context: S3Context, request: S3Request): Promise<S3Response> {
+  await configuredBucket(context, request, 's3:PutReplicationConfiguration')
+  return { status: 204 }
+}
+
+export const getBucketAnalytics = missing('s3:GetAnalyticsConfiguration', 'NoSuchConfiguration')
+export const deleteBucketAnalytics = missing('s3:PutAnalyticsConfiguration', 'NoSuchConfiguration')
+export const listBucketAnalytics = empty(
+  's3:GetAnalyticsConfiguration',
+  'ListBucketAnalyticsConfigurationResult',
+  NOT_TRUNCATED,
+)
+export const getBucketInventory = missing('s3:GetInventoryConfiguration', 'NoSuchConfiguration')
+export const deleteBucketInventory = missing('s3:PutInventoryConfiguration', 'NoSuchConfiguration')
+export const listBucketInventory = empty(
+  's3:GetInventoryConfiguration',
+  'ListInventoryConfigurationsResult',
+  NOT_TRUNCATED,
+)
+export const getBucketMetrics = missing('s3:GetMetricsConfiguration', 'NoSuchConfiguration')
+export const deleteBucketMetrics = missing('s3:PutMetricsConfiguration', 'NoSuchConfiguration')
+export const listBucketMetrics = empty(
+  's3:GetMetricsConfiguration',
+  'ListMetricsConfigurationsResult',
+  NOT_TRUNCATED,
+)
+export const getBucketIntelligentTiering = missing(
+  's3:GetIntelligentTieringConfiguration',
+  'NoSuchConfiguration',
+)
+export const deleteBucketIntelligentTiering = missing(
+  's3:PutIntelligentTieringConfiguration',
+  'NoSuchConfiguration',
+)
+export const listBucketIntelligentTiering = empty(
+  's3:GetIntelligentTieringConfiguration',
+  'ListBucketIntelligentTieringConfigurationsOutput',
+  NOT_TRUNCATED,
+)

@@ -1,0 +1,72 @@
+import { parseXml } from '../../xml/reader.js'
+import { xmlElement, xmlText } from '../../xml/writer.js'
+import { privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
+import { bucketOwner, DOCUMENT, OBJECT_OWNERSHIPS, type OwnershipDocument } from '../access/acl/ownership.js'
+import { authorize } from '../access/authorize.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import type { S3Request, S3Response } from '../request.js'
+
+const BODY_BYTES_MAX = 64 * 1024
+
+/** GetBucketOwnershipControls. */
+export async function getBucketOwnershipControls(
+  { model }: S3Context,
+  request: S3Request,
+): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:GetBucketOwnershipControls',
+  })
+  const document = bucket.document<OwnershipDocument>(DOCUMENT.ownership)
+  if (!document) {
+    throw new S3Error('OwnershipControlsNotFoundError', undefined, { extra: { BucketName: request.bucket } })
+  }
+  return xmlResponse(
+    'OwnershipControls',
+    xmlElement('Rule', xmlText('ObjectOwnership', document.objectOwnership)),
+  )
+}
+
+/** PutBucketOwnershipControls. Lists can be turned off only while the bucket's grants nothing to others. */
+export async function putBucketOwnershipControls(
+  { model }: S3Context,
+  request: S3Request,
+): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:PutBucketOwnershipControls',
+  })
+  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedXML')
+  if (body.length === 0) throw new S3Error('MissingRequestBodyError')
+  const root = await parseXml(body, 'OwnershipControls')
+  const objectOwnership = root.need('Rule').oneOf('ObjectOwnership', OBJECT_OWNERSHIPS)
+  if (objectOwnership === undefined) throw new S3Error('MalformedXML')
+  const acl = storedAcl(bucket.document(DOCUMENT.acl))
+  if (
+    objectOwnership === 'BucketOwnerEnforced' &&
+    acl &&
+    acl.grants.length > 0 &&
+    !sameAcl(acl, privateAcl(bucketOwner(model, bucket)))
+  ) {
+    throw new S3Error('InvalidBucketAclWithObjectOwnership')
+  }
+  await model.buckets.setDocument(bucket, DOCUMENT.ownership, { objectOwnership } satisfies OwnershipDocument)
+  return { status: 200 }
+}
+
+/** DeleteBucketOwnershipControls: that there are none is no error. */
+export async function deleteBucketOwnershipControls(
+  { model }: S3Context,
+  request: S3Request,
+): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:PutBucketOwnershipControls',
+  })
+  if (bucket.document(DOCUMENT.ownership) !== undefined) {
+    await model.buckets.setDocument(bucket, DOCUMENT.ownership, undefined)
+  }
+  return { status: 204 }
+}

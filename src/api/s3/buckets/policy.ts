@@ -1,0 +1,69 @@
+import { xmlText } from '../../xml/writer.js'
+import { DOCUMENT, publicAccessBlock } from '../access/acl/ownership.js'
+import { authorize } from '../access/authorize.js'
+import { type PolicyDocument, policyOf } from '../access/decision.js'
+import { Policy } from '../access/policy/policy.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import { hasPublicAcl } from '../objects/acl-handlers.js'
+import type { S3Request, S3Response } from '../request.js'
+
+/** Longer bodies are not read; the policy's own limit is below. */
+const BODY_BYTES_MAX = 64 * 1024
+
+/** GetBucketPolicy: the text as it was put. */
+export async function getBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:GetBucketPolicy' })
+  const document = bucket.document<PolicyDocument>(DOCUMENT.policy)
+  if (!document) {
+    throw new S3Error('NoSuchBucketPolicy', undefined, { extra: { BucketName: request.bucket } })
+  }
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: document.text }
+}
+
+/** PutBucketPolicy. */
+export async function putBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:PutBucketPolicy' })
+  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedPolicy')
+  if (body.length === 0) throw new S3Error('MissingRequestBodyError')
+  const document: PolicyDocument = { text: decode(body), bucket: request.bucket! }
+  const policy = new Policy(document.text, document.bucket)
+  if (publicAccessBlock(bucket).blockPublicPolicy && policy.isPublic) {
+    throw new S3Error('AccessDenied', 'Public policies are blocked by the BlockPublicPolicy setting.')
+  }
+  await model.buckets.setDocument(bucket, DOCUMENT.policy, document)
+  return { status: 204 }
+}
+
+function decode(body: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(body)
+  } catch {
+    throw new S3Error('MalformedPolicy', 'This policy contains invalid Json')
+  }
+}
+
+/** DeleteBucketPolicy: that there is none is no error. */
+export async function deleteBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucketPolicy' })
+  if (bucket.document(DOCUMENT.policy) !== undefined) {
+    await model.buckets.setDocument(bucket, DOCUMENT.policy, undefined)
+  }
+  return { status: 204 }
+}
+
+/**
+ * GetBucketPolicyStatus: whether the bucket is public, by its policy or its list. AWS answers NoSuchBucketPolicy where
+ * there is no policy; here, as in Ceph, the list alone is told of.
+ */
+export async function getBucketPolicyStatus(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(context.model, request, {
+    permission: 'owner',
+    action: 's3:GetBucketPolicyStatus',
+  })
+  const { ignorePublicAcls, restrictPublicBuckets } = publicAccessBlock(bucket)
+  const byPolicy = !restrictPublicBuckets && policyOf(bucket)?.isPublic === true
+  const isPublic = byPolicy || (!ignorePublicAcls && hasPublicAcl(context, bucket))
+  return xmlResponse('PolicyStatus', xmlText('IsPublic', isPublic))
+}

@@ -1,0 +1,62 @@
+import { parseXml } from '../../xml/reader.js'
+import { xmlText } from '../../xml/writer.js'
+import { DOCUMENT, type PublicAccessBlock } from '../access/acl/ownership.js'
+import { authorize } from '../access/authorize.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import type { S3Request, S3Response } from '../request.js'
+
+const BODY_BYTES_MAX = 64 * 1024
+
+/** GetPublicAccessBlock. New buckets have none: nothing is blocked. */
+export async function getPublicAccessBlock({ model }: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:GetBucketPublicAccessBlock',
+  })
+  const block = bucket.document<PublicAccessBlock>(DOCUMENT.publicAccess)
+  if (!block) {
+    throw new S3Error('NoSuchPublicAccessBlockConfiguration', undefined, {
+      extra: { BucketName: request.bucket },
+    })
+  }
+  return xmlResponse(
+    'PublicAccessBlockConfiguration',
+    xmlText('BlockPublicAcls', block.blockPublicAcls) +
+      xmlText('IgnorePublicAcls', block.ignorePublicAcls) +
+      xmlText('BlockPublicPolicy', block.blockPublicPolicy) +
+      xmlText('RestrictPublicBuckets', block.restrictPublicBuckets),
+  )
+}
+
+/** PutPublicAccessBlock: what is not told is not blocked. */
+export async function putPublicAccessBlock({ model }: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:PutBucketPublicAccessBlock',
+  })
+  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedXML')
+  if (body.length === 0) throw new S3Error('MissingRequestBodyError')
+  const root = await parseXml(body, 'PublicAccessBlockConfiguration')
+  const block: PublicAccessBlock = {
+    blockPublicAcls: root.boolean('BlockPublicAcls') ?? false,
+    ignorePublicAcls: root.boolean('IgnorePublicAcls') ?? false,
+    blockPublicPolicy: root.boolean('BlockPublicPolicy') ?? false,
+    restrictPublicBuckets: root.boolean('RestrictPublicBuckets') ?? false,
+  }
+  await model.buckets.setDocument(bucket, DOCUMENT.publicAccess, block)
+  return { status: 200 }
+}
+
+/** DeletePublicAccessBlock: that there is none is no error. */
+export async function deletePublicAccessBlock({ model }: S3Context, request: S3Request): Promise<S3Response> {
+  const { bucket } = await authorize(model, request, {
+    permission: 'owner',
+    action: 's3:PutBucketPublicAccessBlock',
+  })
+  if (bucket.document(DOCUMENT.publicAccess) !== undefined) {
+    await model.buckets.setDocument(bucket, DOCUMENT.publicAccess, undefined)
+  }
+  return { status: 204 }
+}

@@ -1,0 +1,163 @@
+import type { RoutingRule, WebsiteDocument } from '../../../model/buckets/buckets.js'
+import type { XmlElement } from '../../xml/reader.js'
+import { xmlElement, xmlText } from '../../xml/writer.js'
+import { invalidArgument, S3Error } from '../errors.js'
+
+const ROUTING_RULES_MAX = 50
+/** What stands in documents that redirect everything and need no index. */
+const DEFAULT_INDEX = 'index.html'
+
+type Protocol = 'http' | 'https'
+
+/**
+ * Reads a WebsiteConfiguration.
+ * @throws S3Error MalformedXML, InvalidArgument, InvalidRequest as AWS answers them
+ */
+export function parseWebsite(root: XmlElement): WebsiteDocument {
+  root.only('IndexDocument', 'ErrorDocument', 'RedirectAllRequestsTo', 'RoutingRules')
+  const redirectAll = root.child('RedirectAllRequestsTo')
+  if (redirectAll) {
+    if (root.children.length > 1) {
+      throw new S3Error(
+        'InvalidRequest',
+        'RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.',
+      )
+    }
+    const hostName = redirectAll.only('HostName', 'Protocol').needText('HostName').trim()
+    if (hostName === '') throw new S3Error('MalformedXML')
+    const protocol = protocolOf(redirectAll)
+    return {
+      indexDocument: DEFAULT_INDEX,
+      redirectAllRequestsTo: { hostName, ...(protocol && { protocol }) },
+    }
+  }
+  const suffix = root.child('IndexDocument')?.only('Suffix').needText('Suffix')
+  if (suffix === undefined) {
+    throw invalidArgument(
+      'A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty',
+      'IndexDocument',
+      'null',
+    )
+  }
+  if (suffix === '' || suffix.includes('/')) {
+    throw invalidArgument('The IndexDocument Suffix is not well formed', 'IndexDocument', suffix)
+  }
+  const errorDocument = root.child('ErrorDocument')?.only('Key').needText('Key')
+  if (errorDocument === '') {
+    throw invalidArgument('The ErrorDocument Key is not well formed', 'ErrorDocument', '')
+  }
+  const routingRules = root.child('RoutingRules')?.only('RoutingRule').all('RoutingRule').map(parseRule)
+  if (routingRules && routingRules.length > ROUTING_RULES_MAX) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The number of routing rules must not exceed ${ROUTING_RULES_MAX}. Number of routing rules provided: ${routingRules.length}.`,
+    )
+  }
+  return {
+    indexDocument: suffix,
+    ...(errorDocument !== undefined && { errorDocument }),
+    ...(routingRules && routingRules.length > 0 && { routingRules }),
+  }
+}
+
+function parseRule(element: XmlElement): RoutingRule {
+  element.only('Condition', 'Redirect')
+  const rule: RoutingRule = { redirect: parseRedirect(element.need('Redirect')) }
+  const condition = element.child('Condition')
+  if (!condition) return rule
+  condition.only('KeyPrefixEquals', 'HttpErrorCodeReturnedEquals')
+  if (condition.children.length === 0) {
+    throw new S3Error(
+      'InvalidRequest',
+      "Condition cannot be empty. To redirect all requests without a condition, the condition element shouldn't be present.",
+    )
+  }
+  const keyPrefix = condition.text('KeyPrefixEquals')
+  const errorCode = condition.integer('HttpErrorCodeReturnedEquals')
+  if (errorCode !== undefined && (errorCode < 400 || errorCode > 599)) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The provided HTTP error code (${errorCode}) is not valid. Valid codes are 4XX or 5XX.`,
+    )
+  }
+  return {
+    ...rule,
+    condition: {
+      ...(keyPrefix !== undefined && { keyPrefixEquals: keyPrefix }),
+      ...(errorCode !== undefined && { httpErrorCodeReturnedEquals: errorCode }),
+    },
+  }
+}
+
+function parseRedirect(element: XmlElement): RoutingRule['redirect'] {
+  element.only('HostName', 'HttpRedirectCode', 'Protocol', 'ReplaceKeyPrefixWith', 'ReplaceKeyWith')
+  if (element.children.length === 0) throw new S3Error('MalformedXML')
+  const replacePrefix = element.text('ReplaceKeyPrefixWith')
+  const replaceKey = element.text('ReplaceKeyWith')
+  if (replacePrefix !== undefined && replaceKey !== undefined) {
+    throw new S3Error('InvalidRequest', 'You can only define ReplaceKeyPrefix or ReplaceKey but not both.')
+  }
+  const code = element.integer('HttpRedirectCode')
+  if (code !== undefined && (code < 301 || code > 399)) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The provided HTTP redirect code (${code}) is not valid. Valid codes are 3XX except 300.`,
+    )
+  }
+  const protocol = protocolOf(element)
+  const hostName = element.text('HostName')
+  return {
+    ...(protocol && { protocol }),
+    ...(hostName !== undefined && { hostName }),
+    ...(replacePrefix !== undefined && { replaceKeyPrefixWith: replacePrefix }),
+    ...(replaceKey !== undefined && { replaceKeyWith: replaceKey }),
+    ...(code !== undefined && { httpRedirectCode: code }),
+  }
+}
+
+function protocolOf(element: XmlElement): Protocol | undefined {
+  const protocol = element.text('Protocol')?.trim()
+  if (protocol === undefined || protocol === 'http' || protocol === 'https') return protocol
+  throw new S3Error(
+    'InvalidRequest',
+    'Invalid protocol, protocol can be http or https. If not defined the protocol will be selected automatically.',
+  )
+}
+
+/** The content of a WebsiteConfiguration. */
+export function websiteXml(website: WebsiteDocument): string {
+  const all = website.redirectAllRequestsTo
+  if (all) {
+    return xmlElement(
+      'RedirectAllRequestsTo',
+      xmlText('HostName', all.hostName) + xmlText('Protocol', all.protocol),
+    )
+  }
+  const rules = (website.routingRules ?? []).map(({ condition, redirect }) =>
+    xmlElement(
+      'RoutingRule',
+      (condition
+        ? xmlElement(
+            'Condition',
+            xmlText('KeyPrefixEquals', condition.keyPrefixEquals) +
+              xmlText('HttpErrorCodeReturnedEquals', condition.httpErrorCodeReturnedEquals),
+          )
+        : '') +
+        xmlElement(
+          'Redirect',
+          xmlText('Protocol', redirect.protocol) +
+            xmlText('HostName', redirect.hostName) +
+            xmlText('ReplaceKeyPrefixWith', redirect.replaceKeyPrefixWith) +
+            xmlText('ReplaceKeyWith', redirect.replaceKeyWith) +
+            xmlText('HttpRedirectCode', redirect.httpRedirectCode),
+        ),
+    ),
+  )
+  return (
+    xmlElement('IndexDocument', xmlText('Suffix', website.indexDocument)) +
+    (website.errorDocument === undefined
+      ? ''
+      : xmlElement('ErrorDocument', xmlText('Key', website.errorDocument))) +
+    (rules.length > 0 ? xmlElement('RoutingRules', rules.join('')) : '')
+  )
+}

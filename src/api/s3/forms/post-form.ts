@@ -1,0 +1,173 @@
+import { FormError, type FormFile, formBoundary, readForm } from '../../http/multipart-form.js'
+import { parseXml } from '../../xml/reader.js'
+import { invalidArgument, S3Error } from '../errors.js'
+import { bodyError } from '../payload/payload.js'
+import type { S3Request } from '../request.js'
+import { checkKey } from '../router.js'
+import { METADATA_BYTES_MAX, UPLOAD_BYTES_MAX } from '../screen.js'
+
+/** Of the fields before the file, in bytes: AWS's limit is 20 KB. */
+const HEAD_BYTES_MAX = 64 * 1024
+const FIELDS_MAX = 200
+
+/** A POST Object form up to its file. */
+export interface PostForm {
+  /** Values by lower-case names; `key` with the file's name in it. */
+  fields: Map<string, string>
+  keyTemplate: string
+  key: string
+  file: FormFile
+}
+
+/** Reads the fields of the form that a request carries. @throws S3Error */
+export async function readPostForm(request: S3Request): Promise<PostForm> {
+  const boundary = formBoundary(request.headers['content-type'])
+  if (boundary === undefined) throw new S3Error('MalformedPOSTRequest')
+  const next = () => request.reader.next()
+  const { fields, file } = await readForm(next, boundary, (name) => name.toLowerCase() === 'file', {
+    headBytesMax: HEAD_BYTES_MAX,
+    fieldsMax: FIELDS_MAX,
+  }).catch((error: unknown) => {
+    throw formError(error)
+  })
+  const byName = new Map<string, string>()
+  for (const { name, value } of fields) {
+    const lower = name.toLowerCase()
+    if (byName.has(lower)) throw invalidArgument('Each field of the form may be given once.', name, value)
+    // Names and values end up in headers of answers.
+    if (/[^\x21-\x7e]/.test(lower) || (lower !== 'tagging' && /[\x00-\x08\x0a-\x1f\x7f]/.test(value))) {
+      if (lower !== 'policy' && lower !== 'key') {
+        throw invalidArgument('A field of the form has characters that cannot be stored.', name)
+      }
+    }
+    byName.set(lower, value)
+  }
+  const keyTemplate = byName.get('key')
+  if (keyTemplate === undefined) {
+    throw invalidArgument(
+      "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.",
+      'key',
+      '',
+    )
+  }
+  if (!file) throw invalidArgument('POST requires exactly one file upload per request.', 'file', '0')
+  const fileName = file.fileName ?? ''
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the variable of AWS's forms
+  const key = keyTemplate.replaceAll('${filename}', () => fileName)
+  if (key === '') throw invalidArgument('User key must have a length greater than 0.', 'key', '')
+  checkKey(key)
+  byName.set('key', key)
+  return { fields: byName, keyTemplate, key, file }
+}
+
+/** Headers of the request that still mean something for the object that the form makes. */
+const KEPT_HEADERS = ['host', 'user-agent', 'referer', 'origin', 'x-forwarded-for', 'x-forwarded-proto']
+/** Fields that are headers of PutObject under the same name. */
+const HEADER_FIELDS = new Set([
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-md5',
+  'content-type',
+  'expires',
+])
+/** Fields about the signature, or that as headers would say how the body is framed. */
+const NO_HEADER = new Set([
+  'x-amz-algorithm',
+  'x-amz-content-sha256',
+  'x-amz-copy-source',
+  'x-amz-credential',
+  'x-amz-date',
+  'x-amz-decoded-content-length',
+  'x-amz-security-token',
+  'x-amz-signature',
+  'x-amz-trailer',
+])
+
+/** The headers of the PutObject that a form stands for. @throws S3Error MetadataTooLarge, MalformedXML (tagging) */
+export async function putHeaders(request: S3Request, form: PostForm): Promise<Record<string, string>> {
+  // The length of the file is not known before its end.
+  const headers: Record<string, string> = { 'transfer-encoding': 'chunked' }
+  for (const name of KEPT_HEADERS) {
+    const value = request.headers[name]
+    if (typeof value === 'string') headers[name] = value
+  }
+  let metadataBytes = 0
+  for (const [name, value] of form.fields) {
+    const isHeader = HEADER_FIELDS.has(name) || (name.startsWith('x-amz-') && !NO_HEADER.has(name))
+    if (!isHeader) continue
+    headers[name] = Buffer.from(value).toString('latin1')
+    if (name.startsWith('x-amz-meta-')) metadataBytes += name.length - 11 + Buffer.byteLength(value)
+  }
+  if (metadataBytes > METADATA_BYTES_MAX) {
+    throw new S3Error('MetadataTooLarge', undefined, {
+      extra: { Size: metadataBytes, MaxSizeAllowed: METADATA_BYTES_MAX },
+    })
+  }
+  const acl = form.fields.get('acl')
+  if (acl !== undefined) headers['x-amz-acl'] = acl
+  const tagging = form.fields.get('tagging')
+  if (tagging !== undefined && tagging !== '') headers['x-amz-tagging'] = await taggingHeader(tagging)
+  return headers
+}
+
+/** The tags of a form, which are XML, as PutObject's header has them. */
+async function taggingHeader(xml: string): Promise<string> {
+  const root = await parseXml(Buffer.from(xml), 'Tagging')
+  const tags = root
+    .need('TagSet')
+    .all('Tag')
+    .map((tag) => [tag.needText('Key'), tag.needText('Value')])
+  return tags.map((pair) => pair.map(encodeURIComponent).join('=')).join('&')
+}
+
+/** The file of a form as a body that must have a length in a range. */
+export class FormBody {
+  started = false
+  #received = 0
+
+  constructor(
+    private readonly file: FormFile,
+    private readonly range: { min: number; max: number },
+  ) {}
+
+  /** @throws S3Error EntityTooLarge, EntityTooSmall, MalformedPOSTRequest, and what the connection's end means */
+  async next(): Promise<Buffer | undefined> {
+    this.started = true
+    const { value } = await this.file.body.next().catch((error: unknown) => {
+      throw formError(error)
+    })
+    const { min } = this.range
+    const max = Math.min(this.range.max, UPLOAD_BYTES_MAX)
+    if (value) {
+      this.#received += value.length
+      if (this.#received > max) throw this.#outOfRange('EntityTooLarge', 'MaxSizeAllowed', max)
+      return value
+    }
+    if (this.#received < min) throw this.#outOfRange('EntityTooSmall', 'MinSizeAllowed', min)
+    return undefined
+  }
+
+  async collect(bytesMax: number): Promise<Buffer> {
+    const pieces: Buffer[] = []
+    for (let piece = await this.next(); piece; piece = await this.next()) {
+      pieces.push(piece)
+      if (this.#received > bytesMax) throw new S3Error('EntityTooLarge')
+    }
+    return Buffer.concat(pieces)
+  }
+
+  #outOfRange(code: 'EntityTooLarge' | 'EntityTooSmall', limit: string, bytes: number): S3Error {
+    return new S3Error(code, undefined, { extra: { ProposedSize: this.#received, [limit]: bytes } })
+  }
+}
+
+function formError(error: unknown): unknown {
+  if (!(error instanceof FormError)) return bodyError(error, 'EntityTooLarge')
+  return new S3Error(
+    error.code === 'TooLarge' ? 'MaxPostPreDataLengthExceededError' : 'MalformedPOSTRequest',
+    undefined,
+    { cause: error },
+  )
+}

@@ -1,0 +1,315 @@
+import type { PageEntry } from '../../../model/listing/page.js'
+import type { Model } from '../../../model/model.js'
+import { type ListedVersion, readListed } from '../../../model/versions/codec.js'
+import { isKeyWithinBounds } from '../../../model/versions/key-bounds.js'
+import { prefixEnd, successor } from '../../../table/keys.js'
+import { isoDate } from '../../http/date.js'
+import { escapeXml, XmlWriter, xmlDocument, xmlText } from '../../xml/writer.js'
+import { authorize, callerOf } from '../access/authorize.js'
+import { checkSessionOutside } from '../access/session.js'
+import type { S3Context } from '../context.js'
+import { invalidArgument } from '../errors.js'
+import { versionIdText } from '../objects/headers.js'
+import { parseVersionId } from '../objects/read.js'
+import type { S3Request, S3Response } from '../request.js'
+
+const MAX_KEYS = 1000
+const EMPTY = Buffer.alloc(0)
+
+/** What the three listings share. */
+interface ListQuery {
+  prefix: string
+  delimiter: string
+  maxKeys: number
+  encode: (text: string) => string
+  encodingType: string | undefined
+}
+
+/** @throws S3Error InvalidArgument */
+function readListQuery({ query }: S3Request): ListQuery {
+  const encodingType = query.get('encoding-type')
+  if (encodingType !== undefined && encodingType !== 'url') {
+    throw invalidArgument('Invalid Encoding Method specified in Request', 'encoding-type', encodingType)
+  }
+  return {
+    prefix: query.get('prefix') ?? '',
+    delimiter: query.get('delimiter') ?? '',
+    maxKeys: parseMax(query.get('max-keys'), 'max-keys', MAX_KEYS),
+    encode: encodingType === 'url' ? percentEncodeKey : escapeXml,
+    encodingType,
+  }
+}
+
+/** A page size: larger ones count as `limit`. @throws S3Error InvalidArgument */
+export function parseMax(text: string | undefined, name: string, limit: number): number {
+  if (text === undefined || text === '') return limit
+  if (!/^\d{1,10}$/.test(text) || Number(text) > 2 ** 31 - 1) {
+    throw invalidArgument(`Provided ${name} not an integer or within integer range`, name, text)
+  }
+  return Math.min(Number(text), limit)
+}
+
+/** Keys in listings with encoding-type=url: like a query's values, but "/" stays as it is. */
+export function percentEncodeKey(text: string): string {
+  return encodeURIComponent(text).replaceAll('%2F', '/')
+}
+
+/** ListObjects (version 1): pages go on after a marker, which is a key or common prefix. */
+export async function listObjects(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucket' })
+  const list = readListQuery(request)
+  const marker = request.query.get('marker') ?? ''
+  const page = await model.listing.page(pageRequest(bucket.id, list, after(marker, list)))
+  const last = page.entries.at(-1)
+  const xml = pageWriter('ListBucketResult', page.entries)
+  xml.add(
+    xmlText('Name', request.bucket) +
+      `<Prefix>${list.encode(list.prefix)}</Prefix>` +
+      `<Marker>${list.encode(marker)}</Marker>` +
+      // AWS sends NextMarker with a delimiter only; without one clients take the last key. Sending it always hurts none.
+      (page.more && last ? `<NextMarker>${list.encode(last.key.toString())}</NextMarker>` : '') +
+      tail(list, page.more),
+  )
+  writeEntries(xml, page.entries, list, ownersOf(model))
+  return xmlBody(xml.finish())
+}
+
+/** ListObjectsV2: pages go on with a token. */
+export async function listObjectsV2(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { query } = request
+  if (query.get('list-type') !== '2')
+    throw invalidArgument('Invalid list type', 'list-type', query.get('list-type'))
+  const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucket' })
+  const list = readListQuery(request)
+  const token = query.get('continuation-token')
+  const startAfter = query.get('start-after')
+  // An empty token is shown again, and means the first page.
+  const start = token ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
+  const page = await model.listing.page(pageRequest(bucket.id, list, start))
+  const last = page.entries.at(-1)
+  const xml = pageWriter('ListBucketResult', page.entries)
+  xml.add(
+    xmlText('Name', request.bucket) +
+      `<Prefix>${list.encode(list.prefix)}</Prefix>` +
+      (token !== undefined ? xmlText('ContinuationToken', token) : '') +
+      (startAfter !== undefined ? `<StartAfter>${list.encode(startAfter)}</StartAfter>` : '') +
+      (page.more && last ? xmlText('NextContinuationToken', writeToken(last)) : '') +
+      `<KeyCount>${page.entries.length}</KeyCount>` +
+      tail(list, page.more),
+  )
+  writeEntries(xml, page.entries, list, query.get('fetch-owner') === 'true' ? ownersOf(model) : undefined)
+  return xmlBody(xml.finish())
+}
+
+/** ListObjectVersions: all versions and delete markers, by key and then newest first. */
+export async function listObjectVersions(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { query } = request
+  const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucketVersions' })
+  const list = readListQuery(request)
+  const keyMarker = query.get('key-marker') ?? ''
+  const idMarker = query.get('version-id-marker') ?? ''
+  if (idMarker !== '' && keyMarker === '') {
+    throw invalidArgument(
+      'A version-id marker cannot be specified without a key marker.',
+      'version-id-marker',
+      idMarker,
+    )
+  }
+  const markerKey = Buffer.from(keyMarker)
+  let afterVersion: Buffer = EMPTY
+  if (idMarker !== '') {
+    const selector = parseVersionId(idMarker)
+    if (selector !== 'null') afterVersion = selector as Buffer
+    else if (isKeyWithinBounds(markerKey)) {
+      afterVersion = (await model.objects.get(bucket.id, markerKey, 'null', { body: false }))?.id ?? EMPTY
+    }
+  }
+  const page = await model.versionListing.page({
+    ...pageRequest(bucket.id, list, afterVersion.length > 0 ? markerKey : after(keyMarker, list)),
+    afterVersion,
+  })
+  const owners = ownersOf(model)
+  const last = page.entries.at(-1)
+  const next =
+    page.more && last
+      ? `<NextKeyMarker>${list.encode(last.key.toString())}</NextKeyMarker>` +
+        (last.head ? xmlText('NextVersionIdMarker', versionIdText(readListed(last.head))) : '')
+      : ''
+  const xml = pageWriter('ListVersionsResult', page.entries)
+  xml.add(
+    xmlText('Name', request.bucket) +
+      `<Prefix>${list.encode(list.prefix)}</Prefix>` +
+      `<KeyMarker>${list.encode(keyMarker)}</KeyMarker>` +
+      xmlText('VersionIdMarker', idMarker) +
+      next +
+      tail(list, page.more),
+  )
+  for (const { key, head, latest } of page.entries) {
+    if (!head) continue
+    const text = list.encode(key.toString())
+    const version = readListed(head)
+    const id = `<VersionId>${versionIdText(version)}</VersionId><IsLatest>${latest}</IsLatest>`
+    xml.add(
+      version.isMarker
+        ? `<DeleteMarker><Key>${text}</Key>${id}<LastModified>${listedDate(version)}</LastModified>${owners(version.owner)}</DeleteMarker>`
+        : `<Version><Key>${text}</Key>${id}${listedFields(version)}${owners(version.owner)}</Version>`,
+    )
+  }
+  writePrefixes(xml, page.entries, list)
+  return xmlBody(xml.finish())
+}
+
+function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
+  return {
+    bucket,
+    prefix: Buffer.from(list.prefix),
+    delimiter: Buffer.from(list.delimiter),
+    start,
+    limit: list.maxKeys,
+  }
+}
+
+/** The first key that may be listed after `marker`; behind all of a common prefix if the marker is one. */
+function after(marker: string, list: Pick<ListQuery, 'prefix' | 'delimiter'>): Buffer {
+  if (marker === '') return EMPTY
+  const key = Buffer.from(marker)
+  if (list.delimiter !== '' && marker.startsWith(list.prefix)) {
+    const cut = marker.indexOf(list.delimiter, list.prefix.length)
+    if (cut >= 0 && cut + list.delimiter.length === marker.length) return prefixEnd(key) ?? successor(key)
+  }
+  return successor(key)
+}
+
+/** A continuation token: where to go on, in a form that is opaque to clients. */
+function writeToken(last: { key: Buffer; head: Buffer | undefined }): string {
+  const next = last.head ? successor(last.key) : (prefixEnd(last.key) ?? successor(last.key))
+  return Buffer.concat([Buffer.from([1]), next]).toString('base64url')
+}
+
+/** @throws S3Error InvalidArgument if the token was not made by writeToken */
+function readToken(token: string): Buffer {
+  const bytes = Buffer.from(token, 'base64url')
+  if (bytes[0] !== 1 || bytes.toString('base64url') !== token) {
+    throw invalidArgument('The continuation token provided is incorrect', 'continuation-token', token)
+  }
+  return bytes.subarray(1)
+}
+
+/** What an entry takes, about, beside its key, and a page beside its entries. */
+const ENTRY_BYTES = 300
+const PAGE_BYTES = 1000
+
+function pageWriter(root: string, entries: readonly PageEntry[]): XmlWriter {
+  const bytes = entries.reduce((sum, { key }) => sum + key.length + ENTRY_BYTES, PAGE_BYTES)
+  return new XmlWriter(root, bytes)
+}
+
+/** Objects, then common prefixes: S3 does not mix them. */
+function writeEntries(
+  xml: XmlWriter,
+  entries: readonly PageEntry[],
+  list: ListQuery,
+  owners: ((owner: string) => string) | undefined,
+): void {
+  for (const { key, head } of entries) {
+    if (!head) continue
+    const version = readListed(head)
+    const owner = owners ? owners(version.owner) : ''
+    xml.add(`<Contents><Key>${list.encode(key.toString())}</Key>${listedFields(version)}${owner}</Contents>`)
+  }
+  writePrefixes(xml, entries, list)
+}
+
+function writePrefixes(xml: XmlWriter, entries: readonly PageEntry[], list: ListQuery): void {
+  for (const { key, head } of entries) {
+    if (!head) xml.add(`<CommonPrefixes><Prefix>${list.encode(key.toString())}</Prefix></CommonPrefixes>`)
+  }
+}
+
+function listedFields(version: ListedVersion): string {
+  const checksum = version.checksumAlgorithm
+    ? `<ChecksumAlgorithm>${version.checksumAlgorithm}</ChecksumAlgorithm><ChecksumType>${version.checksumType}</ChecksumType>`
+    : ''
+  return `<LastModified>${listedDate(version)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${checksum}<Size>${version.size}</Size><StorageClass>STANDARD</StorageClass>`
+}
+
+function listedDate(version: ListedVersion): string {
+  return isoDate(Math.floor(version.createdUs / 1000))
+}
+
+/** Owners are access keys: shown with their id, and the key's name if it is still there. */
+export function ownerXml(model: Model, owner: string, element: 'Owner' | 'Initiator' = 'Owner'): string {
+  const name = owner === '' ? undefined : model.keys.local(owner)?.name
+  return `<${element}><ID>${escapeXml(owner)}</ID><DisplayName>${escapeXml(name ?? owner)}</DisplayName></${element}>`
+}
+
+/** As ownerXml, for pages of objects that mostly have the same owner. */
+function ownersOf(model: Model): (owner: string) => string {
+  const known = new Map<string, string>()
+  return (owner) => {
+    let xml = known.get(owner)
+    if (xml === undefined) {
+      xml = ownerXml(model, owner)
+      known.set(owner, xml)
+    }
+    return xml
+  }
+}
+
+function tail(list: ListQuery, more: boolean): string {
+  return (
+    `<MaxKeys>${list.maxKeys}</MaxKeys>` +
+    (list.delimiter !== '' ? `<Delimiter>${list.encode(list.delimiter)}</Delimiter>` : '') +
+    xmlText('EncodingType', list.encodingType) +
+    `<IsTruncated>${more}</IsTruncated>`
+  )
+}
+
+export function xmlResponse(root: string, inner: string, headers?: Record<string, string>): S3Response {
+  return xmlBody(xmlDocument(root, inner), headers)
+}
+
+function xmlBody(body: string | Buffer, headers?: Record<string, string>): S3Response {
+  return { status: 200, headers: { 'content-type': 'application/xml', ...headers }, body }
+}
+
+/** ListBuckets: those in which the caller has any permission, so none for anonymous callers. */
+export function listBuckets(context: S3Context, request: S3Request): S3Response {
+  const { model } = context
+  const caller = callerOf(model, request)
+  checkSessionOutside(request, caller, 's3:ListAllMyBuckets')
+  const { query } = request
+  const prefix = query.get('prefix') ?? ''
+  const limit = parseMax(query.get('max-buckets'), 'max-buckets', 10_000)
+  if (query.has('max-buckets') && limit < 1) {
+    throw invalidArgument('max-buckets must be between 1 and 10000', 'max-buckets', query.get('max-buckets'))
+  }
+  const token = query.get('continuation-token')
+  const from = token === undefined || token === '' ? '' : readToken(token).toString()
+  const found: { name: string; createdMs: number }[] = []
+  const locals = new Map([...(caller?.localAliases ?? [])].map(([name, id]) => [id, name]))
+  for (const id of caller?.permissions.keys() ?? []) {
+    const bucket = model.buckets.byId(Buffer.from(id, 'hex'))
+    const name = locals.get(id) ?? bucket?.aliases[0]
+    if (bucket && name !== undefined) found.push({ name, createdMs: bucket.createdMs })
+  }
+  const matching = found
+    .filter(({ name }) => name.startsWith(prefix) && name >= from)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+  const page = matching.slice(0, limit)
+  const next = matching[limit]
+  const buckets = page.map(
+    (b) =>
+      `<Bucket><Name>${escapeXml(b.name)}</Name><CreationDate>${isoDate(b.createdMs)}</CreationDate></Bucket>`,
+  )
+  return xmlResponse(
+    'ListAllMyBucketsResult',
+    ownerXml(model, caller?.id ?? '') +
+      `<Buckets>${buckets.join('')}</Buckets>` +
+      (query.has('prefix') ? xmlText('Prefix', prefix) : '') +
+      (next ? xmlText('ContinuationToken', Buffer.from(`\x01${next.name}`).toString('base64url')) : ''),
+  )
+}

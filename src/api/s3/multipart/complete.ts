@@ -1,0 +1,215 @@
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import { decodeEncryption } from '../../../model/content/ciphers.js'
+import { md5 } from '../../../model/content/hashing.js'
+import type { PartRow, UploadRow } from '../../../model/uploads/tables.js'
+import type { NewVersion } from '../../../model/versions/objects.js'
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { parseXml, type XmlElement } from '../../xml/reader.js'
+import { xmlText } from '../../xml/writer.js'
+import type { S3Context } from '../context.js'
+import { customerKey, encryptionHeaders, openUpload } from '../encryption/requests.js'
+import { S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import { expirationHeader } from '../objects/expiration-header.js'
+import { checksumText, etagOf, versionIdText } from '../objects/headers.js'
+import { withDefaultRetention } from '../objects/lock.js'
+import { checkQuota } from '../objects/quota.js'
+import { refuseConditionalWrite } from '../objects/write.js'
+import {
+  CHECKSUM_ELEMENT,
+  CHECKSUM_HEADER,
+  checksumOf,
+  combineChecksums,
+  isCombinable,
+} from '../payload/checksum.js'
+import type { S3Request, S3Response } from '../request.js'
+import { findUploadAndParts } from './uploads.js'
+
+const MAX_BODY_BYTES = 4 * 1024 * 1024
+const MAX_PARTS = 10_000
+const MIN_PART_BYTES = 5 * 1024 * 1024
+/** Of a whole object: 5 TiB. */
+const OBJECT_BYTES_MAX = 5 * 1024 ** 4
+
+interface NamedPart {
+  number: number
+  etag: string
+  element: XmlElement
+}
+
+/** CompleteMultipartUpload. Done twice with the same parts, the second answer is as the first. */
+export async function completeMultipartUpload(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const named = await readParts(request)
+  const etag = md5(Buffer.concat(named.map((part) => Buffer.from(part.etag, 'hex'))))
+  let found: Awaited<ReturnType<typeof findUploadAndParts>>
+  try {
+    found = await findUploadAndParts(context, request, 's3:PutObject')
+  } catch (error) {
+    const done =
+      error instanceof S3Error &&
+      error.code === 'NoSuchUpload' &&
+      (await alreadyDone(context, request, etag, named.length))
+    if (!done) throw error
+    return done
+  }
+  const { upload, bucket } = found
+  refuseConditionalWrite(request)
+  // As AWS has it, the client's key is needed where a checksum of the content is made, and must be right if it is there.
+  openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)
+  const encryption = decodeEncryption(upload.encryption)
+  const parts = chooseParts(named, found.parts)
+  const size = parts.reduce((sum, part) => sum + part.size, 0)
+  if (size > OBJECT_BYTES_MAX) {
+    throw new S3Error('EntityTooLarge', undefined, {
+      extra: { ProposedSize: size, MaxSizeAllowed: OBJECT_BYTES_MAX },
+    })
+  }
+  const declared = request.header('x-amz-mp-object-size')
+  if (declared !== undefined && Number(declared) !== size) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The provided 'x-amz-mp-object-size' header value ${declared} does not match what was computed: ${size}`,
+    )
+  }
+  await checkQuota(model, bucket, { bytes: 0, objects: 1 })
+  const version: NewVersion = {
+    bucket: bucket.id,
+    key: upload.key,
+    etag,
+    etagParts: parts.length,
+    owner: upload.owner,
+    headers: upload.headers,
+    metadata: upload.metadata,
+    ...objectChecksum(request, upload, parts),
+    parts: parts.map((part) => ({
+      number: part.number,
+      size: part.size,
+      ...(part.checksum && { checksum: part.checksum }),
+      ...(part.iv && { iv: part.iv }),
+    })),
+    ...(encryption && { encryption }),
+    mutable: withDefaultRetention(upload.mutable, bucket, context.clock.nowMs()),
+  }
+  const written = await model.uploads.complete(upload, parts, version, etag, bucket.versioning)
+  return completed(request, written, bucket)
+}
+
+function completed(request: S3Request, version: VersionRecord, bucket: Bucket): S3Response {
+  const expiration = expirationHeader(bucket, version)
+  const host = request.headers.host ?? ''
+  const path = `/${request.bucket}/${request.key}`
+  return xmlResponse(
+    'CompleteMultipartUploadResult',
+    xmlText('Location', `${request.secure ? 'https' : 'http'}://${host}${path}`) +
+      xmlText('Bucket', request.bucket) +
+      xmlText('Key', request.key) +
+      xmlText('ETag', etagOf(version)) +
+      (version.checksum && version.checksumAlgorithm
+        ? xmlText(CHECKSUM_ELEMENT[version.checksumAlgorithm], checksumText(version)) +
+          xmlText('ChecksumType', version.checksumType)
+        : ''),
+    {
+      ...encryptionHeaders(version.encryption, customerKey(request)),
+      ...(bucket.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(version) }),
+      ...(expiration !== undefined && { 'x-amz-expiration': expiration }),
+    },
+  )
+}
+
+/** @throws S3Error MalformedXML, InvalidPartOrder */
+async function readParts(request: S3Request): Promise<NamedPart[]> {
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  const root = await parseXml(body, 'CompleteMultipartUpload')
+  const elements = root.all('Part')
+  if (elements.length === 0 || elements.length > MAX_PARTS) throw new S3Error('MalformedXML')
+  const named = elements.map((element) => {
+    const number = Number(element.text('PartNumber'))
+    const etag = (element.text('ETag') ?? '').trim().replace(/^"(.*)"$/, '$1')
+    if (!Number.isInteger(number) || element.text('ETag') === undefined) throw new S3Error('MalformedXML')
+    return { number, etag, element }
+  })
+  for (let i = 1; i < named.length; i++) {
+    if (named[i]!.number <= named[i - 1]!.number) throw new S3Error('InvalidPartOrder')
+  }
+  return named
+}
+
+/** The stored parts that were named. @throws S3Error InvalidPart, EntityTooSmall */
+function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[]): PartRow[] {
+  const byNumber = new Map(stored.map((part) => [part.number, part]))
+  const chosen = named.map(({ number, etag, element }) => {
+    const part = byNumber.get(number)
+    if (!part || part.etag.toString('hex') !== etag.toLowerCase()) throw invalidPart(number, etag)
+    for (const [algorithm, name] of Object.entries(CHECKSUM_ELEMENT)) {
+      const claimed = element.text(name)
+      if (claimed === undefined) continue
+      if (part.checksumAlgorithm !== algorithm || part.checksum?.toString('base64') !== claimed) {
+        throw invalidPart(number, etag)
+      }
+    }
+    return part
+  })
+  for (const part of chosen.slice(0, -1)) {
+    if (part.size < MIN_PART_BYTES) {
+      throw new S3Error('EntityTooSmall', undefined, {
+        extra: {
+          ProposedSize: part.size,
+          MinSizeAllowed: MIN_PART_BYTES,
+          PartNumber: part.number,
+          ETag: part.etag.toString('hex'),
+        },
+      })
+    }
+  }
+  return chosen
+}
+
+function invalidPart(number: number, etag: string): S3Error {
+  return new S3Error('InvalidPart', undefined, { extra: { PartNumber: number, ETag: etag } })
+}
+
+/** The object's checksum from those of its parts. @throws S3Error BadDigest if the request claims another one */
+function objectChecksum(
+  request: S3Request,
+  upload: UploadRow,
+  parts: readonly PartRow[],
+): Partial<Pick<NewVersion, 'checksum' | 'checksumAlgorithm' | 'checksumType'>> {
+  const { checksumAlgorithm: algorithm, checksumType: type } = upload
+  const claimedType = request.header('x-amz-checksum-type')
+  if (claimedType !== undefined && claimedType !== type) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The upload was created using the ${type ?? 'default'} checksum mode. The complete request must use the same checksum mode.`,
+    )
+  }
+  if (!algorithm || !type || parts.some((part) => part.checksumAlgorithm !== algorithm || !part.checksum))
+    return {}
+  const checksum =
+    type === 'FULL_OBJECT' && isCombinable(algorithm)
+      ? combineChecksums(
+          algorithm,
+          parts.map((part) => ({ checksum: part.checksum!, size: part.size })),
+        )
+      : checksumOf(algorithm, Buffer.concat(parts.map((part) => part.checksum!)))
+  const claimed = request.header(CHECKSUM_HEADER[algorithm])
+  if (claimed !== undefined && claimed.replace(/-\d+$/, '') !== checksum.toString('base64')) {
+    throw new S3Error('BadDigest', `The ${algorithm} you specified did not match the calculated checksum.`)
+  }
+  return { checksum, checksumAlgorithm: algorithm, checksumType: type }
+}
+
+/** Whether the key's current version is what these parts make: a client repeats a request whose answer it lost. */
+async function alreadyDone(
+  { model }: S3Context,
+  request: S3Request,
+  etag: Buffer,
+  parts: number,
+): Promise<S3Response | undefined> {
+  const bucket = await model.buckets.byName(request.bucket!, model.keys.local(request.keyId ?? ''))
+  const version =
+    bucket && (await model.objects.get(bucket.id, Buffer.from(request.key!), undefined, { body: false }))
+  if (version?.state !== 'object' || version.etagParts !== parts || !version.etag.equals(etag))
+    return undefined
+  return completed(request, version, bucket!)
+}

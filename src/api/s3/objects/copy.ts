@@ -1,0 +1,237 @@
+import type { StoredBody } from '../../../model/content/blobs.js'
+import type { NewVersion } from '../../../model/versions/objects.js'
+import type { BlockRef, Mutable, VersionRecord } from '../../../model/versions/record.js'
+import { isoDate } from '../../http/date.js'
+import { xmlText } from '../../xml/writer.js'
+import { aclForWrite } from '../access/acl/for-write.js'
+import { authorize, type Granted } from '../access/authorize.js'
+import type { S3Context } from '../context.js'
+import {
+  customerKey,
+  type EncryptionWish,
+  encryptionWish,
+  keepSealing,
+  newSealing,
+  openContent,
+  type Sealing,
+  sealContent,
+  sealedEtag,
+} from '../encryption/requests.js'
+import { invalidArgument, S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import {
+  CHECKSUM_ELEMENT,
+  type ChecksumAlgorithm,
+  checksumAlgorithm,
+  createChecksum,
+} from '../payload/checksum.js'
+import { unsupportedChecksum } from '../payload/checksum-request.js'
+import type { S3Request, S3Response } from '../request.js'
+import { UPLOAD_BYTES_MAX } from '../screen.js'
+import { CopyChecksum } from './copy-checksum.js'
+import { type CopySource, copySource } from './copy-source.js'
+import { expirationHeader } from './expiration-header.js'
+import { checksumText, etagOf, lastModifiedMs, storedHeaders, versionIdText } from './headers.js'
+import { newLock } from './lock.js'
+import { checkQuota } from './quota.js'
+import { headerTags } from './tags.js'
+import { refuseConditionalWrite } from './write.js'
+
+/** What a copy gets of its source's content, or of one written anew. */
+interface Copied {
+  body: StoredBody
+  version: Pick<
+    NewVersion,
+    'etag' | 'etagParts' | 'checksum' | 'checksumAlgorithm' | 'checksumType' | 'parts' | 'encryption'
+  >
+  headers: Record<string, string>
+}
+
+/**
+ * CopyObject: the new version refers to the source's blocks and no data moves, unless it is to be encrypted in another
+ * way.
+ */
+export async function copyObject(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const target = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const { bucket } = target
+  refuseConditionalWrite(request)
+  const { owner, acl } = await aclForWrite(model, request, target)
+  const wish = encryptionWish(request, bucket)
+  const source = await copySource(context, request)
+  const { version } = source
+  const replace = directive(request, 'x-amz-metadata-directive') === 'REPLACE'
+  refuseSelfCopy(request, source, target, replace)
+  const mutable: Mutable = {
+    ...acl,
+    ...newLock(request, bucket, context.clock.nowMs()),
+    ...copiedTags(request, version),
+  }
+  await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
+  const copied = await copyContent(context, request, bucket, wish, source)
+  const written = await model.objects.put(
+    {
+      bucket: bucket.id,
+      key: Buffer.from(request.key!),
+      origin: 'Copy',
+      owner,
+      ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
+      ...copied.version,
+      mutable,
+    },
+    copied.body,
+    bucket.versioning,
+  )
+  const expiration = expirationHeader(bucket, written)
+  return xmlResponse(
+    'CopyObjectResult',
+    xmlText('LastModified', isoDate(lastModifiedMs(written))) +
+      xmlText('ETag', etagOf(written)) +
+      (written.checksum && written.checksumAlgorithm
+        ? xmlText(CHECKSUM_ELEMENT[written.checksumAlgorithm], checksumText(written)) +
+          xmlText('ChecksumType', written.checksumType)
+        : ''),
+    {
+      ...copied.headers,
+      ...(bucket.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(written) }),
+      ...(expiration !== undefined && { 'x-amz-expiration': expiration }),
+      ...(source.bucket.versioning !== 'off' && { 'x-amz-copy-source-version-id': versionIdText(version) }),
+    },
+  )
+}
+
+/** COPY (the default) or REPLACE. @throws S3Error InvalidArgument */
+export function directive(request: S3Request, name: string): 'COPY' | 'REPLACE' {
+  const value = request.header(name) ?? 'COPY'
+  if (value !== 'COPY' && value !== 'REPLACE') throw invalidArgument(`Unknown ${name}.`, name, value)
+  return value
+}
+
+/** Tags go along unless the request replaces them. */
+function copiedTags(request: S3Request, { mutable }: VersionRecord): Pick<Mutable, 'tags'> {
+  const replace = directive(request, 'x-amz-tagging-directive') === 'REPLACE'
+  const tags = replace ? headerTags(request) : mutable.tags?.[1]
+  return tags ? { tags: [0, tags] } : {}
+}
+
+/** @throws S3Error InvalidRequest for a copy onto itself that changes nothing */
+function refuseSelfCopy(request: S3Request, source: CopySource, target: Granted, replace: boolean): void {
+  const same =
+    source.bucket.id.equals(target.bucket.id) && source.version.key.equals(Buffer.from(request.key!))
+  if (!same || replace || request.header('x-amz-copy-source')!.includes('?versionId=')) return
+  if (request.header('x-amz-server-side-encryption') !== undefined || customerKey(request)) return
+  throw new S3Error(
+    'InvalidRequest',
+    "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+  )
+}
+
+async function copyContent(
+  context: S3Context,
+  request: S3Request,
+  bucket: Granted['bucket'],
+  wish: EncryptionWish,
+  source: CopySource,
+): Promise<Copied> {
+  const kept = source.sealing && keepSealing(context, bucket, wish, source.sealing)
+  if (kept || (!source.sealing && !wish)) return referTo(context, request, source, kept)
+  return writeAnew(context, request, source, newSealing(context, bucket, wish))
+}
+
+/** The source's blocks, as they are. */
+async function referTo(
+  context: S3Context,
+  request: S3Request,
+  source: CopySource,
+  kept: Sealing | undefined,
+): Promise<Copied> {
+  const { version } = source
+  const { etag, etagParts, checksum, checksumAlgorithm, checksumType } = version
+  const wanted = wantedChecksum(request)
+  const parts = await context.model.blobs.partsOf(version)
+  const common = { etag, etagParts, ...(kept && { encryption: kept.encryption }) }
+  const headers = kept?.headers ?? {}
+  const body = await sourceBody(context, version)
+  if (!wanted || wanted === checksumAlgorithm) {
+    const own = checksum && checksumAlgorithm && checksumType && { checksum, checksumAlgorithm, checksumType }
+    return { body, headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
+  }
+  const hasher = createChecksum(wanted)
+  for await (const chunk of readSource(context, request, source, 0, version.size)) hasher.update(chunk)
+  return {
+    body,
+    headers,
+    version: {
+      ...common,
+      ...{ checksum: hasher.digest(), checksumAlgorithm: wanted, checksumType: 'FULL_OBJECT' as const },
+      ...(parts.length > 0 && { parts: parts.map(({ checksum: _, ...part }) => part) }),
+    },
+  }
+}
+
+/** The source's content, encrypted in another way: it becomes one without parts. @throws S3Error InvalidRequest above 5 GiB */
+async function writeAnew(
+  context: S3Context,
+  request: S3Request,
+  source: CopySource,
+  sealing: Sealing | undefined,
+): Promise<Copied> {
+  const { version } = source
+  if (version.size > UPLOAD_BYTES_MAX) {
+    throw new S3Error(
+      'InvalidRequest',
+      `The specified copy source is larger than the maximum allowable size for a copy source: ${UPLOAD_BYTES_MAX}`,
+    )
+  }
+  const algorithm = wantedChecksum(request) ?? version.checksumAlgorithm
+  const content = new CopyChecksum(readSource(context, request, source, 0, version.size), algorithm)
+  const sealed = sealing && sealContent(context, sealing)
+  const body = await context.model.blobs.write(content.source(version.size), sealed)
+  const checksum = content.result()
+  return {
+    body,
+    headers: sealing?.headers ?? {},
+    version: {
+      etag: sealedEtag(sealing, body.md5),
+      etagParts: 0,
+      ...(checksum && {
+        checksum: checksum.value,
+        checksumAlgorithm: checksum.algorithm,
+        checksumType: 'FULL_OBJECT' as const,
+      }),
+      ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
+    },
+  }
+}
+
+/** The source's bytes from `start` up to `end`, decrypted. */
+export async function* readSource(
+  context: S3Context,
+  request: S3Request,
+  { version, sealing }: CopySource,
+  start: number,
+  end: number,
+): AsyncGenerator<Buffer> {
+  const cipher = sealing && (await openContent(context, version, sealing))
+  const options = { signal: () => request.signal, ...(cipher && { cipher }) }
+  yield* context.model.blobs.read(version, start, end, options)
+}
+
+async function sourceBody({ model }: S3Context, version: VersionRecord): Promise<StoredBody> {
+  if (version.content.kind === 'inline') {
+    return { size: version.size, md5: version.etag, body: version.body!, blocks: [] }
+  }
+  const blocks: BlockRef[] = []
+  for await (const { ref } of model.blobs.blocksOf(version.bucket, version.id, version.content))
+    blocks.push(ref)
+  return { size: version.size, md5: version.etag, blocks }
+}
+
+/** x-amz-checksum-algorithm. @throws S3Error InvalidRequest if it is unknown */
+export function wantedChecksum(request: S3Request): ChecksumAlgorithm | undefined {
+  const name = request.header('x-amz-checksum-algorithm')
+  if (name === undefined || name === '') return undefined
+  const algorithm = checksumAlgorithm(name)
+  if (!algorithm) throw unsupportedChecksum()
+  return algorithm
+}

@@ -1,0 +1,73 @@
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { parseXml } from '../../xml/reader.js'
+import { xmlText } from '../../xml/writer.js'
+import { authorize, findBucket } from '../access/authorize.js'
+import type { S3Context } from '../context.js'
+import { S3Error, toS3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import type { S3Request, S3Response } from '../request.js'
+import { checkKey } from '../router.js'
+import { versionIdText } from './headers.js'
+import { deletionGuard } from './lock.js'
+import { parseVersionId } from './read.js'
+
+/** 1000 keys of 1024 bytes, escaped, with version ids. */
+const MAX_BODY_BYTES = 8 * 1024 * 1024
+const MAX_OBJECTS = 1000
+/** Elements that make a deletion depend on what is there: refused, never ignored. */
+const CONDITIONS = ['ETag', 'LastModifiedTime', 'Size'] as const
+/** Deletions at the same time: they share commits, but not so many that other requests have to wait. */
+const CONCURRENCY = 32
+
+/** DeleteObjects: up to 1000 keys or versions in one request; each succeeds or fails on its own. */
+export async function deleteObjects(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const { bucket, caller } = await findBucket(model, request)
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  const root = await parseXml(body, 'Delete')
+  const quiet = root.text('Quiet') === 'true'
+  const objects = root.all('Object')
+  if (objects.length === 0 || objects.length > MAX_OBJECTS) throw new S3Error('MalformedXML')
+  const results: string[] = new Array(objects.length)
+  // Nothing is deleted if the document is wrong anywhere.
+  const names = objects.map((object) => ({ key: object.text('Key'), versionId: object.text('VersionId') }))
+
+  const deleteOne = async (index: number) => {
+    const { key, versionId } = names[index]!
+    const named = xmlText('Key', key) + xmlText('VersionId', versionId)
+    try {
+      if (key === undefined || key === '') throw new S3Error('MalformedXML')
+      checkKey(key)
+      if (CONDITIONS.some((name) => objects[index]!.child(name))) throw new S3Error('NotImplemented')
+      const selector = parseVersionId(versionId)
+      await authorize(model, request, {
+        permission: 'write',
+        action: selector === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion',
+        key,
+        ...(versionId !== undefined && { versionId }),
+      })
+      let written: VersionRecord | undefined
+      if (selector === undefined) {
+        written = await model.objects.delete(bucket.id, Buffer.from(key), caller?.id ?? '', bucket.versioning)
+      } else {
+        const guard = await deletionGuard(context, request, bucket, key)
+        written = await model.objects.deleteVersion(bucket.id, Buffer.from(key), selector, guard)
+      }
+      const marker =
+        written?.state === 'marker'
+          ? `<DeleteMarker>true</DeleteMarker>${xmlText('DeleteMarkerVersionId', versionIdText(written))}`
+          : ''
+      results[index] = quiet ? '' : `<Deleted>${named}${marker}</Deleted>`
+    } catch (error) {
+      const { code, message } = toS3Error(error)
+      results[index] = `<Error>${named}${xmlText('Code', code)}${xmlText('Message', message)}</Error>`
+    }
+  }
+
+  let next = 0
+  const worker = async () => {
+    while (next < objects.length) await deleteOne(next++)
+  }
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, objects.length) }, worker))
+  return xmlResponse('DeleteResult', results.join(''))
+}

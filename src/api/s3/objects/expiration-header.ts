@@ -1,0 +1,24 @@
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import { expiryOf, type LifecycleRule } from '../../../model/lifecycle/rules.js'
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { httpDateOf } from '../../http/date.js'
+import { uriEncode } from '../../http/uri.js'
+
+/**
+ * The value of x-amz-expiration for a current version: when which lifecycle rule ends it. Undefined if none does.
+ */
+export function expirationHeader(
+  bucket: Pick<Bucket, 'document'>,
+  version: Pick<VersionRecord, 'key' | 'state' | 'size' | 'createdUs' | 'mutable'>,
+): string | undefined {
+  const rules = bucket.document<LifecycleRule[]>('lifecycle')
+  if (!rules || version.state !== 'object') return undefined
+  const expiry = expiryOf(rules, {
+    key: version.key.toString(),
+    kind: 'object',
+    size: version.size,
+    tags: version.mutable.tags?.[1] ?? undefined,
+    createdMs: version.createdUs / 1000,
+  })
+  return expiry && `expiry-date="${httpDateOf(expiry.atMs)}", rule-id="${uriEncode(expiry.ruleId)}"`
+}

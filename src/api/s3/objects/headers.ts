@@ -1,0 +1,166 @@
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { httpDateOf } from '../../http/date.js'
+import { invalidArgument, S3Error } from '../errors.js'
+import { CHECKSUM_HEADER } from '../payload/checksum.js'
+import type { S3Request } from '../request.js'
+
+/** Headers that are stored with an object and sent with it again. */
+const STORED = [
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-type',
+  'expires',
+  'x-amz-website-redirect-location',
+] as const
+
+const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
+const META = 'x-amz-meta-'
+
+/** Headers and user metadata that a request wants to be stored. @throws S3Error InvalidStorageClass, InvalidArgument */
+export function storedHeaders(request: S3Request): {
+  headers: Record<string, string>
+  metadata: Record<string, string>
+} {
+  checkStorageClass(request.header('x-amz-storage-class'))
+  const headers: Record<string, string> = {}
+  for (const name of STORED) {
+    let value = request.header(name)
+    if (name === 'content-encoding' && value !== undefined) value = withoutAwsChunked(value)
+    if (value !== undefined && value !== '') headers[name] = value
+  }
+  const redirect = headers['x-amz-website-redirect-location']
+  if (redirect !== undefined && !/^(\/|https?:\/\/)/.test(redirect)) {
+    throw invalidArgument(
+      'The website redirect location must have a prefix of http://, https:// or /',
+      'x-amz-website-redirect-location',
+      redirect,
+    )
+  }
+  return { headers, metadata: checkedMetadata(request.metadata()) }
+}
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]*$/
+
+/** A URL or a form may name metadata by what can be no header's name, and then could never be answered. */
+function checkedMetadata(metadata: Record<string, string>): Record<string, string> {
+  for (const name in metadata) {
+    // "__proto__" would not come out of the stored row as it went in.
+    if (!TOKEN.test(name) || name === '__proto__') {
+      throw invalidArgument('The name of user metadata is not valid.', META + name, metadata[name])
+    }
+  }
+  return metadata
+}
+
+/** One class is kept, whole copies on disk; others are refused rather than faked. */
+export function checkStorageClass(storageClass: string | undefined): void {
+  if (storageClass !== undefined && storageClass !== 'STANDARD') throw new S3Error('InvalidStorageClass')
+}
+
+/** "aws-chunked" says how the body is framed on its way, not what it is. */
+function withoutAwsChunked(encoding: string): string {
+  if (!encoding.includes('aws-chunked')) return encoding
+  return encoding
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== 'aws-chunked' && item !== '')
+    .join(',')
+}
+
+/** The ETag of a version, quoted. */
+export function etagOf(version: Pick<VersionRecord, 'etag' | 'etagParts'>): string {
+  const hex = version.etag.toString('hex')
+  return version.etagParts === 0 ? `"${hex}"` : `"${hex}-${version.etagParts}"`
+}
+
+/** When a version was made, in ms. */
+export function lastModifiedMs(version: Pick<VersionRecord, 'createdUs'>): number {
+  return Math.floor(version.createdUs / 1000)
+}
+
+/** A version id as clients see it. */
+export function versionIdText(version: Pick<VersionRecord, 'id' | 'isNull'>): string {
+  return version.isNull ? 'null' : version.id.toString('hex')
+}
+
+/** The response-* parameters of GetObject and the headers they replace. */
+const OVERRIDES = [
+  ['response-cache-control', 'cache-control'],
+  ['response-content-disposition', 'content-disposition'],
+  ['response-content-encoding', 'content-encoding'],
+  ['response-content-language', 'content-language'],
+  ['response-content-type', 'content-type'],
+  ['response-expires', 'expires'],
+] as const
+
+/**
+ * Headers of an answer that shows a version, without its length and range.
+ * @param options.showVersion whether x-amz-version-id is sent (versioning was ever on)
+ */
+export function versionHeaders(
+  version: VersionRecord,
+  request: S3Request,
+  options: { showVersion: boolean },
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    'last-modified': httpDateOf(lastModifiedMs(version)),
+    etag: etagOf(version),
+    'accept-ranges': 'bytes',
+    'content-type': DEFAULT_CONTENT_TYPE,
+  }
+  const stored = version.headers
+  for (const name in stored) headers[name] = stored[name]!
+  const { metadata } = version
+  for (const name in metadata) headers[META + name] = metadata[name]!
+  if (options.showVersion) headers['x-amz-version-id'] = versionIdText(version)
+  if (version.checksum && request.header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED') {
+    Object.assign(headers, checksumHeaders(version))
+  }
+  const { tags, retention, legalHold } = version.mutable
+  if (tags?.[1]) headers['x-amz-tagging-count'] = String(Object.keys(tags[1]).length)
+  if (retention?.[1]) {
+    headers['x-amz-object-lock-mode'] = retention[1].mode
+    headers['x-amz-object-lock-retain-until-date'] = new Date(retention[1].untilMs).toISOString()
+  }
+  if (legalHold) headers['x-amz-object-lock-legal-hold'] = legalHold[1] ? 'ON' : 'OFF'
+  return headers
+}
+
+/** x-amz-checksum-* of a version or part. */
+export function checksumHeaders(
+  version: Pick<
+    VersionRecord,
+    'checksum' | 'checksumAlgorithm' | 'checksumType' | 'etagParts' | 'parts' | 'partCount'
+  >,
+): Record<string, string> {
+  if (!version.checksum || !version.checksumAlgorithm) return {}
+  const value = checksumText(version)
+  const type = version.checksumType ?? 'FULL_OBJECT'
+  return { [CHECKSUM_HEADER[version.checksumAlgorithm]]: value, 'x-amz-checksum-type': type }
+}
+
+/** A checksum as text: base64, with "-N" if it is made of N parts' checksums. */
+export function checksumText(
+  version: Pick<VersionRecord, 'checksum' | 'checksumType' | 'etagParts' | 'parts' | 'partCount'>,
+): string {
+  const base64 = version.checksum!.toString('base64')
+  if (version.checksumType !== 'COMPOSITE') return base64
+  return `${base64}-${version.partCount ?? version.parts?.length ?? version.etagParts}`
+}
+
+/** Replaces headers as the response-* parameters say. @throws S3Error InvalidRequest for anonymous requests */
+export function overrideHeaders(headers: Record<string, string>, request: S3Request): void {
+  for (const [parameter, name] of OVERRIDES) {
+    const value = request.query.get(parameter)
+    if (value === undefined) continue
+    if (request.auth.kind === 'anonymous') {
+      throw new S3Error(
+        'InvalidRequest',
+        'Request specific response headers cannot be used for anonymous GET requests.',
+      )
+    }
+    headers[name] = value
+  }
+}

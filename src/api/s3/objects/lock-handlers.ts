@@ -1,0 +1,175 @@
+import { mayReplaceRetention, type ObjectLockDocument, type Retention } from '../../../model/versions/lock.js'
+import type { MutableChange } from '../../../model/versions/objects.js'
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { isoDate } from '../../http/date.js'
+import type { XmlElement } from '../../xml/reader.js'
+import { xmlElement, xmlText } from '../../xml/writer.js'
+import { authorize } from '../access/authorize.js'
+import { configurationBody, configuredBucket } from '../buckets/configuration.js'
+import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
+import { xmlResponse } from '../listings/list-objects.js'
+import type { S3Request, S3Response } from '../request.js'
+import {
+  checkFuture,
+  isRetentionMode,
+  mayBypassGovernance,
+  needObjectLock,
+  parseIsoDate,
+  protectedByLock,
+} from './lock.js'
+import { deleteMarker, existingVersion, notFound, versionSelector } from './read.js'
+import { versionIdHeader } from './tag-handlers.js'
+
+const DAYS_MAX = 36_500
+const YEARS_MAX = 100
+
+/** PutObjectLockConfiguration: turns object lock on for a bucket with versioning, for ever, and sets its default. */
+export async function putObjectLockConfiguration(
+  context: S3Context,
+  request: S3Request,
+): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:PutBucketObjectLockConfiguration')
+  const document = readConfiguration(await configurationBody(request, 'ObjectLockConfiguration'))
+  if (bucket.versioning !== 'enabled') {
+    throw new S3Error(
+      'InvalidBucketState',
+      "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
+    )
+  }
+  await context.model.buckets.setDocument(bucket, 'object-lock', document)
+  return { status: 200 }
+}
+
+/** @throws S3Error MalformedXML, InvalidRetentionPeriod */
+function readConfiguration(root: XmlElement): ObjectLockDocument {
+  root.only('ObjectLockEnabled', 'Rule').need('ObjectLockEnabled')
+  root.oneOf('ObjectLockEnabled', ['Enabled'])
+  const rule = root.child('Rule')
+  if (!rule) return {}
+  const retention = rule.only('DefaultRetention').need('DefaultRetention').only('Mode', 'Days', 'Years')
+  const mode = retention.oneOf('Mode', ['GOVERNANCE', 'COMPLIANCE'])
+  const days = retention.integer('Days')
+  const years = retention.integer('Years')
+  if (mode === undefined || (days === undefined) === (years === undefined)) throw new S3Error('MalformedXML')
+  const period = days ?? years!
+  if (period < 1) {
+    throw new S3Error('InvalidRetentionPeriod', 'Default retention period must be a positive integer value.')
+  }
+  if (period > (days === undefined ? YEARS_MAX : DAYS_MAX)) {
+    throw new S3Error('InvalidRetentionPeriod', 'Default retention period is too large.')
+  }
+  return { mode, ...(days !== undefined && { days }), ...(years !== undefined && { years }) }
+}
+
+/** GetObjectLockConfiguration. */
+export async function getObjectLockConfiguration(
+  context: S3Context,
+  request: S3Request,
+): Promise<S3Response> {
+  const { bucket } = await authorize(context.model, request, {
+    permission: 'read',
+    action: 's3:GetBucketObjectLockConfiguration',
+  })
+  const document = bucket.document<ObjectLockDocument>('object-lock')
+  if (!document) {
+    throw new S3Error('ObjectLockConfigurationNotFoundError', undefined, {
+      extra: { BucketName: request.bucket },
+    })
+  }
+  const { mode, days, years } = document
+  const rule = mode
+    ? xmlElement(
+        'Rule',
+        xmlElement(
+          'DefaultRetention',
+          xmlText('Mode', mode) + xmlText('Days', days) + xmlText('Years', years),
+        ),
+      )
+    : ''
+  return xmlResponse('ObjectLockConfiguration', xmlText('ObjectLockEnabled', 'Enabled') + rule)
+}
+
+/** PutObjectRetention: sets, prolongs, or with the right to bypass it, weakens the retention of a version. */
+export async function putObjectRetention(context: S3Context, request: S3Request): Promise<S3Response> {
+  return changeLock(context, request, 's3:PutObjectRetention', async () => {
+    const nowMs = context.clock.nowMs()
+    const next = readRetention(await configurationBody(request, 'Retention'), nowMs)
+    const bypass = await mayBypassGovernance(context, request)
+    return ({ mutable }) => {
+      if (!mayReplaceRetention(mutable.retention?.[1], next, { nowMs, bypass })) throw protectedByLock()
+      return { retention: next }
+    }
+  })
+}
+
+/** An empty element removes the retention. @throws S3Error MalformedXML, InvalidArgument */
+function readRetention(root: XmlElement, nowMs: number): Retention | null {
+  root.only('Mode', 'RetainUntilDate')
+  if (root.children.length === 0) return null
+  const mode = root.text('Mode')
+  const untilMs = parseIsoDate(root.needText('RetainUntilDate').trim())
+  if (!isRetentionMode(mode) || untilMs === undefined) throw new S3Error('MalformedXML')
+  checkFuture(untilMs, nowMs)
+  return { mode, untilMs }
+}
+
+/** GetObjectRetention. */
+export async function getObjectRetention(context: S3Context, request: S3Request): Promise<S3Response> {
+  const version = await lockableVersion(context, request, 's3:GetObjectRetention')
+  const retention = version.mutable.retention?.[1]
+  if (!retention)
+    throw new S3Error('NoSuchObjectLockConfiguration', undefined, { extra: { Key: request.key } })
+  return xmlResponse(
+    'Retention',
+    xmlText('Mode', retention.mode) + xmlText('RetainUntilDate', isoDate(retention.untilMs)),
+  )
+}
+
+/** PutObjectLegalHold. */
+export async function putObjectLegalHold(context: S3Context, request: S3Request): Promise<S3Response> {
+  return changeLock(context, request, 's3:PutObjectLegalHold', async () => {
+    const root = await configurationBody(request, 'LegalHold')
+    const status = root.only('Status').oneOf('Status', ['ON', 'OFF'])
+    if (status === undefined) throw new S3Error('MalformedXML')
+    return () => ({ legalHold: status === 'ON' })
+  })
+}
+
+/** GetObjectLegalHold. */
+export async function getObjectLegalHold(context: S3Context, request: S3Request): Promise<S3Response> {
+  const version = await lockableVersion(context, request, 's3:GetObjectLegalHold')
+  const { legalHold } = version.mutable
+  if (!legalHold)
+    throw new S3Error('NoSuchObjectLockConfiguration', undefined, { extra: { Key: request.key } })
+  return xmlResponse('LegalHold', xmlText('Status', legalHold[1] ? 'ON' : 'OFF'))
+}
+
+async function lockableVersion(
+  context: S3Context,
+  request: S3Request,
+  action: string,
+): Promise<VersionRecord> {
+  const { bucket, version } = await existingVersion(context, request, { permission: 'read', action })
+  needObjectLock(bucket)
+  return version
+}
+
+/** @param read reads the body; called once the request is known to be allowed */
+async function changeLock(
+  { model }: S3Context,
+  request: S3Request,
+  action: string,
+  read: () => Promise<(version: VersionRecord) => MutableChange>,
+): Promise<S3Response> {
+  const selector = versionSelector(request)
+  const { bucket } = await authorize(model, request, { permission: 'write', action })
+  needObjectLock(bucket)
+  const change = await read()
+  const version = await model.objects.updateLock(bucket.id, Buffer.from(request.key!), selector, (found) => {
+    if (found.state === 'marker') throw deleteMarker(request, found, selector)
+    return change(found)
+  })
+  if (!version) throw notFound(request, selector)
+  return { status: 200, headers: versionIdHeader(bucket.versioning, version) }
+}

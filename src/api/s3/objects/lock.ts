@@ -1,0 +1,141 @@
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { DeletionGuard } from '../../../model/versions/deletion.js'
+import {
+  defaultRetention,
+  lockGuard,
+  type ObjectLockDocument,
+  type Retention,
+  type RetentionMode,
+} from '../../../model/versions/lock.js'
+import type { Mutable } from '../../../model/versions/record.js'
+import { authorize } from '../access/authorize.js'
+import type { S3Context } from '../context.js'
+import { invalidArgument, S3Error } from '../errors.js'
+import type { S3Request } from '../request.js'
+
+const MODE = 'x-amz-object-lock-mode'
+const UNTIL = 'x-amz-object-lock-retain-until-date'
+const LEGAL_HOLD = 'x-amz-object-lock-legal-hold'
+
+/** @throws S3Error InvalidRequest unless the bucket has object lock */
+export function needObjectLock(bucket: Bucket): void {
+  if (!bucket.objectLock) throw new S3Error('InvalidRequest', 'Bucket is missing Object Lock Configuration')
+}
+
+const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?$/
+
+/** A date in ISO 8601, ms since the epoch; undefined if it is none. Without a zone it is UTC. */
+export function parseIsoDate(text: string): number | undefined {
+  const match = ISO_8601.exec(text)
+  if (!match) return undefined
+  const ms = Date.parse(match[3] === undefined ? `${text}Z` : text)
+  return Number.isNaN(ms) ? undefined : ms
+}
+
+export function isRetentionMode(text: string | undefined): text is RetentionMode {
+  return text === 'GOVERNANCE' || text === 'COMPLIANCE'
+}
+
+/** @throws S3Error InvalidArgument unless a retention ends in the future */
+export function checkFuture(untilMs: number, nowMs: number): void {
+  if (untilMs > nowMs) return
+  throw invalidArgument(
+    'The retain until date must be in the future!',
+    UNTIL,
+    new Date(untilMs).toISOString(),
+  )
+}
+
+/** Retention and legal hold of a new version. They count as set when it was made: any later change wins. */
+export type NewLock = Pick<Mutable, 'legalHold' | 'retention'>
+
+/** What the request's headers say, else the bucket's default. @throws S3Error InvalidRequest, InvalidArgument */
+export function newLock(request: S3Request, bucket: Bucket, nowMs: number): NewLock {
+  return withDefaultRetention(headerLock(request, bucket, nowMs), bucket, nowMs)
+}
+
+/** What the request's headers say. @throws S3Error InvalidRequest (bucket without object lock), InvalidArgument */
+export function headerLock(request: S3Request, bucket: Bucket, nowMs: number): NewLock {
+  const mode = request.header(MODE)
+  const until = request.header(UNTIL)
+  const hold = request.header(LEGAL_HOLD)
+  if (mode === undefined && until === undefined && hold === undefined) return NO_LOCK
+  needObjectLock(bucket)
+  if (hold !== undefined && hold !== 'ON' && hold !== 'OFF') {
+    throw invalidArgument('Legal Hold must be either of ON or OFF', LEGAL_HOLD, hold)
+  }
+  const retention = headerRetention(mode, until, nowMs)
+  return {
+    ...(hold !== undefined && { legalHold: [0, hold === 'ON'] as [number, boolean] }),
+    ...(retention && { retention: [0, retention] as [number, Retention] }),
+  }
+}
+
+const NO_LOCK: NewLock = {}
+
+/** A version that was given no retention gets the bucket's default. */
+export function withDefaultRetention(lock: Mutable, bucket: Bucket, nowMs: number): Mutable {
+  if (!bucket.objectLock || lock.retention) return lock
+  const retention = defaultRetention(bucket.document<ObjectLockDocument>('object-lock'), nowMs)
+  if (!retention) return lock
+  const { tags, ...before } = lock // fields are in the order of their names
+  return { ...before, retention: [0, retention], ...(tags && { tags }) }
+}
+
+function headerRetention(
+  mode: string | undefined,
+  until: string | undefined,
+  nowMs: number,
+): Retention | undefined {
+  if (mode === undefined && until === undefined) return undefined
+  if (mode === undefined || until === undefined) {
+    throw invalidArgument(`${UNTIL} and ${MODE} must both be supplied`, mode === undefined ? MODE : UNTIL)
+  }
+  if (!isRetentionMode(mode)) throw invalidArgument('Unknown wormMode directive.', MODE, mode)
+  const untilMs = parseIsoDate(until)
+  if (untilMs === undefined) {
+    throw invalidArgument('The retain until date must be provided in ISO 8601 format', UNTIL, until)
+  }
+  checkFuture(untilMs, nowMs)
+  return { mode, untilMs }
+}
+
+/**
+ * Whether the request wants to bypass governance mode and may: who has the owner permission, or whom the policy allows
+ * s3:BypassGovernanceRetention.
+ * @param key of which object, if it is not the request's
+ */
+export async function mayBypassGovernance(
+  { model }: S3Context,
+  request: S3Request,
+  key?: string,
+): Promise<boolean> {
+  if (request.header('x-amz-bypass-governance-retention')?.toLowerCase() !== 'true') return false
+  try {
+    await authorize(model, request, {
+      permission: 'owner',
+      action: 's3:BypassGovernanceRetention',
+      ...(key !== undefined && { key }),
+    })
+    return true
+  } catch (error) {
+    if (error instanceof S3Error && error.status < 500) return false
+    throw error
+  }
+}
+
+/** What deletions of versions must ask in a bucket with object lock; undefined in others. */
+export async function deletionGuard(
+  context: S3Context,
+  request: S3Request,
+  bucket: Bucket,
+  key?: string,
+): Promise<DeletionGuard | undefined> {
+  if (!bucket.objectLock) return undefined
+  const bypass = await mayBypassGovernance(context, request, key)
+  return lockGuard(() => context.clock.nowMs(), bypass, protectedByLock)
+}
+
+export function protectedByLock(): S3Error {
+  return new S3Error('AccessDenied', 'Access Denied because object protected by object lock.')
+}

@@ -1,0 +1,262 @@
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { Model } from '../../../model/model.js'
+import type { VersionSelector } from '../../../model/versions/objects.js'
+import type { PartInfo, VersionRecord } from '../../../model/versions/record.js'
+import { authorize, type Need } from '../access/authorize.js'
+import type { S3Context } from '../context.js'
+import { openContent, openVersion, type Sealing } from '../encryption/requests.js'
+import { S3Error } from '../errors.js'
+import { CHECKSUM_HEADER } from '../payload/checksum.js'
+import type { S3Request, S3Response } from '../request.js'
+import { expirationHeader } from './expiration-header.js'
+import { etagOf, lastModifiedMs, overrideHeaders, versionHeaders, versionIdText } from './headers.js'
+import { checkConditions, preconditionFailed, readConditions } from './preconditions.js'
+import { type ByteRange, parseRange } from './range.js'
+
+/** Most objects are read in one turn: a promise is made only where something has to be waited for. */
+type Awaitable<T> = T | Promise<T>
+
+function whenReady<T, U>(value: Awaitable<T>, next: (value: T) => Awaitable<U>): Awaitable<U> {
+  return value instanceof Promise ? value.then(next) : next(value)
+}
+
+/** A version that the request may have, with the headers that tell of it. */
+interface Found {
+  version: VersionRecord
+  headers: Record<string, string>
+}
+
+/** The status and the bytes that the request asks for. */
+interface Selection {
+  status: number
+  range: ByteRange
+}
+
+const WITH_BODY = { body: true }
+const WITHOUT_BODY = { body: false }
+
+/** GetObject: the whole object, a range of it, or one of its parts. */
+export function getObject(context: S3Context, request: S3Request): Awaitable<S3Response> {
+  return whenReady(findVersion(context, request, WITH_BODY), (found) =>
+    'status' in found
+      ? found
+      : whenReady(selectBytes(context, request, found), (selection) =>
+          sendContent(context, request, found, selection),
+        ),
+  )
+}
+
+/** HeadObject: as GetObject, without the content. */
+export function headObject(context: S3Context, request: S3Request): Awaitable<S3Response> {
+  return whenReady(findVersion(context, request, WITHOUT_BODY), (found) =>
+    'status' in found
+      ? found
+      : whenReady(selectBytes(context, request, found), ({ status, range }) => {
+          const { version, headers } = found
+          checkKey(context, request, version, headers)
+          headers['content-length'] = String(range.end - range.start)
+          return { status, headers }
+        }),
+  )
+}
+
+function sendContent(
+  context: S3Context,
+  request: S3Request,
+  { version, headers }: Found,
+  { status, range: { start, end } }: Selection,
+): Awaitable<S3Response> {
+  const sealing = checkKey(context, request, version, headers)
+  headers['content-length'] = String(end - start)
+  return whenReady(sealing && openContent(context, version, sealing), (cipher) => {
+    if (version.content.kind === 'inline' && version.body) {
+      const plain = cipher ? cipher.open(version.body, 0) : version.body
+      const whole = start === 0 && end === version.size
+      return { status, headers, body: whole ? plain : plain.subarray(start, end) }
+    }
+    const options = { signal: () => request.signal, ...(cipher && { cipher }) }
+    return { status, headers, body: context.model.blobs.read(version, start, end, options) }
+  })
+}
+
+/**
+ * The version that a request names, which must be an object's.
+ * @throws S3Error AccessDenied, NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (delete marker)
+ */
+export function existingVersion(
+  { model }: S3Context,
+  request: S3Request,
+  need: Need,
+  options: { body: boolean } = WITHOUT_BODY,
+): Awaitable<{ bucket: Bucket; version: VersionRecord }> {
+  const selector = versionSelector(request)
+  return whenReady(authorize(model, request, need), ({ bucket, version: decided }) =>
+    whenReady(
+      decided ?? model.objects.read(bucket.id, Buffer.from(request.key!), selector, options),
+      (version) => {
+        if (!version) throw notFound(request, selector)
+        if (version.state === 'marker') throw deleteMarker(request, version, selector)
+        return { bucket, version }
+      },
+    ),
+  )
+}
+
+/** Looks up what the request names and checks its conditions. */
+function findVersion(
+  context: S3Context,
+  request: S3Request,
+  options: { body: boolean },
+): Awaitable<S3Response | Found> {
+  const need = versionSelector(request) === undefined ? READ : READ_VERSION
+  return whenReady(existingVersion(context, request, need, options), ({ bucket, version }) =>
+    shown(context, request, bucket, version),
+  )
+}
+
+const READ: Need = { permission: 'read', action: 's3:GetObject' }
+const READ_VERSION: Need = { permission: 'read', action: 's3:GetObjectVersion' }
+
+function shown(
+  context: S3Context,
+  request: S3Request,
+  bucket: Bucket,
+  version: VersionRecord,
+): S3Response | Found {
+  const conditions = readConditions((name) => request.header(name))
+  const verdict = conditions
+    ? checkConditions(conditions, {
+        etag: etagOf(version).slice(1, -1),
+        lastModifiedMs: lastModifiedMs(version),
+      })
+    : 'ok'
+  const headers = versionHeaders(version, request, { showVersion: bucket.versioning !== 'off' })
+  const expiration = request.query.has('versionId') ? undefined : expirationHeader(bucket, version)
+  if (expiration !== undefined) headers['x-amz-expiration'] = expiration
+  if (verdict === 'not-modified') {
+    delete headers['content-type']
+    // boto3 would check a body that there is not.
+    dropChecksums(headers)
+    checkKey(context, request, version, headers)
+    return { status: 304, headers }
+  }
+  if (verdict !== 'ok') throw preconditionFailed(verdict)
+  overrideHeaders(headers, request)
+  return { version, headers }
+}
+
+/** The key to an encrypted version, which must have come with the request if it is the client's; told by `headers`. */
+function checkKey(
+  context: S3Context,
+  request: S3Request,
+  version: VersionRecord,
+  headers: Record<string, string>,
+): Sealing | undefined {
+  const sealing = openVersion(context, request, version)
+  if (sealing) Object.assign(headers, sealing.headers)
+  return sealing
+}
+
+/** Which bytes the request asks for, and the status and headers that say so. */
+function selectBytes(
+  { model }: S3Context,
+  request: S3Request,
+  { version, headers }: Found,
+): Awaitable<Selection> {
+  const partNumber = request.query.get('partNumber')
+  if (partNumber !== undefined) {
+    if (request.header('range') !== undefined) {
+      throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter')
+    }
+    return selectPart(model, partNumber, version, headers).then((range) => ({ status: 206, range }))
+  }
+  const range = parseRange(request.header('range'), version.size)
+  if (!range) return { status: 200, range: { start: 0, end: version.size } }
+  // The stored checksum is of the whole object.
+  if (range.start !== 0 || range.end !== version.size) dropChecksums(headers)
+  return { status: 206, range: withRange(headers, range, version.size) }
+}
+
+/** Parts count from 1 in the order in which they were put together, whatever numbers they were uploaded under. */
+async function selectPart(
+  model: Model,
+  text: string,
+  version: VersionRecord,
+  headers: Record<string, string>,
+): Promise<ByteRange> {
+  const number = Number(text)
+  if (!Number.isInteger(number) || number < 1 || number > 10_000) {
+    throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive')
+  }
+  const parts = await model.blobs.partsOf(version)
+  if (parts.length === 0) {
+    if (number !== 1) throw noSuchPart(number)
+    return withRange(headers, { start: 0, end: version.size }, version.size)
+  }
+  headers['x-amz-mp-parts-count'] = String(parts.length)
+  const part = parts[number - 1]
+  if (!part) throw noSuchPart(number)
+  const start = parts.slice(0, number - 1).reduce((sum, { size }) => sum + size, 0)
+  partChecksum(headers, version, part)
+  return withRange(headers, { start, end: start + part.size }, version.size)
+}
+
+function withRange(headers: Record<string, string>, range: ByteRange, size: number): ByteRange {
+  if (size > 0) headers['content-range'] = `bytes ${range.start}-${range.end - 1}/${size}`
+  return range
+}
+
+/** 400 as s3-tests and Ceph have it; AWS answers 416 InvalidPartNumber. */
+function noSuchPart(number: number): S3Error {
+  return new S3Error('InvalidPart', 'The requested part number is not one of the object.', {
+    extra: { PartNumber: number },
+  })
+}
+
+/** A part's own checksum takes the place of the object's, if that was asked for. */
+function partChecksum(headers: Record<string, string>, version: VersionRecord, part: PartInfo): void {
+  const type = headers['x-amz-checksum-type']
+  if (type === undefined) return
+  dropChecksums(headers)
+  if (!part.checksum || !version.checksumAlgorithm) return
+  headers[CHECKSUM_HEADER[version.checksumAlgorithm]] = part.checksum.toString('base64')
+  headers['x-amz-checksum-type'] = type
+}
+
+function dropChecksums(headers: Record<string, string>): void {
+  for (const name in headers) if (name.startsWith('x-amz-checksum-')) delete headers[name]
+}
+
+/**
+ * The version that ?versionId names.
+ * @throws S3Error InvalidArgument if it cannot be a version id
+ */
+export function versionSelector(request: S3Request): VersionSelector {
+  return parseVersionId(request.query.get('versionId'))
+}
+
+export function parseVersionId(text: string | undefined): VersionSelector {
+  if (text === undefined) return undefined
+  if (text === 'null') return 'null'
+  if (!/^[0-9a-f]{32}$/.test(text)) {
+    throw new S3Error('InvalidArgument', 'Invalid version id specified', {
+      extra: { ArgumentName: 'versionId', ArgumentValue: text },
+    })
+  }
+  return Buffer.from(text, 'hex')
+}
+
+export function notFound(request: S3Request, selector: VersionSelector): S3Error {
+  if (selector === undefined) return new S3Error('NoSuchKey', undefined, { extra: { Key: request.key } })
+  return new S3Error('NoSuchVersion', undefined, {
+    extra: { Key: request.key, VersionId: request.query.get('versionId') },
+  })
+}
+
+/** A delete marker as current version is "not found"; named by its id it is no object to get. */
+export function deleteMarker(request: S3Request, version: VersionRecord, selector: VersionSelector): S3Error {
+  const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': versionIdText(version) }
+  if (selector === undefined)
+    return new S3Error('NoSuchKey', undefined, { extra: { Key: request.key }, headers })
+  return new S3Error('MethodNotAllowed', undefined, { headers: { ...headers, allow: 'DELETE' } })
+}

@@ -1,0 +1,128 @@
+import type { BodySource } from '../../../model/content/blobs.js'
+import type { NewVersion } from '../../../model/versions/objects.js'
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { aclForWrite } from '../access/acl/for-write.js'
+import { authorize } from '../access/authorize.js'
+import type { S3Context } from '../context.js'
+import { encryptionWish, newSealing, sealContent, sealedEtag } from '../encryption/requests.js'
+import { S3Error } from '../errors.js'
+import type { Payload } from '../payload/payload.js'
+import type { S3Request, S3Response } from '../request.js'
+import { expirationHeader } from './expiration-header.js'
+import { checksumHeaders, etagOf, storedHeaders, versionIdText } from './headers.js'
+import { deletionGuard, newLock } from './lock.js'
+import { checkQuota } from './quota.js'
+import { versionSelector } from './read.js'
+import { newTags } from './tags.js'
+
+/** PutObject. @param origin what it is a form of, if not of itself */
+export async function putObject(
+  context: S3Context,
+  request: S3Request,
+  origin?: NewVersion['origin'],
+): Promise<S3Response> {
+  const { model } = context
+  const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const { bucket } = granted
+  refuseConditionalWrite(request)
+  const { owner, acl } = await aclForWrite(model, request, granted)
+  const stored = storedHeaders(request)
+  const mutable = { ...acl, ...newLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
+  const sealing = newSealing(context, bucket, encryptionWish(request, bucket))
+  const sealed = sealing && sealContent(context, sealing)
+  const { payload } = request
+  if (bucket.quotas.maxObjects !== undefined || bucket.quotas.maxSize !== undefined) {
+    const bytes = payload.contentLength ?? request.fileBytesMax ?? 0
+    await checkQuota(model, bucket, { bytes, objects: 1 })
+  }
+  const body = await model.blobs.write(bodySource(payload), sealed)
+  const { checksum } = payload.result
+  const version: NewVersion = {
+    bucket: bucket.id,
+    key: Buffer.from(request.key!),
+    etag: sealedEtag(sealing, body.md5),
+    etagParts: 0,
+    owner,
+    ...(origin && { origin }),
+    ...(checksum && {
+      checksumAlgorithm: checksum.algorithm,
+      checksumType: 'FULL_OBJECT' as const,
+      checksum: checksum.value,
+    }),
+    ...stored,
+    ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
+    mutable,
+  }
+  const written = await model.objects.put(version, body, bucket.versioning)
+  return {
+    status: 200,
+    headers: {
+      ...writtenHeaders(written, bucket.versioning === 'enabled'),
+      ...sealing?.headers,
+      'x-amz-expiration': expirationHeader(bucket, written),
+    },
+  }
+}
+
+/** Headers of an answer that tells of a version just written. */
+export function writtenHeaders(version: VersionRecord, showVersion: boolean): Record<string, string> {
+  return {
+    etag: etagOf(version),
+    ...checksumHeaders(version),
+    ...(showVersion && { 'x-amz-version-id': versionIdText(version) }),
+  }
+}
+
+export function bodySource(payload: Payload): BodySource {
+  return {
+    length: payload.contentLength,
+    readAll: (maxBytes) => payload.readAll(maxBytes),
+    stream: () => payload,
+  }
+}
+
+const CONDITIONAL = [
+  'if-match',
+  'if-none-match',
+  'x-amz-if-match-last-modified-time',
+  'x-amz-if-match-size',
+] as const
+
+/** Conditional writes are refused, never ignored: two clients that rely on them would both believe to have won. */
+export function refuseConditionalWrite(request: S3Request): void {
+  for (const name of CONDITIONAL) {
+    if (request.header(name) !== undefined) {
+      throw new S3Error(
+        'NotImplemented',
+        'A header you provided implies functionality that is not implemented',
+        {
+          extra: { Header: name },
+        },
+      )
+    }
+  }
+}
+
+/** DeleteObject: of the key, or of one version for good. */
+export async function deleteObject(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model } = context
+  const selector = versionSelector(request)
+  const action = selector === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion'
+  const { bucket, caller } = await authorize(model, request, { permission: 'write', action })
+  refuseConditionalWrite(request)
+  const key = Buffer.from(request.key!)
+  if (selector === undefined) {
+    const written = await model.objects.delete(bucket.id, key, caller?.id ?? '', bucket.versioning)
+    return { status: 204, headers: deletedHeaders(written) }
+  }
+  const guard = await deletionGuard(context, request, bucket)
+  const deleted = await model.objects.deleteVersion(bucket.id, key, selector, guard)
+  const headers: Record<string, string> = { 'x-amz-version-id': request.query.get('versionId')! }
+  if (deleted?.state === 'marker') headers['x-amz-delete-marker'] = 'true'
+  return { status: 204, headers }
+}
+
+function deletedHeaders(written: VersionRecord): Record<string, string> {
+  if (written.state !== 'marker') return {}
+  return { 'x-amz-delete-marker': 'true', 'x-amz-version-id': versionIdText(written) }
+}

@@ -1,0 +1,106 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { recode } from '../../http/uri.js'
+import { S3Error } from '../errors.js'
+
+/** What of a request is signed. Strings are as node:http gives them: characters are bytes. */
+export interface SignedParts {
+  readonly method: string
+  /** Path of the request target as sent, without the query. */
+  readonly rawPath: string
+  /** Query of the request target as sent, without `?`. */
+  readonly rawQuery: string
+  readonly headers: IncomingHttpHeaders
+  readonly rawHeaders: readonly string[]
+}
+
+const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
+const LISTS_MAX = 512
+const lists = new Map<string, readonly string[] | undefined>()
+
+/** The names of a SignedHeaders list; undefined when one is no lower-case header name. Lists repeat: kept. */
+export function parseSignedHeaders(text: string): readonly string[] | undefined {
+  const known = lists.get(text)
+  if (known !== undefined) return known
+  const names = text.split(';')
+  if (!names.every((name) => HEADER_NAME.test(name))) return undefined
+  if (lists.size >= LISTS_MAX) lists.clear()
+  if (text.length <= 1024) lists.set(text, names)
+  return names
+}
+
+/**
+ * Refuses headers that change a request's meaning but are not signed: `host` and all `x-amz-*`. Signers that
+ * hash a presigned request's body may leave `x-amz-content-sha256` out of the list: it is in the text anyway.
+ * @throws S3Error AccessDenied, naming them.
+ */
+export function checkAllSigned(names: readonly string[], rawHeaders: readonly string[]): void {
+  let missing = names.includes('host') ? '' : 'host'
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if ((name.charCodeAt(0) | 32) !== 120) continue
+    const lower = name.toLowerCase()
+    if (!lower.startsWith('x-amz-')) continue
+    if (names.includes(lower) || lower === 'x-amz-content-sha256') continue
+    missing += missing === '' ? lower : `, ${lower}`
+  }
+  if (missing !== '') {
+    throw new S3Error('AccessDenied', 'There were headers present in the request which were not signed', {
+      extra: { HeadersNotSigned: missing },
+    })
+  }
+}
+
+const RUNS = /[ \t]+/g
+
+function fold(value: string): string {
+  if (value.includes('  ') || value.includes('\t')) value = value.replace(RUNS, ' ')
+  return value.charCodeAt(0) === 32 || value.charCodeAt(value.length - 1) === 32 ? value.trim() : value
+}
+
+function headerValue(parts: SignedParts, name: string): string {
+  const value = Object.hasOwn(parts.headers, name) ? parts.headers[name] : undefined
+  if (value === undefined) return ''
+  // node:http joins repeated headers with ', ', Signature V4 with ',': a comma may stand for a repetition.
+  if (typeof value === 'string' && !value.includes(',') && name !== 'cookie') return fold(value)
+  const values: string[] = []
+  for (let i = 0; i < parts.rawHeaders.length; i += 2) {
+    if (parts.rawHeaders[i]!.toLowerCase() === name) values.push(fold(parts.rawHeaders[i + 1]!))
+  }
+  return values.join(',')
+}
+
+function compareParts(a: string, b: string): number {
+  // By name, then by value. '=' must sort before every other character that a canonical name may contain.
+  const [nameA, nameB] = [a.slice(0, a.indexOf('=')), b.slice(0, b.indexOf('='))]
+  if (nameA !== nameB) return nameA < nameB ? -1 : 1
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** The canonical query string: every name and value encoded once, sorted, without `omit`. */
+export function canonicalQuery(rawQuery: string, omit?: string): string {
+  if (rawQuery === '') return ''
+  const parts: string[] = []
+  for (const part of rawQuery.split('&')) {
+    if (part === '') continue
+    const equals = part.indexOf('=')
+    const name = recode(equals < 0 ? part : part.slice(0, equals), false, true)
+    if (name === omit) continue
+    parts.push(equals < 0 ? `${name}=` : `${name}=${recode(part.slice(equals + 1), false, true)}`)
+  }
+  if (parts.length > 1) parts.sort(compareParts)
+  return parts.join('&')
+}
+
+/** The canonical request of Signature V4. `path` is encoded already; S3 encodes once and normalizes nothing. */
+export function canonicalRequest(
+  parts: SignedParts,
+  path: string,
+  query: string,
+  signedHeaders: string,
+  names: readonly string[],
+  payloadHash: string,
+): string {
+  let headers = ''
+  for (let i = 0; i < names.length; i++) headers += `${names[i]}:${headerValue(parts, names[i]!)}\n`
+  return `${parts.method}\n${path}\n${query}\n${headers}\n${signedHeaders}\n${payloadHash}`
+}

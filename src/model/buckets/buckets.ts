@@ -1,0 +1,330 @@
+import type { Db } from '../../db/db.js'
+import type { Table } from '../../table/table.js'
+import type { Hlc } from '../../util/clock.js'
+import { CarportError } from '../../util/errors.js'
+import { eachLimited } from '../../util/limited.js'
+import type { Random } from '../../util/random.js'
+import type { Versioning } from '../versions/objects.js'
+import type { AccessKey, AccessKeys } from './access-keys.js'
+import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
+import { RowCache } from './row-cache.js'
+
+/** A bucket as requests see it. */
+export interface Bucket {
+  /** 16 bytes. */
+  id: Buffer
+  hexId: string
+  createdMs: number
+  /** Key id of who made it by the S3 API; '' if an administrator did. */
+  owner: string
+  versioning: Versioning
+  objectLock: boolean
+  /** Global names. */
+  aliases: readonly string[]
+  /** Names that single keys gave it. */
+  localAliases: readonly { keyId: string; alias: string }[]
+  quotas: { maxSize?: number; maxObjects?: number }
+  /** Configuration documents by name ("cors", "policy", "lifecycle", …), as their handlers store them. */
+  document<T>(name: string): T | undefined
+  /** When a document was last set, ms; undefined if it never was. */
+  documentTimeMs(name: string): number | undefined
+}
+
+/** The document "website": while it is there, the bucket is served as a web site. */
+export interface WebsiteDocument {
+  /** Has no meaning beside redirectAllRequestsTo. */
+  indexDocument: string
+  errorDocument?: string
+  redirectAllRequestsTo?: { hostName: string; protocol?: 'http' | 'https' }
+  /** The first rule that fits counts. */
+  routingRules?: RoutingRule[]
+}
+
+/** A rule of a web site; without a condition it fits every request. Names as in the S3 API. */
+export interface RoutingRule {
+  condition?: { keyPrefixEquals?: string; httpErrorCodeReturnedEquals?: number }
+  redirect: {
+    protocol?: 'http' | 'https'
+    hostName?: string
+    replaceKeyPrefixWith?: string
+    replaceKeyWith?: string
+    /** 301 unless told. */
+    httpRedirectCode?: number
+  }
+}
+
+const NO_KEY = Buffer.alloc(0)
+const REFRESHES_IN_FLIGHT = 16
+/** S3's rules: 3 to 63 of a-z 0-9 . -, starting and ending with a letter or digit. */
+const NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+
+/** @throws CarportError InvalidArgument unless the name follows S3's rules for bucket names */
+export function checkBucketName(name: string): void {
+  const bad =
+    !NAME.test(name) ||
+    name.includes('..') ||
+    name.includes('.-') ||
+    name.includes('-.') ||
+    /^\d+\.\d+\.\d+\.\d+$/.test(name)
+  if (bad || name.startsWith('xn--') || name.endsWith('-s3alias')) {
+    throw new CarportError('InvalidArgument', `"${name}" is not a valid bucket name`)
+  }
+}
+
+/** Buckets and their names: full copies on every node. */
+export class Buckets {
+  readonly #buckets: RowCache<Bucket | undefined>
+  /** The ids as latin1. */
+  readonly #aliases: RowCache<string | undefined>
+
+  constructor(
+    private readonly deps: {
+      db: Db
+      buckets: Table<FieldRow>
+      aliases: Table<FieldRow>
+      keys: AccessKeys
+      hlc: Hlc
+      random: Random
+    },
+  ) {
+    this.#buckets = new RowCache(deps.db, deps.buckets, 'latin1', bucketOf)
+    this.#aliases = new RowCache(deps.db, deps.aliases, 'utf8', (row) => aliasTarget(row)?.toString('latin1'))
+  }
+
+  /** The bucket with that id, as this node knows it. */
+  byId(id: Buffer): Bucket | undefined {
+    return this.#buckets.get(id.toString('latin1'))
+  }
+
+  /** The bucket with that id, as a majority knows it: for changes that follow from what it is. @throws QuorumUnavailable */
+  async refresh(id: Buffer): Promise<Bucket | undefined> {
+    await this.deps.buckets.getFromQuorum(NO_KEY, id)
+    return this.byId(id)
+  }
+
+  /** The bucket that `name` means to the holder of `key` (its own aliases first), as this node knows it. */
+  localByName(name: string, key: AccessKey | undefined): Bucket | undefined {
+    const local = key?.localAliases.get(name)
+    if (local !== undefined) return this.byId(Buffer.from(local, 'hex'))
+    const target = this.#aliases.get(name)
+    return target === undefined ? undefined : this.#buckets.get(target)
+  }
+
+  /** Like localByName, but asks a majority before it says no. */
+  async byName(name: string, key: AccessKey | undefined): Promise<Bucket | undefined> {
+    const known = this.localByName(name, key)
+    if (known || !NAME.test(name)) return known
+    const alias = await this.deps.aliases.getFromQuorum(NO_KEY, Buffer.from(name))
+    const target = alias && aliasTarget(alias)
+    if (!target) return undefined
+    const row = await this.deps.buckets.getFromQuorum(NO_KEY, target)
+    return row && bucketOf(row)
+  }
+
+  /** All buckets, by id. */
+  list(): Bucket[] {
+    const found: Bucket[] = []
+    for (const row of this.deps.buckets.local.range(this.deps.db, NO_KEY, {})) {
+      const bucket = bucketOf(row)
+      if (bucket) found.push(bucket)
+    }
+    return found
+  }
+
+  /**
+   * Makes a bucket under a global name. Two creators of one name at the same time: the later one wins the name, the
+   * other notices and takes its bucket back.
+   * @throws InvalidArgument for a bad name, Conflict if the name is taken
+   */
+  async create(
+    name: string,
+    options: { owner?: string; documents?: Record<string, unknown> } = {},
+  ): Promise<Bucket> {
+    checkBucketName(name)
+    if (await this.byName(name, undefined)) throw new CarportError('Conflict', `bucket name ${name} is taken`)
+    const { hlc, random } = this.deps
+    const id = random.bytes(16)
+    const nowUs = hlc.now()
+    const fields: Record<string, unknown> = {
+      created: Math.floor(nowUs / 1000),
+      owner: options.owner ?? '',
+      [`alias:${name}`]: true,
+    }
+    for (const [document, value] of Object.entries(options.documents ?? {})) fields[`doc:${document}`] = value
+    await this.deps.buckets.insert(withFields({ id }, fields, nowUs))
+    await this.#setAlias(name, id)
+    const winner = await this.deps.aliases.getFromQuorum(NO_KEY, Buffer.from(name))
+    if (!winner || !aliasTarget(winner)?.equals(id)) {
+      await this.deps.buckets.insert({ id, deleted: true, fields: {} })
+      throw new CarportError('Conflict', `bucket name ${name} is taken`)
+    }
+    return this.byId(id)!
+  }
+
+  /** Makes a bucket without any name. */
+  async createUnnamed(): Promise<Bucket> {
+    const id = this.deps.random.bytes(16)
+    const nowUs = this.deps.hlc.now()
+    await this.deps.buckets.insert(
+      withFields({ id }, { created: Math.floor(nowUs / 1000), owner: '' }, nowUs),
+    )
+    return this.byId(id)!
+  }
+
+  /** Deletes a bucket, which the caller found to be empty, with all its names. */
+  async delete(bucket: Bucket): Promise<void> {
+    for (const alias of bucket.aliases) await this.#clearAlias(alias, bucket.id)
+    for (const { keyId, alias } of bucket.localAliases) {
+      if (this.deps.keys.local(keyId)) await this.deps.keys.change(keyId, { [`alias:${alias}`]: null })
+    }
+    for (const key of this.deps.keys.list()) {
+      if (key.permissions.has(bucket.hexId))
+        await this.deps.keys.change(key.id, { [`bucket:${bucket.hexId}`]: null })
+    }
+    await this.deps.buckets.insert({ id: bucket.id, deleted: true, fields: {} })
+  }
+
+  /** Changes fields of a bucket. */
+  async change(bucket: Bucket, changes: Record<string, unknown>): Promise<void> {
+    const row = this.deps.buckets.local.get(this.deps.db, NO_KEY, bucket.id)
+    await this.deps.buckets.insert(withFields(row ?? { id: bucket.id }, changes, this.deps.hlc.now()))
+  }
+
+  /** Sets (or with undefined removes) a configuration document. */
+  setDocument(bucket: Bucket, name: string, value: unknown): Promise<void> {
+    return this.change(bucket, { [`doc:${name}`]: value ?? null })
+  }
+
+  /** Gives a bucket one more global name. @throws InvalidArgument, Conflict */
+  async addAlias(bucket: Bucket, name: string): Promise<void> {
+    checkBucketName(name)
+    const taken = await this.byName(name, undefined)
+    if (taken && !taken.id.equals(bucket.id))
+      throw new CarportError('Conflict', `bucket name ${name} is taken`)
+    await this.#setAlias(name, bucket.id)
+    await this.change(bucket, { [`alias:${name}`]: true })
+  }
+
+  /** Takes a global name away. @throws NotFound if it is not a name of that bucket */
+  async removeAlias(bucket: Bucket, name: string): Promise<void> {
+    if (!bucket.aliases.includes(name))
+      throw new CarportError('NotFound', `${name} is not a name of that bucket`)
+    await this.#clearAlias(name, bucket.id)
+    await this.change(bucket, { [`alias:${name}`]: null })
+  }
+
+  /** Gives a bucket a name that only one key sees. */
+  async addLocalAlias(bucket: Bucket, keyId: string, name: string): Promise<void> {
+    checkBucketName(name)
+    const taken = this.deps.keys.local(keyId)?.localAliases.get(name)
+    if (taken !== undefined && taken !== bucket.hexId) {
+      throw new CarportError('Conflict', `bucket name ${name} is taken for that key`)
+    }
+    await this.deps.keys.change(keyId, { [`alias:${name}`]: bucket.hexId })
+    await this.change(bucket, { [`local:${keyId}/${name}`]: true })
+  }
+
+  async removeLocalAlias(bucket: Bucket, keyId: string, name: string): Promise<void> {
+    await this.deps.keys.change(keyId, { [`alias:${name}`]: null })
+    await this.change(bucket, { [`local:${keyId}/${name}`]: null })
+  }
+
+  /**
+   * Makes names and buckets agree again: what a crash between the writes of one change may have left. The row of a
+   * name says whose it is; a bucket that lists it wrongly loses it. Returns the number of corrections.
+   * @throws QuorumUnavailable: what this node alone knows is not enough to judge by
+   */
+  async repairAliases(): Promise<number> {
+    const { db, aliases, keys } = this.deps
+    await this.#refreshAll()
+    let corrected = 0
+    for (const bucket of this.list()) {
+      for (const name of bucket.aliases) {
+        const row = await aliases.getFromQuorum(NO_KEY, Buffer.from(name))
+        const target = row && aliasTarget(row)
+        if (target?.equals(bucket.id)) continue
+        corrected++
+        if (!target || !(await this.refresh(target))) await this.#setAlias(name, bucket.id)
+        else await this.change(bucket, { [`alias:${name}`]: null })
+      }
+      for (const { keyId, alias } of bucket.localAliases) {
+        const key = keys.local(keyId) ?? (await keys.refresh(keyId))
+        if (key?.localAliases.get(alias) === bucket.hexId) continue
+        corrected++
+        await this.change(bucket, { [`local:${keyId}/${alias}`]: null })
+      }
+    }
+    for (const row of [...aliases.local.range(db, NO_KEY, {})]) {
+      const target = aliasTarget(row)
+      if (!target || this.byId(target)?.aliases.includes(row.id.toString())) continue
+      const bucket = await this.refresh(target)
+      corrected++
+      if (bucket) await this.change(bucket, { [`alias:${row.id}`]: true })
+      else await this.#clearAlias(row.id.toString(), target)
+    }
+    for (const key of keys.list()) {
+      for (const [alias, hexId] of key.localAliases) {
+        const bucket = await this.refresh(Buffer.from(hexId, 'hex'))
+        if (bucket?.localAliases.some((local) => local.keyId === key.id && local.alias === alias)) continue
+        corrected++
+        if (bucket) await this.change(bucket, { [`local:${key.id}/${alias}`]: true })
+        else await keys.change(key.id, { [`alias:${alias}`]: null })
+      }
+    }
+    return corrected
+  }
+
+  /** Brings what this node knows of all names up to what a majority knows. */
+  async #refreshAll(): Promise<void> {
+    const { db, buckets, aliases, keys } = this.deps
+    await eachLimited(keys.list(), REFRESHES_IN_FLIGHT, ({ id }) => keys.refresh(id))
+    for (const table of [buckets, aliases]) {
+      const ids = [...table.local.range(db, NO_KEY, {})].map((row) => Buffer.from(row.id))
+      await eachLimited(ids, REFRESHES_IN_FLIGHT, (id) => table.getFromQuorum(NO_KEY, id))
+    }
+  }
+
+  async #setAlias(name: string, target: Buffer): Promise<void> {
+    const id = Buffer.from(name)
+    const row = this.deps.aliases.local.get(this.deps.db, NO_KEY, id)
+    await this.deps.aliases.insert(withFields(row ?? { id }, { bucket: target }, this.deps.hlc.now()))
+  }
+
+  async #clearAlias(name: string, target: Buffer): Promise<void> {
+    const id = Buffer.from(name)
+    const row = this.deps.aliases.local.get(this.deps.db, NO_KEY, id)
+    if (row && aliasTarget(row)?.equals(target)) {
+      await this.deps.aliases.insert(withFields(row, { bucket: null }, this.deps.hlc.now()))
+    }
+  }
+}
+
+function aliasTarget(row: FieldRow): Buffer | undefined {
+  const target = field<Buffer>(row, 'bucket')
+  return target && Buffer.from(target)
+}
+
+function bucketOf(row: FieldRow): Bucket | undefined {
+  if (row.deleted || field(row, 'created') === undefined) return undefined
+  const documents = new Map(fieldsWithPrefix<unknown>(row, 'doc:'))
+  const versioning = documents.get('versioning')
+  return {
+    id: row.id,
+    hexId: row.id.toString('hex'),
+    createdMs: field<number>(row, 'created')!,
+    owner: field<string>(row, 'owner') ?? '',
+    versioning: versioning === 'enabled' || versioning === 'suspended' ? versioning : 'off',
+    objectLock: documents.has('object-lock'),
+    aliases: fieldsWithPrefix(row, 'alias:').map(([name]) => name),
+    localAliases: fieldsWithPrefix(row, 'local:').map(([name]) => {
+      const slash = name.indexOf('/')
+      return { keyId: name.slice(0, slash), alias: name.slice(slash + 1) }
+    }),
+    quotas: (documents.get('quotas') as Bucket['quotas'] | undefined) ?? {},
+    document: <T>(name: string) => documents.get(name) as T | undefined,
+    documentTimeMs: (name) => {
+      const stamped = row.fields[`doc:${name}`]
+      return stamped && Math.floor(stamped[0] / 1000)
+    },
+  }
+}

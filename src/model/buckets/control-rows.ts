@@ -1,0 +1,114 @@
+import { Packr } from 'msgpackr'
+import type { EncodedRow, TableSchema } from '../../table/schema.js'
+import { CarportError } from '../../util/errors.js'
+
+/**
+ * Rows of the control tables (buckets, aliases, access keys): a set of named fields, each a last-writer-wins register.
+ * One shape for all of them means one merge, and that a field added later needs no new format.
+ */
+export interface FieldRow {
+  /** What identifies the row, in bytes. */
+  id: Buffer
+  /** Once true, for ever: the id is never used again. */
+  deleted: boolean
+  /** Field name → [time in µs, value]; a value of null means absent. Sorted by name. */
+  fields: Readonly<Record<string, readonly [timeUs: number, value: unknown]>>
+}
+
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+
+/** Encodes a row; equal rows give equal bytes, since field names are sorted and values are stored as they were written. */
+function encode(row: FieldRow): EncodedRow {
+  const names = Object.keys(row.fields).sort()
+  return {
+    head: packr.pack([row.id, row.deleted, names.map((n) => [n, row.fields[n]![0], row.fields[n]![1]])]),
+  }
+}
+
+function decode(head: Buffer): FieldRow {
+  const value: unknown = packr.unpack(head)
+  if (
+    !Array.isArray(value) ||
+    !Buffer.isBuffer(value[0]) ||
+    typeof value[1] !== 'boolean' ||
+    !Array.isArray(value[2])
+  ) {
+    throw new CarportError('Corrupted', 'malformed control row')
+  }
+  const fields: Record<string, [number, unknown]> = Object.create(null)
+  for (const field of value[2]) {
+    if (!Array.isArray(field) || typeof field[0] !== 'string' || typeof field[1] !== 'number') {
+      throw new CarportError('Corrupted', 'malformed field of a control row')
+    }
+    fields[field[0]] = [field[1], field[2]]
+  }
+  return { id: value[0], deleted: value[1], fields }
+}
+
+function merge(current: FieldRow, incoming: FieldRow): FieldRow {
+  if (current.deleted) return current
+  if (incoming.deleted) return { ...incoming, fields: {} }
+  let changed: Record<string, readonly [number, unknown]> | undefined
+  for (const [name, theirs] of Object.entries(incoming.fields)) {
+    const ours = current.fields[name]
+    if (!ours || wins(theirs, ours)) {
+      changed ??= { ...current.fields }
+      changed[name] = theirs
+    }
+  }
+  return changed ? { id: current.id, deleted: false, fields: changed } : current
+}
+
+function wins(a: readonly [number, unknown], b: readonly [number, unknown]): boolean {
+  return a[0] !== b[0] ? a[0] > b[0] : Buffer.compare(packr.pack(a[1]), packr.pack(b[1])) > 0
+}
+
+/** Schema of a full-copy table of FieldRows. Ids are variable in length, so they are the sort key. */
+export function fieldTable(name: string): TableSchema<FieldRow> {
+  const none = Buffer.alloc(0)
+  return {
+    name,
+    placement: 'full',
+    partitionKeyBytes: 0,
+    partition: () => 0,
+    partitionKey: () => none,
+    sortKey: (row) => row.id,
+    encode,
+    decode,
+    merge,
+    // Deleted ids are never reused, and there are few: keeping them is what makes deletion final.
+    isTombstone: () => false,
+  }
+}
+
+/** Value of a field; undefined if absent or removed. */
+export function field<T>(row: FieldRow, name: string): T | undefined {
+  const stamped = row.fields[name]
+  return stamped === undefined || stamped[1] === null ? undefined : (stamped[1] as T)
+}
+
+/** Names and values of the fields that start with `prefix`, the prefix cut off. */
+export function fieldsWithPrefix<T>(row: FieldRow, prefix: string): [string, T][] {
+  const found: [string, T][] = []
+  for (const [name, [, value]] of Object.entries(row.fields)) {
+    if (value !== null && name.startsWith(prefix)) found.push([name.slice(prefix.length), value as T])
+  }
+  return found
+}
+
+/**
+ * A row that sets `changes` at a time that wins over what `row` holds, to be inserted into the table.
+ * @param nowUs the writer's HLC time
+ */
+export function withFields(
+  row: { id: Buffer; fields?: FieldRow['fields'] },
+  changes: Record<string, unknown>,
+  nowUs: number,
+): FieldRow {
+  const fields: Record<string, readonly [number, unknown]> = {}
+  for (const [name, value] of Object.entries(changes)) {
+    const timeUs = Math.max(nowUs, (row.fields?.[name]?.[0] ?? 0) + 1)
+    fields[name] = [timeUs, value === undefined ? null : value]
+  }
+  return { id: row.id, deleted: false, fields }
+}

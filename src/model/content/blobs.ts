@@ -1,0 +1,351 @@
+import { pack, unpack } from 'msgpackr'
+import type { BlockReadOptions } from '../../block/manager.js'
+import type { Table } from '../../table/table.js'
+import { ByteBudget } from '../../util/byte-budget.js'
+import { CarportError } from '../../util/errors.js'
+import type { Random } from '../../util/random.js'
+import { type PartTuple, packPart, unpackPart } from '../versions/codec.js'
+import {
+  type BlockRef,
+  blockOwner,
+  type Content,
+  MAX_ROW_BLOCKS,
+  MAX_ROW_PARTS,
+  NONCE_BYTES,
+  type PartInfo,
+  packBlocks,
+  unpackBlocks,
+  type VersionId,
+  type VersionRecord,
+} from '../versions/record.js'
+import { LIST_ROW_BLOCKS, LIST_ROW_PARTS, type ListRow, listSortKey } from './block-lists.js'
+import { type Hashing, md5 } from './hashing.js'
+
+/** What the model needs of the block layer. */
+export interface Blocks {
+  /** @param onFree called once, when `data` is not read any more */
+  put(hash: Buffer, data: Buffer, owner?: Buffer, onFree?: () => void): Promise<void>
+  get(hash: Buffer, options?: BlockReadOptions): Promise<Buffer>
+  /** Keeps blocks that another owner may give up alive until this one references them. @throws BlockMissing */
+  retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void>
+}
+
+/** A body on its way in. Its end without an error means that lengths and checksums were right. */
+export interface BodySource {
+  /** Number of plain bytes if the client declared it. */
+  readonly length: number | undefined
+  /** The whole body at once; for bodies known to be short. */
+  readAll(maxBytes: number): Promise<Buffer>
+  /** The body in chunks of any size. Use one of the two, once. */
+  stream(): AsyncIterable<Buffer>
+}
+
+/** Encrypts and decrypts blocks without changing their length; `offset` is the block's first byte in the content. */
+export interface BlockCipher {
+  seal(plain: Buffer, offset: number): Buffer
+  open(sealed: Buffer, offset: number): Buffer
+}
+
+/** A body that is stored but not yet referenced by any row. */
+export interface StoredBody {
+  size: number
+  md5: Buffer
+  /** Inline content. */
+  body?: Buffer
+  /** All blocks, in order; empty if inline. */
+  blocks: BlockRef[]
+  /** Random part of the id that the owner must get, since the blocks wait for it; absent for copies. */
+  nonce?: Buffer
+  /** Id of the multipart upload whose parts hold the blocks until the version that they become ends it. */
+  partsOf?: Buffer
+}
+
+/** Where list rows are to be found by who owns them; see ListRow. */
+export type ListPlace = Pick<ListRow, 'bucket' | 'owner' | 'key' | 'part'>
+
+/** Blocks fetched ahead of what the client took: enough for a link of 100 ms at 40 MiB/s. */
+const READ_AHEAD = 4
+
+/** Turns bodies into blocks and back. */
+export class BlobStore {
+  readonly #memory: ByteBudget
+
+  constructor(
+    private readonly deps: {
+      blocks: Blocks
+      lists: Table<ListRow>
+      hashing: Hashing
+      /** Takes the memory of a block that was read and is not needed any more. */
+      recycle?: ((block: Buffer) => void) | undefined
+      blockBytes: number
+      /** The longest content kept in its row, in bytes. */
+      inlineBytesMax: number
+      /** Blocks of one body that are stored at the same time. */
+      blocksInFlight: number
+      /** Memory for blocks of all bodies on their way in, in bytes, beside the one that each is gathering. */
+      memoryBytes: number
+      random: Random
+    },
+  ) {
+    this.#memory = new ByteBudget(deps.memoryBytes)
+  }
+
+  /**
+   * Stores a body: inline if it is short, else as blocks, several in flight at a time, each durable on a quorum.
+   * With `inline: false` short bodies become a block too.
+   * Nothing refers to the blocks yet: if the caller gives up they are collected after their grace time.
+   * @throws what the source throws (nothing is left to undo), StorageFull, QuorumUnavailable
+   */
+  async write(
+    source: BodySource,
+    options: { cipher?: BlockCipher; inline?: boolean } = {},
+  ): Promise<StoredBody> {
+    const { cipher, inline = true } = options
+    const { blockBytes, inlineBytesMax } = this.deps
+    if (inline && source.length !== undefined && source.length <= inlineBytesMax) {
+      const plain = await source.readAll(inlineBytesMax)
+      return { size: plain.length, md5: md5(plain), body: cipher ? cipher.seal(plain, 0) : plain, blocks: [] }
+    }
+    const hashing = this.deps.hashing.start(source.length)
+    const blocks: BlockRef[] = []
+    const nonce = this.deps.random.bytes(NONCE_BYTES)
+    const owner = blockOwner(nonce)
+    const inFlight = new Set<Promise<void>>()
+    let failure: { error: unknown } | undefined
+    let size = 0
+
+    const store = async (plain: Buffer, offset: number) => {
+      const ref: BlockRef = { hash: EMPTY, size: plain.length }
+      blocks.push(ref)
+      // `add` must be called in order, so before the first await.
+      const added = hashing.add(plain, cipher ? cipher.seal(plain, offset) : plain)
+      const { hash, sealed } = added instanceof Promise ? await added : added
+      ref.hash = hash
+      await this.deps.blocks.put(hash, sealed, owner, () => this.deps.hashing.release(sealed))
+    }
+    const launch = async (plain: Buffer) => {
+      while (inFlight.size >= this.deps.blocksInFlight) await Promise.race(inFlight)
+      // Kept, since the buffer is given away.
+      const { length } = plain
+      await this.#memory.acquire(length)
+      size += length
+      const task: Promise<void> = store(plain, size - length)
+        .catch((error: unknown) => {
+          failure ??= { error }
+        })
+        .finally(() => {
+          inFlight.delete(task)
+          this.#memory.release(length)
+        })
+      inFlight.add(task)
+    }
+
+    try {
+      const gather = new BlockGatherer(this.deps.hashing, blockBytes, source.length)
+      for await (const chunk of source.stream()) {
+        let rest = chunk
+        while (rest.length > 0) {
+          rest = gather.take(rest)
+          if (!gather.isFull) break
+          await launch(gather.cut())
+          if (failure) throw failure.error
+        }
+      }
+      const last = gather.cut()
+      if (inline && blocks.length === 0 && last.length <= inlineBytesMax) {
+        // Copied, so that a few bytes do not keep a whole block's buffer alive.
+        return {
+          size: last.length,
+          md5: md5(last),
+          body: cipher ? cipher.seal(last, 0) : Buffer.from(last),
+          blocks: [],
+        }
+      }
+      if (last.length > 0) await launch(last)
+      const digest = await hashing.md5()
+      while (inFlight.size > 0) await Promise.race(inFlight)
+      if (failure) throw failure.error
+      return { size, md5: digest, blocks, nonce }
+    } finally {
+      // Blocks under way must not outlive the request that pays for them.
+      await Promise.all(inFlight)
+      hashing.discard()
+    }
+  }
+
+  /** How a row refers to these blocks, and the list rows to be written before it, if they are many. */
+  contentOf(
+    stored: Pick<StoredBody, 'body' | 'blocks'>,
+    place: ListPlace,
+  ): { content: Content; lists: ListRow[] } {
+    if (stored.body) return { content: { kind: 'inline' }, lists: [] }
+    const { blocks } = stored
+    if (blocks.length <= MAX_ROW_BLOCKS)
+      return { content: { kind: 'blocks', blocks: packBlocks(blocks) }, lists: [] }
+    const lists: ListRow[] = []
+    const chunkBytes: number[] = []
+    for (let at = 0; at < blocks.length; at += LIST_ROW_BLOCKS) {
+      const chunk = blocks.slice(at, at + LIST_ROW_BLOCKS)
+      lists.push({ ...place, index: lists.length, kind: 'blocks', deleted: false, data: packBlocks(chunk) })
+      chunkBytes.push(chunk.reduce((sum, b) => sum + b.size, 0))
+    }
+    return { content: { kind: 'lists', chunkBytes }, lists }
+  }
+
+  /** Before a row refers to blocks that belong to others, which may be deleted meanwhile: keeps them for `id`. */
+  async retain(id: VersionId, blocks: readonly BlockRef[]): Promise<void> {
+    if (blocks.length > 0)
+      await this.deps.blocks.retain(
+        blockOwner(id),
+        blocks.map((block) => block.hash),
+      )
+  }
+
+  /** List rows for the parts of a multipart object, if they are too many for its row. */
+  partRows(parts: readonly PartInfo[], place: ListPlace): ListRow[] {
+    if (parts.length <= MAX_ROW_PARTS) return []
+    const rows: ListRow[] = []
+    for (let at = 0; at < parts.length; at += LIST_ROW_PARTS) {
+      const tuples = parts.slice(at, at + LIST_ROW_PARTS).map(packPart)
+      rows.push({ ...place, index: rows.length, kind: 'parts', deleted: false, data: pack(tuples) })
+    }
+    return rows
+  }
+
+  /** The parts of a multipart object, wherever they are kept; empty if it was not made of parts. */
+  async partsOf(version: VersionRecord): Promise<PartInfo[]> {
+    if (version.parts || !version.partCount) return version.parts ?? []
+    const parts: PartInfo[] = []
+    for (let index = 0; parts.length < version.partCount; index++) {
+      const row = await this.deps.lists.get(version.bucket, listSortKey(version.id, 'parts', index))
+      if (!row || row.deleted)
+        throw new CarportError('BlockMissing', 'the list of parts of an object is gone')
+      for (const part of unpack(row.data) as PartTuple[]) parts.push(unpackPart(part))
+    }
+    return parts
+  }
+
+  /** All block references of a content, in order. Inline content has none. */
+  async *blocksOf(
+    bucket: Buffer,
+    owner: Buffer,
+    content: Content,
+  ): AsyncGenerator<{ offset: number; ref: BlockRef }> {
+    yield* this.blocksFrom(bucket, owner, content, 0)
+  }
+
+  /** Block references from the one that holds byte `start` on. */
+  private async *blocksFrom(
+    bucket: Buffer,
+    owner: Buffer,
+    content: Content,
+    start: number,
+  ): AsyncGenerator<{ offset: number; ref: BlockRef }> {
+    let offset = 0
+    if (content.kind === 'blocks') {
+      for (const ref of unpackBlocks(content.blocks)) {
+        if (offset + ref.size > start) yield { offset, ref }
+        offset += ref.size
+      }
+    } else if (content.kind === 'lists') {
+      for (const [index, bytes] of content.chunkBytes.entries()) {
+        if (offset + bytes > start) {
+          const row = await this.deps.lists.get(bucket, listSortKey(owner, 'blocks', index))
+          if (!row || row.deleted)
+            throw new CarportError('BlockMissing', 'the list of blocks of an object is gone')
+          let at = offset
+          for (const ref of unpackBlocks(row.data)) {
+            if (at + ref.size > start) yield { offset: at, ref }
+            at += ref.size
+          }
+        }
+        offset += bytes
+      }
+    }
+  }
+
+  /**
+   * Content bytes from `start` up to `end` (exclusive), with blocks fetched ahead. Every block is verified.
+   * A chunk is the consumer's only until it asks for the next one: its memory is used again.
+   * @throws BlockMissing, Corrupted, QuorumUnavailable, while iterating
+   */
+  async *read(
+    version: { bucket: Buffer; id: Buffer; content: Content; readonly body: Buffer | undefined },
+    start: number,
+    end: number,
+    options: { cipher?: BlockCipher; signal?: BlockReadOptions['signal'] } = {},
+  ): AsyncGenerator<Buffer> {
+    const { cipher, signal } = options
+    const { recycle } = this.deps
+    if (start >= end) return
+    if (version.content.kind === 'inline') {
+      if (!version.body) throw new CarportError('Corrupted', 'inline content is missing')
+      const plain = cipher ? cipher.open(version.body, 0) : version.body
+      yield plain.subarray(start, end)
+      return
+    }
+    const refs = this.blocksFrom(version.bucket, version.id, version.content, start)
+    const ahead: { offset: number; data: Promise<Buffer> }[] = []
+    const fetchNext = async () => {
+      const next = await refs.next()
+      if (next.done || next.value.offset >= end) return false
+      const { offset, ref } = next.value
+      const data = this.deps.blocks.get(ref.hash, { plainBytes: ref.size, signal })
+      data.catch(() => {}) // reported when its turn comes
+      ahead.push({ offset, data })
+      return true
+    }
+    let more = true
+    while (true) {
+      while (more && ahead.length <= READ_AHEAD) more = await fetchNext()
+      const first = ahead.shift()
+      if (!first) return
+      const sealed = await first.data
+      const plain = cipher ? cipher.open(sealed, first.offset) : sealed
+      if (plain !== sealed) recycle?.(sealed)
+      yield first.offset >= start && first.offset + plain.length <= end
+        ? plain
+        : plain.subarray(Math.max(0, start - first.offset), end - first.offset)
+      if (plain === sealed) recycle?.(sealed)
+    }
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+/** Gathers chunks into blocks of one size, copying each byte once. */
+class BlockGatherer {
+  #block: Buffer | undefined
+  #filled = 0
+  #expected: number
+
+  /** @param expectedBytes of the whole body, if known, so that the last block's buffer is not larger than needed */
+  constructor(
+    private readonly memory: Pick<Hashing, 'allocate'>,
+    private readonly blockBytes: number,
+    expectedBytes: number | undefined,
+  ) {
+    this.#expected = expectedBytes ?? Number.POSITIVE_INFINITY
+  }
+
+  get isFull(): boolean {
+    return this.#filled === this.blockBytes
+  }
+
+  /** Takes what fits of `chunk`; returns the rest. */
+  take(chunk: Buffer): Buffer {
+    this.#block ??= this.memory.allocate(Math.max(1, Math.min(this.blockBytes, this.#expected)))
+    const copied = chunk.copy(this.#block, this.#filled)
+    this.#filled += copied
+    this.#expected -= copied
+    return copied === chunk.length ? EMPTY : chunk.subarray(copied)
+  }
+
+  /** What is gathered so far; the next block starts empty. */
+  cut(): Buffer {
+    const block = this.#block?.subarray(0, this.#filled) ?? EMPTY
+    this.#block = undefined
+    this.#filled = 0
+    return block
+  }
+}

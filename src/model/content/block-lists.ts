@@ -1,0 +1,112 @@
+import { Packr } from 'msgpackr'
+import type { Tx } from '../../db/db.js'
+import type { TableSchema } from '../../table/schema.js'
+import { CarportError } from '../../util/errors.js'
+import { bucketPartition } from '../sort-keys.js'
+import { BLOCK_REF_BYTES, blockOwner } from '../versions/record.js'
+
+/**
+ * Rows that hold what is too long for an object's row: its block references, ROW_LIST_BLOCKS at a time, and the
+ * parts of a large multipart object. `owner` is the version's (or part's) id; rows are written once, before the row
+ * that owns them becomes visible, and only ever deleted.
+ */
+export interface ListRow {
+  bucket: Buffer
+  owner: Buffer
+  /** Position among the owner's rows of that kind. */
+  index: number
+  kind: 'blocks' | 'parts'
+  deleted: boolean
+  /** Where the owner is to be found: the object's key, and for a part its upload and number. Orphans are found by it. */
+  key: Buffer
+  part?: { uploadId: Buffer; number: number }
+  /** Packed BlockRefs, or msgpack of PartInfo tuples. */
+  data: Buffer
+}
+
+export const LIST_ROW_BLOCKS = 1024
+export const LIST_ROW_PARTS = 1000
+
+const packr = new Packr({ useRecords: false })
+
+/** Sort key of a list row: owner, kind, index. */
+export function listSortKey(owner: Buffer, kind: ListRow['kind'], index: number): Buffer {
+  const sortKey = Buffer.allocUnsafe(21)
+  owner.copy(sortKey)
+  sortKey[16] = kind === 'blocks' ? 0 : 1
+  sortKey.writeUInt32BE(index, 17)
+  return sortKey
+}
+
+/** @param enqueueRefs see BlockRefs.enqueue: called in the row's transaction with the blocks it starts or ceases to reference. */
+export function listTable(
+  enqueueRefs: (tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean) => void,
+): TableSchema<ListRow> {
+  return {
+    name: 'list',
+    placement: 'sharded',
+    partitionKeyBytes: 16,
+    partition: bucketPartition,
+    partitionKey: (row) => row.bucket,
+    sortKey: (row) => listSortKey(row.owner, row.kind, row.index),
+    encode: (row) => ({
+      head: packr.pack([
+        row.bucket,
+        row.owner,
+        row.index,
+        row.kind === 'blocks' ? 0 : 1,
+        row.deleted,
+        row.data,
+        row.key,
+        row.part ? [row.part.uploadId, row.part.number] : null,
+      ]),
+    }),
+    decode(head) {
+      const v: unknown = packr.unpack(head)
+      if (
+        !Array.isArray(v) ||
+        !Buffer.isBuffer(v[0]) ||
+        !Buffer.isBuffer(v[1]) ||
+        !Buffer.isBuffer(v[5]) ||
+        !Buffer.isBuffer(v[6])
+      ) {
+        throw new CarportError('Corrupted', 'malformed list row')
+      }
+      return {
+        bucket: v[0],
+        owner: v[1],
+        index: Number(v[2]),
+        kind: v[3] === 0 ? 'blocks' : 'parts',
+        deleted: v[4] === true,
+        data: v[5],
+        key: v[6],
+        ...(Array.isArray(v[7]) && { part: { uploadId: v[7][0] as Buffer, number: v[7][1] as number } }),
+      }
+    },
+    merge: (current, incoming) => (incoming.deleted && !current.deleted ? incoming : current),
+    isTombstone: (row) => row.deleted,
+    onUpdate(tx, before, after) {
+      const row = after ?? before!
+      if (row.kind !== 'blocks') return
+      if (after && !after.deleted && !before)
+        enqueueRefs(tx, blockOwner(row.owner), hashesOf(after.data), false)
+      if (before && !before.deleted && after?.deleted)
+        enqueueRefs(tx, blockOwner(row.owner), hashesOf(before.data), true)
+    },
+  }
+}
+
+/** What a list row becomes when its owner is gone: the same bytes whoever deletes it, since copies are compared. */
+export function deletedList(row: ListRow): ListRow {
+  return { ...row, deleted: true, data: NO_DATA }
+}
+
+const NO_DATA = Buffer.alloc(0)
+
+/** The hashes of packed block references. */
+export function hashesOf(packed: Buffer): Buffer[] {
+  const hashes: Buffer[] = []
+  for (let at = 0; at + BLOCK_REF_BYTES <= packed.length; at += BLOCK_REF_BYTES)
+    hashes.push(packed.subarray(at, at + 32))
+  return hashes
+}

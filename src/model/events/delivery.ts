@@ -1,0 +1,336 @@
+import { replicaOrder } from '../../cluster/partition-leader.js'
+import type { Placement } from '../../cluster/placement.js'
+import type { Db, Tx } from '../../db/db.js'
+import { type NodeId, Priority, type Transport } from '../../net/transport.js'
+import type { Clock } from '../../util/clock.js'
+import { CarportError } from '../../util/errors.js'
+import { eachLimited } from '../../util/limited.js'
+import type { Log } from '../../util/log.js'
+import type { Random } from '../../util/random.js'
+import type { Service } from '../../util/service.js'
+import { Worker } from '../../util/worker.js'
+import type { Bucket, Buckets } from '../buckets/buckets.js'
+import { bucketPartition } from '../sort-keys.js'
+import type { VersionRecord } from '../versions/record.js'
+import { eventMessage } from './message.js'
+import { EventQueue, type QueuedEvent } from './queue.js'
+import {
+  EVENT_ID_BYTES,
+  type EventRule,
+  eventId,
+  eventOf,
+  noncurrentRemoval,
+  type ObjectEvent,
+  targetKey,
+  wants,
+} from './rules.js'
+
+/** Where messages go: made from the configuration by src/platform. */
+export interface EventTarget {
+  readonly name: string
+  /** webhook, nats or redis: the last part of its ARN. */
+  readonly kind: string
+  /** Resolves once the other end has taken the message. */
+  send(message: EventMessage): Promise<void>
+  close(): Promise<void>
+}
+
+export interface EventMessage {
+  /** Unique for event and target, in hex: the same again when a message is sent again. */
+  id: string
+  /** JSON. */
+  body: string
+}
+
+export interface EventOptions {
+  targets: readonly EventTarget[]
+  /** awsRegion and x-amz-id-2 of the messages. */
+  region: string
+  hostId: string
+}
+
+/** What a node that is not the first to deliver waits for each one before it, in ms. */
+const GRACE_MS = 20_000
+/** An event is given up after this time, in ms; a row older than this is no news when it arrives. */
+const AGE_MAX_MS = 24 * 3600_000
+/** Deliveries are remembered so long, in ms: longer than a row can be news. */
+const DONE_KEPT_MS = 2 * AGE_MAX_MS
+const BACKLOG_MAX = 1_000_000
+const BATCH = 64
+const IN_FLIGHT = 8
+const RETRY_MS_MIN = 1_000
+const RETRY_MS_MAX = 5 * 60_000
+const IDLE_MS = 10 * 60_000
+const ASK_TIMEOUT_MS = 5_000
+const METHOD = 'model/events'
+
+/** How long to wait after `failures` in a row, in ms, with jitter. */
+export function retryAfterMs(failures: number, jitter: number): number {
+  return Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures, 20)) * (0.5 + jitter / 2)
+}
+
+/**
+ * Event notifications, at least once each. Every replica that takes a row over enqueues the row's event in the same
+ * transaction. The first replica that is up delivers it at once and tells the others; these wait a while, then ask those
+ * before them, and deliver themselves what none of these has. So an event is sent once as a rule, again when nodes fail in
+ * between, and lost only if nobody takes it for a day.
+ */
+export class EventDelivery implements Service {
+  readonly name = 'events'
+  readonly queue: EventQueue
+  /** Since the start of the node. */
+  readonly counts = { delivered: 0, failed: 0, dropped: 0 }
+  readonly #workers = new Map<string, Worker>()
+  readonly #failures = new Map<string, number>()
+  #fullLogged = false
+
+  constructor(
+    private readonly deps: {
+      db: Db
+      clock: Clock
+      random: Random
+      log: Log
+      placement: Placement
+      transport: Transport
+      buckets: Buckets
+    },
+    private readonly options: EventOptions,
+  ) {
+    const { db, clock, log, transport } = deps
+    this.queue = new EventQueue(db)
+    for (const target of options.targets) {
+      this.#workers.set(
+        target.name,
+        new Worker(`events to ${target.name}`, clock, log, () => this.#deliver(target)),
+      )
+    }
+    transport.handle(METHOD, (body) => this.#serve(body))
+  }
+
+  get targets(): readonly EventTarget[] {
+    return this.options.targets
+  }
+
+  async start(): Promise<void> {
+    const { targets } = this.options
+    const dropped = await this.queue.keepOnly(targets.map(({ name }) => targetKey(name)))
+    if (dropped > 0) this.deps.log.warn({ events: dropped }, 'events of targets that are gone are dropped')
+    for (const worker of this.#workers.values()) worker.start()
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
+    await Promise.allSettled(this.options.targets.map((target) => target.close()))
+  }
+
+  /** In the transaction that changes the row of a key. */
+  changed(tx: Tx, before: VersionRecord | undefined, after: VersionRecord): void {
+    const rules = this.#rulesOf(after.bucket)
+    if (!rules) return
+    const event = eventOf(before, after)
+    if (event) this.#enqueue(tx, rules, event)
+  }
+
+  /** In the transaction that deletes a noncurrent version. */
+  noncurrentDeleted(tx: Tx, version: VersionRecord): void {
+    const rules = this.#rulesOf(version.bucket)
+    if (rules) this.#enqueue(tx, rules, noncurrentRemoval(version, this.deps.clock.nowMs() * 1000))
+  }
+
+  #rulesOf(bucket: Buffer): EventRule[] | undefined {
+    if (this.#workers.size === 0) return undefined
+    return this.deps.buckets.byId(bucket)?.document<EventRule[]>('notification')
+  }
+
+  #enqueue(tx: Tx, rules: readonly EventRule[], event: ObjectEvent): void {
+    const { clock, log } = this.deps
+    const nowMs = clock.nowMs()
+    // A row that comes late, by a repair or because the partition moved here.
+    if (event.timeUs / 1000 < nowMs - AGE_MAX_MS) return
+    for (const rule of rules) {
+      if (!this.#workers.has(rule.target) || !wants(rule, event)) continue
+      if (this.queue.backlog >= BACKLOG_MAX) {
+        if (!this.#fullLogged)
+          log.error({ events: BACKLOG_MAX }, 'too many events wait: new ones are dropped')
+        this.#fullLogged = true
+        this.counts.dropped++
+        return
+      }
+      this.#fullLogged = false
+      const dueMs = nowMs + this.#before(event.bucket).length * GRACE_MS
+      this.queue.add(tx, { id: eventId(event, rule), event, ruleId: rule.id, dueMs })
+      tx.onCommit(() => this.#workers.get(rule.target)?.wake())
+    }
+  }
+
+  /** Sends what is due to a target; returns how long to wait for more, in ms. */
+  async #deliver(target: EventTarget): Promise<number> {
+    const { clock, random, log } = this.deps
+    const key = targetKey(target.name)
+    while (await this.queue.trim((clock.nowMs() - DONE_KEPT_MS) * 1000)) {
+      // Goes on until nothing old is left.
+    }
+    const due = this.queue.due(key, clock.nowMs(), BATCH)
+    const mine = await this.#mineOf(due)
+    const sent: QueuedEvent[] = []
+    let failure: { error: unknown } | undefined
+    await eachLimited(mine, IN_FLIGHT, async (queued) => {
+      // One failure is enough to know that the target does not take messages now.
+      if (failure) return
+      try {
+        await this.#send(target, queued)
+        sent.push(queued)
+      } catch (error) {
+        failure ??= { error }
+        await this.#postpone(queued)
+      }
+    })
+    if (sent.length > 0) {
+      await this.queue.done(sent.map(({ id }) => id))
+      this.counts.delivered += sent.length
+      this.#tell(sent)
+    }
+    if (failure) {
+      const failures = this.#failures.get(target.name) ?? 0
+      this.#failures.set(target.name, failures + 1)
+      this.counts.failed++
+      const waitMs = retryAfterMs(failures, random.float())
+      log.warn({ target: target.name, error: failure.error, waitMs }, 'an event could not be delivered')
+      return waitMs
+    }
+    this.#failures.delete(target.name)
+    if (due.length === BATCH) return 0
+    const next = this.queue.nextDueMs(key)
+    return next === undefined ? IDLE_MS : Math.max(0, next - clock.nowMs())
+  }
+
+  async #postpone(queued: QueuedEvent): Promise<void> {
+    const { clock, random, log } = this.deps
+    const nowMs = clock.nowMs()
+    if (queued.event.timeUs / 1000 < nowMs - AGE_MAX_MS) {
+      this.counts.dropped++
+      log.error({ event: queued.event.name, rule: queued.ruleId }, 'an event was given up undelivered')
+      await this.queue.drop(queued.id)
+      return
+    }
+    const waitMs = retryAfterMs(queued.attempts, random.float())
+    await this.queue.postpone([{ id: queued.id, dueMs: nowMs + waitMs, attempts: queued.attempts + 1 }])
+  }
+
+  /**
+   * Which of the events this node has to deliver; the others are settled or postponed. Those before it in order are asked,
+   * and of an event that is not new, all: it may have been delivered while this node was away.
+   */
+  async #mineOf(due: readonly QueuedEvent[]): Promise<QueuedEvent[]> {
+    const { clock } = this.deps
+    const nowMs = clock.nowMs()
+    const byNode = new Map<NodeId, QueuedEvent[]>()
+    for (const queued of due) {
+      const { bucket, timeUs } = queued.event
+      const isNew = timeUs / 1000 > nowMs - GRACE_MS
+      for (const node of isNew ? this.#before(bucket) : this.#others(bucket)) {
+        const asked = byNode.get(node)
+        if (asked) asked.push(queued)
+        else byNode.set(node, [queued])
+      }
+    }
+    const done = new Set<QueuedEvent>()
+    const waiting = new Set<QueuedEvent>()
+    const answers = await Promise.all([...byNode].map(([node, asked]) => this.#ask(node, asked)))
+    for (const [i, [node, asked]] of [...byNode].entries()) {
+      for (const [j, queued] of asked.entries()) {
+        const state = answers[i]![j]
+        if (state === 'done') done.add(queued)
+        else if (state === 'waiting' && this.#before(queued.event.bucket).includes(node)) waiting.add(queued)
+      }
+    }
+    if (done.size > 0) await this.queue.done([...done].map(({ id }) => id))
+    const later = [...waiting].filter((queued) => !done.has(queued))
+    if (later.length > 0) {
+      await this.queue.postpone(
+        later.map(({ id, attempts, event }) => {
+          // What has waited long is asked for rarely.
+          const ageMs = nowMs - event.timeUs / 1000
+          return { id, attempts, dueMs: nowMs + Math.min(RETRY_MS_MAX, Math.max(GRACE_MS, ageMs / 2)) }
+        }),
+      )
+    }
+    return due.filter((queued) => !done.has(queued) && !waiting.has(queued))
+  }
+
+  /** The other nodes that hold the bucket and are up. */
+  #others(bucket: Buffer): NodeId[] {
+    const { placement, transport } = this.deps
+    const nodes = placement.storageSet(bucketPartition(bucket))
+    return nodes.filter((node) => node !== transport.self && transport.isConnected(node))
+  }
+
+  /** The replicas that are up and deliver before this node does. */
+  #before(bucket: Buffer): NodeId[] {
+    const { placement, transport } = this.deps
+    const order = replicaOrder(placement, bucketPartition(bucket))
+    const at = order.indexOf(transport.self)
+    return (at < 0 ? order : order.slice(0, at)).filter((node) => transport.isConnected(node))
+  }
+
+  async #send(target: EventTarget, { id, event, ruleId }: QueuedEvent): Promise<void> {
+    const { region, hostId } = this.options
+    const bucket = this.deps.buckets.byId(event.bucket)
+    const body = eventMessage(event, {
+      region,
+      hostId,
+      bucketName: nameOf(bucket) ?? event.bucket.toString('hex'),
+      bucketOwner: bucket?.owner ?? '',
+      configurationId: ruleId,
+      requestId: id.toString('hex'),
+    })
+    await target.send({ id: id.toString('hex'), body })
+  }
+
+  /** Tells the other replicas what is delivered. Who does not hear it asks later. */
+  #tell(sent: readonly QueuedEvent[]): void {
+    const { transport } = this.deps
+    const byNode = new Map<NodeId, Buffer[]>()
+    for (const { id, event } of sent) {
+      for (const node of this.#others(event.bucket)) {
+        const ids = byNode.get(node)
+        if (ids) ids.push(id)
+        else byNode.set(node, [id])
+      }
+    }
+    for (const [node, ids] of byNode) {
+      const options = { timeoutMs: ASK_TIMEOUT_MS, priority: Priority.background }
+      transport.call(node, METHOD, ['tell', ids], options).catch((error: unknown) => {
+        this.deps.log.debug({ node, error }, 'a replica was not told of delivered events')
+      })
+    }
+  }
+
+  /** What a node knows of events: 'done', 'waiting' or null each; nothing if it does not answer. */
+  async #ask(node: NodeId, events: readonly QueuedEvent[]): Promise<unknown[]> {
+    const body = ['ask', events.map(({ id }) => id)]
+    const options = { timeoutMs: ASK_TIMEOUT_MS, priority: Priority.background }
+    try {
+      const reply = await this.deps.transport.call(node, METHOD, body, options)
+      return Array.isArray(reply.body) ? reply.body : []
+    } catch {
+      return []
+    }
+  }
+
+  async #serve(body: unknown): Promise<{ body: unknown }> {
+    const [verb, ids] = Array.isArray(body) ? (body as unknown[]) : []
+    if (!Array.isArray(ids) || !ids.every((id) => Buffer.isBuffer(id) && id.length === EVENT_ID_BYTES)) {
+      throw new CarportError('InvalidArgument', 'malformed message about events')
+    }
+    if (verb === 'ask') return { body: (ids as Buffer[]).map((id) => this.queue.stateOf(id) ?? null) }
+    if (verb !== 'tell') throw new CarportError('InvalidArgument', 'malformed message about events')
+    await this.queue.done(ids as Buffer[])
+    return { body: null }
+  }
+}
+
+/** The name that clients most likely know a bucket by. */
+function nameOf(bucket: Bucket | undefined): string | undefined {
+  return bucket?.aliases[0] ?? bucket?.localAliases[0]?.alias
+}

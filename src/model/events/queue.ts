@@ -1,0 +1,205 @@
+import { pack, unpack } from 'msgpackr'
+import type { Db, Reader, Tx } from '../../db/db.js'
+import { successor } from '../../table/keys.js'
+import { CarportError } from '../../util/errors.js'
+import { EVENT_ID_BYTES, EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
+
+/** Event id → record. */
+export const EVENT_TREE = 'model:events'
+/** [target 8][due u48 ms][rest of the event id] → nothing */
+export const EVENT_DUE_TREE = 'model:events_due'
+/** [version id 16][target 8][kind, rule] → nothing: what is delivered, by age */
+export const EVENT_DONE_TREE = 'model:events_done'
+export const EVENT_TREES = [EVENT_TREE, EVENT_DUE_TREE, EVENT_DONE_TREE] as const
+
+const EMPTY = Buffer.alloc(0)
+const DUE_BYTES = 6
+/** Entries of the log of deliveries that are forgotten in one transaction. */
+const TRIM_ROWS = 1000
+
+/** An event that waits to be delivered. */
+export interface QueuedEvent {
+  id: Buffer
+  event: ObjectEvent
+  ruleId: string
+  dueMs: number
+  attempts: number
+}
+
+/** A node's queue of events for targets, and its log of those that are delivered. All on disk. */
+export class EventQueue {
+  constructor(private readonly db: Db) {}
+
+  /** Adds an event, unless it is known already. In the transaction of the change that it tells of. */
+  add(tx: Tx, queued: Omit<QueuedEvent, 'attempts'>): void {
+    const { id } = queued
+    if (tx.has(EVENT_TREE, id) || tx.has(EVENT_DONE_TREE, doneKey(id))) return
+    this.#put(tx, { ...queued, attempts: 0 })
+  }
+
+  /** Events of a target that are due, the longest due first. */
+  due(target: Buffer, nowMs: number, limit: number): QueuedEvent[] {
+    const start = target
+    const end = dueKey(target, nowMs + 1, EMPTY)
+    const keys = [...this.db.keys(EVENT_DUE_TREE, { start, end, limit })].map((key) => Buffer.from(key))
+    const found: QueuedEvent[] = []
+    for (const key of keys) {
+      const id = Buffer.concat([target, key.subarray(TARGET_BYTES + DUE_BYTES)])
+      const queued = this.get(this.db, id)
+      if (queued) found.push(queued)
+    }
+    return found
+  }
+
+  /** When the next event of a target is due, in ms since the epoch; undefined if none waits. */
+  nextDueMs(target: Buffer): number | undefined {
+    for (const key of this.db.keys(EVENT_DUE_TREE, { start: target, limit: 1 })) {
+      if (!target.equals(key.subarray(0, TARGET_BYTES))) return undefined
+      return key.readUIntBE(TARGET_BYTES, DUE_BYTES)
+    }
+    return undefined
+  }
+
+  /** Moves events to other times, with other counts of attempts. What is gone meanwhile stays so. */
+  postpone(changes: readonly Pick<QueuedEvent, 'id' | 'dueMs' | 'attempts'>[]): Promise<void> {
+    return this.db.transact((tx) => {
+      for (const { id, dueMs, attempts } of changes) {
+        const stored = this.get(tx, id)
+        if (!stored) continue
+        tx.delete(EVENT_DUE_TREE, dueKeyOf(stored))
+        this.#put(tx, { ...stored, dueMs, attempts })
+      }
+    })
+  }
+
+  /** Takes events out, and remembers that they are delivered. */
+  done(ids: readonly Buffer[]): Promise<void> {
+    return this.db.transact((tx) => {
+      for (const id of ids) {
+        this.#remove(tx, id)
+        tx.put(EVENT_DONE_TREE, doneKey(id), EMPTY)
+      }
+    })
+  }
+
+  /** Takes an event out undelivered. */
+  drop(id: Buffer): Promise<void> {
+    return this.db.transact((tx) => this.#remove(tx, id))
+  }
+
+  /** 'done', 'waiting', or undefined for what this node knows nothing of. */
+  stateOf(id: Buffer): 'done' | 'waiting' | undefined {
+    if (this.db.has(EVENT_DONE_TREE, doneKey(id))) return 'done'
+    return this.db.has(EVENT_TREE, id) ? 'waiting' : undefined
+  }
+
+  /** Forgets deliveries of versions made before `beforeUs`. Returns whether there are more. */
+  async trim(beforeUs: number): Promise<boolean> {
+    const end = Buffer.alloc(8)
+    end.writeBigUInt64BE(BigInt(Math.max(0, Math.floor(beforeUs))))
+    const keys = [...this.db.keys(EVENT_DONE_TREE, { end, limit: TRIM_ROWS })].map((key) => Buffer.from(key))
+    if (keys.length === 0) return false
+    await this.db.transact((tx) => {
+      for (const key of keys) tx.delete(EVENT_DONE_TREE, key)
+    })
+    return keys.length === TRIM_ROWS
+  }
+
+  /** Takes out everything of targets that are no longer configured; returns how many events. */
+  async keepOnly(targets: readonly Buffer[]): Promise<number> {
+    let dropped = 0
+    let start: Buffer = EMPTY
+    while (true) {
+      const [first] = this.db.keys(EVENT_TREE, start.length > 0 ? { start, limit: 1 } : { limit: 1 })
+      if (!first) return dropped
+      const id = Buffer.from(first)
+      if (targets.some((target) => id.subarray(0, TARGET_BYTES).equals(target))) {
+        start = Buffer.concat([id.subarray(0, TARGET_BYTES), Buffer.alloc(EVENT_ID_BYTES, 0xff)])
+      } else {
+        await this.drop(id)
+        dropped++
+        start = successor(id)
+      }
+    }
+  }
+
+  /** Events that wait, for all targets. */
+  get backlog(): number {
+    return this.db.count(EVENT_TREE)
+  }
+
+  get(reader: Reader, id: Buffer): QueuedEvent | undefined {
+    const stored = reader.get(EVENT_TREE, id)
+    return stored && decode(id, stored)
+  }
+
+  #put(tx: Tx, queued: QueuedEvent): void {
+    tx.put(EVENT_TREE, queued.id, encode(queued))
+    tx.put(EVENT_DUE_TREE, dueKeyOf(queued), EMPTY)
+  }
+
+  #remove(tx: Tx, id: Buffer): void {
+    const stored = this.get(tx, id)
+    if (!stored) return
+    tx.delete(EVENT_DUE_TREE, dueKeyOf(stored))
+    tx.delete(EVENT_TREE, id)
+  }
+}
+
+function dueKeyOf({ id, dueMs }: QueuedEvent): Buffer {
+  return dueKey(id.subarray(0, TARGET_BYTES), dueMs, id.subarray(TARGET_BYTES))
+}
+
+function dueKey(target: Buffer, dueMs: number, rest: Buffer): Buffer {
+  const due = Buffer.alloc(DUE_BYTES)
+  due.writeUIntBE(Math.max(0, Math.floor(dueMs)), 0, DUE_BYTES)
+  return Buffer.concat([target, due, rest])
+}
+
+function doneKey(id: Buffer): Buffer {
+  return Buffer.concat([
+    id.subarray(TARGET_BYTES, TARGET_BYTES + 16),
+    id.subarray(0, TARGET_BYTES),
+    id.subarray(TARGET_BYTES + 16),
+  ])
+}
+
+function encode({ event, ruleId, dueMs, attempts }: QueuedEvent): Buffer {
+  const { name, bucket, key, versionId, isNull, size, etag, owner, timeUs, generation } = event
+  return pack([
+    EVENT_NAMES.indexOf(name),
+    ...[bucket, key, versionId, isNull, size ?? null, etag ?? null, owner, timeUs, generation],
+    ...[ruleId, dueMs, attempts],
+  ])
+}
+
+function decode(id: Buffer, stored: Buffer): QueuedEvent {
+  const v = unpack(stored) as unknown
+  if (!Array.isArray(v) || v.length !== 13 || !Buffer.isBuffer(v[1]) || !Buffer.isBuffer(v[2])) {
+    throw new CarportError('Corrupted', 'malformed event')
+  }
+  const [name, bucket, key, versionId, isNull, size, etag, owner, timeUs, generation] = v as [
+    number,
+    Buffer,
+    Buffer,
+    Buffer,
+    boolean,
+    number | null,
+    string | null,
+    string,
+    number,
+    number,
+  ]
+  return {
+    id,
+    event: {
+      name: EVENT_NAMES[name] as EventName,
+      ...{ bucket, key, versionId, isNull, owner, timeUs, generation },
+      ...(size !== null && { size }),
+      ...(etag !== null && { etag }),
+    },
+    ruleId: String(v[10]),
+    dueMs: Number(v[11]),
+    attempts: Number(v[12]),
+  }
+}

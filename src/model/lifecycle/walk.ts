@@ -1,0 +1,314 @@
+import type { Db } from '../../db/db.js'
+import { prefixEnd, successor } from '../../table/keys.js'
+import type { Table } from '../../table/table.js'
+import { type Clock, type Hlc, sleep } from '../../util/clock.js'
+import { errorCode } from '../../util/errors.js'
+import { eachLimited } from '../../util/limited.js'
+import type { Log } from '../../util/log.js'
+import type { Random } from '../../util/random.js'
+import type { Bucket } from '../buckets/buckets.js'
+import { NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
+import type { Phase } from '../upkeep/daily-runs.js'
+import type { UploadRow } from '../uploads/tables.js'
+import type { Uploads } from '../uploads/uploads.js'
+import type { Objects, VersionSelector } from '../versions/objects.js'
+import type { VersionRecord } from '../versions/record.js'
+import { expireCurrent } from './expiry.js'
+import {
+  evaluate,
+  isLocked,
+  type LifecycleCalendar,
+  type LifecycleRule,
+  uploadDueMs,
+  type VersionFacts,
+} from './rules.js'
+
+/** Rows of the own copy looked at in one step, without a pause for other work. */
+const STEP_ROWS = 256
+const DUE_PER_STEP_MAX = 4 * STEP_ROWS
+const ACTIONS_IN_FLIGHT = 8
+
+/** A noncurrent version that seems due, and what the judgement rests on. */
+interface NoncurrentCandidate {
+  version: VersionRecord
+  /** The next newer version, since whose making this one is noncurrent. */
+  successor: VersionRecord
+  newerVersions: number
+}
+
+/** Thrown by the guard of a deletion: the version stays. */
+class Keep extends Error {}
+
+/**
+ * The steps of a lifecycle run over one bucket: finds what seems due in the node's own copies, judges it again on what a
+ * quorum knows, and acts so that rows that change meanwhile are left alone.
+ */
+export class LifecycleWalk {
+  /** Since the start of the node. */
+  readonly counts = { expired: 0, deletedVersions: 0, endedUploads: 0 }
+
+  constructor(
+    private readonly deps: {
+      db: Db
+      clock: Clock
+      hlc: Hlc
+      random: Random
+      log: Log
+      objects: Objects
+      uploads: Uploads
+      tables: {
+        object: Table<VersionRecord>
+        version: Table<VersionRecord>
+        upload: Table<UploadRow>
+      }
+    },
+    private readonly options: { calendar: LifecycleCalendar; abortUploadsAfterMs?: number },
+  ) {}
+
+  /**
+   * Looks at the next rows of a walk.
+   * @param at the sort key to begin at
+   * @returns the sort key to go on at; undefined at the end
+   */
+  step(bucket: Bucket, phase: Phase, at: Buffer): Promise<Buffer | undefined> {
+    switch (phase) {
+      case 'current':
+        return this.#stepCurrent(bucket, at)
+      case 'noncurrent':
+        return this.#stepNoncurrent(bucket, at)
+      case 'uploads':
+        return this.#stepUploads(bucket, at)
+    }
+  }
+
+  async #stepCurrent(bucket: Bucket, at: Buffer): Promise<Buffer | undefined> {
+    const { db, clock, tables } = this.deps
+    const rules = rulesOf(bucket)
+    const nowMs = clock.nowMs()
+    const due: Buffer[] = []
+    let rows = 0
+    let last: Buffer | undefined
+    for (const row of tables.object.local.range(db, bucket.id, { start: at, limit: STEP_ROWS })) {
+      rows++
+      last = row.key
+      if (row.state === 'tombstone') continue
+      const facts = currentFacts(row, () => this.#hasLocalNoncurrent(bucket.id, row.key))
+      if (evaluate(rules, facts, nowMs, this.options.calendar)) due.push(row.key)
+    }
+    await this.#each(due, (key) => this.#endCurrent(bucket, key))
+    return rows < STEP_ROWS ? undefined : successor(last!)
+  }
+
+  /** Of delete markers. False only if this replica knows of none. */
+  #hasLocalNoncurrent(bucket: Buffer, key: Buffer): boolean {
+    const start = terminatedKey(key)
+    const end = prefixEnd(start)
+    for (const row of this.deps.tables.version.local.range(this.deps.db, bucket, { start, end })) {
+      if (row.state !== 'tombstone') return true
+    }
+    return false
+  }
+
+  async #endCurrent(bucket: Bucket, key: Buffer): Promise<void> {
+    const { objects, tables, hlc, random, clock } = this.deps
+    const row = await tables.object.get(bucket.id, key, { body: false })
+    if (!row || row.state === 'tombstone') return
+    const others = row.state === 'marker' ? await objects.noncurrent(bucket.id, key) : []
+    const facts = currentFacts(row, () => others.some((other) => !other.id.equals(row.id)))
+    const verdict = evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)
+    if (verdict?.action === 'expire') {
+      // Where versioning is off, the version goes for good; elsewhere a lock does not keep a marker from being put on top.
+      const gone = bucket.versioning === 'off' || (bucket.versioning === 'suspended' && row.isNull)
+      if (gone && isLocked(row.mutable, clock.nowMs())) return
+      const deps = { objects: tables.object, versions: tables.version, hlc, random }
+      if (await expireCurrent(deps, row, bucket.versioning)) this.counts.expired++
+    } else if (verdict) await this.#deleteVersion(bucket, row)
+  }
+
+  /**
+   * Looks at whole keys, so that the versions of each are judged from the newest on. They come newest first, but the null
+   * version last whatever its age: it is looked up when the key begins and judged where it belongs.
+   */
+  async #stepNoncurrent(bucket: Bucket, at: Buffer): Promise<Buffer | undefined> {
+    const { db, tables } = this.deps
+    const due: NoncurrentCandidate[] = []
+    let next: Buffer | undefined = at
+    for (let rows = 0; next && rows < STEP_ROWS && due.length < STEP_ROWS; ) {
+      const [first] = tables.version.local.range(db, bucket.id, { start: next, limit: 1 })
+      if (!first) {
+        next = undefined
+        break
+      }
+      rows += await this.#judgeKey(bucket, first.key, due)
+      next = prefixEnd(terminatedKey(first.key))
+    }
+    await this.#each(due, (candidate) => this.#endNoncurrent(bucket, candidate))
+    return next
+  }
+
+  /** Adds the versions of a key that seem due; returns how many rows it looked at. */
+  async #judgeKey(bucket: Bucket, key: Buffer, due: NoncurrentCandidate[]): Promise<number> {
+    const { db, clock, tables } = this.deps
+    const rules = rulesOf(bucket)
+    const group = new KeyGroup(tables.object.local.get(db, bucket.id, key))
+    const judge = (version: VersionRecord) => {
+      const candidate = group.add(version)
+      if (candidate && evaluate(rules, noncurrentFacts(candidate), clock.nowMs(), this.options.calendar)) {
+        due.push(candidate)
+      }
+    }
+    const slot = tables.version.local.get(db, bucket.id, versionSortKey(key, NULL_SLOT, true))
+    let nullVersion = slot && slot.state !== 'tombstone' ? slot : undefined
+    let start = terminatedKey(key)
+    const end = prefixEnd(start)
+    for (let rows = 0; ; ) {
+      const batch = [...tables.version.local.range(db, bucket.id, { start, end, limit: STEP_ROWS })]
+      rows += batch.length
+      for (const version of batch) {
+        if (version.isNull || version.state === 'tombstone') continue
+        if (nullVersion && nullVersion.createdUs > version.createdUs) {
+          judge(nullVersion)
+          nullVersion = undefined
+        }
+        judge(version)
+      }
+      if (batch.length < STEP_ROWS) {
+        if (nullVersion) judge(nullVersion)
+        return rows
+      }
+      // The rest of a key with very many versions is for the next run: what goes now makes it shorter.
+      if (due.length >= DUE_PER_STEP_MAX) return rows
+      const last = batch.at(-1)!
+      start = successor(versionSortKey(key, last.id, last.isNull))
+      await sleep(clock, 1)
+    }
+  }
+
+  async #endNoncurrent(bucket: Bucket, candidate: NoncurrentCandidate): Promise<void> {
+    const { objects, clock } = this.deps
+    const { key } = candidate.version
+    const byQuorum = (version: VersionRecord) =>
+      objects.get(bucket.id, key, selectorOf(version), { body: false })
+    const [current, version, next] = await Promise.all([
+      objects.get(bucket.id, key, undefined, { body: false }),
+      byQuorum(candidate.version),
+      byQuorum(candidate.successor),
+    ])
+    if (!version?.id.equals(candidate.version.id) || current?.id.equals(version.id)) return
+    // Without that successor it has been noncurrent since another time.
+    if (!next?.id.equals(candidate.successor.id)) return
+    const facts = noncurrentFacts({ ...candidate, version, successor: next })
+    if (evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)) {
+      await this.#deleteVersion(bucket, version)
+    }
+  }
+
+  /** Deletes one version for good, unless it is locked or has been replaced by another in its slot. */
+  async #deleteVersion(bucket: Bucket, version: VersionRecord): Promise<void> {
+    const { objects, clock } = this.deps
+    const guard = (now: VersionRecord) => {
+      if (!now.id.equals(version.id) || isLocked(now.mutable, clock.nowMs())) throw new Keep()
+    }
+    if (isLocked(version.mutable, clock.nowMs())) return
+    // An id means one version for ever: only the slot of null versions, and locks, can change under way.
+    const guarded = version.isNull || bucket.objectLock
+    const selector = version.isNull ? 'null' : version.id
+    const deleted = await objects.deleteVersion(bucket.id, version.key, selector, guarded ? guard : undefined)
+    if (deleted) this.counts.deletedVersions++
+  }
+
+  async #stepUploads(bucket: Bucket, at: Buffer): Promise<Buffer | undefined> {
+    const { db, clock, tables, uploads } = this.deps
+    const nowMs = clock.nowMs()
+    const due: UploadRow[] = []
+    let rows = 0
+    let last: UploadRow | undefined
+    for (const row of tables.upload.local.range(db, bucket.id, { start: at, limit: STEP_ROWS })) {
+      rows++
+      last = row
+      if (!row.deleted && this.#uploadIsDue(bucket, row, nowMs)) due.push(row)
+    }
+    await this.#each(due, async ({ key, id }) => {
+      const upload = await uploads.get(bucket.id, key, id)
+      if (!upload || !this.#uploadIsDue(bucket, upload, clock.nowMs())) return
+      await uploads.end(upload)
+      this.counts.endedUploads++
+    })
+    return rows < STEP_ROWS ? undefined : successor(uploadSortKey(last!.key, last!.id))
+  }
+
+  #uploadIsDue(bucket: Bucket, upload: UploadRow, nowMs: number): boolean {
+    const startedMs = upload.timeUs / 1000
+    const { abortUploadsAfterMs, calendar } = this.options
+    if (abortUploadsAfterMs !== undefined && startedMs + abortUploadsAfterMs <= nowMs) return true
+    const dueMs = uploadDueMs(rulesOf(bucket), { key: upload.key.toString(), startedMs }, calendar)
+    return dueMs !== undefined && dueMs <= nowMs
+  }
+
+  /** Acts on each; what fails is told and left for the next run. */
+  #each<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
+    return eachLimited(items, ACTIONS_IN_FLIGHT, async (item) => {
+      try {
+        await act(item)
+      } catch (error) {
+        if (error instanceof Keep) return
+        if (errorCode(error) === 'Closed') throw error
+        this.deps.log.warn({ error }, 'a lifecycle action failed, to be tried again by the next run')
+      }
+    })
+  }
+}
+
+/** Goes through the noncurrent versions of a key from the newest on. */
+class KeyGroup {
+  #successor: VersionRecord | undefined
+  #count = 0
+
+  /** @param current the key's row */
+  constructor(private readonly current: VersionRecord | undefined) {
+    this.#successor = current?.state === 'tombstone' ? undefined : current
+  }
+
+  /** What the judgement of the next version rests on; undefined if it cannot be judged. */
+  add(version: VersionRecord): NoncurrentCandidate | undefined {
+    // A version that became current again is in both tables for a while.
+    if (this.current?.id.equals(version.id)) return undefined
+    const successor = this.#successor
+    this.#successor = version
+    const newerVersions = this.#count++
+    return successor && { version, successor, newerVersions }
+  }
+}
+
+function rulesOf(bucket: Bucket): LifecycleRule[] {
+  return bucket.document<LifecycleRule[]>('lifecycle') ?? []
+}
+
+function selectorOf(version: VersionRecord): VersionSelector {
+  return version.isNull ? 'null' : version.id
+}
+
+function factsOf(version: VersionRecord): VersionFacts {
+  return {
+    key: version.key.toString(),
+    kind: version.state === 'marker' ? 'marker' : 'object',
+    size: version.size,
+    // Read when a rule asks for it: it costs the decoding of the row.
+    get tags() {
+      return version.mutable.tags?.[1] ?? undefined
+    },
+    createdMs: version.createdUs / 1000,
+  }
+}
+
+function currentFacts(version: VersionRecord, hasNoncurrent: () => boolean): VersionFacts {
+  const facts = factsOf(version)
+  facts.current = { hasNoncurrent: version.state === 'marker' && hasNoncurrent() }
+  return facts
+}
+
+function noncurrentFacts({ version, successor, newerVersions }: NoncurrentCandidate): VersionFacts {
+  const facts = factsOf(version)
+  facts.noncurrent = { sinceMs: successor.createdUs / 1000, newerVersions }
+  return facts
+}

@@ -1,0 +1,172 @@
+import type { Placement, QuorumCaller } from '../../cluster/placement.js'
+import type { Db } from '../../db/db.js'
+import type { RpcReply, Transport } from '../../net/transport.js'
+import { prefixEnd, successor } from '../../table/keys.js'
+import type { Table } from '../../table/table.js'
+import { CarportError } from '../../util/errors.js'
+import { sha256 } from '../content/hashing.js'
+import { encodeHead } from '../versions/codec.js'
+import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
+import type { Objects } from '../versions/objects.js'
+import type { VersionRecord } from '../versions/record.js'
+import { checkHolds, commonEnd, pagesByQuorum } from './objects.js'
+import { isLatest, type PageEntry } from './page.js'
+import { buildVersionPage, entriesOf, type VersionEntry, type VersionPageRequest } from './version-page.js'
+
+const METHOD = 'model/list-versions'
+const MAX_LIMIT = 1001
+const PROBE_ROWS = 100
+
+/** A page of versions; common prefixes have no head. */
+export interface VersionPage {
+  entries: VersionEntry[]
+  more: boolean
+}
+
+/** Listings of all versions and delete markers; works as Listing does, key by key where replicas differ. */
+export class VersionListing {
+  constructor(
+    private readonly deps: {
+      db: Db
+      objects: Table<VersionRecord>
+      versions: Table<VersionRecord>
+      store: Objects
+      transport: Transport
+      quorum: QuorumCaller
+      placement: Placement
+    },
+  ) {
+    deps.transport.handle(METHOD, (body) => this.#serve(body))
+  }
+
+  /** Versions from a position on, by key and then newest first. @throws QuorumUnavailable */
+  async page(request: VersionPageRequest): Promise<VersionPage> {
+    const { bucket, prefix, delimiter, limit } = request
+    if (limit === 0 || !isKeyWithinBounds(prefix)) return { entries: [], more: false }
+    const start = boundedStart(request.start)
+    // What is longer than any key has no versions.
+    const afterVersion = start === request.start ? request.afterVersion : Buffer.alloc(0)
+    const pages = await pagesByQuorum(this.deps, METHOD, bucket, [
+      bucket,
+      prefix,
+      delimiter,
+      start,
+      afterVersion,
+      limit,
+    ])
+    if (pages.length > 1) return this.#reconcile(request, pages)
+    const [page] = pages
+    return { entries: page!.entries.map(toVersionEntry), more: page!.more }
+  }
+
+  /** Whether a bucket has neither versions nor delete markers. @throws QuorumUnavailable */
+  async isEmpty(bucket: Buffer): Promise<boolean> {
+    const none = Buffer.alloc(0)
+    const { entries } = await this.page({
+      ...{ bucket, prefix: none, delimiter: none, start: none, afterVersion: none },
+      limit: 1,
+    })
+    return entries.length === 0
+  }
+
+  async #reconcile(
+    request: VersionPageRequest,
+    pages: { more: boolean; entries: PageEntry[] }[],
+  ): Promise<VersionPage> {
+    const end = commonEnd(pages)
+    // The versions of a key as each replica has them, as one text to compare.
+    const groups = new Map<string, { key: Buffer; entries: VersionEntry[]; texts: string[] }>()
+    for (const [i, page] of pages.entries()) {
+      for (const entry of page.entries) {
+        if (end && entry.key.compare(end) > 0) break
+        const name = `${entry.head ? 'k' : 'p'}${entry.key.toString('latin1')}`
+        let group = groups.get(name)
+        if (!group) {
+          group = { key: entry.key, entries: [], texts: pages.map(() => '') }
+          groups.set(name, group)
+        }
+        group.texts[i] += entry.head ? `${entry.head.toString('latin1')}|` : '/'
+        if (i === 0) group.entries.push(toVersionEntry(entry))
+      }
+    }
+    const resolved = await Promise.all(
+      [...groups.values()].map(({ key, entries, texts }) => {
+        // A page may end in the middle of a key's versions.
+        const agreed = texts.every((text) => text === texts[0]) && !(end && key.equals(end))
+        if (agreed) return entries
+        return texts.some((text) => text.startsWith('/'))
+          ? this.#resolvePrefix(request.bucket, key)
+          : this.#resolveKey(request, key)
+      }),
+    )
+    const entries = resolved.flat().sort((a, b) => a.key.compare(b.key))
+    if (entries.length === 0 && end)
+      return this.page({ ...request, start: successor(end), afterVersion: Buffer.alloc(0) })
+    return {
+      entries: entries.slice(0, request.limit),
+      more: end !== undefined || entries.length > request.limit,
+    }
+  }
+
+  async #resolveKey(request: VersionPageRequest, key: Buffer): Promise<VersionEntry[]> {
+    const { store } = this.deps
+    const [current, noncurrent] = await Promise.all([
+      store.get(request.bucket, key, undefined, { body: false }),
+      store.noncurrent(request.bucket, key),
+    ])
+    const others = current ? noncurrent.filter((v) => !v.id.equals(current.id)) : noncurrent
+    return entriesOf(
+      { key, current: current && encodeHead(current), noncurrent: others.map(encodeHead) },
+      request,
+    )
+  }
+
+  async #resolvePrefix(bucket: Buffer, prefix: Buffer): Promise<VersionEntry[]> {
+    const end = prefixEnd(prefix)
+    for (const table of [this.deps.objects, this.deps.versions]) {
+      let start = prefix
+      while (true) {
+        const rows = await table.range(bucket, { start, ...(end && { end }), limit: PROBE_ROWS })
+        if (rows.some((row) => row.state !== 'tombstone'))
+          return [{ key: prefix, head: undefined, latest: false }]
+        if (rows.length < PROBE_ROWS) break
+        start = successor(table.schema.sortKey(rows.at(-1)!))
+      }
+    }
+    return []
+  }
+
+  #serve(body: unknown): RpcReply | Promise<RpcReply> {
+    if (!Array.isArray(body) || body.length !== 7) throw malformed()
+    const [bucket, prefix, delimiter, start, afterVersion, limit, pageFrom] = body as unknown[]
+    if (
+      ![bucket, prefix, delimiter, start, afterVersion].every(Buffer.isBuffer) ||
+      (bucket as Buffer).length !== 16
+    ) {
+      throw malformed()
+    }
+    if (typeof limit !== 'number' || !(limit >= 1 && limit <= MAX_LIMIT)) throw malformed()
+    const tables = { objects: this.deps.objects.local, versions: this.deps.versions.local }
+    checkHolds(this.deps, bucket as Buffer)
+    const page = buildVersionPage(this.deps.db, tables, {
+      bucket: bucket as Buffer,
+      prefix: prefix as Buffer,
+      delimiter: delimiter as Buffer,
+      start: start as Buffer,
+      afterVersion: afterVersion as Buffer,
+      limit,
+    })
+    const reply = { body: pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page) }
+    const afterObjects = tables.objects.whenDurable(bucket as Buffer, reply)
+    if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(bucket as Buffer, reply)
+    return afterObjects.then(() => tables.versions.whenDurable(bucket as Buffer, reply))
+  }
+}
+
+function toVersionEntry(entry: PageEntry): VersionEntry {
+  return { ...entry, latest: isLatest(entry) }
+}
+
+function malformed(): CarportError {
+  return new CarportError('InvalidArgument', 'malformed request for a listing of versions')
+}

@@ -1,0 +1,122 @@
+import type { Db, Tx } from '../../db/db.js'
+import { prefixEnd } from '../../table/keys.js'
+import type { Table } from '../../table/table.js'
+import type { Clock } from '../../util/clock.js'
+import type { Log } from '../../util/log.js'
+import type { Service } from '../../util/service.js'
+import { Worker } from '../../util/worker.js'
+import { deletedList, type ListRow } from '../content/block-lists.js'
+
+import { deletedPart, type PartRow } from '../uploads/tables.js'
+
+export const PURGE_TREE = 'model:purge'
+
+type Kind = 'lists' | 'parts'
+
+/** Rows deleted per transaction: a list row carries up to 1024 references. */
+const ROWS_PER_STEP = 32
+
+/** How long the lists of a version are kept after it went, in ms, as its blocks are: for those who are reading it. */
+export const LISTS_GRACE_MS = 600_000
+/** The longest time between two looks at the queue, in ms: another process of the node may add to it. */
+const POLL_MS = 60_000
+const DUE_BYTES = 6
+
+/**
+ * Deletes, in small steps, the rows that a deleted version or upload leaves behind: parts at once, lists after a grace.
+ * Each replica does so on its own copy: the queue entry is written in the transaction in which the owner went away
+ * there. [due u48 ms][kind u8][bucket][owner] → nothing
+ */
+export class Purge implements Service {
+  readonly name = 'purge'
+  readonly #worker: Worker
+  readonly #wake = () => this.#worker.wake()
+
+  constructor(
+    private readonly deps: {
+      db: Db
+      lists: Table<ListRow>
+      parts: Table<PartRow>
+      clock: Clock
+      log: Log
+      /** Default: LISTS_GRACE_MS. */
+      listsGraceMs?: number | undefined
+    },
+  ) {
+    this.#worker = new Worker(this.name, deps.clock, deps.log, (signal) => this.#drain(signal))
+  }
+
+  start(): void {
+    this.#worker.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#worker.stop()
+  }
+
+  /** In the owner's transaction: its rows are to be deleted. @param owner version or part id ('lists'), upload id ('parts') */
+  enqueue(tx: Tx, kind: Kind, bucket: Buffer, owner: Buffer): void {
+    const { clock, listsGraceMs = LISTS_GRACE_MS } = this.deps
+    const due = Buffer.allocUnsafe(DUE_BYTES)
+    due.writeUIntBE(Math.ceil(clock.nowMs() + (kind === 'lists' ? listsGraceMs : 0)), 0, DUE_BYTES)
+    tx.put(PURGE_TREE, Buffer.concat([due, Buffer.of(kind === 'lists' ? 0 : 1), bucket, owner]), EMPTY)
+    tx.onCommit(this.#wake)
+  }
+
+  /** Entries that wait, also for the end of their grace. */
+  get backlog(): number {
+    return this.deps.db.count(PURGE_TREE)
+  }
+
+  /** Deletes what is due. Returns how long the next may wait, in ms. */
+  async #drain(signal: AbortSignal): Promise<number> {
+    const { clock, db } = this.deps
+    while (!signal.aborted) {
+      const [entry] = db.keys(PURGE_TREE, { limit: 1 })
+      if (!entry) break
+      const waitMs = entry.readUIntBE(0, DUE_BYTES) - clock.nowMs()
+      if (waitMs > 0) return Math.min(waitMs, POLL_MS)
+      const key = Buffer.from(entry)
+      const kind = key[DUE_BYTES]
+      const bucket = key.subarray(DUE_BYTES + 1, DUE_BYTES + 17)
+      const owner = key.subarray(DUE_BYTES + 17)
+      await db.transact((tx) => {
+        const done = kind === 0 ? this.#deleteLists(tx, bucket, owner) : this.#deleteParts(tx, bucket, owner)
+        if (done) tx.delete(PURGE_TREE, key)
+      })
+    }
+    return POLL_MS
+  }
+
+  #deleteLists(tx: Tx, bucket: Buffer, owner: Buffer): boolean {
+    const { local } = this.deps.lists
+    const live = take(local.range(tx, bucket, ownedBy(owner)), (row) => !row.deleted)
+    for (const row of live) local.update(tx, deletedList(row))
+    return live.length < ROWS_PER_STEP
+  }
+
+  #deleteParts(tx: Tx, bucket: Buffer, uploadId: Buffer): boolean {
+    const { local } = this.deps.parts
+    const live = take(local.range(tx, bucket, ownedBy(uploadId)), (row) => !row.deleted)
+    for (const row of live) local.update(tx, deletedPart(row))
+    return live.length < ROWS_PER_STEP
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+function ownedBy(owner: Buffer): { start: Buffer; end?: Buffer } {
+  const end = prefixEnd(owner)
+  return end ? { start: owner, end } : { start: owner }
+}
+
+/** The first rows that qualify, gathered before any is changed. */
+function take<T>(rows: Iterable<T>, wanted: (row: T) => boolean): T[] {
+  const found: T[] = []
+  for (const row of rows) {
+    if (!wanted(row)) continue
+    found.push(row)
+    if (found.length === ROWS_PER_STEP) break
+  }
+  return found
+}

@@ -1,0 +1,157 @@
+import { Packr } from 'msgpackr'
+import type { Tx } from '../../db/db.js'
+import type { TableSchema } from '../../table/schema.js'
+import { CarportError } from '../../util/errors.js'
+import { count } from '../buckets/counters.js'
+import type { Encryption } from '../content/ciphers.js'
+import { bucketPartition, uploadSortKey } from '../sort-keys.js'
+import {
+  blockOwner,
+  type ChecksumAlgorithm,
+  type Content,
+  type Mutable,
+  unpackBlocks,
+} from '../versions/record.js'
+import type { ContentHooks } from '../versions/tables.js'
+
+/** A multipart upload: what CreateMultipartUpload said. Deleted when it is completed or aborted. */
+export interface UploadRow {
+  bucket: Buffer
+  key: Buffer
+  /** 16 bytes: time in µs, then random, like a version id. */
+  id: Buffer
+  deleted: boolean
+  timeUs: number
+  owner: string
+  headers: Record<string, string>
+  metadata: Record<string, string>
+  checksumAlgorithm?: ChecksumAlgorithm
+  checksumType?: 'FULL_OBJECT' | 'COMPOSITE'
+  /** Of all parts, each of which has its own IV. */
+  encryption?: Encryption
+  mutable: Mutable
+}
+
+/** A part of an upload; a later one of the same number replaces it. */
+export interface PartRow {
+  bucket: Buffer
+  key: Buffer
+  uploadId: Buffer
+  number: number
+  deleted: boolean
+  /** Owns the part's blocks and lists. 16 bytes, ordered by time. */
+  id: Buffer
+  timeUs: number
+  size: number
+  etag: Buffer
+  checksumAlgorithm?: ChecksumAlgorithm
+  checksum?: Buffer
+  /** Of an encrypted part. */
+  iv?: Buffer
+  content: Content
+}
+
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+
+/** Reads msgpack that must be a map with these fields as Buffers. */
+function unpackMap<T>(head: Buffer, buffers: readonly string[]): T {
+  const value = packr.unpack(head) as Record<string, unknown> | null
+  if (typeof value !== 'object' || value === null || !buffers.every((name) => Buffer.isBuffer(value[name]))) {
+    throw new CarportError('Corrupted', 'malformed upload row')
+  }
+  return value as T
+}
+
+const shared = {
+  placement: 'sharded' as const,
+  partitionKeyBytes: 16,
+  partition: bucketPartition,
+  partitionKey: (row: { bucket: Buffer }) => row.bucket,
+  isTombstone: (row: { deleted: boolean }) => row.deleted,
+}
+
+/** @param purgeParts called in the transaction that deletes an upload: its parts go in the background. */
+export function uploadTable(
+  purgeParts: (tx: Tx, bucket: Buffer, uploadId: Buffer) => void,
+): TableSchema<UploadRow> {
+  return {
+    ...shared,
+    name: 'upload',
+    sortKey: (row) => uploadSortKey(row.key, row.id),
+    encode: (row) => ({ head: packr.pack(row) }),
+    decode: (head) => unpackMap<UploadRow>(head, ['bucket', 'key', 'id']),
+    // All deletions of an upload make the same row, see deletedUpload.
+    merge: (current, incoming) => (incoming.deleted && !current.deleted ? incoming : current),
+    onUpdate(tx, before, after) {
+      const row = after ?? before!
+      const change =
+        Number(after !== undefined && !after.deleted) - Number(before !== undefined && !before.deleted)
+      if (change !== 0) count(tx, row.bucket, { uploads: change })
+      if (after?.deleted && !before?.deleted) purgeParts(tx, after.bucket, after.id)
+    },
+  }
+}
+
+/** What an upload becomes when it is completed or aborted: the same bytes whoever ends it, since copies are compared. */
+export function deletedUpload(upload: Pick<UploadRow, 'bucket' | 'key' | 'id'>): UploadRow {
+  const { bucket, key, id } = upload
+  return { bucket, key, id, deleted: true, timeUs: 0, owner: '', headers: {}, metadata: {}, mutable: {} }
+}
+
+/** What a part becomes when its upload ended. */
+export function deletedPart({ bucket, key, uploadId, number, id, timeUs }: PartRow): PartRow {
+  const content: Content = { kind: 'none' }
+  return { bucket, key, uploadId, number, deleted: true, id, timeUs, size: 0, etag: NO_ETAG, content }
+}
+
+const NO_ETAG = Buffer.alloc(16)
+
+/** Sort key of a part: upload, number. */
+export function partSortKey(uploadId: Buffer, number: number): Buffer {
+  const sortKey = Buffer.allocUnsafe(18)
+  uploadId.copy(sortKey)
+  sortKey.writeUInt16BE(number, 16)
+  return sortKey
+}
+
+export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
+  const release = (tx: Tx, row: PartRow) => {
+    if (row.content.kind === 'blocks')
+      hooks().enqueueRefs(tx, blockOwner(row.id), hashes(row.content.blocks), true)
+    if (row.content.kind === 'lists') hooks().purgeLists(tx, row.bucket, row.id)
+  }
+  return {
+    ...shared,
+    name: 'part',
+    sortKey: (row) => partSortKey(row.uploadId, row.number),
+    encode: ({ content, ...row }) => ({
+      head: packr.pack({ ...row, content }),
+    }),
+    decode: (head) => unpackMap<PartRow>(head, ['bucket', 'key', 'uploadId', 'id', 'etag']),
+    merge(current, incoming) {
+      if (current.deleted !== incoming.deleted) return current.deleted ? current : incoming
+      const later = incoming.timeUs - current.timeUs || Buffer.compare(incoming.id, current.id)
+      return later > 0 ? incoming : current
+    },
+    hiddenBy: (incoming, merged) =>
+      !incoming.deleted && !merged.deleted && !merged.id.equals(incoming.id) ? merged.timeUs : 0,
+    onUpdate(tx, before, after) {
+      const live = (row: PartRow | undefined) => Number(row !== undefined && !row.deleted)
+      const size = (row: PartRow | undefined) => (row && !row.deleted ? row.size : 0)
+      if (size(after) !== size(before) || live(after) !== live(before)) {
+        const change = { uploadBytes: size(after) - size(before), parts: live(after) - live(before) }
+        count(tx, (after ?? before!).bucket, change)
+      }
+      if (!after) return
+      const isNew = !before?.id.equals(after.id)
+      if (before && !before.deleted && (isNew || after.deleted)) release(tx, before)
+      if (isNew && !after.deleted && after.content.kind === 'blocks') {
+        hooks().enqueueRefs(tx, blockOwner(after.id), hashes(after.content.blocks), false)
+      }
+    },
+  }
+}
+
+function hashes(packed: Buffer): Buffer[] {
+  return unpackBlocks(packed).map((b) => b.hash)
+}

@@ -1,0 +1,174 @@
+import type { Table } from '../../table/table.js'
+import type { Hlc } from '../../util/clock.js'
+import { CarportError } from '../../util/errors.js'
+import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import type { MutableChange, Objects } from './objects.js'
+import { mergeMutable, plainVersion, type VersionId, type VersionRecord } from './record.js'
+import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
+import { tombstoneOf } from './tables.js'
+
+/** Throws if a version must not be deleted: for object lock. It may be called several times. */
+export type DeletionGuard = (version: VersionRecord) => void
+
+interface Target {
+  bucket: Buffer
+  key: Buffer
+  selector: 'null' | VersionId
+  guard: DeletionGuard | undefined
+}
+
+/** How long after it was announced a deletion may begin to take effect, in µs. */
+const BEGIN_US_MAX = 20e6
+/** How long an announced deletion keeps locks from being changed, in µs: a deletion that died is forgotten then. */
+const ANNOUNCED_US = 60e6
+
+/**
+ * Deletion of single versions for good.
+ *
+ * A guard looks at retention and legal hold, which somebody may be about to set. Neither side can lock the other out, so
+ * each writes before it reads (Dekker's way): a guarded deletion announces itself in the version's row on a write
+ * quorum, then reads the row from a read quorum and asks the guard, then deletes. Who sets a lock writes it, then reads
+ * the row, and says "done" only if no deletion is announced there. As quorums intersect, at least one of the two sees
+ * the other. If both do, both fail with Conflict or what the guard throws, and nothing is deleted.
+ *
+ * What remains: a deletion that reached less than a write quorum, and so failed, is not undone. If a lock is set later,
+ * through a quorum that does not know of it and after ANNOUNCED_US, the deletion wins nevertheless. And an announcement
+ * is overlooked if clocks differ by more than ANNOUNCED_US less BEGIN_US_MAX.
+ */
+export class VersionDeletion {
+  constructor(
+    private readonly deps: {
+      objects: Table<VersionRecord>
+      versions: Table<VersionRecord>
+      hlc: Hlc
+      store: Pick<Objects, 'get' | 'update' | 'predecessor'>
+    },
+  ) {}
+
+  /** See Objects.deleteVersion. */
+  async deleteVersion(target: Target): Promise<VersionRecord | undefined> {
+    const { bucket, key } = target
+    let { selector, guard } = target
+    const { objects, versions, hlc, store } = this.deps
+    if (guard) {
+      const version = await store.get(bucket, key, selector, { body: false })
+      if (!version) return undefined
+      guard(version)
+      if (version.state === 'marker') guard = undefined // nothing locks it
+    }
+    let deleted: VersionRecord | undefined
+    let announcedUs = 0
+    let began = false
+    const isStale = () => hlc.now() - announcedUs > BEGIN_US_MAX
+    /** Whether the deletion may take effect. Once a replica may have carried it out, all must, whatever the guard says. */
+    const begin = (version: VersionRecord) => {
+      if (guard && !began) {
+        guard(version)
+        if (isStale()) return false
+      }
+      began = true
+      return true
+    }
+    for (let i = 0; i < MAX_ATTEMPTS; i++) {
+      if (guard && !began && isStale()) {
+        announcedUs = hlc.now()
+        if (!(await this.#announce(target, guard))) return undefined
+      }
+      const current = await objects.get(bucket, key, { body: false })
+      if (!matches(current, selector)) {
+        const isNull = selector === 'null'
+        const slot = versionSortKey(key, isNull ? NULL_SLOT : (selector as Buffer), isNull)
+        const replacedBy = current && { replacedBy: current.id }
+        const old = await versions.get(bucket, slot, { body: false, ...replacedBy })
+        if (!old || old.state === 'tombstone') return deleted
+        if (!begin(old)) continue
+        deleted ??= old
+        await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))
+        // Written, then read: a deletion of the current version that promoted this one meanwhile is seen by one of the two.
+        const now = await objects.get(bucket, key, { body: false })
+        if (now && now.state !== 'tombstone' && now.id.equals(old.id)) {
+          selector = old.isNull ? 'null' : old.id
+          continue
+        }
+        return deleted
+      }
+      const predecessor = await store.predecessor(bucket, key, current!)
+      if (!begin(current!)) continue
+      deleted ??= current
+      const order = { timeUs: current!.timeUs, generation: current!.generation + 1 }
+      const next: VersionRecord = predecessor
+        ? { ...plainVersion(predecessor), ...order }
+        : {
+            ...tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: order.timeUs }, current!.id),
+            ...order,
+          }
+      if ((await objects.insert(next)) !== 0) continue
+      await versions.insert(
+        tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: current!.createdUs }, current!.id),
+      )
+      if (!predecessor) return deleted
+      const still = await versions.get(bucket, versionSortKey(key, predecessor.id, predecessor.isNull), {
+        body: false,
+      })
+      if (still?.state !== 'tombstone') {
+        if (still?.id.equals(next.id)) await this.#carryOver(next, still)
+        return deleted
+      }
+      selector = predecessor.isNull ? 'null' : predecessor.id
+    }
+    throw tooManyAttempts()
+  }
+
+  /** See Objects.updateLock. */
+  async updateLock(
+    { bucket, key, selector }: { bucket: Buffer; key: Buffer; selector: VersionSelector },
+    change: (version: VersionRecord) => MutableChange,
+  ): Promise<VersionRecord | undefined> {
+    const { store } = this.deps
+    const changed = await store.update(bucket, key, selector, (version) => {
+      this.#refuseWhileDeleted(version)
+      return change(version)
+    })
+    if (!changed) return undefined
+    const now = await store.get(bucket, key, changed.isNull ? 'null' : changed.id, { body: false })
+    if (!now?.id.equals(changed.id)) throw underDeletion()
+    this.#refuseWhileDeleted(now)
+    return changed
+  }
+
+  /**
+   * Announces the deletion and asks the guard before and after.
+   * @returns false if there is no such version
+   */
+  async #announce({ bucket, key, selector }: Target, guard: DeletionGuard): Promise<boolean> {
+    const { store } = this.deps
+    const announced = await store.update(bucket, key, selector, (version) => {
+      guard(version)
+      return { deletion: true }
+    })
+    if (!announced) return false
+    const now = await store.get(bucket, key, selector, { body: false })
+    if (!now) return false
+    try {
+      guard(now)
+    } catch (error) {
+      await store.update(bucket, key, selector, () => ({ deletion: false }))
+      throw error
+    }
+    return true
+  }
+
+  #refuseWhileDeleted({ mutable: { deletion } }: VersionRecord): void {
+    if (deletion?.[1] && this.deps.hlc.now() - deletion[0] < ANNOUNCED_US) throw underDeletion()
+  }
+
+  /** What was changed of a noncurrent version while it became current again. */
+  async #carryOver(promoted: VersionRecord, noncurrent: VersionRecord): Promise<void> {
+    const mutable = mergeMutable(promoted.mutable, noncurrent.mutable)
+    if (mutable !== promoted.mutable) await this.deps.objects.insert({ ...promoted, mutable })
+  }
+}
+
+function underDeletion(): CarportError {
+  return new CarportError('Conflict', 'the version is being deleted')
+}

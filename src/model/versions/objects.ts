@@ -1,0 +1,323 @@
+import { prefixEnd } from '../../table/keys.js'
+import type { Table } from '../../table/table.js'
+import type { Hlc } from '../../util/clock.js'
+import type { Random } from '../../util/random.js'
+import type { BlobStore, StoredBody } from '../content/blobs.js'
+import { deletedList, type ListRow } from '../content/block-lists.js'
+import { NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
+import { type DeletionGuard, VersionDeletion } from './deletion.js'
+import {
+  type Content,
+  type Mutable,
+  NONCE_BYTES,
+  plainVersion,
+  type VersionDetails,
+  type VersionId,
+  type VersionRecord,
+  versionId,
+} from './record.js'
+import { live, MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
+import { noncurrentOf } from './tables.js'
+
+export type { VersionSelector } from './selector.js'
+
+export type Versioning = 'off' | 'enabled' | 'suspended'
+
+/** A version as its writer describes it; ids, times and content are added when it is written. */
+export type NewVersion = Pick<
+  VersionRecord,
+  'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType'
+> &
+  Omit<VersionDetails, 'content'>
+
+/** New values of what may change of a version. */
+export type MutableChange = { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] }
+
+/** What is new at each attempt of a write. */
+interface Attempt {
+  isNull: boolean
+  timeUs: number
+  generation: number
+  id: VersionId
+  createdUs: number
+  withdraws?: VersionId[]
+}
+
+/** Noncurrent versions looked at per step when the newest live one is searched. */
+const PREDECESSOR_BATCH = 20
+
+const NO_ETAG = Buffer.alloc(16)
+
+/** Objects and their versions: reads and writes by quorum. Authorization and S3's forms are the caller's. */
+export class Objects {
+  readonly #deletion: VersionDeletion
+
+  constructor(
+    private readonly deps: {
+      objects: Table<VersionRecord>
+      versions: Table<VersionRecord>
+      lists: Table<ListRow>
+      blobs: BlobStore
+      hlc: Hlc
+      random: Random
+    },
+  ) {
+    this.#deletion = new VersionDeletion({ ...deps, store: this })
+  }
+
+  /**
+   * The selected version; undefined if there is none. Delete markers are returned as such.
+   * @param options.body also load inline content (default true)
+   */
+  async get(
+    bucket: Buffer,
+    key: Buffer,
+    selector?: VersionSelector,
+    options?: { body?: boolean },
+  ): Promise<VersionRecord | undefined> {
+    return this.read(bucket, key, selector, options)
+  }
+
+  /** As `get`, but answers at once, and throws, where nothing has to be waited for. */
+  read(
+    bucket: Buffer,
+    key: Buffer,
+    selector?: VersionSelector,
+    options?: { body?: boolean },
+  ): VersionRecord | undefined | Promise<VersionRecord | undefined> {
+    if (selector !== undefined) return this.#getSelected(bucket, key, selector, options)
+    const current = this.deps.objects.read(bucket, key, options)
+    return current instanceof Promise ? current.then(live) : live(current)
+  }
+
+  async #getSelected(
+    bucket: Buffer,
+    key: Buffer,
+    selector: 'null' | VersionId,
+    options?: { body?: boolean },
+  ): Promise<VersionRecord | undefined> {
+    const { objects, versions } = this.deps
+    const isNull = selector === 'null'
+    const slot = versionSortKey(key, isNull ? NULL_SLOT : selector, isNull)
+    const [current, noncurrent] = await Promise.all([
+      objects.get(bucket, key, options),
+      versions.get(bucket, slot, options),
+    ])
+    if (matches(current, selector)) return live(current)
+    if (noncurrent || !current) return live(noncurrent)
+    // Replaced a moment ago, it may be on its way from one table to the other.
+    return live(await versions.get(bucket, slot, { ...options, replacedBy: current.id }))
+  }
+
+  /**
+   * Writes a new current version whose body is already stored. Wins over every version acknowledged before it began.
+   * @throws QuorumUnavailable; Conflict if others kept being later
+   */
+  async put(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<VersionRecord> {
+    const { lists, blobs } = this.deps
+    const insert = async (
+      attempt: Attempt,
+      isFirst: boolean,
+    ): Promise<{ row: VersionRecord; undo: () => Promise<void> }> => {
+      // Blocks of another attempt, or of another object, must live until this one's row is there.
+      const waits = isFirst && (stored.nonce !== undefined || stored.partsOf !== undefined)
+      if (!waits) await blobs.retain(attempt.id, stored.blocks)
+      const place = { bucket: version.bucket, owner: attempt.id, key: version.key }
+      const { content, lists: rows } = blobs.contentOf(stored, place)
+      const partRows = version.parts ? blobs.partRows(version.parts, place) : []
+      const extra = [...rows, ...partRows]
+      if (extra.length > 0) await lists.insertMany(extra)
+      return {
+        row: {
+          ...version,
+          ...(partRows.length > 0 && { parts: undefined, partCount: version.parts!.length }),
+          ...attempt,
+          ...(stored.partsOf && { completes: stored.partsOf }),
+          state: 'object',
+          size: stored.size,
+          content,
+          body: stored.body,
+        },
+        undo: async () => {
+          if (extra.length > 0) await lists.insertMany(extra.map(deletedList))
+        },
+      }
+    }
+    return this.#insertCurrent(versioning, insert, stored.nonce)
+  }
+
+  /**
+   * Deletes the key without naming a version: leaves a tombstone where versioning is off, else a delete marker.
+   * @returns the marker or tombstone written
+   */
+  delete(bucket: Buffer, key: Buffer, owner: string, versioning: Versioning): Promise<VersionRecord> {
+    return this.#insertCurrent(versioning, async (attempt) => ({
+      row: {
+        bucket,
+        key,
+        ...attempt,
+        state: versioning === 'off' ? 'tombstone' : 'marker',
+        size: 0,
+        etag: NO_ETAG,
+        etagParts: 0,
+        owner,
+        headers: {},
+        metadata: {},
+        content: { kind: 'none' } satisfies Content,
+        mutable: {},
+        body: undefined,
+      },
+    }))
+  }
+
+  /**
+   * Deletes one version for good. If it is the current one, its predecessor becomes current again.
+   * @param guard may throw to forbid the deletion of a version; see VersionDeletion for what it is sure of
+   * @returns the version that was deleted, undefined if there was none
+   */
+  deleteVersion(
+    bucket: Buffer,
+    key: Buffer,
+    selector: 'null' | VersionId,
+    guard?: DeletionGuard,
+  ): Promise<VersionRecord | undefined> {
+    return this.#deletion.deleteVersion({ bucket, key, selector, guard })
+  }
+
+  /**
+   * Changes tags, retention, legal hold or ACL of the selected version.
+   * @param change gets the version, returns the new values (it may throw), e.g. `{tags: {...}}`; null removes
+   * @returns the version as changed; undefined if there is none
+   */
+  async update(
+    bucket: Buffer,
+    key: Buffer,
+    selector: VersionSelector,
+    change: (version: VersionRecord) => MutableChange,
+  ): Promise<VersionRecord | undefined> {
+    const { objects, versions, hlc } = this.deps
+    for (let i = 0; i < MAX_ATTEMPTS; i++) {
+      const current = await objects.get(bucket, key)
+      const isCurrent = selector === undefined || matches(current, selector)
+      const version = isCurrent ? live(current) : await this.get(bucket, key, selector)
+      if (!version) return undefined
+      const mutable: Record<string, [number, unknown]> = { ...version.mutable } as Record<
+        string,
+        [number, unknown]
+      >
+      for (const [name, value] of Object.entries(change(version))) {
+        mutable[name] = [hlc.after(mutable[name]?.[0] ?? 0), value]
+      }
+      const changed: VersionRecord = { ...plainVersion(version), mutable: canonical(mutable) }
+      if (isCurrent) {
+        if ((await objects.insert(changed)) === 0) return changed
+        continue
+      }
+      await versions.insert(noncurrentOf(changed))
+      // Written, then read: a deletion that made it current again meanwhile has seen the change, or is seen here.
+      const now = await objects.get(bucket, key, { body: false })
+      if (!now?.id.equals(version.id)) return changed
+    }
+    throw tooManyAttempts()
+  }
+
+  /**
+   * As `update`, for retention and legal hold: sure that no deletion of the version, under way at the same time, was
+   * allowed without regard to them.
+   * @throws CarportError Conflict while such a deletion is under way
+   */
+  updateLock(
+    bucket: Buffer,
+    key: Buffer,
+    selector: VersionSelector,
+    change: (version: VersionRecord) => MutableChange,
+  ): Promise<VersionRecord | undefined> {
+    return this.#deletion.updateLock({ bucket, key, selector }, change)
+  }
+
+  /** Noncurrent versions of a key, live ones only, newest first. */
+  async noncurrent(bucket: Buffer, key: Buffer): Promise<VersionRecord[]> {
+    const found: VersionRecord[] = []
+    const current = await this.deps.objects.get(bucket, key, { body: false })
+    for await (const version of this.#walkNoncurrent(bucket, key, current, false)) found.push(version)
+    return found.sort((a, b) => b.createdUs - a.createdUs || Buffer.compare(b.id, a.id))
+  }
+
+  /** The version that becomes current when `current` is deleted. */
+  async predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined> {
+    const nullSlot = await this.deps.versions.get(bucket, versionSortKey(key, NULL_SLOT, true), {
+      replacedBy: current.id,
+    })
+    // A version that became current again is still among the noncurrent ones.
+    const isOther = (version: VersionRecord) => !version.id.equals(current.id)
+    const nullVersion = nullSlot && isOther(nullSlot) ? live(nullSlot) : undefined
+    for await (const version of this.#walkNoncurrent(bucket, key, current, true)) {
+      if (version.isNull) break
+      if (!isOther(version)) continue
+      return nullVersion && nullVersion.createdUs > version.createdUs ? nullVersion : version
+    }
+    return nullVersion
+  }
+
+  async *#walkNoncurrent(
+    bucket: Buffer,
+    key: Buffer,
+    current: VersionRecord | undefined,
+    body: boolean,
+  ): AsyncGenerator<VersionRecord> {
+    const prefix = terminatedKey(key)
+    const end = prefixEnd(prefix)
+    let start: Buffer = prefix
+    while (true) {
+      const rows = await this.deps.versions.range(bucket, {
+        start,
+        ...(end && { end }),
+        ...(current && { replacedBy: current.id }),
+        limit: PREDECESSOR_BATCH,
+        body,
+      })
+      for (const row of rows) if (row.state !== 'tombstone') yield row
+      if (rows.length < PREDECESSOR_BATCH) return
+      const last = rows.at(-1)!
+      start = Buffer.concat([
+        versionSortKey(last.key, last.isNull ? NULL_SLOT : last.id, last.isNull),
+        Buffer.alloc(1),
+      ])
+    }
+  }
+
+  /** Inserts rows made by `make` with later and later times until one takes effect on a whole quorum. */
+  async #insertCurrent(
+    versioning: Versioning,
+    make: (attempt: Attempt, isFirst: boolean) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
+    nonce?: Buffer,
+  ): Promise<VersionRecord> {
+    const isNull = versioning !== 'enabled'
+    const withdraws: VersionId[] = []
+    let timeUs = this.deps.hlc.now()
+    for (let i = 0; i < MAX_ATTEMPTS; i++) {
+      const id = versionId(timeUs, (i === 0 && nonce) || this.deps.random.bytes(NONCE_BYTES))
+      const { row, undo } = await make(
+        {
+          isNull,
+          timeUs,
+          generation: 0,
+          id,
+          createdUs: timeUs,
+          ...(withdraws.length > 0 && { withdraws: [...withdraws] }),
+        },
+        i === 0,
+      )
+      const later = await this.deps.objects.insert(row)
+      if (later === 0) return row
+      await undo?.()
+      if (!isNull) withdraws.push(id)
+      timeUs = this.deps.hlc.after(later)
+    }
+    throw tooManyAttempts()
+  }
+}
+
+function canonical(mutable: Record<string, unknown>): Mutable {
+  return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
+}

@@ -1,0 +1,203 @@
+import { Packr } from 'msgpackr'
+import { writeUint53 } from '../../util/uint53.js'
+import type { Encryption } from '../content/ciphers.js'
+
+/** 16 bytes: creation time in µs (8, big-endian), then 8 random bytes. Unique, and ordered by time. */
+export type VersionId = Buffer
+
+/** One block of an object's content: SHA-256 of its plain bytes, and their number. */
+export interface BlockRef {
+  hash: Buffer
+  size: number
+}
+
+/** Where the content of a version is. Every block and list is owned by the version's id. */
+export type Content =
+  | { kind: 'none' } // delete markers, tombstones
+  | { kind: 'inline' } // in the row's body
+  | { kind: 'blocks'; blocks: Buffer } // packed BlockRefs, at most MAX_ROW_BLOCKS
+  | { kind: 'lists'; chunkBytes: number[] } // rows of the list table: content bytes covered by each
+
+/** Checksum algorithms by their stored number (index); the order is part of the format. */
+export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
+export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number]
+
+/** A part of a completed multipart upload, as GetObject?partNumber and GetObjectAttributes show it. */
+export interface PartInfo {
+  number: number
+  size: number
+  checksum?: Buffer
+  /** Of an encrypted part. */
+  iv?: Buffer
+}
+
+/** A value with the time (HLC, µs) of its last change; the later one wins, ties by encoded bytes. */
+export type Stamped<T> = [timeUs: number, value: T]
+
+/** Parts of a version that change after it was written, each on its own. `null` means removed. */
+export interface Mutable {
+  tags?: Stamped<Record<string, string> | null>
+  retention?: Stamped<{ mode: 'GOVERNANCE' | 'COMPLIANCE'; untilMs: number } | null>
+  legalHold?: Stamped<boolean>
+  /** Set while a version that may be locked is being deleted; see version-deletion.ts. */
+  deletion?: Stamped<boolean>
+  acl?: Stamped<unknown>
+}
+
+/** What is known of a version beyond what listings show. */
+export interface VersionDetails {
+  /** Response headers as stored: lower-case names, e.g. content-type, cache-control, x-amz-website-redirect-location. */
+  headers: Record<string, string>
+  /** User metadata: names without the x-amz-meta- prefix, lower case. */
+  metadata: Record<string, string>
+  checksum?: Buffer
+  content: Content
+  /** Parts inline if there are at most MAX_ROW_PARTS, else only their number: the rows are in the list table. */
+  parts?: PartInfo[]
+  partCount?: number
+  encryption?: Encryption
+  mutable: Mutable
+  /** How it was made, for event notifications; by a plain write or a multipart upload unless told. */
+  origin?: Origin
+}
+
+/** Ways to make an object by one request other than PutObject, by the names of AWS's events. The order is part of the format. */
+export const ORIGINS = ['Post', 'Copy'] as const
+export type Origin = (typeof ORIGINS)[number]
+
+/**
+ * A version of an object: a row of the object table (the current one) or of the version table (noncurrent ones).
+ * `timeUs` and `generation` order the rows of a key; `id` breaks ties.
+ */
+export interface VersionRecord extends VersionDetails {
+  bucket: Buffer
+  key: Buffer
+  /** 'tombstone': nothing here, keeps older rows from coming back. */
+  state: 'object' | 'marker' | 'tombstone'
+  /** Whether it is shown as version "null": written while versioning was off or suspended. */
+  isNull: boolean
+  timeUs: number
+  generation: number
+  id: VersionId
+  /** When the version was made, µs: Last-Modified. Differs from timeUs if it became current again by a deletion. */
+  createdUs: number
+  size: number
+  /** MD5, or MD5 of the parts' MD5s, or random where AWS's is no digest. 16 bytes. */
+  etag: Buffer
+  /** N of an ETag "…-N"; 0 if not multipart. */
+  etagParts: number
+  /** Algorithm and type of the checksum; the value is among the details. */
+  checksumAlgorithm?: ChecksumAlgorithm
+  checksumType?: 'FULL_OBJECT' | 'COMPOSITE'
+  /** Key id of the owner; '' if anonymous. */
+  owner: string
+  /** Ids of earlier attempts of the same write, which lost to a later row: they must not show up as versions. */
+  withdraws?: VersionId[]
+  /** The multipart upload that became this version: it ends in the transaction that stores the row. */
+  completes?: Buffer
+  /** Inline content, if `content.kind` is inline. Loaded when first read. */
+  readonly body: Buffer | undefined
+}
+
+/**
+ * The longest content kept in its row unless the configuration says otherwise, in bytes. A row costs one round trip and shares
+ * its fsync with others; a block costs a second round trip, and a file of its own.
+ */
+export const INLINE_BYTES_MAX = 64 * 1024
+export const MAX_ROW_BLOCKS = 64
+export const MAX_ROW_PARTS = 64
+export const BLOCK_REF_BYTES = 36
+
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+
+/** A plain copy with all fields, to be changed with `{...plain(v), ...}`. */
+export function plainVersion(v: VersionRecord): VersionRecord {
+  return {
+    bucket: v.bucket,
+    key: v.key,
+    state: v.state,
+    isNull: v.isNull,
+    timeUs: v.timeUs,
+    generation: v.generation,
+    id: v.id,
+    createdUs: v.createdUs,
+    size: v.size,
+    etag: v.etag,
+    etagParts: v.etagParts,
+    ...(v.checksumAlgorithm && { checksumAlgorithm: v.checksumAlgorithm, checksumType: v.checksumType }),
+    owner: v.owner,
+    headers: v.headers,
+    metadata: v.metadata,
+    ...(v.checksum && { checksum: v.checksum }),
+    content: v.content,
+    ...(v.parts && { parts: v.parts }),
+    ...(v.partCount !== undefined && { partCount: v.partCount }),
+    ...(v.encryption !== undefined && { encryption: v.encryption }),
+    mutable: v.mutable,
+    ...(v.withdraws && { withdraws: v.withdraws }),
+    ...(v.origin && { origin: v.origin }),
+    ...(v.completes && { completes: v.completes }),
+    body: v.body,
+  } as VersionRecord
+}
+
+/** Length of the random part of an id. */
+export const NONCE_BYTES = 8
+
+/**
+ * The owner of blocks, as the block layer knows it, for a version or part: its id without the time, which is not known
+ * yet when the first block is stored. An id is never used twice, and a write that starts over takes another one.
+ * @param id a whole id, or its random part
+ */
+export function blockOwner(id: Buffer): Buffer {
+  const owner = Buffer.alloc(16)
+  id.copy(owner, 8, id.length - NONCE_BYTES)
+  return owner
+}
+
+/** Makes a version id for a write at `timeUs`; `random` is 8 bytes. */
+export function versionId(timeUs: number, random: Buffer): VersionId {
+  const id = Buffer.allocUnsafe(16)
+  writeUint53(id, timeUs, 0)
+  random.copy(id, 8, 0, 8)
+  return id
+}
+
+/** Total order of the rows of a key: time, generation, id. */
+export function compareOrder(a: VersionRecord, b: VersionRecord): number {
+  return a.timeUs - b.timeUs || a.generation - b.generation || Buffer.compare(a.id, b.id)
+}
+
+/** Merges the mutable parts of two copies of one version; returns `a` itself if `b` adds nothing. */
+export function mergeMutable(a: Mutable, b: Mutable): Mutable {
+  let merged = a
+  for (const name of ['tags', 'retention', 'legalHold', 'deletion', 'acl'] as const) {
+    const theirs = b[name]
+    if (theirs && isLater(theirs, a[name])) merged = { ...merged, [name]: theirs }
+  }
+  return merged
+}
+
+function isLater(x: Stamped<unknown>, y: Stamped<unknown> | undefined): boolean {
+  if (!y) return true
+  if (x[0] !== y[0]) return x[0] > y[0]
+  return Buffer.compare(packr.pack(x[1]), packr.pack(y[1])) > 0
+}
+
+/** Packs block references for Content and list rows. */
+export function packBlocks(blocks: readonly BlockRef[]): Buffer {
+  const packed = Buffer.allocUnsafe(blocks.length * BLOCK_REF_BYTES)
+  for (let i = 0, at = 0; i < blocks.length; i++, at += BLOCK_REF_BYTES) {
+    blocks[i]!.hash.copy(packed, at, 0, 32)
+    packed.writeUInt32BE(blocks[i]!.size, at + 32)
+  }
+  return packed
+}
+
+export function unpackBlocks(packed: Buffer): BlockRef[] {
+  const blocks: BlockRef[] = []
+  for (let at = 0; at + BLOCK_REF_BYTES <= packed.length; at += BLOCK_REF_BYTES) {
+    blocks.push({ hash: packed.subarray(at, at + 32), size: packed.readUInt32BE(at + 32) })
+  }
+  return blocks
+}

@@ -1,0 +1,94 @@
+import type { ClusterSystem } from '../cluster/system.js'
+import { type Env, readEnv } from '../config/secrets.js'
+import type { AccessKey } from '../model/buckets/access-keys.js'
+import { checkBucketName } from '../model/buckets/buckets.js'
+import type { Model } from '../model/model.js'
+import { CarportError } from '../util/errors.js'
+
+/** Capacity of the node when the size of its data disk cannot be found out, in bytes: 1 TiB. */
+const CAPACITY_UNKNOWN_BYTES = 2 ** 40
+const ZONE = 'dc1'
+/** The name by which the key that was made at the first start is found again. */
+const KEY_NAME = 'default'
+const BUCKET_NAME = 'default-bucket'
+
+export interface DefaultAccess {
+  accessKeyId: string
+  secretAccessKey: string
+  bucket: string
+}
+
+/**
+ * What `server --single-node` does at each start, and what changes nothing if it was done before: applies a layout
+ * of this node alone, and with `defaultBucket` sees to it that there is a key and a bucket that it owns.
+ *
+ * The key is the one of CARPORT_DEFAULT_ACCESS_KEY and CARPORT_DEFAULT_SECRET_KEY, else the one named "default", which
+ * the first start makes; the bucket is named by CARPORT_DEFAULT_BUCKET, else "default-bucket".
+ * @throws CarportError InvalidArgument for what is wrong in the environment; Conflict for a key that was deleted
+ */
+export async function bootstrapSingleNode(
+  { cluster, model }: { cluster: ClusterSystem; model: Model },
+  { defaultBucket, env }: { defaultBucket: boolean; env: Env },
+): Promise<DefaultAccess | undefined> {
+  const wanted = defaultBucket ? readDefaults(env) : undefined
+  await applyFirstLayout(cluster)
+  if (!wanted) return undefined
+  const key = await provideKey(model, wanted.key)
+  await provideBucket(model, key, wanted.bucket)
+  return { accessKeyId: key.id, secretAccessKey: key.secret, bucket: wanted.bucket }
+}
+
+/** Makes this node the whole cluster, unless some layout was applied before. */
+async function applyFirstLayout(cluster: ClusterSystem): Promise<void> {
+  if (cluster.layout.layoutVersion > 0) return
+  const [own] = cluster.status()
+  const capacityBytes = cluster.ownStatus().dataDisk?.total ?? CAPACITY_UNKNOWN_BYTES
+  await cluster.stageLayout({ roles: [{ node: own!.id, role: { zone: ZONE, capacityBytes, tags: [] } }] })
+  await cluster.applyLayout(1)
+}
+
+interface Defaults {
+  key: { id: string; secret: string } | undefined
+  bucket: string
+}
+
+function readDefaults(env: Env): Defaults {
+  const id = readEnv(env, 'DEFAULT_ACCESS_KEY')
+  const secret = readEnv(env, 'DEFAULT_SECRET_KEY')
+  if ((id === undefined) !== (secret === undefined)) {
+    const [set, missing] = id
+      ? [id.variable, 'CARPORT_DEFAULT_SECRET_KEY']
+      : [secret!.variable, 'CARPORT_DEFAULT_ACCESS_KEY']
+    throw new CarportError(
+      'InvalidArgument',
+      `${set} is set without ${missing}: set both, or none for a random key`,
+    )
+  }
+  const name = readEnv(env, 'DEFAULT_BUCKET')
+  const bucket = name?.value ?? BUCKET_NAME
+  try {
+    checkBucketName(bucket)
+  } catch (error) {
+    throw new CarportError('InvalidArgument', `${name?.variable}: ${(error as Error).message}`)
+  }
+  return { key: id && secret && { id: id.value, secret: secret.value }, bucket }
+}
+
+async function provideKey(model: Model, wanted: Defaults['key']): Promise<AccessKey> {
+  const { keys } = model
+  let key: AccessKey
+  if (!wanted) key = keys.list().find(({ name }) => name === KEY_NAME) ?? (await keys.create(KEY_NAME))
+  else {
+    key = keys.local(wanted.id) ?? (await keys.import(wanted.id, wanted.secret, KEY_NAME))
+    if (key.secret !== wanted.secret) key = await keys.change(key.id, { secret: wanted.secret })
+  }
+  return key.mayCreateBuckets ? key : keys.change(key.id, { createBucket: true })
+}
+
+async function provideBucket(model: Model, key: AccessKey, name: string): Promise<void> {
+  const bucket =
+    model.buckets.localByName(name, undefined) ?? (await model.buckets.create(name, { owner: key.id }))
+  const has = key.permissions.get(bucket.hexId)
+  if (has?.read && has.write && has.owner) return
+  await model.keys.setPermissions(key.id, bucket.id, { read: true, write: true, owner: true })
+}

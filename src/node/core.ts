@@ -1,0 +1,186 @@
+import { ADMIN_TREES } from '../api/admin/variables.js'
+import { type BlockRefRow, blockRefSchema } from '../block/block-ref.js'
+import type { Compression } from '../block/compression.js'
+import type { DataDirs } from '../block/data-dirs.js'
+import type { Disk } from '../block/disk.js'
+import { BLOCK_TREES, BLOCKS_SYNC_NAME, BlockManager, type BlockOptions } from '../block/manager.js'
+import { type Graces, RefCounts } from '../block/rc.js'
+import type { PeerSpec } from '../cluster/address.js'
+import type { ConsistencyMode } from '../cluster/layout/view.js'
+import type { DiskSpace } from '../cluster/node-status.js'
+import { CLUSTER_TREE } from '../cluster/peer-store.js'
+import type { Dialer } from '../cluster/peering.js'
+import { Quorum } from '../cluster/quorum.js'
+import { ClusterSystem } from '../cluster/system.js'
+import type { Db, TreeName } from '../db/db.js'
+import type { Hashing } from '../model/content/hashing.js'
+import type { EventOptions } from '../model/events/delivery.js'
+import type { LifecycleOptions } from '../model/lifecycle/worker.js'
+import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
+import { INLINE_BYTES_MAX } from '../model/versions/record.js'
+import type { Transport } from '../net/transport.js'
+import { GC_TREE, RETRY_TREE, tableTrees } from '../table/keys.js'
+import type { Table, TableEnv } from '../table/table.js'
+import { TableSet, type TableSetOptions } from '../table/tables.js'
+import type { Clock, Hlc } from '../util/clock.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import { queueLength } from './queue-length.js'
+
+/** Every tree that a node's database has. */
+export const ALL_TREES: readonly TreeName[] = [
+  ...ADMIN_TREES,
+  CLUSTER_TREE,
+  GC_TREE,
+  RETRY_TREE,
+  ...tableTrees({ name: 'block_ref' }),
+  ...BLOCK_TREES,
+  ...MODEL_TREES,
+]
+
+/** What a node is made of: the world as its layers see it, real or simulated. */
+export interface CoreParts {
+  clock: Clock
+  hlc: Hlc
+  random: Random
+  log: Log
+  db: Db
+  transport: Transport
+  dialer: Dialer
+  disk: Disk
+  dirs: DataDirs
+  compression: Compression
+  hashing: Hashing
+  /** Takes the memory of a block that was read and is not needed any more. */
+  recycle?: (block: Buffer) => void
+  /** Space of the file systems of metadata and data, for `status`. */
+  diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
+}
+
+export interface CoreOptions {
+  replicationFactor: number
+  consistencyMode: ConsistencyMode
+  bootstrapPeers: readonly PeerSpec[]
+  hostname: string
+  version: string
+  publicAddress?: string
+  rpcPort: number
+  blockBytes: number
+  /** The longest content kept in its row instead of in blocks, in bytes. */
+  inlineBytesMax?: number
+  /** Blocks of one body that are stored at the same time. */
+  blocksInFlight?: number
+  lifecycle?: LifecycleOptions
+  events?: EventOptions
+  blocks: BlockOptions
+  /** Whether the slow walk that checks every block runs by itself. */
+  scrub: boolean
+  tables?: TableSetOptions
+  /** How long blocks without references are kept (see GRACES). */
+  graces?: Graces
+}
+
+/** A node without its HTTP side: cluster, tables, blocks, model. */
+export class Core {
+  readonly quorum: Quorum
+  readonly cluster: ClusterSystem
+  readonly tables: TableSet
+  /** The replicated table of references to blocks. */
+  readonly blockRefs: Table<BlockRefRow>
+  readonly blocks: BlockManager
+  readonly model: Model
+
+  constructor(
+    readonly parts: CoreParts,
+    private readonly options: CoreOptions,
+  ) {
+    const { clock, hlc, random, log, db, transport, dialer } = parts
+    this.quorum = new Quorum(transport, clock)
+    this.cluster = new ClusterSystem({
+      transport,
+      dialer,
+      quorum: this.quorum,
+      db,
+      clock,
+      hlc,
+      random,
+      log,
+      replicationFactor: options.replicationFactor,
+      consistencyMode: options.consistencyMode,
+      bootstrapPeers: options.bootstrapPeers,
+      hostname: options.hostname,
+      version: options.version,
+      ...(options.publicAddress !== undefined && { publicAddress: options.publicAddress }),
+      rpcPort: options.rpcPort,
+      syncedTables: [...TABLE_NAMES, 'block_ref', BLOCKS_SYNC_NAME],
+      ...(parts.diskSpace && { diskSpace: parts.diskSpace }),
+      queueLength: () =>
+        queueLength({ tables: this.tables, blocks: this.blocks, placement: this.cluster.layout, clock }),
+    })
+    const env: TableEnv = {
+      db,
+      transport,
+      quorum: this.quorum,
+      placement: this.cluster.layout,
+      clock,
+      random,
+      hlc,
+      log,
+    }
+    this.tables = new TableSet(env, options.tables)
+    const counts = new RefCounts(clock, options.graces)
+    this.blockRefs = this.tables.add<BlockRefRow>(blockRefSchema(counts))
+    this.blocks = new BlockManager({
+      ...{ clock, random, log, db, transport, counts },
+      disk: parts.disk,
+      dirs: parts.dirs,
+      compression: parts.compression,
+      placement: this.cluster.layout,
+      caller: this.quorum,
+      table: this.blockRefs,
+      beginWrite: () => this.quorum.beginWrite(),
+      options: options.blocks,
+    })
+    // A copy of the references that is complete says which blocks must be here; those then take their time.
+    this.cluster.layout.onSynced((name, ackedVersion) => {
+      if (name === this.blockRefs.schema.name) this.blocks.refsSynced(ackedVersion)
+    })
+    this.model = new Model({
+      env,
+      tables: this.tables,
+      blocks: this.blocks,
+      enqueueRefs: (tx, owner, hashes, deleted) => this.blocks.refs.enqueue(tx, owner, hashes, deleted),
+      hashing: parts.hashing,
+      ...(parts.recycle && { recycle: parts.recycle }),
+      blockBytes: options.blockBytes,
+      inlineBytesMax: options.inlineBytesMax ?? INLINE_BYTES_MAX,
+      blocksInFlight: options.blocksInFlight ?? 8,
+      memoryBytes: options.blocks.memoryBytes,
+      listsGraceMs: options.graces?.unreferencedMs,
+      ...(options.lifecycle && { lifecycle: options.lifecycle }),
+      ...(options.events && { events: options.events }),
+    })
+  }
+
+  /** Starts the layers from the bottom up. The transport must answer already. */
+  async start(): Promise<void> {
+    await this.cluster.start()
+    await this.tables.start()
+    this.blocks.start()
+    this.blocks.refs.start()
+    await this.blocks.resync.start()
+    if (this.options.scrub) await this.blocks.scrub.start()
+    await this.model.start()
+  }
+
+  /** Stops them from the top down; requests must have ended. Closes neither database nor transport. */
+  async stop(): Promise<void> {
+    await this.model.stop()
+    if (this.options.scrub) await this.blocks.scrub.stop()
+    await this.blocks.resync.stop()
+    await this.blocks.refs.stop()
+    await this.blocks.stop()
+    await this.tables.stop()
+    await this.cluster.stop()
+  }
+}

@@ -1,0 +1,265 @@
+import { statfs } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { serveAdmin } from '../api/admin/serve.js'
+import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
+import { createS3Handler, S3_SERVER_OPTIONS, type S3Front } from '../api/s3/front.js'
+import { s3Handlers } from '../api/s3/handlers.js'
+import { SignatureVerifier } from '../api/s3/signature/verifier.js'
+import { createStsHandler } from '../api/sts/assume-role.js'
+import { secretLookup } from '../api/sts/secret-lookup.js'
+import { Sessions } from '../api/sts/sessions.js'
+import { zstdCompression } from '../block/compression.js'
+import { DataDirs } from '../block/data-dirs.js'
+import { formatAddress } from '../cluster/address.js'
+import type { DiskSpace } from '../cluster/node-status.js'
+import type { Config } from '../config/config.js'
+import type { Db } from '../db/db.js'
+import { openLmdb } from '../db/lmdb.js'
+import { MasterKeys } from '../model/content/ciphers.js'
+import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle/rules.js'
+import type { LifecycleOptions } from '../model/lifecycle/worker.js'
+import type { NodeIdentity } from '../net/identity.js'
+import { TlsTransport } from '../net/tls-transport.js'
+import { eventTargets } from '../platform/event-targets.js'
+import { HashPool } from '../platform/hash-pool.js'
+import { systemHttpGet } from '../platform/http-get.js'
+import { type Listening, listen } from '../platform/listen.js'
+import { NodeDisk } from '../platform/node-disk.js'
+import { BufferPools } from '../util/buffer-pools.js'
+import { type Clock, Hlc } from '../util/clock.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import { ALL_TREES, Core } from './core.js'
+import { MetadataSnapshots } from './metadata-snapshot.js'
+
+/** Free space that writes leave on a data disk, in bytes: for deletions, which need some, and for the rest of the machine. */
+const RESERVE_BYTES = 256 * 1024 * 1024
+/** Room in a block's buffer for the head of its file, in bytes. */
+const BLOCK_FILE_OVERHEAD_BYTES = 4096
+/** Buffers of whole blocks that were read, kept for the next ones. */
+const BLOCK_BUFFERS_KEPT = 16
+/** How long requests may go on after SIGTERM, in ms. */
+const DRAIN_MS = 30_000
+
+export interface NodeDeps {
+  clock: Clock
+  random: Random
+  log: Log
+  identity: NodeIdentity
+  version: string
+  /** Threads for hashing large bodies; 0 hashes on the main thread. */
+  hashThreads: number
+  /** Runs when the cluster's side is up, before the first request can come. */
+  beforeServing?: (core: Core) => Promise<void>
+  /** How long an S3 client may neither send nor read while it is waited for, in ms (default 60 s). */
+  clientIdleMs?: number
+}
+
+/** A running node. */
+export interface CarportNode {
+  core: Core
+  db: Db
+  transport: TlsTransport
+  /** Where the S3 API listens; undefined if the configuration says that it does not. */
+  s3: Listening | undefined
+  rpc: { host: string; port: number }
+  /** Lets requests end, then stops everything. Idempotent. */
+  stop(): Promise<void>
+}
+
+/**
+ * Builds a node from its configuration and starts it: after this, requests are served.
+ * @throws CarportError with a message for the operator when an address or a folder cannot be had
+ */
+export async function startNode(config: Config, deps: NodeDeps): Promise<CarportNode> {
+  const { clock, random, log, identity } = deps
+  const hlc = new Hlc(clock)
+  const db = await openLmdb({
+    path: join(config.metadataDir, 'db'),
+    trees: ALL_TREES,
+    fsync: config.metadataFsync,
+    mapSizeBytes: config.lmdbMapSizeBytes,
+    clock,
+    log,
+  })
+  const transport = new TlsTransport({
+    identity,
+    rpcSecret: Buffer.from(config.secrets.rpcSecret, 'hex'),
+    listen: config.rpc.bindAddr,
+    clock,
+    random,
+    hlc,
+    log,
+  })
+  const hashing = new HashPool(clock, deps.hashThreads, config.blockSizeBytes)
+  const blockMemory = new BufferPools(config.blockSizeBytes + BLOCK_FILE_OVERHEAD_BYTES, BLOCK_BUFFERS_KEPT)
+  const core = new Core(
+    {
+      ...{ clock, hlc, random, log, db, transport, hashing },
+      dialer: transport,
+      disk: new NodeDisk(blockMemory),
+      recycle: (block) => blockMemory.give(block),
+      dirs: dataDirsOf(config),
+      compression: zstdCompression(config.compressionLevel ?? 'none'),
+      diskSpace: async () => ({
+        metadata: await spaceOf([config.metadataDir]),
+        data: await spaceOf(config.dataDirs.map((dir) => dir.path)),
+      }),
+    },
+    {
+      replicationFactor: config.replicationFactor,
+      consistencyMode: config.consistencyMode,
+      bootstrapPeers: config.rpc.bootstrapPeers.map(({ id, host, port }) => ({
+        id,
+        address: { host, port },
+      })),
+      hostname: hostname(),
+      version: deps.version,
+      ...(config.rpc.publicAddr && { publicAddress: formatAddress(config.rpc.publicAddr) }),
+      rpcPort: config.rpc.bindAddr.port,
+      blockBytes: config.blockSizeBytes,
+      inlineBytesMax: config.inlineBytesMax,
+      blocksInFlight: config.blockMaxConcurrentWritesPerRequest,
+      lifecycle: lifecycleOf(config),
+      events: {
+        targets: eventTargets(config.secrets.notifications),
+        region: config.s3Api.region,
+        hostId: identity.nodeId.slice(0, 16),
+      },
+      blocks: {
+        fsync: config.dataFsync,
+        reserveBytes: RESERVE_BYTES,
+        memoryBytes: config.blockRamBufferMaxBytes,
+      },
+      scrub: !config.disableScrub,
+    },
+  )
+  const snapshots = new MetadataSnapshots(db, config.metadataSnapshotsDir, clock)
+  const admin = serveAdmin(transport, {
+    ...{ clock, log, db, cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
+    ...{ blocks: core.blocks, model: core.model },
+    replicationFactor: config.replicationFactor,
+    scrubs: !config.disableScrub,
+    snapshot: () => snapshots.write(),
+  })
+  const stops: (() => Promise<void>)[] = [() => db.close(), () => hashing.stop(), () => transport.close()]
+  const stopAll = async () => {
+    for (const stop of stops.splice(0).reverse()) await stop()
+  }
+  try {
+    const rpc = await transport.listen()
+    await core.start()
+    stops.push(
+      () => core.stop(),
+      () => admin.stop(),
+    )
+    const automaticSnapshots = snapshots.every(config.metadataAutoSnapshotIntervalMs, random, log)
+    stops.push(async () => automaticSnapshots.cancel())
+    await deps.beforeServing?.(core)
+    const s3 = await serveS3(config, core, deps)
+    if (s3) stops.push(() => s3.stop())
+    let stopping: Promise<void> | undefined
+    return {
+      core,
+      db,
+      transport,
+      s3: s3?.listening,
+      rpc,
+      stop: () => {
+        stopping ??= stopAll()
+        return stopping
+      },
+    }
+  } catch (error) {
+    await stopAll()
+    throw error
+  }
+}
+
+async function serveS3(
+  config: Config,
+  { model }: Core,
+  deps: NodeDeps,
+): Promise<{ listening: Listening; stop(): Promise<void> } | undefined> {
+  const { bindAddr, region, rootDomain } = config.s3Api
+  if (!bindAddr) return undefined
+  const { clock, random, log } = deps
+  const { keys } = model
+  const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
+  const secretOf = secretLookup({ keys, sessions, clock })
+  const sts =
+    config.oidc.length > 0 &&
+    createStsHandler({ clock, log, keys, sessions, providers: config.oidc, get: systemHttpGet })
+  const front = createS3Handler({
+    clock,
+    random,
+    log,
+    region,
+    rootDomains: rootDomain === null ? [] : [rootDomain],
+    secretOf,
+    handlers: s3Handlers({
+      ...{ model, clock, random, log, region },
+      masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
+      verifier: new SignatureVerifier({ service: 's3', region, secretOf }),
+    }),
+    hostId: deps.identity.nodeId.slice(0, 16),
+    cors: corsHooks(model),
+    ...(sts && { sts }),
+    ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
+  })
+  const idleMs = deps.clientIdleMs
+  const options = {
+    ...S3_SERVER_OPTIONS,
+    ...(idleMs !== undefined && { headersTimeout: idleMs, connectionsCheckingInterval: idleMs / 4 }),
+  }
+  const listening = await listen(bindAddr, options, (server) => front.attach(server))
+  return { listening, stop: () => drain(listening, front, clock) }
+}
+
+/** New connections are refused and old ones closed after their request; what takes too long is cut off. */
+async function drain(listening: Listening, front: S3Front, clock: Clock): Promise<void> {
+  const closed = listening.close()
+  const timer = clock.after(DRAIN_MS, () => listening.server.closeAllConnections())
+  await front.drain()
+  listening.server.closeIdleConnections()
+  await closed
+  timer.cancel()
+}
+
+function lifecycleOf({ lifecycleDaySeconds, multipartAbortAfterMs, useLocalTz }: Config): LifecycleOptions {
+  const dayMs = lifecycleDaySeconds === null ? undefined : lifecycleDaySeconds * 1000
+  return {
+    calendar: dayMs === undefined ? UTC_CALENDAR : shortCalendar(dayMs),
+    ...(dayMs !== undefined && { runEveryMs: dayMs / 4 }),
+    ...(multipartAbortAfterMs !== null && { abortUploadsAfterMs: multipartAbortAfterMs }),
+    ...(useLocalTz && { utcOffsetMs: (nowMs) => -new Date(nowMs).getTimezoneOffset() * 60_000 }),
+  }
+}
+
+function dataDirsOf(config: Config): DataDirs {
+  return new DataDirs(
+    config.dataDirs.map(({ path, capacityBytes, readOnly }) => ({
+      path,
+      readOnly,
+      capacity: capacityBytes ?? 1,
+    })),
+  )
+}
+
+/** Free and total space of the file systems that hold the folders; each file system counts once. */
+async function spaceOf(folders: readonly string[]): Promise<DiskSpace | null> {
+  const seen = new Set<string>()
+  let freeBytes = 0
+  let totalBytes = 0
+  for (const folder of folders) {
+    const stats = await statfs(folder).catch(() => undefined)
+    if (!stats) continue
+    const id = `${stats.type}/${stats.blocks}/${stats.bfree}`
+    if (seen.has(id)) continue
+    seen.add(id)
+    freeBytes += stats.bavail * stats.bsize
+    totalBytes += stats.blocks * stats.bsize
+  }
+  return totalBytes > 0 ? { available: freeBytes, total: totalBytes } : null
+}

@@ -1,0 +1,82 @@
+import { mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import type { Config } from '../config/config.js'
+import type { Env } from '../config/secrets.js'
+import { realClock, systemRandom } from '../platform/clock-and-random.js'
+import { createLog } from '../platform/logger.js'
+import type { DefaultAccess } from './bootstrap.js'
+import { startNode } from './node.js'
+import { loadOrCreateNodeIdentity } from './node-key.js'
+import { unusedSettings } from './unused-settings.js'
+import { readVersion } from './version.js'
+
+export interface RunOptions {
+  /** Lays this node out as a cluster of one at the first start. */
+  singleNode: boolean
+  /** Makes a key and a bucket at the first start, and prints them at each. */
+  defaultBucket: boolean
+  env: Env
+}
+
+/**
+ * Runs a node until SIGTERM or SIGINT, then lets requests end and stops.
+ * @throws CarportError with a message for the operator
+ */
+export async function runServer(config: Config, options: RunOptions): Promise<void> {
+  // Read when the first file is opened: four threads, libuv's default, are soon all waiting for an fsync.
+  process.env.UV_THREADPOOL_SIZE ??= '16'
+  const log = createLog(config.log, realClock, (line) => process.stderr.write(line))
+  for (const { key, message } of config.warnings) log.warn({ key }, message)
+  for (const key of unusedSettings(config)) log.warn({ key }, 'has no effect in this version')
+  for (const folder of [
+    config.metadataDir,
+    ...config.dataDirs.filter((d) => !d.readOnly).map((d) => d.path),
+  ]) {
+    mkdirSync(folder, { recursive: true })
+  }
+  const stopped = untilSignal()
+  let made: DefaultAccess | undefined
+  const node = await startNode(config, {
+    clock: realClock,
+    random: systemRandom,
+    log,
+    identity: loadOrCreateNodeIdentity(config.metadataDir, systemRandom),
+    version: readVersion(),
+    hashThreads: Math.min(4, availableParallelism()),
+    ...(options.singleNode && {
+      beforeServing: async (core) => {
+        const { bootstrapSingleNode } = await import('./bootstrap.js')
+        made = await bootstrapSingleNode(core, options)
+      },
+    }),
+  })
+  if (made && node.s3) {
+    const { localEndpoint, welcome } = await import('./welcome.js')
+    const endpoint = localEndpoint(node.s3.address)
+    process.stdout.write(welcome({ ...made, endpoint, region: config.s3Api.region }))
+  }
+  log.info(
+    {
+      node: node.core.quorum.self.slice(0, 16),
+      s3: node.s3?.address,
+      rpc: `${node.rpc.host}:${node.rpc.port}`,
+    },
+    'ready',
+  )
+  log.info({ signal: await stopped }, 'stopping')
+  await node.stop()
+}
+
+/** Resolves with the first signal to stop. A second one ends the process at once. */
+function untilSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let seen = false
+    const onSignal = (signal: NodeJS.Signals) => {
+      if (seen) process.exit(1)
+      seen = true
+      resolve(signal)
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
+}

@@ -1,0 +1,178 @@
+import { Worker } from 'node:worker_threads'
+import { type BodyHashing, type HashedBlock, type Hashing, inlineHashing } from '../model/content/hashing.js'
+import { BufferPools } from '../util/buffer-pools.js'
+import type { Clock, Timer } from '../util/clock.js'
+import { CarportError } from '../util/errors.js'
+import type { HashReply, HashTask } from './hash-worker.js'
+
+/** Bodies shorter than this are hashed where they are: two messages cost more than the digests. */
+const MIN_BYTES = 256 * 1024
+/** Idle workers are stopped after this time, since each holds several MiB. */
+const IDLE_MS = 30_000
+const MAX_FAILURES = 3
+/** Blocks' buffers kept for the next ones. */
+const BUFFERS_KEPT = 16
+
+interface PoolWorker {
+  thread: Worker
+  waiting: Map<number, { resolve: (reply: HashReply) => void; reject: (error: unknown) => void }>
+}
+
+type Task<T = HashTask> = T extends { task: number } ? Omit<T, 'task'> : never
+
+/**
+ * Hashes large bodies in worker threads, one for each body, since MD5 is serial. A block's memory moves to the worker and
+ * back. Sharing it instead would let the disk write while the MD5 is computed, but what V8 copies into shared
+ * memory it copies word by word, and that cost the main thread more than all the rest of a large upload.
+ */
+export class HashPool implements Hashing {
+  readonly #workers: PoolWorker[] = []
+  readonly #memory: BufferPools
+  #nextTask = 0
+  #nextBody = 0
+  #open = 0
+  #failures = 0
+  #idle: Timer | undefined
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly threads: number,
+    private readonly blockBytes: number,
+  ) {
+    this.#memory = new BufferPools(blockBytes, BUFFERS_KEPT)
+  }
+
+  allocate(bytes: number): Buffer {
+    return this.#memory.take(bytes)
+  }
+
+  release(buffer: Buffer): void {
+    this.#memory.give(buffer)
+  }
+
+  start(expectedBytes: number | undefined): BodyHashing {
+    // Threads that keep ending cannot be had: hashing here is slower, but works.
+    const usable = this.threads > 0 && this.#failures < MAX_FAILURES
+    if (!usable || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
+      return this.#startHere(expectedBytes)
+    }
+    const asleep = this.#workers.length === 0
+    this.#wake()
+    // The next ones find threads that have started: that takes ten times as long as to hash one block.
+    if (asleep && expectedBytes !== undefined && expectedBytes <= this.blockBytes) {
+      this.#sleepLater()
+      return this.#startHere(expectedBytes)
+    }
+    this.#open++
+    const body = this.#nextBody++
+    const worker = this.#leastBusy()
+    let ended = false
+    const end = () => {
+      if (ended) return false
+      ended = true
+      if (--this.#open === 0) this.#sleepLater()
+      return true
+    }
+    return {
+      add: (plain, sealed) => this.#add(worker, body, plain, sealed),
+      md5: async () => {
+        const { digest } = await this.#run(worker, { kind: 'end', body }, [])
+        end()
+        return bufferOf(digest)
+      },
+      discard: () => {
+        if (end()) worker.thread.postMessage({ kind: 'discard', body } satisfies HashTask)
+      },
+    }
+  }
+
+  /** Stops the workers; they start again when needed. */
+  async stop(): Promise<void> {
+    this.#idle?.cancel()
+    this.#memory.clear()
+    await Promise.all(this.#workers.splice(0).map((w) => w.thread.terminate()))
+  }
+
+  #startHere(expectedBytes: number | undefined): BodyHashing {
+    const hashing = inlineHashing.start(expectedBytes)
+    const add = (plain: Buffer, sealed: Buffer) => {
+      const added = hashing.add(plain, sealed)
+      if (plain !== sealed) this.release(plain)
+      return added
+    }
+    return { ...hashing, add }
+  }
+
+  async #add(worker: PoolWorker, body: number, plain: Buffer, sealed: Buffer): Promise<HashedBlock> {
+    const own = movable(plain)
+    const other = sealed === plain ? undefined : movable(sealed)
+    const moved = other ? [own.buffer, other.buffer] : [own.buffer]
+    const task = { kind: 'add', body, plain: own, sealed: other } as const
+    const reply = await this.#run(worker, task, moved as ArrayBuffer[])
+    const plainBack = this.#memory.adopt(bufferOf(reply.plain!))
+    if (!reply.sealed) return { hash: bufferOf(reply.digest), sealed: plainBack }
+    this.release(plainBack)
+    return { hash: bufferOf(reply.digest), sealed: bufferOf(reply.sealed) }
+  }
+
+  #wake(): void {
+    this.#idle?.cancel()
+    while (this.#workers.length < this.threads) this.#workers.push(this.#spawn())
+  }
+
+  #sleepLater(): void {
+    this.#idle = this.clock.after(IDLE_MS, () => void this.stop())
+  }
+
+  #spawn(): PoolWorker {
+    const thread = new Worker(new URL('./hash-worker.js', import.meta.url))
+    const worker: PoolWorker = { thread, waiting: new Map() }
+    thread.unref()
+    thread.on('message', (reply: HashReply) => {
+      const waiting = worker.waiting.get(reply.task)
+      worker.waiting.delete(reply.task)
+      waiting?.resolve(reply)
+    })
+    const fail = (cause: unknown) => {
+      const error = new CarportError('Closed', 'a hashing thread ended', { cause })
+      for (const { reject } of worker.waiting.values()) reject(error)
+      worker.waiting.clear()
+      const index = this.#workers.indexOf(worker)
+      if (index < 0) return // stopped on purpose
+      this.#workers.splice(index, 1)
+      this.#failures++
+    }
+    thread.on('error', fail)
+    thread.on('exit', fail)
+    return worker
+  }
+
+  /** The worker with the fewest tasks; of those that are idle, each in turn. */
+  #leastBusy(): PoolWorker {
+    const from = this.#nextBody % this.#workers.length
+    let best = this.#workers[from]!
+    for (const worker of this.#workers) if (worker.waiting.size < best.waiting.size) best = worker
+    return best
+  }
+
+  #run(worker: PoolWorker, task: Task, moved: ArrayBuffer[]): Promise<HashReply> {
+    return new Promise((resolve, reject) => {
+      const id = this.#nextTask++
+      worker.waiting.set(id, { resolve, reject })
+      worker.thread.postMessage({ ...task, task: id }, moved)
+    })
+  }
+}
+
+/** The same bytes, in memory that may move: short buffers can be parts of a slab of Node's, which must not. */
+function movable(buffer: Buffer): Buffer {
+  const bytes = buffer.buffer.byteLength
+  if (bytes === buffer.length || bytes > Buffer.poolSize) return buffer
+  const copy = Buffer.allocUnsafeSlow(buffer.length)
+  buffer.copy(copy)
+  return copy
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+}

@@ -1,0 +1,68 @@
+import type { CarportError } from './errors.js'
+
+interface Waiter {
+  bytes: number
+  resolve: () => void
+  reject: (error: unknown) => void
+}
+
+/** Bounds the bytes held in memory at once; who comes when it is used up waits its turn, first come, first served. */
+export class ByteBudget {
+  #usedBytes = 0
+  readonly #waiters: Waiter[] = []
+  #closed: CarportError | undefined
+
+  constructor(
+    readonly limitBytes: number,
+    /** Called when somebody starts to wait: whoever holds bytes that it can do without gives them back. */
+    private readonly onShortage: () => void = () => {},
+  ) {}
+
+  get usedBytes(): number {
+    return this.#usedBytes
+  }
+
+  get waiting(): number {
+    return this.#waiters.length
+  }
+
+  /**
+   * Takes `bytes` at once (undefined) or when they are free. More than the whole budget is granted when nothing
+   * else is held, so that one oversized block does not wait for ever.
+   */
+  acquire(bytes: number): Promise<void> | undefined {
+    if (this.#closed) return Promise.reject(this.#closed)
+    if (this.#waiters.length === 0 && this.#fits(bytes)) {
+      this.#usedBytes += bytes
+      return undefined
+    }
+    const promise = new Promise<void>((resolve, reject) => this.#waiters.push({ bytes, resolve, reject }))
+    this.onShortage()
+    return promise
+  }
+
+  /** Corrects an amount that was taken, without waiting. */
+  adjust(bytes: number): void {
+    this.release(-bytes)
+  }
+
+  release(bytes: number): void {
+    this.#usedBytes -= bytes
+    while (this.#waiters.length > 0 && this.#fits(this.#waiters[0]!.bytes)) {
+      const waiter = this.#waiters.shift()!
+      this.#usedBytes += waiter.bytes
+      waiter.resolve()
+    }
+    if (this.#waiters.length > 0) this.onShortage()
+  }
+
+  /** Refuses those who wait, and all who come later. */
+  close(error: CarportError): void {
+    this.#closed = error
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error)
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.limitBytes
+  }
+}
