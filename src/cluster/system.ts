@@ -9,6 +9,7 @@ import { formatAddress, isHost, type PeerSpec, parsePeerSpec, tryParseAddress } 
 import { type ClusterHealth, clusterHealth } from './health.js'
 import type { LayoutHistory, LayoutParameters, LayoutVersion } from './layout/types.js'
 import type { ConsistencyMode } from './layout/view.js'
+import { LayoutGossip, type PushReport, STATUS_DELAY_MS } from './layout-gossip.js'
 import { LayoutManager, type RoleChange } from './layout-manager.js'
 import { type NodeInfo, nodeInfos } from './node-info.js'
 import { type DiskSpace, type NodeStatus, parseNodeStatus } from './node-status.js'
@@ -43,16 +44,7 @@ export interface ClusterSystemOptions {
   queueLength?: () => number
 }
 
-/** Who has a change of the layout already: the others get it when they are back. */
-export interface PushReport {
-  reached: number
-  /** Connected peers, without the own node. */
-  connected: number
-}
-
 const STATUS_EVERY_MS = 10_000
-/** News are told together when they come close to each other. */
-const STATUS_DELAY_MS = 100
 const PEERS_EVERY_ROUNDS = 6
 const CALL_TIMEOUT_MS = 10_000
 const CONTROL = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.control }
@@ -66,10 +58,8 @@ export class ClusterSystem implements Service {
   readonly peering: Peering
   /** The Placement for the storage layers. */
   readonly layout: LayoutManager
+  readonly #gossip: LayoutGossip
   readonly #statuses = new Map<NodeId, NodeStatus>()
-  /** Peers whose replication factor differs, with the factor that was logged. */
-  readonly #refused = new Map<NodeId, number>()
-  readonly #reconciling = new Set<NodeId>()
   /** This node's address as some peer sees it. */
   #seenHost: string | undefined
   #disks: { metadata: DiskSpace | null; data: DiskSpace | null } = { metadata: null, data: null }
@@ -91,6 +81,16 @@ export class ClusterSystem implements Service {
       bootstrapPeers,
       isMember: (node) => this.layout.isMember(node),
     })
+    this.#gossip = new LayoutGossip({
+      layout: this.layout,
+      replicationFactor: options.replicationFactor,
+      clock,
+      random,
+      log,
+      connected: () => this.peering.connected(),
+      digestOf: (node) => this.#statuses.get(node)?.layoutDigest,
+      call: (node, method, body) => this.#call(node, method, body),
+    })
     this.#registerHandlers(transport)
   }
 
@@ -98,8 +98,9 @@ export class ClusterSystem implements Service {
   async start(): Promise<void> {
     await this.layout.start()
     this.#running = true
+    this.#gossip.start()
     this.layout.onHistory((origin) => {
-      if (origin === 'own') this.#lastPush = this.#pushLayout()
+      if (origin === 'own') this.#lastPush = this.#gossip.push()
       this.#news()
     })
     this.peering.onLink((event) => {
@@ -112,6 +113,7 @@ export class ClusterSystem implements Service {
 
   async stop(): Promise<void> {
     this.#running = false
+    this.#gossip.stop()
     this.#roundTimer?.cancel()
     this.#newsTimer?.cancel()
     await this.peering.stop()
@@ -233,7 +235,7 @@ export class ClusterSystem implements Service {
     })
     handle('get-layout', () => this.layout.encoded())
     handle('push-layout', async (from, body) => {
-      this.#checkFactor(from)
+      this.#gossip.checkFactor(from)
       await this.layout.merge(body)
       return { digest: this.layout.digest }
     })
@@ -264,8 +266,7 @@ export class ClusterSystem implements Service {
     const yourHost = (body as { yourHost?: unknown }).yourHost
     if (isHost(yourHost)) this.#seenHost = yourHost
     this.#learnAddress(from, status)
-    if (!this.#acceptsFactor(from, status.replicationFactor)) return
-    if (status.layoutDigest !== this.layout.digest) this.#reconcileSoon(from)
+    this.#gossip.heard(from, status)
   }
 
   #learnAddress(node: NodeId, status: NodeStatus): void {
@@ -277,32 +278,6 @@ export class ClusterSystem implements Service {
     const host = this.peering.remoteHost(node)
     if (host && status.rpcPort > 0) {
       this.peering.learn([{ id: node, addresses: [formatAddress({ host, port: status.rpcPort })] }])
-    }
-  }
-
-  /** A peer of another replication factor keeps its link, but no layout goes from one to the other. */
-  #acceptsFactor(node: NodeId, theirs: number): boolean {
-    const ours = this.options.replicationFactor
-    if (theirs === ours) {
-      this.#refused.delete(node)
-      return true
-    }
-    if (this.#refused.get(node) !== theirs) {
-      this.#refused.set(node, theirs)
-      this.options.log.error(
-        { peer: node, replicationFactor: ours, peerReplicationFactor: theirs },
-        `layout invalid: a peer is configured with replication_factor = ${theirs}, this node with ${ours}; its layout is refused`,
-      )
-    }
-    return false
-  }
-
-  #checkFactor(node: NodeId): void {
-    if (this.#refused.has(node)) {
-      throw new CarportError(
-        'InvalidArgument',
-        'layout invalid: replication_factor differs between the nodes',
-      )
     }
   }
 
@@ -369,43 +344,6 @@ export class ClusterSystem implements Service {
       this.#disks = await this.options.diskSpace()
     } catch (error) {
       this.options.log.warn({ error: String(error) }, 'could not ask for the free space of the disks')
-    }
-  }
-
-  // ---- Layout ----
-
-  /** Sends the layout to all connected nodes. */
-  async #pushLayout(): Promise<PushReport> {
-    const nodes = this.peering.connected().filter((node) => !this.#refused.has(node))
-    const body = this.layout.encoded()
-    const replies = await Promise.all(nodes.map((node) => this.#call(node, 'cluster/push-layout', body)))
-    return { reached: replies.filter((reply) => reply !== undefined).length, connected: nodes.length }
-  }
-
-  /**
-   * A peer has another layout than this node. Usually whoever made the change is telling all nodes at this very
-   * moment, so wait a little before asking.
-   */
-  #reconcileSoon(node: NodeId): void {
-    if (this.#reconciling.has(node) || !this.#running) return
-    this.#reconciling.add(node)
-    const delayMs = STATUS_DELAY_MS * this.options.random.float()
-    this.options.clock.after(delayMs, () => {
-      void this.#reconcile(node).finally(() => this.#reconciling.delete(node))
-    })
-  }
-
-  async #reconcile(node: NodeId): Promise<void> {
-    if (!this.#running || this.#statuses.get(node)?.layoutDigest === this.layout.digest) return
-    const reply = await this.#call(node, 'cluster/get-layout', null)
-    if (!reply) return
-    try {
-      const theirs = await this.layout.merge(reply.body)
-      if (theirs !== this.layout.digest) {
-        await this.#call(node, 'cluster/push-layout', this.layout.encoded())
-      }
-    } catch (error) {
-      this.options.log.warn({ peer: node, error: String(error) }, 'the layout of a peer cannot be merged')
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Clock, Hlc, Timer } from '../util/clock.js'
+import type { Clock, Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import { MessageParts, OutgoingCall } from './calls.js'
@@ -14,16 +14,12 @@ import {
   ProtocolError,
 } from './frames.js'
 import { IncomingCalls } from './incoming-calls.js'
+import { LinkPulse } from './link-pulse.js'
 import { decodeError, decodeReply, decodeRequest, encodeRequest, TIMEOUT_MS_MAX } from './messages.js'
 import { type BatchPool, MessageSource, Outbox, QUEUE_BYTES_MAX } from './outbox.js'
 import { InboundStream, OutboundStream, type StreamHost } from './streams.js'
 import { type CallOptions, type NodeId, Priority, type RpcHandler, type RpcReply } from './transport.js'
 
-const PING_INTERVAL_MS = 2000
-/** Intervals without a byte from the peer, each with a ping of ours, after which the link is given up. */
-const SILENT_INTERVALS_MAX = 3
-/** Weight of a new sample in the smoothed round-trip time (RFC 6298). */
-const RTT_GAIN = 1 / 8
 /** Parts of unfinished messages from the peer; its own outbound queue is half as long. */
 const PART_BYTES_MAX = 2 * QUEUE_BYTES_MAX
 const EMPTY = Buffer.alloc(0)
@@ -56,21 +52,17 @@ export class Link implements FrameSink, StreamHost {
   readonly dialed: boolean
   readonly clock: Clock
   readonly outbox: Outbox
-  /** Smoothed, in milliseconds. */
-  rttMs: number | undefined
   /** Resolves when the socket is closed. */
   readonly closed: Promise<void>
   readonly #options: LinkOptions
   readonly #decoder = new FrameDecoder(this)
   readonly #outgoing = new Map<number, OutgoingCall>()
   readonly #incoming: IncomingCalls
+  readonly #pulse: LinkPulse
   readonly #requestParts = new Map<number, MessageParts>()
   #partBytes = 0
   #nextId: number
   #down = false
-  #pingTimer: Timer | undefined
-  #heard = true
-  #silentIntervals = 0
   /** No new calls here: another link replaces this one. */
   #draining = false
   #drainedSent = false
@@ -96,7 +88,14 @@ export class Link implements FrameSink, StreamHost {
     socket.on('close', () => this.fail('the connection was closed'))
     socket.on('end', () => this.fail('the peer closed the connection'))
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
-    this.#ping()
+    this.#pulse = new LinkPulse(this.clock, {
+      ping: (payload) => this.outbox.addControl(FrameType.ping, 0, payload),
+      onSilent: () => {
+        log.warn({ peer }, 'RPC link dropped: the peer is silent')
+        this.fail('the peer is silent')
+      },
+    })
+    this.#pulse.start()
   }
 
   /** Begins to read, once the owner is ready for calls. */
@@ -104,6 +103,11 @@ export class Link implements FrameSink, StreamHost {
     const { firstBytes, socket } = this.#options
     if (firstBytes.length > 0) this.#receive(firstBytes)
     socket.resume()
+  }
+
+  /** The smoothed round-trip time in milliseconds; undefined before the first answer to a ping. */
+  get rttMs(): number | undefined {
+    return this.#pulse.rttMs
   }
 
   get isDown(): boolean {
@@ -170,7 +174,7 @@ export class Link implements FrameSink, StreamHost {
   fail(reason: string, cause?: unknown): void {
     if (this.#down) return
     this.#down = true
-    this.#pingTimer?.cancel()
+    this.#pulse.stop()
     const error = new CarportError('PeerUnreachable', reason, { cause })
     this.outbox.close()
     const outgoing = [...this.#outgoing.values()]
@@ -186,7 +190,7 @@ export class Link implements FrameSink, StreamHost {
 
   #receive(chunk: Buffer): void {
     if (this.#down) return
-    this.#heard = true
+    this.#pulse.heard()
     try {
       this.#decoder.push(chunk)
     } catch (error) {
@@ -230,7 +234,7 @@ export class Link implements FrameSink, StreamHost {
         this.outbox.addControl(FrameType.pong, 0, Buffer.from(payload))
         break
       case FrameType.pong:
-        this.#onPong(payload.readDoubleBE(0))
+        this.#pulse.onPong(payload)
         break
       case FrameType.drained:
         this.#drainedReceived = true
@@ -366,33 +370,6 @@ export class Link implements FrameSink, StreamHost {
     }
     // The dialing side closes, the other waits for it: so the last frame is read before the end.
     if (this.#drainedReceived && this.dialed) this.#options.socket.end()
-  }
-
-  // --- round-trip time, and whether the peer is there
-
-  #ping(): void {
-    const payload = Buffer.allocUnsafe(8)
-    payload.writeDoubleBE(this.clock.monotonicMs())
-    this.outbox.addControl(FrameType.ping, 0, payload)
-    this.#pingTimer = this.clock.after(PING_INTERVAL_MS, () => {
-      if (this.#down) return
-      // Counted in timers, not in time: after a pause of this very process nobody is to blame.
-      this.#silentIntervals = this.#heard ? 0 : this.#silentIntervals + 1
-      this.#heard = false
-      if (this.#silentIntervals < SILENT_INTERVALS_MAX) {
-        this.#ping()
-        return
-      }
-      this.#options.log.warn({ peer: this.peer }, 'RPC link dropped: the peer is silent')
-      this.fail('the peer is silent')
-    })
-  }
-
-  #onPong(sentMs: number): void {
-    const sampleMs = this.clock.monotonicMs() - sentMs
-    // Not an answer to a ping of ours.
-    if (!(sampleMs >= 0)) return
-    this.rttMs = this.rttMs === undefined ? sampleMs : this.rttMs + (sampleMs - this.rttMs) * RTT_GAIN
   }
 }
 
