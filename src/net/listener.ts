@@ -1,10 +1,12 @@
-import type { AddressInfo, Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
+import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
+import { Admission } from './admission.js'
 import { CIPHERS, type NodeAddress } from './dial.js'
-import { ALPN_PROTOCOL } from './handshake.js'
+import { DropLog } from './drop-log.js'
+import { ALPN_PROTOCOL, Role } from './handshake.js'
 import type { NodeIdentity } from './identity.js'
 import {
   exchangeHellos,
@@ -13,11 +15,16 @@ import {
   type SecureConnection,
 } from './secure-connection.js'
 
-/** Connections that have not proven yet whose they are. One more ends the oldest, so that a newcomer has a chance. */
+/**
+ * Connections that have not proven yet whose they are, those from addresses of known peers counted by themselves. One
+ * more ends the oldest of the address that has the most, so that a newcomer from elsewhere has a chance.
+ */
 const STRANGERS_MAX = 128
 
 interface Stranger {
   key: string
+  host: string
+  isKnown: boolean
   raw: Socket
   tls: TLSSocket | undefined
   deadline: Timer
@@ -33,10 +40,13 @@ export interface ListenerOptions {
   onConnection(connection: SecureConnection, remote: NodeAddress): void
 }
 
-/** Accepts connections; passes on those whose handshake was good, and drops the others with one log line each. */
+/** Accepts connections, passes on those whose handshake was good, and drops the others. */
 export class Listener {
   readonly #options: ListenerOptions
+  /** Takes connections before TLS does, so that what is not admitted costs no handshake. */
   readonly #server: Server
+  readonly #admission: Admission
+  readonly #drops: DropLog
   readonly #strangers = new Map<string, Stranger>()
 
   constructor(options: ListenerOptions) {
@@ -51,12 +61,22 @@ export class Listener {
       rejectUnauthorized: false,
       noDelay: true,
     }
-    this.#server = createServer(tlsOptions)
-    this.#server.on('connection', (raw) => this.#onConnection(raw))
-    this.#server.on('secureConnection', (tls) => this.#onSecure(tls))
-    this.#server.on('tlsClientError', (error, tls) => {
-      this.#drop(this.#strangers.get(keyOf(tls)), error.message)
+    this.#admission = new Admission(options.clock)
+    this.#drops = new DropLog(options.clock, options.log)
+    const tls = createTlsServer(tlsOptions)
+    tls.on('secureConnection', (socket) => this.#onSecure(socket))
+    tls.on('tlsClientError', (error, socket) => {
+      this.#drop(this.#strangers.get(keyOf(socket)), error.message)
     })
+    this.#server = createTcpServer({ noDelay: true })
+    this.#server.on('connection', (raw) => {
+      if (this.#admit(raw)) tls.emit('connection', raw)
+    })
+  }
+
+  /** Remembers that a peer is at this address: its connections go before those of strangers. */
+  know(host: string): void {
+    this.#admission.know(host)
   }
 
   /** @throws CarportError Conflict when the address is in use, InvalidArgument when it is not this machine's. */
@@ -85,21 +105,46 @@ export class Listener {
       stranger.deadline.cancel()
       destroy(stranger)
     }
+    this.#drops.flush()
     return closed
   }
 
-  #onConnection(raw: Socket): void {
-    if (raw.destroyed) return
-    const key = keyOf(raw)
-    if (this.#strangers.size >= STRANGERS_MAX) {
-      this.#drop(this.#strangers.values().next().value, 'too many unfinished handshakes')
+  #admit(raw: Socket): boolean {
+    const { remoteAddress: host, remotePort: port } = raw
+    // Already gone.
+    if (raw.destroyed || host === undefined) return false
+    if (!this.#admission.admits(host)) {
+      this.#drops.add(host, port, 'too many new connections from this address')
+      raw.on('error', () => {})
+      raw.resetAndDestroy()
+      return false
     }
+    const key = keyOf(raw)
+    const isKnown = this.#admission.isKnown(host)
+    const crowded = this.#mostCrowded(isKnown)
+    if (crowded) this.#drop(crowded, 'too many unfinished handshakes')
     const deadline = this.#options.clock.after(HANDSHAKE_MS_MAX, () => {
       this.#drop(stranger, `no handshake within ${HANDSHAKE_MS_MAX} ms`)
     })
-    const stranger: Stranger = { key, raw, tls: undefined, deadline, decided: false }
+    const stranger: Stranger = { key, host, isKnown, raw, tls: undefined, deadline, decided: false }
     this.#strangers.set(key, stranger)
     raw.once('close', () => this.#forget(stranger))
+    return true
+  }
+
+  /** When there are too many strangers: the oldest one of the address that has the most of them. */
+  #mostCrowded(isKnown: boolean): Stranger | undefined {
+    const oldest = new Map<string, { first: Stranger; count: number }>()
+    let total = 0
+    for (const stranger of this.#strangers.values()) {
+      if (stranger.isKnown !== isKnown) continue
+      total++
+      const entry = oldest.get(stranger.host)
+      if (entry) entry.count++
+      else oldest.set(stranger.host, { first: stranger, count: 1 })
+    }
+    if (total < STRANGERS_MAX) return undefined
+    return [...oldest.values()].reduce((most, entry) => (entry.count > most.count ? entry : most)).first
   }
 
   #onSecure(tls: TLSSocket): void {
@@ -112,6 +157,7 @@ export class Listener {
       if (!connection) return this.#refused(stranger, refusal?.message ?? '')
       stranger.decided = true
       this.#forget(stranger)
+      if (connection.hello.role === Role.peer) this.know(stranger.host)
       this.#options.onConnection(connection, remote)
     })
   }
@@ -131,8 +177,7 @@ export class Listener {
   #refused(stranger: Stranger, reason: string): void {
     if (stranger.decided) return
     stranger.decided = true
-    const { remoteAddress: host, remotePort: port } = stranger.raw
-    this.#options.log.warn({ host, port, reason }, 'RPC connection dropped')
+    this.#drops.add(stranger.host, stranger.raw.remotePort, reason)
   }
 }
 

@@ -47,6 +47,13 @@ async function closed(socket: Socket): Promise<void> {
   })
 }
 
+/** A connection to a node from another address of this machine. */
+function from(localAddress: string, to: TestNode): Socket {
+  const socket = connectTcp({ ...to.address, localAddress })
+  socket.on('error', () => {})
+  return socket
+}
+
 async function tlsStranger(to: TestNode): Promise<TLSSocket> {
   const socket = connectTls({
     ...to.address,
@@ -136,16 +143,32 @@ describe('a stranger is dropped with one log line', () => {
     expect(server.transport.links()).toEqual([])
   })
 
-  test('when it is the oldest of too many', async () => {
+  // Only Linux gives loopback more than one IPv4 address without being asked.
+  const addresses = test.skipIf(process.platform !== 'linux')
+
+  addresses('when it is the oldest of too many from the address that has the most', async () => {
     const server = await node()
-    const first = connectTcp(server.address)
-    await once(first, 'connect')
+    const [first, elsewhere] = [from('127.0.0.2', server), from('127.0.0.9', server)]
+    await Promise.all([once(first, 'connect'), once(elsewhere, 'connect')])
     const dropped = closed(first)
-    const others = Array.from({ length: 130 }, () => connectTcp(server.address))
-    for (const other of others) other.on('error', () => {})
+    const others = Array.from({ length: 150 }, (_, i) => from(`127.0.0.${2 + (i % 3)}`, server))
     await dropped
     expect(server.log.text).toContain('too many unfinished handshakes')
-    for (const other of others) other.destroy()
+    expect(elsewhere.closed).toBe(false)
+    for (const other of [elsewhere, ...others]) other.destroy()
+  })
+
+  addresses('when its address has used up its share; the address of a peer is not among those', async () => {
+    const server = await node()
+    const sockets = Array.from({ length: 300 }, () => from('127.0.0.2', server))
+    await until(() => server.log.text.includes('too many new connections'), 'the share is used up')
+    const peer = await node()
+    expect(await peer.transport.connect(server.address)).toBe(server.transport.self)
+    // The first line of a kind comes at once; the summary of the others when the listener closes.
+    expect(server.log.lines).toHaveLength(1)
+    for (const socket of sockets) socket.destroy()
+    await server.transport.close()
+    expect(server.log.text).toContain('"count":235')
   })
 
   test('when it has another secret; both sides say why', async () => {

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Clock, Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
@@ -217,12 +218,14 @@ export class TlsTransport implements Transport {
   #dial(key: string, address: NodeAddress, expectedId: NodeId | undefined): Dialing {
     const dialNumber = ++this.#dialNumber
     const handshake: HandshakeOptions = { ...this.#handshake('dialer'), dialNumber }
+    if (isIP(address.host)) this.#listener?.know(address.host)
     if (expectedId !== undefined) handshake.expectedId = expectedId
     let giveUp: Dialing['giveUp'] = () => {}
     const promise = new Promise<NodeId>((resolve, reject) => {
       giveUp = dial(address, this.#context, this.#options.clock, handshake, (connection, failure) => {
         this.#dialing.delete(key)
         if (!connection) return reject(failure)
+        this.#listener?.know(connection.socket.remoteAddress ?? address.host)
         if (connection.peer === this.self) connection.socket.destroy()
         else this.#addPeer(connection, address, true, dialNumber)
         resolve(connection.peer)
