@@ -10,7 +10,8 @@ import type { Log } from '../src/util/log.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimClock } from './sim-clock.js'
 import { SimMachine } from './sim-machine.js'
-import { type PathProfile, SimNetwork } from './sim-network.js'
+import { SimNetwork } from './sim-network.js'
+import type { PathProfile } from './sim-paths.js'
 
 /** The longest body that the nodes keep in its row, in bytes: short, so that most have blocks. */
 export const INLINE_BYTES_MAX = 16 * 1024

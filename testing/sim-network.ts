@@ -3,31 +3,16 @@ import type { NodeId } from '../src/net/transport.js'
 import type { Timer } from '../src/util/clock.js'
 import type { SeededRandom } from './seeded-random.js'
 import type { SimClock } from './sim-clock.js'
-import { SimTransport, type SimTransportOptions } from './sim-transport.js'
-
-/** How messages go from one node to another. */
-export interface PathProfile {
-  /** One way, the shortest. */
-  latencyMs: number
-  /** Mean of what is added to each message, exponentially distributed. */
-  jitterMs: number
-  /** Share of the calls that fail with PeerUnreachable: half before they reach the peer, half on the way back. */
-  lossShare: number
-  bytesPerMs: number
-}
-
-export const LOCAL_PATH: PathProfile = { latencyMs: 0.2, jitterMs: 0.1, lossShare: 0, bytesPerMs: 100_000 }
-
-/** A link that hears nothing for so long is given up by its ends. */
-const SILENCE_MS = 8000
-/** TCP sends again what was not acknowledged; the first time after this, in milliseconds, then doubling. */
-const RETRANSMIT_MS = 200
-const RETRANSMIT_MS_MAX = 3000
-/** A dial that gets no answer at all fails after this, in milliseconds. */
-export const DIAL_TIMEOUT_MS = 5000
+import { LOCAL_PATH, type PathProfile, RETRANSMIT_MS, RETRANSMIT_MS_MAX, SILENCE_MS } from './sim-paths.js'
+import {
+  type LinkOfTransport,
+  type NetworkOfTransport,
+  SimTransport,
+  type SimTransportOptions,
+} from './sim-transport.js'
 
 /** A connection of two nodes. It dies with either end, or when the network stays silent. */
-export class SimLink {
+export class SimLink implements LinkOfTransport {
   up = true
   /** Told when the link goes down; calls and streams use it to fail. */
   readonly onDown = new Set<() => void>()
@@ -71,7 +56,7 @@ export interface SimNetworkOptions {
  * The network of a simulated cluster: makes the transport of each node, and breaks things: partitions (one-way too),
  * slow and lossy paths, dead processes and dead machines.
  */
-export class SimNetwork {
+export class SimNetwork implements NetworkOfTransport {
   readonly clock: SimClock
   readonly random: SeededRandom
   readonly #options: SimNetworkOptions

@@ -24,7 +24,9 @@ import type {
 import type { Clock, Hlc } from '../src/util/clock.js'
 import { CarportError } from '../src/util/errors.js'
 import { type Log, silentLog } from '../src/util/log.js'
-import { DIAL_TIMEOUT_MS, type SimLink, type SimNetwork } from './sim-network.js'
+import type { SeededRandom } from './seeded-random.js'
+import type { SimClock } from './sim-clock.js'
+import { DIAL_TIMEOUT_MS, type PathProfile } from './sim-paths.js'
 import { SimStream } from './sim-stream.js'
 
 export interface SimTransportOptions {
@@ -39,6 +41,30 @@ export interface SimTransportOptions {
 /** How long after a lost message the caller notices that the link is bad, in milliseconds. */
 const LOSS_NOTICED_MS = 1000
 
+/** A connection, as the transports at its ends use it. */
+export interface LinkOfTransport {
+  /** Called when the link goes down. */
+  readonly onDown: Set<() => void>
+  other(end: SimTransport): SimTransport
+  /** Takes a message of `bytes` from one end to the other; `deliver` is called when it arrives. */
+  carry(from: SimTransport, bytes: number, deliver: () => void): void
+}
+
+/** The network, as a transport uses it. */
+export interface NetworkOfTransport {
+  readonly clock: SimClock
+  readonly random: SeededRandom
+  path(from: NodeId, to: NodeId): PathProfile
+  delayMs(from: NodeId, to: NodeId, bytes: number): number
+  isBlocked(from: NodeId, to: NodeId): boolean
+  find(address: NodeAddress): SimTransport | undefined
+  link(a: NodeId, b: NodeId): LinkOfTransport | undefined
+  linksOf(end: SimTransport): LinkOfTransport[]
+  connectNow(a: SimTransport, b: SimTransport): void
+  breakLink(link: LinkOfTransport): void
+  trace(line: string): void
+}
+
 /**
  * One node's end of the simulated network. Bodies go through the real messages' encoding, and every message carries
  * the sender's HLC time, as on TLS links. Calls to the own id are served by the real in-process path.
@@ -49,12 +75,12 @@ export class SimTransport implements Transport, Dialer {
   alive = true
   /** Whether a dial is refused at once when the node is down (the machine runs), or meets silence. */
   answersDials = true
-  readonly #network: SimNetwork
+  readonly #network: NetworkOfTransport
   readonly #handlers = new Map<string, RpcHandler>()
   readonly #listeners = new Set<(event: LinkEvent) => void>()
 
   constructor(
-    network: SimNetwork,
+    network: NetworkOfTransport,
     readonly options: SimTransportOptions,
   ) {
     this.#network = network
@@ -144,7 +170,7 @@ export class SimTransport implements Transport, Dialer {
   }
 
   /** Serves a request that came over `link`. */
-  serve(link: SimLink, bytes: Buffer, stream: SimStream | undefined, incoming: IncomingCall): void {
+  serve(link: LinkOfTransport, bytes: Buffer, stream: SimStream | undefined, incoming: IncomingCall): void {
     const { clock, hlc, log = silentLog } = this.options
     const { hlcUs, timeoutMs, method, body } = decodeRequest(bytes)
     hlc.observe(hlcUs)
@@ -200,8 +226,8 @@ class OutgoingCall {
   #incoming: IncomingCall | undefined
 
   constructor(
-    private readonly network: SimNetwork,
-    private readonly link: SimLink,
+    private readonly network: NetworkOfTransport,
+    private readonly link: LinkOfTransport,
     private readonly caller: SimTransport,
     private readonly method: string,
     private readonly options: CallOptions,

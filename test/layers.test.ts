@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+
+/** The folders of src, lowest first: a file imports from its own layer and from those before it. */
+const LAYERS = 'util crdt db net cluster table block model config api platform node cli'.split(' ')
+/** These layers meet the real world. All others get Clock, Random, Disk, Db and Transport as parameters. */
+const REAL_WORLD = ['platform', 'node', 'cli']
+const LINES_MAX = 399
+/** Sources that are being split. */
+const LONGER = ['api/s3/front.ts', 'db/lmdb.ts', 'table/table.ts']
+
+/** Modules of Node that compute without reading anything; node:crypto is looked at by name. */
+const PURE = ['node:buffer', 'node:crypto', 'node:events', 'node:path', 'node:stream', 'node:util']
+/** What of node:crypto is random. */
+const RANDOM = /random|generateKey|generatePrime|DiffieHellman|createECDH|webcrypto|getRandomValues/
+const AMBIENT = /\b(Date\.now|Math\.random|process\.(?!nextTick\b)\w+|new Date(\(\)|(?!\()\b)|[^.]Date\(\))/g
+/** Each file outside of those layers that still takes a module of the real world, and why. */
+const EXCEPTIONS: Record<string, string[]> = {
+  // isIP is a pure function.
+  'config/values.ts': ['node:net'],
+  // LMDB is the one implementation of Db for real disks: it makes its folder, extends its file ahead, and syncs it.
+  'db/lmdb.ts': ['node:fs', 'node:fs/promises'],
+  'db/lmdb-room.ts': ['node:fs'],
+  // TLS is the one implementation of Transport for real networks: one file dials, one listens.
+  'net/dial.ts': ['node:tls'],
+  'net/listener.ts': ['node:tls'],
+}
+
+const src = join(import.meta.dirname, '../src')
+const files = (readdirSync(src, { recursive: true }) as string[])
+  .filter((file) => file.endsWith('.ts'))
+  .sort()
+const sources = files.filter((file) => !file.endsWith('.test.ts'))
+const text = new Map(sources.map((file) => [file, readFileSync(join(src, file), 'utf8')]))
+
+/** What a file imports, type imports included; `typeOnly` if nothing of it is there at run time. */
+function imports(file: string): { target: string; names: string; typeOnly: boolean }[] {
+  const statements = /^(?:import|export)\s(?:([\w\s{},*$]+?)\sfrom\s)?'([^']+)'|\bimport\('([^']+)'\)/gm
+  return [...text.get(file)!.matchAll(statements)].map(([, names = '', fixed, dynamic]) => {
+    const target = fixed ?? dynamic!
+    const path = target.startsWith('.') ? join(file, '..', target).replace(/\.js$/, '.ts') : target
+    return { target: path, names, typeOnly: names.startsWith('type ') }
+  })
+}
+
+const layer = (file: string) => LAYERS.indexOf(file.split('/')[0]!)
+
+test('every folder of src is a layer, and the imports between files are found', () => {
+  expect(readdirSync(src).sort()).toEqual([...LAYERS].sort())
+  expect(imports('db/lmdb.ts').map(({ target }) => target)).toContain('db/db.ts')
+  expect(sources.flatMap(imports).filter(({ target }) => target.endsWith('.ts')).length).toBeGreaterThan(1000)
+})
+
+test('sources import only from their own layer and from those below it, and nothing from outside of src', () => {
+  const upwards = sources.flatMap((file) =>
+    imports(file)
+      .filter(({ target }) => target.endsWith('.ts'))
+      .filter(({ target }) => !text.has(target) || layer(target) > layer(file))
+      .map(({ target }) => `${file} → ${target}`),
+  )
+  expect(upwards).toEqual([])
+})
+
+test('time, randomness, environment, sockets and files are read only in platform, node and cli', () => {
+  const taken = sources
+    .filter((file) => !REAL_WORLD.includes(file.split('/')[0]!))
+    .map((file) => {
+      const modules = imports(file)
+        .filter(({ target, typeOnly }) => target.startsWith('node:') && !typeOnly)
+        .filter(
+          ({ target, names }) => !PURE.includes(target) || (target === 'node:crypto' && RANDOM.test(names)),
+        )
+        .map(({ target }) => target)
+      const code = text.get(file)!.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
+      return [file, [...modules, ...(code.match(AMBIENT) ?? [])]] as const
+    })
+  expect(Object.fromEntries(taken.filter(([, found]) => found.length > 0))).toEqual(EXCEPTIONS)
+})
+
+test(`no source has more than ${LINES_MAX} lines`, () => {
+  const lines = (file: string) => text.get(file)!.split('\n').length - 1
+  const long = sources
+    .filter((file) => lines(file) > LINES_MAX && !LONGER.includes(file))
+    .map((file) => `${file}: ${lines(file)}`)
+  expect(long).toEqual([])
+})
