@@ -15,9 +15,10 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { versionId } from '../src/model/content/refs.js'
 import { expireCurrent } from '../src/model/lifecycle/expiry.js'
 import { ORPHAN_AGE_MS } from '../src/model/upkeep/orphans.js'
-import { plainVersion, versionId } from '../src/model/versions/record.js'
+import { plainVersion } from '../src/model/versions/record.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 /** A day of the rules, in ms. */

@@ -16,7 +16,7 @@ import {
 } from '@aws-sdk/client-s3'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { blockOwner } from '../src/model/versions/record.js'
+import { blockOwner } from '../src/model/content/refs.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 const Bucket = 'versions'

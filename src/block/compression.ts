@@ -1,11 +1,5 @@
+import type { Codec } from './codec.js'
 import { makeBlock, type StoredBlock } from './format.js'
-
-/** A compressor. The real one is asynchronous (threads); the simulator's may answer at once. */
-export interface Codec {
-  compress(data: Buffer): Buffer | Promise<Buffer>
-  /** @throws any Error on malformed bytes. */
-  decompress(data: Buffer, plainBytes: number): Buffer | Promise<Buffer>
-}
 
 export interface Compression extends Codec {
   /** false: blocks are stored as they are, but compressed ones from before are still read. */

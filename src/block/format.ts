@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { crc32c } from '@node-rs/crc32'
 import { CarportError } from '../util/errors.js'
-import type { Codec } from './compression.js'
+import type { Codec } from './codec.js'
 
 /*
  * A block's file, and its form between nodes: a head of 16 bytes, then the stored bytes (plain or one zstd frame).

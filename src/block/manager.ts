@@ -15,7 +15,7 @@ import { fetchBlock } from './fetch.js'
 import { plainContent, type StoredBlock } from './format.js'
 import { LocalBlocks } from './local-blocks.js'
 import { NO_OWNER, RC_TREES, type RefCounts } from './rc.js'
-import { BlockRefs, REFS_TREES } from './refs.js'
+import { REFS_TREES, ReferenceQueue } from './reference-queue.js'
 import { Repair } from './repair.js'
 import { replicate } from './replicate.js'
 import { BLOCKS_SYNC_NAME, Resync, type ResyncSettings } from './resync.js'
@@ -96,7 +96,7 @@ export interface BlockOptions {
  */
 export class BlockManager implements Service {
   readonly name = 'blocks'
-  readonly refs: BlockRefs
+  readonly refs: ReferenceQueue
   readonly resync: Resync
   readonly scrub: Scrub
   readonly repair: Repair
@@ -120,7 +120,7 @@ export class BlockManager implements Service {
     const pollMs = options.pollMs ?? 5_000
     const store = new BlockStore(disk, dirs, clock, options)
     this.local = new LocalBlocks(db, store, counts, clock, log)
-    this.refs = new BlockRefs(db, table, placement, caller, clock, random, log, pollMs)
+    this.refs = new ReferenceQueue(db, table, placement, caller, clock, random, log, pollMs)
     this.resync = new Resync({
       ...{ local: this.local, placement, caller, compression, clock, random, log },
       pollMs,
@@ -156,7 +156,7 @@ export class BlockManager implements Service {
    * Stores a block on its replicas: resolves when a quorum of each live layout version has it durably; the others
    * get it in the background, or fetch it when its reference arrives. Waits when too much is in flight.
    * @param hash SHA-256 of `data`; `data` must not change afterwards
-   * @param owner who will reference it (see `BlockRefs.enqueue`): the block is then deletable soon after that
+   * @param owner who will reference it (see `ReferenceQueue.enqueue`): the block is then deletable soon after that
    * reference is gone. Without an owner it is kept for the long grace, referenced or not.
    * @param onFree called once, when nothing reads `data` any more: its memory may be used again
    * @throws CarportError QuorumUnavailable, StorageFull, LayoutNotReady, Closed

@@ -1,4 +1,4 @@
-import { PARTITION_COUNT } from '../cluster/placement.js'
+import { PARTITION_COUNT } from '../cluster/layout/partitions.js'
 import type { Reader } from '../db/db.js'
 import { type Clock, sleep } from '../util/clock.js'
 import type { BlockRefTable } from './block-ref.js'

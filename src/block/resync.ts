@@ -1,4 +1,5 @@
-import { PARTITION_COUNT, type Placement, type QuorumCaller } from '../cluster/placement.js'
+import { PARTITION_COUNT } from '../cluster/layout/partitions.js'
+import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import { Priority } from '../net/transport.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'

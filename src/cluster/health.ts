@@ -1,5 +1,5 @@
 import type { NodeId } from '../net/transport.js'
-import { PARTITION_COUNT } from './placement.js'
+import { PARTITION_COUNT } from './layout/partitions.js'
 
 /** As in Garage's GetClusterHealth. */
 export interface ClusterHealth {

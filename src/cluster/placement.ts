@@ -1,8 +1,5 @@
 import type { ByteStream, NodeId, Priority, RpcReply } from '../net/transport.js'
 
-/** 256 partitions; the first byte of a partition key's hash. */
-export const PARTITION_COUNT = 256
-
 /**
  * The cluster as the storage layers see it: which nodes hold a partition now, and how to reach a quorum of them.
  * While a layout change is under way several layout versions are live: a write needs a quorum in the set of each,

@@ -1,5 +1,5 @@
 import type { TreeName, Tx } from '../db/db.js'
-import { tableTrees } from '../table/keys.js'
+import { tableTrees } from '../table/row-keys.js'
 import type { Table, TableEnv } from '../table/table.js'
 import type { TableSet } from '../table/tables.js'
 import { AccessKeys } from './buckets/access-keys.js'
@@ -8,7 +8,7 @@ import { type FieldRow, fieldTable } from './buckets/control-rows.js'
 import { COUNTER_TREE } from './buckets/counters.js'
 import { Usage } from './buckets/usage.js'
 import { BlobStore, type Blocks } from './content/blobs.js'
-import { type ListRow, listTable } from './content/block-lists.js'
+import { type BlockListRow, blockListTable } from './content/block-lists.js'
 import type { Hashing } from './content/hashing.js'
 import { EventDelivery, type EventOptions } from './events/delivery.js'
 import { EVENT_TREES } from './events/queue.js'
@@ -42,7 +42,7 @@ export interface ModelDeps {
   env: TableEnv
   tables: TableSet
   blocks: Blocks
-  /** See BlockRefs.enqueue. */
+  /** See ReferenceQueue.enqueue. */
   enqueueRefs(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void
   hashing: Hashing
   /** See BlobStore. */
@@ -80,7 +80,7 @@ export class Model {
   readonly tables: {
     object: Table<VersionRecord>
     version: Table<VersionRecord>
-    list: Table<ListRow>
+    list: Table<BlockListRow>
     upload: Table<UploadRow>
     part: Table<PartRow>
     bucket: Table<FieldRow>
@@ -127,7 +127,7 @@ export class Model {
     const t = {
       object: tables.add(objectTable(hooks)),
       version: tables.add(versionTable(() => hooks)),
-      list: tables.add(listTable(enqueueRefs)),
+      list: tables.add(blockListTable(enqueueRefs)),
       upload: tables.add(uploadTable((tx, bucket, id) => this.purge.enqueue(tx, 'parts', bucket, id))),
       part: tables.add(partTable(() => hooks)),
       bucket: tables.add(fieldTable('bucket')),

@@ -1,5 +1,5 @@
 import { CarportError } from '../util/errors.js'
-import type { VersionId } from './versions/record.js'
+import type { VersionId } from './content/refs.js'
 
 /**
  * The one place that maps a bucket to its partition, so that a bucket can later be split by key ranges.

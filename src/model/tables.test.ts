@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { TableSchema } from '../table/schema.js'
 import { fieldTable } from './buckets/control-rows.js'
-import { deletedList, type ListRow, listTable } from './content/block-lists.js'
+import { type BlockListRow, blockListTable, deletedBlockList } from './content/block-lists.js'
+import { versionId } from './content/refs.js'
 import {
   deletedPart,
   deletedUpload,
@@ -11,7 +12,7 @@ import {
   type UploadRow,
   uploadTable,
 } from './uploads/tables.js'
-import { type VersionRecord, versionId } from './versions/record.js'
+import type { VersionRecord } from './versions/record.js'
 import { type ContentHooks, objectTable, tombstoneOf, versionTable } from './versions/tables.js'
 
 const hooks: ContentHooks = {
@@ -144,7 +145,7 @@ describe('copies of a row end up equal, whatever order its changes arrive in', (
   })
 
   test('lists of blocks', () => {
-    const row: ListRow = {
+    const row: BlockListRow = {
       bucket,
       owner: Buffer.alloc(16, 3),
       index: 0,
@@ -154,8 +155,8 @@ describe('copies of a row end up equal, whatever order its changes arrive in', (
       data: Buffer.alloc(36),
     }
     expectConvergence(
-      listTable(() => {}),
-      fc.constantFrom(row, deletedList(row)),
+      blockListTable(() => {}),
+      fc.constantFrom(row, deletedBlockList(row)),
     )
   })
 

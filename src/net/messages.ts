@@ -28,6 +28,7 @@ const ERROR_CODES: Record<ErrorCode, true> = {
   NotFound: true,
   Conflict: true,
   Closed: true,
+  Internal: true,
 }
 
 /** `hlcUs` is the sender's HLC time in microseconds, 0 if it has none to tell (a client). */

@@ -6,7 +6,7 @@
 import { describe, expect, it } from 'vitest'
 import { type Note, note, noteTable } from '../../testing/note-table.js'
 import { TableCluster } from '../../testing/table-cluster.js'
-import { tableTrees } from './keys.js'
+import { tableTrees } from './row-keys.js'
 
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
 const TOPIC = Buffer.from([7, 0, 0, 1])

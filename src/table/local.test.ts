@@ -4,9 +4,9 @@ import { SeededRandom } from '../../testing/cluster-fakes.js'
 import { MemoryDb } from '../../testing/memory-db.js'
 import { type Note, note, noteTable } from '../../testing/note-table.js'
 import type { Tx } from '../db/db.js'
-import { GC_TREE, leafKeyOf, leafOf, rowHashOf, rowKeyOf, tableTrees, xorInto } from './keys.js'
 import { LeafChanges, LocalTable } from './local.js'
 import { applyRows } from './replica.js'
+import { GC_TREE, leafKeyOf, leafOf, rowHashOf, rowKeyOf, tableTrees, xorInto } from './row-keys.js'
 
 const TOPIC = Buffer.from([7, 0, 0, 1])
 const LONG = 'a text that is longer than what stands in a head'

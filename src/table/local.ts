@@ -1,6 +1,7 @@
 import type { RangeOptions, Reader, Tx } from '../db/db.js'
 import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
+import { ReplacedRows } from './replaced.js'
 import {
   GC_TREE,
   HASH_BYTES,
@@ -18,8 +19,7 @@ import {
   type Trees,
   treesOf,
   xorInto,
-} from './keys.js'
-import { ReplacedRows } from './replaced.js'
+} from './row-keys.js'
 import { type Row, RowCodec } from './rows.js'
 import type { EncodedRow, TableSchema } from './schema.js'
 import { WritesUnderWay } from './under-way.js'

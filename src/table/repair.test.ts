@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type Note, note, noteTable } from '../../testing/note-table.js'
 import { type ClusterOptions, TableCluster } from '../../testing/table-cluster.js'
-import { GC_TREE, RETRY_TREE, tableTrees } from './keys.js'
+import { GC_TREE, RETRY_TREE, tableTrees } from './row-keys.js'
 
 const TOPIC = Buffer.from([7, 0, 0, 1])
 const LONG = 'a text that is longer than what stands in a head'

@@ -3,9 +3,9 @@ import type { Placement } from '../cluster/placement.js'
 import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
-import { rowHashOf, rowKeyOf } from './keys.js'
 import { LeafChanges, type LocalTable } from './local.js'
 import type { Page, PageRow } from './range-merge.js'
+import { rowHashOf, rowKeyOf } from './row-keys.js'
 import type { Row } from './rows.js'
 
 /** A range reply ends after about this many bytes; the asker goes on from there. */

@@ -1,5 +1,5 @@
 import { CarportError } from '../util/errors.js'
-import { rowKeyOf, SORT_KEY_BYTES_MAX } from './keys.js'
+import { rowKeyOf, SORT_KEY_BYTES_MAX } from './row-keys.js'
 import type { BodyLoader, TableSchema } from './schema.js'
 
 /** A row between nodes: [partition, partition key, sort key, head, body or null]. */

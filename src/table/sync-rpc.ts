@@ -3,10 +3,10 @@ import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import { HASH_BYTES, LEAF_COUNT } from './keys.js'
 import { LeafChanges, type LocalTable } from './local.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
+import { HASH_BYTES, LEAF_COUNT } from './row-keys.js'
 import { type WireRow, wireBytes } from './rows.js'
 
 /** Most bytes and rows in one message of repair. */

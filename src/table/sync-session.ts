@@ -2,9 +2,9 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { eachLimited } from '../util/limited.js'
-import { HASH_BYTES, indexKeyOf, LEAF_COUNT, leafOf, rowHashOf } from './keys.js'
 import { LeafChanges, type LocalTable } from './local.js'
 import { applyRows, methodOf } from './replica.js'
+import { HASH_BYTES, indexKeyOf, LEAF_COUNT, leafOf, rowHashOf } from './row-keys.js'
 import { batchesOf, type WireRow } from './rows.js'
 import {
   HASHES_MAX,

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { type Note, note, noteTable } from '../../testing/note-table.js'
 import { type ClusterOptions, TableCluster } from '../../testing/table-cluster.js'
 import { CarportError } from '../util/errors.js'
-import { tableTrees } from './keys.js'
 import { PAGE_BYTES_MAX } from './replica.js'
+import { tableTrees } from './row-keys.js'
 
 const TOPIC = Buffer.from([7, 0, 0, 1])
 const LONG = 'a text that is longer than what stands in a head'

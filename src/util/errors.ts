@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'NotFound'
   | 'Conflict'
   | 'Closed' // the node is shutting down
+  | 'Internal' // a mistake of the program, found by an assertion before it did harm
 
 /** The one error type of the domain layers. Callers decide by `code`, never by message. */
 export class CarportError extends Error {

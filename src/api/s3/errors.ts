@@ -58,6 +58,7 @@ const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
   NotFound: 'NoSuchKey',
   Conflict: 'OperationAborted',
   Closed: 'ServiceUnavailable',
+  Internal: 'InternalError',
 }
 
 /**

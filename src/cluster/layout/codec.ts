@@ -3,9 +3,9 @@
  * everything else refers to them by index. What is decoded may come from a peer and is checked in full.
  */
 import type { NodeId } from '../../net/transport.js'
-import { PARTITION_COUNT } from '../placement.js'
 import { effectiveZoneRedundancy } from './assignment.js'
 import { OLD_VERSIONS_KEPT, restrict } from './history.js'
+import { PARTITION_COUNT } from './partitions.js'
 import {
   invalid,
   type LayoutHistory,

@@ -2,9 +2,9 @@ import { lwwUpdate } from '../../crdt/lww.js'
 import { lwwMapSet } from '../../crdt/lww-map.js'
 import type { NodeId } from '../../net/transport.js'
 import { CarportError } from '../../util/errors.js'
-import { PARTITION_COUNT } from '../placement.js'
 import { computeAssignment } from './assignment.js'
 import { advance, dropCleared, members, pruneVersions, trackersOf } from './history.js'
+import { PARTITION_COUNT } from './partitions.js'
 import {
   currentVersion,
   DEFAULT_PARAMETERS,

@@ -1,9 +1,9 @@
 /** The layout for people (`layout show`, `layout apply`, `layout history`) and, as JSON, for the admin API v2. */
 import type { NodeId } from '../../net/transport.js'
-import { PARTITION_COUNT } from '../placement.js'
 import { effectiveZoneRedundancy } from './assignment.js'
 import { members, minAck, trackedVersion, trackersOf } from './history.js'
 import { previewStaged, stagedChanges, stagedParameters } from './operations.js'
+import { PARTITION_COUNT } from './partitions.js'
 import {
   currentVersion,
   DEFAULT_PARAMETERS,

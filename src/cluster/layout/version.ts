@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { NodeId } from '../../net/transport.js'
-import { PARTITION_COUNT } from '../placement.js'
+import { PARTITION_COUNT } from './partitions.js'
 import type { LayoutVersion, NodeRole, OldVersion } from './types.js'
 
 /** A layout version with its stamp; roles are put in order. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { NodeId } from '../../net/transport.js'
-import { PARTITION_COUNT } from '../placement.js'
 import { advanceAck, advanceSync } from './history.js'
 import { applyStaged, stageRemove, stageRole } from './operations.js'
+import { PARTITION_COUNT } from './partitions.js'
 import { EMPTY_HISTORY, type LayoutHistory } from './types.js'
 import { LayoutView, quorumsOf, ViewTracker } from './view.js'
 

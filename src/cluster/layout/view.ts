@@ -1,6 +1,6 @@
 import type { NodeId } from '../../net/transport.js'
-import { PARTITION_COUNT } from '../placement.js'
 import { members, minAck, readVersion, syncTarget } from './history.js'
+import { PARTITION_COUNT } from './partitions.js'
 import { currentVersion, type LayoutHistory, newestVersion } from './types.js'
 import { replicaSets } from './version.js'
 

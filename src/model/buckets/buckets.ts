@@ -4,10 +4,12 @@ import type { Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Random } from '../../util/random.js'
-import type { Versioning } from '../versions/objects.js'
 import type { AccessKey, AccessKeys } from './access-keys.js'
 import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
 import { RowCache } from './row-cache.js'
+
+/** Whether overwritten and deleted versions are kept: PutBucketVersioning. 'off' means that it was never set. */
+export type Versioning = 'off' | 'enabled' | 'suspended'
 
 /** A bucket as requests see it. */
 export interface Bucket {

@@ -1,5 +1,5 @@
 import type { Db } from '../../db/db.js'
-import { SORT_KEY_BYTES_MAX } from '../../table/keys.js'
+import { SORT_KEY_BYTES_MAX } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { FieldRow } from './control-rows.js'
 

@@ -4,22 +4,24 @@ import type { Table } from '../../table/table.js'
 import { ByteBudget } from '../../util/byte-budget.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
-import { type PartTuple, packPart, unpackPart } from '../versions/codec.js'
+import { type BlockListRow, blockListSortKey, LIST_ROW_BLOCKS, LIST_ROW_PARTS } from './block-lists.js'
+import { type Hashing, md5 } from './hashing.js'
 import {
-  type BlockRef,
+  type BlockCipher,
+  type BlockPointer,
   blockOwner,
   type Content,
   MAX_ROW_BLOCKS,
   MAX_ROW_PARTS,
   NONCE_BYTES,
   type PartInfo,
+  type PartTuple,
   packBlocks,
+  packPart,
   unpackBlocks,
+  unpackPart,
   type VersionId,
-  type VersionRecord,
-} from '../versions/record.js'
-import { LIST_ROW_BLOCKS, LIST_ROW_PARTS, type ListRow, listSortKey } from './block-lists.js'
-import { type Hashing, md5 } from './hashing.js'
+} from './refs.js'
 
 /** What the model needs of the block layer. */
 export interface Blocks {
@@ -40,12 +42,6 @@ export interface BodySource {
   stream(): AsyncIterable<Buffer>
 }
 
-/** Encrypts and decrypts blocks without changing their length; `offset` is the block's first byte in the content. */
-export interface BlockCipher {
-  seal(plain: Buffer, offset: number): Buffer
-  open(sealed: Buffer, offset: number): Buffer
-}
-
 /** A body that is stored but not yet referenced by any row. */
 export interface StoredBody {
   size: number
@@ -53,15 +49,23 @@ export interface StoredBody {
   /** Inline content. */
   body?: Buffer
   /** All blocks, in order; empty if inline. */
-  blocks: BlockRef[]
+  blocks: BlockPointer[]
   /** Random part of the id that the owner must get, since the blocks wait for it; absent for copies. */
   nonce?: Buffer
   /** Id of the multipart upload whose parts hold the blocks until the version that they become ends it. */
   partsOf?: Buffer
 }
 
-/** Where list rows are to be found by who owns them; see ListRow. */
-export type ListPlace = Pick<ListRow, 'bucket' | 'owner' | 'key' | 'part'>
+/** How a version says what parts it was made of: in its row, or, if they are many, by their number alone. */
+export interface PartedContent {
+  bucket: Buffer
+  id: VersionId
+  parts?: PartInfo[]
+  partCount?: number
+}
+
+/** Where list rows are to be found by who owns them; see BlockListRow. */
+export type ListPlace = Pick<BlockListRow, 'bucket' | 'owner' | 'key' | 'part'>
 
 /** Blocks fetched ahead of what the client took: enough for a link of 100 ms at 40 MiB/s. */
 const READ_AHEAD = 4
@@ -73,7 +77,7 @@ export class BlobStore {
   constructor(
     private readonly deps: {
       blocks: Blocks
-      lists: Table<ListRow>
+      lists: Table<BlockListRow>
       hashing: Hashing
       /** Takes the memory of a block that was read and is not needed any more. */
       recycle?: ((block: Buffer) => void) | undefined
@@ -107,7 +111,7 @@ export class BlobStore {
       return { size: plain.length, md5: md5(plain), body: cipher ? cipher.seal(plain, 0) : plain, blocks: [] }
     }
     const hashing = this.deps.hashing.start(source.length)
-    const blocks: BlockRef[] = []
+    const blocks: BlockPointer[] = []
     const nonce = this.deps.random.bytes(NONCE_BYTES)
     const owner = blockOwner(nonce)
     const inFlight = new Set<Promise<void>>()
@@ -115,7 +119,7 @@ export class BlobStore {
     let size = 0
 
     const store = async (plain: Buffer, offset: number) => {
-      const ref: BlockRef = { hash: EMPTY, size: plain.length }
+      const ref: BlockPointer = { hash: EMPTY, size: plain.length }
       blocks.push(ref)
       // `add` must be called in order, so before the first await.
       const added = hashing.add(plain, cipher ? cipher.seal(plain, offset) : plain)
@@ -125,7 +129,7 @@ export class BlobStore {
     }
     const launch = async (plain: Buffer) => {
       while (inFlight.size >= this.deps.blocksInFlight) await Promise.race(inFlight)
-      // Kept, since the buffer is given away.
+      // Read first: hashing detaches the buffer.
       const { length } = plain
       await this.#memory.acquire(length)
       size += length
@@ -177,12 +181,12 @@ export class BlobStore {
   contentOf(
     stored: Pick<StoredBody, 'body' | 'blocks'>,
     place: ListPlace,
-  ): { content: Content; lists: ListRow[] } {
+  ): { content: Content; lists: BlockListRow[] } {
     if (stored.body) return { content: { kind: 'inline' }, lists: [] }
     const { blocks } = stored
     if (blocks.length <= MAX_ROW_BLOCKS)
       return { content: { kind: 'blocks', blocks: packBlocks(blocks) }, lists: [] }
-    const lists: ListRow[] = []
+    const lists: BlockListRow[] = []
     const chunkBytes: number[] = []
     for (let at = 0; at < blocks.length; at += LIST_ROW_BLOCKS) {
       const chunk = blocks.slice(at, at + LIST_ROW_BLOCKS)
@@ -193,7 +197,7 @@ export class BlobStore {
   }
 
   /** Before a row refers to blocks that belong to others, which may be deleted meanwhile: keeps them for `id`. */
-  async retain(id: VersionId, blocks: readonly BlockRef[]): Promise<void> {
+  async retain(id: VersionId, blocks: readonly BlockPointer[]): Promise<void> {
     if (blocks.length > 0)
       await this.deps.blocks.retain(
         blockOwner(id),
@@ -202,9 +206,9 @@ export class BlobStore {
   }
 
   /** List rows for the parts of a multipart object, if they are too many for its row. */
-  partRows(parts: readonly PartInfo[], place: ListPlace): ListRow[] {
+  partRows(parts: readonly PartInfo[], place: ListPlace): BlockListRow[] {
     if (parts.length <= MAX_ROW_PARTS) return []
-    const rows: ListRow[] = []
+    const rows: BlockListRow[] = []
     for (let at = 0; at < parts.length; at += LIST_ROW_PARTS) {
       const tuples = parts.slice(at, at + LIST_ROW_PARTS).map(packPart)
       rows.push({ ...place, index: rows.length, kind: 'parts', deleted: false, data: pack(tuples) })
@@ -213,11 +217,11 @@ export class BlobStore {
   }
 
   /** The parts of a multipart object, wherever they are kept; empty if it was not made of parts. */
-  async partsOf(version: VersionRecord): Promise<PartInfo[]> {
+  async partsOf(version: PartedContent): Promise<PartInfo[]> {
     if (version.parts || !version.partCount) return version.parts ?? []
     const parts: PartInfo[] = []
     for (let index = 0; parts.length < version.partCount; index++) {
-      const row = await this.deps.lists.get(version.bucket, listSortKey(version.id, 'parts', index))
+      const row = await this.deps.lists.get(version.bucket, blockListSortKey(version.id, 'parts', index))
       if (!row || row.deleted)
         throw new CarportError('BlockMissing', 'the list of parts of an object is gone')
       for (const part of unpack(row.data) as PartTuple[]) parts.push(unpackPart(part))
@@ -230,7 +234,7 @@ export class BlobStore {
     bucket: Buffer,
     owner: Buffer,
     content: Content,
-  ): AsyncGenerator<{ offset: number; ref: BlockRef }> {
+  ): AsyncGenerator<{ offset: number; ref: BlockPointer }> {
     yield* this.blocksFrom(bucket, owner, content, 0)
   }
 
@@ -240,7 +244,7 @@ export class BlobStore {
     owner: Buffer,
     content: Content,
     start: number,
-  ): AsyncGenerator<{ offset: number; ref: BlockRef }> {
+  ): AsyncGenerator<{ offset: number; ref: BlockPointer }> {
     let offset = 0
     if (content.kind === 'blocks') {
       for (const ref of unpackBlocks(content.blocks)) {
@@ -250,7 +254,7 @@ export class BlobStore {
     } else if (content.kind === 'lists') {
       for (const [index, bytes] of content.chunkBytes.entries()) {
         if (offset + bytes > start) {
-          const row = await this.deps.lists.get(bucket, listSortKey(owner, 'blocks', index))
+          const row = await this.deps.lists.get(bucket, blockListSortKey(owner, 'blocks', index))
           if (!row || row.deleted)
             throw new CarportError('BlockMissing', 'the list of blocks of an object is gone')
           let at = offset

@@ -3,14 +3,14 @@ import type { Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { CarportError } from '../../util/errors.js'
 import { bucketPartition } from '../sort-keys.js'
-import { BLOCK_REF_BYTES, blockOwner } from '../versions/record.js'
+import { blockOwner, hashesOf } from './refs.js'
 
 /**
- * Rows that hold what is too long for an object's row: its block references, ROW_LIST_BLOCKS at a time, and the
+ * Rows that hold what is too long for an object's row: its block references, LIST_ROW_BLOCKS at a time, and the
  * parts of a large multipart object. `owner` is the version's (or part's) id; rows are written once, before the row
  * that owns them becomes visible, and only ever deleted.
  */
-export interface ListRow {
+export interface BlockListRow {
   bucket: Buffer
   owner: Buffer
   /** Position among the owner's rows of that kind. */
@@ -20,7 +20,7 @@ export interface ListRow {
   /** Where the owner is to be found: the object's key, and for a part its upload and number. Orphans are found by it. */
   key: Buffer
   part?: { uploadId: Buffer; number: number }
-  /** Packed BlockRefs, or msgpack of PartInfo tuples. */
+  /** Packed BlockPointers, or msgpack of PartInfo tuples. */
   data: Buffer
 }
 
@@ -30,7 +30,7 @@ export const LIST_ROW_PARTS = 1000
 const packr = new Packr({ useRecords: false })
 
 /** Sort key of a list row: owner, kind, index. */
-export function listSortKey(owner: Buffer, kind: ListRow['kind'], index: number): Buffer {
+export function blockListSortKey(owner: Buffer, kind: BlockListRow['kind'], index: number): Buffer {
   const sortKey = Buffer.allocUnsafe(21)
   owner.copy(sortKey)
   sortKey[16] = kind === 'blocks' ? 0 : 1
@@ -38,17 +38,17 @@ export function listSortKey(owner: Buffer, kind: ListRow['kind'], index: number)
   return sortKey
 }
 
-/** @param enqueueRefs see BlockRefs.enqueue: called in the row's transaction with the blocks it starts or ceases to reference. */
-export function listTable(
+/** @param enqueueRefs see ReferenceQueue.enqueue: called in the row's transaction with the blocks it starts or ceases to reference. */
+export function blockListTable(
   enqueueRefs: (tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean) => void,
-): TableSchema<ListRow> {
+): TableSchema<BlockListRow> {
   return {
     name: 'list',
     placement: 'sharded',
     partitionKeyBytes: 16,
     partition: bucketPartition,
     partitionKey: (row) => row.bucket,
-    sortKey: (row) => listSortKey(row.owner, row.kind, row.index),
+    sortKey: (row) => blockListSortKey(row.owner, row.kind, row.index),
     encode: (row) => ({
       head: packr.pack([
         row.bucket,
@@ -97,16 +97,8 @@ export function listTable(
 }
 
 /** What a list row becomes when its owner is gone: the same bytes whoever deletes it, since copies are compared. */
-export function deletedList(row: ListRow): ListRow {
+export function deletedBlockList(row: BlockListRow): BlockListRow {
   return { ...row, deleted: true, data: NO_DATA }
 }
 
 const NO_DATA = Buffer.alloc(0)
-
-/** The hashes of packed block references. */
-export function hashesOf(packed: Buffer): Buffer[] {
-  const hashes: Buffer[] = []
-  for (let at = 0; at + BLOCK_REF_BYTES <= packed.length; at += BLOCK_REF_BYTES)
-    hashes.push(packed.subarray(at, at + 32))
-  return hashes
-}

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import {
   contentCipher,
   customerDataKey,
-  decodeEncryption,
+  decodeContentEncryption,
   keyedEtag,
   MasterKeys,
   newCustomerKeyEncryption,
@@ -113,8 +113,8 @@ describe('master keys', () => {
 
 test('rows that say nonsense of their encryption are corrupted, not read as plain', () => {
   const { encryption } = newCustomerKeyEncryption(randomBytes(32), random)
-  expect(decodeEncryption(encryption)).toBe(encryption)
-  expect(decodeEncryption(undefined)).toBeUndefined()
+  expect(decodeContentEncryption(encryption)).toBe(encryption)
+  expect(decodeContentEncryption(undefined)).toBeUndefined()
   for (const bad of [
     1,
     'x',
@@ -123,6 +123,6 @@ test('rows that say nonsense of their encryption are corrupted, not read as plai
     { ...encryption, iv: randomBytes(15) },
     { ...encryption, salt: 'x' },
   ]) {
-    expect(() => decodeEncryption(bad)).toThrow('malformed encryption')
+    expect(() => decodeContentEncryption(bad)).toThrow('malformed encryption')
   }
 })

@@ -1,15 +1,14 @@
 import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
-import type { PartInfo } from '../versions/record.js'
-import type { BlockCipher } from './blobs.js'
+import type { BlockCipher, PartInfo } from './refs.js'
 
 /**
  * How the content of a version is encrypted: AES-256 in counter mode with a data key of the version's own.
  * SSE-C derives that key from the client's, which is never stored; SSE-S3 stores it wrapped by a master key.
  * Integrity comes from the blocks, whose names are SHA-256 of what is stored, not from the cipher.
  */
-export type Encryption = CustomerKeyEncryption | MasterKeyEncryption
+export type ContentEncryption = CustomerKeyEncryption | MasterKeyEncryption
 
 export interface CustomerKeyEncryption {
   kind: 'SSE-C'
@@ -39,14 +38,14 @@ const TAG_BYTES = 16
 const WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 
 /** Checks what a row says of its encryption. @throws CarportError Corrupted */
-export function decodeEncryption(value: unknown): Encryption | undefined {
+export function decodeContentEncryption(value: unknown): ContentEncryption | undefined {
   if (value === undefined || value === null) return undefined
   const { kind, iv, ...rest } = value as Record<string, unknown>
   const has = (name: string, bytes: number) => isBytes(rest[name], bytes)
   if (iv === undefined || isBytes(iv, IV_BYTES)) {
-    if (kind === 'SSE-C' && has('salt', SALT_BYTES) && has('verifier', 32)) return value as Encryption
+    if (kind === 'SSE-C' && has('salt', SALT_BYTES) && has('verifier', 32)) return value as ContentEncryption
     if (kind === 'SSE-S3' && has('keyId', KEY_ID_BYTES) && has('wrapped', WRAPPED_BYTES)) {
-      return value as Encryption
+      return value as ContentEncryption
     }
   }
   throw new CarportError('Corrupted', 'malformed encryption of a row')

@@ -1,6 +1,6 @@
 import { pack, unpack } from 'msgpackr'
 import type { Db, Reader, Tx } from '../../db/db.js'
-import { successor } from '../../table/keys.js'
+import { successor } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
 import { EVENT_ID_BYTES, EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
 

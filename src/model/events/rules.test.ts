@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type VersionRecord, versionId } from '../versions/record.js'
+import { versionId } from '../content/refs.js'
+import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
 import { eventMessage } from './message.js'
 import { EVENT_ID_BYTES, EVENT_NAMES, type EventRule, eventId, eventOf, wants } from './rules.js'

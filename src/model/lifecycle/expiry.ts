@@ -1,8 +1,9 @@
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
 import type { Random } from '../../util/random.js'
-import type { Versioning } from '../versions/objects.js'
-import { type VersionRecord, versionId } from '../versions/record.js'
+import type { Versioning } from '../buckets/buckets.js'
+import { versionId } from '../content/refs.js'
+import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
 
 /**

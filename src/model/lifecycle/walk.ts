@@ -1,5 +1,5 @@
 import type { Db } from '../../db/db.js'
-import { prefixEnd, successor } from '../../table/keys.js'
+import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import { type Clock, type Hlc, sleep } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'

@@ -1,6 +1,6 @@
 import type { Reader } from '../../db/db.js'
-import { prefixEnd } from '../../table/keys.js'
 import type { LocalTable } from '../../table/local.js'
+import { prefixEnd } from '../../table/row-keys.js'
 import { keyOfSortKey, newestFirst, terminatedKey } from '../sort-keys.js'
 import { headCreatedUs, headId, isLiveHead } from '../versions/codec.js'
 import type { VersionRecord } from '../versions/record.js'

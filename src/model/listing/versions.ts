@@ -1,7 +1,7 @@
 import type { Placement, QuorumCaller } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
 import type { RpcReply, Transport } from '../../net/transport.js'
-import { prefixEnd, successor } from '../../table/keys.js'
+import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import { CarportError } from '../../util/errors.js'
 import { sha256 } from '../content/hashing.js'

@@ -2,7 +2,7 @@ import { leadsPartition } from '../../cluster/partition-leader.js'
 import type { Placement } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
 import type { Transport } from '../../net/transport.js'
-import { successor } from '../../table/keys.js'
+import { successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import { type Clock, sleep } from '../../util/clock.js'
 import { eachLimited } from '../../util/limited.js'
@@ -11,7 +11,7 @@ import type { Random } from '../../util/random.js'
 import type { Service } from '../../util/service.js'
 import { readUint53 } from '../../util/uint53.js'
 import { Worker } from '../../util/worker.js'
-import type { ListRow } from '../content/block-lists.js'
+import type { BlockListRow } from '../content/block-lists.js'
 import { NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
 import type { VersionRecord } from '../versions/record.js'
@@ -61,7 +61,7 @@ export class OrphanWorker implements Service {
       tables: {
         object: Table<VersionRecord>
         version: Table<VersionRecord>
-        list: Table<ListRow>
+        list: Table<BlockListRow>
         upload: Table<UploadRow>
         part: Table<PartRow>
       }
@@ -124,7 +124,7 @@ export class OrphanWorker implements Service {
     const { db, tables } = this.deps
     const { local } = tables[kind]
     const end = partition < 255 ? { end: Buffer.of(partition + 1) } : {}
-    const lists: ListRow[] = []
+    const lists: BlockListRow[] = []
     const parts: PartRow[] = []
     let rows = 0
     let last: Buffer | undefined
@@ -154,7 +154,7 @@ export class OrphanWorker implements Service {
     return readUint53(id, 0) / 1000 < this.deps.clock.nowMs() - ORPHAN_AGE_MS
   }
 
-  async #checkList(row: ListRow): Promise<void> {
+  async #checkList(row: BlockListRow): Promise<void> {
     const { db, tables, log } = this.deps
     const { bucket, key, owner, part } = row
     const refers = (referrer: VersionRecord | PartRow | undefined) => {

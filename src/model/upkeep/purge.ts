@@ -1,11 +1,11 @@
 import type { Db, Tx } from '../../db/db.js'
-import { prefixEnd } from '../../table/keys.js'
+import { prefixEnd } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
 import type { Service } from '../../util/service.js'
 import { Worker } from '../../util/worker.js'
-import { deletedList, type ListRow } from '../content/block-lists.js'
+import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 
 import { deletedPart, type PartRow } from '../uploads/tables.js'
 
@@ -35,7 +35,7 @@ export class Purge implements Service {
   constructor(
     private readonly deps: {
       db: Db
-      lists: Table<ListRow>
+      lists: Table<BlockListRow>
       parts: Table<PartRow>
       clock: Clock
       log: Log
@@ -91,7 +91,7 @@ export class Purge implements Service {
   #deleteLists(tx: Tx, bucket: Buffer, owner: Buffer): boolean {
     const { local } = this.deps.lists
     const live = take(local.range(tx, bucket, ownedBy(owner)), (row) => !row.deleted)
-    for (const row of live) local.update(tx, deletedList(row))
+    for (const row of live) local.update(tx, deletedBlockList(row))
     return live.length < ROWS_PER_STEP
   }
 

@@ -3,15 +3,10 @@ import type { Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { CarportError } from '../../util/errors.js'
 import { count } from '../buckets/counters.js'
-import type { Encryption } from '../content/ciphers.js'
+import type { ContentEncryption } from '../content/ciphers.js'
+import { blockOwner, type Content, hashesOf } from '../content/refs.js'
 import { bucketPartition, uploadSortKey } from '../sort-keys.js'
-import {
-  blockOwner,
-  type ChecksumAlgorithm,
-  type Content,
-  type Mutable,
-  unpackBlocks,
-} from '../versions/record.js'
+import type { ChecksumAlgorithm, Mutable } from '../versions/record.js'
 import type { ContentHooks } from '../versions/tables.js'
 
 /** A multipart upload: what CreateMultipartUpload said. Deleted when it is completed or aborted. */
@@ -28,7 +23,7 @@ export interface UploadRow {
   checksumAlgorithm?: ChecksumAlgorithm
   checksumType?: 'FULL_OBJECT' | 'COMPOSITE'
   /** Of all parts, each of which has its own IV. */
-  encryption?: Encryption
+  encryption?: ContentEncryption
   mutable: Mutable
 }
 
@@ -117,7 +112,7 @@ export function partSortKey(uploadId: Buffer, number: number): Buffer {
 export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
   const release = (tx: Tx, row: PartRow) => {
     if (row.content.kind === 'blocks')
-      hooks().enqueueRefs(tx, blockOwner(row.id), hashes(row.content.blocks), true)
+      hooks().enqueueRefs(tx, blockOwner(row.id), hashesOf(row.content.blocks), true)
     if (row.content.kind === 'lists') hooks().purgeLists(tx, row.bucket, row.id)
   }
   return {
@@ -146,12 +141,8 @@ export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
       const isNew = !before?.id.equals(after.id)
       if (before && !before.deleted && (isNew || after.deleted)) release(tx, before)
       if (isNew && !after.deleted && after.content.kind === 'blocks') {
-        hooks().enqueueRefs(tx, blockOwner(after.id), hashes(after.content.blocks), false)
+        hooks().enqueueRefs(tx, blockOwner(after.id), hashesOf(after.content.blocks), false)
       }
     },
   }
-}
-
-function hashes(packed: Buffer): Buffer[] {
-  return unpackBlocks(packed).map((b) => b.hash)
 }

@@ -1,15 +1,17 @@
-import { prefixEnd, successor } from '../../table/keys.js'
+import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Random } from '../../util/random.js'
+import type { Versioning } from '../buckets/buckets.js'
 import type { BlobStore, StoredBody } from '../content/blobs.js'
-import { deletedList, type ListRow } from '../content/block-lists.js'
+import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
+import { type BlockPointer, NONCE_BYTES, versionId } from '../content/refs.js'
 import { terminatedKey, uploadSortKey } from '../sort-keys.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
-import type { Objects, Versioning } from '../versions/objects.js'
-import { type BlockRef, NONCE_BYTES, type VersionRecord, versionId } from '../versions/record.js'
+import type { Objects } from '../versions/objects.js'
+import type { VersionRecord } from '../versions/record.js'
 import { deletedUpload, type PartRow, partSortKey, type UploadRow } from './tables.js'
 
 const PAGE = 1000
@@ -25,7 +27,7 @@ export class Uploads {
     private readonly deps: {
       uploads: Table<UploadRow>
       parts: Table<PartRow>
-      lists: Table<ListRow>
+      lists: Table<BlockListRow>
       blobs: BlobStore
       objects: Objects
       hlc: Hlc
@@ -77,7 +79,7 @@ export class Uploads {
       }
       const later = await parts.insert(row)
       if (later === 0) return row
-      if (rows.length > 0) await lists.insertMany(rows.map(deletedList))
+      if (rows.length > 0) await lists.insertMany(rows.map(deletedBlockList))
       timeUs = hlc.after(later)
     }
     throw new CarportError('Conflict', 'other writers of the same part kept being later')
@@ -102,8 +104,8 @@ export class Uploads {
   }
 
   /** The blocks of the given parts in order, as one body. */
-  async gather(parts: readonly PartRow[]): Promise<BlockRef[]> {
-    const blocks: BlockRef[] = []
+  async gather(parts: readonly PartRow[]): Promise<BlockPointer[]> {
+    const blocks: BlockPointer[] = []
     for (const part of parts) {
       for await (const { ref } of this.deps.blobs.blocksOf(part.bucket, part.id, part.content))
         blocks.push(ref)

@@ -1,16 +1,21 @@
 import { Packr } from 'msgpackr'
 import { CarportError } from '../../util/errors.js'
 import { readUint53, writeUint53 } from '../../util/uint53.js'
-import { decodeEncryption, type Encryption } from '../content/ciphers.js'
+import { type ContentEncryption, decodeContentEncryption } from '../content/ciphers.js'
+import {
+  type Content,
+  type PartInfo,
+  type PartTuple,
+  packPart,
+  unpackPart,
+  type VersionId,
+} from '../content/refs.js'
 import {
   CHECKSUM_ALGORITHMS,
   type ChecksumAlgorithm,
-  type Content,
   type Mutable,
   ORIGINS,
   type Origin,
-  type PartInfo,
-  type VersionId,
   type VersionRecord,
 } from './record.js'
 
@@ -84,18 +89,6 @@ interface PackedDetails {
   c?: Buffer
   /** Index of the origin. */
   o?: number
-}
-
-/** A part as rows keep it: number, size, and where there are any, checksum and IV. */
-export type PartTuple = [number: number, size: number, checksum?: Buffer | null, iv?: Buffer]
-
-export function packPart({ number, size, checksum, iv }: PartInfo): PartTuple {
-  if (iv) return [number, size, checksum ?? null, iv]
-  return checksum ? [number, size, checksum] : [number, size]
-}
-
-export function unpackPart([number, size, checksum, iv]: PartTuple): PartInfo {
-  return { number, size, ...(checksum && { checksum }), ...(iv && { iv }) }
 }
 
 function packDetails(v: VersionRecord): PackedDetails {
@@ -215,8 +208,8 @@ class DecodedVersion implements VersionRecord {
   get partCount(): number | undefined {
     return this.#unpacked.n
   }
-  get encryption(): Encryption | undefined {
-    return decodeEncryption(this.#unpacked.e)
+  get encryption(): ContentEncryption | undefined {
+    return decodeContentEncryption(this.#unpacked.e)
   }
   get mutable(): Mutable {
     return this.#unpacked.u ?? {}

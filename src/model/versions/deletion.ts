@@ -1,14 +1,32 @@
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
+import type { VersionId } from '../content/refs.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
-import type { MutableChange, Objects } from './objects.js'
-import { mergeMutable, plainVersion, type VersionId, type VersionRecord } from './record.js'
+import { type MutableChange, mergeMutable, plainVersion, type VersionRecord } from './record.js'
 import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
 /** Throws if a version must not be deleted: for object lock. It may be called several times. */
 export type DeletionGuard = (version: VersionRecord) => void
+
+/** What a deletion needs of the store of versions; see Objects for what each method does. */
+export interface VersionStore {
+  get(
+    bucket: Buffer,
+    key: Buffer,
+    selector?: VersionSelector,
+    options?: { body?: boolean },
+  ): Promise<VersionRecord | undefined>
+  update(
+    bucket: Buffer,
+    key: Buffer,
+    selector: VersionSelector,
+    change: (version: VersionRecord) => MutableChange,
+  ): Promise<VersionRecord | undefined>
+  /** The version that becomes current when `current` is deleted. */
+  predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined>
+}
 
 interface Target {
   bucket: Buffer
@@ -41,7 +59,7 @@ export class VersionDeletion {
       objects: Table<VersionRecord>
       versions: Table<VersionRecord>
       hlc: Hlc
-      store: Pick<Objects, 'get' | 'update' | 'predecessor'>
+      store: VersionStore
     },
   ) {}
 

@@ -1,27 +1,24 @@
-import { prefixEnd } from '../../table/keys.js'
+import { prefixEnd } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
 import type { Random } from '../../util/random.js'
+import type { Versioning } from '../buckets/buckets.js'
 import type { BlobStore, StoredBody } from '../content/blobs.js'
-import { deletedList, type ListRow } from '../content/block-lists.js'
+import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
+import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content/refs.js'
 import { NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
 import { type DeletionGuard, VersionDeletion } from './deletion.js'
 import {
-  type Content,
   type Mutable,
-  NONCE_BYTES,
+  type MutableChange,
   plainVersion,
   type VersionDetails,
-  type VersionId,
   type VersionRecord,
-  versionId,
 } from './record.js'
 import { live, MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { noncurrentOf } from './tables.js'
 
 export type { VersionSelector } from './selector.js'
-
-export type Versioning = 'off' | 'enabled' | 'suspended'
 
 /** A version as its writer describes it; ids, times and content are added when it is written. */
 export type NewVersion = Pick<
@@ -29,9 +26,6 @@ export type NewVersion = Pick<
   'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType'
 > &
   Omit<VersionDetails, 'content'>
-
-/** New values of what may change of a version. */
-export type MutableChange = { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] }
 
 /** What is new at each attempt of a write. */
 interface Attempt {
@@ -56,7 +50,7 @@ export class Objects {
     private readonly deps: {
       objects: Table<VersionRecord>
       versions: Table<VersionRecord>
-      lists: Table<ListRow>
+      lists: Table<BlockListRow>
       blobs: BlobStore
       hlc: Hlc
       random: Random
@@ -139,7 +133,7 @@ export class Objects {
           body: stored.body,
         },
         undo: async () => {
-          if (extra.length > 0) await lists.insertMany(extra.map(deletedList))
+          if (extra.length > 0) await lists.insertMany(extra.map(deletedBlockList))
         },
       }
     }

@@ -1,35 +1,10 @@
 import { Packr } from 'msgpackr'
-import { writeUint53 } from '../../util/uint53.js'
-import type { Encryption } from '../content/ciphers.js'
-
-/** 16 bytes: creation time in µs (8, big-endian), then 8 random bytes. Unique, and ordered by time. */
-export type VersionId = Buffer
-
-/** One block of an object's content: SHA-256 of its plain bytes, and their number. */
-export interface BlockRef {
-  hash: Buffer
-  size: number
-}
-
-/** Where the content of a version is. Every block and list is owned by the version's id. */
-export type Content =
-  | { kind: 'none' } // delete markers, tombstones
-  | { kind: 'inline' } // in the row's body
-  | { kind: 'blocks'; blocks: Buffer } // packed BlockRefs, at most MAX_ROW_BLOCKS
-  | { kind: 'lists'; chunkBytes: number[] } // rows of the list table: content bytes covered by each
+import type { ContentEncryption } from '../content/ciphers.js'
+import type { Content, PartInfo, VersionId } from '../content/refs.js'
 
 /** Checksum algorithms by their stored number (index); the order is part of the format. */
 export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
 export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number]
-
-/** A part of a completed multipart upload, as GetObject?partNumber and GetObjectAttributes show it. */
-export interface PartInfo {
-  number: number
-  size: number
-  checksum?: Buffer
-  /** Of an encrypted part. */
-  iv?: Buffer
-}
 
 /** A value with the time (HLC, µs) of its last change; the later one wins, ties by encoded bytes. */
 export type Stamped<T> = [timeUs: number, value: T]
@@ -44,6 +19,9 @@ export interface Mutable {
   acl?: Stamped<unknown>
 }
 
+/** New values of what may change of a version. */
+export type MutableChange = { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] }
+
 /** What is known of a version beyond what listings show. */
 export interface VersionDetails {
   /** Response headers as stored: lower-case names, e.g. content-type, cache-control, x-amz-website-redirect-location. */
@@ -55,7 +33,7 @@ export interface VersionDetails {
   /** Parts inline if there are at most MAX_ROW_PARTS, else only their number: the rows are in the list table. */
   parts?: PartInfo[]
   partCount?: number
-  encryption?: Encryption
+  encryption?: ContentEncryption
   mutable: Mutable
   /** How it was made, for event notifications; by a plain write or a multipart upload unless told. */
   origin?: Origin
@@ -104,9 +82,6 @@ export interface VersionRecord extends VersionDetails {
  * its fsync with others; a block costs a second round trip, and a file of its own.
  */
 export const INLINE_BYTES_MAX = 64 * 1024
-export const MAX_ROW_BLOCKS = 64
-export const MAX_ROW_PARTS = 64
-export const BLOCK_REF_BYTES = 36
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
 
@@ -141,28 +116,6 @@ export function plainVersion(v: VersionRecord): VersionRecord {
   } as VersionRecord
 }
 
-/** Length of the random part of an id. */
-export const NONCE_BYTES = 8
-
-/**
- * The owner of blocks, as the block layer knows it, for a version or part: its id without the time, which is not known
- * yet when the first block is stored. An id is never used twice, and a write that starts over takes another one.
- * @param id a whole id, or its random part
- */
-export function blockOwner(id: Buffer): Buffer {
-  const owner = Buffer.alloc(16)
-  id.copy(owner, 8, id.length - NONCE_BYTES)
-  return owner
-}
-
-/** Makes a version id for a write at `timeUs`; `random` is 8 bytes. */
-export function versionId(timeUs: number, random: Buffer): VersionId {
-  const id = Buffer.allocUnsafe(16)
-  writeUint53(id, timeUs, 0)
-  random.copy(id, 8, 0, 8)
-  return id
-}
-
 /** Total order of the rows of a key: time, generation, id. */
 export function compareOrder(a: VersionRecord, b: VersionRecord): number {
   return a.timeUs - b.timeUs || a.generation - b.generation || Buffer.compare(a.id, b.id)
@@ -182,22 +135,4 @@ function isLater(x: Stamped<unknown>, y: Stamped<unknown> | undefined): boolean 
   if (!y) return true
   if (x[0] !== y[0]) return x[0] > y[0]
   return Buffer.compare(packr.pack(x[1]), packr.pack(y[1])) > 0
-}
-
-/** Packs block references for Content and list rows. */
-export function packBlocks(blocks: readonly BlockRef[]): Buffer {
-  const packed = Buffer.allocUnsafe(blocks.length * BLOCK_REF_BYTES)
-  for (let i = 0, at = 0; i < blocks.length; i++, at += BLOCK_REF_BYTES) {
-    blocks[i]!.hash.copy(packed, at, 0, 32)
-    packed.writeUInt32BE(blocks[i]!.size, at + 32)
-  }
-  return packed
-}
-
-export function unpackBlocks(packed: Buffer): BlockRef[] {
-  const blocks: BlockRef[] = []
-  for (let at = 0; at + BLOCK_REF_BYTES <= packed.length; at += BLOCK_REF_BYTES) {
-    blocks.push({ hash: packed.subarray(at, at + 32), size: packed.readUInt32BE(at + 32) })
-  }
-  return blocks
 }

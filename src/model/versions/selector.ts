@@ -1,5 +1,6 @@
 import { CarportError } from '../../util/errors.js'
-import type { VersionId, VersionRecord } from './record.js'
+import type { VersionId } from '../content/refs.js'
+import type { VersionRecord } from './record.js'
 
 /** Which version a request means: the current one, the null version, or the one with that id. */
 export type VersionSelector = undefined | 'null' | VersionId

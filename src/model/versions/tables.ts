@@ -1,16 +1,10 @@
 import type { Reader, Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { type BucketCounts, count } from '../buckets/counters.js'
+import { blockOwner, hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import { decodeHead, encodeHead } from './codec.js'
-import {
-  blockOwner,
-  compareOrder,
-  mergeMutable,
-  plainVersion,
-  unpackBlocks,
-  type VersionRecord,
-} from './record.js'
+import { compareOrder, mergeMutable, plainVersion, type VersionRecord } from './record.js'
 
 /** What the hooks of the object tables need from other parts of the node; all inside of the row's transaction. */
 export interface ContentHooks {
@@ -189,23 +183,13 @@ function clearNullSlot(tx: Tx, hooks: ContentHooks, after: VersionRecord): void 
 
 function acquire(tx: Tx, hooks: ContentHooks, v: VersionRecord): void {
   if (v.content.kind === 'blocks') {
-    hooks.enqueueRefs(
-      tx,
-      blockOwner(v.id),
-      unpackBlocks(v.content.blocks).map((b) => b.hash),
-      false,
-    )
+    hooks.enqueueRefs(tx, blockOwner(v.id), hashesOf(v.content.blocks), false)
   }
 }
 
 function release(tx: Tx, hooks: ContentHooks, v: VersionRecord): void {
   if (v.content.kind === 'blocks') {
-    hooks.enqueueRefs(
-      tx,
-      blockOwner(v.id),
-      unpackBlocks(v.content.blocks).map((b) => b.hash),
-      true,
-    )
+    hooks.enqueueRefs(tx, blockOwner(v.id), hashesOf(v.content.blocks), true)
   }
   if (v.content.kind === 'lists' || (v.partCount ?? 0) > (v.parts?.length ?? 0))
     hooks.purgeLists(tx, v.bucket, v.id)

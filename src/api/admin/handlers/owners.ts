@@ -1,8 +1,8 @@
 import type { Db, TreeName } from '../../../db/db.js'
+import { blockOwner } from '../../../model/content/refs.js'
 import type { Model } from '../../../model/model.js'
 import { headId, isLiveHead } from '../../../model/versions/codec.js'
-import { blockOwner } from '../../../model/versions/record.js'
-import { successor } from '../../../table/keys.js'
+import { successor } from '../../../table/row-keys.js'
 import { type Clock, sleep } from '../../../util/clock.js'
 import { CarportError } from '../../../util/errors.js'
 

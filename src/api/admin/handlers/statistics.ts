@@ -1,8 +1,8 @@
+import { PARTITION_COUNT } from '../../../cluster/layout/partitions.js'
 import { formatBytes, formatTable } from '../../../cluster/layout/report.js'
 import { newestVersion } from '../../../cluster/layout/types.js'
 import { partitionCounts } from '../../../cluster/layout/version.js'
 import type { DiskSpace } from '../../../cluster/node-status.js'
-import { PARTITION_COUNT } from '../../../cluster/placement.js'
 import type { AdminContext } from './context.js'
 
 /** Figures of this node, as text. */

@@ -10,18 +10,18 @@
  */
 import { hash } from 'node:crypto'
 import type { Bucket } from '../../../model/buckets/buckets.js'
-import type { BlockCipher } from '../../../model/content/blobs.js'
 import {
+  type ContentEncryption,
   contentCipher,
   customerDataKey,
-  decodeEncryption,
-  type Encryption,
+  decodeContentEncryption,
   IV_BYTES,
   KEY_BYTES,
   keyedEtag,
   newCustomerKeyEncryption,
   partsCipher,
 } from '../../../model/content/ciphers.js'
+import type { BlockCipher } from '../../../model/content/refs.js'
 import type { UploadRow } from '../../../model/uploads/tables.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import type { S3Context } from '../context.js'
@@ -57,7 +57,7 @@ export type EncryptionWish = { kind: 'SSE-C'; customer: CustomerKey } | { kind: 
 
 /** How a content is encrypted, with the key: for as long as a request takes. */
 export interface Sealing {
-  encryption: Encryption
+  encryption: ContentEncryption
   dataKey: Buffer
   /** Of the answer. */
   headers: Record<string, string>
@@ -192,7 +192,7 @@ export function sealedEtag(sealing: Sealing | undefined, md5: Buffer): Buffer {
 
 /** x-amz-server-side-encryption* of an answer. */
 export function encryptionHeaders(
-  encryption: Encryption | undefined,
+  encryption: ContentEncryption | undefined,
   customer?: CustomerKey,
 ): Record<string, string> {
   if (!encryption) return {}
@@ -254,7 +254,7 @@ export function openUpload(
   upload: UploadRow,
   keyNeeded = true,
 ): Sealing | undefined {
-  const encryption = decodeEncryption(upload.encryption)
+  const encryption = decodeContentEncryption(upload.encryption)
   const customer = customerKey(request)
   if (customer && encryption?.kind !== 'SSE-C') {
     throw new S3Error(
@@ -276,7 +276,7 @@ export function openUpload(
 function unseal(
   { masterKeys }: S3Context,
   bucket: Buffer,
-  encryption: Encryption,
+  encryption: ContentEncryption,
   customer: CustomerKey | undefined,
 ): Sealing {
   const dataKey =

@@ -1,5 +1,5 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
-import { decodeEncryption } from '../../../model/content/ciphers.js'
+import { decodeContentEncryption } from '../../../model/content/ciphers.js'
 import { md5 } from '../../../model/content/hashing.js'
 import type { PartRow, UploadRow } from '../../../model/uploads/tables.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
@@ -57,7 +57,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   refuseConditionalWrite(request)
   // As AWS has it, the client's key is needed where a checksum of the content is made, and must be right if it is there.
   openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)
-  const encryption = decodeEncryption(upload.encryption)
+  const encryption = decodeContentEncryption(upload.encryption)
   const parts = chooseParts(named, found.parts)
   const size = parts.reduce((sum, part) => sum + part.size, 0)
   if (size > OBJECT_BYTES_MAX) {

@@ -1,6 +1,7 @@
 import type { StoredBody } from '../../../model/content/blobs.js'
+import type { BlockPointer } from '../../../model/content/refs.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
-import type { BlockRef, Mutable, VersionRecord } from '../../../model/versions/record.js'
+import type { Mutable, VersionRecord } from '../../../model/versions/record.js'
 import { isoDate } from '../../http/date.js'
 import { xmlText } from '../../xml/writer.js'
 import { aclForWrite } from '../access/acl/for-write.js'
@@ -221,7 +222,7 @@ async function sourceBody({ model }: S3Context, version: VersionRecord): Promise
   if (version.content.kind === 'inline') {
     return { size: version.size, md5: version.etag, body: version.body!, blocks: [] }
   }
-  const blocks: BlockRef[] = []
+  const blocks: BlockPointer[] = []
   for await (const { ref } of model.blobs.blocksOf(version.bucket, version.id, version.content))
     blocks.push(ref)
   return { size: version.size, md5: version.etag, blocks }

@@ -1,6 +1,5 @@
 import { mayReplaceRetention, type ObjectLockDocument, type Retention } from '../../../model/versions/lock.js'
-import type { MutableChange } from '../../../model/versions/objects.js'
-import type { VersionRecord } from '../../../model/versions/record.js'
+import type { MutableChange, VersionRecord } from '../../../model/versions/record.js'
 import { isoDate } from '../../http/date.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'

@@ -1,7 +1,9 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { PartInfo } from '../../../model/content/refs.js'
 import type { Model } from '../../../model/model.js'
 import type { VersionSelector } from '../../../model/versions/objects.js'
-import type { PartInfo, VersionRecord } from '../../../model/versions/record.js'
+import type { VersionRecord } from '../../../model/versions/record.js'
+import { type Awaitable, whenReady } from '../../../util/awaitable.js'
 import { authorize, type Need } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
 import { openContent, openVersion, type Sealing } from '../encryption/requests.js'
@@ -12,13 +14,6 @@ import { expirationHeader } from './expiration-header.js'
 import { etagOf, lastModifiedMs, overrideHeaders, versionHeaders, versionIdText } from './headers.js'
 import { checkConditions, preconditionFailed, readConditions } from './preconditions.js'
 import { type ByteRange, parseRange } from './range.js'
-
-/** Most objects are read in one turn: a promise is made only where something has to be waited for. */
-type Awaitable<T> = T | Promise<T>
-
-function whenReady<T, U>(value: Awaitable<T>, next: (value: T) => Awaitable<U>): Awaitable<U> {
-  return value instanceof Promise ? value.then(next) : next(value)
-}
 
 /** A version that the request may have, with the headers that tell of it. */
 interface Found {

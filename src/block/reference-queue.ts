@@ -45,7 +45,7 @@ interface Backoff {
 }
 
 /** Carries references from the rows that hold them to the block_ref table, through a durable queue. */
-export class BlockRefs implements Service {
+export class ReferenceQueue implements Service {
   readonly name = 'block-refs'
   readonly #wakeup: Wakeup
   readonly #onCommit = () => this.#wakeup.wake()

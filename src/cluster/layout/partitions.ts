@@ -1,0 +1,2 @@
+/** 256 partitions; the first byte of a partition key's hash. */
+export const PARTITION_COUNT = 256
