@@ -1,12 +1,13 @@
 import { mkdirSync, readdirSync } from 'node:fs'
 import { open as openFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ABORT, type Database, open, type RootDatabase, type RangeOptions as StoreRangeOptions } from 'lmdb'
+import { ABORT, open, type RootDatabase } from 'lmdb'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
-import type { Db, Entry, RangeOptions, Reader, TreeName, Tx } from './db.js'
+import type { Db, TreeName, Tx } from './db.js'
 import { translate, translateCommit } from './lmdb-errors.js'
+import { type Handles, LmdbReader, openForScans, type Store } from './lmdb-reader.js'
 import { LmdbRoom, PAGE_BYTES } from './lmdb-room.js'
 
 export interface LmdbOptions {
@@ -29,20 +30,10 @@ const LAZY_SYNC_MS = 5000
 const BATCH_MAX = 256
 const KEY_BYTES_MAX = 1900
 
-/** The parts of lmdb-js that its type declarations leave out. */
-interface StoreInternals {
-  /** Bytes of the value that getBinaryFast() returned last. */
-  lastSize: number
-  ensureReadTxn(): void
-  addListener(event: 'begin-transaction', listener: () => void): unknown
-  db: { stat(): { entryCount: number } }
-}
 interface RootInternals {
   env: { info(): { lastPageNumber: number } }
   sync(callback: (error?: Error) => void): void
 }
-type Store = Database<Buffer, Buffer> & StoreInternals
-
 /**
  * Opens, or creates, an LMDB store.
  * @throws CarportError Corrupted when the files are no store of this kind; other errors as the system names them.
@@ -78,111 +69,6 @@ export async function openLmdb(options: LmdbOptions): Promise<Db> {
   } catch (error) {
     throw translate(error)
   }
-}
-
-/** The same tree once more, to be walked over in lmdb-js's own buffers: neither keys nor values are copied. */
-function openForScans(root: RootDatabase<Buffer, Buffer>, name: TreeName): Store {
-  const store = root.openDB({
-    name,
-    cache: false,
-    keyEncoding: 'binary',
-    encoder: {
-      encode: (value: Buffer) => value,
-      decode: (shared: Uint8Array, bytes: number) => Buffer.from(shared.buffer, shared.byteOffset, bytes),
-    },
-  } as never) as unknown as Store & { readKey(shared: Uint8Array, start: number, end: number): Buffer }
-  store.readKey = (shared, start, end) => Buffer.from(shared.buffer, shared.byteOffset + start, end - start)
-  return store
-}
-
-/** Handles of all trees: one for reads and writes, one for scans. */
-interface Handles {
-  stores: ReadonlyMap<TreeName, Store>
-  scanned: ReadonlyMap<TreeName, Store>
-}
-
-/** Reads see the running write transaction inside of one, else the newest commit: lmdb-js switches by itself. */
-class LmdbReader implements Reader {
-  constructor(protected readonly handles: Handles) {}
-
-  get(tree: TreeName, key: Buffer): Buffer | undefined {
-    const store = this.store(tree)
-    const shared = store.getBinaryFast(key)
-    if (shared === undefined) return undefined
-    const copy = Buffer.allocUnsafe(store.lastSize)
-    copy.set(new Uint8Array(shared.buffer, shared.byteOffset, store.lastSize))
-    return copy
-  }
-
-  peek(tree: TreeName, key: Buffer): Buffer | undefined {
-    const store = this.store(tree)
-    const shared = store.getBinaryFast(key)
-    // The shared buffer only pretends its length, and native functions would see all of it: hence a view of its own.
-    return shared && Buffer.from(shared.buffer, shared.byteOffset, store.lastSize)
-  }
-
-  has(tree: TreeName, key: Buffer): boolean {
-    return this.store(tree).getBinaryFast(key) !== undefined
-  }
-
-  range(tree: TreeName, options?: RangeOptions): Iterable<Entry> {
-    const bounds = storeRange(options)
-    return bounds ? (this.store(tree).getRange(bounds) as Iterable<Entry>) : []
-  }
-
-  scan(tree: TreeName, options: RangeOptions, visit: (key: Buffer, value: Buffer) => boolean): void {
-    const bounds = storeRange(options)
-    if (!bounds) return
-    const store = this.handles.scanned.get(tree)
-    if (store === undefined) throw undeclared(tree)
-    for (const { key, value } of store.getRange(bounds)) if (!visit(key, value)) return
-  }
-
-  keys(tree: TreeName, options?: RangeOptions): Iterable<Buffer> {
-    const bounds = storeRange(options)
-    return bounds ? this.store(tree).getKeys(bounds) : []
-  }
-
-  count(tree: TreeName): number {
-    const store = this.store(tree)
-    store.ensureReadTxn()
-    return store.db.stat().entryCount
-  }
-
-  protected store(tree: TreeName): Store {
-    const store = this.handles.stores.get(tree)
-    if (store === undefined) throw undeclared(tree)
-    return store
-  }
-}
-
-function undeclared(tree: TreeName): Error {
-  return new Error(`tree ${tree} was not declared when the store was opened`)
-}
-
-/**
- * lmdb-js walks backwards from `start` (inclusive) to `end` (exclusive); ours keeps the bounds' meaning.
- * Returns undefined for a range that cannot hold a key.
- */
-function storeRange(options: RangeOptions | undefined): StoreRangeOptions | undefined {
-  const { start, end, reverse, limit } = options ?? {}
-  if (end?.length === 0 || limit === 0) return undefined
-  if (start && end && start.compare(end) >= 0) return undefined
-  const bounds: StoreRangeOptions = {}
-  if (limit !== undefined) bounds.limit = limit
-  if (reverse) {
-    bounds.reverse = true
-    bounds.inclusiveEnd = true
-    if (end) {
-      bounds.start = end
-      bounds.exclusiveStart = true
-    }
-    if (start?.length) bounds.end = start
-  } else {
-    if (start?.length) bounds.start = start
-    if (end) bounds.end = end
-  }
-  return bounds
 }
 
 class LmdbTx extends LmdbReader implements Tx {

@@ -1,0 +1,117 @@
+import type { Database, RootDatabase, RangeOptions as StoreRangeOptions } from 'lmdb'
+import type { Entry, RangeOptions, Reader, TreeName } from './db.js'
+
+/** The parts of lmdb-js that its type declarations leave out. */
+interface StoreInternals {
+  /** Bytes of the value that getBinaryFast() returned last. */
+  lastSize: number
+  ensureReadTxn(): void
+  addListener(event: 'begin-transaction', listener: () => void): unknown
+  db: { stat(): { entryCount: number } }
+}
+export type Store = Database<Buffer, Buffer> & StoreInternals
+
+/** The same tree once more, to be walked over in lmdb-js's own buffers: neither keys nor values are copied. */
+export function openForScans(root: RootDatabase<Buffer, Buffer>, name: TreeName): Store {
+  const store = root.openDB({
+    name,
+    cache: false,
+    keyEncoding: 'binary',
+    encoder: {
+      encode: (value: Buffer) => value,
+      decode: (shared: Uint8Array, bytes: number) => Buffer.from(shared.buffer, shared.byteOffset, bytes),
+    },
+  } as never) as unknown as Store & { readKey(shared: Uint8Array, start: number, end: number): Buffer }
+  store.readKey = (shared, start, end) => Buffer.from(shared.buffer, shared.byteOffset + start, end - start)
+  return store
+}
+
+/** Handles of all trees: one for reads and writes, one for scans. */
+export interface Handles {
+  stores: ReadonlyMap<TreeName, Store>
+  scanned: ReadonlyMap<TreeName, Store>
+}
+
+/** Reads see the running write transaction inside of one, else the newest commit: lmdb-js switches by itself. */
+export class LmdbReader implements Reader {
+  constructor(protected readonly handles: Handles) {}
+
+  get(tree: TreeName, key: Buffer): Buffer | undefined {
+    const store = this.store(tree)
+    const shared = store.getBinaryFast(key)
+    if (shared === undefined) return undefined
+    const copy = Buffer.allocUnsafe(store.lastSize)
+    copy.set(new Uint8Array(shared.buffer, shared.byteOffset, store.lastSize))
+    return copy
+  }
+
+  peek(tree: TreeName, key: Buffer): Buffer | undefined {
+    const store = this.store(tree)
+    const shared = store.getBinaryFast(key)
+    // The shared buffer only pretends its length, and native functions would see all of it: hence a view of its own.
+    return shared && Buffer.from(shared.buffer, shared.byteOffset, store.lastSize)
+  }
+
+  has(tree: TreeName, key: Buffer): boolean {
+    return this.store(tree).getBinaryFast(key) !== undefined
+  }
+
+  range(tree: TreeName, options?: RangeOptions): Iterable<Entry> {
+    const bounds = storeRange(options)
+    return bounds ? (this.store(tree).getRange(bounds) as Iterable<Entry>) : []
+  }
+
+  scan(tree: TreeName, options: RangeOptions, visit: (key: Buffer, value: Buffer) => boolean): void {
+    const bounds = storeRange(options)
+    if (!bounds) return
+    const store = this.handles.scanned.get(tree)
+    if (store === undefined) throw undeclared(tree)
+    for (const { key, value } of store.getRange(bounds)) if (!visit(key, value)) return
+  }
+
+  keys(tree: TreeName, options?: RangeOptions): Iterable<Buffer> {
+    const bounds = storeRange(options)
+    return bounds ? this.store(tree).getKeys(bounds) : []
+  }
+
+  count(tree: TreeName): number {
+    const store = this.store(tree)
+    store.ensureReadTxn()
+    return store.db.stat().entryCount
+  }
+
+  protected store(tree: TreeName): Store {
+    const store = this.handles.stores.get(tree)
+    if (store === undefined) throw undeclared(tree)
+    return store
+  }
+}
+
+function undeclared(tree: TreeName): Error {
+  return new Error(`tree ${tree} was not declared when the store was opened`)
+}
+
+/**
+ * lmdb-js walks backwards from `start` (inclusive) to `end` (exclusive); ours keeps the bounds' meaning.
+ * Returns undefined for a range that cannot hold a key.
+ */
+function storeRange(options: RangeOptions | undefined): StoreRangeOptions | undefined {
+  const { start, end, reverse, limit } = options ?? {}
+  if (end?.length === 0 || limit === 0) return undefined
+  if (start && end && start.compare(end) >= 0) return undefined
+  const bounds: StoreRangeOptions = {}
+  if (limit !== undefined) bounds.limit = limit
+  if (reverse) {
+    bounds.reverse = true
+    bounds.inclusiveEnd = true
+    if (end) {
+      bounds.start = end
+      bounds.exclusiveStart = true
+    }
+    if (start?.length) bounds.end = start
+  } else {
+    if (start?.length) bounds.start = start
+    if (end) bounds.end = end
+  }
+  return bounds
+}
