@@ -1,5 +1,6 @@
 import { isoDate } from '../../http/date.js'
 import { percentDecode } from '../../http/uri.js'
+import { S3Error } from '../errors.js'
 import type { Question } from './decision.js'
 import { EXISTING_TAG } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
@@ -34,11 +35,25 @@ const HEADER_KEYS: ReadonlySet<string> = new Set([
   'if-none-match',
 ])
 
-/** What the conditions of a policy see of a request. */
+/** Longest value of a request that a condition or a policy variable looks at, in characters: browsers' longest Referer. */
+export const CONDITION_VALUE_MAX = 4096
+
+/**
+ * What the conditions of a policy see of a request. A longer value than CONDITION_VALUE_MAX refuses the request when a
+ * policy asks for it: cut off, it could pass a condition that the whole of it fails.
+ * @throws S3Error RequestHeaderSectionTooLarge (by the function that is returned)
+ */
 export function conditionValues(question: Asked, tags: ConditionTags): ConditionValues {
   return (key) => {
     const values = conditionValue(question, tags, key)
-    return typeof values === 'string' ? [values] : values
+    if (typeof values !== 'string') return values
+    if (values.length > CONDITION_VALUE_MAX) {
+      throw new S3Error(
+        'RequestHeaderSectionTooLarge',
+        `A policy asks for ${key}, of which it sees ${CONDITION_VALUE_MAX} characters at most.`,
+      )
+    }
+    return [values]
   }
 }
 

@@ -19,6 +19,10 @@ export interface CorsRule {
 
 const RULES_MAX = 100
 const ID_LENGTH_MAX = 255
+/** Longest Origin that a rule is asked about: a scheme, a host name (253) and a port, with room. */
+const ORIGIN_LENGTH_MAX = 1024
+/** Most names in Access-Control-Request-Headers that a rule is asked about. */
+const REQUESTED_HEADERS_MAX = 100
 
 /**
  * Reads a CORSConfiguration.
@@ -130,19 +134,47 @@ export interface CorsQuestion {
   headers: readonly string[]
 }
 
-/** The first rule that allows all that is asked for, and the origin pattern that fits. */
+/** A rule's names of headers: those without a wildcard, and the others; lower case. */
+interface HeaderNames {
+  exact: ReadonlySet<string>
+  patterns: readonly string[]
+}
+
+/** Made once for a rule as stored: a preflight is anybody's, and may ask for many headers. */
+const namesOfRules = new WeakMap<CorsRule, HeaderNames>()
+
+function headerNames(rule: CorsRule): HeaderNames {
+  let names = namesOfRules.get(rule)
+  if (!names) {
+    const allowed = [...new Set(rule.allowedHeaders.map((name) => name.toLowerCase()))]
+    names = {
+      exact: new Set(allowed.filter((name) => !name.includes('*'))),
+      patterns: allowed.filter((name) => name.includes('*')),
+    }
+    namesOfRules.set(rule, names)
+  }
+  return names
+}
+
+/**
+ * The first rule that allows all that is asked for, and the origin pattern that fits. Nothing allows an origin of more
+ * than ORIGIN_LENGTH_MAX characters or more than REQUESTED_HEADERS_MAX headers.
+ */
 export function matchCors(
   rules: readonly CorsRule[],
   question: CorsQuestion,
 ): { rule: CorsRule; pattern: string } | undefined {
+  const { origin, method, headers } = question
+  if (origin.length > ORIGIN_LENGTH_MAX || headers.length > REQUESTED_HEADERS_MAX) return undefined
   for (const rule of rules) {
-    if (!rule.allowedMethods.includes(question.method)) continue
-    const pattern = rule.allowedOrigins.find((allowed) => matchesWildcard(allowed, question.origin))
+    if (!rule.allowedMethods.includes(method)) continue
+    const pattern = rule.allowedOrigins.find((allowed) => matchesWildcard(allowed, origin))
     if (pattern === undefined) continue
-    const allowedHeaders = rule.allowedHeaders.map((allowed) => allowed.toLowerCase())
+    if (headers.length === 0) return { rule, pattern }
+    const { exact, patterns } = headerNames(rule)
     const allowsHeader = (header: string) =>
-      allowedHeaders.some((allowed) => matchesWildcard(allowed, header))
-    if (question.headers.every(allowsHeader)) return { rule, pattern }
+      exact.has(header) || patterns.some((allowed) => matchesWildcard(allowed, header))
+    if (headers.every(allowsHeader)) return { rule, pattern }
   }
   return undefined
 }

@@ -2,18 +2,20 @@
  * Patterns of policies: `*` stands for any characters, `?` for one, and `${…}` for a policy variable.
  * https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
  */
+import { type Glob, GlobBuilder, type Steps } from './glob.js'
 
 /** Looks a policy variable up, by its name in lower case; undefined if the request has no such value. */
 export type Variables = (name: string) => string | undefined
 
-const ANY = -1
-const ONE = -2
-
-type Piece = { codes: readonly number[] } | { variable: string; otherwise: string | undefined }
+type Part = { literal: string } | 'one' | 'star' | { variable: string; otherwise: string | undefined }
 
 export interface Pattern {
-  /** Whether `text` matches; never if the pattern has a variable without a value. */
-  matches(text: string, variables: Variables): boolean
+  /**
+   * Whether `text` matches; never if the pattern has a variable without a value. Time is linear in the lengths of the
+   * pattern and the text, whatever values its variables have.
+   * @param steps counts comparisons, for tests
+   */
+  matches(text: string, variables: Variables, steps?: Steps): boolean
   /** Whether it stands for one text only: no wildcards, no variables. */
   readonly fixed: boolean
   readonly source: string
@@ -28,104 +30,75 @@ export interface PatternSyntax {
 
 /** Compiles a pattern. Never throws: what is no proper variable stands for itself. */
 export function compilePattern(source: string, syntax: PatternSyntax): Pattern {
-  const pieces = parsePieces(source, syntax)
-  const [first] = pieces
-  if (pieces.length === 0) return literal(source, '')
-  if (pieces.length === 1 && 'codes' in first!) {
-    const { codes } = first
-    const wild = codes.findIndex((code) => code < 0)
-    if (wild < 0) return literal(source, text(codes))
-    if (wild === codes.length - 1 && codes[wild] === ANY) {
-      const prefix = text(codes.slice(0, -1))
-      return { source, fixed: false, matches: (value) => value.startsWith(prefix) }
-    }
-    return { source, fixed: false, matches: (value) => glob(codes, value) }
+  const parts = parseParts(source, syntax)
+  if (!parts.some((part) => typeof part === 'object' && 'variable' in part)) {
+    const glob = globOf(parts, Number.POSITIVE_INFINITY, () => undefined)!
+    const { fixed } = glob
+    if (fixed !== undefined) return { source, fixed: true, matches: (text) => text === fixed }
+    return { source, fixed: false, matches: (text, _variables, steps) => glob.test(text, steps) }
   }
   return {
     source,
     fixed: false,
-    matches(value, variables) {
-      const codes: number[] = []
-      for (const piece of pieces) {
-        if ('codes' in piece) codes.push(...piece.codes)
-        else {
-          const found = variables(piece.variable) ?? piece.otherwise
-          if (found === undefined) return false
-          // What is longer than the text cannot match it; a long value named often would take a lot of memory.
-          if (found.length > value.length || codes.length > value.length + source.length) return false
-          for (let i = 0; i < found.length; i++) codes.push(found.charCodeAt(i))
-        }
-      }
-      return glob(codes, value)
-    },
+    matches: (text, variables, steps) => globOf(parts, text.length, variables)?.test(text, steps) ?? false,
   }
 }
 
-function literal(source: string, value: string): Pattern {
-  return { source, fixed: true, matches: (other) => other === value }
-}
-
-function text(codes: readonly number[]): string {
-  return codes.map((code) => String.fromCharCode(code)).join('')
+/** @returns undefined if a variable has no value, or the pattern with its values is longer than `lengthMax` */
+function globOf(parts: readonly Part[], lengthMax: number, variables: Variables): Glob | undefined {
+  const builder = new GlobBuilder()
+  for (const part of parts) {
+    if (part === 'star') builder.star()
+    else if (part === 'one') builder.one()
+    else {
+      const text = 'literal' in part ? part.literal : (variables(part.variable) ?? part.otherwise)
+      if (text === undefined) return undefined
+      builder.literal(text)
+    }
+    // No text that is shorter matches; a long value named often would take a lot of memory.
+    if (builder.length > lengthMax) return undefined
+  }
+  return builder.build()
 }
 
 /** `${*}`, `${?}` and `${$}` are the characters themselves. */
 const ESCAPED: Readonly<Record<string, string>> = { '*': '*', '?': '?', $: '$' }
+/** Longest text between the braces of a variable. */
+const VARIABLE_LENGTH_MAX = 512
 const VARIABLE = /^\s*([A-Za-z0-9_-]+:[A-Za-z0-9_:/.@+=-]+)\s*(?:,\s*'([^']*)'\s*)?$/
 
-function parsePieces(source: string, syntax: PatternSyntax): Piece[] {
-  const pieces: Piece[] = []
-  let codes: number[] = []
-  const flush = () => {
-    if (codes.length > 0) pieces.push({ codes })
-    codes = []
+function parseParts(source: string, syntax: PatternSyntax): Part[] {
+  const parts: Part[] = []
+  let literal = ''
+  const add = (part: Part) => {
+    if (literal !== '') parts.push({ literal })
+    literal = ''
+    parts.push(part)
   }
   for (let i = 0; i < source.length; i++) {
     const char = source[i]!
     if (syntax.variables && char === '$' && source[i + 1] === '{') {
-      const end = source.indexOf('}', i)
-      const inside = end < 0 ? undefined : source.slice(i + 2, end)
-      const match = inside === undefined ? null : VARIABLE.exec(inside)
+      const rest = source.slice(i + 2, i + 3 + VARIABLE_LENGTH_MAX)
+      const length = rest.indexOf('}')
+      const end = i + 2 + length
+      const inside = length < 0 ? undefined : rest.slice(0, length)
       if (inside !== undefined && Object.hasOwn(ESCAPED, inside)) {
-        codes.push(inside.charCodeAt(0))
+        literal += inside
         i = end
         continue
       }
+      const match = inside === undefined ? null : VARIABLE.exec(inside)
       if (match) {
-        flush()
-        pieces.push({ variable: match[1]!.toLowerCase(), otherwise: match[2] })
+        add({ variable: match[1]!.toLowerCase(), otherwise: match[2] })
         i = end
         continue
       }
     }
     if (syntax.wildcards && char === '*') {
-      if (codes.at(-1) !== ANY) codes.push(ANY)
-    } else if (syntax.wildcards && char === '?') codes.push(ONE)
-    else codes.push(source.charCodeAt(i))
+      if (literal !== '' || parts.at(-1) !== 'star') add('star')
+    } else if (syntax.wildcards && char === '?') add('one')
+    else literal += char
   }
-  flush()
-  return pieces
-}
-
-/** Greedy matching that goes back to the last star only: time is at most pattern times text. */
-function glob(codes: readonly number[], value: string): boolean {
-  let at = 0
-  let from = 0
-  let star = -1
-  let starFrom = 0
-  while (from < value.length) {
-    const code = codes[at]
-    if (code === ANY) {
-      star = at++
-      starFrom = from
-    } else if (code !== undefined && (code === ONE || code === value.charCodeAt(from))) {
-      at++
-      from++
-    } else if (star >= 0) {
-      at = star + 1
-      from = ++starFrom
-    } else return false
-  }
-  while (codes[at] === ANY) at++
-  return at === codes.length
+  if (literal !== '') parts.push({ literal })
+  return parts
 }
