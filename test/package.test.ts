@@ -1,0 +1,60 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const root = join(import.meta.dirname, '..')
+let folder: string
+let packed: string[]
+
+/** Packs a fresh build of its own: what older sources left in dist belongs to no package. */
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'carport-package-'))
+  for (const name of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs']) {
+    cpSync(join(root, name), join(folder, name), { recursive: true })
+  }
+  const tsc = join(root, 'node_modules/.bin/tsc')
+  const options = ['--outDir', join(folder, 'dist'), '--tsBuildInfoFile', join(folder, 'tsbuildinfo')]
+  execFileSync(tsc, ['-p', join(root, 'tsconfig.build.json'), ...options])
+  const [report] = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--offline'))
+  packed = report.files.map(({ path }: { path: string }) => path).sort()
+  execFileSync('tar', ['-xzf', report.filename], { cwd: folder })
+})
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function npm(...args: string[]): string {
+  return execFileSync('npm', args, { cwd: folder, encoding: 'utf8' })
+}
+
+function filesBelow(name: string): string[] {
+  const entries = readdirSync(join(root, name), { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
+}
+
+test('the package holds the compiled sources and the documents for who runs it, and nothing else', () => {
+  const compiled = filesBelow('src')
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .map((file) => `dist/${file.replace(/\.ts$/, '.js')}`)
+  const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', ...filesBelow('docs')]
+  expect(packed).toEqual(['package.json', ...documents, ...compiled].sort())
+  const wrong = packed.filter((file) => /\.map$|\.ts$|test|kit|bench|fake|\bsim/.test(file))
+  expect(wrong).toEqual([])
+})
+
+test('the packed program starts with the dependencies of the package', () => {
+  // Extracted, it finds its dependencies in the folder above: this repository's own.
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  const program = join(folder, 'package/dist/src/cli/main.js')
+  const { version } = JSON.parse(npm('pkg', 'get', 'version', 'name'))
+  const env = { PATH: process.env.PATH }
+  const output = execFileSync(process.execPath, [program, '--version'], {
+    encoding: 'utf8',
+    cwd: folder,
+    env,
+  })
+  expect(output).toContain(version)
+})
