@@ -5,7 +5,7 @@ import { amzDate } from '../src/api/http/date.js'
 import { uriEncode } from '../src/api/http/uri.js'
 import { S3Error } from '../src/api/s3/errors.js'
 import {
-  createS3Handler,
+  createS3Front,
   type RequestRecord,
   S3_SERVER_OPTIONS,
   type S3Front,
@@ -63,7 +63,7 @@ export async function startFront(
     error: (fields) => void errors.push(fields),
     child: () => log,
   }
-  const front = createS3Handler({
+  const front = createS3Front({
     clock,
     random: { bytes: randomBytes, float: () => 0.5 },
     log,

@@ -3,10 +3,10 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { serveAdmin } from '../api/admin/serve.js'
 import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
-import { createS3Handler, S3_SERVER_OPTIONS, type S3Front } from '../api/s3/front.js'
+import { createS3Front, S3_SERVER_OPTIONS, type S3Front } from '../api/s3/front.js'
 import { s3Handlers } from '../api/s3/handlers.js'
 import { SignatureVerifier } from '../api/s3/signature/verifier.js'
-import { createStsHandler } from '../api/sts/assume-role.js'
+import { createStsFront } from '../api/sts/assume-role.js'
 import { secretLookup } from '../api/sts/secret-lookup.js'
 import { Sessions } from '../api/sts/sessions.js'
 import { zstdCompression } from '../block/compression.js'
@@ -190,8 +190,8 @@ async function serveS3(
   const secretOf = secretLookup({ keys, sessions, clock })
   const sts =
     config.oidc.length > 0 &&
-    createStsHandler({ clock, log, keys, sessions, providers: config.oidc, get: systemHttpGet })
-  const front = createS3Handler({
+    createStsFront({ clock, log, keys, sessions, providers: config.oidc, get: systemHttpGet })
+  const front = createS3Front({
     clock,
     random,
     log,

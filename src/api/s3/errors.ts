@@ -1,4 +1,5 @@
 import { CarportError, type ErrorCode } from '../../util/errors.js'
+import { XmlError } from '../xml/error.js'
 import { escapeXml } from '../xml/writer.js'
 import { S3_ERROR_CODES, type S3ErrorCode } from './error-codes.js'
 
@@ -71,7 +72,14 @@ export function toS3Error(error: unknown): S3Error {
     const message = error.code === 'InvalidArgument' ? error.message : undefined
     return new S3Error(FROM_DOMAIN[error.code] ?? 'InternalError', message, { cause: error })
   }
+  if (error instanceof XmlError) return xmlError(error, 'MalformedXML')
   return new S3Error('InternalError', undefined, { cause: error })
+}
+
+/** The S3Error for a document that could not be read. @param malformed the code for one that is not as it should be */
+export function xmlError(error: XmlError, malformed: 'MalformedXML' | 'MalformedACLError'): S3Error {
+  const code = error.code === 'TooLarge' ? 'MaxMessageLengthExceeded' : malformed
+  return new S3Error(code, undefined, { cause: error })
 }
 
 /** The XML body of an error answer. */

@@ -24,7 +24,6 @@ import { httpDate } from '../http/date.js'
 import { IdleWatch } from '../http/idle-watch.js'
 import { type RequestState, respond } from '../http/respond.js'
 import { percentDecode } from '../http/uri.js'
-import { isStsRequest, type StsHandler } from '../sts/assume-role.js'
 import { errorXml, S3Error, toS3Error } from './errors.js'
 import type { S3Operation } from './operations.js'
 import { type Handlers, type S3Headers, S3Request, type S3Response } from './request.js'
@@ -59,6 +58,12 @@ export interface CorsHooks {
   decorate(request: S3Request): Promise<S3Headers | undefined> | S3Headers | undefined
 }
 
+/** A service of its own at the endpoint's root, which authenticates its requests by itself. */
+export interface TokenService {
+  matches(request: S3Request): boolean
+  serve(request: S3Request): Promise<S3Response>
+}
+
 export interface S3FrontOptions {
   readonly clock: Clock
   readonly random: Random
@@ -73,7 +78,7 @@ export interface S3FrontOptions {
   readonly hostId: string
   readonly cors?: CorsHooks
   /** Issues temporary credentials; without it, requests for them are refused as any POST of that kind. */
-  readonly sts?: StsHandler
+  readonly sts?: TokenService
   readonly onRequest?: (record: RequestRecord) => void
   /** How long a client may neither send nor read while it is waited for; 60 s unless told. */
   readonly idleTimeoutMs?: number
@@ -102,7 +107,7 @@ export interface S3Front {
   drain(): Promise<void>
 }
 
-export function createS3Handler(options: S3FrontOptions): S3Front {
+export function createS3Front(options: S3FrontOptions): S3Front {
   return new Front(options)
 }
 
@@ -185,7 +190,7 @@ class Front implements S3Front {
   }
 
   #serve(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
-    const { clock } = this.options
+    const { clock, sts } = this.options
     const reader = new BodyReader(
       message,
       this.#watch,
@@ -226,12 +231,8 @@ class Front implements S3Front {
         this.#preflight(exchange)
         return
       }
-      if (
-        this.options.sts &&
-        isStsRequest(request) &&
-        this.#targets.bucketOfHost(request.headers.host) === undefined
-      ) {
-        this.#settle(exchange, this.options.sts(request))
+      if (sts?.matches(request) && this.#targets.bucketOfHost(request.headers.host) === undefined) {
+        this.#settle(exchange, sts.serve(request))
         return
       }
       const auth = this.#verifier.verify(request, nowMs)

@@ -1,15 +1,16 @@
 import * as buckets from './buckets/buckets.js'
+import { deleteBucketCors, getBucketCors, putBucketCors } from './buckets/cors.js'
 import * as settings from './buckets/fixed-settings.js'
+import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './buckets/lifecycle.js'
+import { listBuckets } from './buckets/list.js'
+import { getBucketNotification, putBucketNotification } from './buckets/notification.js'
 import * as ownership from './buckets/ownership.js'
 import * as policy from './buckets/policy.js'
 import * as publicAccess from './buckets/public-access.js'
+import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './buckets/website.js'
 import type { S3Context } from './context.js'
 import * as encryption from './encryption/bucket-default.js'
 import { postObject } from './forms/post-object.js'
-import { deleteBucketCors, getBucketCors, putBucketCors } from './handlers/cors.js'
-import { deleteBucketLifecycle, getBucketLifecycle, putBucketLifecycle } from './handlers/lifecycle.js'
-import { getBucketNotification, putBucketNotification } from './handlers/notification.js'
-import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './handlers/website.js'
 import * as listings from './listings/list-objects.js'
 import { completeMultipartUpload } from './multipart/complete.js'
 import * as multipart from './multipart/uploads.js'
@@ -22,17 +23,20 @@ import { getObject, headObject } from './objects/read.js'
 import * as tagging from './objects/tag-handlers.js'
 import { deleteObject, putObject } from './objects/write.js'
 import { S3_OPERATIONS, type S3Operation } from './operations.js'
-import type { Handler, Handlers, S3Request, S3Response } from './request.js'
+import type { Handlers, S3Request, S3Response } from './request.js'
 
 type ContextHandler = (context: S3Context, request: S3Request) => Promise<S3Response> | S3Response
 
-/** What is served; every other operation answers NotImplemented. */
-const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
+/** A handler for each operation, so that a forgotten one does not compile. */
+const HANDLERS = {
   AbortMultipartUpload: multipart.abortMultipartUpload,
   CompleteMultipartUpload: completeMultipartUpload,
   CopyObject: copyObject,
   CreateBucket: buckets.createBucket,
+  CreateBucketMetadataConfiguration: 'NotImplemented',
+  CreateBucketMetadataTableConfiguration: 'NotImplemented',
   CreateMultipartUpload: multipart.createMultipartUpload,
+  CreateSession: 'NotImplemented',
   DeleteBucket: buckets.deleteBucket,
   DeleteBucketAnalyticsConfiguration: settings.deleteBucketAnalytics,
   DeleteBucketCors: deleteBucketCors,
@@ -40,6 +44,8 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   DeleteBucketIntelligentTieringConfiguration: settings.deleteBucketIntelligentTiering,
   DeleteBucketInventoryConfiguration: settings.deleteBucketInventory,
   DeleteBucketLifecycle: deleteBucketLifecycle,
+  DeleteBucketMetadataConfiguration: 'NotImplemented',
+  DeleteBucketMetadataTableConfiguration: 'NotImplemented',
   DeleteBucketMetricsConfiguration: settings.deleteBucketMetrics,
   DeleteBucketOwnershipControls: ownership.deleteBucketOwnershipControls,
   DeleteBucketPolicy: policy.deleteBucketPolicy,
@@ -47,9 +53,11 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   DeleteBucketTagging: tagging.deleteBucketTagging,
   DeleteBucketWebsite: deleteBucketWebsite,
   DeleteObject: deleteObject,
+  DeleteObjectAnnotation: 'NotImplemented',
   DeleteObjectTagging: tagging.deleteObjectTagging,
   DeleteObjects: deleteObjects,
   DeletePublicAccessBlock: publicAccess.deletePublicAccessBlock,
+  GetBucketAbac: 'NotImplemented',
   GetBucketAccelerateConfiguration: settings.getBucketAccelerate,
   GetBucketAcl: acl.getBucketAcl,
   GetBucketAnalyticsConfiguration: settings.getBucketAnalytics,
@@ -60,6 +68,8 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   GetBucketLifecycleConfiguration: getBucketLifecycle,
   GetBucketLocation: buckets.getBucketLocation,
   GetBucketLogging: settings.getBucketLogging,
+  GetBucketMetadataConfiguration: 'NotImplemented',
+  GetBucketMetadataTableConfiguration: 'NotImplemented',
   GetBucketMetricsConfiguration: settings.getBucketMetrics,
   GetBucketNotificationConfiguration: getBucketNotification,
   GetBucketOwnershipControls: ownership.getBucketOwnershipControls,
@@ -72,11 +82,13 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   GetBucketWebsite: getBucketWebsite,
   GetObject: getObject,
   GetObjectAcl: acl.getObjectAcl,
+  GetObjectAnnotation: 'NotImplemented',
   GetObjectAttributes: attributes.getObjectAttributes,
   GetObjectLegalHold: lock.getObjectLegalHold,
   GetObjectLockConfiguration: lock.getObjectLockConfiguration,
   GetObjectRetention: lock.getObjectRetention,
   GetObjectTagging: tagging.getObjectTagging,
+  GetObjectTorrent: 'NotImplemented',
   GetPublicAccessBlock: publicAccess.getPublicAccessBlock,
   HeadBucket: buckets.headBucket,
   HeadObject: headObject,
@@ -84,43 +96,61 @@ const SERVED: Partial<Record<S3Operation, ContextHandler>> = {
   ListBucketIntelligentTieringConfigurations: settings.listBucketIntelligentTiering,
   ListBucketInventoryConfigurations: settings.listBucketInventory,
   ListBucketMetricsConfigurations: settings.listBucketMetrics,
-  ListBuckets: listings.listBuckets,
+  ListBuckets: listBuckets,
+  ListDirectoryBuckets: 'NotImplemented',
   ListMultipartUploads: multipart.listMultipartUploads,
+  ListObjectAnnotations: 'NotImplemented',
   ListObjectVersions: listings.listObjectVersions,
   ListObjects: listings.listObjects,
   ListObjectsV2: listings.listObjectsV2,
   ListParts: multipart.listParts,
   PostObject: postObject,
+  PutBucketAbac: 'NotImplemented',
+  PutBucketAccelerateConfiguration: 'NotImplemented',
   PutBucketAcl: acl.putBucketAcl,
+  PutBucketAnalyticsConfiguration: 'NotImplemented',
   PutBucketCors: putBucketCors,
   PutBucketEncryption: encryption.putBucketEncryption,
+  PutBucketIntelligentTieringConfiguration: 'NotImplemented',
+  PutBucketInventoryConfiguration: 'NotImplemented',
   PutBucketLifecycleConfiguration: putBucketLifecycle,
   PutBucketLogging: settings.putBucketLogging,
+  PutBucketMetricsConfiguration: 'NotImplemented',
   PutBucketNotificationConfiguration: putBucketNotification,
   PutBucketOwnershipControls: ownership.putBucketOwnershipControls,
   PutBucketPolicy: policy.putBucketPolicy,
+  PutBucketReplication: 'NotImplemented',
   PutBucketRequestPayment: settings.putBucketRequestPayment,
   PutBucketTagging: tagging.putBucketTagging,
   PutBucketVersioning: buckets.putBucketVersioning,
   PutBucketWebsite: putBucketWebsite,
+
   PutObject: putObject,
   PutObjectAcl: acl.putObjectAcl,
+  PutObjectAnnotation: 'NotImplemented',
   PutObjectLegalHold: lock.putObjectLegalHold,
   PutObjectLockConfiguration: lock.putObjectLockConfiguration,
   PutObjectRetention: lock.putObjectRetention,
   PutObjectTagging: tagging.putObjectTagging,
   PutPublicAccessBlock: publicAccess.putPublicAccessBlock,
+  RenameObject: 'NotImplemented',
   RestoreObject: attributes.restoreObject,
+  SelectObjectContent: 'NotImplemented',
+  UpdateBucketMetadataAnnotationTableConfiguration: 'NotImplemented',
+  UpdateBucketMetadataInventoryTableConfiguration: 'NotImplemented',
+  UpdateBucketMetadataJournalTableConfiguration: 'NotImplemented',
+  UpdateObjectEncryption: 'NotImplemented',
   UploadPart: multipart.uploadPart,
   UploadPartCopy: multipart.uploadPartCopy,
-}
+  WriteGetObjectResponse: 'NotImplemented',
+} satisfies Record<S3Operation, ContextHandler | 'NotImplemented'>
 
-/** The table of the S3 API: a handler for each operation. */
+/** The handlers, each bound to what it works on. */
 export function s3Handlers(context: S3Context): Handlers {
-  const handlers = {} as Record<S3Operation, Handler | 'NotImplemented'>
+  const handlers = {} as Handlers
   for (const operation of S3_OPERATIONS) {
-    const serve = SERVED[operation]
-    handlers[operation] = serve ? (request) => serve(context, request) : 'NotImplemented'
+    const serve: ContextHandler | 'NotImplemented' = HANDLERS[operation]
+    handlers[operation] = serve === 'NotImplemented' ? serve : (request) => serve(context, request)
   }
   return handlers
 }

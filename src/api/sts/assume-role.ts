@@ -39,33 +39,40 @@ export interface StsDeps {
   get: HttpGet
 }
 
-/** Serves a request for which `isStsRequest` holds. Never rejects: errors are answers of STS's own form. */
-export type StsHandler = (request: S3Request) => Promise<S3Response>
-
-/** Whether a request is for STS: a POST to the endpoint itself, of a form or with an action in the query. */
-export function isStsRequest({ method, rawPath, query, headers }: S3Request): boolean {
-  if (method !== 'POST' || rawPath !== '/') return false
-  return /^application\/x-www-form-urlencoded\b/i.test(headers['content-type'] ?? '') || query.has('Action')
+/** The token service at the S3 endpoint. */
+export interface StsFront {
+  /** Whether a request is for STS: a POST to the endpoint itself, of a form or with an action in the query. */
+  matches(request: S3Request): boolean
+  /** Serves a request that matches. Never rejects: errors are answers of STS's own form. */
+  serve(request: S3Request): Promise<S3Response>
 }
 
-export function createStsHandler(deps: StsDeps): StsHandler {
+export function createStsFront(deps: StsDeps): StsFront {
   const verifier = new WebIdentityVerifier(deps.providers, deps)
-  return async (request) => {
-    try {
-      return answer(200, await assumeRole(deps, verifier, request))
-    } catch (thrown) {
-      const error =
-        thrown instanceof StsError ? thrown : new StsError('InternalFailure', undefined, { cause: thrown })
-      const { requestId, remoteAddress } = request
-      const level = error.status < 500 ? 'debug' : 'error'
-      const { code, message, cause } = error
-      deps.log[level](
-        { requestId, remoteAddress, code, reason: message, cause },
-        'no temporary credentials issued',
-      )
-      return answer(error.status, stsErrorXml(error, requestId))
-    }
+  return {
+    matches: isStsRequest,
+    async serve(request) {
+      try {
+        return answer(200, await assumeRole(deps, verifier, request))
+      } catch (thrown) {
+        const error =
+          thrown instanceof StsError ? thrown : new StsError('InternalFailure', undefined, { cause: thrown })
+        const { requestId, remoteAddress } = request
+        const level = error.status < 500 ? 'debug' : 'error'
+        const { code, message, cause } = error
+        deps.log[level](
+          { requestId, remoteAddress, code, reason: message, cause },
+          'no temporary credentials issued',
+        )
+        return answer(error.status, stsErrorXml(error, requestId))
+      }
+    },
   }
+}
+
+function isStsRequest({ method, rawPath, query, headers }: S3Request): boolean {
+  if (method !== 'POST' || rawPath !== '/') return false
+  return /^application\/x-www-form-urlencoded\b/i.test(headers['content-type'] ?? '') || query.has('Action')
 }
 
 function answer(status: number, body: string): S3Response {

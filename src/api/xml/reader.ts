@@ -4,10 +4,11 @@
  * none does: for bodies made to hurt they take seconds. The part of XML 1.0 that S3's documents are in is small enough:
  * no DTD, no entities but the predefined ones.
  */
-import { S3Error, type S3ErrorCode } from '../s3/errors.js'
 import { XmlElement } from './element.js'
+import { XmlError } from './error.js'
 
 export { XmlElement } from './element.js'
+export { XmlError } from './error.js'
 
 /** Largest XML body of a request: DeleteObjects with 1000 keys of 1 KiB, escaped, fits. */
 export const XML_BYTES_MAX = 4 * 1024 * 1024
@@ -17,24 +18,20 @@ const ELEMENTS_MAX = 100_000
 const ATTRIBUTES_MAX = 64
 
 /**
- * The root element of a request's XML body. Namespaces and their prefixes do not count.
- * @throws S3Error `code` (MalformedXML unless told) when it is not well-formed, nested too deep, has too many elements,
- * or its root is not named `root`; MaxMessageLengthExceeded
+ * The root element of an XML document. Namespaces and their prefixes do not count.
+ * @throws XmlError TooLarge; Malformed when it is not well-formed, nested too deep, has too many elements, or its root
+ * is not named `root`
  */
-export async function parseXml(
-  body: Buffer,
-  root: string,
-  code: S3ErrorCode = 'MalformedXML',
-): Promise<XmlElement> {
-  if (body.length > XML_BYTES_MAX) throw new S3Error('MaxMessageLengthExceeded')
+export async function parseXml(body: Buffer, root: string): Promise<XmlElement> {
+  if (body.length > XML_BYTES_MAX) throw new XmlError('TooLarge')
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(body)
-  } catch {
-    throw new S3Error(code)
+  } catch (cause) {
+    throw new XmlError('Malformed', { cause })
   }
-  const element = new Parser(text, code).document()
-  if (element.name !== root) throw new S3Error(code)
+  const element = new Parser(text).document()
+  if (element.name !== root) throw new XmlError('Malformed')
   return element
 }
 
@@ -59,12 +56,9 @@ class Parser {
   readonly #open: OpenElement[] = []
   #root: XmlElement | undefined
 
-  constructor(
-    private readonly text: string,
-    private readonly code: S3ErrorCode,
-  ) {}
+  constructor(private readonly text: string) {}
 
-  /** @throws S3Error */
+  /** @throws XmlError Malformed */
   document(): XmlElement {
     const { text } = this
     while (this.#at < text.length) {
@@ -74,18 +68,14 @@ class Parser {
       this.#at = end
       if (mark >= 0) this.#markup()
     }
-    if (!this.#root || this.#open.length > 0) throw this.#fail()
+    if (!this.#root || this.#open.length > 0) throw new XmlError('Malformed')
     return this.#root
-  }
-
-  #fail(): S3Error {
-    return new S3Error(this.code)
   }
 
   #characters(raw: string): void {
     const parent = this.#open.at(-1)
     if (parent) parent.content += this.#decode(raw)
-    else if (raw.trim() !== '') throw this.#fail()
+    else if (raw.trim() !== '') throw new XmlError('Malformed')
   }
 
   /** What begins with "<". */
@@ -105,7 +95,7 @@ class Parser {
         }
         const parent = this.#open.at(-1)
         // A DTD is an attacker's tool, which no S3 client needs.
-        if (!parent || !text.startsWith('<![CDATA[', this.#at)) throw this.#fail()
+        if (!parent || !text.startsWith('<![CDATA[', this.#at)) throw new XmlError('Malformed')
         parent.content += lines(this.#skip(']]>', 9))
         return
       }
@@ -117,7 +107,7 @@ class Parser {
   /** Goes behind `end`. @returns what precedes it, without the `start` characters of its opening */
   #skip(end: string, start = 2): string {
     const found = this.text.indexOf(end, this.#at + start)
-    if (found < 0) throw this.#fail()
+    if (found < 0) throw new XmlError('Malformed')
     const inside = this.text.slice(this.#at + start, found)
     this.#at = found + end.length
     return inside
@@ -133,11 +123,11 @@ class Parser {
   #startTag(): void {
     const tag = this.#match(START_TAG)?.[1]
     if (tag === undefined || this.#open.length > DEPTH_MAX || ++this.#elements > ELEMENTS_MAX) {
-      throw this.#fail()
+      throw new XmlError('Malformed')
     }
     const attributes = this.#attributes()
     const end = this.#match(TAG_END)
-    if (!end || (this.#root && this.#open.length === 0)) throw this.#fail()
+    if (!end || (this.#root && this.#open.length === 0)) throw new XmlError('Malformed')
     this.#open.push({ tag, attributes, children: [], content: '' })
     if (end[1] === '/') this.#close()
   }
@@ -146,7 +136,7 @@ class Parser {
     let attributes: Map<string, string> | undefined
     let count = 0
     for (let match = this.#match(ATTRIBUTE); match; match = this.#match(ATTRIBUTE)) {
-      if (++count > ATTRIBUTES_MAX) throw this.#fail()
+      if (++count > ATTRIBUTES_MAX) throw new XmlError('Malformed')
       attributes ??= new Map()
       // "xmlns:a" and "a" are other attributes; which of them counts does not matter to any document of S3.
       attributes.set(local(match[1]!), this.#decode(match[2] ?? match[3]!))
@@ -156,19 +146,19 @@ class Parser {
 
   #endTag(): void {
     const tag = this.#match(END_TAG)?.[1]
-    if (tag === undefined || this.#open.at(-1)?.tag !== tag) throw this.#fail()
+    if (tag === undefined || this.#open.at(-1)?.tag !== tag) throw new XmlError('Malformed')
     this.#close()
   }
 
   #close(): void {
     const { tag, attributes, children, content } = this.#open.pop()!
-    const element = new XmlElement(local(tag), attributes, children, content, this.code)
+    const element = new XmlElement(local(tag), attributes, children, content)
     const parent = this.#open.at(-1)
     if (parent) parent.children.push(element)
     else this.#root = element
   }
 
-  /** Resolves references. @throws S3Error when one is unknown, or to no character */
+  /** Resolves references. @throws XmlError when one is unknown, or to no character */
   #decode(raw: string): string {
     const text = lines(raw)
     if (!text.includes('&')) return text
@@ -176,7 +166,7 @@ class Parser {
     let from = 0
     for (let mark = text.indexOf('&'); mark >= 0; mark = text.indexOf('&', from)) {
       const end = text.indexOf(';', mark)
-      if (end < 0 || end - mark > REFERENCE_LENGTH_MAX) throw this.#fail()
+      if (end < 0 || end - mark > REFERENCE_LENGTH_MAX) throw new XmlError('Malformed')
       out += text.slice(from, mark) + this.#character(text.slice(mark + 1, end))
       from = end + 1
     }
@@ -188,7 +178,7 @@ class Parser {
     if (Object.hasOwn(PREDEFINED, name)) return PREDEFINED[name]!
     const number = /^#(?:x([0-9a-fA-F]{1,6})|(\d{1,7}))$/.exec(name)
     const point = number ? Number.parseInt(number[1] ?? number[2]!, number[1] ? 16 : 10) : -1
-    if (point < 1 || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) throw this.#fail()
+    if (point < 1 || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) throw new XmlError('Malformed')
     return String.fromCodePoint(point)
   }
 }

@@ -1,36 +1,12 @@
-import type { AccessKey, Permissions } from '../../../model/buckets/access-keys.js'
+import type { AccessKey } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
-import type { VersionRecord } from '../../../model/versions/record.js'
 import { S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
 import { DOCUMENT } from './acl/ownership.js'
 import { decide } from './decision.js'
+import type { Granted, Need } from './question.js'
 import { checkSession, isLimited } from './session.js'
-
-/** What an operation needs of the caller: Garage's permission and AWS's action. */
-export interface Need {
-  /** Undefined: what the key may do in the bucket does not settle it (lists of objects). */
-  permission?: keyof Permissions
-  action: string
-  /** The object it is about, if it is another than the request's (a copy's source, a key of DeleteObjects). */
-  key?: string
-  /** The version of `key`; without `key`, the request's versionId counts. */
-  versionId?: string
-  /** The tags that the request sets, where they are not in x-amz-tagging. Asked only if the policy depends on them. */
-  requestTags?: () => Promise<Record<string, string>> | Record<string, string>
-}
-
-/** A bucket that the caller may do what it asked for in. */
-export interface Granted {
-  bucket: Bucket
-  caller: AccessKey | undefined
-  /**
-   * The version that the decision was made on, where it was about one (its list, its tags): it is to be used instead
-   * of reading the object again, which may be another one by then. Its body is there for GetObject.
-   */
-  version?: VersionRecord
-}
 
 /** The access key that signed a request; undefined if it is anonymous. */
 export function callerOf(model: Model, request: S3Request): AccessKey | undefined {

@@ -1,9 +1,9 @@
 import { isoDate } from '../../http/date.js'
 import { percentDecode } from '../../http/uri.js'
 import { S3Error } from '../errors.js'
-import type { Question } from './decision.js'
 import { EXISTING_TAG } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
+import type { Question } from './question.js'
 
 /** Tags that a condition may be about: of the object as it is, and as the request wants it. */
 export interface ConditionTags {

@@ -3,20 +3,17 @@
  * lists, anonymous callers. In AWS's order: an explicit deny of the policy, then whatever allows.
  */
 
-import type { AccessKey, Permissions } from '../../../model/buckets/access-keys.js'
+import type { Permissions } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
-import type { Model } from '../../../model/model.js'
 import type { VersionSelector } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { S3Error } from '../errors.js'
-import { versionIdText } from '../objects/headers.js'
-import type { S3Request } from '../request.js'
+import { versionIdText } from '../version-id.js'
 import { type AclPermission, aclAllows, type Grant, storedAcl } from './acl/acl.js'
-import { GRANT_HEADERS } from './acl/headers.js'
 import { DOCUMENT, isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
-import type { Granted, Need } from './authorize.js'
 import { type ConditionTags, conditionValues } from './condition-values.js'
 import { Policy } from './policy/policy.js'
+import { type Granted, impliedBy, impliedLocks, type Question } from './question.js'
 
 /** The document "policy". */
 export interface PolicyDocument {
@@ -24,17 +21,6 @@ export interface PolicyDocument {
   text: string
   /** The bucket's name in that request, which its resources have. */
   bucket: string
-}
-
-/** A request to be decided about. */
-export interface Question {
-  model: Model
-  request: S3Request
-  bucket: Bucket
-  caller: AccessKey | undefined
-  need: Need
-  action: string
-  key: string | undefined
 }
 
 /** Lists that the bucket has say who may do this. */
@@ -63,7 +49,7 @@ const OBJECT_ACL: Readonly<Record<string, AclPermission>> = {
   's3:PutObjectVersionAcl': 'WRITE_ACP',
 }
 
-/** Actions on a key that may have no object yet, or that is all the same to. */
+/** Actions decided without looking up the object. */
 const NEEDS_NO_OBJECT: ReadonlySet<string> = new Set([
   's3:BypassGovernanceRetention',
   's3:PutObject',
@@ -164,32 +150,17 @@ class Decision {
     })
   }
 
-  /** A write that also sets a list, tags or a lock is denied where setting these by themselves is. */
+  /** Denies a write that also sets an ACL, tags or a lock where the policy denies setting these by themselves. */
   #deniesImplied(): boolean {
-    if (!this.#policy || this.q.action !== 's3:PutObject') return false
-    return this.#implied().some((action) => this.#evaluate(action, this.q.key) === 'deny')
+    const { request, action, key } = this.q
+    if (!this.#policy) return false
+    return impliedBy(request, action).some((implied) => this.#evaluate(implied, key) === 'deny')
   }
 
-  #implied(): string[] {
-    const has = (name: string) => this.q.request.header(name) !== undefined
-    const actions: string[] = []
-    if (has('x-amz-acl') || GRANT_HEADERS.some(has)) actions.push('s3:PutObjectAcl')
-    if (has('x-amz-tagging')) actions.push('s3:PutObjectTagging')
-    return [...actions, ...this.#locks()]
-  }
-
-  #locks(): string[] {
-    const actions: string[] = []
-    if (this.q.request.header('x-amz-object-lock-mode') !== undefined) actions.push('s3:PutObjectRetention')
-    if (this.q.request.header('x-amz-object-lock-legal-hold') !== undefined)
-      actions.push('s3:PutObjectLegalHold')
-    return actions
-  }
-
-  /** Whom a policy or list lets write may not make that undeletable without being allowed to. */
+  /** A writer allowed by policy or ACL needs separate permission to set a lock. */
   #mayLock(): boolean {
-    if (this.q.action !== 's3:PutObject') return true
-    return this.#locks().every((action) => this.#evaluate(action, this.q.key) === 'allow')
+    const { request, action, key } = this.q
+    return impliedLocks(request, action).every((lock) => this.#evaluate(lock, key) === 'allow')
   }
 
   #headerTags(): Record<string, string> | undefined {

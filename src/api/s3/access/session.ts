@@ -2,10 +2,8 @@ import type { AccessKey } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import { S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
-import { GRANT_HEADERS } from './acl/headers.js'
-import type { Need } from './authorize.js'
 import { conditionValues } from './condition-values.js'
-import type { Question } from './decision.js'
+import { impliedBy, type Need, type Question } from './question.js'
 
 /** Whether the request is signed with temporary credentials that have a policy of their own. */
 export function isLimited({ auth }: S3Request): boolean {
@@ -55,16 +53,4 @@ function checkAction(
 function namesOf({ aliases, localAliases }: Bucket, caller: AccessKey | undefined): string[] {
   const own = localAliases.filter(({ keyId }) => keyId === caller?.id).map(({ alias }) => alias)
   return [...aliases, ...own]
-}
-
-/** A write that also sets a list, tags or a lock needs what setting these by themselves does. */
-function impliedBy(request: S3Request, action: string): string[] {
-  if (action !== 's3:PutObject') return []
-  const has = (name: string) => request.header(name) !== undefined
-  const actions: string[] = []
-  if (has('x-amz-acl') || GRANT_HEADERS.some(has)) actions.push('s3:PutObjectAcl')
-  if (has('x-amz-tagging')) actions.push('s3:PutObjectTagging')
-  if (has('x-amz-object-lock-mode')) actions.push('s3:PutObjectRetention')
-  if (has('x-amz-object-lock-legal-hold')) actions.push('s3:PutObjectLegalHold')
-  return actions
 }

@@ -1,12 +1,12 @@
 import { checkBucketName } from '../../../model/buckets/buckets.js'
 import { parseXml } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
+import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
 import { authorize, requireCaller } from '../access/authorize.js'
 import { checkSessionOutside } from '../access/session.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
-import { accessOfNewBucket } from '../objects/acl-handlers.js'
 import type { S3Request, S3Response } from '../request.js'
 
 const MAX_BODY_BYTES = 64 * 1024

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseXml } from '../../xml/reader.js'
 import { xmlDocument } from '../../xml/writer.js'
+import { toS3Error } from '../errors.js'
 import { type CorsRule, corsHeaders, corsXml, matchCors, matchesWildcard, parseCors } from './cors.js'
 
 const rule = (changes: Partial<CorsRule>): CorsRule => ({
@@ -109,6 +110,8 @@ describe('the configuration', () => {
     ['a long id', one(`${least}<ID>${'a'.repeat(256)}</ID>`), 'InvalidRequest'],
     ['too many rules', one(least).repeat(101), 'InvalidRequest'],
   ])('with %s is refused', async (_, rules, code) => {
-    await expect(read(rules)).rejects.toMatchObject({ code })
+    await expect(read(rules).catch((error) => Promise.reject(toS3Error(error)))).rejects.toMatchObject({
+      code,
+    })
   })
 })

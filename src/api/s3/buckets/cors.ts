@@ -1,7 +1,10 @@
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
+import { xmlResponse } from '../answers.js'
+import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import type { S3Headers } from '../request.js'
+import type { S3Headers, S3Request, S3Response } from '../request.js'
+import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
 
 export const CORS_METHODS = ['GET', 'PUT', 'HEAD', 'POST', 'DELETE'] as const
 
@@ -203,4 +206,24 @@ export function corsHeaders(
   }
   if (rule.maxAgeSeconds !== undefined) headers['Access-Control-Max-Age'] = String(rule.maxAgeSeconds)
   return headers
+}
+
+/** PutBucketCors. */
+export async function putBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:PutBucketCORS')
+  const rules = parseCors(await configurationBody(request, 'CORSConfiguration'))
+  await context.model.buckets.setDocument(bucket, 'cors', rules)
+  return { status: 200 }
+}
+
+/** GetBucketCors. */
+export async function getBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:GetBucketCORS')
+  const rules = needDocument<CorsRule[]>(bucket, 'cors', 'NoSuchCORSConfiguration', request)
+  return xmlResponse('CORSConfiguration', corsXml(rules))
+}
+
+/** DeleteBucketCors. */
+export function deleteBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {
+  return deleteDocument(context, request, 's3:PutBucketCORS', 'cors')
 }

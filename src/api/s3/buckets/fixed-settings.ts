@@ -6,9 +6,9 @@
  */
 
 import { xmlText } from '../../xml/writer.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
 import { configurationBody, configuredBucket } from './configuration.js'
 

@@ -2,8 +2,16 @@ import type { LifecycleFilter, LifecycleRule } from '../../../model/lifecycle/ru
 import { isoDate } from '../../http/date.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
+import { xmlResponse } from '../answers.js'
+import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
+import type { S3Request, S3Response } from '../request.js'
+import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
 
+/** 1000 rules with prefixes and tags of any length. */
+const BODY_BYTES_MAX = 4 * 1024 * 1024
+/** Bytes of the ids of rules that come without one. */
+const ID_BYTES = 24
 const RULES_MAX = 1000
 const ID_LENGTH_MAX = 255
 const PREFIX_BYTES_MAX = 1024
@@ -280,4 +288,25 @@ function expirationXml(expiration: LifecycleRule['expiration']): string {
       xmlText('Date', dateMs === undefined ? undefined : isoDate(dateMs)) +
       xmlText('ExpiredObjectDeleteMarker', expiredDeleteMarker),
   )
+}
+
+/** PutBucketLifecycleConfiguration. */
+export async function putBucketLifecycle(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:PutLifecycleConfiguration')
+  const body = await configurationBody(request, 'LifecycleConfiguration', BODY_BYTES_MAX)
+  const rules = parseLifecycle(body, () => context.random.bytes(ID_BYTES).toString('hex'))
+  await context.model.buckets.setDocument(bucket, 'lifecycle', rules)
+  return { status: 200 }
+}
+
+/** GetBucketLifecycleConfiguration. */
+export async function getBucketLifecycle(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:GetLifecycleConfiguration')
+  const rules = needDocument<LifecycleRule[]>(bucket, 'lifecycle', 'NoSuchLifecycleConfiguration', request)
+  return xmlResponse('LifecycleConfiguration', lifecycleXml(rules))
+}
+
+/** DeleteBucketLifecycle. */
+export function deleteBucketLifecycle(context: S3Context, request: S3Request): Promise<S3Response> {
+  return deleteDocument(context, request, 's3:PutLifecycleConfiguration', 'lifecycle')
 }

@@ -3,9 +3,9 @@ import { xmlElement, xmlText } from '../../xml/writer.js'
 import { privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
 import { bucketOwner, DOCUMENT, OBJECT_OWNERSHIPS, type OwnershipDocument } from '../access/acl/ownership.js'
 import { authorize } from '../access/authorize.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
 
 const BODY_BYTES_MAX = 64 * 1024

@@ -1,12 +1,12 @@
 import { xmlText } from '../../xml/writer.js'
+import { hasPublicAcl } from '../access/acl/bucket-acl.js'
 import { DOCUMENT, publicAccessBlock } from '../access/acl/ownership.js'
 import { authorize } from '../access/authorize.js'
 import { type PolicyDocument, policyOf } from '../access/decision.js'
 import { Policy } from '../access/policy/policy.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
-import { hasPublicAcl } from '../objects/acl-handlers.js'
 import type { S3Request, S3Response } from '../request.js'
 
 /** Longer bodies are not read; the policy's own limit is below. */

@@ -1,7 +1,11 @@
 import type { RoutingRule, WebsiteDocument } from '../../../model/buckets/buckets.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
+import { xmlResponse } from '../answers.js'
+import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
+import type { S3Request, S3Response } from '../request.js'
+import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
 
 const ROUTING_RULES_MAX = 50
 /** What stands in documents that redirect everything and need no index. */
@@ -160,4 +164,24 @@ export function websiteXml(website: WebsiteDocument): string {
       : xmlElement('ErrorDocument', xmlText('Key', website.errorDocument))) +
     (rules.length > 0 ? xmlElement('RoutingRules', rules.join('')) : '')
   )
+}
+
+/** PutBucketWebsite. */
+export async function putBucketWebsite(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:PutBucketWebsite')
+  const website = parseWebsite(await configurationBody(request, 'WebsiteConfiguration', 128 * 1024))
+  await context.model.buckets.setDocument(bucket, 'website', website)
+  return { status: 200 }
+}
+
+/** GetBucketWebsite. */
+export async function getBucketWebsite(context: S3Context, request: S3Request): Promise<S3Response> {
+  const bucket = await configuredBucket(context, request, 's3:GetBucketWebsite')
+  const website = needDocument<WebsiteDocument>(bucket, 'website', 'NoSuchWebsiteConfiguration', request)
+  return xmlResponse('WebsiteConfiguration', websiteXml(website))
+}
+
+/** DeleteBucketWebsite. */
+export function deleteBucketWebsite(context: S3Context, request: S3Request): Promise<S3Response> {
+  return deleteDocument(context, request, 's3:DeleteBucketWebsite', 'website')
 }

@@ -1,5 +1,6 @@
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
+import { xmlResponse } from '../answers.js'
 import {
   configurationBody,
   configuredBucket,
@@ -8,7 +9,6 @@ import {
 } from '../buckets/configuration.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
 import { type EncryptionDocument, kmsRefused, masterKeyMissing } from './requests.js'
 

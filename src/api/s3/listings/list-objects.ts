@@ -4,14 +4,14 @@ import { type ListedVersion, readListed } from '../../../model/versions/codec.js
 import { isKeyWithinBounds } from '../../../model/versions/key-bounds.js'
 import { prefixEnd, successor } from '../../../table/row-keys.js'
 import { isoDate } from '../../http/date.js'
-import { escapeXml, XmlWriter, xmlDocument, xmlText } from '../../xml/writer.js'
-import { authorize, callerOf } from '../access/authorize.js'
-import { checkSessionOutside } from '../access/session.js'
+import { escapeXml, XmlWriter, xmlText } from '../../xml/writer.js'
+import { authorize } from '../access/authorize.js'
+import { ownerXml, parseMax, percentEncodeKey, xmlBody } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument } from '../errors.js'
-import { versionIdText } from '../objects/headers.js'
-import { parseVersionId } from '../objects/read.js'
 import type { S3Request, S3Response } from '../request.js'
+import { parseVersionId, versionIdText } from '../version-id.js'
+import { readToken, writeToken } from './token.js'
 
 const MAX_KEYS = 1000
 const EMPTY = Buffer.alloc(0)
@@ -38,20 +38,6 @@ function readListQuery({ query }: S3Request): ListQuery {
     encode: encodingType === 'url' ? percentEncodeKey : escapeXml,
     encodingType,
   }
-}
-
-/** A page size: larger ones count as `limit`. @throws S3Error InvalidArgument */
-export function parseMax(text: string | undefined, name: string, limit: number): number {
-  if (text === undefined || text === '') return limit
-  if (!/^\d{1,10}$/.test(text) || Number(text) > 2 ** 31 - 1) {
-    throw invalidArgument(`Provided ${name} not an integer or within integer range`, name, text)
-  }
-  return Math.min(Number(text), limit)
-}
-
-/** Keys in listings with encoding-type=url: like a query's values, but "/" stays as it is. */
-export function percentEncodeKey(text: string): string {
-  return encodeURIComponent(text).replaceAll('%2F', '/')
 }
 
 /** ListObjects (version 1): pages go on after a marker, which is a key or common prefix. */
@@ -95,7 +81,7 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
       (token !== undefined ? xmlText('ContinuationToken', token) : '') +
       (startAfter !== undefined ? `<StartAfter>${list.encode(startAfter)}</StartAfter>` : '') +
-      (page.more && last ? xmlText('NextContinuationToken', writeToken(last)) : '') +
+      (page.more && last ? xmlText('NextContinuationToken', writeToken(keyAfter(last))) : '') +
       `<KeyCount>${page.entries.length}</KeyCount>` +
       tail(list, page.more),
   )
@@ -183,19 +169,9 @@ function after(marker: string, list: Pick<ListQuery, 'prefix' | 'delimiter'>): B
   return successor(key)
 }
 
-/** A continuation token: where to go on, in a form that is opaque to clients. */
-function writeToken(last: { key: Buffer; head: Buffer | undefined }): string {
-  const next = last.head ? successor(last.key) : (prefixEnd(last.key) ?? successor(last.key))
-  return Buffer.concat([Buffer.from([1]), next]).toString('base64url')
-}
-
-/** @throws S3Error InvalidArgument if the token was not made by writeToken */
-function readToken(token: string): Buffer {
-  const bytes = Buffer.from(token, 'base64url')
-  if (bytes[0] !== 1 || bytes.toString('base64url') !== token) {
-    throw invalidArgument('The continuation token provided is incorrect', 'continuation-token', token)
-  }
-  return bytes.subarray(1)
+/** The first key of the next page: after an object's key, or after all that a common prefix folds. */
+function keyAfter(last: PageEntry): Buffer {
+  return last.head ? successor(last.key) : (prefixEnd(last.key) ?? successor(last.key))
 }
 
 /** What an entry takes, about, beside its key, and a page beside its entries. */
@@ -240,12 +216,6 @@ function listedDate(version: ListedVersion): string {
   return isoDate(Math.floor(version.createdUs / 1000))
 }
 
-/** Owners are access keys: shown with their id, and the key's name if it is still there. */
-export function ownerXml(model: Model, owner: string, element: 'Owner' | 'Initiator' = 'Owner'): string {
-  const name = owner === '' ? undefined : model.keys.local(owner)?.name
-  return `<${element}><ID>${escapeXml(owner)}</ID><DisplayName>${escapeXml(name ?? owner)}</DisplayName></${element}>`
-}
-
 /** As ownerXml, for pages of objects that mostly have the same owner. */
 function ownersOf(model: Model): (owner: string) => string {
   const known = new Map<string, string>()
@@ -265,51 +235,5 @@ function tail(list: ListQuery, more: boolean): string {
     (list.delimiter !== '' ? `<Delimiter>${list.encode(list.delimiter)}</Delimiter>` : '') +
     xmlText('EncodingType', list.encodingType) +
     `<IsTruncated>${more}</IsTruncated>`
-  )
-}
-
-export function xmlResponse(root: string, inner: string, headers?: Record<string, string>): S3Response {
-  return xmlBody(xmlDocument(root, inner), headers)
-}
-
-function xmlBody(body: string | Buffer, headers?: Record<string, string>): S3Response {
-  return { status: 200, headers: { 'content-type': 'application/xml', ...headers }, body }
-}
-
-/** ListBuckets: those in which the caller has any permission, so none for anonymous callers. */
-export function listBuckets(context: S3Context, request: S3Request): S3Response {
-  const { model } = context
-  const caller = callerOf(model, request)
-  checkSessionOutside(request, caller, 's3:ListAllMyBuckets')
-  const { query } = request
-  const prefix = query.get('prefix') ?? ''
-  const limit = parseMax(query.get('max-buckets'), 'max-buckets', 10_000)
-  if (query.has('max-buckets') && limit < 1) {
-    throw invalidArgument('max-buckets must be between 1 and 10000', 'max-buckets', query.get('max-buckets'))
-  }
-  const token = query.get('continuation-token')
-  const from = token === undefined || token === '' ? '' : readToken(token).toString()
-  const found: { name: string; createdMs: number }[] = []
-  const locals = new Map([...(caller?.localAliases ?? [])].map(([name, id]) => [id, name]))
-  for (const id of caller?.permissions.keys() ?? []) {
-    const bucket = model.buckets.byId(Buffer.from(id, 'hex'))
-    const name = locals.get(id) ?? bucket?.aliases[0]
-    if (bucket && name !== undefined) found.push({ name, createdMs: bucket.createdMs })
-  }
-  const matching = found
-    .filter(({ name }) => name.startsWith(prefix) && name >= from)
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
-  const page = matching.slice(0, limit)
-  const next = matching[limit]
-  const buckets = page.map(
-    (b) =>
-      `<Bucket><Name>${escapeXml(b.name)}</Name><CreationDate>${isoDate(b.createdMs)}</CreationDate></Bucket>`,
-  )
-  return xmlResponse(
-    'ListAllMyBucketsResult',
-    ownerXml(model, caller?.id ?? '') +
-      `<Buckets>${buckets.join('')}</Buckets>` +
-      (query.has('prefix') ? xmlText('Prefix', prefix) : '') +
-      (next ? xmlText('ContinuationToken', Buffer.from(`\x01${next.name}`).toString('base64url')) : ''),
   )
 }

@@ -6,15 +6,15 @@ import type { NewVersion } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { customerKey, encryptionHeaders, openUpload } from '../encryption/requests.js'
 import { S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import { expirationHeader } from '../objects/expiration-header.js'
-import { checksumText, etagOf, versionIdText } from '../objects/headers.js'
+import { checksumText, etagOf } from '../objects/headers.js'
 import { withDefaultRetention } from '../objects/lock.js'
+import { refuseConditionalWrite } from '../objects/preconditions.js'
 import { checkQuota } from '../objects/quota.js'
-import { refuseConditionalWrite } from '../objects/write.js'
 import {
   CHECKSUM_ELEMENT,
   CHECKSUM_HEADER,
@@ -23,6 +23,7 @@ import {
   isCombinable,
 } from '../payload/checksum.js'
 import type { S3Request, S3Response } from '../request.js'
+import { versionIdText } from '../version-id.js'
 import { findUploadAndParts } from './uploads.js'
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024

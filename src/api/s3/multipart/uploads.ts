@@ -3,7 +3,9 @@ import type { PartRow, UploadRow } from '../../../model/uploads/tables.js'
 import { isoDate } from '../../http/date.js'
 import { xmlText } from '../../xml/writer.js'
 import { aclForWrite } from '../access/acl/for-write.js'
-import { authorize, type Granted } from '../access/authorize.js'
+import { authorize } from '../access/authorize.js'
+import type { Granted } from '../access/question.js'
+import { ownerXml, parseMax, percentEncodeKey, xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import {
   encryptionWish,
@@ -14,7 +16,7 @@ import {
   sealedEtag,
 } from '../encryption/requests.js'
 import { invalidArgument, S3Error } from '../errors.js'
-import { ownerXml, parseMax, percentEncodeKey, xmlResponse } from '../listings/list-objects.js'
+import { bodySource } from '../objects/body.js'
 import { readSource, wantedChecksum } from '../objects/copy.js'
 import { CopyChecksum } from '../objects/copy-checksum.js'
 import { copySource } from '../objects/copy-source.js'
@@ -22,7 +24,6 @@ import { storedHeaders } from '../objects/headers.js'
 import { headerLock } from '../objects/lock.js'
 import { checkQuota } from '../objects/quota.js'
 import { newTags } from '../objects/tags.js'
-import { bodySource } from '../objects/write.js'
 import {
   CHECKSUM_ELEMENT,
   CHECKSUM_HEADER,

@@ -1,35 +1,20 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
-import { type Acl, isPublicAcl, privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
+import { type Acl, privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
+import { bucketAcl, isEnforced, setBucketAcl } from '../access/acl/bucket-acl.js'
 import { refusePublicAcl } from '../access/acl/for-write.js'
 import { aclHeaders, aclOfHeaders, checkGrantees } from '../access/acl/headers.js'
-import {
-  bucketOwner,
-  DOCUMENT,
-  OBJECT_OWNERSHIPS,
-  type ObjectOwnership,
-  objectOwnership,
-} from '../access/acl/ownership.js'
+import { bucketOwner } from '../access/acl/ownership.js'
 import { aclXml, parseAclXml } from '../access/acl/xml.js'
 import { authorize } from '../access/authorize.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
-import { versionIdText } from './headers.js'
-import { notFound, versionSelector } from './read.js'
+import { versionIdText, versionSelector } from '../version-id.js'
+import { notFound } from './find.js'
 
 const BODY_BYTES_MAX = 64 * 1024
-
-/** The bucket's list: the stored one, else full control for its owner. */
-export function bucketAcl(context: S3Context, bucket: Bucket): Acl {
-  const stored = isEnforced(bucket) ? undefined : storedAcl(bucket.document(DOCUMENT.acl))
-  return stored ?? privateAcl(bucketOwner(context.model, bucket))
-}
-
-function isEnforced(bucket: Bucket): boolean {
-  return objectOwnership(bucket) === 'BucketOwnerEnforced'
-}
 
 /** GetBucketAcl. */
 export async function getBucketAcl(context: S3Context, request: S3Request): Promise<S3Response> {
@@ -48,13 +33,6 @@ export async function putBucketAcl(context: S3Context, request: S3Request): Prom
   refusePublicAcl(bucket, acl)
   await setBucketAcl(context, bucket, acl)
   return { status: 200 }
-}
-
-/** Private is as none, so that it costs nothing. */
-async function setBucketAcl({ model }: S3Context, bucket: Bucket, acl: Acl): Promise<void> {
-  const isUsual = sameAcl(acl, privateAcl(bucketOwner(model, bucket)))
-  if (isUsual && bucket.document(DOCUMENT.acl) === undefined) return
-  await model.buckets.setDocument(bucket, DOCUMENT.acl, isUsual ? undefined : acl)
 }
 
 /** GetObjectAcl. */
@@ -133,46 +111,4 @@ async function requestedAcl(
   const acl = headers ? aclOfHeaders(headers, owner, ofBucket) : await parseAclXml(body, owner)
   await checkGrantees(model, acl)
   return acl
-}
-
-/**
- * The list and the ownership setting that a CreateBucket asks for, as the new bucket's documents.
- * @throws S3Error InvalidArgument, InvalidBucketAclWithObjectOwnership
- */
-export async function accessOfNewBucket(
-  { model }: S3Context,
-  request: S3Request,
-  owner: string,
-): Promise<{ documents: Record<string, unknown>; isAsIn(existing: Bucket): boolean }> {
-  const headers = aclHeaders(request)
-  const acl = headers ? aclOfHeaders(headers, owner, undefined) : privateAcl(owner)
-  if (headers?.kind === 'grants') await checkGrantees(model, acl)
-  const ownership = parseOwnership(request.header('x-amz-object-ownership'))
-  const isUsual = sameAcl(acl, privateAcl(owner))
-  if (ownership === 'BucketOwnerEnforced' && !isUsual) {
-    throw new S3Error('InvalidBucketAclWithObjectOwnership')
-  }
-  return {
-    isAsIn(existing) {
-      const stored = storedAcl(existing.document(DOCUMENT.acl))
-      return stored ? sameAcl(stored, acl) : isUsual
-    },
-    documents: {
-      ...(!isUsual && { [DOCUMENT.acl]: acl }),
-      ...(ownership && { [DOCUMENT.ownership]: { objectOwnership: ownership } }),
-    },
-  }
-}
-
-function parseOwnership(header: string | undefined): ObjectOwnership | undefined {
-  if (header === undefined) return undefined
-  const ownership = OBJECT_OWNERSHIPS.find((known) => known === header)
-  if (!ownership)
-    throw invalidArgument('Invalid x-amz-object-ownership header', 'x-amz-object-ownership', header)
-  return ownership
-}
-
-/** Whether everybody may do something by the bucket's list. */
-export function hasPublicAcl(context: S3Context, bucket: Bucket): boolean {
-  return isPublicAcl(bucketAcl(context, bucket))
 }

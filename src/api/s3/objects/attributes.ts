@@ -1,15 +1,15 @@
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { httpDateOf } from '../../http/date.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
+import { parseMax, xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { openVersion } from '../encryption/requests.js'
 import { invalidArgument, S3Error } from '../errors.js'
-import { parseMax, xmlResponse } from '../listings/list-objects.js'
 import { CHECKSUM_ELEMENT } from '../payload/checksum.js'
 import type { S3Request, S3Response } from '../request.js'
+import { versioned, versionIdHeader } from '../version-id.js'
+import { existingVersion } from './find.js'
 import { checksumText, etagOf, lastModifiedMs } from './headers.js'
-import { existingVersion } from './read.js'
-import { versioned, versionIdHeader } from './tag-handlers.js'
 
 const ATTRIBUTES = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'] as const
 type Attribute = (typeof ATTRIBUTES)[number]

@@ -8,9 +8,9 @@ import { openVersion, type Sealing } from '../encryption/requests.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
 import { checkKey } from '../router.js'
+import { parseVersionId } from '../version-id.js'
 import { etagOf, lastModifiedMs } from './headers.js'
 import { checkConditions, preconditionFailed, readConditions } from './preconditions.js'
-import { parseVersionId } from './read.js'
 
 /** The source of a copy, which the caller may read. */
 export interface CopySource {

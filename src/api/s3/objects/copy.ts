@@ -5,7 +5,9 @@ import type { Mutable, VersionRecord } from '../../../model/versions/record.js'
 import { isoDate } from '../../http/date.js'
 import { xmlText } from '../../xml/writer.js'
 import { aclForWrite } from '../access/acl/for-write.js'
-import { authorize, type Granted } from '../access/authorize.js'
+import { authorize } from '../access/authorize.js'
+import type { Granted } from '../access/question.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import {
   customerKey,
@@ -19,7 +21,6 @@ import {
   sealedEtag,
 } from '../encryption/requests.js'
 import { invalidArgument, S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import {
   CHECKSUM_ELEMENT,
   type ChecksumAlgorithm,
@@ -29,14 +30,15 @@ import {
 import { unsupportedChecksum } from '../payload/checksum-request.js'
 import type { S3Request, S3Response } from '../request.js'
 import { UPLOAD_BYTES_MAX } from '../screen.js'
+import { versionIdText } from '../version-id.js'
 import { CopyChecksum } from './copy-checksum.js'
 import { type CopySource, copySource } from './copy-source.js'
 import { expirationHeader } from './expiration-header.js'
-import { checksumText, etagOf, lastModifiedMs, storedHeaders, versionIdText } from './headers.js'
+import { checksumText, etagOf, lastModifiedMs, storedHeaders } from './headers.js'
 import { newLock } from './lock.js'
+import { refuseConditionalWrite } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
-import { refuseConditionalWrite } from './write.js'
 
 /** What a copy gets of its source's content, or of one written anew. */
 interface Copied {

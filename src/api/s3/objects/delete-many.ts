@@ -2,14 +2,13 @@ import type { VersionRecord } from '../../../model/versions/record.js'
 import { parseXml } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
 import { authorize, findBucket } from '../access/authorize.js'
+import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error, toS3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
 import { checkKey } from '../router.js'
-import { versionIdText } from './headers.js'
+import { parseVersionId, versionIdText } from '../version-id.js'
 import { deletionGuard } from './lock.js'
-import { parseVersionId } from './read.js'
 
 /** 1000 keys of 1024 bytes, escaped, with version ids. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024

@@ -3,6 +3,7 @@ import { httpDateOf } from '../../http/date.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import type { S3Request } from '../request.js'
+import { versionIdText } from '../version-id.js'
 
 /** Headers that are stored with an object and sent with it again. */
 const STORED = [
@@ -78,11 +79,6 @@ export function etagOf(version: Pick<VersionRecord, 'etag' | 'etagParts'>): stri
 /** When a version was made, in ms. */
 export function lastModifiedMs(version: Pick<VersionRecord, 'createdUs'>): number {
   return Math.floor(version.createdUs / 1000)
-}
-
-/** A version id as clients see it. */
-export function versionIdText(version: Pick<VersionRecord, 'id' | 'isNull'>): string {
-  return version.isNull ? 'null' : version.id.toString('hex')
 }
 
 /** The response-* parameters of GetObject and the headers they replace. */

@@ -4,11 +4,13 @@ import { isoDate } from '../../http/date.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
+import { xmlResponse } from '../answers.js'
 import { configurationBody, configuredBucket } from '../buckets/configuration.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
+import { versionIdHeader, versionSelector } from '../version-id.js'
+import { deleteMarker, existingVersion, notFound } from './find.js'
 import {
   checkFuture,
   isRetentionMode,
@@ -17,8 +19,6 @@ import {
   parseIsoDate,
   protectedByLock,
 } from './lock.js'
-import { deleteMarker, existingVersion, notFound, versionSelector } from './read.js'
-import { versionIdHeader } from './tag-handlers.js'
 
 const DAYS_MAX = 36_500
 const YEARS_MAX = 100

@@ -1,4 +1,5 @@
 import { S3Error } from '../errors.js'
+import type { S3Request } from '../request.js'
 
 /** The conditions of a request (RFC 9110, section 13), by lower-case names without their prefix. */
 export interface Conditions {
@@ -72,4 +73,26 @@ export function etagListed(list: string, etag: string): boolean {
 /** @throws S3Error PreconditionFailed naming the condition */
 export function preconditionFailed(condition: string): S3Error {
   return new S3Error('PreconditionFailed', undefined, { extra: { Condition: condition } })
+}
+
+export const CONDITIONAL = [
+  'if-match',
+  'if-none-match',
+  'x-amz-if-match-last-modified-time',
+  'x-amz-if-match-size',
+] as const
+
+/** Conditional writes are refused, never ignored: two clients that rely on them would both believe to have won. */
+export function refuseConditionalWrite(request: S3Request): void {
+  for (const name of CONDITIONAL) {
+    if (request.header(name) !== undefined) {
+      throw new S3Error(
+        'NotImplemented',
+        'A header you provided implies functionality that is not implemented',
+        {
+          extra: { Header: name },
+        },
+      )
+    }
+  }
 }

@@ -1,17 +1,18 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { PartInfo } from '../../../model/content/refs.js'
 import type { Model } from '../../../model/model.js'
-import type { VersionSelector } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { type Awaitable, whenReady } from '../../../util/awaitable.js'
-import { authorize, type Need } from '../access/authorize.js'
+import type { Need } from '../access/question.js'
 import type { S3Context } from '../context.js'
 import { openContent, openVersion, type Sealing } from '../encryption/requests.js'
 import { S3Error } from '../errors.js'
 import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import type { S3Request, S3Response } from '../request.js'
+import { versionSelector } from '../version-id.js'
 import { expirationHeader } from './expiration-header.js'
-import { etagOf, lastModifiedMs, overrideHeaders, versionHeaders, versionIdText } from './headers.js'
+import { existingVersion } from './find.js'
+import { etagOf, lastModifiedMs, overrideHeaders, versionHeaders } from './headers.js'
 import { checkConditions, preconditionFailed, readConditions } from './preconditions.js'
 import { type ByteRange, parseRange } from './range.js'
 
@@ -72,29 +73,6 @@ function sendContent(
     const options = { signal: () => request.signal, ...(cipher && { cipher }) }
     return { status, headers, body: context.model.blobs.read(version, start, end, options) }
   })
-}
-
-/**
- * The version that a request names, which must be an object's.
- * @throws S3Error AccessDenied, NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (delete marker)
- */
-export function existingVersion(
-  { model }: S3Context,
-  request: S3Request,
-  need: Need,
-  options: { body: boolean } = WITHOUT_BODY,
-): Awaitable<{ bucket: Bucket; version: VersionRecord }> {
-  const selector = versionSelector(request)
-  return whenReady(authorize(model, request, need), ({ bucket, version: decided }) =>
-    whenReady(
-      decided ?? model.objects.read(bucket.id, Buffer.from(request.key!), selector, options),
-      (version) => {
-        if (!version) throw notFound(request, selector)
-        if (version.state === 'marker') throw deleteMarker(request, version, selector)
-        return { bucket, version }
-      },
-    ),
-  )
 }
 
 /** Looks up what the request names and checks its conditions. */
@@ -220,38 +198,4 @@ function partChecksum(headers: Record<string, string>, version: VersionRecord, p
 
 function dropChecksums(headers: Record<string, string>): void {
   for (const name in headers) if (name.startsWith('x-amz-checksum-')) delete headers[name]
-}
-
-/**
- * The version that ?versionId names.
- * @throws S3Error InvalidArgument if it cannot be a version id
- */
-export function versionSelector(request: S3Request): VersionSelector {
-  return parseVersionId(request.query.get('versionId'))
-}
-
-export function parseVersionId(text: string | undefined): VersionSelector {
-  if (text === undefined) return undefined
-  if (text === 'null') return 'null'
-  if (!/^[0-9a-f]{32}$/.test(text)) {
-    throw new S3Error('InvalidArgument', 'Invalid version id specified', {
-      extra: { ArgumentName: 'versionId', ArgumentValue: text },
-    })
-  }
-  return Buffer.from(text, 'hex')
-}
-
-export function notFound(request: S3Request, selector: VersionSelector): S3Error {
-  if (selector === undefined) return new S3Error('NoSuchKey', undefined, { extra: { Key: request.key } })
-  return new S3Error('NoSuchVersion', undefined, {
-    extra: { Key: request.key, VersionId: request.query.get('versionId') },
-  })
-}
-
-/** A delete marker as current version is "not found"; named by its id it is no object to get. */
-export function deleteMarker(request: S3Request, version: VersionRecord, selector: VersionSelector): S3Error {
-  const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': versionIdText(version) }
-  if (selector === undefined)
-    return new S3Error('NoSuchKey', undefined, { extra: { Key: request.key }, headers })
-  return new S3Error('MethodNotAllowed', undefined, { headers: { ...headers, allow: 'DELETE' } })
 }

@@ -1,6 +1,6 @@
-import type { VersionRecord } from '../../../model/versions/record.js'
 import { parseXml } from '../../xml/reader.js'
 import { authorize } from '../access/authorize.js'
+import { xmlResponse } from '../answers.js'
 import {
   configurationBody,
   configuredBucket,
@@ -8,10 +8,9 @@ import {
   needDocument,
 } from '../buckets/configuration.js'
 import type { S3Context } from '../context.js'
-import { xmlResponse } from '../listings/list-objects.js'
 import type { S3Request, S3Response } from '../request.js'
-import { versionIdText } from './headers.js'
-import { deleteMarker, existingVersion, notFound, versionSelector } from './read.js'
+import { versioned, versionIdHeader, versionSelector } from '../version-id.js'
+import { deleteMarker, existingVersion, notFound } from './find.js'
 import { BUCKET_TAGS_MAX, documentTags, OBJECT_TAGS_MAX, type Tags, tagSetXml } from './tags.js'
 
 const BODY_BYTES_MAX = 64 * 1024
@@ -74,16 +73,6 @@ async function changeTags(
   })
   if (!version) throw notFound(request, selector)
   return { status, headers: versionIdHeader(bucket.versioning, version) }
-}
-
-/** The action's name for the current version, or for one that is named. */
-export function versioned(request: S3Request, current: string, named: string): string {
-  return request.query.has('versionId') ? named : current
-}
-
-/** x-amz-version-id where versioning was ever on. */
-export function versionIdHeader(versioning: string, version: VersionRecord): Record<string, string> {
-  return versioning === 'off' ? {} : { 'x-amz-version-id': versionIdText(version) }
 }
 
 /** GetBucketTagging. */

@@ -1,18 +1,17 @@
-import type { BodySource } from '../../../model/content/blobs.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
 import { encryptionWish, newSealing, sealContent, sealedEtag } from '../encryption/requests.js'
-import { S3Error } from '../errors.js'
-import type { Payload } from '../payload/payload.js'
 import type { S3Request, S3Response } from '../request.js'
+import { versionIdText, versionSelector } from '../version-id.js'
+import { bodySource } from './body.js'
 import { expirationHeader } from './expiration-header.js'
-import { checksumHeaders, etagOf, storedHeaders, versionIdText } from './headers.js'
+import { checksumHeaders, etagOf, storedHeaders } from './headers.js'
 import { deletionGuard, newLock } from './lock.js'
+import { refuseConditionalWrite } from './preconditions.js'
 import { checkQuota } from './quota.js'
-import { versionSelector } from './read.js'
 import { newTags } from './tags.js'
 
 /** PutObject. @param origin what it is a form of, if not of itself */
@@ -70,36 +69,6 @@ export function writtenHeaders(version: VersionRecord, showVersion: boolean): Re
     etag: etagOf(version),
     ...checksumHeaders(version),
     ...(showVersion && { 'x-amz-version-id': versionIdText(version) }),
-  }
-}
-
-export function bodySource(payload: Payload): BodySource {
-  return {
-    length: payload.contentLength,
-    readAll: (maxBytes) => payload.readAll(maxBytes),
-    stream: () => payload,
-  }
-}
-
-const CONDITIONAL = [
-  'if-match',
-  'if-none-match',
-  'x-amz-if-match-last-modified-time',
-  'x-amz-if-match-size',
-] as const
-
-/** Conditional writes are refused, never ignored: two clients that rely on them would both believe to have won. */
-export function refuseConditionalWrite(request: S3Request): void {
-  for (const name of CONDITIONAL) {
-    if (request.header(name) !== undefined) {
-      throw new S3Error(
-        'NotImplemented',
-        'A header you provided implies functionality that is not implemented',
-        {
-          extra: { Header: name },
-        },
-      )
-    }
   }
 }
 

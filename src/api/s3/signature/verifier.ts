@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { parseAmzDate } from '../../http/date.js'
 import { Query } from '../../http/query.js'
 import { recode } from '../../http/uri.js'
-import type { Session } from '../../sts/sessions.js'
+import type { ConditionValues } from '../access/policy/conditions.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { canonicalQuery, canonicalRequest, type SignedParts } from './canonical.js'
 import {
@@ -41,6 +41,22 @@ export interface SeedSignature {
   readonly key: HmacKey
 }
 
+/** Temporary credentials as a verified request has them. */
+export interface AuthSession {
+  /** The access key whose permissions the session has. */
+  readonly parentKeyId: string
+  /** Text of the policy that narrows these permissions. */
+  readonly policy?: string
+  /** The same policy, compiled. @throws S3Error AccessDenied if this version cannot read it */
+  limits(): SessionLimits | undefined
+}
+
+/** What a session's own policy allows. */
+export interface SessionLimits {
+  /** @param question.resources ARNs of what the action is about, one for each name that the bucket has */
+  allows(question: { action: string; resources: readonly string[]; values: ConditionValues }): boolean
+}
+
 export interface KeyAuth {
   readonly kind: 'key'
   /** The access key whose permissions count; of temporary credentials, the one behind them. */
@@ -53,7 +69,7 @@ export interface KeyAuth {
   /** Undefined for forms, whose body has no chunks. */
   readonly seed: SeedSignature | undefined
   /** Of temporary credentials. */
-  readonly session: Session | undefined
+  readonly session: AuthSession | undefined
   /** Signed by Signature V2. */
   readonly isV2?: true
 }
@@ -70,7 +86,7 @@ export const ANONYMOUS: AnonymousAuth = { kind: 'anonymous' }
 /** What the id and the token of temporary credentials stand for. */
 export interface SecretOfSession {
   readonly secret: string
-  readonly session: Session
+  readonly session: AuthSession
 }
 
 /** What a request with some key id is to be signed with; undefined when there is no such key. */
@@ -266,7 +282,7 @@ function secretText(found: string | SecretOfSession): string {
   return typeof found === 'string' ? found : found.secret
 }
 
-function sessionOf(found: string | SecretOfSession): Session | undefined {
+function sessionOf(found: string | SecretOfSession): AuthSession | undefined {
   return typeof found === 'string' ? undefined : found.session
 }
 

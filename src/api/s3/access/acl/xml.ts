@@ -1,7 +1,7 @@
 import type { Model } from '../../../../model/model.js'
-import { parseXml, type XmlElement } from '../../../xml/reader.js'
+import { parseXml, type XmlElement, XmlError } from '../../../xml/reader.js'
 import { xmlElement, xmlText } from '../../../xml/writer.js'
-import { invalidArgument, S3Error } from '../../errors.js'
+import { invalidArgument, S3Error, xmlError } from '../../errors.js'
 import { ACL_PERMISSIONS, type Acl, type Grant, isGroup } from './acl.js'
 import { limited } from './headers.js'
 
@@ -35,7 +35,14 @@ function userXml(model: Model, keyId: string): string {
  * @throws S3Error MalformedACLError, InvalidArgument, UnresolvableGrantByEmailAddress, AccessDenied
  */
 export async function parseAclXml(body: Buffer, owner: string): Promise<Acl> {
-  const root = await parseXml(body, 'AccessControlPolicy', 'MalformedACLError')
+  try {
+    return readAcl(await parseXml(body, 'AccessControlPolicy'), owner)
+  } catch (error) {
+    throw error instanceof XmlError ? xmlError(error, 'MalformedACLError') : error
+  }
+}
+
+function readAcl(root: XmlElement, owner: string): Acl {
   const ownerId = root.child('Owner')?.text('ID')?.trim()
   if (ownerId !== undefined && ownerId !== owner) throw new S3Error('AccessDenied')
   const grants = root.need('AccessControlList').all('Grant').map(parseGrant)

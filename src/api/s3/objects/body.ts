@@ -1,0 +1,10 @@
+import type { BodySource } from '../../../model/content/blobs.js'
+import type { Payload } from '../payload/payload.js'
+
+export function bodySource(payload: Payload): BodySource {
+  return {
+    length: payload.contentLength,
+    readAll: (maxBytes) => payload.readAll(maxBytes),
+    stream: () => payload,
+  }
+}
