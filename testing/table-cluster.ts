@@ -62,6 +62,14 @@ export class StaticPlacement implements Placement {
     return this.#nodes
   }
 
+  controlSets(): readonly (readonly NodeId[])[] {
+    return [this.#nodes]
+  }
+
+  controlReadSet(): readonly NodeId[] {
+    return this.#nodes
+  }
+
   onChange(fn: () => void): () => void {
     this.#listeners.add(fn)
     return () => this.#listeners.delete(fn)

@@ -144,6 +144,14 @@ export class LayoutManager implements Placement {
     return this.#view.allNodes
   }
 
+  controlSets(): readonly (readonly NodeId[])[] {
+    return this.#view.mayCoordinate ? this.#view.controlSets : NO_SETS
+  }
+
+  controlReadSet(): readonly NodeId[] {
+    return this.#view.mayCoordinate ? this.#view.controlReadSet : NO_NODES
+  }
+
   get layoutVersion(): number {
     return this.#view.version
   }

@@ -20,7 +20,15 @@ export interface Placement {
   ownPartitions(): readonly number[]
   /** All nodes of the cluster in any live version, gateways included: where full-copy tables live. */
   allNodes(): readonly NodeId[]
-  /** Successes needed in each write set, and for a read; for full-copy tables a majority of allNodes(). */
+  /**
+   * The nodes whose majorities decide about full-copy tables: the storage nodes of each live layout version, equal
+   * sets once. A write needs a majority of each. Empty on a node without a role in the newest layout. Gateways get
+   * every write too, but do not count: nobody waits until a new one has its copies.
+   */
+  controlSets(): readonly (readonly NodeId[])[]
+  /** The nodes of which a majority knows every acknowledged row of full-copy tables; empty as `controlSets`. */
+  controlReadSet(): readonly NodeId[]
+  /** Successes needed in each write set, and for a read of sharded tables. */
   readonly writeQuorum: number
   readonly readQuorum: number
   /** The number of the newest layout version; 0 before the first. */
@@ -50,7 +58,8 @@ export interface QuorumCallOptions {
 }
 
 export interface QuorumWriteOptions extends QuorumCallOptions {
-  quorum: number
+  /** Successes needed in each set, or in all of them; a set that needs none only gets the message. */
+  quorum: number | readonly number[]
   judge?: (body: unknown) => 'taken' | 'overruled' | 'unknown'
   onFailure?: (node: NodeId, error: unknown) => void
 }
@@ -95,4 +104,9 @@ export interface QuorumCaller {
     body: unknown,
     options: QuorumCallOptions & { stream?: ByteStream; signal?: AbortSignal },
   ): Promise<RpcReply>
+}
+
+/** More than half of `nodes`. */
+export function majority(nodes: number): number {
+  return Math.floor(nodes / 2) + 1
 }

@@ -161,6 +161,8 @@ export class Quorum implements QuorumCaller {
 
 /** One write to several sets; a node that is in more than one gets it once and counts in each. */
 class WriteCall {
+  /** Successes that each set needs. */
+  readonly #needed: readonly number[]
   readonly #successes: number[]
   readonly #failures: number[]
   /** Nodes that had something later, by set; undefined while there is none. */
@@ -183,21 +185,23 @@ class WriteCall {
   ) {
     this.#successes = sets.map(() => 0)
     this.#failures = sets.map(() => 0)
-    this.#openSets = sets.length
+    const { quorum } = options
+    this.#needed = typeof quorum === 'number' ? sets.map(() => quorum) : quorum
+    this.#openSets = this.#needed.filter((needed) => needed > 0).length
   }
 
   start(body: unknown): void {
-    const { sets, options } = this
+    const { sets } = this
     if (sets.length === 0) {
       this.#fail(new CarportError('LayoutNotReady', NO_ROLE))
       return
     }
-    for (const set of sets) {
-      if (set.length < options.quorum) {
+    for (const [i, set] of sets.entries()) {
+      if (set.length < this.#needed[i]!) {
         this.#fail(
           new CarportError(
             'QuorumUnavailable',
-            `${this.method}: a quorum of ${options.quorum} needs more than ${set.length} replicas`,
+            `${this.method}: a quorum of ${this.#needed[i]} needs more than ${set.length} replicas`,
           ),
         )
         return
@@ -237,21 +241,21 @@ class WriteCall {
     }
     this.#replies.push({ node, body: reply.body })
     for (let i = 0; i < sets.length; i++) {
-      if (sets[i]!.includes(node) && ++this.#successes[i]! === options.quorum) this.#openSets--
+      if (sets[i]!.includes(node) && ++this.#successes[i]! === this.#needed[i]!) this.#openSets--
     }
     if (this.#openSets === 0) this.#succeed(this.#replies)
     else if (this.#pending === 0) this.#giveUp()
   }
 
   #overruledBy(reply: NodeReply): void {
-    const { sets, options } = this
+    const { sets } = this
     this.#overruling ??= []
     this.#overruling.push(reply)
     this.#overruled ??= sets.map(() => 0)
     let everywhere = true
     for (let i = 0; i < sets.length; i++) {
       if (sets[i]!.includes(reply.node)) this.#overruled[i]!++
-      if (this.#overruled[i]! <= sets[i]!.length - options.quorum) everywhere = false
+      if (this.#overruled[i]! <= sets[i]!.length - this.#needed[i]!) everywhere = false
     }
     if (everywhere) this.#succeed(this.#overruling)
     else if (this.#pending === 0) this.#giveUp()
@@ -263,13 +267,13 @@ class WriteCall {
   }
 
   #countFailure(node: NodeId, error: unknown): void {
-    const { sets, options } = this
+    const { sets } = this
     this.#pending--
     this.#firstError ??= error
     for (let i = 0; i < sets.length; i++) {
       if (!sets[i]!.includes(node)) continue
       this.#failures[i]!++
-      if (this.#failures[i]! > sets[i]!.length - options.quorum && this.#replies) this.#failSet(i)
+      if (this.#failures[i]! > sets[i]!.length - this.#needed[i]! && this.#replies) this.#failSet(i)
     }
     if (this.#pending === 0 && this.#replies) this.#giveUp()
   }
@@ -278,12 +282,12 @@ class WriteCall {
   #giveUp(): void {
     // With an even number of replicas there is a draw: no quorum has it, so it must be written again.
     if (this.sets.length === 1 && this.#overruling && this.#failures[0] === 0) this.#succeed(this.#overruling)
-    else this.#failSet(this.#successes.findIndex((successes) => successes < this.options.quorum))
+    else this.#failSet(this.#successes.findIndex((successes, i) => successes < this.#needed[i]!))
   }
 
   #failSet(i: number): void {
     const cause = this.#firstError ?? new Error('another write of the same was under way')
-    this.#fail(quorumUnavailable(this.method, this.#successes[i]!, this.options.quorum, cause))
+    this.#fail(quorumUnavailable(this.method, this.#successes[i]!, this.#needed[i]!, cause))
   }
 
   #succeed(replies: NodeReply[]): void {

@@ -1,3 +1,4 @@
+import { majority } from '../cluster/placement.js'
 import type { NodeId } from '../net/transport.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
@@ -285,8 +286,8 @@ export class TableSync implements Service {
     const full = local.schema.placement === 'full'
     for (const partition of this.#ownPartitions(table)) {
       const peers = table.synced.get(partition)
-      for (const set of full ? [placement.allNodes()] : placement.writeSets(partition)) {
-        const quorum = full ? Math.floor(set.length / 2) + 1 : placement.writeQuorum
+      for (const set of full ? placement.controlSets() : placement.writeSets(partition)) {
+        const quorum = full ? majority(set.length) : placement.writeQuorum
         const needed = Math.max(1, set.length - quorum + 1)
         const have = set.filter((node) => node === transport.self || peers?.has(node)).length
         if (have < needed) return

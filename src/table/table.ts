@@ -1,4 +1,4 @@
-import type { Placement, QuorumCaller } from '../cluster/placement.js'
+import { majority, type Placement, type QuorumCaller } from '../cluster/placement.js'
 import type { Db } from '../db/db.js'
 import { type NodeId, Priority, type Transport } from '../net/transport.js'
 import type { Clock, Hlc } from '../util/clock.js'
@@ -135,7 +135,7 @@ export class Table<E> {
     const { placement } = this.env
     return this.#quorumGet(
       () => placement.readSet(partition),
-      placement.readQuorum,
+      () => placement.readQuorum,
       key,
       withBody,
       replacedBy,
@@ -150,9 +150,13 @@ export class Table<E> {
   async getFromQuorum(partitionKey: Buffer, sortKey: Buffer): Promise<E | undefined> {
     if (this.schema.placement !== 'full') return this.get(partitionKey, sortKey)
     const { placement, db } = this.env
-    const nodes = placement.allNodes()
     const key = this.local.codec.keyOf(partitionKey, sortKey)
-    const { row } = await this.#quorumGet(() => nodes, majority(nodes.length), key, true)
+    const { row } = await this.#quorumGet(
+      () => placement.controlReadSet(),
+      (nodes) => majority(nodes.length),
+      key,
+      true,
+    )
     if (!row) return undefined
     if (!this.local.peekHead(db, partitionKey, sortKey)?.equals(row.head)) {
       await this.local.underWay.follow(
@@ -216,12 +220,21 @@ export class Table<E> {
   async #write(partition: number, rows: WireRow[], priority: Priority, judged = false): Promise<number> {
     const { placement, quorum } = this.env
     const full = this.schema.placement === 'full'
-    const sets = full ? [placement.allNodes()] : placement.writeSets(partition)
+    let sets = full ? placement.controlSets() : placement.writeSets(partition)
     if (sets.length === 0 || sets[0]!.length === 0) throw layoutNotReady()
+    let needed: number | readonly number[] = placement.writeQuorum
+    if (full) {
+      needed = sets.map((set) => majority(set.length))
+      const all = placement.allNodes()
+      if (sets.length > 1 || sets[0]!.length < all.length) {
+        needed = [...needed, 0]
+        sets = [...sets, all]
+      } else needed = needed[0]!
+    }
     let acknowledged = false
     let failed: NodeId[] | undefined
     const replies = await quorum.write(sets, this.#insertMethod, [placement.layoutVersion, rows], {
-      quorum: full ? majority(sets[0]!.length) : placement.writeQuorum,
+      quorum: needed,
       timeoutMs: rows.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS,
       priority,
       ...(judged && { judge: judgeWrite }),
@@ -259,7 +272,7 @@ export class Table<E> {
    */
   async #quorumGet(
     nodesOf: () => readonly NodeId[],
-    readQuorum: number,
+    quorumOf: (nodes: readonly NodeId[]) => number,
     key: Buffer,
     withBody: boolean,
     replacedBy?: Buffer,
@@ -271,7 +284,7 @@ export class Table<E> {
       if (nodes.length === 0) throw layoutNotReady()
       const query = this.#getQuery(key, withBody ? this.#nearest(nodes) : null, replacedBy)
       const replies = await quorum.read(nodes, this.#getMethod, query, {
-        quorum: readQuorum,
+        quorum: quorumOf(nodes),
         timeoutMs: CALL_TIMEOUT_MS,
         priority: Priority.high,
       })
@@ -450,12 +463,10 @@ export class Table<E> {
 
   #writeQuorum(): number {
     const { placement } = this.env
-    return this.schema.placement === 'full' ? majority(placement.allNodes().length) : placement.writeQuorum
+    return this.schema.placement === 'full'
+      ? majority(placement.controlReadSet().length)
+      : placement.writeQuorum
   }
-}
-
-function majority(nodes: number): number {
-  return Math.floor(nodes / 2) + 1
 }
 
 function layoutNotReady(): CarportError {

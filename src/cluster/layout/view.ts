@@ -59,6 +59,10 @@ export class LayoutView {
   readonly #writeSets: (readonly (readonly NodeId[])[])[] = []
   readonly #readSets: (readonly NodeId[])[] = []
   readonly #storageSets: (readonly NodeId[])[] = []
+  /** The storage nodes of each live version, sorted, equal sets once. */
+  readonly controlSets: readonly (readonly NodeId[])[]
+  /** The storage nodes of the version that is read. */
+  readonly controlReadSet: readonly NodeId[]
 
   constructor(
     readonly history: LayoutHistory,
@@ -72,9 +76,12 @@ export class LayoutView {
     this.syncTarget = syncTarget(history)
     this.allNodes = members(history)
     this.mayCoordinate = newest?.roles.has(self) ?? false
+    const storageNodes = history.versions.map((version) => [...version.storageNodes].sort())
+    this.controlSets = [...new Map(storageNodes.map((nodes) => [nodes.join(), nodes])).values()]
     const own: number[] = []
     const perVersion = history.versions.map(replicaSets)
     const readIndex = history.versions.findIndex(({ version }) => version === this.readVersion)
+    this.controlReadSet = storageNodes[readIndex] ?? NO_NODES
     for (let p = 0; p < PARTITION_COUNT && newest !== undefined; p++) {
       const distinct = new Map(perVersion.map((sets) => [sets[p]!.key, sets[p]!.nodes]))
       const writeSets = [...distinct.values()]
