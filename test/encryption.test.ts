@@ -26,7 +26,7 @@ let node: TestNode
 let s3: S3Client
 
 beforeAll(async () => {
-  node = await startTestNode({ secrets: { sseMasterKeys: ['cd'.repeat(32)] } })
+  node = await startTestNode()
   s3 = node.client(await node.createKey('encryption'))
   await s3.send(new CreateBucketCommand({ Bucket }))
 })
@@ -394,7 +394,7 @@ describe('with the master key (SSE-S3)', () => {
 })
 
 test('without a master key, AES256 is refused and nothing is stored in the clear instead', async () => {
-  const bare = await startTestNode()
+  const bare = await startTestNode({ secrets: { sseMasterKeys: [] } })
   try {
     const client = bare.client(await bare.createKey('bare'))
     await client.send(new CreateBucketCommand({ Bucket }))

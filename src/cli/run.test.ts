@@ -474,14 +474,15 @@ describe('server', () => {
     }
   })
 
-  it('runs a single node without a file, with a secret made in its folder', async () => {
+  it('runs a single node without a file, with its secrets made in its folder', async () => {
     const words = ['server', '--single-node', '--default-bucket', '--data', '/srv']
     const { servers, secretsMade } = await cli(words, { files: {} })
-    expect(secretsMade).toEqual(['/srv/rpc_secret'])
+    expect(secretsMade).toEqual(['/srv/rpc_secret', '/srv/sse_master_key'])
+    expect(servers[0]?.config.secrets.sseMasterKeys).toHaveLength(1)
     expect(servers[0]?.config).toMatchObject({ configFile: null, metadataDir: '/srv/meta' })
     expect(servers[0]?.options).toMatchObject({ singleNode: true, defaultBucket: true })
     const given = await cli(['server', '--single-node'], { files: {}, env: { CARPORT_RPC_SECRET: SECRET } })
-    expect(given.secretsMade).toEqual([])
+    expect(given.secretsMade).toEqual(['data/sse_master_key'])
     expect(given.servers[0]?.config.metadataDir).toBe('data/meta')
   })
 

@@ -48,6 +48,8 @@ export interface Settings {
   readonly replicationFactor: number
   readonly consistencyMode: ConsistencyMode
   readonly allowPunycode: boolean
+  /** Whether other users of the machine may read secret files, and the modes of what the node makes are left to the umask. */
+  readonly allowWorldReadableSecrets: boolean
   readonly rpc: {
     readonly bindAddr: Readonly<TcpAddress>
     readonly bindOutgoing: boolean
@@ -262,6 +264,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     replicationFactor: top.replication_factor,
     consistencyMode: top.consistency_mode,
     allowPunycode: top.allow_punycode,
+    allowWorldReadableSecrets: worldReadableAllowed(source.env, top.allow_world_readable_secrets, findings),
     rpc: {
       bindAddr: top.rpc_bind_addr,
       bindOutgoing: top.rpc_bind_outgoing,

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigError } from './config.js'
-import { singleNodeConfig, singleNodeDataDir, singleNodePaths, singleNodeRpcConfig } from './single-node.js'
+import { secretFilesNeeded, singleNodeConfig, singleNodeDataDir, singleNodeRpcConfig } from './single-node.js'
 
 const SECRET = 'ab'.repeat(32)
+const MASTER_KEY = 'ef'.repeat(32)
 const readSecretFile = (path: string) => {
-  expect(path).toBe('/srv/rpc_secret')
-  return { text: SECRET, mode: 0o100600 }
+  expect(['/srv/rpc_secret', '/srv/sse_master_key']).toContain(path)
+  return { text: path === '/srv/rpc_secret' ? SECRET : MASTER_KEY, mode: 0o100600 }
 }
 
 describe('a single node', () => {
@@ -21,10 +22,12 @@ describe('a single node', () => {
       s3Api: { bindAddr: { host: '127.0.0.1', port: 3900 }, region: 'us-east-1', rootDomain: 's3.localhost' },
       web: { bindAddr: { host: '127.0.0.1', port: 3902 }, rootDomain: 'web.localhost' },
       admin: { bindAddr: { host: '127.0.0.1', port: 3903 } },
-      secrets: { rpcSecret: SECRET, adminToken: null, metricsToken: null },
+      secrets: { rpcSecret: SECRET, sseMasterKeys: [MASTER_KEY], adminToken: null, metricsToken: null },
     })
     expect(Object.isFrozen(config)).toBe(true)
-    expect(singleNodePaths('/srv').rpcSecretFile).toBe('/srv/rpc_secret')
+    expect(secretFilesNeeded('/srv', {})).toEqual(['/srv/rpc_secret', '/srv/sse_master_key'])
+    const env = { CARPORT_RPC_SECRET_FILE: '/x', GARAGE_SSE_MASTER_KEY: MASTER_KEY }
+    expect(secretFilesNeeded('/srv', env)).toEqual([])
   })
 
   it('takes addresses, region, domain and secrets from the environment, and flags before it', () => {

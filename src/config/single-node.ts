@@ -14,6 +14,8 @@ export interface SingleNodePaths {
   blocksDir: string
   /** Made at the first start, mode 0600. */
   rpcSecretFile: string
+  /** The master key of server-side encryption: made like the RPC secret. */
+  sseMasterKeyFile: string
 }
 
 /** Where a single node keeps its things. */
@@ -22,12 +24,26 @@ export function singleNodePaths(dataDir: string): SingleNodePaths {
     metadataDir: join(dataDir, 'meta'),
     blocksDir: join(dataDir, 'data'),
     rpcSecretFile: join(dataDir, 'rpc_secret'),
+    sseMasterKeyFile: join(dataDir, 'sse_master_key'),
   }
 }
 
 /** The data folder of a single node: CARPORT_DATA_DIR, else ./data. */
 export function singleNodeDataDir(env: Env): string {
   return readEnv(env, 'DATA_DIR')?.value ?? 'data'
+}
+
+/** The files with secrets that a single node needs, since the environment does not have them. */
+export function secretFilesNeeded(dataDir: string, env: Env): string[] {
+  const { rpcSecretFile, sseMasterKeyFile } = singleNodePaths(dataDir)
+  return [
+    ...(isInEnv(env, 'RPC_SECRET') ? [] : [rpcSecretFile]),
+    ...(isInEnv(env, 'SSE_MASTER_KEY') ? [] : [sseMasterKeyFile]),
+  ]
+}
+
+function isInEnv(env: Env, secret: string): boolean {
+  return (readEnv(env, secret) ?? readEnv(env, `${secret}_FILE`)) !== undefined
 }
 
 export interface SingleNodeInput {
@@ -42,8 +58,8 @@ export interface SingleNodeInput {
 /**
  * A configuration without a file: one node on loopback (S3 3900, RPC 3901, web 3902, admin 3903), one copy.
  * Containers set CARPORT_S3_BIND_ADDR, CARPORT_RPC_BIND_ADDR, CARPORT_WEB_BIND_ADDR, CARPORT_ADMIN_BIND_ADDR,
- * CARPORT_S3_REGION and CARPORT_ROOT_DOMAIN. Where no RPC secret is in the environment, the one in
- * `singleNodePaths(dataDir).rpcSecretFile` counts, which must exist.
+ * CARPORT_S3_REGION and CARPORT_ROOT_DOMAIN. Secrets that are not in the environment are those in the files of
+ * `singleNodePaths(dataDir)`, which must exist: see `secretFilesNeeded`.
  * @throws ConfigError
  */
 export function singleNodeConfig(input: SingleNodeInput): Config {
@@ -62,7 +78,6 @@ function source({ dataDir, env, readSecretFile, listen = {}, region }: SingleNod
   const paths = singleNodePaths(dataDir)
   const fromEnv = (name: string) => readEnv(env, name)?.value
   const rootDomain = (fromEnv('ROOT_DOMAIN') ?? 'localhost').replace(/^\./, '')
-  const secretInEnv = fromEnv('RPC_SECRET') ?? fromEnv('RPC_SECRET_FILE')
   return {
     fileName: 'single node',
     configFile: null,
@@ -71,7 +86,8 @@ function source({ dataDir, env, readSecretFile, listen = {}, region }: SingleNod
       data_dir: paths.blocksDir,
       replication_factor: 1,
       rpc_bind_addr: listen.rpc ?? fromEnv('RPC_BIND_ADDR') ?? '127.0.0.1:3901',
-      ...(secretInEnv === undefined && { rpc_secret_file: paths.rpcSecretFile }),
+      ...(!isInEnv(env, 'RPC_SECRET') && { rpc_secret_file: paths.rpcSecretFile }),
+      ...(!isInEnv(env, 'SSE_MASTER_KEY') && { sse_master_key_file: paths.sseMasterKeyFile }),
       s3_api: {
         api_bind_addr: listen.s3 ?? fromEnv('S3_BIND_ADDR') ?? '127.0.0.1:3900',
         s3_region: region ?? fromEnv('S3_REGION') ?? 'us-east-1',

@@ -4,6 +4,8 @@ import type { Config } from '../config/config.js'
 import type { Env } from '../config/secrets.js'
 import { realClock, systemRandom } from '../platform/clock-and-random.js'
 import { createLog } from '../platform/logger.js'
+import { keepFilesPrivate, mendFolder } from '../platform/private-files.js'
+import type { Log } from '../util/log.js'
 import type { DefaultAccess } from './bootstrap.js'
 import { startNode } from './node.js'
 import { loadOrCreateNodeIdentity } from './node-key.js'
@@ -28,12 +30,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   const log = createLog(config.log, realClock, (line) => process.stderr.write(line))
   for (const { key, message } of config.warnings) log.warn({ key }, message)
   for (const key of unusedSettings(config)) log.warn({ key }, 'has no effect in this version')
-  for (const folder of [
-    config.metadataDir,
-    ...config.dataDirs.filter((d) => !d.readOnly).map((d) => d.path),
-  ]) {
-    mkdirSync(folder, { recursive: true })
-  }
+  prepareFolders(config, log)
   const stopped = untilSignal()
   let made: DefaultAccess | undefined
   const node = await startNode(config, {
@@ -65,6 +62,19 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   )
   log.info({ signal: await stopped }, 'stopping')
   await node.stop()
+}
+
+/** Makes the node's folders, and sees to it that no other user reads them unless the configuration lets others. */
+function prepareFolders(config: Config, log: Log): void {
+  const { metadataDir, metadataSnapshotsDir, allowWorldReadableSecrets } = config
+  const dataDirs = config.dataDirs.filter((dir) => !dir.readOnly).map((dir) => dir.path)
+  if (!allowWorldReadableSecrets) keepFilesPrivate()
+  for (const folder of [metadataDir, ...dataDirs]) mkdirSync(folder, { recursive: true })
+  if (allowWorldReadableSecrets) return
+  // Blocks may be millions: their folder shuts them off.
+  for (const folder of dataDirs) mendFolder(folder, { content: false, log })
+  for (const folder of new Set([metadataDir, metadataSnapshotsDir]))
+    mendFolder(folder, { content: true, log })
 }
 
 /** Resolves with the first signal to stop. A second one ends the process at once. */

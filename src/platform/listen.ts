@@ -1,8 +1,9 @@
-import { rmSync } from 'node:fs'
+import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import type { ListenAddress } from '../config/values.js'
 import { CarportError } from '../util/errors.js'
+import { socketMode } from './private-files.js'
 
 /** A server that listens; `address` says where, as a URL's host part or a path. */
 export interface Listening {
@@ -40,6 +41,7 @@ export async function listen(
     if (address.kind === 'unix') server.listen(address.path, resolve)
     else server.listen({ port: address.port, host: address.host, backlog: 1024 }, resolve)
   })
+  if (address.kind === 'unix') chmodSync(address.path, socketMode())
   const bound = server.address()
   const port = typeof bound === 'object' && bound ? bound.port : 0
   const host = address.kind === 'tcp' ? (address.host.includes(':') ? `[${address.host}]` : address.host) : ''

@@ -35,7 +35,7 @@ export async function startTestNode(
   const any = '127.0.0.1:0'
   const config = singleNodeConfig({
     dataDir: dir,
-    env: { CARPORT_RPC_SECRET: 'ab'.repeat(32) },
+    env: { CARPORT_RPC_SECRET: 'ab'.repeat(32), CARPORT_SSE_MASTER_KEY: 'cd'.repeat(32) },
     readSecretFile: () => {
       throw new Error('no secret files in tests')
     },

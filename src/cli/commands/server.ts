@@ -1,5 +1,4 @@
-import { readEnv } from '../../config/secrets.js'
-import { singleNodeConfig, singleNodeDataDir, singleNodePaths } from '../../config/single-node.js'
+import { secretFilesNeeded, singleNodeConfig, singleNodeDataDir } from '../../config/single-node.js'
 import { CliError } from '../admin-client.js'
 import { findConfig, type GlobalFlags, namedConfig, readFullConfig } from '../config-source.js'
 import type { CliIo } from '../io.js'
@@ -37,9 +36,7 @@ function readSingleNodeConfig(io: CliIo, flags: GlobalFlags, data: string | unde
   const named = namedConfig(io, flags)
   if (named === undefined) {
     const dataDir = data ?? singleNodeDataDir(io.env)
-    if ((readEnv(io.env, 'RPC_SECRET') ?? readEnv(io.env, 'RPC_SECRET_FILE')) === undefined) {
-      io.createSecret(singleNodePaths(dataDir).rpcSecretFile)
-    }
+    for (const path of secretFilesNeeded(dataDir, io.env)) io.createSecret(path)
     return singleNodeConfig({ dataDir, env: io.env, readSecretFile: io.readSecretFile })
   }
   if (data !== undefined) throw new CliError('give one of --data and a configuration file')
