@@ -14,7 +14,7 @@ export interface PeerSpec {
 }
 
 const NODE_ID = /^[0-9a-f]{64}$/
-/** Loose: the resolver has the last word; only what could not be an address is refused here. */
+/** Refuses only texts that can be no address: the resolver has the last word. */
 const IPV6 = /^(?=.*:.*:)[0-9a-fA-F:.]{2,45}(%[A-Za-z0-9_.-]{1,16})?$/
 /** DNS names and IPv4; underscores occur in container networks. */
 const HOST_NAME = /^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?$/
@@ -28,7 +28,7 @@ export function formatAddress(address: NodeAddress): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
 }
 
-/** Undefined when `text` is not `host:port`, `1.2.3.4:port` or `[v6]:port`. */
+/** Reads an address; undefined when `text` is not `host:port`, `1.2.3.4:port` or `[v6]:port`. */
 export function tryParseAddress(text: string): NodeAddress | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
   if (!match) return undefined

@@ -1,7 +1,7 @@
 import type { NodeId } from '../net/transport.js'
 import { PARTITION_COUNT } from './layout/partitions.js'
 
-/** As in Garage's GetClusterHealth. */
+/** The fields of Garage's GetClusterHealth. */
 export interface ClusterHealth {
   /**
    * healthy: all storage nodes are connected; degraded: not all, but a write quorum of every partition;

@@ -5,7 +5,7 @@ export interface Epoch {
 }
 
 /**
- * Counts operations in flight, by epochs, so that one can wait for those that began before a moment without
+ * Counts operations in flight by epochs, so that a caller can wait for those that began before a moment without
  * waiting for those that began after it. Entering and leaving cost an addition.
  */
 export class InFlight {
@@ -17,7 +17,7 @@ export class InFlight {
     return this.#epoch
   }
 
-  /** To be called once for each `enter`, with what it returned. */
+  /** Ends an operation. Call it once for each `enter`, with the epoch that `enter` returned. */
   leave(epoch: Epoch): void {
     if (--epoch.count === 0) epoch.onEmpty?.()
   }

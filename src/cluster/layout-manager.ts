@@ -47,7 +47,7 @@ export interface LayoutManagerOptions {
   syncedTables: readonly string[]
 }
 
-/** What a change of the history came from: what this node itself changed is news for all others. */
+/** Where a change of the history came from: a change that this node made is news for all others. */
 export type ChangeOrigin = 'own' | 'peer'
 
 export interface RoleChange {
@@ -61,7 +61,7 @@ const NO_NODES: readonly NodeId[] = []
 const NO_SETS: readonly (readonly NodeId[])[] = []
 
 /**
- * This node's copy of the layout history, stored before it is used or told, and what follows from it: the
+ * This node's copy of the layout history, stored before it is used or told, and all that follows from it: the
  * Placement for the storage layers, and this node's own progress (ack, sync, syncAck) in a layout change.
  */
 export class LayoutManager implements Placement {
@@ -70,12 +70,12 @@ export class LayoutManager implements Placement {
   #history: LayoutHistory = EMPTY_HISTORY
   #view: LayoutView
   #encoded: EncodedHistory | undefined
-  /** Changes one after the other: each begins with what the one before it stored. */
+  /** The queue of changes: each begins with the history that the one before it stored. */
   #queue: Promise<unknown> = Promise.resolve()
   readonly #changeListeners = new Set<() => void>()
   readonly #syncedListeners: ((name: string, ackedVersion: number) => void)[] = []
   readonly #historyListeners = new Set<(origin: ChangeOrigin) => void>()
-  /** By table: the stamp of the layout that it has everything of. */
+  /** By table: the stamp of the newest layout of which the table has everything. */
   readonly #synced = new Map<string, number>()
   /** Stamps of the newest layouts for which no older write, and no older read, is under way here. */
   #writesDrained = 0
@@ -160,7 +160,7 @@ export class LayoutManager implements Placement {
     return this.#view.syncTarget === undefined ? 0 : this.#view.stamp
   }
 
-  /** Calls `fn` at each markSynced: for what can only be complete after a table is. */
+  /** Calls `fn` at each markSynced: for copies that can only be complete after a table is. */
   onSynced(fn: (name: string, ackedVersion: number) => void): void {
     this.#syncedListeners.push(fn)
   }
@@ -214,7 +214,7 @@ export class LayoutManager implements Placement {
     return historyDigest(this.#history)
   }
 
-  /** The history as it is sent. */
+  /** The history in the form in which nodes send it. */
   encoded(): EncodedHistory {
     this.#encoded ??= encodeHistory(this.#history)
     return this.#encoded
@@ -227,7 +227,7 @@ export class LayoutManager implements Placement {
   }
 
   /**
-   * Merges what a peer sent, unvalidated. Resolves with the digest of what it sent, once the result is stored.
+   * Merges a history that a peer sent, unvalidated. Resolves with that history's digest once the result is stored.
    * @throws CarportError InvalidArgument when it is malformed or made for another replication factor
    */
   async merge(body: unknown): Promise<string> {
@@ -321,7 +321,7 @@ export class LayoutManager implements Placement {
       await this.options.db.transact((tx) => tx.put(CLUSTER_TREE, LAYOUT_KEY, bytes))
       this.#adopt(next)
       this.#encoded = encoded
-      // Progress of this node that was added to a peer's news is news of its own.
+      // This node's progress, added to a peer's news, is news for the peers too.
       const isOwn = origin === 'own' || historyDigest(next) !== historyDigest(changed)
       for (const fn of this.#historyListeners) fn(isOwn ? 'own' : 'peer')
     })
@@ -329,7 +329,7 @@ export class LayoutManager implements Placement {
     return run
   }
 
-  /** With this node's trackers as far as they may be, and without the versions nobody needs any more. */
+  /** The history with this node's trackers as far as they may be, and without versions that nobody needs any more. */
   #withProgress(history: LayoutHistory): LayoutHistory {
     const { self } = this.options.quorum
     const isMember = history.versions.some(({ roles }) => roles.has(self))
@@ -383,7 +383,7 @@ function stampOf(history: LayoutHistory, version: number): number {
   return history.versions.find((candidate) => candidate.version === version)?.stamp ?? 0
 }
 
-/** Equal for histories that place data equally. */
+/** A text that is equal for histories that place data equally. */
 function placementKey(history: LayoutHistory): string {
   return [...history.versions.map(({ stamp }) => stamp), minAck(history), readVersion(history)].join()
 }

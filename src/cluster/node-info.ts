@@ -14,16 +14,16 @@ export interface NodeInfo {
   /** `host:port` of its RPC, the best known. */
   address: string | null
   isUp: boolean
-  /** 0 while it is up; null if there was no link since this node started. */
+  /** Seconds since its link was last up: 0 while it is, null if there was none since this node started. */
   lastSeenSecsAgo: number | null
-  /** In the newest layout. */
+  /** Its role in the newest layout. */
   role: NodeRole | null
-  /** Stores nothing in the newest layout, but in an older one that is still live. */
+  /** Whether it stores nothing in the newest layout, but something in an older one that is still live. */
   draining: boolean
   layoutVersion: number | null
   metadataDisk: DiskSpace | null
   dataDisk: DiskSpace | null
-  /** Rows and blocks that it has still to fetch or send; null while unknown. */
+  /** The number of rows and blocks that it has still to fetch or send; null while unknown. */
   queueLength: number | null
 }
 
@@ -33,7 +33,7 @@ export function nodeInfos(input: {
   ownStatus: NodeStatus
   ownAddress: string | null
   peers: readonly PeerState[]
-  /** What the nodes told last; kept when they are gone. */
+  /** The last status of each node; kept when the node is gone. */
   statuses: ReadonlyMap<NodeId, NodeStatus>
   layout: {
     allNodes(): readonly NodeId[]

@@ -6,7 +6,7 @@ export interface DiskSpace {
   total: number
 }
 
-/** What a node tells the others of itself, about every ten seconds and when it changes. */
+/** A node's report of itself to the others, sent about every ten seconds and when something in it changes. */
 export interface NodeStatus {
   hostname: string
   /** The program's version. */
@@ -17,7 +17,7 @@ export interface NodeStatus {
   layoutDigest: string
   /** The configured rpc_public_addr, `host:port`. */
   publicAddress: string | null
-  /** Where it listens, for nodes without a public address: together with the host that its peers see. */
+  /** The port where it listens. With the host that its peers see, it is the address of a node without a public one. */
   rpcPort: number
   metadataDisk: DiskSpace | null
   dataDisk: DiskSpace | null
@@ -55,7 +55,7 @@ function parseDiskSpace(value: unknown): DiskSpace | null {
   return isCount(available) && isCount(total) ? { available, total } : null
 }
 
-/** Host names come into log lines and terminals: no control characters. */
+/** Refuses control characters, since host names are written to logs and terminals. */
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value.length <= TEXT_LENGTH_MAX && !/[\x00-\x1f\x7f-\x9f]/.test(value)
 }

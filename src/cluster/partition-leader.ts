@@ -2,8 +2,8 @@ import type { NodeId, Transport } from '../net/transport.js'
 import type { Placement } from './placement.js'
 
 /**
- * Whether this node does the background work of a partition that one replica is enough for: the first replica that is up,
- * from a place that differs by partition, so that the work is spread. While nodes disagree about who is up, two may do it
+ * Whether this node does the work of a partition that one replica is enough for. The first replica that is up does it,
+ * counted from a place that differs by partition, so that the work is spread. While nodes disagree about who is up, two may do it
  * at the same time, or none for a while: the work must bear both.
  */
 export function leadsPartition(

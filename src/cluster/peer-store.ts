@@ -9,7 +9,7 @@ export const CLUSTER_TREE = 'cluster'
 
 const PEERS_KEY = Buffer.from('peers')
 
-/** Keeps the list of peers in the database. It is a cache: one that cannot be read is made anew. */
+/** Keeps the list of peers in the database. The list is a cache: if it cannot be read, it starts anew. */
 export class DbPeerStore implements PeerStore {
   constructor(
     private readonly db: Db,

@@ -14,7 +14,7 @@ export interface LinkEvent {
   remoteHost?: string
 }
 
-/** What peering needs of a transport: TlsTransport in a node, the simulator's network in tests. */
+/** The part of a transport that peering needs: TlsTransport in a node, the simulator's network in tests. */
 export interface Dialer {
   readonly self: NodeId
   /**
@@ -30,13 +30,13 @@ export interface Dialer {
   links(): readonly NodeId[]
 }
 
-/** A peer as nodes tell each other of it, and as it is stored. Addresses are `host:port`, the best first. */
+/** A peer in the form in which nodes exchange and store it. Addresses are `host:port`, the best first. */
 export interface PeerRecord {
   id: NodeId
   addresses: string[]
 }
 
-/** Where the peers stay over a restart. */
+/** Keeps the peers over a restart. */
 export interface PeerStore {
   load(): PeerRecord[]
   save(peers: PeerRecord[]): Promise<void>
@@ -48,7 +48,7 @@ export interface PeeringOptions {
   random: Random
   log: Log
   store: PeerStore
-  /** From the configuration; each is dialled for ever. */
+  /** Peers of the configuration; each is dialled for ever. */
   bootstrapPeers: readonly PeerSpec[]
   /** Whether the layout knows the node: such peers are never forgotten. */
   isMember?: (node: NodeId) => boolean
@@ -171,7 +171,7 @@ export class Peering implements Service {
     return node === this.options.dialer.self || this.#peers.get(node)?.up === true
   }
 
-  /** What to tell other nodes: the peers that are alive or belong to the layout. */
+  /** The list for other nodes: the peers that are alive or belong to the layout. */
   records(): PeerRecord[] {
     const records: PeerRecord[] = []
     for (const peer of this.#peers.values()) {
@@ -182,7 +182,7 @@ export class Peering implements Service {
     return records
   }
 
-  /** Takes what another node told, unvalidated. Malformed entries are skipped. */
+  /** Takes another node's list of peers, unvalidated. Malformed entries are skipped. */
   learn(records: unknown): void {
     if (!Array.isArray(records)) return
     for (const record of records.slice(0, PEERS_MAX)) {
@@ -192,7 +192,7 @@ export class Peering implements Service {
     }
   }
 
-  /** A node's own word about where it can be reached: comes before all that was learned otherwise. */
+  /** Takes a node's own word about its address, which comes before every address learned from others. */
   announced(node: NodeId, address: NodeAddress): void {
     const peer = this.#peers.get(node)
     if (!peer) return
@@ -254,7 +254,7 @@ export class Peering implements Service {
     }
     for (const address of addresses) {
       if (peer.addresses.some((a) => sameAddress(a, address))) continue
-      // A full list of a dead peer must not keep its new address out; the oldest hearsay goes.
+      // A dead peer's full list must not keep its new address out: drop the address heard of longest ago.
       if (peer.addresses.length >= ADDRESSES_PER_PEER) {
         if (peer.up) continue
         peer.addresses.pop()
@@ -330,7 +330,7 @@ export class Peering implements Service {
       return id
     } catch (error) {
       const fields = { peer: expectedId, address: formatAddress(address), error: String(error) }
-      // Nodes that start together miss each other at first; worth a line when it lasts, but only one.
+      // Nodes that start together miss each other at first, so log only a failure that lasts, and only once.
       if (failures === FAILURES_TO_WARN) log.warn(fields, 'still cannot connect to a peer; will go on trying')
       else log.debug(fields, 'could not connect to a peer')
       return undefined

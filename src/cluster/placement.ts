@@ -33,7 +33,7 @@ export interface Placement {
   readonly readQuorum: number
   /** The number of the newest layout version; 0 before the first. */
   readonly layoutVersion: number
-  /** Calls `fn` after every change of what the methods above answer. Returns the unsubscriber. */
+  /** Calls `fn` after every change that affects the methods above. Returns the unsubscriber. */
   onChange(fn: () => void): () => void
   /**
    * The newest layout whose write sets every node uses: a growing number to compare and pass to `markSynced`,
@@ -52,7 +52,7 @@ export interface Placement {
 }
 
 export interface QuorumCallOptions {
-  /** For each node, an own deadline. */
+  /** The deadline of each node's call. */
   timeoutMs: number
   priority?: Priority
 }
@@ -68,14 +68,14 @@ export interface QuorumWriteOptions extends QuorumCallOptions {
 export interface QuorumCaller {
   readonly self: NodeId
   /**
-   * Sends the same body to every node of every set, once per node, and resolves with the replies that were in
-   * when each set had `quorum` successes. The rest goes on in the background; `onFailure` is told of each node
+   * Sends the same body to every node of every set, once per node, and resolves with the replies that had arrived
+   * when each set had `quorum` successes. The other calls go on in the background; `onFailure` is called for each node
    * that failed or timed out, even after the promise resolved, so that the write can be queued for it.
    *
-   * With `judge`, replies that it calls 'overruled' are no successes: the node has something later, and never had what
-   * is written. When every set has so many of them that no quorum of it can have had it, the promise resolves with
-   * just these replies. 'unknown' counts as a failure. In between, when neither is sure since nodes fail, it is not
-   * known whether what is written has been read meanwhile, and the promise rejects.
+   * With `judge`, replies that it calls 'overruled' are no successes: the node has a later row, and never had the one that
+   * is written. When every set has so many of them that no quorum of it can have had that row, the promise resolves with
+   * just these replies. 'unknown' counts as a failure. In between, when nodes fail and neither is certain, it is not
+   * known whether the row has been read meanwhile, and the promise rejects.
    * @throws CarportError QuorumUnavailable as soon as some set can no longer reach the quorum.
    */
   write(

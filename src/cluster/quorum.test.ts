@@ -53,7 +53,7 @@ describe('write', () => {
     const { quorum, here, clock } = setup(['a'], {})
     const before = clock.pendingTimers
     const result = quorum.write([[here.self]], 'test/op', 'x', { timeoutMs: 1000, quorum: 1 })
-    expect(clock.pendingTimers - before).toBe(1) // the handler's own
+    expect(clock.pendingTimers - before).toBe(1) // The handler sets the one timer.
     await clock.advance(1)
     expect(await result).toEqual([{ node: here.self, body: ['a', 'x'] }])
   })

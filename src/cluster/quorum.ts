@@ -7,7 +7,7 @@ import type { QuorumCaller, QuorumCallOptions, QuorumWriteOptions } from './plac
 /** A read asks one more node when one is silent for twice its usual round trip, but not before this, in ms. */
 export const HEDGE_MS_MIN = 10
 const NO_ROLE = 'this node has no role in a cluster layout (yet)'
-/** What is assumed of a link whose round-trip time is not measured yet, in ms. */
+/** The round-trip time assumed for a link that has not been measured yet, in ms. */
 const RTT_MS_UNKNOWN = 100
 
 export interface NodeReply {
@@ -24,7 +24,7 @@ function quorumUnavailable(method: string, got: number, needed: number, cause: u
   })
 }
 
-/** A reply's stream that nobody wants is returned, so that its sender stops. */
+/** Returns a reply's stream that nobody wants, so that its sender stops. */
 export function discardStream(reply: RpcReply): void {
   if (reply.stream) {
     const iterator = reply.stream[Symbol.asyncIterator]()
@@ -165,11 +165,11 @@ class WriteCall {
   readonly #needed: readonly number[]
   readonly #successes: number[]
   readonly #failures: number[]
-  /** Nodes that had something later, by set; undefined while there is none. */
+  /** The number of nodes in each set that had a later row; undefined while there is none. */
   #overruled: number[] | undefined
   #openSets: number
   #pending = 0
-  /** Undefined once the promise has settled: later replies are of no use any more. */
+  /** The replies so far; undefined once the promise has settled, since later ones are of no use. */
   #replies: NodeReply[] | undefined = []
   #overruling: NodeReply[] | undefined
   #firstError: unknown
@@ -278,9 +278,9 @@ class WriteCall {
     if (this.#pending === 0 && this.#replies) this.#giveUp()
   }
 
-  /** Everybody has answered or failed, and some set has neither the quorum nor enough that overrule it. */
+  /** Settles when every node has answered or failed, and some set has neither the quorum nor enough that overrule it. */
   #giveUp(): void {
-    // With an even number of replicas there is a draw: no quorum has it, so it must be written again.
+    // An even number of replicas can draw: no quorum has the row, so it must be written again.
     if (this.sets.length === 1 && this.#overruling && this.#failures[0] === 0) this.#succeed(this.#overruling)
     else this.#failSet(this.#successes.findIndex((successes, i) => successes < this.#needed[i]!))
   }
@@ -375,7 +375,7 @@ class ReadCall {
     if (missing > 0) this.#ask(missing)
   }
 
-  /** Settles with an error when those who answered, may answer and could still be asked are too few. */
+  /** Settles with an error when the nodes that answered, may answer or could still be asked are too few. */
   #checkReachable(): boolean {
     const { order, options } = this
     const replies = this.#replies!.length

@@ -80,7 +80,7 @@ class TestCluster {
     const stopped = member.system.stop()
     this.net.kill(member.node.self)
     await stopped
-    // Whatever was not durable is gone.
+    // A restart loses all that was not durable.
     member.db.crash()
     member.db = member.db.reopen()
   }
@@ -109,7 +109,7 @@ const roleChange = (node: NodeId, zone: string) => ({ node, role: role(zone) })
 const allAt = (members: Member[], version: number) =>
   members.every((member) => member.system.layout.layoutVersion === version)
 
-/** What the tables do: sync when there is a target. */
+/** Plays the tables: they sync when there is a target. */
 function syncTables(...members: Member[]): void {
   for (const { system } of members) {
     const { layout } = system
@@ -313,7 +313,7 @@ describe('layout', () => {
     syncTables(a, b)
     d.system.layout.markSynced('object', d.system.layout.ackedVersion)
     await cluster.clock.advance(30_000)
-    // d has not said so of all its tables: reads still go to the old version.
+    // Node d has not synced all its tables: reads still go to the old version.
     for (const { system } of [a, b, d]) expect([...system.layout.readSet(0)].sort()).toEqual(oldSet)
     syncTables(d)
     await cluster.clock.until(() => [a, b, d].every((m) => setsOf(m).length === 1), 2000)

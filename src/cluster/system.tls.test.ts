@@ -1,4 +1,4 @@
-/** The cluster system over real TLS links on loopback: what the fakes of system.test.ts cannot show. */
+/** The cluster system over real TLS links on loopback, which the fakes of system.test.ts cannot show. */
 import { afterEach, expect, test } from 'vitest'
 import { MemoryDb } from '../../testing/memory-db.js'
 import { startNode, systemRandom, type TestNode, until } from '../../testing/tls-nodes.js'

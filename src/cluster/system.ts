@@ -38,9 +38,9 @@ export interface ClusterSystemOptions {
   rpcPort: number
   /** Names of all tables that call `markSynced`; a layout version is complete here when each of them has. */
   syncedTables: readonly string[]
-  /** Space on the file systems of the metadata and data folders; asked for about every ten seconds. */
+  /** Measures the file systems of the metadata and data folders; called about every ten seconds. */
   diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
-  /** Rows and blocks that this node has still to fetch or send; told to the others in its status. */
+  /** The number of rows and blocks that this node has still to fetch or send, for its status. */
   queueLength?: () => number
 }
 
@@ -218,18 +218,18 @@ export class ClusterSystem implements Service {
     return { ...updated, push: await this.#lastPush }
   }
 
-  // ---- What other nodes ask ----
+  // ---- Calls from other nodes ----
 
   #registerHandlers(transport: Transport): void {
     const handle = (method: string, serve: (from: NodeId, body: unknown) => unknown) => {
       transport.handle(`cluster/${method}`, async (body, { from }) => {
-        // What is stored must be loaded before anything is merged into it.
+        // The stored layout must be loaded before another one is merged into it.
         if (!this.#running) throw new CarportError('Closed', 'the node is starting or stopping')
         return { body: await serve(from, body) }
       })
     }
     handle('status', (from, body) => {
-      // Not from a peer: an operator's client, which only wants the answer.
+      // An operator's client is no peer: it only wants the answer.
       if (this.peering.isUp(from)) this.#receiveStatus(from, body)
       return this.#statusFor(from)
     })
@@ -281,7 +281,7 @@ export class ClusterSystem implements Service {
     }
   }
 
-  /** A link came up: both tell each other who they are and whom they know. */
+  /** Greets a node whose link came up: both sides exchange their status and their lists of peers. */
   async #greet(node: NodeId): Promise<void> {
     await this.#sendStatus(node)
     await this.#exchangePeers(node)
@@ -297,7 +297,7 @@ export class ClusterSystem implements Service {
     if (reply) this.peering.learn(reply.body)
   }
 
-  /** Undefined on failure: whatever was not told now will be told in the next round. */
+  /** Calls a peer; resolves to undefined on failure, since the next round tells the same again. */
   async #call(node: NodeId, method: string, body: unknown): Promise<{ body: unknown } | undefined> {
     try {
       return await this.options.transport.call(node, method, body, CONTROL)
@@ -307,7 +307,7 @@ export class ClusterSystem implements Service {
     }
   }
 
-  /** Tells all connected nodes of the own status in a moment. */
+  /** Sends this node's status to all connected nodes after a short delay, which gathers several changes. */
   #news(): void {
     if (this.#newsTimer || !this.#running) return
     const delayMs = STATUS_DELAY_MS * (0.5 + this.options.random.float())

@@ -131,7 +131,7 @@ function isPlaceable(nodes: readonly StorageNode[], shape: Shape, sizeBytes: num
 /** How many partitions of this size each node can hold. */
 function partitionLimits(nodes: readonly StorageNode[], partitions: number, sizeBytes: number): number[] {
   return nodes.map(({ capacityBytes }) =>
-    // Without the remainder the division is exact, however large the numbers.
+    // Subtract the remainder first: the division is then exact, however large the numbers.
     Math.min(partitions, (capacityBytes - (capacityBytes % sizeBytes)) / sizeBytes),
   )
 }

@@ -1,6 +1,6 @@
 /**
- * The layout history as a value that msgpack can carry, small, since nodes gossip it: ids once as 32 bytes each,
- * everything else refers to them by index. What is decoded may come from a peer and is checked in full.
+ * The layout history as a value for msgpack, kept small since nodes gossip it: ids stand once, as 32 bytes each, and
+ * everything else refers to them by index. A decoded value may come from a peer, so it is checked in full.
  */
 import type { NodeId } from '../../net/transport.js'
 import { effectiveZoneRedundancy } from './assignment.js'

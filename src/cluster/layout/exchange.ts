@@ -147,7 +147,7 @@ class Placement {
     }
   }
 
-  /** Searches a path that adds one replica; its cost, UNREACHED if there is none. */
+  /** Searches a path that adds one replica. Returns its cost, or UNREACHED if there is none. */
   bestPathCost(): number {
     this.#buildArcs()
     this.#relax()

@@ -92,7 +92,7 @@ function run(history: LayoutHistory, todo: Step): LayoutHistory {
         return pruneVersions(history)
     }
   } catch {
-    return history // an operation that is refused changes nothing
+    return history // A refused operation changes nothing.
   }
 }
 
@@ -241,7 +241,7 @@ describe('staging', () => {
     const applied = apply(h)
     expect(stagedChanges(mergeHistories(applied, h)).size).toBe(0)
     expect([...applied.versions[1]!.roles.keys()]).toEqual([b, c, d])
-    // What was staged later elsewhere, without knowing, stays staged.
+    // A change staged later on another node, which did not know of this one, stays staged.
     const later = stageRole(h, 2000, e, role('z4'))
     expect([...stagedChanges(mergeHistories(applied, later)).keys()]).toEqual([e])
   })

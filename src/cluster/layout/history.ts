@@ -1,5 +1,5 @@
 /**
- * The layout history as a CRDT: what nodes gossip, and what it says about the progress of a change.
+ * The layout history as a CRDT, which nodes gossip and which shows the progress of a change.
  *
  * Why reads see every acknowledged write while the layout changes:
  *  - A write needs a quorum in every live version that its coordinator knows of.
@@ -10,7 +10,7 @@
  *  - A node advances `syncAck` to the version it reads when no read from an older one is under way. Older versions
  *    are pruned when all nodes of the versions from there on did: then nobody reads them.
  *  - A node without a role in the newest version that it knows coordinates nothing: nobody waits for its acks later.
- *  - A layout is applied on a node with a role in the one before, and histories are always sent whole: so whoever
+ *  - A layout is applied on a node with a role in the one before, and histories are always sent whole: so a node that
  *    sees all acks of v also knows all layouts that were applied under the number v, and all newer ones that the
  *    acking nodes knew.
  * Two layouts applied under one number: the greater stamp stays, and trackers, being stamps too, count for it only
@@ -53,7 +53,7 @@ export function mergeHistories(current: LayoutHistory, incoming: LayoutHistory):
   return digest === historyDigest(incoming) ? incoming : merged
 }
 
-/** Numbers under which the two histories have different layouts: something that an administrator must know of. */
+/** Numbers under which the two histories have different layouts: an administrator must know of these. */
 export function conflictingVersions(a: LayoutHistory, b: LayoutHistory): number[] {
   const known = new Map(b.versions.map(({ version, stamp }) => [version, stamp]))
   return a.versions
@@ -116,9 +116,9 @@ export function dropCleared(staging: LayoutStaging): LayoutStaging {
 }
 
 /**
- * Drops what is too old to matter, so that the history stays small: summaries of very old versions, and trackers
- * below the oldest live version, which say nothing any more. Both depend only on a number that grows, and drop
- * only what every later merge would drop too, which keeps merging associative.
+ * Drops all that is too old to matter, so that the history stays small: summaries of very old versions, and trackers
+ * below the oldest live version, which mean nothing any more. Both rules depend only on a number that grows, and drop
+ * only parts that every later merge would drop too, which keeps merging associative.
  */
 export function restrict(history: LayoutHistory): LayoutHistory {
   const oldest = history.versions[0]?.version ?? 0
@@ -134,7 +134,7 @@ export function restrict(history: LayoutHistory): LayoutHistory {
 
 const digests = new WeakMap<LayoutHistory, string>()
 
-/** Equal histories have equal digests (32 hex digits): what nodes compare to see whether they must exchange. */
+/** The digest (32 hex digits) that nodes compare to see whether they must exchange; equal histories have equal ones. */
 export function historyDigest(history: LayoutHistory): string {
   let digest = digests.get(history)
   if (digest === undefined) {
@@ -168,7 +168,7 @@ export function members(history: LayoutHistory): NodeId[] {
 export function trackedVersion(history: LayoutHistory, stamp: number): number {
   const version = stampVersion(stamp)
   const known = history.versions.find((candidate) => candidate.version === version)
-  // Set for a layout that lost against another one under the same number.
+  // The tracker was set for a layout that lost against another one under the same number.
   return known !== undefined && known.stamp !== stamp ? version - 1 : version
 }
 
@@ -212,8 +212,8 @@ export function advanceAck(history: LayoutHistory, node: NodeId, version: number
 
 /**
  * Says that `node` has everything of its partitions of all live versions up to `version`, not of that one alone:
- * an earlier one may still become the version to read. Ignored while not all members acked that version: what was
- * copied before may lack writes.
+ * an earlier one may still become the version to read. Ignored while not all members acked that version: a copy
+ * made before may lack writes.
  */
 export function advanceSync(history: LayoutHistory, node: NodeId, version: number): LayoutHistory {
   return version <= minAck(history) ? advance(history, node, 'sync', version) : history
@@ -265,7 +265,7 @@ function firstNeededVersion(history: LayoutHistory): number {
 }
 
 /**
- * What a node does after each change of the history or of its own requests under way: advances its trackers as far
+ * A node's step after each change of the history or of its own requests under way: advances its trackers as far
  * as allowed and prunes. `ackable` and `syncAckable` come from ViewTracker.
  */
 export function settle(

@@ -130,7 +130,7 @@ export function previewStaged(history: LayoutHistory, replicationFactor: number)
 }
 
 export interface ApplyOptions {
-  /** Must be the current version + 1, so that nobody applies twice, or on a node that missed a version. */
+  /** The current version + 1; checked, so that nobody applies a version twice or on a node that missed one. */
   version: number
   self: NodeId
   replicationFactor: number
@@ -169,7 +169,7 @@ export function applyStaged(
 export interface SkipDeadNodesOptions {
   /** The version to assume the dead nodes have; usually the current one. */
   version: number
-  /** Also assume that they have its data: what only they had is lost. */
+  /** Also assume that they have its data: objects that only they had are lost. */
   allowMissingData: boolean
   isUp(node: NodeId): boolean
 }

@@ -49,7 +49,7 @@ interface Write {
   by: ModelNode
   view: LayoutView
   reached: Set<NodeId>
-  /** Its messages take long: changes of the layout overtake it. */
+  /** A request whose messages take long, so that changes of the layout overtake it. */
   slow: boolean
 }
 
@@ -57,7 +57,7 @@ interface Read {
   by: ModelNode
   partition: number
   view: LayoutView
-  /** What was acknowledged when it began. */
+  /** The writes that were acknowledged when the read began. */
   expected: number[]
   replies: Map<NodeId, Set<number>>
 }
@@ -193,7 +193,7 @@ function runModel(pick: (n: number) => number, steps: number) {
         )
         seen.applied++
       } catch {
-        // Refused: no role here, or too few nodes left.
+        // The operation is refused: this node has no role, or too few nodes are left.
       }
     },
   ]
@@ -229,7 +229,7 @@ describe('a cluster whose layout keeps changing', () => {
         total.newestRead = Math.max(total.newestRead, seen.newestRead)
         total.overlapping = Math.max(total.overlapping, seen.overlapping)
       }),
-      // Two seeds in which layouts change to the end are always among them, so that what follows does not hang on luck.
+      // Two seeds in which layouts change to the end are always among them, so that the checks below do not hang on luck.
       { numRuns: 8, endOnFailure: true, examples: [[3], [7]] },
     )
     expect(total.writes).toBeGreaterThan(200)

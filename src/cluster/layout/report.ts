@@ -16,7 +16,7 @@ import {
 } from './types.js'
 import { isStorage, partitionCounts, replicaSets } from './version.js'
 
-/** What a change means for a node or a zone. */
+/** The effect of a change on a node or a zone. */
 export interface ShareChange {
   /** Replicas of partitions that it holds then, and how many of them it has to copy. */
   partitions: number
@@ -32,7 +32,7 @@ export interface ZoneChange extends ShareChange {
   nodes: (ShareChange & { id: NodeId; tags: readonly string[] })[]
 }
 
-/** What applying a version changes; see `compareVersions`. */
+/** The effect of applying a version; see `compareVersions`. */
 export interface LayoutChange {
   partitionSizeBytes: number
   previousPartitionSizeBytes: number | undefined
@@ -108,7 +108,7 @@ export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB']
   let value = bytes
   let unit = 0
-  // 999.95 would be shown as 1000.0.
+  // Rounding would show 999.95 as 1000.0.
   while (value >= 999.95 && unit < units.length - 1) {
     value /= 1000
     unit++

@@ -3,7 +3,7 @@ import type { LwwMap } from '../../crdt/lww-map.js'
 import type { NodeId } from '../../net/transport.js'
 import { CarportError } from '../../util/errors.js'
 
-/** What the administrator assigned to a node. */
+/** A node's role, assigned by the administrator. */
 export interface NodeRole {
   readonly zone: string
   /** Space given to the cluster, in bytes; null for a gateway, which stores no objects. */
@@ -35,7 +35,7 @@ export interface LayoutVersion {
   readonly stamp: number
 }
 
-/** What is remembered of a version whose data is no longer needed. */
+/** The summary that stays of a version whose data is no longer needed. */
 export interface OldVersion {
   readonly stamp: number
   readonly storageNodes: number
@@ -74,7 +74,7 @@ export interface LayoutHistory {
 export const MIN_CAPACITY_BYTES = 1024
 /** `assignment` has one byte per replica. */
 export const MAX_STORAGE_NODES = 256
-/** So that a stamp is an exact double. */
+/** The greatest version number for which a stamp is an exact double. */
 export const MAX_VERSION = 2 ** 21 - 1
 const MAX_NAME_LENGTH = 128
 const MAX_TAGS = 64
@@ -115,7 +115,7 @@ export function parseNodeId(value: unknown): NodeId {
   return value
 }
 
-/** Checks a role from outside. @throws CarportError InvalidArgument saying what is wrong */
+/** Checks a role from outside. @throws CarportError InvalidArgument that names the fault */
 export function parseNodeRole(value: unknown): NodeRole {
   if (typeof value !== 'object' || value === null) throw invalid('a role has zone, capacity and tags')
   const { zone, capacityBytes, tags } = value as Record<string, unknown>

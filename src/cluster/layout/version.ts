@@ -23,7 +23,7 @@ export function makeVersion(fields: Omit<LayoutVersion, 'stamp'>): LayoutVersion
 export interface ReplicaSet {
   /** Sorted. */
   readonly nodes: readonly NodeId[]
-  /** Equal for equal sets, of whichever version. */
+  /** A key that is equal for equal sets, of whichever version. */
   readonly key: string
 }
 
@@ -59,7 +59,7 @@ export function isStorage(role: NodeRole): boolean {
   return role.capacityBytes !== null
 }
 
-/** What is kept of a version when it is live no more. */
+/** Makes the summary of a version that is no longer live. */
 export function summarize(version: LayoutVersion): OldVersion {
   const storageNodes = version.storageNodes.length
   return { stamp: version.stamp, storageNodes, gatewayNodes: version.roles.size - storageNodes }

@@ -25,14 +25,14 @@ const NO_SETS: readonly (readonly NodeId[])[] = []
 const NO_NODES: readonly NodeId[] = []
 
 /**
- * What one history says about where data is, computed once: answers are shared arrays. A request takes the view
+ * The places of all data according to one history, computed once: answers are shared arrays. A request takes the view
  * that is current when it begins and keeps it to its end (see ViewTracker). Before the first layout all sets are
  * empty.
  */
 export class LayoutView {
   /** The newest version's number; 0 before the first. */
   readonly version: number
-  /** Tells apart layouts under one number; 0 before the first. */
+  /** The stamp, which tells apart layouts under one number; 0 before the first. */
   readonly stamp: number
   readonly readVersion: number
   /**
@@ -44,11 +44,11 @@ export class LayoutView {
   readonly syncTarget: number | undefined
   /** All nodes with a role in a live version, sorted. */
   readonly allNodes: readonly NodeId[]
-  /** Partitions of this node in some live version: what it copies for `syncTarget`, and what it may not drop. */
+  /** Partitions of this node in some live version: it copies them for `syncTarget`, and may not drop them. */
   readonly ownPartitions: readonly number[]
   /**
-   * Whether this node may coordinate requests: it has a role in the newest version. Others are not waited for when
-   * the layout changes, so what they wrote could be missed.
+   * Whether this node may coordinate requests: it has a role in the newest version. Layout changes do not wait for
+   * other nodes, so writes of theirs could be missed.
    */
   readonly mayCoordinate: boolean
 
@@ -100,7 +100,7 @@ export class LayoutView {
   }
 
   /**
-   * The replicas to read from, and to copy from for `syncTarget`: what a write quorum acknowledged is found in
+   * The replicas to read from, and to copy from for `syncTarget`: a row that a write quorum acknowledged is found in
    * `replicationFactor + 1 - write quorum` of them.
    */
   readSet(partition: number): readonly NodeId[] {
@@ -173,7 +173,7 @@ export class ViewTracker {
     return version
   }
 
-  /** The oldest version that reads under way, or to come, go to. */
+  /** The oldest version that is still read, by requests under way or to come. */
   syncAckable(): number {
     let version = this.#current.readVersion
     for (const view of this.#older) {
