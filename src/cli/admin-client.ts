@@ -1,25 +1,25 @@
 import type { OperationArgs, OperationName, OperationResult } from '../api/admin/operations.js'
 
-/** What a command may ask of a node. */
+/** The administrative operations of a node, for commands. */
 export interface AdminClient {
   /** @throws CarportError with the code of the node's handler, or of the connection. */
   call<N extends OperationName>(operation: N, args: OperationArgs<N>): Promise<OperationResult<N>>
   close(): void | Promise<void>
 }
 
-/** What a command has to say: for machines and for people. */
+/** A command's result, for machines and for people. */
 export interface Output {
   json: unknown
   text: string
 }
 
-/** A command's failure, told in one line that says what to do. */
+/** A command's failure: one line, which says what to do. */
 export class CliError extends Error {
   override readonly name = 'CliError'
 
   constructor(
     message: string,
-    /** What the command has to say although it failed. */
+    /** The result to print although the command failed. */
     readonly output?: Output,
   ) {
     super(message)

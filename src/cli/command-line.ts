@@ -4,7 +4,7 @@ import * as layout from './commands/layout.js'
 import { type GlobalFlags, withFlags } from './config-source.js'
 import type { CliIo } from './io.js'
 
-/** Runs a command that talks to a node, and prints what it has to say. */
+/** Runs a command that talks to a node, and prints its result. */
 export type RunOnNode = (
   io: CliIo,
   flags: GlobalFlags,
@@ -37,7 +37,7 @@ export class Context {
     private readonly runOnNode: RunOnNode,
   ) {}
 
-  /** `run` is given the world with the flags in its environment. */
+  /** Adds a command; `run` gets the world with the flags in its environment. */
   local<A extends unknown[]>(
     run: (io: CliIo, flags: GlobalFlags, ...args: A) => Promise<void> | void,
   ): (...args: [...A, Command]) => Promise<void> {
@@ -64,7 +64,7 @@ export function group(parent: Command, name: string, description: string): Comma
   return parent.command(name).description(description)
 }
 
-/** A command of its own; options that it has itself shadow the shared ones. */
+/** Makes a command; its own options shadow the shared ones. */
 export function leaf(
   parent: Command,
   spec: string,
@@ -81,7 +81,7 @@ export function leaf(
   return command
 }
 
-/** A parser whose error becomes Commander's. */
+/** Wraps a parser, so that its error becomes Commander's. */
 export function argument<T>(parse: (text: string) => T): (text: string) => T {
   return (text) => {
     try {

@@ -13,7 +13,7 @@ import { formatHostPort, type HostPort, parsePeer } from '../config/values.js'
 import { CliError } from './admin-client.js'
 import type { CliIo, Target } from './io.js'
 
-/** Flags that stand for the configuration or a part of it, by their long names. */
+/** Flags that replace the configuration or a part of it, by their long names. */
 export interface GlobalFlags {
   config?: string
   rpcHost?: string

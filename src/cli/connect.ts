@@ -8,7 +8,7 @@ import { type AdminClient, CliError } from './admin-client.js'
 import type { Target } from './io.js'
 
 const CALL_MS = 60_000
-/** Operations that read or write much before they answer. */
+/** Operations that read or write much before they answer, and so get a longer deadline. */
 const LONG_CALLS: Partial<Record<OperationName, number>> = {
   'layout.apply': 600_000,
   'layout.show': 600_000,

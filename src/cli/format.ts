@@ -1,6 +1,6 @@
 /** Texts for people: tables, sizes, times. Nothing here may let a stored name drive the terminal. */
 
-/** Control characters made visible, so that a name cannot move the cursor or forge a line. */
+/** Makes control characters visible, so that a name cannot move the cursor or forge a line. */
 export function printable(text: string): string {
   return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (char) => {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
@@ -13,7 +13,7 @@ export function table(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map(printable))
   for (const row of cells) {
     row.forEach((cell, i) => {
-      // The last cell of a row pushes nothing aside.
+      // The last cell of a row needs no padding.
       if (i < row.length - 1) widths[i] = Math.max(widths[i] ?? 0, width(cell))
     })
   }
@@ -27,7 +27,7 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
-/** Columns on a terminal, nearly: one per code point. */
+/** The number of columns that a text takes on a terminal, nearly: one per code point. */
 function width(text: string): number {
   return [...text].length
 }
@@ -48,7 +48,7 @@ export function formatSizeBoth(bytes: number): string {
 function scaled(bytes: number, base: number, units: readonly string[]): string {
   let value = bytes
   let unit = 0
-  // 999.95 would be written as 1000.0.
+  // Rounding would write 999.95 as 1000.0.
   while (value >= base - 0.05 && unit < units.length - 1) {
     value /= base
     unit++
@@ -82,7 +82,7 @@ export function formatAgo(seconds: number): string {
   return seconds < 1 ? 'just now' : `${formatSpan(seconds)} ago`
 }
 
-/** An RFC 3339 time in UTC without fractions; what cannot be read is shown as it is. */
+/** An RFC 3339 time in UTC without fractions; a text that is no time is shown as it is. */
 export function formatTime(time: string): string {
   const date = new Date(time)
   return Number.isNaN(date.getTime()) ? time : `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`

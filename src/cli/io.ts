@@ -3,13 +3,13 @@ import type { Env, ReadSecretFile } from '../config/secrets.js'
 import type { HostPort } from '../config/values.js'
 import type { AdminClient } from './admin-client.js'
 
-/** Where to find the node that a command talks to. */
+/** The node that a command talks to. */
 export interface Target {
-  /** Tried in this order. */
+  /** Its addresses, tried in this order. */
   addresses: readonly HostPort[]
-  /** Any other node is refused; undefined: whoever knows the secret. */
+  /** The only node that is accepted; undefined accepts any node that knows the secret. */
   nodeId: string | undefined
-  /** 64 hexadecimal digits. */
+  /** rpc_secret, 64 hexadecimal digits. */
   rpcSecret: string
 }
 
@@ -19,20 +19,20 @@ export interface ServerOptions {
   env: Env
 }
 
-/** What the command line touches of the world; the real one is made in main.ts. */
+/** The part of the world that the command line touches; main.ts makes the real one. */
 export interface CliIo {
   env: Env
   nowMs(): number
   /** Writes a text and a line end to stdout. */
   out(text: string): void
-  /** The same to stderr. */
+  /** Writes a text and a line end to stderr. */
   err(text: string): void
   /** A file's text. Throws an error with `code`, such as ENOENT. */
   readText(path: string): string
   readSecretFile: ReadSecretFile
   /** The node id whose key is in that folder; undefined if there is none, or it must not be read. */
   readNodeId(metadataDir: string): string | undefined
-  /** The same, making the key if there is none. @throws CarportError */
+  /** The node id whose key is in that folder; makes the key if there is none. @throws CarportError */
   createNodeId(metadataDir: string): string
   /** Makes the file with a random secret, 64 hexadecimal digits, unless it is there. @throws CarportError */
   createSecret(path: string): void

@@ -15,7 +15,7 @@ export function nodeSelector(all: boolean | undefined): string {
 }
 
 /**
- * The id of the node that a prefix of it means, among all nodes that were seen or have a role.
+ * Finds the node whose id begins with a prefix, among all nodes that were seen or have a role.
  * @throws CliError
  */
 export function findNode(status: ClusterStatus, layout: ClusterLayout, pattern: string): string {
@@ -44,12 +44,12 @@ export function stagedOrCurrentRole(layout: ClusterLayout, id: string): NodeAssi
   return layout.roles.find((role) => role.id === id)
 }
 
-/** The bucket of a global alias, an id or a prefix of one. */
+/** Finds the bucket of a global alias, an id or a prefix of one. */
 export function findBucket(admin: AdminClient, pattern: string): Promise<BucketInfo> {
   return admin.call('bucket.info', { search: pattern })
 }
 
-/** The key of a name, an id or a prefix of one. */
+/** Finds the key of a name, an id or a prefix of one. */
 export function findKey(admin: AdminClient, pattern: string): Promise<KeyInfo> {
   return admin.call('key.info', { search: pattern, showSecretKey: false })
 }

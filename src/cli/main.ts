@@ -24,7 +24,7 @@ const io: CliIo = {
     try {
       return readNodeIdentity(metadataDir)?.nodeId
     } catch {
-      // Whoever may not read the node's key can still talk to whoever proves to know the secret.
+      // A user who may not read the node's key can still talk to any node that proves to know the secret.
       return undefined
     }
   },
@@ -45,7 +45,7 @@ const io: CliIo = {
   version: readVersion,
 }
 
-// A reader that goes away ("carport bucket list | head -1") is no failure.
+// A reader that goes away ("carport bucket list | head -1") is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 1)
 })

@@ -34,7 +34,7 @@ const bucketAndKey: Answers = {
   'key.import': { ...KEY, secretAccessKey: 's3cr3t' },
 }
 
-/** Words of a command line without quoting. */
+/** Splits a command line without quoting into words. */
 function run(line: string, answers: Answers = {}, env: Record<string, string> = {}) {
   return cli(line.split(' '), { answers: { ...cluster, ...bucketAndKey, ...answers }, env })
 }
@@ -158,7 +158,7 @@ describe('the command line asks the node for', () => {
     ['repair scrub start --yes', 'repair.launch', { node: 'self', repairType: { scrub: 'start' } }],
     ['meta snapshot --all', 'meta.snapshot', { node: '*' }],
   ])('%s', async (line, operation, args) => {
-    // The last call is what the command is for; those before it look names up.
+    // The last call does the command's work; the ones before it look names up.
     const { calls } = await run(line)
     expect(calls.filter((call) => call.operation === operation).at(-1)?.args).toEqual(args)
   })
@@ -198,7 +198,7 @@ cc33000000000000  ?                     NO ROLE ASSIGNED  2 hours ago`)
         ['Secret key', 's3cr3t'],
       ]),
     )
-    // awk '/Key ID/{print $3}' and '/Secret key/{print $3}'
+    // Scripts read these lines by awk '/Key ID/{print $3}' and '/Secret key/{print $3}'.
     const third = (pattern: RegExp) =>
       out
         .split('\n')

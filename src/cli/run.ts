@@ -25,7 +25,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     }
   })
   const chunked = (write: (text: string) => void) => (text: string) => write(text.replace(/\n$/, ''))
-  // Help goes where Commander wants it; errors are told below, in one place.
+  // Commander prints help itself; errors are printed below, in one place.
   for (const command of [program, ...descendants(program)]) {
     command.configureOutput({ writeOut: chunked(io.out), writeErr: chunked(io.err), outputError: () => {} })
   }
@@ -48,7 +48,7 @@ function print(io: CliIo, flags: GlobalFlags, output: Output): void {
   io.out(flags.json ? JSON.stringify(output.json, null, 2) : output.text)
 }
 
-/** One line, except for configurations with several problems. */
+/** The message of an error: one line, except for configurations with several problems. */
 function messageOf(error: unknown): string {
   if (error instanceof ConfigError) return error.message
   if (error instanceof CommanderError) return commandLineMessage(error.message)

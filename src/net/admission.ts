@@ -7,12 +7,12 @@ interface Rate {
   burst: number
 }
 
-/** Of an address at which a peer is known to be. */
+/** The share of an address at which a peer is known to be. */
 const KNOWN: Rate = { perS: 100, burst: 256 }
-/** Of any other address, and of all of those together. */
+/** The share of any other address, and of all of those together. */
 const UNKNOWN: Rate = { perS: 10, burst: 64 }
 const ALL_UNKNOWN: Rate = { perS: 200, burst: 256 }
-/** Addresses remembered, of either kind. */
+/** How many addresses of each kind are remembered. */
 const ADDRESSES_MAX = 4096
 
 interface Bucket {
@@ -53,7 +53,7 @@ export class Admission {
     const rate = isKnown ? KNOWN : UNKNOWN
     const nowMs = this.clock.monotonicMs()
     const share = this.#shares.get(address) ?? { tokens: rate.burst, atMs: nowMs }
-    // The most recent address stands last, so that the one forgotten is the one that was quiet for longest.
+    // The most recent address stands last, so that the one that was quiet for longest is forgotten first.
     this.#shares.delete(address)
     this.#shares.set(address, share)
     if (this.#shares.size > ADDRESSES_MAX) this.#shares.delete(this.#shares.keys().next().value!)
@@ -74,7 +74,7 @@ function refill(bucket: Bucket, nowMs: number, { perS, burst }: Rate): void {
   bucket.atMs = nowMs
 }
 
-/** What counts as one address: of IPv6 the network of 64 bits, since whoever has one has all addresses in it. */
+/** The part of an address that counts as one: of IPv6 the network of 64 bits, since its owner has all addresses in it. */
 export function addressOf(host: string): string {
   if (!isIPv6(host)) return host
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(host)

@@ -66,7 +66,7 @@ export class OutgoingCall {
     this.upload?.release()
   }
 
-  /** The request's stream made progress: only silence counts against the deadline. */
+  /** Notes that the request's stream made progress: only silence counts against the deadline. */
   touch(): void {
     this.deadline?.touch()
   }
@@ -77,7 +77,7 @@ export class OutgoingCall {
     this.#resolve(reply)
   }
 
-  /** Ends the call, or after its reply the streams that are left, with `error`. */
+  /** Ends the call with `error`; after its reply, ends the streams that are left. */
   fail(error: unknown): void {
     this.deadline?.cancel()
     if (!this.settled) {
@@ -89,7 +89,7 @@ export class OutgoingCall {
     this.release()
   }
 
-  /** Nothing is left to do. */
+  /** Whether nothing is left to do. */
   get finished(): boolean {
     return this.settled && (this.upload?.finished ?? true) && (this.download?.finished ?? true)
   }
@@ -111,7 +111,7 @@ export class IncomingCall {
   reply: MessageSource | undefined
   /** The reply's stream. */
   download: OutboundStream | undefined
-  /** The caller went away. */
+  /** Whether the caller went away. */
   aborted = false
 
   readonly #host: StreamHost
@@ -137,7 +137,7 @@ export class IncomingCall {
     this.#host.streamFinished(this.id)
   }
 
-  /** Nobody waits for the reply any more. */
+  /** Aborts the call, since nobody waits for the reply any more. */
   abort(reason: CarportError): void {
     this.aborted = true
     this.context.abort(reason)
@@ -146,7 +146,7 @@ export class IncomingCall {
     this.download?.stop()
   }
 
-  /** Nothing is left to do. */
+  /** Whether nothing is left to do. */
   get finished(): boolean {
     return (
       this.reply !== undefined &&

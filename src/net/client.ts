@@ -7,15 +7,15 @@ import { BatchPool } from './outbox.js'
 import type { CallOptions, NodeId, RpcReply } from './transport.js'
 
 export interface ClientOptions extends NodeAddress {
-  /** 32 bytes. */
+  /** rpc_secret, 32 bytes. */
   rpcSecret: Buffer
-  /** Refuses any other node. */
+  /** The only node that is accepted; undefined accepts any. */
   expectedId?: NodeId
   clock: Clock
   log: Log
 }
 
-/** A connection of something that is no node, such as a command of the CLI, to one node. */
+/** A connection to one node from a program that is no node, such as a command of the CLI. */
 export interface RpcClient {
   /** The node at the other end. */
   readonly node: NodeId

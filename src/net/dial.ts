@@ -19,7 +19,7 @@ export interface NodeAddress {
 /** AES-128 first: it is a third faster than AES-256 with AES instructions; ChaCha20 for machines without. */
 export const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384'
 
-/** The TLS side of an identity; without one, of a client. */
+/** The TLS context of an identity, or of a client if there is none. */
 export function secureContext(identity: NodeIdentity | undefined): SecureContext {
   return createSecureContext({
     ...(identity ? { key: identity.privateKeyPem, cert: identity.certificatePem } : {}),
@@ -29,7 +29,7 @@ export function secureContext(identity: NodeIdentity | undefined): SecureContext
 }
 
 /**
- * Opens a connection and exchanges hellos. Calls `onDone` once, with the connection or with a CarportError
+ * Opens a connection and exchanges hellos. Calls `onDone` once: with the connection, or with a CarportError
  * PeerUnreachable, Timeout or Conflict (another node than expected). Returns a function that gives up.
  */
 export function dial(
@@ -48,7 +48,7 @@ export function dial(
     port: address.port,
     secureContext: context,
     ALPNProtocols: [ALPN_PROTOCOL],
-    // Nobody signs a node's certificate: what counts is the key in it, checked in the handshake.
+    // Nobody signs a node's certificate: only the key in it counts, and the handshake checks that.
     rejectUnauthorized: false,
     servername: '',
   }

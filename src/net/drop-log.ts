@@ -1,13 +1,13 @@
 import type { Clock, Timer } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 
-/** Time between a line and the summary of what was like it since, in ms. */
+/** Time between a line and the summary of the drops like it since, in ms. */
 const SUMMARY_MS = 10_000
 /** Kinds of drops that are told apart at one time; further ones are summed up together. */
 const KINDS_MAX = 32
 
 /**
- * Logs dropped connections: the first of a kind (an address and a reason) at once, those that follow within ten seconds
+ * Logs dropped connections: the first of a kind (an address and a reason) at once, the ones that follow within ten seconds
  * by one line with their number, so that a flood of connections does not become a flood of lines.
  */
 export class DropLog {
@@ -36,7 +36,7 @@ export class DropLog {
     this.#timer ??= this.clock.after(SUMMARY_MS, () => this.flush())
   }
 
-  /** Writes what has been counted, and starts anew. */
+  /** Writes a line for each kind that was counted, and starts anew. */
   flush(): void {
     this.#timer?.cancel()
     this.#timer = undefined

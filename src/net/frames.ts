@@ -90,15 +90,15 @@ export function writeFrameHeader(
 }
 
 export interface FrameSink {
-  /** A whole frame of any type but data. `payload` may share memory with the chunk it came in. */
+  /** Takes a whole frame of any type but data. `payload` may share memory with the chunk it came in. */
   onFrame(type: FrameType, flags: number, id: number, payload: Buffer): void
-  /** A piece of a data frame, as it came in; `end` with the last byte of a frame that ends its stream. */
+  /** Takes a piece of a data frame as it came in; `end` is set with the last byte of a frame that ends its stream. */
   onData(id: number, piece: Buffer, end: boolean): void
 }
 
 const EMPTY = Buffer.alloc(0)
 
-/** Cuts what comes in into frames. Data frames are passed on in the pieces they come in, without a copy. */
+/** Cuts incoming bytes into frames. Data frames are passed on in the pieces in which they arrive, without a copy. */
 export class FrameDecoder {
   readonly #sink: FrameSink
   readonly #header = Buffer.alloc(FRAME_HEADER_BYTES)
@@ -115,7 +115,7 @@ export class FrameDecoder {
     this.#sink = sink
   }
 
-  /** @throws ProtocolError; what the sink throws passes through. The decoder is of no use after that. */
+  /** @throws ProtocolError, or the sink's own error. The decoder cannot be used after either. */
   push(chunk: Buffer): void {
     const end = chunk.length
     let at = 0

@@ -10,17 +10,17 @@ import { ProtocolError } from './frames.js'
  *   | incarnation 8 | dial number u32 | HLC time f64, µs | proof 32
  *
  * The proof is HMAC-SHA256(rpc_secret, TLS exporter (RFC 5705) of that direction | the fields before it): it is worth
- * nothing on another connection, so that whoever sits in between gains nothing by passing it on.
+ * nothing on another connection, so that an attacker in between gains nothing by passing it on.
  */
 export interface Hello {
   verdict: Verdict
   role: Role
   versions: VersionRange
-  /** Of the process, random: tells a restarted peer from one that merely has two links. 16 hex digits. */
+  /** A random number of the process, 16 hex digits: tells a restarted peer from one that merely has two links. */
   incarnation: string
   /** Grows with each connection that the dialing process opens. */
   dialNumber: number
-  /** Microseconds; 0 from clients. */
+  /** The sender's HLC time in microseconds; 0 from clients. */
   hlcUs: number
 }
 
@@ -41,7 +41,7 @@ export const Verdict = {
 } as const
 export type Verdict = (typeof Verdict)[keyof typeof Verdict]
 
-/** What a verdict means to the operator of the side that was refused. */
+/** Texts that explain a verdict to the operator of the side that was refused. */
 export const VERDICT_TEXT: Record<Verdict, string> = {
   [Verdict.welcome]: 'welcome',
   [Verdict.wrongSecret]: 'it has another rpc_secret',
@@ -55,7 +55,7 @@ export const PROTOCOL_VERSIONS: VersionRange = { min: 1, max: 1 }
 export const ALPN_PROTOCOL = 'carport-rpc'
 export const SECRET_BYTES = 32
 export const INCARNATION_BYTES = 8
-/** Longer ones are not read. */
+/** The most bytes that are read of a hello. */
 export const HELLO_BYTES_MAX = 1024
 
 const MAGIC = Buffer.from('carport\n')
@@ -66,7 +66,7 @@ const HELLO_BYTES = PROOF_OFFSET + PROOF_BYTES
 const EXPORTER_BYTES = 32
 const NO_CONTEXT = Buffer.alloc(0)
 
-/** The part of TLSSocket that proves which connection this is. */
+/** The part of TLSSocket that the proof needs: it identifies the connection. */
 export interface Exporter {
   exportKeyingMaterial(length: number, label: string, context: Buffer): Buffer
 }
@@ -89,7 +89,7 @@ export function encodeHello(hello: Hello, from: Direction, secret: Buffer, expor
   return bytes
 }
 
-/** How many bytes the message in `bytes` takes; undefined while that is unknown. @throws ProtocolError */
+/** Returns how many bytes the message in `bytes` takes; undefined while that is unknown. @throws ProtocolError */
 export function helloBytes(bytes: Buffer): number | undefined {
   const common = Math.min(bytes.length, MAGIC.length)
   if (bytes.compare(MAGIC, 0, common, 0, common) !== 0)
@@ -101,7 +101,7 @@ export function helloBytes(bytes: Buffer): number | undefined {
 }
 
 /**
- * Reads a message of `helloBytes` bytes. `proven` tells whether the sender has the secret; if not, believe nothing.
+ * Reads a message of `helloBytes` bytes. `proven` tells whether the sender has the secret; if it is false, believe no field.
  * @throws ProtocolError
  */
 export function decodeHello(

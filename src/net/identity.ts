@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign, X509Certificat
 import type { Random } from '../util/random.js'
 import type { NodeId } from './transport.js'
 
-/** What proves who a node is. The PEM strings are for the caller to keep; the key is a secret. */
+/** A node's key and certificate, which prove who it is. The caller keeps the PEM strings; the key is a secret. */
 export interface NodeIdentity {
   nodeId: NodeId
   /** PKCS #8, "PRIVATE KEY". */
@@ -42,7 +42,7 @@ export function loadIdentity(privateKeyPem: string, certificatePem?: string): No
   return { nodeId: idOfPublicKey(certificate.publicKey)!, privateKeyPem, certificatePem }
 }
 
-/** The id of the node that a certificate (DER) names; undefined if it is none, or its key is not Ed25519. */
+/** The id of the node that a certificate (DER) names; undefined if the bytes are no certificate of an Ed25519 key. */
 export function nodeIdOfCertificate(der: Uint8Array): NodeId | undefined {
   try {
     return idOfPublicKey(new X509Certificate(der).publicKey)

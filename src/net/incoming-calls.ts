@@ -59,7 +59,7 @@ export class IncomingCalls {
     }
   }
 
-  /** The caller is no longer interested, or gone. */
+  /** Aborts a call whose caller is gone or no longer interested. */
   abort(id: number, reason: CarportError): void {
     const call = this.#calls.get(id)
     if (!call) return

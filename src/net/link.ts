@@ -26,12 +26,12 @@ const EMPTY = Buffer.alloc(0)
 
 export interface LinkOptions {
   socket: Duplex
-  /** What came in with the handshake's last bytes. */
+  /** Bytes that arrived together with the end of the handshake. */
   firstBytes: Buffer
   peer: NodeId
   /** Whether this side opened the connection. */
   dialed: boolean
-  /** The peer's HLC times count; not so a client's. */
+  /** Whether the peer's HLC times count; a client's do not. */
   trustPeerTime: boolean
   handlers: ReadonlyMap<string, RpcHandler>
   clock: Clock
@@ -63,7 +63,7 @@ export class Link implements FrameSink, StreamHost {
   #partBytes = 0
   #nextId: number
   #down = false
-  /** No new calls here: another link replaces this one. */
+  /** Whether another link replaces this one, so that it takes no new calls. */
   #draining = false
   #drainedSent = false
   #drainedReceived = false
@@ -126,7 +126,7 @@ export class Link implements FrameSink, StreamHost {
   /** As `Transport.call`. */
   call(method: string, body: unknown, options: CallOptions): Promise<RpcReply> {
     return new Promise((resolve, reject) => {
-      // What is thrown here, the promise rejects with.
+      // The promise rejects with any error thrown here.
       const { signal, stream, priority = Priority.normal } = options
       if (signal?.aborted) throw signal.reason
       if (this.#down) throw unreachable('the link is down')
@@ -170,7 +170,7 @@ export class Link implements FrameSink, StreamHost {
     return this.#drainedSent && this.#drainedReceived
   }
 
-  /** Breaks the link; what is under way fails. */
+  /** Breaks the link; calls and streams under way fail. */
   fail(reason: string, cause?: unknown): void {
     if (this.#down) return
     this.#down = true
@@ -186,7 +186,7 @@ export class Link implements FrameSink, StreamHost {
     this.#incoming.abortAll(error)
   }
 
-  // --- what comes in
+  // --- incoming frames
 
   #receive(chunk: Buffer): void {
     if (this.#down) return
@@ -201,7 +201,7 @@ export class Link implements FrameSink, StreamHost {
   }
 
   onData(id: number, piece: Buffer, end: boolean): void {
-    // Without one, this side gave it up while its last bytes were on the way.
+    // There may be none: this side can give a stream up while its last bytes are on the way.
     this.#inboundStream(id)?.push(piece, end)
   }
 
@@ -285,7 +285,7 @@ export class Link implements FrameSink, StreamHost {
     const message = this.#collect(parts, flags, payload)
     if (!message) return
     if (parts) this.#requestParts.delete(id)
-    // The peer makes calls again after all.
+    // A peer that said it was done makes calls again after all.
     this.#drainedReceived = false
     const request = decodeRequest(message)
     this.#observe(request.hlcUs)
@@ -296,7 +296,7 @@ export class Link implements FrameSink, StreamHost {
   #onReply(type: FrameType, flags: number, id: number, payload: Buffer): void {
     if (!this.#isOwn(id)) throw new ProtocolError('a reply with a wrong id')
     const call = this.#outgoing.get(id)
-    // Given up while the reply was on the way.
+    // The call was given up while its reply was on the way.
     if (!call) return
     if (call.settled) throw new ProtocolError('a second reply')
     if (!call.replyParts && (flags & FLAG_END) === 0) call.replyParts = new MessageParts()
@@ -345,7 +345,7 @@ export class Link implements FrameSink, StreamHost {
     }
   }
 
-  /** The caller gives up on a call, or on its streams. */
+  /** Ends a call, or its streams, since the caller gave up on it. */
   #abandon(call: OutgoingCall, error: unknown): void {
     if (!this.#outgoing.delete(call.id)) return
     if (call.request?.withdraw()) this.outbox.addControl(FrameType.cancel, call.id, EMPTY)
@@ -368,7 +368,7 @@ export class Link implements FrameSink, StreamHost {
       this.#drainedSent = true
       this.outbox.addControl(FrameType.drained, 0, EMPTY)
     }
-    // The dialing side closes, the other waits for it: so the last frame is read before the end.
+    // The dialing side closes and the other waits for it, so that the last frame is read before the end.
     if (this.#drainedReceived && this.dialed) this.#options.socket.end()
   }
 }

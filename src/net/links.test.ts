@@ -60,7 +60,7 @@ test('two nodes that dial each other at once keep one link, and no call fails', 
     await Promise.all(calling)
     expect(counts.calls).toBeGreaterThanOrEqual(30)
     expect(events).toEqual(['true', 'true'])
-    // They agree which one stayed: the one that the smaller id dialed.
+    // Both nodes keep the link that the smaller id dialed.
     const smaller = a.transport.self < b.transport.self ? a : b
     const larger = smaller === a ? b : a
     expect(smaller.transport.linkInfos()).toMatchObject([{ inbound: false }])
@@ -135,7 +135,7 @@ test('close gives up dials under way and leaves nothing open', async () => {
   await until(() => openSockets() === socketsBefore, 'no socket is left')
 })
 
-/** Time that only moves when told. */
+/** A clock that stands still until `advance`. */
 class ManualClock implements Clock {
   #nowMs = 0
   #timers: { atMs: number; fn: () => void }[] = []

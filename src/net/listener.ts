@@ -16,7 +16,7 @@ import {
 } from './secure-connection.js'
 
 /**
- * Connections that have not proven yet whose they are, those from addresses of known peers counted by themselves. One
+ * The most connections that have not proven yet whose they are; addresses of known peers are counted by themselves. One
  * more ends the oldest of the address that has the most, so that a newcomer from elsewhere has a chance.
  */
 const STRANGERS_MAX = 128
@@ -28,7 +28,7 @@ interface Stranger {
   raw: Socket
   tls: TLSSocket | undefined
   deadline: Timer
-  /** Its fate is decided: there is nothing more to log. */
+  /** Whether its fate is decided, so that there is nothing more to log. */
   decided: boolean
 }
 
@@ -43,7 +43,7 @@ export interface ListenerOptions {
 /** Accepts connections, passes on those whose handshake was good, and drops the others. */
 export class Listener {
   readonly #options: ListenerOptions
-  /** Takes connections before TLS does, so that what is not admitted costs no handshake. */
+  /** Takes connections before TLS does, so that one that is not admitted costs no handshake. */
   readonly #server: Server
   readonly #admission: Admission
   readonly #drops: DropLog
@@ -111,7 +111,7 @@ export class Listener {
 
   #admit(raw: Socket): boolean {
     const { remoteAddress: host, remotePort: port } = raw
-    // Already gone.
+    // The connection is already gone.
     if (raw.destroyed || host === undefined) return false
     if (!this.#admission.admits(host)) {
       this.#drops.add(host, port, 'too many new connections from this address')
@@ -132,7 +132,7 @@ export class Listener {
     return true
   }
 
-  /** When there are too many strangers: the oldest one of the address that has the most of them. */
+  /** Picks the stranger to drop when there are too many: the oldest of the address that has the most of them. */
   #mostCrowded(isKnown: boolean): Stranger | undefined {
     const oldest = new Map<string, { first: Stranger; count: number }>()
     let total = 0
@@ -153,7 +153,7 @@ export class Listener {
     stranger.tls = tls
     const remote = { host: stranger.raw.remoteAddress ?? '', port: stranger.raw.remotePort ?? 0 }
     exchangeHellos(tls, this.#options.handshake, (connection, refusal) => {
-      // A refused one is forgotten when it is closed: until then the deadline watches over it.
+      // A refused connection is forgotten when it is closed: until then its deadline still runs.
       if (!connection) return this.#refused(stranger, refusal?.message ?? '')
       stranger.decided = true
       this.#forget(stranger)

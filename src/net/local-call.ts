@@ -22,7 +22,7 @@ export function callLocal(
 ): Promise<RpcReply> {
   return new Promise((resolve, reject) => {
     const { timeoutMs, signal } = options
-    // What is thrown here, the promise rejects with.
+    // The promise rejects with any error thrown here.
     if (signal?.aborted) throw signal.reason
     if (!(timeoutMs > 0)) throw new CarportError('InvalidArgument', `a timeout of ${timeoutMs} ms`)
     if (!handler) throw new CarportError('RemoteError', `unknown method ${method}`)
@@ -54,7 +54,7 @@ export function callLocal(
       }
       settled = true
       deadline.cancel()
-      // Made first: the reply's stream may be made of the request's.
+      // The request's stream is made first: the reply's stream may be derived from it.
       if (reply.stream)
         download = new WatchedStream(reply.stream, clock, timeoutMs, undefined, method, release)
       if (upload && !upload.opened) void upload.return()
@@ -172,7 +172,7 @@ class WatchedStream implements AsyncIterableIterator<Buffer, undefined> {
     return Promise.resolve({ done: true, value: undefined })
   }
 
-  /** The call was given up: the reader gets `error`, the source is ended. */
+  /** Ends the stream of a call that was given up: the reader gets `error`, and the source is returned. */
   fail(error: unknown): void {
     if (this.#ended) return
     this.#end()

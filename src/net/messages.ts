@@ -2,9 +2,9 @@ import { Packr } from 'msgpackr'
 import { CarportError, type ErrorCode } from '../util/errors.js'
 import { ProtocolError } from './frames.js'
 
-/** A call's or reply's message, encoded: what does not fit must be a stream, or several calls. */
+/** The most bytes of an encoded message: larger bodies must be streams, or several calls. */
 export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024
-/** Timers cannot be longer (24 days). */
+/** The longest time that a timer can have, 24 days. */
 export const TIMEOUT_MS_MAX = 0x7fff_ffff
 
 const METHOD_CHARS_MAX = 256
@@ -89,7 +89,7 @@ export function decodeReply(bytes: Buffer): { hlcUs: number; body: unknown } {
   return { hlcUs: checkedTime(hlcUs), body }
 }
 
-/** A code that this version does not know becomes RemoteError. @throws ProtocolError */
+/** Reads an error; a code that this version does not know becomes RemoteError. @throws ProtocolError */
 export function decodeError(bytes: Buffer): { hlcUs: number; error: CarportError } {
   const [hlcUs, code, text] = decode(bytes, 3)
   if (typeof code !== 'string' || typeof text !== 'string') throw new ProtocolError('a malformed error')
@@ -97,7 +97,7 @@ export function decodeError(bytes: Buffer): { hlcUs: number; error: CarportError
   return { hlcUs: checkedTime(hlcUs), error: new CarportError(known, text) }
 }
 
-/** What the caller of `method` gets to see of `error`: CarportErrors as they are, others without their stack. */
+/** The error that the caller of `method` sees instead of `error`: CarportErrors as they are, others without their stack. */
 export function errorForCaller(error: unknown, method: string): CarportError {
   if (error instanceof CarportError) return error
   const text = error instanceof Error ? error.message : String(error)
@@ -111,7 +111,7 @@ function decode(bytes: Buffer, fields: number): unknown[] {
   } catch (cause) {
     throw new ProtocolError('a message that is not MessagePack', { cause })
   }
-  // Longer ones are allowed: a later version may add fields.
+  // Longer arrays are allowed, since a later version may add fields.
   if (!Array.isArray(message) || message.length < fields) throw new ProtocolError('a malformed message')
   return message
 }

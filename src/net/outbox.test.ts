@@ -4,7 +4,7 @@ import { FRAME_BYTES_MAX, FrameDecoder, FrameType } from './frames.js'
 import { BatchPool, MessageSource, Outbox } from './outbox.js'
 import { Priority } from './transport.js'
 
-/** An outbox whose batches wait until they are taken away. */
+/** An outbox whose batches wait until the test takes them away. */
 function outboxUnderTest() {
   const batches: { frames: string[]; done: () => void }[] = []
   const outbox = new Outbox((batch, done) => {

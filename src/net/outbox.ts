@@ -11,12 +11,12 @@ import {
 import { Priority } from './transport.js'
 
 /**
- * What is handed to the socket at once. Whatever is in the socket can no longer be overtaken, so that it should be
- * little; but each write costs a system call, so that it should not be a single frame either.
+ * Bytes handed to the socket at once. Bytes in the socket can no longer be overtaken, so that they should be
+ * few; but each write costs a system call, so that it should not be a single frame either.
  */
 const BATCH_BYTES = 128 * 1024
 const BATCHES_IN_SOCKET = 2
-/** Messages that wait on one link. Beyond this the link is overloaded, and whoever adds more is told. */
+/** Bytes of messages that may wait on one link. Beyond this the link is overloaded, and new calls fail. */
 export const QUEUE_BYTES_MAX = 64 * 1024 * 1024
 /** Control frames answer the peer's frames; a peer that makes us queue this many does not read. */
 const CONTROL_FRAMES_MAX = 200_000
@@ -27,7 +27,7 @@ export interface FrameSource {
   readonly priority: Priority
   /** Whether it has a frame now. */
   readonly ready: boolean
-  /** Owned by the outbox: whether it stands in a queue. */
+  /** Whether it stands in a queue; only the outbox sets this. */
   queued: boolean
   /** Writes its next frame into `batch` at `offset`, where FRAME_BYTES_MAX are free; returns the frame's size. */
   writeFrame(batch: Buffer, offset: number): number
@@ -50,8 +50,8 @@ export class BatchPool {
 }
 
 /**
- * What waits to be sent on one link: the most urgent source's next frame goes first, sources of the same priority
- * take turns, and what is added during one turn of the event loop leaves in one write.
+ * The frames that wait to be sent on one link. The most urgent source's next frame goes first, sources of the same priority
+ * take turns, and all frames added during one turn of the event loop leave in one write.
  */
 export class Outbox {
   readonly #write: BatchWriter
@@ -70,7 +70,7 @@ export class Outbox {
     this.#pool = pool
   }
 
-  /** Lets a source send as long as it is ready. To be called again whenever it became ready. */
+  /** Lets a source send as long as it is ready. Call it again whenever the source becomes ready. */
   add(source: FrameSource): void {
     if (source.queued || this.#closed) return
     source.queued = true
@@ -78,7 +78,7 @@ export class Outbox {
     this.#schedule()
   }
 
-  /** @throws ProtocolError when the peer provoked more of these than it reads. */
+  /** Queues a control frame. @throws ProtocolError when the peer provoked more of these than it reads. */
   addControl(type: FrameType, id: number, payload: Buffer): void {
     if (this.#closed) return
     if (this.#control.length >= CONTROL_FRAMES_MAX) throw new ProtocolError('too many frames to answer')
@@ -95,7 +95,7 @@ export class Outbox {
   #schedule(): void {
     if (this.#flushScheduled || this.#inSocket >= BATCHES_IN_SOCKET) return
     this.#flushScheduled = true
-    // After all promise callbacks of this turn, so that what they send is in the same write.
+    // The flush runs after all promise callbacks of this turn, so that their frames are in the same write.
     process.nextTick(this.#flush)
   }
 
@@ -134,7 +134,7 @@ export class Outbox {
         source.queued = false
         if (!source.ready) continue
         bytes += source.writeFrame(batch, bytes)
-        // It may have been queued again, or something more urgent may have come, while it wrote.
+        // While it wrote, it may have been queued again, or a more urgent source may have come.
         if (source.ready && !source.queued) {
           source.queued = true
           queue.push(source)
@@ -148,7 +148,7 @@ export class Outbox {
 /** A whole message, cut into frames as it leaves. */
 export class MessageSource implements FrameSource {
   queued = false
-  /** Bytes that left. */
+  /** The number of bytes that left. */
   sent = 0
   readonly priority: Priority
   readonly #outbox: Outbox
@@ -159,7 +159,7 @@ export class MessageSource implements FrameSource {
   #message: Buffer
   #withdrawn = false
 
-  /** `flags` go out with each frame, `FLAG_END` is added to the last; `owner` is told when that one left. */
+  /** `flags` go out with each frame, `FLAG_END` is added to the last; `owner` is called when that one left. */
   constructor(
     outbox: Outbox,
     type: FrameType,
@@ -196,7 +196,7 @@ export class MessageSource implements FrameSource {
     return FRAME_HEADER_BYTES + bytes
   }
 
-  /** Sends no more of it. Returns whether any of it left. */
+  /** Stops sending the message. Returns whether any part of it left. */
   withdraw(): boolean {
     if (this.ready) {
       this.#withdrawn = true

@@ -1,7 +1,7 @@
 import type { NodeAddress } from './dial.js'
 import type { Link } from './link.js'
 
-/** A link with what decides which of several to one peer stays. */
+/** A link, with the facts that decide which of several links to one peer stays. */
 export interface RankedLink {
   link: Link
   address: NodeAddress
@@ -9,7 +9,7 @@ export interface RankedLink {
   dialedBySmallerId: boolean
   /** The dialing process's count of its connections. */
   dialNumber: number
-  /** The peer's process. */
+  /** The incarnation of the peer's process. */
   incarnation: string
 }
 
@@ -45,7 +45,7 @@ export class PeerLinks {
   }
 
   #choose(): void {
-    // One that may be closed at any moment is the last choice.
+    // A link that the peer may close at any moment is the last choice.
     const [first, ...others] = [...this.#links].sort(
       (a, b) =>
         Number(a.link.mayClose) - Number(b.link.mayClose) ||

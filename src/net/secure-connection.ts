@@ -20,7 +20,7 @@ import type { NodeId } from './transport.js'
 /** TCP, TLS and the handshake together. */
 export const HANDSHAKE_MS_MAX = 10_000
 
-/** What this side says of itself, and what it asks of the other. */
+/** This side's identity, and its demands on the other. */
 export interface HandshakeOptions {
   direction: Direction
   role: Role
@@ -30,9 +30,9 @@ export interface HandshakeOptions {
   dialNumber: number
   /** Undefined in clients. */
   hlc: Hlc | undefined
-  /** The dialing side: the node that it wants to speak to. */
+  /** On the dialing side: the node that it wants to speak to. */
   expectedId?: NodeId
-  /** The listening side: whether it takes that peer or client. */
+  /** On the listening side: decides whether it takes that peer or client. */
   admit?: (peer: NodeId, hello: Hello) => Verdict
 }
 
@@ -42,7 +42,7 @@ export interface SecureConnection {
   peer: NodeId
   hello: Hello
   version: number
-  /** What came in after the peer's hello. */
+  /** Bytes that arrived after the peer's hello. */
   firstBytes: Buffer
 }
 
@@ -58,12 +58,12 @@ export function exchangeHellos(
 ): void {
   const { direction, secret } = options
   const other: Direction = direction === 'dialer' ? 'listener' : 'dialer'
-  // Read once: Node hands the certificate out only the first time.
+  // The certificate is read once, since Node hands it out only the first time.
   const certified = certifiedId(socket)
   let received: Buffer = Buffer.alloc(0)
 
   const release = () => {
-    // Errors of a socket that is given up concern nobody, but must be listened to.
+    // The errors of a socket that was given up mean nothing, but an 'error' event without a listener ends the process.
     socket.on('error', () => {})
     socket.off('data', onData)
     socket.off('error', onError)
@@ -71,7 +71,7 @@ export function exchangeHellos(
   }
   const refuse = (message: string, code: 'PeerUnreachable' | 'Conflict' = 'PeerUnreachable') => {
     release()
-    // A listener's verdict still has to leave.
+    // The listening side's verdict must still be sent.
     if (direction === 'listener') socket.destroySoon()
     else socket.destroy()
     onDone(undefined, new CarportError(code, message))
@@ -123,7 +123,7 @@ export function exchangeHellos(
   socket.on('error', onError)
   socket.on('close', onClose)
   if (direction === 'dialer') {
-    // A node that is not the expected one does not even get a proof.
+    // An unexpected node gets no proof from this side.
     if (!certified) {
       refuse('the peer has no valid node certificate')
       return

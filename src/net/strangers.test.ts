@@ -91,7 +91,7 @@ function frame(type: number, flags: number, id: number, payload: Buffer): Buffer
   return bytes
 }
 
-/** A node's clock whose timers of just this length fire at will. */
+/** A node's clock that fires its timers of just this length when the test says so. */
 class HastyClock extends CountingClock {
   readonly handshakes: (() => void)[] = []
 

@@ -16,7 +16,7 @@ import type { ByteStream, Priority } from './transport.js'
 /**
  * Bytes that a stream may have on the way or unread. A block of 1 MiB and a little around it goes at once, without a
  * round trip for more credit. When the reader keeps up and the link is long, the receiver lets the window grow to
- * 4 MiB: 40 MiB/s at 100 ms. Each stream has its own, so that a slow reader holds up nobody else.
+ * 4 MiB: 40 MiB/s at 100 ms. Each stream has its own, so that a slow reader holds up no other stream.
  */
 export const WINDOW_BYTES_INITIAL = (1024 + 64) * 1024
 export const WINDOW_BYTES_MAX = 4 * 1024 * 1024
@@ -29,7 +29,7 @@ export interface StreamHost {
   readonly outbox: Outbox
   readonly rttMs: number | undefined
   hlcToSend(): number
-  /** The stream of call `id` in one direction is over. */
+  /** Notes that the stream of call `id` in one direction is over. */
   streamFinished(id: number): void
 }
 
@@ -80,19 +80,19 @@ export class OutboundStream implements FrameSource {
     return this.#bufferedBytes > 0 ? this.#creditBytes > 0 : this.#sourceEnded
   }
 
-  /** The message that announces the stream left: its frames may follow. */
+  /** Starts the stream: the message that announces it has left, so that its frames may follow. */
   release(): void {
     this.#held = false
     this.#announce()
   }
 
-  /** The peer allows more. */
+  /** Takes credit from the peer for more bytes. */
   grant(bytes: number): void {
     this.#creditBytes += bytes
     this.#announce()
   }
 
-  /** Nobody wants the rest: ends the source. */
+  /** Ends the source, since nobody wants the rest. */
   stop(): void {
     if (this.finished) return
     this.finished = true
@@ -178,12 +178,12 @@ export class OutboundStream implements FrameSource {
   }
 }
 
-/** Tells a source that the rest is not wanted. What it throws then concerns nobody any more. */
+/** Tells a source that the rest is not wanted. Errors that it throws then are dropped. */
 export function endSource(iterator: AsyncIterator<Buffer>): void {
   try {
     iterator.return?.()?.then(undefined, () => {})
   } catch {
-    // The same, from a source that is no generator.
+    // A source that is no generator may throw here instead of rejecting.
   }
 }
 
@@ -195,9 +195,9 @@ interface Waiter {
 const END: IteratorResult<Buffer, undefined> = { done: true, value: undefined }
 const CREDIT_BYTES = 4
 
-/** The receiving half of a stream: what came in and was not read yet, never more than the window. */
+/** The receiving half of a stream. It holds the bytes that came in and were not read yet, never more than the window. */
 export class InboundStream implements AsyncIterableIterator<Buffer, undefined> {
-  /** Nothing more comes in: it ended, broke, or the reader stopped it. */
+  /** Whether nothing more comes in: the stream ended, broke, or was stopped by its reader. */
   finished = false
   /** Whether anybody began to read. */
   opened = false
@@ -212,9 +212,9 @@ export class InboundStream implements AsyncIterableIterator<Buffer, undefined> {
   #silenceTimer: Timer | undefined
   #waitingSinceMs = 0
   #windowBytes = WINDOW_BYTES_INITIAL
-  /** What the peer may still send. */
+  /** Bytes that the peer may still send. */
   #allowedBytes = WINDOW_BYTES_INITIAL
-  /** Read, but not yet given back to the peer as credit. */
+  /** Bytes that were read, but not yet given back to the peer as credit. */
   #readBytes = 0
   #epochStartMs = 0
   #epochBytes = 0
@@ -259,7 +259,7 @@ export class InboundStream implements AsyncIterableIterator<Buffer, undefined> {
     return Promise.resolve(END)
   }
 
-  /** The reader wants no more: drops what is here and ends the stream at its source. */
+  /** Stops the stream for its reader: drops the unread bytes and ends the stream at its source. */
   stop(): void {
     this.opened = true
     this.#stopped = true
@@ -291,7 +291,7 @@ export class InboundStream implements AsyncIterableIterator<Buffer, undefined> {
     this.#endWaiters()
   }
 
-  /** The stream broke. The reader gets what came before, then `error`. */
+  /** Breaks the stream. The reader gets the bytes that came before, then `error`. */
   fail(error: unknown): void {
     if (this.finished) return
     this.#finish()
@@ -331,7 +331,7 @@ export class InboundStream implements AsyncIterableIterator<Buffer, undefined> {
     if (this.#readBytes < this.#windowBytes / 4) return
     let grantBytes = this.#readBytes
     if (this.#epochBytes >= this.#windowBytes) {
-      // A window was read within two round trips: the window is what limits the stream (as QUIC's auto-tuning does).
+      // A window that is read within two round trips limits the stream: let it grow, as QUIC's auto-tuning does.
       const nowMs = this.#host.clock.monotonicMs()
       const limited = nowMs - this.#epochStartMs < 2 * (this.#host.rttMs ?? 0)
       if (limited && this.#windowBytes < WINDOW_BYTES_MAX) {

@@ -23,14 +23,14 @@ import { PeerLinks, type RankedLink } from './peer-links.js'
 import type { HandshakeOptions, SecureConnection } from './secure-connection.js'
 import type { CallOptions, NodeId, RpcHandler, RpcReply, Transport } from './transport.js'
 
-/** Clients (CLI commands) connected at once. */
+/** The most clients (commands of the CLI) connected at once. */
 const CLIENTS_MAX = 64
 /** More links than this to one peer mean that something is wrong with it. */
 const LINKS_PER_PEER_MAX = 8
 
 export interface TlsTransportOptions {
   identity: NodeIdentity
-  /** 32 bytes, the same in the whole cluster. */
+  /** rpc_secret: 32 bytes, the same in the whole cluster. */
   rpcSecret: Buffer
   /** Where to listen; port 0 takes a free one. */
   listen: NodeAddress
@@ -38,7 +38,7 @@ export interface TlsTransportOptions {
   random: Random
   hlc: Hlc
   log: Log
-  /** For tests of upgrades. */
+  /** The versions of the protocol to offer; only tests of upgrades set this. */
   versions?: VersionRange
 }
 
@@ -52,7 +52,7 @@ export interface LinkEvent {
 
 export interface LinkInfo {
   node: NodeId
-  /** What was dialed; of an inbound link the other end's address and ephemeral port. */
+  /** The address that was dialed; of an inbound link, the other end's address and ephemeral port. */
   address: NodeAddress
   rttMs: number | undefined
   inbound: boolean
@@ -238,7 +238,7 @@ export class TlsTransport implements Transport {
 
   #accepted(connection: SecureConnection, remote: NodeAddress): void {
     const { socket, peer, hello } = connection
-    // The other end is this very process, and knows it too.
+    // A link to the own id is of no use; the other end, this very process, drops it too.
     if (peer === this.self || this.#closed) return void socket.destroy()
     if (hello.role === Role.peer) {
       this.#addPeer(connection, remote, false, hello.dialNumber)

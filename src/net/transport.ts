@@ -1,11 +1,11 @@
 /** A node's id: its Ed25519 public key, 64 hex digits. */
 export type NodeId = string
 
-/** Smaller is more urgent. */
+/** The urgency of a call: smaller numbers go first. */
 export const Priority = { control: 0, high: 1, normal: 2, background: 3 } as const
 export type Priority = (typeof Priority)[keyof typeof Priority]
 
-/** A body that streams: chunks of any size. Whoever receives one must consume it or call `return()`. */
+/** A body that streams, in chunks of any size. Its receiver must consume it or call `return()`. */
 export type ByteStream = AsyncIterable<Buffer>
 
 export interface RpcReply {
@@ -14,8 +14,8 @@ export interface RpcReply {
 }
 
 /**
- * Serves one method. `body` is what the caller sent, decoded but **not validated**: the handler checks it.
- * What it throws reaches the caller as a CarportError with the same code (others as RemoteError, without stack).
+ * Serves one method. `body` is the caller's, decoded but **not validated**: the handler checks it.
+ * Its errors reach the caller as CarportErrors with the same code (others as RemoteError, without stack).
  * `signal` aborts when the caller went away or its deadline passed.
  */
 export type RpcHandler = (
@@ -34,7 +34,7 @@ export interface CallOptions {
 /**
  * How nodes talk. Calls to the own id are served in-process by the same handlers. Bodies are values that
  * msgpack can carry (objects, arrays, numbers, strings, booleans, null, Buffers); a receiver must not change
- * what it got, since in-process calls pass it unchanged. Every message also carries the sender's HLC time.
+ * a body, since in-process calls pass it unchanged. Every message also carries the sender's HLC time.
  * Implementations: TLS links (net/), the simulator's network (testing/).
  */
 export interface Transport {

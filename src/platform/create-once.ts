@@ -13,7 +13,7 @@ import { dirname } from 'node:path'
 import type { Random } from '../util/random.js'
 
 /**
- * Makes a file, mode 0600, with that text unless it exists, in one step: whoever sees it sees all of it, and of
+ * Makes a file, mode 0600, with that text unless it exists, in one step: no reader sees a part of it, and of
  * several processes that try at once one wins. It is durable on return. The folder is made, mode 0700, if missing.
  * @throws the file system's error
  */
@@ -49,7 +49,7 @@ function publish(temporary: string, path: string): void {
   } catch (error) {
     const { code } = error as { code?: unknown }
     if (code === 'EEXIST') return
-    // File systems without hard links.
+    // This file system has no hard links.
     if (code === 'EPERM' || code === 'ENOTSUP' || code === 'ENOSYS') renameSync(temporary, path)
     else throw error
   }

@@ -75,7 +75,7 @@ describe('a webhook', () => {
 })
 
 describe('NATS', () => {
-  /** Speaks as much of the protocol as a client that publishes needs. */
+  /** A server that speaks as much of NATS's protocol as a publishing client needs. */
   function fakeNats(options: { token?: string } = {}) {
     const published: string[] = []
     const connects: Record<string, unknown>[] = []
@@ -127,7 +127,7 @@ describe('NATS', () => {
     const made = target({ type: 'nats', url: `nats://127.0.0.1:${port}` })
     await made.send(message)
     sockets[0]!.destroy()
-    // The broken connection is met by one message at most, which then has not been taken.
+    // At most one message meets the broken connection, and it has then not been taken.
     await made.send(message).catch(() => made.send(message))
     expect(published.length).toBeGreaterThanOrEqual(2)
     expect(sockets).toHaveLength(2)
@@ -143,7 +143,7 @@ describe('NATS', () => {
 })
 
 describe('Redis', () => {
-  /** Takes commands in RESP; RPUSH is answered with a number, everything else with OK. */
+  /** A server that takes commands in RESP: it answers RPUSH with a number and everything else with OK. */
   function fakeRedis(options: { password?: string } = {}) {
     const commands: string[][] = []
     const server = createServer((socket) => {

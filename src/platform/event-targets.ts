@@ -32,7 +32,7 @@ function webhook({ name, url, secret }: NotificationTarget): EventTarget {
       }
       const signal = AbortSignal.timeout(SEND_TIMEOUT_MS)
       const answer = await fetch(url, { method: 'POST', headers, body, redirect: 'error', signal })
-      // The connection is free again once the answer is read; more than a little of it is not.
+      // Drop the answer's body: only its status counts.
       await answer.body?.cancel()
       if (!answer.ok) throw new Error(`the webhook answered ${answer.status}`)
     },
@@ -71,7 +71,7 @@ function nats({ name, url, user, secret, subject }: NotificationTarget): EventTa
         header.set('Nats-Msg-Id', id)
         const options = connection.info?.headers ? { headers: header } : {}
         connection.publish(subject, body, options)
-        // The server has taken all that was published before it answers. A flush does not end with its connection.
+        // The server answers a flush after it took all earlier messages. A flush does not settle when its connection ends.
         let reject: (error: Error) => void = () => {}
         const flushed = new Promise<void>((resolve, fail) => {
           reject = fail
@@ -100,7 +100,7 @@ function redis({ name, url, user, secret, list }: NotificationTarget): EventTarg
         disableOfflineQueue: true,
         socket: { connectTimeout: SEND_TIMEOUT_MS, reconnectStrategy: false },
       })
-      // Each failure reaches the message that met it.
+      // Each failure rejects the message that met it; an 'error' event without a listener would end the process.
       client.on('error', () => {})
       await client.connect()
       return {
@@ -148,7 +148,7 @@ class Lazy<T> {
     try {
       await this.disconnect(await connecting)
     } catch {
-      // It failed already, or was never there.
+      // The connection failed already, or was never made.
     }
   }
 }

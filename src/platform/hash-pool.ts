@@ -5,12 +5,12 @@ import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { HashReply, HashTask } from './hash-worker.js'
 
-/** Bodies shorter than this are hashed where they are: two messages cost more than the digests. */
+/** Bodies shorter than this are hashed on the main thread: two messages cost more than the digests. */
 const MIN_BYTES = 256 * 1024
 /** Idle workers are stopped after this time, since each holds several MiB. */
 const IDLE_MS = 30_000
 const MAX_FAILURES = 3
-/** Blocks' buffers kept for the next ones. */
+/** How many buffers of blocks are kept for later blocks. */
 const BUFFERS_KEPT = 16
 
 interface PoolWorker {
@@ -51,14 +51,14 @@ export class HashPool implements Hashing {
   }
 
   start(expectedBytes: number | undefined): BodyHashing {
-    // Threads that keep ending cannot be had: hashing here is slower, but works.
+    // Threads that keep ending are given up: hashing on this thread is slower, but works.
     const usable = this.threads > 0 && this.#failures < MAX_FAILURES
     if (!usable || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
       return this.#startHere(expectedBytes)
     }
     const asleep = this.#workers.length === 0
     this.#wake()
-    // The next ones find threads that have started: that takes ten times as long as to hash one block.
+    // Hash a single block here while the threads start, for later bodies: a start takes ten times as long as the block.
     if (asleep && expectedBytes !== undefined && expectedBytes <= this.blockBytes) {
       this.#sleepLater()
       return this.#startHere(expectedBytes)
@@ -138,7 +138,7 @@ export class HashPool implements Hashing {
       for (const { reject } of worker.waiting.values()) reject(error)
       worker.waiting.clear()
       const index = this.#workers.indexOf(worker)
-      if (index < 0) return // stopped on purpose
+      if (index < 0) return // The pool stopped this worker on purpose.
       this.#workers.splice(index, 1)
       this.#failures++
     }
@@ -147,7 +147,7 @@ export class HashPool implements Hashing {
     return worker
   }
 
-  /** The worker with the fewest tasks; of those that are idle, each in turn. */
+  /** Picks the worker with the fewest tasks; idle workers take turns. */
   #leastBusy(): PoolWorker {
     const from = this.#nextBody % this.#workers.length
     let best = this.#workers[from]!
@@ -164,7 +164,7 @@ export class HashPool implements Hashing {
   }
 }
 
-/** The same bytes, in memory that may move: short buffers can be parts of a slab of Node's, which must not. */
+/** Returns the bytes in memory that may move: a short buffer can be a part of a slab of Node's, which must not. */
 function movable(buffer: Buffer): Buffer {
   const bytes = buffer.buffer.byteLength
   if (bytes === buffer.length || bytes > Buffer.poolSize) return buffer

@@ -1,7 +1,7 @@
 import { createHash, type Hash, hash } from 'node:crypto'
 import { parentPort } from 'node:worker_threads'
 
-/** What the pool asks of a worker. 'add' and 'end' are answered with a HashReply; memory is moved, not copied. */
+/** A request of the pool to a worker. 'add' and 'end' are answered with a HashReply; memory is moved, not copied. */
 export type HashTask =
   | { kind: 'add'; task: number; body: number; plain: Uint8Array; sealed: Uint8Array | undefined }
   | { kind: 'end'; task: number; body: number }

@@ -2,7 +2,7 @@ import { get as httpGet, type IncomingMessage } from 'node:http'
 import { get as httpsGet } from 'node:https'
 import type { HttpGet } from '../api/sts/jwks.js'
 
-/** Fetches by node:http and node:https; certificates are checked as Node.js does (NODE_EXTRA_CA_CERTS adds own ones). */
+/** Fetches by node:http and node:https; certificates are checked by Node.js (NODE_EXTRA_CA_CERTS adds own ones). */
 export const systemHttpGet: HttpGet = (url, { timeoutMs, bytesMax }) =>
   new Promise((resolve, reject) => {
     const get = url.startsWith('https:') ? httpsGet : httpGet

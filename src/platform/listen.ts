@@ -57,7 +57,7 @@ export async function listen(
   }
 }
 
-/** Removes the socket file of a program that is gone; one that still answers is left, and listening then fails. */
+/** Removes the socket file of a program that is gone. The file of a program that answers stays, and listening fails. */
 async function removeStaleSocket(path: string): Promise<void> {
   const alive = await new Promise<boolean>((resolve) => {
     const socket = connect(path)

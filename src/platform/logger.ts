@@ -44,7 +44,7 @@ function text(time: string, level: string, fields: object, message: string): str
   return `${line.replaceAll('\n', '\\n')}\n`
 }
 
-/** Errors as what helps to find them; others as they are. */
+/** Turns an error into its stack and cause; other values stay as they are. */
 function plain(value: unknown): unknown {
   if (value instanceof Error) {
     const cause = value.cause === undefined ? '' : ` (cause: ${String(value.cause)})`

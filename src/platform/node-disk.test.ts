@@ -130,7 +130,7 @@ describe('NodeDisk', () => {
 
   it('translates a full device to StorageFull', async () => {
     if (!fs.existsSync('/dev/full')) return
-    // /dev/full takes no rename; a link of the temporary name to it makes the write itself fail.
+    // A link from the temporary name to /dev/full makes the write itself fail.
     fs.symlinkSync('/dev/full', `${folder}/f.${process.pid}-0.tmp`)
     await expect(
       disk.writeDurable(`${folder}/f`, [Buffer.from('x')], { fsync: false }),

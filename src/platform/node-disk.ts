@@ -30,7 +30,7 @@ const NEW_FILE = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_T
 const SYNCS_WRITES = process.platform === 'linux'
 const SYNCED_FILE = SYNCS_WRITES ? NEW_FILE | fs.constants.O_DSYNC : NEW_FILE
 
-/** Sharing of one folder's fsync: who comes while one runs waits for the next, which starts after it came. */
+/** Coalesces fsyncs of one folder: a caller arriving during one waits for the next. */
 interface FolderSync {
   running: Promise<void>
   next: Promise<void> | undefined
@@ -42,12 +42,12 @@ interface MadeFolder {
 
 /** `Disk` over the file system of this machine. One instance per process; several processes may share the folders. */
 export class NodeDisk implements Disk {
-  /** @param pool where the memory for whole files comes from, to be given back by who read them */
+  /** @param pool lends the memory for whole files; the reader of a file gives it back */
   constructor(private readonly pool?: Pick<BufferPools, 'take' | 'give'>) {}
 
   #temporaryCount = 0
   readonly #folderSyncs = new Map<string, FolderSync>()
-  /** Folders whose own entry this process knows to be durable: names by parent folder. */
+  /** Names of folders whose own entry this process knows to be durable, by parent folder. */
   readonly #durableFolders = new Map<string, Set<string>>()
   readonly #foldersInWork = new Map<string, Promise<MadeFolder>>()
 
@@ -73,7 +73,7 @@ export class NodeDisk implements Disk {
     const fd = await openToRead(path)
     if (fd === undefined) return undefined
     try {
-      // A buffer of its own: one from Node's pool would pin 8 KiB for every small file.
+      // Allocate outside of Node's pool: a small file would otherwise pin 8 KiB of it.
       const bytes = Buffer.allocUnsafeSlow(length)
       return bytes.subarray(0, await readFully(fd, offset, bytes))
     } catch (error) {
@@ -85,7 +85,7 @@ export class NodeDisk implements Disk {
 
   async writeDurable(path: string, parts: readonly Buffer[], options: { fsync: boolean }): Promise<void> {
     const folder = parentFolder(path)
-    // The process id keeps processes that share the folder apart; a file of a dead one with our id is overwritten.
+    // The process id keeps apart processes that share the folder; a dead process's file with our id is overwritten.
     const temporary = `${path}.${process.pid}-${this.#temporaryCount++}${TEMPORARY_SUFFIX}`
     let armed = false
     try {
@@ -173,14 +173,14 @@ export class NodeDisk implements Disk {
   }
 
   /**
-   * The content of a file of this length or less; undefined if it is longer. One byte more is asked for, so that a
+   * The content of a file of this length or less; undefined if it is longer. It asks for one byte more, so that a
    * single read also tells that the file ends there.
    */
   async #readExpected(fd: number, expectedBytes: number): Promise<Buffer | undefined> {
     const buffer = this.#allocate(expectedBytes + 1)
     const filled = await readFully(fd, 0, buffer, expectedBytes)
     if (filled === expectedBytes) return buffer.subarray(0, filled)
-    // What is much shorter, as compressed blocks are, shall not hold memory for all that it might have been.
+    // Copy content that is much shorter, such as a compressed block: it must not hold the whole buffer.
     const file = filled < expectedBytes ? Buffer.allocUnsafeSlow(filled) : undefined
     if (file) buffer.copy(file)
     this.pool?.give(buffer)
@@ -202,8 +202,8 @@ export class NodeDisk implements Disk {
   }
 
   /**
-   * Makes a folder and its parents unless this process knows them to be durable; returns when they are there, and as
-   * `durable` when they survive a crash, which the writing of a file into them need not wait for. A folder that
+   * Makes a folder and its parents unless this process knows them to be durable. It resolves when they exist, and its
+   * `durable` resolves when they survive a crash; writing a file into them need not wait for that. A folder that
    * another process made a moment ago counts as not durable: its maker may not have synced yet.
    */
   async #makeFolder(folder: string): Promise<MadeFolder | undefined> {
@@ -251,7 +251,7 @@ export class NodeDisk implements Disk {
     const sync: FolderSync = { running: syncOneFolder(folder), next: undefined }
     this.#folderSyncs.set(folder, sync)
     const done = () => {
-      // With a next one waiting, that one takes the entry over.
+      // A waiting sync takes the entry over.
       if (!sync.next) this.#folderSyncs.delete(folder)
     }
     sync.running.then(done, done)
@@ -259,7 +259,7 @@ export class NodeDisk implements Disk {
   }
 }
 
-/** Opens on this thread: a folder in which something was done a moment ago is known to the kernel without the disk. */
+/** Opens on this thread: the kernel finds a folder that was in use a moment ago without asking the disk. */
 async function syncOneFolder(folder: string): Promise<void> {
   const fd = fs.openSync(folder, 'r')
   try {
@@ -279,7 +279,7 @@ async function openToRead(path: string): Promise<number | undefined> {
   }
 }
 
-/** Fills the buffer from `offset` on, with `enough` bytes at least unless the file ends before; returns how many. */
+/** Fills the buffer from `offset` on with at least `enough` bytes, unless the file ends before. Returns their number. */
 function readFully(fd: number, offset: number, buffer: Buffer, enough = buffer.length): Promise<number> {
   return new Promise((resolve, reject) => {
     let filled = 0
@@ -320,12 +320,12 @@ function withoutFirstBytes(parts: readonly Buffer[], count: number): Buffer[] {
   return []
 }
 
-/** Closes what has nothing to write, and so nothing to wait for nor to report, without a trip to another thread. */
+/** Closes a file without a trip to another thread. Nothing of it is left to write, so its close neither waits nor fails. */
 function closeUnwritten(fd: number): void {
   fs.closeSync(fd)
 }
 
-/** Folders above the data directory may be unreadable for this user; they were there before. */
+/** Skips folders above the data directory that this user may not read; they existed before. */
 function ignoreForeign(error: unknown): void {
   if (codeOf(error) !== 'EACCES') throw error
 }

@@ -40,7 +40,7 @@ export async function createBucket(admin: AdminClient, name: string): Promise<Ou
   return show(await admin.call('bucket.create', { globalAlias: name }))
 }
 
-/** `bucket delete`: the bucket must have no other name, so that nothing that is still in use goes. */
+/** `bucket delete`: refuses a bucket that has another name, since somebody may still use it by that. */
 export async function deleteBucket(
   admin: AdminClient,
   pattern: string,

@@ -21,7 +21,7 @@ export async function showLayout(admin: AdminClient): Promise<Output> {
   return { json: { layout, preview }, text: report.text.join('\n') }
 }
 
-/** `layout assign`: what is not given stays as it is staged or applied now. */
+/** `layout assign`: settings that are not given keep their staged or applied value. */
 export async function assignRoles(
   admin: AdminClient,
   nodes: readonly string[],
@@ -184,7 +184,7 @@ function formatRedundancy(redundancy: ZoneRedundancy): string {
   return redundancy === 'maximum' ? 'maximum' : printable(String(redundancy.atLeast))
 }
 
-/** "none", "max", "maximum" or a number of zones. Undefined if it is none of them. */
+/** Reads "none", "max", "maximum" or a number of zones; undefined for any other text. */
 export function parseRedundancy(text: string): ZoneRedundancy | undefined {
   if (['none', 'max', 'maximum'].includes(text)) return 'maximum'
   return /^[1-9]\d{0,2}$/.test(text) ? { atLeast: Number(text) } : undefined

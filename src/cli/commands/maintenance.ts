@@ -155,7 +155,7 @@ export async function purgeBlocks(
   return { json: result, text }
 }
 
-/** What `repair` takes, as on the command line. */
+/** The names that `repair` takes on the command line. */
 export const REPAIRS: Record<string, Exclude<RepairType, object>> = {
   tables: 'tables',
   blocks: 'blocks',

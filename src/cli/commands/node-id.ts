@@ -2,7 +2,7 @@ import { formatHostPort } from '../../config/values.js'
 import { type GlobalFlags, readSettings } from '../config-source.js'
 import type { CliIo } from '../io.js'
 
-/** `node id`: works without a running server. What to do with the id goes to stderr, unless `quiet`. */
+/** `node id`: works without a running server. A hint how to use the id goes to stderr, unless `quiet`. */
 export function printNodeId(io: CliIo, flags: GlobalFlags, quiet: boolean): void {
   const settings = readSettings(io, flags)
   const id = io.createNodeId(settings.metadataDir)

@@ -31,7 +31,7 @@ function readConfig(io: CliIo, flags: GlobalFlags) {
   return readFullConfig(io, location)
 }
 
-/** With a file named, that file; else the folder alone. Files in /etc do not count: they belong to a cluster. */
+/** Reads the named file, or else the folder alone. Files in /etc are ignored, since they belong to a cluster. */
 function readSingleNodeConfig(io: CliIo, flags: GlobalFlags, data: string | undefined) {
   const named = namedConfig(io, flags)
   if (named === undefined) {
