@@ -1,12 +1,13 @@
 import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import type { Db, Tx } from '../db/db.js'
 import { Priority } from '../net/transport.js'
-import { type Clock, sleep } from '../util/clock.js'
+import { type Backoff, backoffMs } from '../util/backoff.js'
+import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
-import { Wakeup } from '../util/wakeup.js'
+import { Worker, type WorkerStats } from '../util/worker.js'
 import type { BlockRefRow, BlockRefTable } from './block-ref.js'
 import { HASH_BYTES } from './format.js'
 import { OWNER_BYTES } from './rc.js'
@@ -26,8 +27,7 @@ const BATCH_REFS = 500
  * changed has the same entry, and who comes later finds that it is done.
  */
 const LINGER_MS = 500
-const RETRY_MS_MIN = 1_000
-const RETRY_MS_MAX = 60_000
+const BACKOFF: Backoff = { baseMs: 1_000, maxMs: 60_000 }
 const CALL_TIMEOUT_MS = 30_000
 
 interface QueueItem {
@@ -38,8 +38,9 @@ interface QueueItem {
 }
 
 /** Entries that failed: they rest until `untilMs`, those after key `upTo` do not. */
-interface Backoff {
-  delayMs: number
+interface Resting {
+  /** Passes that failed in a row. */
+  failures: number
   untilMs: number
   upTo: Buffer
 }
@@ -47,11 +48,9 @@ interface Backoff {
 /** Carries references from the rows that hold them to the block_ref table, through a durable queue. */
 export class ReferenceQueue implements Service {
   readonly name = 'block-refs'
-  readonly #wakeup: Wakeup
-  readonly #onCommit = () => this.#wakeup.wake()
-  #running: Promise<void> | undefined
-  #abort = new AbortController()
-  #backoff: Backoff | undefined
+  readonly #worker: Worker
+  readonly #onCommit = () => this.#worker.wake()
+  #resting: Resting | undefined
   #carried = 0
   #failures = 0
 
@@ -66,7 +65,10 @@ export class ReferenceQueue implements Service {
     /** How often the queue is looked at for entries of this node's other processes, in ms. */
     private readonly pollMs: number,
   ) {
-    this.#wakeup = new Wakeup(clock)
+    this.#worker = new Worker(this.name, { clock, random, log }, (signal) => this.#work(signal), {
+      queueLength: () => db.count(QUEUE),
+      lingerMs: LINGER_MS,
+    })
   }
 
   /**
@@ -107,54 +109,46 @@ export class ReferenceQueue implements Service {
     }
   }
 
+  workerStats(): WorkerStats {
+    return this.#worker.stats()
+  }
+
   start(): void {
-    this.#abort = new AbortController()
-    this.#running = this.#run(this.#abort.signal)
+    this.#worker.start()
   }
 
-  async stop(): Promise<void> {
-    this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
-    this.#wakeup.wake()
-    await this.#running
+  stop(): Promise<void> {
+    return this.#worker.stop()
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const ticket = this.#wakeup.ticket
-      try {
-        await this.#pass(signal)
-      } catch (error) {
-        this.log.error({ error }, 'block references cannot be carried')
-      }
-      if (signal.aborted) return
-      const retryMs = this.#backoff ? this.#backoff.untilMs - this.clock.monotonicMs() : this.pollMs
-      await this.#wakeup.wait(ticket, Math.max(1, Math.min(retryMs, this.pollMs)))
-      if (ticket === this.#wakeup.ticket) continue
-      await sleep(this.clock, LINGER_MS * (1 + this.random.float()), signal).catch(() => {})
-    }
+  /** One pass; returns when the next is due at the latest, in ms. */
+  async #work(signal: AbortSignal): Promise<number> {
+    await this.#pass(signal)
+    const restMs = this.#resting ? this.#resting.untilMs - this.clock.monotonicMs() : this.pollMs
+    return Math.max(1, Math.min(restMs, this.pollMs))
   }
 
   /** Everything, or, while entries that failed are to rest, everything after them. */
   async #pass(signal: AbortSignal): Promise<void> {
     const nowMs = this.clock.monotonicMs()
-    const resting = this.#backoff && nowMs < this.#backoff.untilMs ? this.#backoff : undefined
+    const resting = this.#resting && nowMs < this.#resting.untilMs ? this.#resting : undefined
     let cursor = resting?.upTo
     let failed = false
     for (;;) {
       if (signal.aborted) return
       const items = this.#read(cursor)
       if (items.length === 0) break
-      if (!(await this.#carry(items))) failed = true
+      if (!(await this.#carry(items, signal))) failed = true
       cursor = items.at(-1)!.key
     }
-    if (failed) this.#backoff = this.#nextBackoff(resting, nowMs, cursor!)
-    else if (!resting) this.#backoff = undefined
+    if (failed) this.#resting = this.#rest(resting, nowMs, cursor!)
+    else if (!resting) this.#resting = undefined
   }
 
-  #nextBackoff(resting: Backoff | undefined, nowMs: number, upTo: Buffer): Backoff {
+  #rest(resting: Resting | undefined, nowMs: number, upTo: Buffer): Resting {
     if (resting) return { ...resting, upTo }
-    const delayMs = this.#backoff ? Math.min(this.#backoff.delayMs * 2, RETRY_MS_MAX) : RETRY_MS_MIN
-    return { delayMs, untilMs: nowMs + delayMs, upTo }
+    const failures = (this.#resting?.failures ?? 0) + 1
+    return { failures, untilMs: nowMs + backoffMs(BACKOFF, failures - 1, this.random), upTo }
   }
 
   #read(after: Buffer | undefined): QueueItem[] {
@@ -171,7 +165,7 @@ export class ReferenceQueue implements Service {
   }
 
   /** Sends the items' rows by partition. What failed stays in the queue; returns whether all went. */
-  async #carry(items: readonly QueueItem[]): Promise<boolean> {
+  async #carry(items: readonly QueueItem[], signal: AbortSignal): Promise<boolean> {
     const byPartition = new Map<number, BlockRefRow[]>()
     for (const { rows, tried } of items) {
       for (const row of rows) {
@@ -182,7 +176,7 @@ export class ReferenceQueue implements Service {
         else byPartition.set(row.hash[0]!, [row])
       }
     }
-    const failed = byPartition.size > 0 ? await this.#insert(byPartition) : new Set<number>()
+    const failed = byPartition.size > 0 ? await this.#insert(byPartition, signal) : new Set<number>()
     await this.db.transact((tx) => {
       for (const { key, rows, tried } of items) {
         const left = rows.filter((row) => failed.has(row.hash[0]!))
@@ -194,10 +188,10 @@ export class ReferenceQueue implements Service {
   }
 
   /** Returns the partitions whose rows did not reach a quorum. */
-  async #insert(byPartition: ReadonlyMap<number, BlockRefRow[]>): Promise<Set<number>> {
+  async #insert(byPartition: ReadonlyMap<number, BlockRefRow[]>, signal: AbortSignal): Promise<Set<number>> {
     const all = [...byPartition.values()].flat()
     try {
-      await this.#send(all)
+      await this.#send(all, signal)
       this.#carried += all.length
       return new Set()
     } catch (error) {
@@ -212,7 +206,7 @@ export class ReferenceQueue implements Service {
     await Promise.all(
       [...byPartition].map(async ([partition, rows]) => {
         try {
-          await this.#send(rows)
+          await this.#send(rows, signal)
           this.#carried += rows.length
         } catch {
           failed.add(partition)
@@ -230,11 +224,11 @@ export class ReferenceQueue implements Service {
    * A node that has lost its role may write nothing by itself, but what it has still to carry may be known to nobody
    * else: a member of the layout carries it.
    */
-  async #send(rows: readonly BlockRefRow[]): Promise<void> {
+  async #send(rows: readonly BlockRefRow[], signal: AbortSignal): Promise<void> {
     const { caller, placement } = this
     const hasRole = placement.writeSets(rows[0]!.hash[0]!).length > 0
     if (hasRole || placement.layoutVersion === 0) return this.table.insertMany(rows)
-    const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background, signal: this.#abort.signal }
+    const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background, signal }
     const body = { references: packReferences(rows) }
     let failure: unknown
     for (const node of caller.nearestFirst(placement.allNodes())) {
@@ -243,7 +237,7 @@ export class ReferenceQueue implements Service {
         await caller.call(node, METHODS.carry, body, options)
         return
       } catch (error) {
-        if (this.#abort.signal.aborted) throw error
+        if (signal.aborted) throw error
         failure = error
       }
     }

@@ -1,11 +1,12 @@
 import type { Db, Reader, Tx } from '../db/db.js'
+import type { Backoff } from '../util/backoff.js'
 
 /** hash → attempts (4), time of the last in ms (8), message (UTF-8) */
 const ERRORS = 'block:errors'
 export const ERROR_TREES: readonly string[] = [ERRORS]
 
-const RETRY_MS_MIN = 60_000
-const RETRY_MS_MAX = 3_600_000
+/** The waits after failed attempts at one block. */
+export const RESYNC_BACKOFF: Backoff = { baseMs: 60_000, maxMs: 3_600_000 }
 const MESSAGE_BYTES_MAX = 300
 
 export interface ResyncError {
@@ -13,12 +14,6 @@ export interface ResyncError {
   attempts: number
   lastTryMs: number
   message: string
-}
-
-/** How long to wait after the given number of failed attempts, in ms; `jitter` in [0, 1). */
-export function retryDelayMs(attempts: number, jitter: number): number {
-  const base = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(attempts - 1, 16))
-  return Math.round(base * (0.75 + 0.5 * jitter))
 }
 
 /** Blocks that could not be brought to where they should be, with the number of attempts so far. */

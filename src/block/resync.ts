@@ -1,24 +1,24 @@
 import { PARTITION_COUNT } from '../cluster/layout/partitions.js'
 import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import { Priority } from '../net/transport.js'
+import { backoffMs } from '../util/backoff.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
-import { Wakeup } from '../util/wakeup.js'
+import { Worker, type WorkerStats } from '../util/worker.js'
 import type { Compression } from './compression.js'
 import { fetchBlock } from './fetch.js'
 import { matchesHash } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
 import { NO_OWNER } from './rc.js'
-import { type ResyncError, ResyncErrors, retryDelayMs } from './resync-errors.js'
+import { RESYNC_BACKOFF, type ResyncError, ResyncErrors } from './resync-errors.js'
 import { checkFlags, METHODS } from './wire.js'
 
 /** Unreferenced blocks are looked at so many at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
-/** How long a worker rests after the database could not be read, in ms. */
-const READ_RETRY_MS = 10_000
+const WORKERS_MAX = 8
 /** How long deletions are put off while references cannot be carried, in ms. */
 const HOLD_MS = 60_000
 /** At the start, blocks written this short before the last one are checked: a crash may have lost their file. */
@@ -66,12 +66,11 @@ export interface ResyncErrorInfo extends ResyncError {
  */
 export class Resync implements Service {
   readonly name = 'block-resync'
-  readonly #wakeup: Wakeup
+  readonly #workers: readonly Worker[]
   readonly #errors: ResyncErrors
   readonly #settings: ResyncSettings
   readonly #busy = new Set<string>()
   #abort = new AbortController()
-  #running: Promise<unknown> | undefined
   #unsubscribe: (() => void) | undefined
   #startedMs = 0
   #own: ReadonlySet<number> = new Set()
@@ -81,7 +80,11 @@ export class Resync implements Service {
   readonly #counters = { fetched: 0, deleted: 0, offered: 0, failures: 0 }
 
   constructor(private readonly parts: ResyncParts) {
-    this.#wakeup = new Wakeup(parts.clock)
+    const queueLength = () => parts.local.counts.sizes(parts.local.db).queued
+    this.#workers = Array.from({ length: WORKERS_MAX }, (_, index) => {
+      const name = `${this.name} ${index + 1}`
+      return new Worker(name, parts, (signal) => this.#work(index, signal), { queueLength })
+    })
     this.#errors = new ResyncErrors(parts.local.db)
     this.#settings = { workers: 1, tranquility: 2, ...parts.settings }
   }
@@ -92,9 +95,9 @@ export class Resync implements Service {
     this.#startedMs = clock.monotonicMs()
     this.#own = new Set(placement.ownPartitions())
     this.#unsubscribe = placement.onChange(() => this.#onLayoutChange())
-    local.counts.onDue = () => this.#wakeup.wake()
+    local.counts.onDue = () => this.#wake()
     await this.#checkLastWrites()
-    this.#running = Promise.all(Array.from({ length: 8 }, (_, index) => this.#work(index)))
+    for (const worker of this.#workers) worker.start()
   }
 
   async stop(): Promise<void> {
@@ -102,9 +105,17 @@ export class Resync implements Service {
     this.parts.local.counts.onDue = () => {}
     this.parts.local.counts.armedForMs = Number.POSITIVE_INFINITY
     this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
-    this.#wakeup.wake()
-    await this.#running
+    await Promise.all(this.#workers.map((worker) => worker.stop()))
     await this.#walk
+  }
+
+  #wake(): void {
+    for (const worker of this.#workers) worker.wake()
+  }
+
+  /** How each worker fares, the active ones first. */
+  workerStats(): WorkerStats[] {
+    return this.#workers.map((worker) => worker.stats())
   }
 
   get settings(): Readonly<ResyncSettings> {
@@ -114,20 +125,20 @@ export class Resync implements Service {
   /** @throws CarportError InvalidArgument */
   configure(settings: Partial<ResyncSettings>): void {
     const { workers = this.#settings.workers, tranquility = this.#settings.tranquility } = settings
-    if (!Number.isInteger(workers) || workers < 1 || workers > 8) {
+    if (!Number.isInteger(workers) || workers < 1 || workers > WORKERS_MAX) {
       throw new CarportError('InvalidArgument', 'the number of resync workers must be 1 to 8')
     }
     if (!(tranquility >= 0 && tranquility <= 1000)) {
       throw new CarportError('InvalidArgument', 'the resync tranquility must be 0 to 1000')
     }
     Object.assign(this.#settings, { workers, tranquility })
-    this.#wakeup.wake()
+    this.#wake()
   }
 
   /** See BlockManager.refsSynced. */
   refsSynced(ackedVersion: number): void {
     this.#syncing = { ackedVersion, atMs: this.parts.clock.nowMs() }
-    this.#wakeup.wake()
+    this.#wake()
   }
 
   /** Blocks wanted by the rows of before `refsSynced` were due then: when none of them is left, they are here. */
@@ -172,41 +183,28 @@ export class Resync implements Service {
     return { queued, errors: this.#errors.count, busy: this.#busy.size, fetched, deleted, failures }
   }
 
-  async #work(index: number): Promise<void> {
+  /** Looks at the next due block, or several unreferenced ones; returns how long the worker rests, in ms. */
+  async #work(index: number, signal: AbortSignal): Promise<number> {
     const { clock, log } = this.parts
-    const signal = this.#abort.signal
-    while (!signal.aborted) {
-      const ticket = this.#wakeup.ticket
-      const isActive = index < this.#settings.workers
-      let hashes: Buffer[]
-      let idleMs: number | undefined
-      try {
-        hashes = isActive ? this.#take() : []
-        if (hashes.length === 0) {
-          this.#reportSynced()
-          idleMs = isActive ? this.#idleMs() : undefined
-        }
-      } catch (error) {
-        log.error({ error }, 'the resync queue cannot be read')
-        await sleep(clock, READ_RETRY_MS, signal).catch(() => {})
-        continue
-      }
-      if (hashes.length === 0) {
-        await this.#wakeup.wait(ticket, idleMs)
-        continue
-      }
-      const startMs = clock.monotonicMs()
-      await Promise.all(
-        hashes.map((hash) =>
-          this.#look(hash)
-            .catch((error) => (signal.aborted ? undefined : this.#failed(hash, error)))
-            .catch((error) => log.error({ error }, 'resync cannot record a failure'))
-            .finally(() => this.#busy.delete(hash.toString('hex'))),
-        ),
-      )
-      const restMs = (clock.monotonicMs() - startMs) * this.#settings.tranquility
-      if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
+    if (index >= this.#settings.workers) return Number.POSITIVE_INFINITY
+    const hashes = this.#take()
+    if (hashes.length === 0) {
+      this.#reportSynced()
+      return this.#idleMs()
     }
+    const startMs = clock.monotonicMs()
+    await Promise.all(
+      hashes.map((hash) =>
+        this.#look(hash)
+          .catch((error) => (signal.aborted ? undefined : this.#failed(hash, error)))
+          .catch((error) => log.error({ error }, 'resync cannot record a failure'))
+          .finally(() => this.#busy.delete(hash.toString('hex'))),
+      ),
+    )
+    // Not as the wait after the run: a wake-up would end that, and this one spares the disk.
+    const restMs = (clock.monotonicMs() - startMs) * this.#settings.tranquility
+    if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
+    return 0
   }
 
   /** The next due block, or several if they are unreferenced. Marks them busy. */
@@ -333,10 +331,9 @@ export class Resync implements Service {
     const { local, clock, random, log } = this.parts
     this.#counters.failures++
     const message = error instanceof Error ? error.message : String(error)
-    const jitter = random.float()
     const attempts = await local.db.transact((tx) => {
       const count = this.#errors.record(tx, hash, clock.nowMs(), message)
-      local.counts.enqueue(tx, hash, clock.nowMs() + retryDelayMs(count, jitter), true)
+      local.counts.enqueue(tx, hash, clock.nowMs() + backoffMs(RESYNC_BACKOFF, count - 1, random), true)
       return count
     })
     log.warn({ block: hash.toString('hex'), attempts, error: message }, 'resync of a block failed')

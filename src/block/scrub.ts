@@ -1,9 +1,10 @@
+import type { Backoff } from '../util/backoff.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
-import { Wakeup } from '../util/wakeup.js'
+import { Worker, type WorkerStats } from '../util/worker.js'
 import type { Compression } from './compression.js'
 import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
@@ -19,6 +20,8 @@ const STATE_KEY = Buffer.from('scrub')
 const DAY_MS = 86_400_000
 /** A temporary file this old belongs to no write any more, in ms. */
 const TEMPORARY_MS_MAX = DAY_MS
+/** The waits after a folder or the database could not be read. */
+const BACKOFF: Backoff = { baseMs: 60_000, maxMs: 3_600_000 }
 /** How often the position is saved, in ms. */
 const SAVE_MS = 30_000
 
@@ -58,14 +61,12 @@ export interface ScrubParts {
  */
 export class Scrub implements Service {
   readonly name = 'block-scrub'
-  readonly #wakeup: Wakeup
+  readonly #worker: Worker
   #state: ScrubState
-  #abort = new AbortController()
-  #running: Promise<void> | undefined
   #savedMs = 0
 
   constructor(private readonly parts: ScrubParts) {
-    this.#wakeup = new Wakeup(parts.clock)
+    this.#worker = new Worker(this.name, parts, (signal) => this.#work(signal), { backoff: BACKOFF })
     this.#state = {
       ...{ position: 0, running: false, nextMs: 0, pausedUntilMs: 0, completedMs: 0, corruptions: 0 },
       tranquility: parts.tranquility ?? 4,
@@ -77,14 +78,18 @@ export class Scrub implements Service {
     if (stored) this.#state = { ...this.#state, ...parseState(stored) }
     else this.#state.nextMs = this.#scheduleMs()
     await this.#save()
-    this.#abort = new AbortController()
-    this.#running = this.#run(this.#abort.signal)
+    this.#worker.start()
   }
 
   async stop(): Promise<void> {
-    this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
-    this.#wakeup.wake()
-    await this.#running
+    await this.#worker.stop()
+    await this.#save().catch((error) =>
+      this.parts.log.error({ error }, "the scrub's position cannot be saved"),
+    )
+  }
+
+  workerStats(): WorkerStats {
+    return this.#worker.stats()
   }
 
   status(): ScrubStatus {
@@ -126,32 +131,20 @@ export class Scrub implements Service {
 
   async #changed(): Promise<void> {
     await this.#save()
-    this.#wakeup.wake()
+    this.#worker.wake()
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.parts
-    while (!signal.aborted) {
-      const ticket = this.#wakeup.ticket
-      const nowMs = clock.nowMs()
-      const state = this.#state
-      if (!state.running && nowMs >= state.nextMs)
-        Object.assign(state, { running: true, position: 0, corruptions: 0 })
-      const waitMs =
-        state.pausedUntilMs > nowMs ? state.pausedUntilMs - nowMs : state.running ? 0 : state.nextMs - nowMs
-      if (waitMs > 0) {
-        await this.#wakeup.wait(ticket, Math.min(waitMs, DAY_MS))
-        continue
-      }
-      try {
-        await this.#step(signal)
-      } catch (error) {
-        if (signal.aborted) break
-        log.error({ error, position: state.position }, 'the scrub cannot go on; it tries again in a minute')
-        await sleep(clock, 60_000, signal).catch(() => {})
-      }
-    }
-    await this.#save().catch((error) => log.error({ error }, "the scrub's position cannot be saved"))
+  /** The next folder, if a scrub is due or under way; returns how long to wait for the one after it, in ms. */
+  async #work(signal: AbortSignal): Promise<number> {
+    const nowMs = this.parts.clock.nowMs()
+    const state = this.#state
+    if (!state.running && nowMs >= state.nextMs)
+      Object.assign(state, { running: true, position: 0, corruptions: 0 })
+    const waitMs =
+      state.pausedUntilMs > nowMs ? state.pausedUntilMs - nowMs : state.running ? 0 : state.nextMs - nowMs
+    if (waitMs > 0) return Math.min(waitMs, DAY_MS)
+    await this.#step(signal)
+    return 0
   }
 
   /** One folder. */

@@ -9,7 +9,7 @@ import {
 } from '../../testing/cluster-fakes.js'
 import { silentLog } from '../util/log.js'
 import { formatAddress, parsePeerSpec, tryParseAddress } from './address.js'
-import { Peering, type PeerRecord, retryDelayMs } from './peering.js'
+import { Peering, type PeerRecord } from './peering.js'
 
 class MemoryStore {
   constructor(public records: PeerRecord[] = []) {}
@@ -71,13 +71,6 @@ describe('addresses', () => {
   ])('%j is refused', (text) => {
     expect(() => parsePeerSpec(text)).toThrow(expect.objectContaining({ code: 'InvalidArgument' }))
   })
-})
-
-test('delays between tries grow to half a minute, with jitter', () => {
-  expect(retryDelayMs(0, 0)).toBe(250)
-  expect(retryDelayMs(1, 1)).toBe(1000)
-  expect(retryDelayMs(50, 0)).toBe(15_000)
-  expect(retryDelayMs(50, 1)).toBe(30_000)
 })
 
 test('a configured peer is dialled until it is there, and again after the link broke', async () => {

@@ -1,4 +1,5 @@
 import type { NodeId } from '../net/transport.js'
+import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
@@ -54,22 +55,13 @@ export interface PeeringOptions {
   isMember?: (node: NodeId) => boolean
 }
 
-const RETRY_MS_MIN = 500
-const RETRY_MS_MAX = 30_000
+/** The waits between dials; left to chance in part, so that nodes that lost each other do not dial in step. */
+const BACKOFF: Backoff = { baseMs: 500, maxMs: 30_000 }
 const FAILURES_TO_WARN = 3
 const ADDRESSES_PER_PEER = 6
 const PEERS_MAX = 1000
 /** A peer that is neither in the layout nor configured is dialled this long without success, then forgotten. */
 const FORGET_AFTER_MS = 3600_000
-
-/**
- * Time to the next try after `failures` in a row, in ms: exponential, with jitter so that the nodes of a cluster
- * that lost each other at the same moment do not dial in step.
- */
-export function retryDelayMs(failures: number, jitter: number): number {
-  const full = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures, 16))
-  return full * (0.5 + jitter / 2)
-}
 
 interface Peer {
   readonly id: NodeId
@@ -279,9 +271,9 @@ export class Peering implements Service {
       peer.dialing.failures = 0
       peer.dialing.timer?.cancel()
     } else {
-      this.#redialPeer(peer, retryDelayMs(0, this.options.random.float()))
+      this.#redialPeer(peer, backoffMs(BACKOFF, 0, this.options.random))
       for (const seed of this.#seeds) {
-        if (seed.node === peer.id) this.#redialSeed(seed, retryDelayMs(0, this.options.random.float()))
+        if (seed.node === peer.id) this.#redialSeed(seed, backoffMs(BACKOFF, 0, this.options.random))
       }
     }
     if (!changed) return
@@ -346,7 +338,7 @@ export class Peering implements Service {
       attempt().then((done) => {
         redial.running = false
         if (done) redial.failures = 0
-        else this.#schedule(redial, retryDelayMs(++redial.failures, this.options.random.float()), attempt)
+        else this.#schedule(redial, backoffMs(BACKOFF, ++redial.failures, this.options.random), attempt)
       })
     })
   }

@@ -2,6 +2,8 @@ import type { TreeName, Tx } from '../db/db.js'
 import { tableTrees } from '../table/row-keys.js'
 import type { Table, TableEnv } from '../table/table.js'
 import type { TableSet } from '../table/tables.js'
+import type { Service } from '../util/service.js'
+import { Services } from '../util/services.js'
 import { AccessKeys } from './buckets/access-keys.js'
 import { Buckets } from './buckets/buckets.js'
 import { type FieldRow, fieldTable } from './buckets/control-rows.js'
@@ -17,7 +19,7 @@ import { LifecycleWalk } from './lifecycle/walk.js'
 import { type LifecycleOptions, LifecycleWorker } from './lifecycle/worker.js'
 import { Listing } from './listing/objects.js'
 import { VersionListing } from './listing/versions.js'
-import { LIFECYCLE_TREE } from './upkeep/daily-runs.js'
+import { DAILY_RUNS_TREE } from './upkeep/daily-runs.js'
 import { OrphanWorker } from './upkeep/orphans.js'
 import { PURGE_TREE, Purge } from './upkeep/purge.js'
 import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './uploads/tables.js'
@@ -34,7 +36,7 @@ export const MODEL_TREES: readonly TreeName[] = [
   ...tableTrees(...TABLE_NAMES.map((name) => ({ name }))),
   COUNTER_TREE,
   PURGE_TREE,
-  LIFECYCLE_TREE,
+  DAILY_RUNS_TREE,
   ...EVENT_TREES,
 ]
 
@@ -64,7 +66,8 @@ export interface ModelDeps {
 }
 
 /** What the store holds, and the operations on it: everything between the APIs and the replicated tables. */
-export class Model {
+export class Model implements Service {
+  readonly name = 'model'
   readonly keys: AccessKeys
   readonly buckets: Buckets
   readonly objects: Objects
@@ -87,6 +90,7 @@ export class Model {
     alias: Table<FieldRow>
     key: Table<FieldRow>
   }
+  readonly #services: Services
   /** Whether a change of an object's row is changing the version table right now. */
   #rowMoves = false
 
@@ -135,7 +139,7 @@ export class Model {
       key: tables.add(fieldTable('key')),
     }
     this.tables = t
-    this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, log, listsGraceMs })
+    this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, random, log, listsGraceMs })
     this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, random, ...sizes })
     this.objects = new Objects({
       objects: t.object,
@@ -181,17 +185,14 @@ export class Model {
       events ?? { targets: [], region: '', hostId: '' },
     )
     this.orphans = new OrphanWorker({ db, clock, random, log, placement, transport, tables: t })
+    this.#services = new Services(this.name, [this.purge, this.events, this.lifecycle, this.orphans])
   }
 
-  async start(): Promise<void> {
-    this.purge.start()
-    await this.events.start()
-    this.lifecycle.start()
-    this.orphans.start()
+  start(): Promise<void> {
+    return this.#services.start()
   }
 
-  async stop(): Promise<void> {
-    await Promise.all([this.lifecycle.stop(), this.orphans.stop(), this.events.stop()])
-    await this.purge.stop()
+  stop(): Promise<void> {
+    return this.#services.stop()
   }
 }

@@ -25,6 +25,8 @@ import { TableSet, type TableSetOptions } from '../table/tables.js'
 import type { Clock, Hlc } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
+import type { Service } from '../util/service.js'
+import { Services } from '../util/services.js'
 import { queueLength } from './queue-length.js'
 
 /** Every tree that a node's database has. */
@@ -81,7 +83,8 @@ export interface CoreOptions {
 }
 
 /** A node without its HTTP side: cluster, tables, blocks, model. */
-export class Core {
+export class Core implements Service {
+  readonly name = 'core'
   readonly quorum: Quorum
   readonly cluster: ClusterSystem
   readonly tables: TableSet
@@ -89,10 +92,12 @@ export class Core {
   readonly blockRefs: Table<BlockRefRow>
   readonly blocks: BlockManager
   readonly model: Model
+  /** In the order of the layers: each needs those before it. */
+  readonly #services: Services
 
   constructor(
     readonly parts: CoreParts,
-    private readonly options: CoreOptions,
+    options: CoreOptions,
   ) {
     const { clock, hlc, random, log, db, transport, dialer } = parts
     this.quorum = new Quorum(transport, clock)
@@ -160,27 +165,25 @@ export class Core {
       ...(options.lifecycle && { lifecycle: options.lifecycle }),
       ...(options.events && { events: options.events }),
     })
+    const { refs, resync, scrub } = this.blocks
+    this.#services = new Services(this.name, [
+      this.cluster,
+      this.tables,
+      this.blocks,
+      refs,
+      resync,
+      ...(options.scrub ? [scrub] : []),
+      this.model,
+    ])
   }
 
   /** Starts the layers from the bottom up. The transport must answer already. */
-  async start(): Promise<void> {
-    await this.cluster.start()
-    await this.tables.start()
-    this.blocks.start()
-    this.blocks.refs.start()
-    await this.blocks.resync.start()
-    if (this.options.scrub) await this.blocks.scrub.start()
-    await this.model.start()
+  start(): Promise<void> {
+    return this.#services.start()
   }
 
   /** Stops them from the top down; requests must have ended. Closes neither database nor transport. */
-  async stop(): Promise<void> {
-    await this.model.stop()
-    if (this.options.scrub) await this.blocks.scrub.stop()
-    await this.blocks.resync.stop()
-    await this.blocks.refs.stop()
-    await this.blocks.stop()
-    await this.tables.stop()
-    await this.cluster.stop()
+  stop(): Promise<void> {
+    return this.#services.stop()
   }
 }

@@ -42,7 +42,7 @@ export class TombstoneGc implements Service {
     private readonly env: TableEnv,
     private readonly options: GcOptions,
   ) {
-    this.#worker = new Worker(this.name, env.clock, env.log, async (signal) => {
+    this.#worker = new Worker(this.name, env, async (signal) => {
       await this.#collectAll(signal)
       return options.intervalMs * (0.75 + env.random.float() / 2)
     })

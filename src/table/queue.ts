@@ -1,6 +1,7 @@
 import { pack, unpack } from 'msgpackr'
 import type { Reader, Tx } from '../db/db.js'
 import { type NodeId, Priority } from '../net/transport.js'
+import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Timer } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
@@ -29,8 +30,7 @@ const FLUSH_AFTER_MS = 100
 const POLL_MS = 2_000
 /** The same while nothing waits; another process of the node may add something. */
 const POLL_IDLE_MS = 10_000
-const BACKOFF_MS_MIN = 2_000
-const BACKOFF_MS_MAX = 60_000
+const BACKOFF: Backoff = { baseMs: 2_000, maxMs: 60_000 }
 const SWEEP_EVERY_MS = 10 * 60_000
 
 /** [expires at, ms][row key][head | null: the current row is read at the time of sending][body | null] */
@@ -51,14 +51,16 @@ export class RetryQueue implements MissedWrites, Service {
   #full = false
   #idle = false
   #sweepAtMs = 0
-  readonly #backoff = new Map<NodeId, { untilMs: number; waitMs: number }>()
+  readonly #backoff = new Map<NodeId, { failures: number; untilMs: number }>()
 
   constructor(
     private readonly env: TableEnv,
     private readonly tables: ReadonlyMap<string, LocalTable<unknown>>,
     private readonly options: RetryOptions,
   ) {
-    this.#worker = new Worker(this.name, env.clock, env.log, (signal) => this.#work(signal))
+    this.#worker = new Worker(this.name, env, (signal) => this.#work(signal), {
+      queueLength: () => env.db.count(RETRY_TREE),
+    })
   }
 
   start(): void {
@@ -140,7 +142,7 @@ export class RetryQueue implements MissedWrites, Service {
   }
 
   async #work(signal: AbortSignal): Promise<number> {
-    const { clock, db, transport } = this.env
+    const { clock, db, random, transport } = this.env
     this.#idle = db.count(RETRY_TREE) === 0
     if (this.#idle) {
       this.#bytes = 0
@@ -155,8 +157,9 @@ export class RetryQueue implements MissedWrites, Service {
         this.#backoff.delete(node)
       } catch (error) {
         if (errorCode(error) === 'Closed') throw error
-        const waitMs = Math.min(BACKOFF_MS_MAX, backoff ? backoff.waitMs * 2 : BACKOFF_MS_MIN)
-        this.#backoff.set(node, { untilMs: clock.monotonicMs() + waitMs, waitMs })
+        const failures = (backoff?.failures ?? 0) + 1
+        const untilMs = clock.monotonicMs() + backoffMs(BACKOFF, failures - 1, random)
+        this.#backoff.set(node, { failures, untilMs })
         this.env.log.debug({ node, error }, 'missed writes not delivered, to be tried again')
       }
     }

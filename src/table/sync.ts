@@ -63,7 +63,7 @@ export class TableSync implements Service {
     private readonly env: TableEnv,
     private readonly options: SyncOptions,
   ) {
-    this.#worker = new Worker(this.name, env.clock, env.log, () => this.#work())
+    this.#worker = new Worker(this.name, env, () => this.#work())
   }
 
   addTable(local: LocalTable<unknown>): void {

@@ -1,41 +1,68 @@
-import type { Clock } from './clock.js'
+import { type Backoff, backoffMs } from './backoff.js'
+import { type Clock, sleep } from './clock.js'
 import { errorCode } from './errors.js'
 import type { Log } from './log.js'
+import type { Random } from './random.js'
 import type { Service } from './service.js'
 
-/** Wait after a run that failed, in ms. */
-const FAILED_WAIT_MS = 10_000
+/** The waits after runs that failed, unless the worker has others. */
+const BACKOFF: Backoff = { baseMs: 1_000, maxMs: 60_000 }
 
-/** How a background loop fares since the start of the process. */
+/** How a background worker fares since the start of the process. */
 export interface WorkerStats {
   /** Whether a run is under way. */
   busy: boolean
+  /** How many pieces of work wait; undefined where there is no queue. */
+  queueLength: number | undefined
   errors: number
   /** Failed runs since the last one that went through. */
   consecutiveErrors: number
   lastError: { message: string; atMs: number } | undefined
 }
 
+export interface WorkerEnv {
+  clock: Clock
+  random: Random
+  log: Log
+}
+
+export interface WorkerOptions {
+  /** How many pieces of work wait. */
+  queueLength?: () => number
+  /** The waits after runs that failed. */
+  backoff?: Backoff
+  /** The wait before the first run, in ms. */
+  startDelayMs?: number
+  /** How long the worker rests when it was woken, in ms, plus as much again at random, so that work gathers. */
+  lingerMs?: number
+}
+
 /**
- * A background loop: runs `work` again and again, one run at a time, after the delay in ms that the run before
- * returned, or at once when woken.
+ * A background worker: runs `work` again and again, one run at a time. A run returns after how many ms the next one
+ * shall begin, at the latest; Infinity waits until the worker is woken. A run that throws is logged, counted, and
+ * tried again after a wait that grows with each failure.
  */
 export class Worker implements Service {
   #stopped: AbortController | undefined
   #loop: Promise<void> | undefined
-  #wakeUp: (() => void) | undefined
+  #endWait: (() => void) | undefined
   #woken = false
-  readonly #stats: WorkerStats = { busy: false, errors: 0, consecutiveErrors: 0, lastError: undefined }
+  readonly #stats = {
+    busy: false,
+    errors: 0,
+    consecutiveErrors: 0,
+    lastError: undefined as WorkerStats['lastError'],
+  }
 
   constructor(
     readonly name: string,
-    private readonly clock: Clock,
-    private readonly log: Log,
+    private readonly env: WorkerEnv,
     private readonly work: (signal: AbortSignal) => Promise<number>,
+    private readonly options: WorkerOptions = {},
   ) {}
 
   stats(): WorkerStats {
-    return { ...this.#stats }
+    return { ...this.#stats, queueLength: this.options.queueLength?.() }
   }
 
   start(): void {
@@ -44,23 +71,24 @@ export class Worker implements Service {
     this.#loop = this.#run(this.#stopped.signal)
   }
 
-  /** Ends the current wait, or makes the wait after the current run none. */
+  /** Ends the current wait; during a run, makes the wait after it none. */
   wake(): void {
     this.#woken = true
-    this.#wakeUp?.()
+    this.#endWait?.()
   }
 
+  /** Ends the wait, or tells the run under way by its signal to end, and waits for that. */
   async stop(): Promise<void> {
     this.#stopped?.abort(new Error('stopped'))
-    this.#wakeUp?.()
+    this.#endWait?.()
     await this.#loop
     this.#loop = undefined
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    let delayMs = 0
+    let delayMs = this.options.startDelayMs ?? 0
     for (;;) {
-      if (!signal.aborted) await this.#wait(delayMs)
+      if (!signal.aborted) await this.#wait(delayMs, signal)
       if (signal.aborted) return
       const stats = this.#stats
       stats.busy = true
@@ -69,27 +97,35 @@ export class Worker implements Service {
         stats.consecutiveErrors = 0
       } catch (error) {
         if (signal.aborted || errorCode(error) === 'Closed') return
+        delayMs = backoffMs(this.options.backoff ?? BACKOFF, stats.consecutiveErrors, this.env.random)
         stats.errors++
         stats.consecutiveErrors++
         const message = error instanceof Error ? error.message : String(error)
-        stats.lastError = { message, atMs: this.clock.nowMs() }
-        this.log.warn({ worker: this.name, error }, 'background work failed, to be tried again')
-        delayMs = FAILED_WAIT_MS
+        stats.lastError = { message, atMs: this.env.clock.nowMs() }
+        this.env.log.warn(
+          { worker: this.name, error, waitMs: delayMs },
+          'background work failed, to be tried again',
+        )
       } finally {
         stats.busy = false
       }
     }
   }
 
-  #wait(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.clock.after(this.#woken ? 0 : delayMs, () => this.#wakeUp?.())
-      this.#wakeUp = () => {
-        this.#wakeUp = undefined
-        this.#woken = false
-        timer.cancel()
+  /** Waits for the delay or a wake-up, whichever comes first, and after a wake-up lingers. */
+  async #wait(delayMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.env
+    await new Promise<void>((resolve) => {
+      const waitMs = this.#woken ? 0 : delayMs
+      const timer = Number.isFinite(waitMs) ? clock.after(waitMs, () => this.#endWait?.()) : undefined
+      this.#endWait = () => {
+        this.#endWait = undefined
+        timer?.cancel()
         resolve()
       }
     })
+    const lingerMs = this.#woken ? (this.options.lingerMs ?? 0) : 0
+    if (lingerMs > 0) await sleep(clock, lingerMs * (1 + random.float()), signal).catch(() => {})
+    this.#woken = false
   }
 }

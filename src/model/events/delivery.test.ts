@@ -8,7 +8,7 @@ import { silentLog } from '../../util/log.js'
 import { versionId } from '../content/refs.js'
 import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
-import { EventDelivery, type EventMessage, retryAfterMs } from './delivery.js'
+import { EventDelivery, type EventMessage } from './delivery.js'
 import { EVENT_TREES } from './queue.js'
 import type { EventRule } from './rules.js'
 
@@ -243,10 +243,4 @@ test('messages about events are checked', async () => {
       code: 'InvalidArgument',
     })
   }
-})
-
-test('waits grow up to some minutes', () => {
-  expect(retryAfterMs(0, 1)).toBe(1_000)
-  expect(retryAfterMs(3, 0)).toBe(4_000)
-  expect(retryAfterMs(99, 1)).toBe(5 * MINUTE_MS)
 })

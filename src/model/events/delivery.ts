@@ -2,6 +2,7 @@ import { replicaOrder } from '../../cluster/partition-leader.js'
 import type { Placement } from '../../cluster/placement.js'
 import type { Db, Tx } from '../../db/db.js'
 import { type NodeId, Priority, type Transport } from '../../net/transport.js'
+import { type Backoff, backoffMs } from '../../util/backoff.js'
 import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
@@ -58,16 +59,12 @@ const DONE_KEPT_MS = 2 * AGE_MAX_MS
 const BACKLOG_MAX = 1_000_000
 const BATCH = 64
 const IN_FLIGHT = 8
-const RETRY_MS_MIN = 1_000
 const RETRY_MS_MAX = 5 * 60_000
+/** The waits after a target did not take a message. */
+const BACKOFF: Backoff = { baseMs: 1_000, maxMs: RETRY_MS_MAX }
 const IDLE_MS = 10 * 60_000
 const ASK_TIMEOUT_MS = 5_000
 const METHOD = 'model/events'
-
-/** How long to wait after `failures` in a row, in ms, with jitter. */
-export function retryAfterMs(failures: number, jitter: number): number {
-  return Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures, 20)) * (0.5 + jitter / 2)
-}
 
 /**
  * Event notifications, at least once each. Every replica that takes a row over enqueues the row's event in the same
@@ -96,12 +93,12 @@ export class EventDelivery implements Service {
     },
     private readonly options: EventOptions,
   ) {
-    const { db, clock, log, transport } = deps
+    const { db, clock, random, log, transport } = deps
     this.queue = new EventQueue(db)
     for (const target of options.targets) {
       this.#workers.set(
         target.name,
-        new Worker(`events to ${target.name}`, clock, log, () => this.#deliver(target)),
+        new Worker(`events to ${target.name}`, { clock, random, log }, () => this.#deliver(target)),
       )
     }
     transport.handle(METHOD, (body) => this.#serve(body))
@@ -194,7 +191,7 @@ export class EventDelivery implements Service {
       const failures = this.#failures.get(target.name) ?? 0
       this.#failures.set(target.name, failures + 1)
       this.counts.failed++
-      const waitMs = retryAfterMs(failures, random.float())
+      const waitMs = backoffMs(BACKOFF, failures, random)
       log.warn({ target: target.name, error: failure.error, waitMs }, 'an event could not be delivered')
       return waitMs
     }
@@ -213,7 +210,7 @@ export class EventDelivery implements Service {
       await this.queue.drop(queued.id)
       return
     }
-    const waitMs = retryAfterMs(queued.attempts, random.float())
+    const waitMs = backoffMs(BACKOFF, queued.attempts, random)
     await this.queue.postpone([{ id: queued.id, dueMs: nowMs + waitMs, attempts: queued.attempts + 1 }])
   }
 

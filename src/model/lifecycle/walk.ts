@@ -8,7 +8,6 @@ import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
 import type { Bucket } from '../buckets/buckets.js'
 import { NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
-import type { Phase } from '../upkeep/daily-runs.js'
 import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
 import type { Objects, VersionSelector } from '../versions/objects.js'
@@ -22,6 +21,10 @@ import {
   uploadDueMs,
   type VersionFacts,
 } from './rules.js'
+
+/** The walks over a bucket, in their order, which stored positions refer to. */
+export const PHASES = ['current', 'noncurrent', 'uploads'] as const
+export type Phase = (typeof PHASES)[number]
 
 /** Rows of the own copy looked at in one step, without a pause for other work. */
 const STEP_ROWS = 256

@@ -4,7 +4,7 @@ import { SeededRandom } from '../../../testing/seeded-random.js'
 import { SimClock } from '../../../testing/sim-clock.js'
 import { silentLog } from '../../util/log.js'
 import type { Bucket } from '../buckets/buckets.js'
-import { LIFECYCLE_TREE } from '../upkeep/daily-runs.js'
+import { DAILY_RUNS_TREE } from '../upkeep/daily-runs.js'
 import { type LifecycleRule, UTC_CALENDAR } from './rules.js'
 import { type LifecycleOptions, LifecycleWorker } from './worker.js'
 
@@ -18,7 +18,7 @@ let steps: { what: string; atMs: number }[]
 
 beforeEach(() => {
   clock = new SimClock(START)
-  db = new MemoryDb({ trees: [LIFECYCLE_TREE] })
+  db = new MemoryDb({ trees: [DAILY_RUNS_TREE] })
   steps = []
 })
 

@@ -1,41 +1,33 @@
+import { PARTITION_COUNT } from '../../cluster/layout/partitions.js'
 import { leadsPartition } from '../../cluster/partition-leader.js'
 import type { Placement } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
 import type { Transport } from '../../net/transport.js'
 import { successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
-import { type Clock, sleep } from '../../util/clock.js'
 import { eachLimited } from '../../util/limited.js'
-import type { Log } from '../../util/log.js'
-import type { Random } from '../../util/random.js'
 import type { Service } from '../../util/service.js'
 import { readUint53 } from '../../util/uint53.js'
-import { Worker } from '../../util/worker.js'
+import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
 import type { BlockListRow } from '../content/block-lists.js'
 import { NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
 import type { VersionRecord } from '../versions/record.js'
-import { dayStart, RunStore, startOfRun } from './daily-runs.js'
+import { DailyRuns } from './daily-runs.js'
 
 /** A row may wait this long for the row that refers to it: longer than any request takes. In ms. */
 export const ORPHAN_AGE_MS = 48 * 3600_000
-const DAY_MS = 24 * 3600_000
 const STEP_ROWS = 256
 const CHECKS_IN_FLIGHT = 8
-const STEP_REST_MS = 20
 const START_DELAY_MS = 5 * 60_000
-const NOT_READY_MS = 10_000
-/** Runs begin within this time after the start of the day. */
+/** Runs begin within this time after the start of the day, in ms. */
 const SPREAD_MS = 6 * 3600_000
 
 const EMPTY = Buffer.alloc(0)
 
-type Kind = 'list' | 'part'
-/** The walks of a run, kept as its position's phase. */
-const KINDS: readonly (readonly [Kind, 'current' | 'noncurrent'])[] = [
-  ['list', 'current'],
-  ['part', 'noncurrent'],
-]
+/** The walks of a run, in their order. */
+const KINDS = ['list', 'part'] as const
+type Kind = (typeof KINDS)[number]
 
 /**
  * Deletes rows that nobody refers to: lists written by a request that died before it wrote the row they belong to, and
@@ -44,18 +36,13 @@ const KINDS: readonly (readonly [Kind, 'current' | 'noncurrent'])[] = [
  */
 export class OrphanWorker implements Service {
   readonly name = 'orphans'
-  readonly #worker: Worker
-  readonly #runs: RunStore
-  #started = false
+  readonly #runs: DailyRuns
   /** Since the start of the node. */
   readonly counts = { lists: 0, parts: 0 }
 
   constructor(
-    private readonly deps: {
+    private readonly deps: WorkerEnv & {
       db: Db
-      clock: Clock
-      random: Random
-      log: Log
       placement: Placement
       transport: Transport
       tables: {
@@ -67,56 +54,40 @@ export class OrphanWorker implements Service {
       }
     },
   ) {
-    this.#runs = new RunStore(deps.db, 'orphans')
-    this.#worker = new Worker(this.name, deps.clock, deps.log, (signal) => this.#work(signal))
+    const times = { spreadMs: SPREAD_MS, startDelayMs: START_DELAY_MS }
+    this.#runs = new DailyRuns(this.name, deps, times, async (run) => {
+      for (const [phase, kind] of KINDS.entries()) {
+        await run.walk(EMPTY, phase, (at) => this.#nextStep(kind, at))
+      }
+    })
   }
 
   start(): void {
-    this.#started = false
-    this.#worker.start()
+    this.#runs.start()
   }
 
-  async stop(): Promise<void> {
-    await this.#worker.stop()
+  stop(): Promise<void> {
+    return this.#runs.stop()
   }
 
-  async #work(signal: AbortSignal): Promise<number> {
-    const { clock, placement, random } = this.deps
-    if (!this.#started) {
-      this.#started = true
-      return START_DELAY_MS
+  workerStats(): WorkerStats {
+    return this.#runs.workerStats()
+  }
+
+  /** One run over everything, now. @throws QuorumUnavailable */
+  runNow(signal?: AbortSignal): Promise<void> {
+    return this.#runs.runNow(signal)
+  }
+
+  /** A step of a walk over all rows of a kind that this node leads; `at` is a row key, which begins with the partition. */
+  async #nextStep(kind: Kind, at: Buffer): Promise<Buffer | undefined> {
+    const { placement, transport } = this.deps
+    for (let partition = at[0] ?? 0; partition < PARTITION_COUNT; partition++) {
+      if (!leadsPartition(placement, transport, partition)) continue
+      const next = await this.#step(kind, partition, partition === at[0] ? at : Buffer.of(partition))
+      return next ?? (partition + 1 < PARTITION_COUNT ? Buffer.of(partition + 1) : undefined)
     }
-    if (placement.layoutVersion === 0) return NOT_READY_MS
-    const today = dayStart(clock.nowMs(), DAY_MS, 0)
-    const position = this.#runs.load()
-    if (!position?.finished || position.dayStartMs !== today) await this.runNow(signal)
-    return Math.max(0, today + DAY_MS - clock.nowMs()) + random.float() * SPREAD_MS
-  }
-
-  /** One run, from where the last one was interrupted. @throws QuorumUnavailable: to be gone on with later */
-  async runNow(signal?: AbortSignal): Promise<void> {
-    const { placement, transport, clock } = this.deps
-    const today = dayStart(clock.nowMs(), DAY_MS, 0)
-    const stored = this.#runs.load()
-    let position = stored && !stored.finished ? stored : startOfRun(today)
-    for (const [kind, phase] of KINDS) {
-      if (kind === 'list' && position.phase !== phase) continue
-      if (position.phase !== phase) position = { ...position, phase, bucket: EMPTY, at: EMPTY }
-      // The position's key is a row key, which begins with the partition.
-      for (let partition = position.at[0] ?? 0; partition < 256; partition++) {
-        if (!leadsPartition(placement, transport, partition)) continue
-        const start = Buffer.of(partition)
-        let at: Buffer | undefined = position.at[0] === partition ? position.at : start
-        while (at) {
-          signal?.throwIfAborted()
-          at = await this.#step(kind, partition, at)
-          if (!at) break
-          await this.#runs.save({ ...position, at })
-          await sleep(clock, STEP_REST_MS, signal)
-        }
-      }
-    }
-    await this.#runs.save({ ...position, dayStartMs: today, finished: true })
+    return undefined
   }
 
   /** Looks at the next rows of a partition from a row key on; returns where to go on, undefined at its end. */

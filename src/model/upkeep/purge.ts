@@ -1,10 +1,8 @@
 import type { Db, Tx } from '../../db/db.js'
 import { prefixEnd } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
-import type { Clock } from '../../util/clock.js'
-import type { Log } from '../../util/log.js'
 import type { Service } from '../../util/service.js'
-import { Worker } from '../../util/worker.js'
+import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
 import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 
 import { deletedPart, type PartRow } from '../uploads/tables.js'
@@ -33,17 +31,17 @@ export class Purge implements Service {
   readonly #wake = () => this.#worker.wake()
 
   constructor(
-    private readonly deps: {
+    private readonly deps: WorkerEnv & {
       db: Db
       lists: Table<BlockListRow>
       parts: Table<PartRow>
-      clock: Clock
-      log: Log
       /** Default: LISTS_GRACE_MS. */
       listsGraceMs?: number | undefined
     },
   ) {
-    this.#worker = new Worker(this.name, deps.clock, deps.log, (signal) => this.#drain(signal))
+    this.#worker = new Worker(this.name, deps, (signal) => this.#drain(signal), {
+      queueLength: () => this.backlog,
+    })
   }
 
   start(): void {
@@ -52,6 +50,10 @@ export class Purge implements Service {
 
   stop(): Promise<void> {
     return this.#worker.stop()
+  }
+
+  workerStats(): WorkerStats {
+    return this.#worker.stats()
   }
 
   /** In the owner's transaction: its rows are to be deleted. @param owner version or part id ('lists'), upload id ('parts') */

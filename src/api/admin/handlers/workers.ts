@@ -13,6 +13,8 @@ export function listWorkers(context: AdminContext): WorkerInfo[] {
       freeform: ['deletes rows that were deleted on every replica'],
     }),
     purgeWorker(context),
+    lifecycleWorker(context),
+    orphansWorker(context),
     refsWorker(context),
     ...resyncWorkers(context),
     scrubWorker(context),
@@ -57,6 +59,7 @@ function worker(name: string, values: Partial<WorkerInfo>): WorkerInfo {
 function loop(context: AdminContext, stats: WorkerStats): Partial<WorkerInfo> {
   return {
     state: stats.busy ? 'busy' : 'idle',
+    queueLength: stats.queueLength ?? null,
     errors: stats.errors,
     consecutiveErrors: stats.consecutiveErrors,
     lastError: stats.lastError ? agoOf(context, stats.lastError) : null,
@@ -93,24 +96,46 @@ function secsAgo({ clock }: AdminContext, ms: number): number {
 }
 
 function retryWorker(context: AdminContext): WorkerInfo {
-  const { entries } = context.tables.retry.status()
-  return worker('Retry of missed writes', {
-    ...loop(context, context.tables.retry.workerStats()),
-    queueLength: entries,
+  return worker('Retry of missed writes', loop(context, context.tables.retry.workerStats()))
+}
+
+function purgeWorker(context: AdminContext): WorkerInfo {
+  const stats = context.model.purge.workerStats()
+  return worker('Purge of deleted rows', {
+    ...loop(context, stats),
+    state: stats.queueLength ? 'busy' : 'idle',
   })
 }
 
-function purgeWorker({ model }: AdminContext): WorkerInfo {
-  const { backlog } = model.purge
-  return worker('Purge of deleted rows', { state: backlog > 0 ? 'busy' : 'idle', queueLength: backlog })
+function lifecycleWorker(context: AdminContext): WorkerInfo {
+  const { lifecycle } = context.model
+  const { bucket, expired, deletedVersions, endedUploads } = lifecycle.status()
+  return worker('Lifecycle of objects', {
+    ...loop(context, lifecycle.workerStats()),
+    freeform: [
+      ...(bucket === undefined ? [] : [`at bucket ${bucket}`]),
+      `${expired} objects expired, ${deletedVersions} versions deleted, ${endedUploads} uploads ended since the start`,
+    ],
+  })
 }
 
-function refsWorker({ blocks }: AdminContext): WorkerInfo {
-  const { queued, failures, carried } = blocks.refs.stats()
+function orphansWorker(context: AdminContext): WorkerInfo {
+  const { orphans } = context.model
+  const { lists, parts } = orphans.counts
+  return worker('Collection of orphaned rows', {
+    ...loop(context, orphans.workerStats()),
+    freeform: [`${lists} lists, ${parts} parts deleted since the start`],
+  })
+}
+
+function refsWorker(context: AdminContext): WorkerInfo {
+  const { refs } = context.blocks
+  const stats = refs.workerStats()
+  const { failures, carried } = refs.stats()
   return worker('Block references', {
-    state: queued > 0 ? 'busy' : 'idle',
-    queueLength: queued,
-    errors: failures,
+    ...loop(context, stats),
+    state: stats.queueLength ? 'busy' : 'idle',
+    errors: stats.errors + failures,
     freeform: [`${carried} references carried since the start`],
   })
 }
@@ -141,7 +166,8 @@ function resyncWorkers(context: AdminContext): WorkerInfo[] {
   )
 }
 
-function scrubWorker({ blocks, clock, scrubs }: AdminContext): WorkerInfo {
+function scrubWorker(context: AdminContext): WorkerInfo {
+  const { blocks, clock, scrubs } = context
   const status = blocks.scrub.status()
   const nowMs = clock.nowMs()
   const isPaused = status.pausedUntilMs > nowMs
@@ -154,6 +180,7 @@ function scrubWorker({ blocks, clock, scrubs }: AdminContext): WorkerInfo {
     ...(status.corruptions > 0 ? [`${status.corruptions} corrupted blocks in this or the last one`] : []),
   ]
   return worker('Block scrub', {
+    ...loop(context, blocks.scrub.workerStats()),
     state: status.running && !isPaused ? 'busy' : 'idle',
     tranquility: status.tranquility,
     progress: status.running ? percent(status.progress) : null,
