@@ -1,6 +1,6 @@
 import { RawS3, type Target } from './load/raw-s3.js'
 
-/** Makes a bucket, or takes one that is there. @throws Error in one line that names the store and the reason */
+/** Makes a bucket unless it exists. @throws Error in one line that names the store and the reason */
 export async function createBucket(name: string, target: Target, bucket: string): Promise<void> {
   const s3 = new RawS3(target, 1)
   try {
@@ -15,7 +15,7 @@ export async function createBucket(name: string, target: Target, bucket: string)
   }
 }
 
-/** Makes one signed request, so that a wrong address or key is told before anything is measured. @throws Error */
+/** Makes one signed request, so that a wrong address or key fails before anything is measured. @throws Error */
 export async function checkAccess(name: string, target: Target): Promise<void> {
   const s3 = new RawS3(target, 1)
   try {

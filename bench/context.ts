@@ -9,18 +9,18 @@ import { cpuUs, MemoryWatch } from './proc.js'
 import type { LoadResult, Result } from './results.js'
 import type { Contender, Store } from './stores/store.js'
 
-/** What one request load is, without whom it goes to. */
+/** A request load, without its target. */
 export type Load = Omit<Job, 'target' | 'bucket' | 'seconds'> & { seconds?: number }
 
 export interface CompareOptions {
-  /** Runs before each measurement of a store, unmeasured. */
+  /** Called before each measurement of a store; its time does not count. */
   before?: (store: Store, round: number) => Promise<void>
   after?: (store: Store, round: number, result: { requests: number }) => Promise<void>
-  /** A short measurement that does not count comes first (default true). */
+  /** Whether a short measurement that does not count comes first (default true). */
   warmUp?: boolean
 }
 
-/** What the workloads share: whom to measure, the load generator, and where figures go. */
+/** The things that workloads share: the stores to measure, the load generator, and the list of results. */
 export class Context {
   readonly results: Result[] = []
   readonly #dir: string
@@ -53,7 +53,7 @@ export class Context {
     return this.options.match.every((word) => name.split(/\s+/).includes(word))
   }
 
-  /** A folder for one service. */
+  /** Makes a folder for one service. */
   newDir(name: string): string {
     return join(this.#dir, `${name}-${++this.#started}`)
   }
@@ -77,12 +77,12 @@ export class Context {
     }
   }
 
-  /** @throws Error naming the store */
+  /** Starts a store with an empty bucket. @throws Error naming the store */
   async createBucket(store: Store, bucket: string): Promise<void> {
     await createBucket(store.name, store.target, bucket)
   }
 
-  /** Runs a load and expects it to succeed whole: what others then read. */
+  /** Runs a load whose objects others read later, so that every request must succeed. */
   async prepare(store: Store, bucket: string, load: Load): Promise<void> {
     const job: Job = { seconds: 86_400, ...load, target: store.target, bucket }
     const { errors, error, requests } = await this.generator.run(job)

@@ -3,7 +3,7 @@ import os from 'node:os'
 import { join } from 'node:path'
 import { Histogram } from './load/histogram.js'
 
-/** What a figure depends on besides the stores. */
+/** Facts on the machine, on which figures depend besides the stores. */
 export interface Facts {
   date: string
   cpu: string
@@ -11,7 +11,7 @@ export interface Facts {
   memoryBytes: number
   node: string
   kernel: string
-  /** Load average of the last minute at the start: far above 0, and the figures tell of others' work too. */
+  /** Load average of the last minute at the start. If it is far above 0, other programs disturb the figures. */
   loadAverage: number
   /** Time to append 4 KiB to a file and wait for the disk (fdatasync), in ms, where the stores keep their data. */
   fsyncMs: { p50: number; p99: number }

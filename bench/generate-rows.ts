@@ -22,7 +22,7 @@ async function generate(metadataDir: string, bucketName: string, count: number):
   const db = await openLmdb({
     path: join(metadataDir, 'db'),
     trees: ALL_TREES,
-    // The data is made for a measurement, and complete or worthless.
+    // The data is for a measurement and worthless unless complete, so no fsync is needed.
     fsync: false,
     clock: realClock,
     log: silentLog,

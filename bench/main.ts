@@ -61,7 +61,7 @@ async function bench(options: Options): Promise<void> {
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // What was measured so far took its time.
+      // The results so far took long to measure: write them.
       write()
       process.stdout.write(report(facts, context.results))
       stop()
@@ -73,7 +73,7 @@ async function bench(options: Options): Promise<void> {
       try {
         await WORKLOADS[name](context)
       } catch (error) {
-        // The other workloads' figures are worth having all the same.
+        // A failed workload does not make the others' figures worthless: go on.
         process.exitCode = 1
         process.stderr.write(`bench: ${name}: ${messageOf(error)}\n`)
       }
@@ -85,7 +85,7 @@ async function bench(options: Options): Promise<void> {
   }
 }
 
-/** What a reader of the results needs to know of the options; no secrets. */
+/** The options that a reader of the results must know, without secrets. */
 function shown({ seconds, rounds, quick, requests, fillMax, match, workloads }: Options) {
   return { seconds, rounds, quick, requests, fillMax, match, workloads }
 }

@@ -9,7 +9,7 @@ export type WorkloadName = (typeof WORKLOADS)[number]
 export interface EndpointOption {
   name: string
   target: Target
-  /** The server's processes, for CPU and memory; their children count too. */
+  /** Pids of the server, for CPU and memory; their children count too. */
   pids: number[]
 }
 
@@ -17,7 +17,7 @@ export interface Options {
   endpoints: EndpointOption[]
   /** Folder with the peers' programs. */
   peersDir: string | undefined
-  /** Measure a store of our own; also one with fsync off. */
+  /** Measure Carport, and Carport with fsync off. */
   own: boolean
   unsynced: boolean
   workloads: WorkloadName[]
@@ -27,18 +27,18 @@ export interface Options {
   seconds: number
   /** Measurements of each store per cell. */
   rounds: number
-  /** Fewer sizes and smaller counts: shows that everything works. */
+  /** Measure fewer sizes and smaller counts, only to show that everything works. */
   quick: boolean
-  /** Requests of each kind in `geo`. */
+  /** The number of requests of each kind in `geo`. */
   requests: number
-  /** Most keys that a store is filled with by requests. */
+  /** The most keys with which a store is filled by requests. */
   fillMax: number
   json: string | undefined
-  /** Where the stores keep their data. */
+  /** The folder where the stores keep their data. */
   dir: string
 }
 
-/** What is wrong with the command line or an endpoint, in one line for the person who typed it. */
+/** A fault of the command line or an endpoint, told in one line to the person who typed it. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }

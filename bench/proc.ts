@@ -3,13 +3,13 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 /** Memory of a set of processes, in bytes, as the kernel counts it; pages that several share count in each. */
 export interface Memory {
   rss: number
-  /** What the processes allocated. */
+  /** Memory that the processes allocated. */
   anon: number
-  /** Mapped files: the program itself, and of a memory-mapped database what it touched of late. */
+  /** Mapped files: the program itself, and the recently used pages of a memory-mapped database. */
   file: number
 }
 
-/** Linux tells times in ticks of this many µs to every program (USER_HZ is 100 everywhere). */
+/** The length in µs of the ticks in which Linux counts a program's time (USER_HZ is 100 everywhere). */
 const TICK_US = 10_000
 
 function read(path: string): string | undefined {
@@ -41,11 +41,11 @@ export function withChildren(pids: readonly number[]): number[] {
   return found
 }
 
-/** CPU time, user and system, of the processes so far, in µs. */
+/** The processes' CPU time so far, user and system, in µs. */
 export function cpuUs(pids: readonly number[]): number {
   let ticks = 0
   for (const pid of pids) {
-    // The name of the program, in parentheses, may hold anything.
+    // The program's name, in parentheses, may contain any character.
     const fields = read(`/proc/${pid}/stat`)?.split(') ').at(-1)?.split(' ')
     if (fields) ticks += Number(fields[11]) + Number(fields[12])
   }
@@ -66,8 +66,8 @@ export function memoryOf(pids: readonly number[]): Memory {
 }
 
 /**
- * Bytes that the device of a folder's file system has written so far, for whomever; undefined if it has none of its own.
- * Linux also counts for each process (/proc/PID/io), but every change of a page there as one of its whole folio, up to 2 MiB.
+ * Bytes that the device of a folder's file system has written so far, for all programs; undefined without such a device.
+ * Linux also counts for each process (/proc/PID/io), but takes every change of a page as one of its folio, up to 2 MiB.
  */
 export function deviceWrittenBytes(folder: string): number | undefined {
   const { dev } = statSync(folder)

@@ -94,7 +94,7 @@ function table(head: Row, rows: readonly Row[]): string[] {
   return [[line(head), rule, ...rows.map(line)].join('\n')]
 }
 
-/** Three digits that count. */
+/** Formats a number with three significant digits. */
 function number(value: number | undefined): string {
   if (value === undefined) return '-'
   if (value >= 100) return Math.round(value).toString()

@@ -9,7 +9,7 @@ interface Place {
   store: string
 }
 
-/** A closed loop of requests. */
+/** The figures of a closed loop of requests. */
 export interface LoadResult extends Place {
   kind: 'load'
   /** Requests per second: median of the rounds, which follow. */
@@ -30,7 +30,7 @@ export interface LoadResult extends Place {
   firstToThis?: { rate: number | undefined; cpu: number | undefined }
 }
 
-/** Single requests, one at a time, between zones. */
+/** The figures of single requests between zones, one at a time. */
 export interface LatencyResult extends Place {
   kind: 'latency'
   requests: number

@@ -35,7 +35,7 @@ let ownerKey: AccessKey
 let guestKey: AccessKey
 let owner: S3Client
 let guest: S3Client
-/** Sends requests without a signature. */
+/** A client that sends requests without a signature. */
 let anonymous: S3Client
 let Bucket = ''
 let count = 0
@@ -80,7 +80,7 @@ const write = (client: S3Client, Key: string, options: object = {}) =>
 const list = (client: S3Client, options: object = {}) =>
   client.send(new ListObjectsV2Command({ Bucket, ...options }))
 
-/** The error code of an answer; HEAD requests have only a status. */
+/** The error code of an answer, or the status of an answer to HEAD, which has no body. */
 async function codeOf(answer: Promise<unknown>): Promise<string> {
   try {
     await answer

@@ -1,4 +1,4 @@
-/** S3 clients that come from npm, used as their manuals say. */
+/** Runs S3 clients from npm in the ways that their manuals describe. */
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

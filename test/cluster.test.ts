@@ -74,7 +74,7 @@ test('the node that comes back catches up by itself, and holds what it missed', 
       { timeout: 50_000, interval: 500 },
     )
     .toBe(true)
-  // Alone with one other, it must give everything: a read needs both.
+  // With only one other node up, this node must serve everything: a read needs both.
   await cluster.nodes[1]!.stop('SIGKILL')
   for (const [key, body] of bodies) expect((await get(2, key)).equals(body)).toBe(true)
   await cluster.nodes[1]!.start()
@@ -88,7 +88,7 @@ test('virtual-host style finds the bucket in the name of the host', async () => 
   }).end()
   const [response] = (await once(get, 'response')) as [IncomingMessage]
   response.resume()
-  // Anonymous: refused, but not for the lack of a bucket.
+  // The anonymous request is refused, but not for the lack of a bucket.
   expect(response.statusCode).toBe(403)
 })
 

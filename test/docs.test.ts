@@ -13,7 +13,7 @@ test('the page on S3 has a row for each operation, and refuses what the table of
     how!,
   ])
   expect(rows.map(([name]) => name).sort()).toEqual([...S3_OPERATIONS].sort())
-  // Looking at the table needs nothing of a node.
+  // The table of handlers can be looked at without a node.
   const handlers = s3Handlers({} as S3Context)
   expect(
     rows

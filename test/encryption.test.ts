@@ -57,7 +57,7 @@ async function get(Key: string, more: object = {}): Promise<Buffer> {
 }
 const head = (Key: string, more: object = {}) => s3.send(new HeadObjectCommand({ Bucket, Key, ...more }))
 
-/** What the node keeps of an object, inline or as blocks. */
+/** The bytes that the node keeps of an object, inline or as blocks. */
 async function storedBytes(Key: string): Promise<Buffer> {
   const { model } = node.core
   const bucket = (await model.buckets.byName(Bucket, undefined))!
@@ -223,7 +223,7 @@ describe("with the client's key (SSE-C)", () => {
     await expect(s3.send(new CompleteMultipartUploadCommand(complete))).rejects.toMatchObject({
       name: 'EntityTooSmall',
     })
-    // The model does not mind the sizes.
+    // The model accepts parts of any size.
     const bucket = (await model.buckets.byName(Bucket, undefined))!
     const upload = (await model.uploads.get(bucket.id, Buffer.from(Key), Buffer.from(UploadId!, 'hex')))!
     const rows = await model.uploads.parts(upload)
@@ -289,7 +289,7 @@ describe('copies', () => {
       expect(shown.ChecksumCRC32).toBe(source.ChecksumCRC32)
       expect(copied.CopyObjectResult?.ETag).toBe(shown.ETag)
       if (to !== 'SSE-C') expect(shown.ETag).toBe(`"${md5(body)}"`)
-      // As part of an upload, with a range.
+      // Copy a range as a part of an upload.
       const upload = { Bucket, Key: `${Key}/part` }
       const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ ...upload, ...writing(to, b) }))
       const part = await s3.send(

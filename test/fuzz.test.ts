@@ -1,5 +1,5 @@
 /**
- * Requests that no client in its right mind sends, against a whole node. Invariant: each is answered in time, by a result
+ * Sends requests that no sane client sends to a whole node. Invariant: each is answered in time, by a result
  * or by AWS's error, never by a 5xx other than 501; nothing unexpected is logged, and in the end nothing is left open.
  *
  * FUZZ_RUNS sets how many sequences are run, without a limit of time (some 150 requests a second), and prints how often
@@ -21,7 +21,7 @@ const RUNS = Number(process.env.FUZZ_RUNS ?? 250)
 const SEED = process.env.FUZZ_SEED
 const PATH = process.env.FUZZ_PATH
 
-/** It is never asked: nothing listens there. */
+/** A token service that is never asked: nothing listens there. */
 const PROVIDER = {
   ...{ name: 'p', issuer: 'http://127.0.0.1:9', audiences: ['a'], jwksUri: 'http://127.0.0.1:9/keys' },
   roles: [{ claim: 'sub', value: '*', accessKey: 'GKx', name: 'x' }],
@@ -110,7 +110,7 @@ test('requests of all kinds, one after another', { timeout: 25 * 3_600_000 }, as
   expect(await runner.run(CONTROL)).toMatchObject({ status: 200 })
   if (process.env.FUZZ_RUNS !== undefined)
     console.log(Object.fromEntries([...runner.seen, ...runner.done].sort()))
-  // Only then the rest says something.
+  // Without many kinds of answers the checks above would mean little.
   expect(runner.seen.size).toBeGreaterThan(20)
 })
 

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest'
 import { realClock } from '../src/platform/clock-and-random.js'
 import type * as hashPool from '../src/platform/hash-pool.js'
 
-// The compiled one: threads do not run TypeScript.
+// Use the compiled pool, since threads do not run TypeScript.
 const compiled = new URL('../dist/src/platform/hash-pool.js', import.meta.url)
 const { HashPool } = (await import(compiled.href)) as typeof hashPool
 
@@ -18,7 +18,7 @@ const digest = (algorithm: string, ...parts: Buffer[]) => {
   return hash.digest('hex')
 }
 
-/** A block in the pool's memory, as bodies are gathered. */
+/** Makes a block in the pool's memory, as the reader of a body does. */
 function block(of: hashPool.HashPool, content: Buffer): Buffer {
   const buffer = of.allocate(content.length)
   content.copy(buffer)

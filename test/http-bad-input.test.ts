@@ -1,5 +1,5 @@
 /**
- * Bad input against a whole node, byte by byte over real sockets. For each case: the answer carries AWS's error code,
+ * Sends bad input to a whole node, byte by byte over real sockets. For each case, the answer carries AWS's error code,
  * nothing is stored, and in the end neither sockets nor block files are left.
  */
 import { createHash, createHmac, randomBytes } from 'node:crypto'
@@ -38,7 +38,7 @@ const clients: RawClient[] = []
 
 beforeAll(async () => {
   node = await startTestNode({}, { clock, clientIdleMs: IDLE_MS })
-  // Shortly after its start a node deletes no blocks.
+  // A node deletes no blocks shortly after its start.
   uptimeMs = HOUR_MS
   key = await node.createKey('bad input')
   expect(await answer(open().send(head('PUT', `/${BUCKET}`, { 'content-length': '0' })))).toMatch(
@@ -68,7 +68,7 @@ function head(
     'x-amz-date': date,
     ...headers,
   }
-  // As real clients do, hop-by-hop and length headers stay out of the signature.
+  // Hop-by-hop and length headers stay out of the signature, as in real clients.
   const names = Object.keys(all)
     .filter((name) => name === 'host' || name.startsWith('x-amz-'))
     .sort()
@@ -397,7 +397,7 @@ describe('strangers on the RPC port', () => {
     socket.on('error', () => {})
     socket.write(bytes)
     await once(socket, 'close')
-    // At most a TLS alert.
+    // The server may send a TLS alert, but nothing more.
     expect(received.length === 0 || received[0] === 0x15).toBe(true)
   })
 
@@ -426,11 +426,11 @@ test('in the end nothing is left: no object, no upload, no block file, no connec
   expect(await answer(open().send(head('GET', `/${BUCKET}?uploads=`)))).not.toMatch(/<Upload>/)
   for (const client of clients) client.socket.destroy()
   await expect.poll(serverConnections, { timeout: 10_000 }).toBe(0)
-  // Blocks of uploads that failed are kept for a day, in case that their row is still on its way.
+  // Blocks of failed uploads are kept for a day, in case their row is still on its way.
   expect(blockFiles().length).toBeGreaterThan(0)
   offsetMs += 48 * HOUR_MS
   const later = () => {
-    // Deletions are put off for a minute while references wait to be carried.
+    // Deletions wait for a minute while references wait to be carried.
     offsetMs += 60_000
     return blockFiles()
   }

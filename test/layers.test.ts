@@ -12,7 +12,7 @@ const LONGER = ['api/s3/front.ts', 'db/lmdb.ts', 'table/table.ts']
 
 /** Modules of Node that compute without reading anything; node:crypto is looked at by name. */
 const PURE = ['node:buffer', 'node:crypto', 'node:events', 'node:path', 'node:stream', 'node:util']
-/** What of node:crypto is random. */
+/** Names in node:crypto whose results are random. */
 const RANDOM = /random|generateKey|generatePrime|DiffieHellman|createECDH|webcrypto|getRandomValues/
 const AMBIENT = /\b(Date\.now|Math\.random|process\.(?!nextTick\b)\w+|new Date(\(\)|(?!\()\b)|[^.]Date\(\))/g
 /** Each file outside of those layers that still takes a module of the real world, and why. */
@@ -34,7 +34,7 @@ const files = (readdirSync(src, { recursive: true }) as string[])
 const sources = files.filter((file) => !file.endsWith('.test.ts'))
 const text = new Map(sources.map((file) => [file, readFileSync(join(src, file), 'utf8')]))
 
-/** What a file imports, type imports included; `typeOnly` if nothing of it is there at run time. */
+/** The imports of a file; `typeOnly` ones do not exist at run time. */
 function imports(file: string): { target: string; names: string; typeOnly: boolean }[] {
   const statements = /^(?:import|export)\s(?:([\w\s{},*$]+?)\sfrom\s)?'([^']+)'|\bimport\('([^']+)'\)/gm
   return [...text.get(file)!.matchAll(statements)].map(([, names = '', fixed, dynamic]) => {

@@ -21,7 +21,7 @@ import { ORPHAN_AGE_MS } from '../src/model/upkeep/orphans.js'
 import { plainVersion } from '../src/model/versions/record.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
-/** A day of the rules, in ms. */
+/** The length of a day for the rules, in ms. */
 const DAY_MS = 1000
 
 let node: TestNode
@@ -94,7 +94,7 @@ test('answers tell when a rule ends an object', async () => {
   const written = await put(Bucket, 'tmp/a')
   const head = await s3.send(new HeadObjectCommand({ Bucket, Key: 'tmp/a' }))
   const [, date, rule] = /^expiry-date="([^"]+)", rule-id="([^"]+)"$/.exec(head.Expiration!)!
-  // In days of 24 hours whatever the rules count in here, and at midnight.
+  // The header counts days of 24 hours, whatever the rules count in here, and names a midnight.
   expect(new Date(date!).getTime() % (24 * 3600_000)).toBe(0)
   expect(rule).toBe('a%20rule')
   expect(written.Expiration).toBe(head.Expiration)
@@ -138,7 +138,7 @@ test('with versioning, expiry hides the object behind a delete marker, once', as
   expect(objects).toHaveLength(1)
   expect(markers).toHaveLength(1)
   expect(markers[0]!.IsLatest).toBe(true)
-  // Last-Modified is when the object expired.
+  // Last-Modified is the time when the object expired.
   expect(markers[0]!.LastModified!.getTime()).toBeGreaterThanOrEqual(objects[0]!.LastModified!.getTime())
 })
 
@@ -266,7 +266,7 @@ test('rows that nothing refers to are deleted once they are old, others are not'
     data: Buffer.alloc(36),
   })
   await put(Bucket, 'a')
-  // A row of the same key, with an id as if it had been written long ago.
+  // Insert a row of the same key with an id as if it had been written long ago.
   const row = (await tables.object.get(bucket, key))!
   const owned = idAt(old)
   await tables.object.insert({ ...plainVersion(row), id: owned, timeUs: row.timeUs + 1 })

@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 const Bucket = 'long-keys'
-/** The longest key, and what is longer than any. */
+/** The longest key, and keys that are too long. */
 const LONGEST = 'k'.repeat(1024)
 const LONGER = ['k'.repeat(1025), 'k'.repeat(5000), '\u0001'.repeat(1024)]
 

@@ -1,5 +1,5 @@
 /**
- * Bodies stream through a node: its memory stays the same however large they are. By hand with more:
+ * Bodies stream through a node, so its memory stays the same however large they are. To run it with more data:
  * `CARPORT_MEMORY_TEST_MIB=5120 npm test -- test/memory.test.ts` (the largest body of one PutObject).
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
@@ -36,7 +36,7 @@ function memoryMib(node: NodeProcess, figure: 'VmRSS' | 'VmHWM'): number {
   return Number(new RegExp(`${figure}:\\s+(\\d+) kB`).exec(status)![1]) / 1024
 }
 
-/** Bytes that do not compress, a MiB at a time, all different, and what they hash to. */
+/** Yields bytes that do not compress, a MiB at a time and all different, and updates `hash` with them. */
 async function* body(hash: Hash): AsyncGenerator<Buffer> {
   const noise = randomBytes(MIB)
   for (let i = 0; i < BODY_MIB; i++) {

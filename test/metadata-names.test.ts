@@ -55,7 +55,7 @@ test.each(NAMES)('a form with metadata called %j is refused', async (name) => {
     realClock.nowMs(),
   )
   const { status } = await send(form)
-  // A line end in the name of a field is none by the time that the form is on its way.
+  // A form cannot carry a line end in the name of a field.
   expect(status).toBeGreaterThanOrEqual(400)
   expect(await send(presigned('GET', []))).toMatchObject({ status: 404, code: 'NoSuchKey' })
 })

@@ -61,7 +61,7 @@ test('parts become one object, and the upload is over', async () => {
   const listed = await s3.send(new ListMultipartUploadsCommand({ Bucket }))
   expect(listed.Uploads ?? []).toEqual([])
 
-  // A client that lost the answer asks again.
+  // A client that lost the answer sends the request again.
   const again = await s3.send(
     new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }),
   )

@@ -167,7 +167,7 @@ test('objects and versions that go', async () => {
   const marker = await s3.send(new DeleteObjectCommand({ Bucket, Key }))
   expect(await events(1)).toEqual(['ObjectRemoved:DeleteMarkerCreated a'])
   expect(got[0]!.s3.object.versionId).toBe(marker.VersionId)
-  // A noncurrent version, the current marker, the version behind it.
+  // The three are a noncurrent version, the current marker, and the version behind it.
   for (const VersionId of [versions[0]!, marker.VersionId!, versions[2]!]) {
     got = []
     await s3.send(new DeleteObjectCommand({ Bucket, Key, VersionId }))

@@ -30,7 +30,7 @@ const Bucket = 'locks'
 const DAY = 86_400_000
 let node: TestNode
 let s3: S3Client
-/** May read and write, but does not own the bucket. */
+/** A client that may read and write, but does not own the bucket. */
 let writer: S3Client
 
 beforeAll(async () => {
@@ -382,7 +382,7 @@ describe('a lock and a deletion at the same time', () => {
       expect(left === undefined).toBe(deletion.result === 'done')
       if (left) expect((await read(name, id)).ContentLength).toBe(1)
     }
-    // Each side wins at some step.
+    // Each of the two operations wins at some step.
     expect([...seen].some((s) => s.startsWith('lock done'))).toBe(true)
     expect([...seen].some((s) => s.endsWith('deletion done'))).toBe(true)
   })

@@ -21,7 +21,7 @@ beforeAll(async () => {
 
 afterAll(() => node?.dispose())
 
-// Nothing, inline, just above inline, blocks, and more than one row holds.
+// The sizes are: empty, inline, just above inline, a few blocks, and more blocks than one row holds.
 test.each([0, 1, 65_536, 65_537, 3_000_000, 70_000_000])(
   'an object of %i bytes comes back as it was',
   async (size) => {

@@ -94,7 +94,7 @@ function clientOf({ AccessKeyId, SecretAccessKey, SessionToken }: Credentials): 
   return client
 }
 
-/** A client that acts as the holder of a token with these claims. */
+/** Makes a client that acts as the holder of a token with these claims. */
 async function login(claims = {}, input: Partial<AssumeRoleWithWebIdentityCommandInput> = {}) {
   return clientOf((await assume(await issuer.token(claims), input)).Credentials!)
 }
@@ -262,7 +262,7 @@ describe('AssumeRoleWithWebIdentity', () => {
   })
 
   it('fetches keys once, and again when the provider has a new one', async () => {
-    // The keys were fetched moments ago: within the pause between attempts, a new key is not known.
+    // The keys were fetched moments ago, so a new key stays unknown until the pause between attempts is over.
     const own = await startIssuer('RS256')
     const providers = [
       {

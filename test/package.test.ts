@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '..')
 let folder: string
 let packed: string[]
 
-/** Packs a fresh build of its own: what older sources left in dist belongs to no package. */
+/** Packs a fresh build, since files that older sources left in dist belong to no package. */
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'carport-package-'))
   for (const name of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs']) {
@@ -46,7 +46,7 @@ test('the package holds the compiled sources and the documents for who runs it, 
 })
 
 test('the packed program starts with the dependencies of the package', () => {
-  // Extracted, it finds its dependencies in the folder above: this repository's own.
+  // The extracted program finds its dependencies in the folder above: they are this repository's.
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
   const program = join(folder, 'package/dist/src/cli/main.js')
   const { version } = JSON.parse(npm('pkg', 'get', 'version', 'name'))

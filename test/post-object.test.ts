@@ -34,7 +34,7 @@ const text = async (Key: string) =>
   (await s3.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToString()
 const file = { content: 'content', name: 'a.txt' }
 
-/** Posts what must fail, and checks that nothing is stored. */
+/** Posts a form that must fail, and checks that nothing is stored. */
 async function refused(
   fields: Record<string, string>,
   upload: { content: Buffer | string; name: string } | undefined,

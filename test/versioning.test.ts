@@ -246,7 +246,7 @@ test('MFA delete is refused', async () => {
   ).rejects.toMatchObject({ name: 'NotImplemented' })
 })
 
-/** What a key of a versioned bucket must look like: its versions and markers, newest first. */
+/** The expected state of a key in a versioned bucket: its versions and markers, newest first. */
 class ExpectedKey {
   versions: { id: string; body: string | undefined }[] = []
 

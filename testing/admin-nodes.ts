@@ -23,7 +23,7 @@ import { FakeNet, type FakeNode, ManualClock, SeededRandom } from './cluster-fak
 import { MemoryDb } from './memory-db.js'
 
 export const CLIENT: NodeId = 'c1'.repeat(32)
-/** Contents above this many bytes become blocks of this size. */
+/** The most bytes that are kept inline, and the size of a block. */
 export const BLOCK_BYTES = 20_000
 
 export interface AdminNode {
@@ -106,11 +106,11 @@ export class AdminCluster {
       () => this.nodes.every(({ core }) => core.cluster.peering.connected().length === all),
       10_000,
     )
-    // Its argument checks are the slowest part to load, and loading is no matter of the fake clock.
+    // Load the argument checks now, the slowest part to load: the fake clock knows nothing of loading.
     await Promise.all(this.nodes.map(({ admin }) => admin.load()))
   }
 
-  /** A layout with all nodes, each in its own zone. */
+  /** Applies a layout with all nodes, each in its own zone. */
   async layOut(): Promise<void> {
     const roles = this.nodes.map(({ id }, i) => ({ id, zone: `z${i}`, tags: [], capacity: 1e12 }))
     await this.call('layout.stage', { roles })
@@ -128,7 +128,7 @@ export class AdminCluster {
     }
   }
 
-  /** A new process on what the node has stored. */
+  /** Starts a new process on the stored data of a node. */
   async restart(i: number): Promise<AdminNode> {
     const { id, db, disk, core, admin } = this.nodes[i]!
     await this.run(admin.stop())
@@ -140,13 +140,13 @@ export class AdminCluster {
     return node
   }
 
-  /** What the command line would get from node `i`. */
+  /** Calls an operation at node `i`, as the command line does. */
   call<N extends OperationName>(operation: N, args: OperationArgs<N>, i = 0): Promise<OperationResult<N>> {
     this.called.add(operation)
     return this.callRaw({ operation, args }, i) as Promise<OperationResult<N>>
   }
 
-  /** What the first node answered, of the answers by node. */
+  /** The first node's answer, of the answers by node. */
   async onSelf<T>(response: Promise<MultiResponse<T>>): Promise<T> {
     const { success, error } = await response
     const { id } = this.nodes[0]!
@@ -159,7 +159,7 @@ export class AdminCluster {
     return { id, bucket: () => this.nodes[0]!.core.model.buckets.byId(Buffer.from(id, 'hex'))! }
   }
 
-  /** A call with any body, from a client or another node. */
+  /** Calls an operation with any body, from a client or another node. */
   async callRaw(body: unknown, i = 0, from: NodeId = CLIENT): Promise<unknown> {
     const reply = await this.run(this.nodes[i]!.transport.serve(from, ADMIN_CALL_METHOD, body))
     return (reply.body as { result: unknown }).result
@@ -206,7 +206,7 @@ export class AdminCluster {
   }
 }
 
-/** Content that is like no other. */
+/** Makes a content that is equal to no other. */
 export function contentOf(name: string, bytes: number): Buffer {
   const content = Buffer.alloc(bytes, createHash('sha256').update(name).digest())
   content.write(name)

@@ -1,5 +1,5 @@
 /**
- * A cluster of nodes with nothing but blocks and their references, for the block layer's tests: real tables and quorum
+ * A cluster of nodes that hold only blocks and their references, for the block layer's tests: real tables and quorum
  * calls over the fake network, a Db and a disk that can crash.
  */
 import { createHash } from 'node:crypto'
@@ -35,19 +35,19 @@ export type DiskStep = WriteStep | 'remove' | 'removed'
 
 interface CrashFile {
   content: Buffer
-  /** The content that a crash leaves; undefined if it was never synced. */
+  /** The content after a crash; undefined if it was never synced. */
   synced: Buffer | undefined
   mtimeMs: number
 }
 
-/** Files in memory that lose at a crash what was not synced. */
+/** Files in memory; a crash loses all that was not synced. */
 export class CrashDisk implements Disk {
-  /** Called after each step; what it throws fails the operation, as an I/O error would. */
+  /** Called after each step; an error that it throws fails the operation, as an I/O error would. */
   onStep: (step: DiskStep, path: string) => void | Promise<void> = () => {}
   freeBytes = 2 ** 40
   crashed = false
   #temporaries = 0
-  /** What a crash leaves: names whose folder was synced, or that were there at the start. */
+  /** The names after a crash: those whose folder was synced, or that existed at the start. */
   readonly #durable: Map<string, CrashFile>
 
   constructor(
@@ -58,7 +58,7 @@ export class CrashDisk implements Disk {
   }
 
   /**
-   * What a restarted node finds. Of what was not synced a crash may leave anything: here either nothing, or
+   * The files that a restarted node finds. A crash may leave any part of unsynced changes: here either nothing, or
    * (`keepNames`) all names with the synced part of their content.
    */
   reopen(keepNames: boolean): CrashDisk {
@@ -156,13 +156,13 @@ export class CrashDisk implements Disk {
     await this.#alive()
   }
 
-  /** After a crash nothing goes on, neither well nor badly. */
+  /** Never settles after a crash: a dead process sees neither success nor failure. */
   #alive(): Promise<void> {
     return this.crashed ? new Promise(() => {}) : Promise.resolve()
   }
 }
 
-/** deflate without threads. */
+/** Compresses by deflate, without threads. */
 export const syncCompression: Compression = {
   enabled: true,
   compress: (data) => deflateSync(data, { level: 1 }),
@@ -242,7 +242,7 @@ export class BlockCluster {
     return { id: transport.self, db, disk, transport, placement, counts, tables, table, blocks }
   }
 
-  /** Another process of the node: it shares database and files, and answers no calls. */
+  /** Makes another process of the node, which shares database and files and answers no calls. */
   sibling(i: number): BlockManager {
     const { db, disk, placement } = this.nodes[i]!
     const transport = new FakeNet(this.clock).add(`node${i}`, { host: `node${i}`, port: 1 })
@@ -268,12 +268,12 @@ export class BlockCluster {
     }
   }
 
-  /** The node's machine loses power; what was not durable is gone, or its names are left (`keepNames`). */
+  /** Cuts the power of the node's machine: all that was not durable is gone, or its names are left (`keepNames`). */
   crash(i: number, keepNames = false): BlockNode {
     const old = this.nodes[i]!
     this.net.kill(old.id)
     old.db.crash()
-    // Loops of a dead process must not go on. They cannot end what they were at, so nobody waits for them.
+    // A dead process's loops must not go on. They cannot finish their work either, so nobody waits for them.
     for (const service of [old.blocks.refs, old.blocks.resync, old.blocks.scrub]) void service.stop()
     const node = this.#build(i, old.db.reopen(), old.disk.reopen(keepNames))
     const others = this.nodes.find((other) => other !== old)?.placement ?? old.placement
@@ -297,12 +297,12 @@ export class BlockCluster {
   /** Puts the reference rows of an owner, or their deletion, into the table at once. */
   async reference(node: BlockNode, owner: Buffer, hashes: readonly Buffer[], deleted = false): Promise<void> {
     await this.run(node.table.insertMany(hashes.map((hash) => ({ hash, owner, deleted }))))
-    // insertMany resolves at the quorum: let the last replica have it, too.
+    // insertMany resolves at the quorum: let the last replica get the rows too.
     await this.clock.advance(50)
   }
 }
 
-/** A compressible block and its hash; different for every `n`, and always in `partition`, if given. */
+/** Makes a compressible block and its hash, different for every `n`, and in `partition` if one is given. */
 export function blockOf(n: number, bytes = 5000, partition?: number): { hash: Buffer; data: Buffer } {
   for (let salt = 0; ; salt++) {
     const data = Buffer.alloc(bytes, `block ${n} ${salt} `)

@@ -28,11 +28,11 @@ s3_region = "garage"
 
 export interface Call {
   operation: OperationName
-  // biome-ignore lint/suspicious/noExplicitAny: what was asked, of whatever operation
+  // biome-ignore lint/suspicious/noExplicitAny: the arguments of any operation
   args: any
 }
 
-/** Answers of the fake node: by operation a value, or a function of the arguments. */
+/** The fake node's answers: for each operation a value, or a function of the arguments. */
 export type Answers = Partial<Record<OperationName, unknown>>
 
 export interface Result {

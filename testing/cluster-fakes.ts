@@ -11,7 +11,7 @@ import type { Clock, Timer } from '../src/util/clock.js'
 import { CarportError } from '../src/util/errors.js'
 import type { Random } from '../src/util/random.js'
 
-/** A time that stands still until `advance`. */
+/** A clock that stands still until `advance`. */
 export class ManualClock implements Clock {
   #nowMs = 0
   #sequence = 0
@@ -42,7 +42,7 @@ export class ManualClock implements Clock {
     return this.#timers.length
   }
 
-  /** Moves on by `ms`, running the timers in their order and what follows from each before the next. */
+  /** Moves on by `ms`, running the timers in their order, and after each all promises that can go on. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms
     await settle()
@@ -70,12 +70,12 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets all promises that can go on do so. */
+/** Waits until no promise can go on. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** mulberry32. */
+/** A seeded generator of numbers from 0 to 1 (mulberry32). */
 export class SeededRandom implements Random {
   constructor(private state: number) {}
 
@@ -100,7 +100,7 @@ export class FakeNet {
   readonly nodes = new Map<NodeId, FakeNode>()
   readonly #links = new Set<string>()
   readonly #cuts = new Set<string>()
-  /** One way, in ms. */
+  /** The latency one way, in ms. */
   latencyMs: (from: NodeId, to: NodeId) => number = () => 1
 
   constructor(readonly clock: ManualClock) {}
@@ -115,7 +115,7 @@ export class FakeNet {
     return this.#links.has(pair(a, b))
   }
 
-  /** Opens a link; for tests that do not need peering. */
+  /** Opens a link, for tests without peering. */
   link(a: NodeId, b: NodeId): void {
     const key = pair(a, b)
     if (this.#links.has(key)) return

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { runScenario, type ScenarioOptions } from './sim-scenario.js'
 
 /**
- * A cluster of five nodes under the seeded simulator, for many seeds. `SEEDS=200 npm run sim` runs so many,
- * `CARPORT_SIM_SEED=123 npm run sim` one again; `CARPORT_SIM_TRACE=file` writes down every message of it.
+ * A cluster of five nodes under the seeded simulator, for many seeds. `SEEDS=200 npm run sim` runs 200 of them,
+ * `CARPORT_SIM_SEED=123 npm run sim` runs one again, and `CARPORT_SIM_TRACE=file` writes down its every message.
  */
 const SEEDS = Number(process.env.SEEDS ?? 50)
 const FIRST = Number(process.env.FIRST_SEED ?? 1)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { runScenario } from './sim-scenario.js'
 
 const BRIEF = { loadMs: 40_000, thinkMs: 150 }
-/** Of a busy machine. */
+/** The longest that a run may take on a busy machine, in ms. */
 const TIMEOUT_MS = 180_000
 
 /** A short part of what `npm run sim` does for many seeds (see cluster.sim.test.ts). */

@@ -7,7 +7,7 @@ export const CONTRACT_TREES = ['a', 'b'] as const
 
 export interface DbUnderTest {
   db: Db
-  /** Closes and opens again what was stored. */
+  /** Closes the store and opens it again. */
   reopen(): Promise<Db>
   /** Writes a snapshot and opens it. */
   openSnapshot(): Promise<Db>
@@ -20,7 +20,7 @@ const keysOf = (reader: Reader, options?: RangeOptions) =>
 const entriesOf = (reader: Reader, options?: RangeOptions) =>
   [...reader.range('a', options)].map(({ key, value }) => `${key.toString('latin1')}=${value}`)
 
-/** What every implementation of Db must do. `open` gives a fresh, empty store with the trees CONTRACT_TREES. */
+/** Tests that every implementation of Db must pass. `open` gives a new, empty store with the trees CONTRACT_TREES. */
 export function describeDbContract(name: string, open: () => Promise<DbUnderTest>): void {
   describe(`${name}: contract of Db`, () => {
     let under: DbUnderTest
@@ -118,7 +118,7 @@ export function describeDbContract(name: string, open: () => Promise<DbUnderTest
         return seen.length < 2
       })
       expect(seen).toEqual(['b: value of b', 'c: value of c'])
-      // A walk that was broken off leaves nothing behind that disturbs the next one.
+      // A walk that was broken off does not disturb the next one.
       db.scan('a', { start: b('c'), end: b('d') }, (key) => {
         seen.push(String(key))
         return true

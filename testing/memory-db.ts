@@ -12,7 +12,7 @@ export interface MemoryDbOptions {
   trees: readonly TreeName[]
   /** With a clock, a commit becomes durable, and its promises resolve, only after a delay; without, at once. */
   clock?: Clock
-  /** Draws the delays, repeats batches now and then, and decides what a crash leaves of a commit under way. */
+  /** Draws the delays, repeats batches now and then, and decides whether a commit under way survives a crash. */
   random?: Random
   /** The shortest and longest time from a commit to its durability, in milliseconds. Default 0.2 to 5. */
   commitDelayMs?: readonly [number, number]
@@ -34,7 +34,7 @@ interface Job {
 const KEY_BYTES_MAX = 1900
 /** Share of the batches that run twice, as they may when a neighbour throws. */
 const REPEAT_SHARE = 0.05
-/** What a peeked buffer turns into when it is no longer valid. */
+/** The byte that fills a peeked buffer once it is no longer valid. */
 const STALE_BYTE = 0xa5
 
 /**
@@ -50,9 +50,9 @@ export class MemoryDb implements Db {
   readonly snapshots = new Map<string, State>()
 
   readonly #options: MemoryDbOptions
-  /** The newest committed state: what reads see. */
+  /** The newest committed state, which reads see. */
   #committed: State
-  /** What a crash leaves. */
+  /** The durable state, which a crash leaves. */
   #durable: State
   /** Trees written by the batch that runs right now. */
   #working: Map<TreeName, Tree> | undefined
@@ -70,7 +70,7 @@ export class MemoryDb implements Db {
     this.#durable = cloneState(this.#committed)
   }
 
-  /** The store that opening the snapshot `folder` of `db` gives. */
+  /** Opens the snapshot `folder` of `db`. */
   static fromSnapshot(db: MemoryDb, folder: string): MemoryDb {
     const state = db.snapshots.get(folder)
     if (!state) throw new Error(`no snapshot in ${folder}`)
@@ -108,7 +108,7 @@ export class MemoryDb implements Db {
       const key = Buffer.from(latin1, 'latin1')
       const copy = Buffer.from(value)
       const goOn = visit(key, copy)
-      // Who keeps what it was lent finds something else there.
+      // Code that keeps a lent buffer finds other bytes in it.
       key.fill(0xdb)
       copy.fill(0xdb)
       if (!goOn) return
@@ -153,8 +153,8 @@ export class MemoryDb implements Db {
   }
 
   /**
-   * The process dies: promises of its transactions never settle, reads throw from now on. A commit that was not
-   * yet durable is lost, or survives whole: as without an acknowledgement nobody can know.
+   * Ends the process: promises of its transactions never settle, and reads throw from now on. A commit that was not
+   * yet durable is lost or survives whole: nobody was promised either.
    */
   crash(): void {
     if (this.#status === 'crashed') return
@@ -164,7 +164,7 @@ export class MemoryDb implements Db {
     if (this.#options.random && this.#options.random.float() < 0.5) this.#durable = this.#committed
   }
 
-  /** What a restarted node finds after `crash()` or `close()`: a new object with the surviving state. */
+  /** Gives the store of a node restarted after `crash()` or `close()`: a new object with the surviving state. */
   reopen(): MemoryDb {
     if (this.#status === 'open') throw new Error('the database is still open')
     return new MemoryDb(this.#options, this.#status === 'closed' ? this.#committed : this.#durable)

@@ -14,11 +14,11 @@ import type { Random } from '../src/util/random.js'
 export interface MemoryDiskOptions {
   /** With a clock, each step of an operation takes time; without, operations are done at once. */
   clock?: Clock
-  /** Draws the delays and what a crash leaves of unsynced writes; without, a crash leaves nothing of them. */
+  /** Draws the delays, and which unsynced writes survive a crash; without it, none does. */
   random?: Random
   /** The shortest and longest time of one step, in milliseconds. Default 0.05 to 2. */
   stepMs?: readonly [number, number]
-  /** Default 1 TiB. */
+  /** The size of the disk. Default 1 TiB. */
   capacityBytes?: number
 }
 
@@ -40,8 +40,8 @@ interface NameChange {
 const WRITEBACK_MS = 30_000
 
 /**
- * Disk in memory that forgets what a real one may: a crash loses or tears content that was not synced, and keeps
- * only a first part of each folder's unsynced changes of names. `crash()` ends the object, `reopen()` gives what a
+ * Disk in memory that forgets as much as a real one may: a crash loses or tears content that was not synced, and keeps
+ * only a first part of each folder's unsynced changes of names. `crash()` ends the object, `reopen()` gives the disk that a
  * restarted node finds. Also plays the full disk, the flipped bit and the unreadable sector.
  */
 export class MemoryDisk implements Disk {
@@ -51,9 +51,9 @@ export class MemoryDisk implements Disk {
   /** Files whose reads fail as on a bad sector. */
   readonly unreadable = new Set<string>()
   readonly #options: MemoryDiskOptions
-  /** What running programs see. */
+  /** The files that running programs see. */
   #names: Map<string, File>
-  /** What is on the medium. */
+  /** The files on the medium. */
   #durableNames: Map<string, File>
   #unsynced: NameChange[] = []
   #usedBytes = 0
@@ -182,7 +182,7 @@ export class MemoryDisk implements Disk {
     this.#crashed = true
     const lost = new Set<string>()
     for (const change of this.#unsynced) {
-      // A folder's changes reach the medium in their order.
+      // The changes of a folder reach the medium in order.
       if (change.folders.some((folder) => lost.has(folder)) || !this.#chance()) {
         for (const folder of change.folders) lost.add(folder)
       } else change.apply(this.#durableNames)
@@ -190,7 +190,7 @@ export class MemoryDisk implements Disk {
     for (const file of new Set(this.#durableNames.values())) if (!file.synced) this.#tear(file)
   }
 
-  /** What a restarted node finds after `crash()`. */
+  /** Gives the disk that a restarted node finds after `crash()`. */
   reopen(): MemoryDisk {
     if (!this.#crashed) throw new Error('the disk is still in use')
     const disk = new MemoryDisk({ ...this.#options, capacityBytes: this.capacityBytes }, this.#durableNames)
@@ -253,7 +253,7 @@ export class MemoryDisk implements Disk {
     return this.#options.clock?.nowMs() ?? 0
   }
 
-  /** The time of one step; never ends on a crashed disk. */
+  /** Takes the time of one step; never resolves on a crashed disk. */
   async #wait(): Promise<void> {
     if (this.#crashed) await never()
     const { clock, random, stepMs } = this.#options

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { checkRegister, RegisterHistory, type RegisterOp } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 
-/** "w a 0 3": kind, value ('-' for nothing), call, return ('?' for none). */
+/** Reads "w a 0 3": kind, value ('-' for nothing), call, return ('?' for none). */
 function ops(...lines: string[]): RegisterOp[] {
   return lines.map((line) => {
     const [kind, value, call, end] = line.split(' ')
@@ -112,7 +112,7 @@ function realHistory(random: SeededRandom): {
   const spoil = () => {
     const reads = history.filter((op) => op.kind === 'read')
     for (const read of reads.reverse()) {
-      // Overwritten for sure: another answered write came after the write's answer and before the read's call.
+      // The value was surely overwritten: another answered write came after the write's answer and before the read's call.
       const old = history.find(
         (write) =>
           write.kind === 'write' &&

@@ -1,11 +1,11 @@
-/** What one client did to one register, and saw of it. */
+/** One operation of a client on a register, with its result. */
 export interface RegisterOp {
   kind: 'read' | 'write'
   /** The value written or read; null is "nothing there". Each value but null is written at most once. */
   value: string | null
   /** Moments of the call and of the answer, on one scale without ties. */
   callAt: number
-  /** Undefined: no answer, or an error. A write may then have taken effect at any time since, or never. */
+  /** The moment of the answer; undefined without one or after an error: a write may then happen at any time, or never. */
   returnAt: number | undefined
   /** When its client heard of an error; undefined while it waits. */
   failedAt?: number
@@ -16,9 +16,9 @@ export interface RegisterOp {
 export interface Impossible {
   /** How many of the answered operations can be ordered. */
   ordered: number
-  /** The operations around the point that no order gets over. */
+  /** The operations around the point where no order is possible. */
   around: RegisterOp[]
-  /** One that cannot be placed. */
+  /** The operation that cannot be placed. */
   stuck: RegisterOp
 }
 
@@ -94,7 +94,7 @@ export function checkRegister(ops: readonly RegisterOp[]): Impossible | undefine
       at = at.next
       continue
     }
-    // A return whose call could not be placed: go back.
+    // The call of this return could not be placed: go back.
     if (steps.length > best.ordered) best = { ordered: steps.length, stuck: at?.op ?? head.next.op }
     let step = steps.pop()
     while (step) {
@@ -132,7 +132,7 @@ function apply(
   return { ...state, value: op.value, usedWrites: [...state.usedWrites, op.value].sort() }
 }
 
-/** The first answer of an operation that is not placed: what is placed now must have been called before. */
+/** The first answer of an operation that is not placed: the next one placed must have been called before it. */
 function firstReturn(head: Event): number {
   let event = head.next
   while (event?.match) event = event.next
@@ -140,7 +140,7 @@ function firstReturn(head: Event): number {
 }
 
 function keyOf(done: Uint8Array, state: State): string {
-  // All before `low` are placed, none after `high`.
+  // All operations before `low` are placed, and none after `high`.
   const low = done.indexOf(0)
   const high = done.lastIndexOf(1)
   let window = ''
@@ -188,7 +188,7 @@ function around(ops: readonly RegisterOp[], stuck: RegisterOp): RegisterOp[] {
   const inOrder = [...ops].sort((a, b) => a.callAt - b.callAt)
   const index = inOrder.indexOf(stuck)
   const near = inOrder.slice(Math.max(0, index - SHOWN), index + 8)
-  // The writes of the values that were read here, however long ago.
+  // Add the writes of the values that were read here, however old they are.
   const values = new Set(near.map(({ value }) => value))
   const writes = inOrder.filter(
     (op) => op.kind === 'write' && op.value !== null && values.has(op.value) && !near.includes(op),

@@ -30,7 +30,7 @@ export interface StoredObject {
   result: PayloadResult
   contentType: string | undefined
   metadata: Record<string, string>
-  /** Whether the checksum came after the body. */
+  /** Whether the checksum came in a trailer. */
   inTrailer: boolean | undefined
 }
 
@@ -43,7 +43,7 @@ export interface TestFront {
   clock: ManualClock
   objects: Map<string, StoredObject>
   records: RequestRecord[]
-  /** What was logged as an error. */
+  /** Lines logged as errors. */
   errors: object[]
   stop(): Promise<void>
 }
@@ -148,10 +148,10 @@ function memoryHandlers(objects: Map<string, StoredObject>): Handlers {
 
 export interface RawRequest {
   method: string
-  /** Path and query as they are to be sent. */
+  /** Path and query in the form in which they are sent. */
   target: string
   headers?: Record<string, string>
-  /** Declared hash of the body; UNSIGNED-PAYLOAD unless told. */
+  /** Declared hash of the body; default UNSIGNED-PAYLOAD. */
   payloadHash?: string
 }
 
@@ -198,11 +198,11 @@ export function signedHead(
   }
 }
 
-/** A connection on which tests send bytes and wait for what comes back. */
+/** A connection on which tests send bytes and wait for the answer. */
 export class RawClient {
   received = ''
   closed = false
-  /** Pieces as they arrived. */
+  /** The pieces in which the answer arrived. */
   readonly pieces: string[] = []
   readonly socket: Socket
   #waiters: (() => void)[] = []
@@ -229,7 +229,7 @@ export class RawClient {
     return this
   }
 
-  /** Resolves with all that was received once `condition` holds of it. */
+  /** Resolves with all bytes received so far, once `condition` holds for them. */
   async until(condition: (received: string, closed: boolean) => boolean): Promise<string> {
     while (!condition(this.received, this.closed)) {
       if (this.closed) throw new Error(`closed after ${JSON.stringify(this.received.slice(0, 2000))}`)

@@ -18,7 +18,7 @@ export class SeededRandom implements Random {
     for (let i = 0; i < 12; i++) this.uint32()
   }
 
-  /** A generator of its own for a part of the program: what other parts draw does not change its numbers. */
+  /** Makes a separate generator for a part of the program, whose numbers do not depend on draws of other parts. */
   fork(label: string): SeededRandom {
     return new SeededRandom(`${this.#seed}/${label}`)
   }

@@ -11,7 +11,7 @@ import type { RegisterHistory, RegisterOp } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX, NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
 
-/** What clients may be told when nodes are away: anything else is a bug. */
+/** Errors that clients may get when nodes are away: any other one is a bug. */
 const EXPECTED_FAILURES = new Set([
   'QuorumUnavailable',
   'LayoutNotReady',
@@ -24,7 +24,7 @@ const EMPTY = Buffer.alloc(0)
 const LIST_LIMIT = 1000
 /** Share of the operations that go to the first key. */
 const HOT_SHARE = 0.3
-/** Blocks that many contents have in common. */
+/** The number of blocks that many contents share. */
 const COMMON_BLOCKS = 8
 
 /** Contents by their ETag (32 hex digits), which are different for each write. */
@@ -59,7 +59,7 @@ export interface Workload {
   cluster: SimCluster
   history: RegisterHistory
   contents: Contents
-  /** Descriptions of what must not happen whatever fails. */
+  /** Descriptions of violated promises, which must stay empty whatever fails. */
   problems: string[]
   bucket: Bucket
   keys: readonly string[]
@@ -155,7 +155,7 @@ export class SimClient {
     const { random, w } = this
     const { blockBytes } = w.cluster.options
     if (random.chance(0.6)) return 16 + random.below(1000)
-    // Some are so long that their list of blocks does not fit in the row.
+    // Some contents are so long that their list of blocks does not fit in the row.
     if (random.chance(0.05) && blockBytes <= 8192) return 65 * blockBytes + random.below(blockBytes)
     return INLINE_BYTES_MAX + 1 + random.below(3 * blockBytes)
   }
@@ -219,7 +219,7 @@ export class SimClient {
     try {
       for await (const chunk of model.blobs.read(version, 0, version.size)) chunks.push(Buffer.from(chunk))
     } catch (error) {
-      // A version that was overwritten long ago may be read too late.
+      // A read may come too late for a version that was overwritten long ago.
       const lateMs = cluster.clock.monotonicMs() - startMs
       const isGone = error instanceof CarportError && error.code === 'BlockMissing'
       if (isGone && lateMs > cluster.options.graces.unreferencedMs / 2) return
@@ -231,7 +231,7 @@ export class SimClient {
   }
 
   /**
-   * A listing is a read of every key. Except that what is missing in it says nothing while a deletion of the key is not
+   * Takes a listing as a read of every key. A key that is missing in it means nothing, though, while a deletion of it is not
    * acknowledged: replicas agree that a key is not to be shown even if only one of them has its tombstone, which is
    * not written back, so that another listing may show the key again.
    */
@@ -277,7 +277,7 @@ export class SimClient {
     const contents: Buffer[] = []
     const count = 1 + random.below(3)
     for (let number = 1; number <= count; number++) {
-      // A part that is sent twice: the later one counts.
+      // The part is sent twice: the later one counts.
       for (let i = random.chance(0.2) ? 0 : 1; i < 2; i++) {
         const content = w.contents.make(random, 16 + random.below(3 * w.cluster.options.blockBytes))
         const at = this.#otherThan(node)
@@ -314,13 +314,13 @@ export class SimClient {
     this.#remember(bucket, key, written)
   }
 
-  /** Another node that is ready, as behind a load balancer; the same one if there is none. */
+  /** Picks another node that is ready, as a load balancer does; the same one if there is none. */
   #otherThan(node: SimNode): SimNode {
     const ready = this.w.cluster.readyNodes()
     return ready.length > 0 ? this.random.pick(ready) : node
   }
 
-  /** Every acknowledged version can be read by its id. */
+  /** Checks that every acknowledged version can be read by its id. */
   async #getVersion(node: SimNode): Promise<void> {
     const { random, w } = this
     if (w.versions.size === 0) return
@@ -328,7 +328,7 @@ export class SimClient {
     const { key, version } = w.versions.get(id)!
     await this.#try(node, `get-version ${id}`, async (model) => {
       const found = await model.objects.get(w.versionedBucket.id, Buffer.from(key), version.id)
-      // Somebody may have begun to delete it meanwhile.
+      // Another client may have begun to delete it meanwhile.
       if (!w.versions.has(id)) return
       if (!found?.id.equals(version.id)) {
         w.problems.push(`${this.#note(node, 'get-version')}: acknowledged version ${id} is not found`)

@@ -3,14 +3,14 @@ import type { Clock, Timer } from '../src/util/clock.js'
 interface SimEvent {
   readonly timeMs: number
   readonly sequence: number
-  /** Undefined once cancelled. */
+  /** The function to call; undefined once cancelled. */
   fn: (() => void) | undefined
 }
 
 /**
  * Virtual time. Events run in the order of (time, sequence of creation), and before the next one all promises that
  * can go on do so: a program that takes time, randomness and I/O from the simulator runs the same way each time.
- * What waits for real I/O or for a thread (zlib's and zstd's asynchronous functions) does not.
+ * Code that waits for real I/O or for a thread (zlib's and zstd's asynchronous functions) breaks this.
  */
 export class SimClock implements Clock {
   #elapsedMs = 0
@@ -67,7 +67,7 @@ export class SimClock implements Clock {
 
   /**
    * Runs events until `promise` settles, and gives its result.
-   * @throws what it rejects with; an Error if it did not settle within `limitMs` of virtual time.
+   * @throws the promise's error; an Error if it did not settle within `limitMs` of virtual time.
    */
   async runUntil<T>(promise: Promise<T>, limitMs: number): Promise<T> {
     let settled = false
@@ -126,13 +126,13 @@ export class SimNodeClock implements Clock {
     })
   }
 
-  /** The node crashed: no timer made with this clock fires any more. */
+  /** Stops the clock of a node that crashed: no timer made with it fires any more. */
   stop(): void {
     this.#stopped = true
   }
 }
 
-/** Binary heap. */
+/** A priority queue: a binary heap. */
 class EventQueue {
   readonly #heap: SimEvent[] = []
 

@@ -22,9 +22,9 @@ export interface SimClusterOptions {
   zones: number
   replicationFactor: number
   blockBytes: number
-  /** Wall clocks are off by up to so much either way, in milliseconds. */
+  /** The most that a wall clock is off, either way, in milliseconds. */
   clockSkewMs: number
-  /** Between zones; within one it is a tenth. */
+  /** The path between zones; within a zone the latency is a tenth. */
   path: PathProfile
   tables: TableSetOptions
   graces: Graces
@@ -57,7 +57,7 @@ const CAPACITY_BYTES = 1e12
 const RPC_PORT = 3901
 const noCompression: Compression = { enabled: false, compress: (data) => data, decompress: (data) => data }
 
-/** Thrown to whoever waits for a process that died. */
+/** The error of a wait for a process that died. */
 export class NodeDied extends Error {
   override name = 'NodeDied'
 }
@@ -126,7 +126,7 @@ export class SimCluster {
     await this.surviving(by, cluster.applyLayout(cluster.layout.layoutVersion + 1))
   }
 
-  /** The process of a node that was down starts; resolves when it serves, or died before. */
+  /** Starts the process of a node that was down. Resolves when it serves, or has died before. */
   async boot(node: SimNode): Promise<void> {
     const { options } = this
     const platform = node.machine.boot()
@@ -169,7 +169,7 @@ export class SimCluster {
     }
   }
 
-  /** The process ends in the middle of what it does; on a 'machine', together with everything not synced. */
+  /** Ends the process in the middle of its work; with 'machine', everything not synced is lost too. */
   crash(node: SimNode, what: 'process' | 'machine'): void {
     node.ready = false
     node.core = undefined
@@ -188,7 +188,7 @@ export class SimCluster {
     ])
   }
 
-  /** All paths as they were at the start. */
+  /** Sets all paths as they were at the start. */
   resetPaths(): void {
     const { path } = this.options
     const near = { ...path, latencyMs: path.latencyMs / 10, jitterMs: path.jitterMs / 10 }

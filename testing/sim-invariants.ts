@@ -13,13 +13,13 @@ import type { SimCluster, SimNode } from './sim-cluster.js'
 
 const PARTITIONS = 256
 const EMPTY = Buffer.alloc(0)
-/** A hole in the data shows up in many ways: the first few say enough. */
+/** The most findings that are reported of one kind: a hole in the data shows up in many places. */
 const PROBLEMS_PER_CHECK = 8
 
 /**
- * What must hold once nothing has failed for long enough: all replicas are equal, what was deleted is gone without a
+ * Checks the state after nothing has failed for long enough: all replicas are equal, deleted rows are gone without a
  * trace, every block is where it is referenced and nowhere else, and everything that is counted is counted right.
- * Returns descriptions of what does not.
+ * Returns descriptions of all that does not hold.
  */
 export async function checkQuiescent(w: Workload): Promise<string[]> {
   const { cluster } = w
@@ -102,7 +102,7 @@ function checkQueues(cluster: SimCluster): string[] {
   return problems
 }
 
-/** Replicas have equal fingerprints, and others have nothing. */
+/** Checks that replicas have equal fingerprints, and other nodes have nothing. */
 function checkReplicas(cluster: SimCluster): string[] {
   const problems: string[] = []
   for (const { name, tableOf } of tablesOf()) {
@@ -227,7 +227,7 @@ function referencesOn(node: SimNode): Map<string, string[]> {
   return found
 }
 
-/** The block_ref table says what the rows say. */
+/** Checks that the block_ref table has exactly the references that the rows make. */
 function checkReferences(cluster: SimCluster): string[] {
   const problems: string[] = []
   const made = referencesMade(cluster)
@@ -243,7 +243,7 @@ function checkReferences(cluster: SimCluster): string[] {
   return problems
 }
 
-/** Every block is intact on all its replicas, counted right, and nothing else takes space. */
+/** Checks that every block is intact on all its replicas and counted right, and that nothing else takes space. */
 async function checkBlocks(cluster: SimCluster): Promise<string[]> {
   const problems: string[] = []
   for (const node of cluster.nodes) {
@@ -267,7 +267,7 @@ async function checkBlocks(cluster: SimCluster): Promise<string[]> {
       problems.push(`node${node.index} keeps records of ${known} blocks, ${references.size} are referenced`)
     for (const path of disk.paths()) {
       const name = path.split('/').at(-1)!
-      // What a crash leaves of a write is for the scrub to clean.
+      // The scrub cleans up what a crash left of a write.
       if (name.endsWith('.tmp') || references.has(name)) continue
       problems.push(`node${node.index}: ${path} is of no use`)
     }
@@ -301,7 +301,7 @@ async function checkListings(w: Workload): Promise<string[]> {
   return problems
 }
 
-/** Each acknowledged version is listed and can be read; each deleted one is gone. */
+/** Checks that each acknowledged version is listed and can be read, and each deleted one is gone. */
 async function checkVersions(w: Workload): Promise<string[]> {
   const problems: string[] = []
   const node = w.cluster.readyNodes()[0]!

@@ -11,7 +11,7 @@ import type { SimNodeClock } from './sim-clock.js'
 import type { SimNetwork } from './sim-network.js'
 import type { SimTransport } from './sim-transport.js'
 
-/** What a node gets from the machine it runs on: everything below src/platform takes these. */
+/** The parts of the machine that a node runs on: everything below src/platform takes these. */
 export interface SimPlatform {
   self: NodeId
   address: NodeAddress
@@ -35,8 +35,8 @@ export interface SimMachineOptions {
 }
 
 /**
- * A machine of the simulated cluster: what outlives its node's process. `boot()` hands out the platform to build a
- * node on; `crash()` ends all of it at once; the next `boot()` finds what survived.
+ * A machine of the simulated cluster, which outlives its node's process. `boot()` hands out the platform to build a
+ * node on; `crash()` ends all of it at once; the next `boot()` finds the state that survived.
  */
 export class SimMachine {
   readonly self: NodeId
@@ -75,7 +75,7 @@ export class SimMachine {
     return this.#platform
   }
 
-  /** Everything stops in the middle of whatever it does. Objects of the node are to be dropped. */
+  /** Stops everything in the middle of its work. The caller drops all objects of the node. */
   crash(what: 'process' | 'machine' = 'machine'): void {
     if (!this.#platform) return
     const { clock, db, disk } = this.#platform

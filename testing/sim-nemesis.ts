@@ -26,8 +26,8 @@ const ACTS = [
 
 /**
  * Breaks things, and mends them after a while: partitions, one-way cuts, slow and lossy paths, dead processes and
- * machines, clocks that jump, a power cut of everything. What was acknowledged is durable on a quorum of disks,
- * and no disk is lost: so nothing acknowledged may be.
+ * machines, clocks that jump, a power cut of everything. An acknowledged write is durable on a quorum of disks,
+ * and no disk is lost, so no acknowledged write may be lost either.
  */
 export class Nemesis {
   readonly acts: Record<string, number> = {}
@@ -38,7 +38,7 @@ export class Nemesis {
     private readonly cluster: SimCluster,
     private readonly random: SeededRandom,
     private readonly options: NemesisOptions,
-    /** Descriptions of what must not happen whatever fails. */
+    /** Descriptions of violated promises, which must stay empty whatever fails. */
     private readonly problems: string[],
   ) {}
 
@@ -85,7 +85,7 @@ export class Nemesis {
       }
       case 'kill':
       case 'power-off': {
-        // Also while it starts.
+        // A node may be hit while it starts, too.
         if (!a.machine.platform || this.#down >= this.options.downMax) return
         this.#crash(a, act === 'kill' ? 'process' : 'machine')
         break
@@ -98,7 +98,7 @@ export class Nemesis {
         break
       }
       case 'blackout':
-        // Rarer than the others.
+        // Power cuts are rarer than the other acts.
         if (random.chance(0.6)) return
         for (const node of cluster.nodes) if (node.machine.platform) this.#crash(node, 'machine')
         break
@@ -118,7 +118,7 @@ export class Nemesis {
     })
   }
 
-  /** Arms what mends an act. */
+  /** Arranges that an act is mended later. */
   #for(mend: () => void): void {
     const once = () => {
       if (this.#mend.delete(once)) mend()

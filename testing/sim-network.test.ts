@@ -98,7 +98,7 @@ describe('SimNetwork', () => {
     heal()
     expect(await clock.runUntil(call, 2000)).toBe(1)
 
-    // One way: the request arrives, the answer does not.
+    // Only one way is cut: the request arrives, the answer does not.
     heal = network.block([b.self], [a.self])
     expect(await clock.runUntil(outcome(a.transport.call(b.self, 'ping', null, CALL)), 4000)).toBe('Timeout')
     expect(served).toBe(2)
@@ -185,7 +185,7 @@ describe('SimNetwork', () => {
       }
     }
     b.transport.handle('double', (_body, { stream }) => {
-      // Opened here: a request's stream that nobody opened is ended with the reply.
+      // Open the stream here, since a request's stream that nobody opened ends with the reply.
       const chunks = stream![Symbol.asyncIterator]()
       async function* doubled() {
         try {

@@ -14,7 +14,7 @@ import {
 /** A connection of two nodes. It dies with either end, or when the network stays silent. */
 export class SimLink implements LinkOfTransport {
   up = true
-  /** Told when the link goes down; calls and streams use it to fail. */
+  /** Called when the link goes down, so that calls and streams fail. */
   readonly onDown = new Set<() => void>()
   silence: Timer | undefined
 
@@ -46,7 +46,7 @@ export class SimLink implements LinkOfTransport {
 export interface SimNetworkOptions {
   clock: SimClock
   random: SeededRandom
-  /** Between nodes without a profile of their own. */
+  /** The path between nodes without a profile of their own. */
   profile?: PathProfile
   /** Gets one line for each message and event; equal runs give equal lines. */
   trace?: (line: string) => void
@@ -72,7 +72,7 @@ export class SimNetwork implements NetworkOfTransport {
     this.random = options.random
   }
 
-  /** A node comes up, the first time or again after a crash, with a transport that has no links and handlers yet. */
+  /** Adds a node, the first time or again after a crash, with a transport that has no links and handlers yet. */
   join(options: SimTransportOptions): SimTransport {
     const former = this.#nodes.get(options.self)
     if (former?.alive) throw new Error('that node is up already')
@@ -85,7 +85,7 @@ export class SimNetwork implements NetworkOfTransport {
   }
 
   /**
-   * A node stops at once: what it does from now on reaches nobody, its calls never settle. A dead 'process' resets
+   * Stops a node at once: its messages reach nobody any more, and its calls never settle. A dead 'process' resets
    * its connections, a dead 'machine' is just silent. The caller stops its clock, database and disk.
    */
   crash(node: NodeId, what: 'process' | 'machine' = 'process'): void {

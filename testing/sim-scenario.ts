@@ -10,14 +10,14 @@ import { Nemesis } from './sim-nemesis.js'
 
 export interface ScenarioOptions {
   seed: number
-  /** 'faults': five nodes that stay; 'layout': a sixth comes, and another one goes. */
+  /** With 'faults' the five nodes stay; with 'layout' a sixth node comes and another one goes. */
   kind: 'faults' | 'layout'
   /** How long clients work while things break, in ms of virtual time. */
   loadMs: number
-  /** Time that a client thinks between two operations, in ms, on average; drawn from the seed unless told. */
+  /** Time that a client thinks between two operations, in ms, on average; by default drawn from the seed. */
   thinkMs?: number
   /**
-   * How long nothing fails any more before all is checked, in ms: time for what is left over to be collected, several
+   * How long nothing fails before the final checks, in ms: time to collect all that is left over, several
    * rounds of graces and tombstones one after the other. 0: no check of what is stored.
    */
   quietMs?: number
@@ -26,15 +26,15 @@ export interface ScenarioOptions {
 }
 
 export interface ScenarioResult {
-  /** What went wrong; empty if nothing did. */
+  /** Descriptions of all faults; empty if there were none. */
   problems: string[]
   /** Equal for equal runs. */
   traceHash: string
-  /** Operations by kind; `kind!`: those that failed. */
+  /** The number of operations by kind; `kind!` counts failures. */
   counts: Record<string, number>
-  /** What the nemesis did. */
+  /** The number of the nemesis's acts by kind. */
   acts: Record<string, number>
-  /** Reads and writes of registers. */
+  /** The number of reads and writes of registers. */
   operations: number
 }
 
@@ -42,7 +42,7 @@ const CLIENTS = 8
 const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
 const VERSIONED_KEYS = ['v', 'v/w', 'x']
 const QUIET_MS = 10 * 60_000
-/** Of virtual time, for everything. */
+/** The longest that a run may take, in ms of virtual time. */
 const LIMIT_MS = 24 * 3600_000
 
 /**
@@ -118,7 +118,7 @@ class Scenario {
     await this.#readAll(w)
     for (const bucket of [w.bucket, w.versionedBucket])
       await this.#retried((node) => node.core!.model.uploads.endAll(bucket.id))
-    // Files that were in the middle of being written at a crash are for the scrub to find.
+    // The scrub finds the files that were being written at a crash.
     for (const { core } of cluster.nodes) await core!.blocks.scrub.begin()
     const { quietMs = QUIET_MS } = options
     await cluster.clock.sleep(quietMs)
@@ -157,7 +157,7 @@ class Scenario {
     const newcomer = await cluster.grow()
     await this.#retried((by) => cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by))
     await cluster.clock.sleep(everyMs)
-    // Not node 0, which the checks ask; the one that goes stays up until its data is elsewhere.
+    // Node 0 stays, since the checks ask it. The node that goes stays up until its data is elsewhere.
     const leaver = random.pick(cluster.nodes.slice(1, 5))
     await this.#retried((by) => cluster.changeLayout([{ node: leaver.id, role: null }], by))
   }
@@ -179,7 +179,7 @@ class Scenario {
     }
   }
 
-  /** Tries until it goes through, at some node that is up. */
+  /** Tries at nodes that are up until one attempt succeeds. */
   async #retried<T>(run: (node: SimNode) => Promise<T>): Promise<T> {
     const { cluster, random } = this
     for (let i = 0; ; i++) {

@@ -12,7 +12,7 @@ export type Carry = (bytes: number, deliver: () => void) => void
 
 export interface SimStreamOptions {
   source: ByteStream
-  /** From the sender to the reader, and back. */
+  /** The ways from the sender to the reader, and back. */
   forward: Carry
   backward: Carry
   /** The reader's clock, and the longest silence it bears. */
@@ -21,7 +21,7 @@ export interface SimStreamOptions {
   method: string
   /** Whether the sender's node still runs. */
   senderAlive: () => boolean
-  /** A chunk arrived. */
+  /** Called when a chunk arrives. */
   onProgress?: () => void
   onEnd?: () => void
 }
@@ -34,12 +34,12 @@ export class SimStream implements AsyncIterableIterator<Buffer, undefined> {
   opened = false
   readonly #options: SimStreamOptions
   readonly #source: AsyncIterator<Buffer>
-  // The sender's side.
+  // State of the sender's side.
   #sentCount = 0
   #readCount = 0
   #stopped = false
   #onCredit: (() => void) | undefined
-  // The reader's side.
+  // State of the reader's side.
   readonly #early = new Map<number, Item>()
   #nextIndex = 0
   readonly #items: Item[] = []
@@ -56,7 +56,7 @@ export class SimStream implements AsyncIterableIterator<Buffer, undefined> {
     return this
   }
 
-  /** Begins to read the source: the message that announces the stream went out. */
+  /** Begins to read the source, since the message that announces the stream has left. */
   start(): void {
     void this.#pump()
   }
@@ -83,7 +83,7 @@ export class SimStream implements AsyncIterableIterator<Buffer, undefined> {
     return { done: true, value: undefined }
   }
 
-  /** The link broke or the call was given up: the reader gets `error`, the source is ended. */
+  /** Ends the stream of a broken link or a call that was given up: the reader gets `error`, and the source is returned. */
   fail(error: unknown): void {
     this.#stopSource()
     if (!this.#ended) this.#arrive({ error })

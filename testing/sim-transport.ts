@@ -141,7 +141,7 @@ export class SimTransport implements Transport, Dialer {
       if (cut || (!target.alive && !target.answersDials)) {
         return void settleAfter(DIAL_TIMEOUT_MS, fail('Timeout'))
       }
-      // Two round trips: TCP, then TLS and the hello.
+      // A dial takes two round trips: TCP, then TLS and the hello.
       settleAfter(2 * roundTripMs, () => {
         if (!target.alive) return fail('PeerUnreachable')()
         if (expectedId !== undefined && target.self !== expectedId) return fail('Conflict')()
@@ -162,7 +162,7 @@ export class SimTransport implements Transport, Dialer {
       return Promise.reject(new CarportError('PeerUnreachable', `no link to node ${to.slice(0, 16)}`))
     }
     return new Promise<RpcReply>((resolve, reject) => {
-      // What is thrown here, the promise rejects with.
+      // The promise rejects with any error thrown here.
       if (options.signal?.aborted) throw options.signal.reason
       const bytes = encodeRequest(this.options.hlc.now(), options.timeoutMs, method, body)
       new OutgoingCall(this.#network, link, this, method, options, resolve, reject).send(bytes)
@@ -210,7 +210,7 @@ interface Answer {
   stream: ByteStream | undefined
 }
 
-/** What the serving end knows of a call. */
+/** A call at its serving end. */
 interface IncomingCall {
   answer(answer: Answer): void
   onAbort?: () => void
@@ -296,7 +296,7 @@ class OutgoingCall {
     }
   }
 
-  /** The caller gets `error`, now or from the reply's stream; the serving end hears of it if the link still works. */
+  /** Fails the call with `error`, now or in the reply's stream; tells the serving end if the link still works. */
   #giveUp(error: unknown): void {
     this.#release()
     this.#deadline.cancel()

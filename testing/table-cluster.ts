@@ -1,6 +1,6 @@
 /**
- * A cluster of nodes with nothing but tables, for their tests: real quorum calls over the fake network, a placement
- * that tests set, and stores in memory whose commits take their time and which a crash may cost the newest ones.
+ * A cluster of nodes that hold only tables, for their tests: real quorum calls over the fake network, a placement
+ * that tests set, and stores in memory whose commits take time and whose newest commits a crash may lose.
  */
 import type { Placement } from '../src/cluster/placement.js'
 import { Quorum } from '../src/cluster/quorum.js'
@@ -87,7 +87,7 @@ export interface TableNode<E> {
   readonly placement: StaticPlacement
   readonly tables: TableSet
   readonly table: Table<E>
-  /** Settles when the node's process ends. */
+  /** Resolves when the node's process ends. */
   readonly died: Promise<void>
 }
 
@@ -147,7 +147,7 @@ export class TableCluster<E> {
     }
   }
 
-  /** A node loses its power: what is not durable yet may be lost, and its process is gone. */
+  /** Cuts a node's power: commits that are not durable yet may be lost, and its process is gone. */
   kill(i: number): void {
     const node = this.nodes[i]!
     this.net.kill(node.id)
@@ -155,7 +155,7 @@ export class TableCluster<E> {
     this.#deaths.get(node.id)!()
   }
 
-  /** A new process on what the one that was killed left. */
+  /** Starts a new process on the state that the killed one left. */
   revive(i: number): TableNode<E> {
     const old = this.nodes[i]!
     const node = this.#build(i, old.db.reopen())

@@ -1,5 +1,5 @@
 /**
- * Counts what code does with texts: every character that a method of String's looks at, at the most that it may. So a
+ * Counts the work of code on texts: the most characters that each call of String's methods may look at. So a
  * test can bound the work of a matcher without measuring time.
  */
 const METHODS = [
@@ -14,7 +14,7 @@ const METHODS = [
   'toLowerCase',
 ] as const
 
-/** Longest pattern for which V8's indexOf is linear whatever the texts are. */
+/** The longest pattern for which V8's indexOf is linear for all texts. */
 const SHORT_NEEDLE_LENGTH = 6
 
 /** Runs `work` and counts its steps. */

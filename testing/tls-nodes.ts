@@ -7,7 +7,7 @@ import { type Clock, Hlc, type Timer } from '../src/util/clock.js'
 import type { Log } from '../src/util/log.js'
 import type { Random } from '../src/util/random.js'
 
-/** Real time, whose pending timers can be counted. */
+/** A clock of real time whose pending timers can be counted. */
 export class CountingClock implements Clock {
   pending = 0
 
@@ -42,7 +42,7 @@ export class CountingClock implements Clock {
 
 export const systemRandom: Random = { bytes: randomBytes, float: Math.random }
 
-/** Keeps its lines. */
+/** A log that keeps its lines. */
 export class LogLines implements Log {
   readonly lines: { level: string; message: string; fields: object }[] = []
 

@@ -1,8 +1,8 @@
-/** Buckets per doubling: values are kept within 1 %. */
+/** The number of buckets per doubling, which keeps values within 1 %. */
 const PER_OCTAVE = 64
 const OCTAVES = 40
 
-/** A histogram as it is sent between processes: [bucket, count] pairs. */
+/** The form in which processes send a histogram: [bucket, count] pairs. */
 export type HistogramData = [bucket: number, count: number][]
 
 /** Latencies in logarithmic buckets (after HdrHistogram): bounded memory at any rate, and mergeable. */
@@ -46,7 +46,7 @@ export class Histogram {
   }
 }
 
-/** The middle value (the upper of two); undefined of none. */
+/** The middle value, or the upper of the two middle ones; undefined for an empty list. */
 export function median(values: readonly number[]): number | undefined {
   return [...values].sort((a, b) => a - b)[values.length >> 1]
 }

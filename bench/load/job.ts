@@ -1,11 +1,11 @@
 import type { HistogramData } from './histogram.js'
 import type { Target } from './raw-s3.js'
 
-/** What one request of a load does. Keys are `prefix` followed by a number. */
+/** The kinds of requests of a load. Keys are `prefix` followed by a number. */
 export type Operation =
   | { kind: 'put'; prefix: string; size: number; same?: boolean }
   | { kind: 'get' | 'head'; prefix: string; size: number; keys: number }
-  /** Objects of the tree of `fill`, here and there among the first `count`. */
+  /** Reads objects of the tree of `fill`, spread over the first `count`. */
   | { kind: 'get-tree' | 'head-tree'; count: number }
   | { kind: 'delete'; prefix: string }
   | { kind: 'list'; query: string; walk: boolean }
@@ -13,7 +13,7 @@ export type Operation =
   | { kind: 'multipart'; prefix: string; size: number; partBytes: number; parallel: number }
   | { kind: 'range'; prefix: string; size: number; keys: number; rangeBytes: number }
   | { kind: 'complete'; prefix: string; parts: readonly number[] }
-  /** Objects of a few bytes, named by treeKey. */
+  /** Writes objects of a few bytes, named by treeKey. */
   | { kind: 'fill-tree' }
 
 /** A closed-loop load: `concurrency` requests at a time, for `seconds` or `limit` requests, whichever ends first. */
@@ -23,7 +23,7 @@ export interface Job {
   operation: Operation
   concurrency: number
   seconds: number
-  /** Most requests, counted from `first`. */
+  /** The most requests, counted from `first`. */
   limit?: number
   /** Number of the first request. */
   first?: number

@@ -6,9 +6,9 @@ import { treeKey } from './tree-keys.js'
 
 /** One kind of request, made again and again by several slots at a time. */
 export interface Operator {
-  /** What must be there before request `i`; its time does not count. */
+  /** Prepares request `i`; its time does not count. */
   before?(i: number, slot: number): Promise<void>
-  /** Request `i`. @returns bytes of content moved */
+  /** Makes request `i`. @returns bytes of content moved */
   once(i: number, slot: number): Promise<number>
 }
 
@@ -52,7 +52,7 @@ export function operatorOf(operation: Operation, s3: RawS3, bucket: string, conn
       const { prefix, size, keys, rangeBytes } = operation
       return {
         async once(i) {
-          // Offsets that jump about and fall on no block's border.
+          // The offsets jump about and fall on no block's border.
           const at = Math.floor(((i * 0.618034) % 1) * (size - rangeBytes))
           const headers = { range: `bytes=${at}-${at + rangeBytes - 1}` }
           const { bytes } = await s3.request('GET', `/${bucket}/${prefix}${i % keys}`, { headers })
@@ -67,7 +67,7 @@ export function operatorOf(operation: Operation, s3: RawS3, bucket: string, conn
     case 'head-tree': {
       const method = operation.kind === 'get-tree' ? 'GET' : 'HEAD'
       return {
-        // Knuth's multiplicative hash: neighbours in time are none in the tree.
+        // Knuth's multiplicative hash: consecutive requests read distant keys of the tree.
         once: async (i) =>
           (await s3.request(method, `/${bucket}/${treeKey((i * 2654435761) % operation.count)}`)).bytes,
       }
@@ -185,7 +185,7 @@ async function completeUpload(s3: RawS3, path: string, id: string, etags: readon
     text: true,
     body: Buffer.from(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`),
   })
-  // S3 may answer 200 and tell of the error in the body.
+  // S3 may answer 200 with an error in the body.
   if (!text.includes('CompleteMultipartUploadResult'))
     throw new Error(`POST ${path}: ${element(text, 'Code') || 'malformed answer'}`)
 }
@@ -224,7 +224,7 @@ function multipart(
   }
 }
 
-/** CompleteMultipartUpload alone: the parts are uploaded before. */
+/** Measures CompleteMultipartUpload alone: the parts are uploaded before. */
 function completer(
   { prefix, parts }: { prefix: string; parts: readonly number[] },
   s3: RawS3,

@@ -1,7 +1,7 @@
 import { createHmac, hash } from 'node:crypto'
 import http from 'node:http'
 
-/** Where and as whom requests are made. */
+/** The address and the key that requests use. */
 export interface Target {
   /** http://host:port */
   endpoint: string
@@ -11,9 +11,9 @@ export interface Target {
 }
 
 export interface Reply {
-  /** Bytes of the body. */
+  /** The number of bytes of the body. */
   bytes: number
-  /** The body, where it was asked for; else ''. */
+  /** The body if it was asked for, else ''. */
   text: string
   headers: http.IncomingHttpHeaders
 }
@@ -23,9 +23,9 @@ export interface RequestOptions {
   body?: Buffer
   /** Headers that are not signed. */
   headers?: Record<string, string | number>
-  /** Return the body's text. */
+  /** Whether to return the body's text. */
   text?: boolean
-  /** Sends a body of `content-length` bytes by itself, and ends the request. */
+  /** Sends a body of `content-length` bytes and ends the request. */
   send?: (request: http.ClientRequest) => Promise<void>
 }
 
@@ -33,7 +33,7 @@ const SIGNED = 'host;x-amz-content-sha256;x-amz-date'
 const PAYLOAD = 'UNSIGNED-PAYLOAD'
 
 /**
- * An S3 client that costs as little as Node's HTTP client allows: Signature V4 by header over three headers, payload
+ * An S3 client that is as cheap as Node's HTTP client allows: Signature V4 by header over three headers, payload
  * not signed, keep-alive. Paths and queries are given as they are signed: encoded, the query sorted.
  */
 export class RawS3 {

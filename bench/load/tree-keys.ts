@@ -1,4 +1,4 @@
-/** Folders below the root, and folders in each of them. */
+/** The number of folders below the root, and of folders in each of them. */
 const FOLDERS = 10
 const SUBFOLDERS = 100
 

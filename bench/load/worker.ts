@@ -3,9 +3,9 @@ import type { Job, JobResult } from './job.js'
 import { operatorOf } from './operations.js'
 import { RawS3 } from './raw-s3.js'
 
-// The load generator: a process of its own, which takes one job after the other from its parent.
+// The load generator: a separate process that takes one job after the other from its parent.
 
-/** A request that takes this long is cut off and counts as an error, in ms. */
+/** The longest that a request may take, in ms. It is then cut off and counts as an error. */
 const STUCK_MS = 60_000
 
 process.on('message', (job: Job) => {

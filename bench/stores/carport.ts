@@ -10,7 +10,7 @@ import type { Contender, Store } from './store.js'
 const PROGRAM = join(import.meta.dirname, '../../src/cli/main.js')
 const GENERATOR = join(import.meta.dirname, '../generate-rows.js')
 
-/** Carport as it comes, or with fsync off. */
+/** Carport with its default settings, or with fsync off. */
 export function carport(name: string, fsync: boolean): Contender {
   const command = [process.execPath, PROGRAM]
   return {
@@ -57,7 +57,7 @@ async function startSingle(
   )
   const target = targetOf(`http://127.0.0.1:${s3}`)
   server.start()
-  // The key's permission on it is the last thing that the first start makes.
+  // The key's permission on the bucket is the last thing that the first start makes.
   await server.untilServing(target, '/default-bucket')
   return {
     name,

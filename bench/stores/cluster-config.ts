@@ -12,12 +12,12 @@ const RPC_SECRET = '5a'.repeat(32)
 export interface NodePorts {
   s3: number
   rpc: number
-  /** Where others reach `rpc`: itself, or a proxy's. */
+  /** The address where others reach `rpc`: the node's own, or a proxy's. */
   publicPort: number
   admin: number
 }
 
-/** A node's configuration, as Garage and Carport read it. */
+/** Writes a node's configuration, in the form that Garage and Carport read. */
 export function configText(
   dir: string,
   ports: NodePorts,
@@ -42,7 +42,7 @@ metrics_token = "${METRICS_TOKEN}"
 `
 }
 
-/** Requests by that key. */
+/** Credentials of that key. */
 export function targetOf(endpoint: string): Target {
   return { endpoint, accessKeyId: ACCESS_KEY.id, secretAccessKey: ACCESS_KEY.secret, region: REGION }
 }

@@ -69,7 +69,7 @@ export async function startCluster(
   }
   try {
     for (const server of servers) server.start()
-    // Before the first connection, so that the proxy knows who makes it.
+    // Tell the proxy the pids before the first connection, so that it knows each one's zone.
     await tellPids()
     await Promise.all(servers.map((server, i) => server.untilAnswering(endpointOf(i))))
     const ids: string[] = []

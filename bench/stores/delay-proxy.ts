@@ -2,16 +2,16 @@ import net from 'node:net'
 import { ownerOfConnection } from '../proc.js'
 import type { ZoneState } from './store.js'
 
-// A user-space WAN between the nodes of a cluster, in a process of its own. Every node announces the address where
-// this proxy listens for it; who connects is found by the process that owns the connection's other end.
+// A user-space WAN between the nodes of a cluster, in a separate process. Every node announces the address where
+// this proxy listens for it; the process that owns a connection's other end tells which node connects.
 
-/** Delay of a link of a slow zone, one way: 500 ms round trips. */
+/** The delay of a slow zone's link, one way, in ms: round trips take 500 ms. */
 const SLOW_MS = 250
 
 export interface ProxiedNode {
-  /** Where the proxy listens. */
+  /** The port where the proxy listens. */
   port: number
-  /** Where the node itself listens. */
+  /** The port where the node itself listens. */
   target: number
   zone: number
 }
@@ -31,7 +31,7 @@ const zones = new Map<number, ZoneState>()
 /** One-way delay in ms of what is sent now between two zones; undefined: it is lost. */
 function delayOf(from: number | undefined, to: number): number | undefined {
   const states = [from === undefined ? 'normal' : zones.get(from), zones.get(to)]
-  // The command line is no node and sits beside the one it talks to.
+  // The command line is no node: it sits beside the node that it talks to, without a delay.
   if (from === undefined || from === to) return 0
   if (states.includes('silent')) return undefined
   const slow = states.includes('slow')
@@ -62,7 +62,7 @@ function pipe(from: net.Socket, to: net.Socket, delayNow: () => number | undefin
   const push = (chunk: Buffer | null) => {
     const wait = lost ? undefined : delayNow()
     if (wait === undefined) {
-      // What follows a lost byte never arrives either.
+      // Bytes after a lost one never arrive either.
       lost = true
       return
     }

@@ -19,7 +19,7 @@ export function peersIn(folder: string): Contender[] {
   return found
 }
 
-/** Garage as it comes: LMDB, fsync off. */
+/** Garage with its default settings: LMDB, fsync off. */
 function garage(program: string): Contender {
   const kind = {
     name: 'garage',
@@ -36,7 +36,7 @@ function garage(program: string): Contender {
   }
 }
 
-/** Rows that some node lacks, and blocks that wait to be fetched: from the metrics of all nodes. */
+/** Counts rows that some node lacks and blocks that wait to be fetched, from the metrics of all nodes. */
 async function garageBacklog({ adminPorts }: { adminPorts: readonly number[] }): Promise<number> {
   const rows: number[] = []
   let waiting = 0

@@ -10,7 +10,7 @@ const run = promisify(execFile)
 const running = new Set<ChildProcess>()
 const ANSWER_MS_MAX = 60_000
 
-// Whatever way this process ends, what it started ends with it.
+// However this process ends, the servers that it started end with it.
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
@@ -46,7 +46,7 @@ export class ServerProcess {
     return startedMs
   }
 
-  /** Ends it by a signal, and waits for its end. */
+  /** Sends a signal to the server, and waits for its end. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const child = this.#child
     if (!child || this.pid === undefined) return
@@ -112,7 +112,7 @@ export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Looks again until there is an answer. @throws Error naming `what` after `timeoutMs` */
+/** Calls a function until it gives an answer. @throws Error naming `what` after `timeoutMs` */
 export async function until(
   what: string,
   timeoutMs: number,
@@ -134,7 +134,7 @@ export async function until(
   throw new Error(`waited ${Math.round(timeoutMs / 1000)} s in vain for ${what}${reason}`)
 }
 
-/** Runs a command to its end and returns what it printed; `timeoutMs` 0 is no limit. @throws Error with its last line of complaint */
+/** Runs a command and returns its output; `timeoutMs` 0 is no limit. @throws Error with the last line of its stderr */
 export async function output(
   command: readonly string[],
   env: NodeJS.ProcessEnv = {},
@@ -154,7 +154,7 @@ export async function output(
   }
 }
 
-/** Ports of loopback that were free a moment ago. */
+/** Finds ports of loopback that were free a moment ago. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {

@@ -4,16 +4,16 @@ import type { Target } from '../load/raw-s3.js'
 export interface Store {
   readonly name: string
   readonly target: Target
-  /** The server's processes, children included; none if they are not known. */
+  /** Pids of the server's processes, children included; empty if they are not known. */
   pids(): number[]
   /**
    * Puts rows of `count` objects with a few bytes each, named by `treeKey` from 0, into a bucket without requests;
-   * the service is stopped meanwhile. Undefined where there is no such way.
+   * the service is stopped meanwhile. Undefined for a store that cannot do it.
    */
   generate?(bucket: string, count: number): Promise<void>
   /** Stops the service and starts it again. @returns ms from its start to its first answer over HTTP */
   restart?(): Promise<number>
-  /** Ends the service and removes its data. A service that was there before stays. */
+  /** Ends the service and removes its data. A service that the benchmark did not start stays. */
   stop(): Promise<void>
 }
 
@@ -21,11 +21,11 @@ export interface Store {
 export interface Cluster extends Store {
   stopNode(i: number, signal: NodeJS.Signals): Promise<void>
   startNode(i: number): Promise<void>
-  /** What the nodes have still to send or fetch, all together; 0 when every copy is where it belongs. */
+  /** How much all nodes together have still to send or fetch; 0 when every copy is in its place. */
   backlog(): Promise<number>
-  /** Changes the links of a zone: as usual, 500 ms round trips, or nothing gets through and no connection is closed. */
+  /** Changes the links of a zone to normal, to 500 ms round trips, or to losing everything without closing a connection. */
   setZone(zone: number, state: ZoneState): Promise<void>
-  /** Round trips of single bytes through the proxy between two zones, in ms. */
+  /** Measures round trips of single bytes through the proxy between two zones, in ms. */
   measureRoundTrips(count: number): Promise<number[]>
 }
 
@@ -37,15 +37,15 @@ export interface ClusterSpec {
   replicationFactor: number
   /** Delay between zones, one way, in ms; undefined: no proxy. */
   delayMs?: number
-  /** Each byte's delay differs by up to this much, in ms. */
+  /** The most by which each byte's delay differs, in ms. */
   jitterMs?: number
 }
 
-/** Whom to measure: how to start it, in a folder of its own. */
+/** A store to measure, with the way to start it in a folder of its own. */
 export interface Contender {
   readonly name: string
   /** @param dir an empty folder, removed by `stop` */
   start(dir: string): Promise<Store>
-  /** Absent where clusters are not possible. */
+  /** Starts a cluster; absent for stores without clusters. */
   startCluster?(dir: string, spec: ClusterSpec): Promise<Cluster>
 }

@@ -41,7 +41,7 @@ export class Wan {
     return wan
   }
 
-  /** The pids of the nodes, in their order; null for one that is down. */
+  /** Tells the proxy the nodes' pids, in order; null for a node that is down. */
   setPids(pids: readonly (number | null)[]): Promise<void> {
     return this.#tell({ kind: 'pids', pids: [process.pid, null, ...pids] })
   }
@@ -50,7 +50,7 @@ export class Wan {
     return this.#tell({ kind: 'zone', zone, state })
   }
 
-  /** Round trips of one byte between two zones, in ms. */
+  /** Measures round trips of one byte between two zones, in ms. */
   async measureRoundTrips(count: number): Promise<number[]> {
     const socket = net.connect({ port: this.echoPort, host: '127.0.0.1', noDelay: true })
     await once(socket, 'connect')

@@ -5,7 +5,7 @@ const CONCURRENCY = 32
 
 /**
  * Puts the tree of `count` keys into a bucket of each store: by rows where the store can, else by requests, up to
- * --fill-max. Returns the stores that have them now; of the others it is told that they were left out.
+ * --fill-max. Returns the stores that have them now, and prints that the others were left out.
  */
 export async function fillTree(
   context: Context,

@@ -10,7 +10,7 @@ const REPLICATION_FACTOR = 3
 const DELAY_MS = 50
 const JITTER_MS = 10
 const SIZES = [4 * KIB, MIB]
-/** Two parts, as small as S3 allows. */
+/** The sizes of two parts, the first as small as S3 allows. */
 const PARTS = [5 * MIB, MIB]
 const SETTLE_MS_MAX = 90_000
 /** Longest that the requests of one cell may take, in seconds for each. */
@@ -90,7 +90,7 @@ async function measureLayout(context: Context, nodes: number, zones: number): Pr
   }
 }
 
-/** In an order in which each finds what it needs. */
+/** The kinds in an order in which each finds the objects it needs. */
 function operations(
   prefix: string,
   requests: number,

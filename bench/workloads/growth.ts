@@ -35,7 +35,7 @@ function cellsAt(count: number): { cell: string; load: (round: number) => Load }
       load: () => ({ operation: { kind: 'head-tree', count }, concurrency }),
     },
     { cell: `list x4 at ${at}`, load: () => ({ operation: list, concurrency: 4 }) },
-    // Last: it adds to the bucket.
+    // PUT comes last, since it adds to the bucket.
     {
       cell: `PUT 4 KiB x${concurrency} at ${at}`,
       load: (round) => ({

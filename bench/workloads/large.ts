@@ -7,7 +7,7 @@ const BUCKET = 'bench-large'
 const STREAMS = [1, 4]
 const PART_BYTES = 16 * MIB
 const RANGE_BYTES = 8 * MIB
-/** Most bytes that one measurement writes, unless a single object per stream is more. */
+/** The most bytes that one measurement writes, unless a single object per stream is more. */
 const WRITTEN_MAX = 4 * GIB
 /** Free space that must remain, as a factor of what will be written. */
 const SPACE_FACTOR = 1.3
@@ -21,7 +21,7 @@ export async function large(context: Context): Promise<void> {
         concurrency: streams,
       })
     }
-    // The same bytes in every object: a store that finds duplicates has little to do.
+    // Every object has the same bytes, so a store that finds duplicates has little to do.
     await measureWrite(context, `PUT-same-body ${sizeText(size)} x2`, size, 2, {
       operation: { kind: 'put', prefix: '', size, same: true },
       concurrency: 2,

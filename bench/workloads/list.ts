@@ -6,14 +6,14 @@ const CONCURRENCY = 4
 
 /** Parameters sorted by name, as they are signed. The tree's keys are those of treeKey. */
 const LISTINGS = {
-  // Pages of 1000 keys, one after the other through the whole bucket.
+  // Reads pages of 1000 keys, one after the other through the whole bucket.
   flat: { query: 'list-type=2&max-keys=1000', walk: true },
-  // The first page again and again.
+  // Reads the first page again and again.
   'first-page': { query: 'list-type=2&max-keys=1000', walk: false },
   prefix: { query: 'list-type=2&max-keys=1000&prefix=d3%2F', walk: true },
-  // Ten folders that hold everything.
+  // Lists the ten folders that hold everything.
   delimiter: { query: 'delimiter=%2F&list-type=2&max-keys=1000', walk: true },
-  // A hundred folders in one of them.
+  // Lists the hundred folders in one of them.
   'prefix-delimiter': { query: 'delimiter=%2F&list-type=2&max-keys=1000&prefix=d3%2F', walk: true },
 }
 

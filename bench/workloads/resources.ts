@@ -8,7 +8,7 @@ import type { Contender, Store } from '../stores/store.js'
 
 const BUCKET = 'bench-resources'
 const CATCH_UP_MS_MAX = 30 * 60_000
-/** The backlog is gone when it was found empty this often in a row. */
+/** How often in a row the backlog must be empty to count as gone. */
 const EMPTY_LOOKS = 3
 
 /** Memory, start time, bytes written per byte stored, and how long an absent node takes to catch up. */
@@ -57,7 +57,7 @@ async function measureStore(context: Context, store: Store): Promise<void> {
       ]) {
     const before = deviceWrittenBytes(context.options.dir)
     await context.fill(store, BUCKET, `${size}/`, size!, count!)
-    // What is put off (counters, references, synchronizing) belongs to it too.
+    // Delayed work (counters, references, synchronizing) belongs to it too.
     await delay(quick ? 1000 : 10_000)
     const cell = `written per byte stored, ${sizeText(size!)}`
     const after = deviceWrittenBytes(context.options.dir)

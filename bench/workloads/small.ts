@@ -5,7 +5,7 @@ import type { Store } from '../stores/store.js'
 
 const BUCKET = 'bench-small'
 const KEYS = 2000
-/** Objects of this size and above: fewer, so that all fit into any cache. */
+/** From this size on there are fewer objects, so that all of them fit into any cache. */
 const LARGE_BYTES = 1_000_000
 const LARGE_KEYS = 16
 /** The deletions may take this many times as long as the writes of what they delete. */
@@ -29,7 +29,7 @@ async function measureSize(context: Context, stores: readonly Store[], size: num
     for (const store of stores) await context.fill(store, BUCKET, readPrefix, size, keys)
   }
   for (const concurrency of concurrencies) {
-    /** How many objects each store holds of what each round of PUT wrote. */
+    /** How many objects each store holds from each round of PUT. */
     const written = new Map<string, number>()
     const writePrefix = (round: number) => `w/${size}/${concurrency}/${round}/`
     const idOf = (store: Store, round: number) => `${store.name} ${round}`
@@ -56,7 +56,7 @@ async function measureSize(context: Context, stores: readonly Store[], size: num
   }
 }
 
-/** Deletes what each round of PUT wrote, which differs between stores; without PUT, what is written for it. */
+/** Deletes the objects of each round of PUT, whose number differs between stores; without PUT, writes some for it first. */
 async function measureDeletes(
   context: Context,
   stores: readonly Store[],

@@ -54,7 +54,7 @@ export function callLocal(
       }
       settled = true
       deadline.cancel()
-      // The request's stream is made first: the reply's stream may be derived from it.
+      // Watch the reply's stream before the request's is returned: it may be made from that one.
       if (reply.stream)
         download = new WatchedStream(reply.stream, clock, timeoutMs, undefined, method, release)
       if (upload && !upload.opened) void upload.return()

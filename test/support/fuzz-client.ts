@@ -7,7 +7,7 @@ import { deriveSigningKey } from '../../src/api/s3/signature/keys.js'
 const REGION = 'us-east-1'
 const EMPTY_SHA256 = createHash('sha256').digest('hex')
 
-/** How an aws-chunked body is framed, and what is wrong with it. */
+/** The framing of an aws-chunked body, and its damage. */
 export interface ChunkedFraming {
   /** Sizes of the chunks that the body is cut into. */
   sizes: number[]
@@ -19,7 +19,7 @@ export interface ChunkedFraming {
 
 /** A request as data, so that a failing one can be printed and shrunk. */
 export interface FuzzRequest {
-  /** What it is meant to be, for the statistics. */
+  /** The operation that it is meant to be, for the statistics. */
   operation?: string
   method: string
   /** Path and query as sent; all that HTTP's first line can carry. */
@@ -29,15 +29,15 @@ export interface FuzzRequest {
   /** Characters are bytes. */
   body: string
   auth: 'header' | 'presigned' | 'none' | 'wrong' | 'other-key'
-  /** Of x-amz-content-sha256; undefined: the hash of the body. */
+  /** The value of x-amz-content-sha256; by default the hash of the body. */
   payloadHash?: string | undefined
   chunked?: ChunkedFraming | undefined
-  /** How the body's length is told; 'short': the client leaves before its end. */
+  /** The way of announcing the body's length; with 'short' the client leaves before its end. */
   length: 'right' | 'none' | 'short' | 'transfer-chunked' | 'transfer-broken'
 }
 
 export interface Answer {
-  /** Undefined when the connection ended without an answer. */
+  /** The status; undefined when the connection ended without an answer. */
   status: number | undefined
   /** Lines of the head, without the first. */
   head: string[]
@@ -136,7 +136,7 @@ function percentBytes(text: string): string {
   return latin1(text).reduce((out, byte) => `${out}%${byte.toString(16).padStart(2, '0')}`, '')
 }
 
-/** aws-chunked, with the damage that was asked for in the middle. */
+/** Frames a body as aws-chunked, with the wanted damage in the middle. */
 function frame(
   body: Buffer,
   { sizes, signed, trailers, damage }: ChunkedFraming,
@@ -215,7 +215,7 @@ export function exchange(
   })
 }
 
-/** Undefined while there is more to come. */
+/** Reads an answer; undefined while more of it is to come. */
 function parseAnswer(received: string, method: string, ended: boolean): Answer | undefined {
   let text = received
   while (/^HTTP\/1\.1 1\d\d [\s\S]*?\r\n\r\n/.test(text)) text = text.slice(text.indexOf('\r\n\r\n') + 4)

@@ -1,4 +1,4 @@
-/** Documents that S3 takes, nearly right: XML made by the schema of each, then damaged. */
+/** Documents that S3 takes, nearly right: XML made by each one's schema, then damaged. */
 import fc from 'fast-check'
 import { likely, oddText } from './fuzz-text.js'
 
@@ -18,7 +18,7 @@ const el = (name: string, inner: Xml[] | string, attributes?: string): Xml => ({
 })
 const texts = (name: string, ...values: [string, ...string[]]): fc.Arbitrary<Xml> =>
   likely(...values).map((value) => el(name, value))
-/** Some of the children, most often all. */
+/** Picks some of the children, most often all. */
 const group = (name: string, ...children: fc.Arbitrary<Xml>[]): fc.Arbitrary<Xml> =>
   fc.tuple(...children.map((child) => fc.option(child, { freq: 10, nil: undefined }))).map((found) =>
     el(
@@ -26,7 +26,7 @@ const group = (name: string, ...children: fc.Arbitrary<Xml>[]): fc.Arbitrary<Xml
       found.filter((child) => child !== undefined),
     ),
   )
-/** One of the children, most often. */
+/** Picks one of the children, most often. */
 const either = (name: string, ...children: fc.Arbitrary<Xml>[]): fc.Arbitrary<Xml> =>
   fc.oneof(
     { weight: 4, arbitrary: fc.oneof(...children).map((child) => el(name, [child])) },

@@ -11,7 +11,7 @@ import { oddText, urlBytes } from './fuzz-text.js'
 export interface FuzzForm {
   bucket: string
   fields: [name: string, value: string][]
-  /** Of the policy, as JSON; undefined: no policy. */
+  /** The policy as JSON; undefined for none. */
   policy: string | undefined
   /** Whether the policy is one that allows what the form has, whatever `policy` says. */
   allowed: boolean

@@ -1,5 +1,5 @@
 /**
- * Requests to every operation of the S3 API, nearly right. `@V0@`, `@U0@`, `@E0@`, `@T0@` stand for version ids, upload
+ * Makes requests to every operation of the S3 API, nearly right. `@V0@`, `@U0@`, `@E0@`, `@T0@` stand for version ids, upload
  * ids, ETags and tokens of earlier answers, `@ID@` for the key id, `@MD5@` and the like for sums of the body.
  */
 import fc from 'fast-check'
@@ -35,7 +35,7 @@ const TARGETS: Target[] = [
   ...targets(BUCKET_OPERATIONS, 'bucket'),
   ...targets(OBJECT_OPERATIONS, 'object'),
 ]
-/** What is worth more tries than the rest: where there is most to go wrong. */
+/** Operations that get more tries than the others, since more can go wrong in them. */
 const DEEP = new Set(
   ['PutObject', 'GetObject', 'HeadObject', 'DeleteObject', 'DeleteObjects', 'ListObjects', 'ListObjectsV2']
     .concat([
@@ -159,7 +159,7 @@ const bucketName = fc.oneof(
 )
 const key = fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...KEYS) }, { weight: 1, arbitrary: oddText })
 
-/** Configurations go to a bucket of their own mostly, so that the others stay usable. */
+/** Sends most configurations to a bucket of their own, so that the others stay usable. */
 const pathOf = ({ on, method, sub }: Target): fc.Arbitrary<string> => {
   if (on === 'service') return fc.constantFrom('/', '/', '/?', '//', '')
   const changes = method !== 'GET' && on === 'bucket' && sub !== 'delete'
@@ -168,13 +168,13 @@ const pathOf = ({ on, method, sub }: Target): fc.Arbitrary<string> => {
   ).map((name) => urlBytes(name))
   if (on === 'bucket') return bucket.map((name) => `/${name}`)
   const path = fc.tuple(bucket, key).map(([name, text]) => `/${name}/${urlBytes(text, true)}`)
-  // Where there is an upload.
+  // Most requests name the key that has an upload.
   return sub === 'uploadId'
     ? fc.oneof({ weight: 5, arbitrary: fc.constant(`/${BUCKETS.plain}/a`) }, path)
     : path
 }
 
-/** Most often none or one. */
+/** Picks some values, most often none or one. */
 function few<T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T[]> {
   return fc.oneof(
     { weight: 3, arbitrary: fc.constant<T[]>([]) },
@@ -187,7 +187,7 @@ const put = (target: string, method: FuzzRequest['method'] = 'PUT', body = 'hell
   ...{ operation: 'Prelude', method, target, headers: [], body, auth: 'header', length: 'right' },
 })
 
-/** What every sequence begins with, so that there is something to go wrong with. */
+/** The requests that begin every sequence, so that later ones find something. */
 export const PRELUDE: readonly FuzzRequest[] = [
   put(`/${BUCKETS.plain}/a`),
   put(`/${BUCKETS.versioned}/a`),
@@ -196,7 +196,7 @@ export const PRELUDE: readonly FuzzRequest[] = [
   put(`/${BUCKETS.plain}/a?uploadId=@U0@&partNumber=1`),
 ]
 
-/** One request, most often authentic. */
+/** Makes one request, most often an authentic one. */
 export const fuzzRequest: fc.Arbitrary<FuzzRequest> = target.chain((chosen) => {
   const { operation, method, sub } = chosen
   const own =

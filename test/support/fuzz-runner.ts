@@ -8,9 +8,9 @@ import { type Answer, exchange, type FuzzRequest, type Signer, wireBytes } from 
 import type { TestNode } from './test-node.js'
 
 const DEADLINE_MS = 20_000
-/** Of processor time for one request: what takes longer holds up everybody else. */
+/** The most processor time for one request, in ms: a longer one holds up all others. */
 const CPU_MS_MAX = 2000
-/** Statuses that AWS answers such codes with beside their usual ones, or that this store chose (see the sources). */
+/** Further statuses of error codes, which AWS also uses or this store chose (see the sources). */
 const OTHER_STATUS: Readonly<Record<string, number>> = { AuthorizationQueryParametersError: 403 }
 const STS_CODES = new Set(
   [
@@ -34,7 +34,7 @@ export class FuzzRunner {
     private readonly node: TestNode,
     private readonly key: AccessKey,
     private readonly other: AccessKey,
-    /** Lines logged as errors; emptied by whoever looks at them. */
+    /** Lines logged as errors; the reader empties the list. */
     private readonly errors: readonly string[],
   ) {}
 
@@ -95,7 +95,7 @@ export class FuzzRunner {
     this.seen.set(name, (this.seen.get(name) ?? 0) + 1)
     const isXml = /xml/.test(headers.get('content-type') ?? '') && body.startsWith('<?xml version="1.0" enc')
     if (status < 400) return isXml ? malformed(body) : undefined
-    if (body === '') return undefined // of HEAD: the answer reads a body only where there is one
+    if (body === '') return undefined // An answer to HEAD has no body to look at.
     const problem = malformed(body)
     if (problem) return problem
     if (headers.get('content-type') === 'text/xml') {
@@ -150,7 +150,7 @@ export class FuzzRunner {
   }
 }
 
-/** What is wrong with an XML document. References to control characters, which AWS sends as well, are none. */
+/** The faults of an XML document. References to control characters are none, since AWS sends them as well. */
 function malformed(body: string): string | undefined {
   const text = Buffer.from(body, 'latin1').toString('utf8')
   if (/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(text)) return 'XML with a control character'

@@ -98,7 +98,7 @@ export const oddText: fc.Arbitrary<string> = fc.oneof(
   { weight: 1, arbitrary: fc.string({ maxLength: 12 }) },
 )
 
-/** Most often the first of some values. */
+/** Picks one of some values, most often the first. */
 export function likely<T>(...values: [T, ...T[]]): fc.Arbitrary<T> {
   return fc.oneof(
     { weight: 3, arbitrary: fc.constant(values[0]) },
@@ -106,14 +106,14 @@ export function likely<T>(...values: [T, ...T[]]): fc.Arbitrary<T> {
   )
 }
 
-/** A text as a header's value: UTF-8 bytes, without what ends a line. */
+/** Turns a text into a header's value: UTF-8 bytes, without characters that end a line. */
 export function headerBytes(text: string): string {
   return Buffer.from(text, 'utf8')
     .toString('latin1')
     .replace(/[\0\r\n]/g, '')
 }
 
-/** A text as a part of a query or path. */
+/** Turns a text into a part of a query or path. */
 export function urlBytes(text: string, keepSlash = false): string {
   const encoded = encodeURIComponent(Buffer.from(text, 'utf8').toString('utf8'))
   return keepSlash ? encoded.replaceAll('%2F', '/') : encoded

@@ -1,4 +1,4 @@
-/** What parameters and headers of the S3 API are set to: right, nearly right and wrong. */
+/** Values for parameters and headers of the S3 API: right, nearly right and wrong. */
 
 const NUMBERS = [
   '1',

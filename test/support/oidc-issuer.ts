@@ -13,9 +13,9 @@ import {
 /** An OpenID Connect provider on loopback, as far as its keys and tokens go. */
 export interface TestIssuer {
   url: string
-  /** Fetches of the keys so far. */
+  /** How often the keys were fetched. */
   keyFetches: number
-  /** What the keys are answered with instead of themselves. */
+  /** The answer to send instead of the keys. */
   outage: { status: number; body: string } | undefined
   /** Signs a token that is good for five minutes, unless `claims` say otherwise (undefined leaves one out). */
   token(claims?: JWTPayload, header?: Partial<JWTHeaderParameters>): Promise<string>

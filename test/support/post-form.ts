@@ -3,7 +3,7 @@ import type { AccessKey } from '../../src/model/buckets/access-keys.js'
 
 const hmac = (key: string | Buffer, text: string) => createHmac('sha256', key).update(text).digest()
 
-/** Fields of a POST form with a policy of these conditions, signed by Signature V4; `fields` are covered by it. */
+/** Makes the fields of a POST form with a policy of these conditions, signed by Signature V4; `fields` are covered by it. */
 export function signedForm(
   key: AccessKey,
   bucket: string,
@@ -42,7 +42,7 @@ export function signedForm(
   return { ...covered, policy, 'x-amz-signature': hmac(signing, policy).toString('hex') }
 }
 
-/** Posts a form; the file last. */
+/** Posts a form, with the file as its last field. */
 export function postForm(
   url: string,
   fields: Record<string, string>,

@@ -98,7 +98,7 @@ api_bind_addr = "127.0.0.1:${admin}"
     return `http://127.0.0.1:${this.s3Ports[i]}`
   }
 
-  /** Runs a command of the command line against node `i`; resolves with what it printed. */
+  /** Runs a command of the command line against node `i`; resolves with its output. */
   async cli(i: number, ...args: string[]): Promise<string> {
     const { stdout } = await run(process.execPath, [PROGRAM, '-c', this.#configs[i]!, ...args], {
       env: { PATH: process.env.PATH },

@@ -25,7 +25,7 @@ export interface TestNode extends CarportNode {
 
 /**
  * Starts a node that is laid out and ready for requests. `settings` replace those of a single node,
- * `deps` what it is made of. Set CARPORT_TEST_LOG=debug to see what it logs.
+ * `deps` replace the parts it is made of. Set CARPORT_TEST_LOG=debug to see what it logs.
  */
 export async function startTestNode(
   settings: Partial<Omit<Config, 'secrets'>> & { secrets?: Partial<Secrets> } = {},
@@ -50,7 +50,7 @@ export async function startTestNode(
       log: createLog({ level, format: 'text' }, realClock, (line) => process.stderr.write(line)),
       identity: createIdentity(systemRandom),
       version: 'test',
-      hashThreads: 0, // the threads' code is there only once it is compiled
+      hashThreads: 0, // The threads' code exists only after a build.
       ...deps,
     },
   )
