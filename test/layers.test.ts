@@ -8,43 +8,51 @@ const LAYERS = 'util crdt db net cluster table block model config api platform n
 const REAL_WORLD = ['platform', 'node', 'cli']
 const LINES_MAX = 399
 /** Sources that are being split. */
-const LONGER = ['api/s3/front.ts', 'db/lmdb.ts', 'table/table.ts']
+const LONGER = ['api/s3/front.ts', 'table/table.ts']
 
-/** Modules of Node that compute without reading anything; node:crypto is looked at by name. */
-const PURE = ['node:buffer', 'node:crypto', 'node:events', 'node:path', 'node:stream', 'node:util']
-/** Names in node:crypto whose results are random. */
-const RANDOM = /random|generateKey|generatePrime|DiffieHellman|createECDH|webcrypto|getRandomValues/
+/** Modules of Node that compute without reading anything; of two others, the names that do so too. */
+const PURE = ['node:buffer', 'node:events', 'node:path', 'node:stream', 'node:util']
+const PURE_NAMES: Record<string, RegExp> = {
+  'node:crypto': /^(?!random|generate|webcrypto|getRandom|createECDH|.*DiffieHellman)/,
+  'node:net': /^isIP/,
+}
 const AMBIENT = /\b(Date\.now|Math\.random|process\.(?!nextTick\b)\w+|new Date(\(\)|(?!\()\b)|[^.]Date\(\))/g
 /** Each file outside of those layers that still takes a module of the real world, and why. */
 const EXCEPTIONS: Record<string, string[]> = {
-  // isIP is a pure function.
-  'config/values.ts': ['node:net'],
   // LMDB is the one implementation of Db for real disks: it makes its folder, extends its file ahead, and syncs it.
   'db/lmdb.ts': ['node:fs', 'node:fs/promises'],
   'db/lmdb-room.ts': ['node:fs'],
   // TLS is the one implementation of Transport for real networks: one file dials, one listens.
   'net/dial.ts': ['node:tls'],
-  'net/listener.ts': ['node:tls'],
+  'net/listener.ts': ['node:net', 'node:tls'],
 }
 
 const src = join(import.meta.dirname, '../src')
-const files = (readdirSync(src, { recursive: true }) as string[])
-  .filter((file) => file.endsWith('.ts'))
-  .sort()
-const sources = files.filter((file) => !file.endsWith('.test.ts'))
+const files = (readdirSync(src, { recursive: true }) as string[]).filter((file) => file.endsWith('.ts'))
+const sources = files.filter((file) => !file.endsWith('.test.ts')).sort()
 const text = new Map(sources.map((file) => [file, readFileSync(join(src, file), 'utf8')]))
 
-/** The imports of a file; `typeOnly` ones do not exist at run time. */
-function imports(file: string): { target: string; names: string; typeOnly: boolean }[] {
+/** The imports of a file, type imports included; `names` is all between `import` and `from`. */
+function imports(file: string): { target: string; names: string }[] {
   const statements = /^(?:import|export)\s(?:([\w\s{},*$]+?)\sfrom\s)?'([^']+)'|\bimport\('([^']+)'\)/gm
   return [...text.get(file)!.matchAll(statements)].map(([, names = '', fixed, dynamic]) => {
     const target = fixed ?? dynamic!
-    const path = target.startsWith('.') ? join(file, '..', target).replace(/\.js$/, '.ts') : target
-    return { target: path, names, typeOnly: names.startsWith('type ') }
+    return {
+      names,
+      target: target.startsWith('.') ? join(file, '..', target).replace(/\.js$/, '.ts') : target,
+    }
   })
 }
 
 const layer = (file: string) => LAYERS.indexOf(file.split('/')[0]!)
+
+/** Whether an import takes nothing that meets the real world: only types, or names that compute. */
+function isHarmless({ target, names }: { target: string; names: string }): boolean {
+  if (!target.startsWith('node:') || PURE.includes(target) || names.startsWith('type ')) return true
+  if (!names.startsWith('{')) return false
+  const taken = [...names.matchAll(/(type )?(\w+)(?: as \w+)?/g)]
+  return taken.every(([, type, name]) => type || PURE_NAMES[target]?.test(name!))
+}
 
 test('every folder of src is a layer, and the imports between files are found', () => {
   expect(readdirSync(src).sort()).toEqual([...LAYERS].sort())
@@ -66,22 +74,15 @@ test('time, randomness, environment, sockets and files are read only in platform
   const taken = sources
     .filter((file) => !REAL_WORLD.includes(file.split('/')[0]!))
     .map((file) => {
-      const modules = imports(file)
-        .filter(({ target, typeOnly }) => target.startsWith('node:') && !typeOnly)
-        .filter(
-          ({ target, names }) => !PURE.includes(target) || (target === 'node:crypto' && RANDOM.test(names)),
-        )
-        .map(({ target }) => target)
+      const modules = imports(file).filter((statement) => !isHarmless(statement))
       const code = text.get(file)!.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
-      return [file, [...modules, ...(code.match(AMBIENT) ?? [])]] as const
+      return [file, [...modules.map(({ target }) => target), ...(code.match(AMBIENT) ?? [])]] as const
     })
   expect(Object.fromEntries(taken.filter(([, found]) => found.length > 0))).toEqual(EXCEPTIONS)
 })
 
 test(`no source has more than ${LINES_MAX} lines`, () => {
   const lines = (file: string) => text.get(file)!.split('\n').length - 1
-  const long = sources
-    .filter((file) => lines(file) > LINES_MAX && !LONGER.includes(file))
-    .map((file) => `${file}: ${lines(file)}`)
-  expect(long).toEqual([])
+  const long = sources.filter((file) => lines(file) > LINES_MAX && !LONGER.includes(file))
+  expect(long.map((file) => `${file}: ${lines(file)}`)).toEqual([])
 })
