@@ -256,6 +256,7 @@ export class BlockCluster {
   /** Starts the background services of the nodes (default: all). */
   async start(nodes: readonly BlockNode[] = this.nodes): Promise<void> {
     for (const { blocks } of nodes) {
+      blocks.start()
       await this.run(Promise.all([blocks.refs.start(), blocks.resync.start(), blocks.scrub.start()]))
     }
   }

@@ -1,8 +1,9 @@
 import type { Reader, Tx } from '../db/db.js'
 import type { EncodedRow, TableSchema } from '../table/schema.js'
 import { CarportError } from '../util/errors.js'
+import { OWNER_BYTES } from './claims.js'
 import { HASH_BYTES } from './format.js'
-import { OWNER_BYTES, type RefCounts } from './rc.js'
+import type { RefCounts } from './rc.js'
 
 /** "`owner` needs this block", or, deleted, "does not any more". Deleted wins for ever. */
 export interface BlockRefRow {

@@ -35,37 +35,38 @@ export class LocalBlocks {
 
   /**
    * Makes the block durable on this node and keeps it for `owner` to reference. Returns false if it was there.
+   * @param by the process that stores it; see claimantId
    * @throws CarportError StorageFull
    */
-  async put(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
+  async put(hash: Buffer, owner: Buffer, block: StoredBlock, by?: Buffer): Promise<boolean> {
     if (this.counts.get(this.db, hash)?.present) {
       // Many writers of one content need not take turns: a claim keeps the deleter away from the file that is there.
-      await this.claim([hash], owner)
+      await this.claim([hash], owner, by)
       if (await this.store.hasDurably(hash)) return false
     }
-    return this.#lock.run(hash.toString('hex'), () => this.#put(hash, owner, block))
+    return this.#lock.run(hash.toString('hex'), () => this.#put(hash, owner, block, by))
   }
 
-  async #put(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
-    if (this.counts.get(this.db, hash)) return this.#putKnown(hash, owner, block)
+  async #put(hash: Buffer, owner: Buffer, block: StoredBlock, by?: Buffer): Promise<boolean> {
+    if (this.counts.get(this.db, hash)) return this.#putKnown(hash, owner, block, by)
     // Before the claim: refused writes must not make the database grow.
     if (!(await this.store.hasRoom(hash, block.payload.length))) throw full()
     // Nobody can be deleting what has no record, so that claim and file need not wait for each other. If a crash
     // comes after the claim alone, the block's turn in the queue finds the file missing.
     const [written, claimed] = await Promise.allSettled([
       this.store.write(hash, block),
-      this.db.transact((tx) => this.counts.claim(tx, hash, owner, true)),
+      this.db.transact((tx) => this.counts.claim(tx, hash, owner, true, by)),
     ])
     if (claimed.status === 'rejected') throw claimed.reason
     if (written.status === 'rejected') {
       await this.#giveUp(hash, owner)
       throw written.reason
     }
-    return claimed.value ? true : this.#putKnown(hash, owner, block)
+    return claimed.value ? true : this.#putKnown(hash, owner, block, by)
   }
 
-  async #putKnown(hash: Buffer, owner: Buffer, block: StoredBlock): Promise<boolean> {
-    await this.claim([hash], owner)
+  async #putKnown(hash: Buffer, owner: Buffer, block: StoredBlock, by?: Buffer): Promise<boolean> {
+    await this.claim([hash], owner, by)
     const there = await this.store.hasDurably(hash)
     if (!there) {
       try {
@@ -83,12 +84,12 @@ export class LocalBlocks {
    * Keeps blocks for `owner` to reference, and returns which of them this node believes to have. Waits while
    * one is being deleted. @throws CarportError Timeout
    */
-  async claim(hashes: readonly Buffer[], owner: Buffer): Promise<boolean[]> {
+  async claim(hashes: readonly Buffer[], owner: Buffer, by?: Buffer): Promise<boolean[]> {
     const untilMs = this.clock.monotonicMs() + DELETER_WAIT_MS
     for (;;) {
       const states = await this.db.transact((tx) =>
         hashes.map((hash) => {
-          const claimed = this.counts.claim(tx, hash, owner, false)
+          const claimed = this.counts.claim(tx, hash, owner, false, by)
           return claimed ? this.counts.get(tx, hash)!.present : undefined
         }),
       )
@@ -96,6 +97,13 @@ export class LocalBlocks {
       if (this.clock.monotonicMs() > untilMs) throw new CarportError('Timeout', 'a block is being deleted')
       await sleep(this.clock, DELETER_POLL_MS)
     }
+  }
+
+  /** The owner will never reference these blocks: they may go after the short grace. */
+  async release(hashes: readonly Buffer[], owner: Buffer): Promise<void> {
+    await this.db.transact((tx) => {
+      for (const hash of hashes) this.counts.renounced(tx, hash, owner)
+    })
   }
 
   async #giveUp(hash: Buffer, owner: Buffer): Promise<void> {

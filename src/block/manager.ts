@@ -8,6 +8,9 @@ import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import type { BlockRefTable } from './block-ref.js'
+import { ClaimCalls } from './claim-calls.js'
+import { ClaimExchange } from './claim-exchange.js'
+import { claimantId, INCARNATION_BYTES } from './claims.js'
 import { type Compression, compressBlock } from './compression.js'
 import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
@@ -22,15 +25,14 @@ import { BLOCKS_SYNC_NAME, Resync, type ResyncSettings } from './resync.js'
 import { ERROR_TREES } from './resync-errors.js'
 import { SCRUB_TREES, Scrub } from './scrub.js'
 import { BlockStore } from './store.js'
+import { UploadClaims } from './upload-claims.js'
 import {
-  checkFlags,
   checkGet,
   checkHashes,
-  checkOwner,
   checkPut,
   checkReferences,
-  HASHES_MAX,
   METHODS,
+  optionalIncarnation,
   singleChunk,
 } from './wire.js'
 
@@ -53,6 +55,8 @@ export interface BlockReadOptions {
 }
 
 const TIMEOUT_MS = 60_000
+/** How often the claims of an upload are renewed while they hold. */
+const RENEWALS = 4
 /** The memory counted for a block that is about to be read and sent, before its length is known. */
 const SEND_BYTES_ASSUMED = 1 << 20
 /** A replica this much slower than the quorum gives up its copy when memory is short, in ms. */
@@ -101,6 +105,9 @@ export class BlockManager implements Service {
   readonly scrub: Scrub
   readonly repair: Repair
   readonly local: LocalBlocks
+  readonly #claims: ClaimCalls
+  readonly #exchange: ClaimExchange
+  readonly #incarnation: Buffer
   readonly #writes: ByteBudget
   readonly #sends: ByteBudget
   readonly #stragglers = new Map<AbortController, number>()
@@ -133,18 +140,28 @@ export class BlockManager implements Service {
       ...(tranquility !== undefined && { tranquility }),
     })
     this.repair = new Repair(this.local, disk, dirs, table, clock)
+    const incarnation = random.bytes(INCARNATION_BYTES)
+    this.#incarnation = incarnation
+    const common = { local: this.local, placement, caller, transport, incarnation }
+    this.#claims = new ClaimCalls({ ...common, storeAgain: (hash, owner) => this.#storeAgain(hash, owner) })
+    this.#exchange = new ClaimExchange({
+      ...{ ...common, db, clock, random, log },
+      onAdopted: (ackedVersion) => this.resync.refsSynced(ackedVersion),
+    })
     this.#writes = new ByteBudget(options.memoryBytes, () => this.#watchStragglers())
     this.#sends = new ByteBudget(options.memoryBytes)
     transport.handle(METHODS.put, this.#servePut)
     transport.handle(METHODS.get, this.#serveGet)
     transport.handle(METHODS.need, this.#serveNeed)
-    transport.handle(METHODS.retain, this.#serveRetain)
     transport.handle(METHODS.carry, this.#serveCarry)
   }
 
-  start(): void {}
+  start(): void {
+    this.#exchange.start()
+  }
 
   async stop(): Promise<void> {
+    await this.#exchange.stop()
     const closed = new CarportError('Closed', 'the node is shutting down')
     this.#writes.close(closed)
     this.#sends.close(closed)
@@ -186,7 +203,7 @@ export class BlockManager implements Service {
     const sets = placement.writeSets(hash[0]!)
     // Where this node is the only replica, nobody can be late.
     const abort = sets.flat().some((node) => node !== caller.self) ? new AbortController() : undefined
-    const body = { hash, owner, head: block.head, payload: block.payload }
+    const body = { hash, owner, incarnation: this.#incarnation, head: block.head, payload: block.payload }
     const options = {
       timeoutMs: TIMEOUT_MS,
       priority: Priority.normal,
@@ -256,43 +273,25 @@ export class BlockManager implements Service {
 
   /**
    * Keeps blocks alive for `owner` to reference later, as if it had put them again: what a copy must do before it
-   * references the blocks of another row, which may be deleted meanwhile, and what an upload that lasts longer than
-   * half the long grace must repeat.
+   * references the blocks of another row, which may be deleted meanwhile.
    * @throws CarportError QuorumUnavailable, LayoutNotReady; BlockMissing if a block is gone already
    */
-  async retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void> {
-    const byPartition = new Map<number, Buffer[]>()
-    for (const hash of hashes) {
-      const list = byPartition.get(hash[0]!)
-      if (list) list.push(hash)
-      else byPartition.set(hash[0]!, [hash])
-    }
-    const calls: Promise<void>[] = []
-    for (const [partition, list] of byPartition) {
-      for (let i = 0; i < list.length; i += HASHES_MAX) {
-        calls.push(this.#retain(partition, owner, list.slice(i, i + HASHES_MAX)))
-      }
-    }
-    await Promise.all(calls)
+  retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void> {
+    return this.#claims.retain(owner, hashes)
   }
 
-  async #retain(partition: number, owner: Buffer, hashes: Buffer[]): Promise<void> {
-    const { caller, placement } = this.parts
-    const options = { timeoutMs: TIMEOUT_MS, priority: Priority.normal, quorum: placement.writeQuorum }
-    const replies = await caller.write(
-      placement.writeSets(partition),
-      METHODS.retain,
-      { owner, hashes },
-      options,
-    )
-    const held = replies.map(({ body }) => checkFlags(body, 'held', hashes.length))
-    hashes.forEach((hash, i) => {
-      if (held.some((flags) => flags[i])) return
-      throw new CarportError(
-        'BlockMissing',
-        `block ${hash.toString('hex')} is on none of the replicas that answered`,
-      )
-    })
+  /**
+   * The claims of an upload that is under way: renewed from now on until they are confirmed or released.
+   * @param hashes the blocks that it has stored so far
+   */
+  uploadClaims(owner: Buffer, hashes: () => readonly Buffer[]): UploadClaims {
+    const { clock, log, placement, counts } = this.parts
+    const renewMs = counts.graces.unclaimedMs / RENEWALS
+    return new UploadClaims({ clock, log, placement, renewMs, calls: this.#claims }, owner, hashes)
+  }
+
+  async #storeAgain(hash: Buffer, owner: Buffer): Promise<void> {
+    await this.put(hash, await this.get(hash), owner)
   }
 
   /**
@@ -301,7 +300,7 @@ export class BlockManager implements Service {
    * `BLOCKS_SYNC_NAME`, so that older layouts' copies are kept until then.
    */
   refsSynced(ackedVersion: number): void {
-    this.resync.refsSynced(ackedVersion)
+    this.#exchange.adopt(ackedVersion)
   }
 
   /** Numbers for status and metrics: bytes and blocks since the start, lengths as of now. */
@@ -336,7 +335,9 @@ export class BlockManager implements Service {
 
   readonly #servePut: RpcHandler = async (body, { from }) => {
     const { hash, owner, block } = checkPut(body, from !== this.parts.caller.self)
-    const written = await this.local.put(hash, owner, block)
+    const incarnation = optionalIncarnation(body)
+    const by = incarnation && claimantId({ node: from, incarnation })
+    const written = await this.local.put(hash, owner, block, by)
     return { body: { written } }
   }
 
@@ -366,10 +367,6 @@ export class BlockManager implements Service {
       return record !== undefined && record.count > 0 && !record.present
     })
     return { body: { needed } }
-  }
-
-  readonly #serveRetain: RpcHandler = async (body) => {
-    return { body: { held: await this.local.claim(checkHashes(body), checkOwner(body)) } }
   }
 
   /** Writes references for a node that has no role, and so may not write them itself. */

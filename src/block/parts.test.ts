@@ -125,7 +125,13 @@ describe('the verdict on a block', () => {
   const record = (fields: object) => ({ ...newRecord(), ...fields })
   const cases = [
     ['referenced and there', record({ count: 1 }), 0, true, { kind: 'keep' }],
-    ['referenced and absent', record({ count: 2, present: true }), 0, false, { kind: 'fetch' }],
+    [
+      'referenced and absent',
+      record({ count: 2, present: true }),
+      0,
+      false,
+      { kind: 'fetch', untilMs: Number.POSITIVE_INFINITY },
+    ],
     ['in its grace', record({ keepUntilMs: 1001 }), 0, true, { kind: 'wait', untilMs: 1001 }],
     [
       'claimed for longer than its grace',
@@ -134,6 +140,7 @@ describe('the verdict on a block', () => {
       true,
       { kind: 'wait', untilMs: 2000 },
     ],
+    ['claimed and absent', record({ keepUntilMs: 1001 }), 2000, false, { kind: 'fetch', untilMs: 2000 }],
     ['past its grace', record({ keepUntilMs: 1000 }), 1000, true, { kind: 'delete' }],
     ['past its grace, without a file', record({ present: true }), 0, false, { kind: 'forget' }],
   ] as const

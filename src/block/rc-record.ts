@@ -40,8 +40,8 @@ export function decodeRecord(bytes: Buffer): RcRecord {
 export type Verdict =
   /** Referenced and there: nothing to do. */
   | { kind: 'keep' }
-  /** Referenced and absent: another replica has it. */
-  | { kind: 'fetch' }
+  /** Referenced, or claimed until then, and absent: another replica has it. */
+  | { kind: 'fetch'; untilMs: number }
   /** Not referenced, but to be kept until then. */
   | { kind: 'wait'; untilMs: number }
   /** Not referenced, past every grace: the file goes, and then the record. */
@@ -54,8 +54,10 @@ export type Verdict =
  * arrived yet), 0 if there are none; `exists` says whether its file is on this node.
  */
 export function judge(record: RcRecord, claimedUntilMs: number, exists: boolean, nowMs: number): Verdict {
-  if (record.count > 0) return { kind: exists ? 'keep' : 'fetch' }
+  if (record.count > 0)
+    return exists ? { kind: 'keep' } : { kind: 'fetch', untilMs: Number.POSITIVE_INFINITY }
   const untilMs = Math.max(record.keepUntilMs, claimedUntilMs)
+  if (claimedUntilMs > nowMs && !exists) return { kind: 'fetch', untilMs: claimedUntilMs }
   if (untilMs > nowMs) return { kind: 'wait', untilMs }
   return { kind: exists ? 'delete' : 'forget' }
 }

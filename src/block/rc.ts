@@ -1,19 +1,16 @@
 import type { Reader, TreeName, Tx } from '../db/db.js'
 import type { Clock } from '../util/clock.js'
+import { CLAIM_TREES, type Claim, Claims, decodeTime, encodeTime, OWNER_BYTES } from './claims.js'
 import { HASH_BYTES } from './format.js'
 import { decodeRecord, encodeRecord, judge, newRecord, type RcRecord, type Verdict } from './rc-record.js'
 
 /** hash → RcRecord */
 const RC: TreeName = 'block:rc'
-/** hash, owner → expiry: writes whose reference has not arrived yet */
-const CLAIMS: TreeName = 'block:claims'
 /** due time, hash → nothing: the resync queue, each block at most once */
 const QUEUE: TreeName = 'block:queue'
 
-export const RC_TREES: readonly TreeName[] = [RC, CLAIMS, QUEUE]
+export const RC_TREES: readonly TreeName[] = [RC, ...CLAIM_TREES, QUEUE]
 
-/** Length of an owner id, the sort key of block_ref, in bytes. */
-export const OWNER_BYTES = 16
 /** The owner of a claim that no reference redeems; it only expires. */
 export const NO_OWNER = Buffer.alloc(OWNER_BYTES)
 
@@ -41,6 +38,7 @@ export class RefCounts {
   onDue: () => void = () => {}
   /** When the resync service will look at the queue by itself. */
   armedForMs = Number.POSITIVE_INFINITY
+  readonly claims = new Claims()
   readonly #due = () => this.onDue()
 
   constructor(
@@ -57,7 +55,7 @@ export class RefCounts {
   referenced(tx: Tx, hash: Buffer, owner: Buffer): void {
     const record = this.get(tx, hash) ?? newRecord()
     record.count++
-    tx.delete(CLAIMS, claimKey(hash, owner))
+    this.claims.delete(tx, hash, owner)
     if (record.count === 1 && !record.present) this.#queue(tx, hash, record, this.clock.nowMs())
     this.#put(tx, hash, record)
   }
@@ -74,9 +72,7 @@ export class RefCounts {
 
   /** The owner will never reference the block: its claim ends. */
   renounced(tx: Tx, hash: Buffer, owner: Buffer): void {
-    const key = claimKey(hash, owner)
-    if (!tx.has(CLAIMS, key)) return
-    tx.delete(CLAIMS, key)
+    if (!this.claims.delete(tx, hash, owner)) return
     const record = this.get(tx, hash)
     if (!record || record.count > 0) return
     this.#startGrace(tx, hash, record)
@@ -87,15 +83,40 @@ export class RefCounts {
    * The block is kept for the long grace, for `owner` to reference it. `present` says that its file is written, or
    * will be before the write is acknowledged. Returns false if the deleter is at work on it: the claim
    * stands, but the file may vanish until the deleter is done, and must be written again then.
+   * @param by the process that claims it; see claimantId
    */
-  claim(tx: Tx, hash: Buffer, owner: Buffer, present: boolean): boolean {
+  claim(tx: Tx, hash: Buffer, owner: Buffer, present: boolean, by?: Buffer): boolean {
     const record = this.get(tx, hash) ?? newRecord()
     const untilMs = this.clock.nowMs() + this.graces.unclaimedMs
-    tx.put(CLAIMS, claimKey(hash, owner), encodeTime(untilMs))
+    this.claims.put(tx, { hash, owner, untilMs, by })
     if (record.dueMs === 0) this.#queue(tx, hash, record, untilMs)
     if (present && !record.deleting) record.present = true
     this.#put(tx, hash, record)
     return !record.deleting
+  }
+
+  /** Takes over a claim that another replica has: its block is to be fetched if it is not here. */
+  adoptClaim(tx: Tx, claim: Claim): void {
+    const { hash, owner, by } = claim
+    const nowMs = this.clock.nowMs()
+    const untilMs = Math.min(claim.untilMs, nowMs + this.graces.unclaimedMs)
+    if (untilMs <= nowMs || (this.claims.get(tx, hash, owner)?.untilMs ?? 0) >= untilMs) return
+    this.claims.put(tx, { hash, owner, untilMs, by })
+    const record = this.get(tx, hash) ?? newRecord()
+    if (!record.present) this.#queue(tx, hash, record, nowMs)
+    else if (record.dueMs === 0) this.#queue(tx, hash, record, untilMs)
+    this.#put(tx, hash, record)
+  }
+
+  /** Lets a claim that is still there expire earlier. */
+  shortenClaim(tx: Tx, { hash, owner }: Claim, untilMs: number): void {
+    const claim = this.claims.get(tx, hash, owner)
+    if (!claim || claim.untilMs <= untilMs) return
+    this.claims.put(tx, { ...claim, untilMs })
+    const record = this.get(tx, hash)
+    if (!record || record.count > 0) return
+    this.#queue(tx, hash, record, Math.max(record.keepUntilMs, this.claims.untilMs(tx, hash)))
+    this.#put(tx, hash, record)
   }
 
   /** Takes note that the file is there, or is not. An absent one that is referenced is queued. */
@@ -128,7 +149,7 @@ export class RefCounts {
   judge(reader: Reader, hash: Buffer, exists: boolean): Verdict {
     const record = this.get(reader, hash)
     if (!record) return { kind: 'forget' }
-    const claimedUntilMs = record.count > 0 ? 0 : this.#claimedUntilMs(reader, hash)
+    const claimedUntilMs = record.count > 0 ? 0 : this.claims.untilMs(reader, hash)
     return judge(record, claimedUntilMs, exists, this.clock.nowMs())
   }
 
@@ -140,7 +161,7 @@ export class RefCounts {
     const record = this.get(tx, hash)
     if (!record) return
     if (record.count > 0) {
-      const untilMs = this.#forgetExpiredClaims(tx, hash)
+      const untilMs = this.claims.forgetExpired(tx, hash, this.clock.nowMs())
       if (untilMs > 0) this.#queue(tx, hash, record, untilMs)
       else this.#unqueue(tx, hash, record)
     }
@@ -182,7 +203,7 @@ export class RefCounts {
     const record = this.get(tx, hash)
     if (!record || this.judge(tx, hash, false).kind !== 'forget') return
     this.#unqueue(tx, hash, record)
-    for (const key of [...tx.keys(CLAIMS, claimRange(hash))]) tx.delete(CLAIMS, key)
+    this.claims.deleteAll(tx, hash)
     tx.delete(RC, hash)
   }
 
@@ -231,35 +252,13 @@ export class RefCounts {
 
   /** Entries in the queue, and how many blocks have a record. */
   sizes(reader: Reader): { queued: number; known: number; claims: number } {
-    return { queued: reader.count(QUEUE), known: reader.count(RC), claims: reader.count(CLAIMS) }
+    return { queued: reader.count(QUEUE), known: reader.count(RC), claims: this.claims.count(reader) }
   }
 
   #startGrace(tx: Tx, hash: Buffer, record: RcRecord): void {
     record.keepUntilMs = this.clock.nowMs() + this.graces.unreferencedMs
     if (record.dueMs === 0 || record.dueMs > record.keepUntilMs)
       this.#queue(tx, hash, record, record.keepUntilMs)
-  }
-
-  #claimedUntilMs(reader: Reader, hash: Buffer): number {
-    let untilMs = 0
-    for (const { value } of reader.range(CLAIMS, claimRange(hash))) {
-      untilMs = Math.max(untilMs, decodeTime(value))
-    }
-    return untilMs
-  }
-
-  /** Returns when the last of the other claims expires, 0 if there are none. */
-  #forgetExpiredClaims(tx: Tx, hash: Buffer): number {
-    const nowMs = this.clock.nowMs()
-    const expired: Buffer[] = []
-    let untilMs = 0
-    for (const { key, value } of tx.range(CLAIMS, claimRange(hash))) {
-      const claimedUntilMs = decodeTime(value)
-      if (claimedUntilMs <= nowMs) expired.push(Buffer.from(key))
-      else untilMs = Math.max(untilMs, claimedUntilMs)
-    }
-    for (const key of expired) tx.delete(CLAIMS, key)
-    return untilMs
   }
 
   /** Moves the block's place in the queue; the caller stores the record. */
@@ -280,27 +279,6 @@ export class RefCounts {
   #put(tx: Tx, hash: Buffer, record: RcRecord): void {
     tx.put(RC, hash, encodeRecord(record))
   }
-}
-
-function claimKey(hash: Buffer, owner: Buffer): Buffer {
-  return Buffer.concat([hash, owner], HASH_BYTES + OWNER_BYTES)
-}
-
-function claimRange(hash: Buffer): { start: Buffer; end: Buffer } {
-  return { start: hash, end: Buffer.concat([hash, Buffer.alloc(OWNER_BYTES + 1, 0xff)]) }
-}
-
-/** Milliseconds as 8 bytes big endian, so that times sort. */
-function encodeTime(ms: number): Buffer {
-  const bytes = Buffer.allocUnsafe(8)
-  const whole = Math.max(0, Math.ceil(ms))
-  bytes.writeUInt32BE(Math.floor(whole / 2 ** 32), 0)
-  bytes.writeUInt32BE(whole % 2 ** 32, 4)
-  return bytes
-}
-
-function decodeTime(bytes: Buffer): number {
-  return bytes.readUInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4)
 }
 
 function queueKey(dueMs: number, hash: Buffer): Buffer {

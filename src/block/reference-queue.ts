@@ -9,8 +9,8 @@ import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { BlockRefRow, BlockRefTable } from './block-ref.js'
+import { OWNER_BYTES } from './claims.js'
 import { HASH_BYTES } from './format.js'
-import { OWNER_BYTES } from './rc.js'
 import { METHODS, packReferences } from './wire.js'
 
 /** Sequence number (8 bytes) → flags (1), owner (16), hashes (32 each). */

@@ -3,7 +3,7 @@ import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import { Priority } from '../net/transport.js'
 import { backoffMs } from '../util/backoff.js'
 import { type Clock, sleep } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, errorCode } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
@@ -12,9 +12,8 @@ import type { Compression } from './compression.js'
 import { fetchBlock } from './fetch.js'
 import { matchesHash } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
-import { NO_OWNER } from './rc.js'
+import { offerBlock } from './offer.js'
 import { RESYNC_BACKOFF, type ResyncError, ResyncErrors } from './resync-errors.js'
-import { checkFlags, METHODS } from './wire.js'
 
 /** Unreferenced blocks are looked at so many at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
@@ -23,7 +22,6 @@ const WORKERS_MAX = 8
 const HOLD_MS = 60_000
 /** At the start, blocks written this short before the last one are checked: a crash may have lost their file. */
 const CRASH_WINDOW_MS = 60_000
-const CALL_TIMEOUT_MS = 30_000
 /** Blocks queued by one transaction of the walk that follows a layout change. */
 const WALK_BATCH = 500
 
@@ -243,7 +241,9 @@ export class Resync implements Service {
       case 'keep':
         return this.#settled(hash)
       case 'fetch':
-        return this.#fetch(hash)
+        return verdict.untilMs === Number.POSITIVE_INFINITY
+          ? this.#fetch(hash)
+          : this.#fetchClaimed(hash, verdict.untilMs)
       case 'wait':
         await db.transact((tx) => {
           const now = counts.judge(tx, hash, exists)
@@ -285,6 +285,21 @@ export class Resync implements Service {
     if (this.#errors.get(local.db, hash)) await local.db.transact((tx) => this.#errors.clear(tx, hash))
   }
 
+  /** An upload under way may need the block, or was given up: that no node has it is no fault. */
+  async #fetchClaimed(hash: Buffer, untilMs: number): Promise<void> {
+    const { db, counts } = this.parts.local
+    try {
+      await this.#fetch(hash)
+    } catch (error) {
+      if (errorCode(error) !== 'BlockMissing') throw error
+      await db.transact((tx) => {
+        counts.setPresent(tx, hash, false)
+        counts.enqueue(tx, hash, untilMs, true)
+        this.#errors.clear(tx, hash)
+      })
+    }
+  }
+
   async #delete(hash: Buffer): Promise<void> {
     const { local, placement, caller } = this.parts
     const { db, counts } = local
@@ -296,7 +311,9 @@ export class Resync implements Service {
     const stored = placement.storageSet(hash[0]!)
     if (stored.length === 0)
       throw new CarportError('LayoutNotReady', 'no cluster layout has been applied yet')
-    if (!stored.includes(caller.self)) await this.#offer(hash)
+    if (!stored.includes(caller.self)) {
+      this.#counters.offered += await offerBlock(this.parts, hash, this.#abort.signal)
+    }
     if (await local.delete(hash)) this.#counters.deleted++
     if (this.#errors.get(db, hash)) await db.transact((tx) => this.#errors.clear(tx, hash))
   }
@@ -309,22 +326,6 @@ export class Resync implements Service {
     const { local, clock, oldestRefMs } = this.parts
     const graceMs = local.counts.graces.unreferencedMs
     return clock.monotonicMs() - this.#startedMs < graceMs || oldestRefMs() > graceMs / 2
-  }
-
-  /** The partition lives elsewhere now: gives the block to those of its replicas that want it and lack it. */
-  async #offer(hash: Buffer): Promise<void> {
-    const { local, placement, caller } = this.parts
-    const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background, signal: this.#abort.signal }
-    for (const node of placement.storageSet(hash[0]!)) {
-      const reply = await caller.call(node, METHODS.need, { hashes: [hash] }, options)
-      const [needed] = checkFlags(reply.body, 'needed', 1)
-      if (!needed) continue
-      const block = await local.read(hash)
-      if (!block) throw new CarportError('Corrupted', 'the block is wanted elsewhere, but this copy is bad')
-      const { head, payload } = block
-      await caller.call(node, METHODS.put, { hash, owner: NO_OWNER, head, payload }, options)
-      this.#counters.offered++
-    }
   }
 
   async #failed(hash: Buffer, error: unknown): Promise<void> {

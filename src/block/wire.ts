@@ -1,8 +1,8 @@
 import type { ByteStream } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
 import type { BlockRefRow } from './block-ref.js'
+import { CLAIMANT_BYTES, type Claim, INCARNATION_BYTES, OWNER_BYTES } from './claims.js'
 import { BLOCK_BYTES_MAX, HASH_BYTES, HEAD_BYTES, isIntact, type StoredBlock } from './format.js'
-import { OWNER_BYTES } from './rc.js'
 
 /** Methods of the block layer. Bodies are the interfaces below; `check…` validates what came from outside. */
 export const METHODS = {
@@ -11,11 +11,16 @@ export const METHODS = {
   need: 'block/need',
   retain: 'block/retain',
   carry: 'block/carry',
+  claims: 'block/claims',
+  release: 'block/release',
+  started: 'block/started',
 } as const
 
 export interface PutRequest {
   hash: Buffer
   owner: Buffer
+  /** The process that stores it; absent in requests of nodes of the first release. */
+  incarnation?: Buffer
   head: Buffer
   payload: Buffer
 }
@@ -69,6 +74,67 @@ export function checkHashes(body: unknown): Buffer[] {
 
 export function checkOwner(body: unknown): Buffer {
   return buffer(body, 'owner', OWNER_BYTES)
+}
+
+/** The name of the calling process; undefined in calls of nodes of the first release. @throws CarportError InvalidArgument */
+export function optionalIncarnation(body: unknown): Buffer | undefined {
+  return field(body, 'incarnation') === undefined ? undefined : checkIncarnation(body)
+}
+
+/** @throws CarportError InvalidArgument */
+export function checkIncarnation(body: unknown): Buffer {
+  return buffer(body, 'incarnation', INCARNATION_BYTES)
+}
+
+const NO_CLAIMANT = Buffer.alloc(CLAIMANT_BYTES)
+const TIME_BYTES = 8
+const CLAIM_BYTES = HASH_BYTES + OWNER_BYTES + TIME_BYTES + CLAIMANT_BYTES
+
+/** Claims as they are sent: hash, owner, expiry (ms since the epoch, a double), claimant (zero if unknown) each. */
+export function packClaims(claims: readonly Claim[]): Buffer {
+  const packed = Buffer.allocUnsafe(claims.length * CLAIM_BYTES)
+  let at = 0
+  for (const { hash, owner, untilMs, by = NO_CLAIMANT } of claims) {
+    at += hash.copy(packed, at)
+    at += owner.copy(packed, at)
+    at = packed.writeDoubleBE(untilMs, at)
+    at += by.copy(packed, at)
+  }
+  return packed
+}
+
+/** A peer's answer with claims. @throws CarportError RemoteError */
+export function checkClaimsPage(body: unknown): { claims: Claim[]; next: Buffer | undefined } {
+  const packed = field(body, 'claims')
+  const next = field(body, 'next')
+  const isNext = next === undefined || (Buffer.isBuffer(next) && next.length === HASH_BYTES + OWNER_BYTES)
+  if (!Buffer.isBuffer(packed) || packed.length % CLAIM_BYTES !== 0 || !isNext) {
+    throw new CarportError('RemoteError', 'malformed reply about claims')
+  }
+  const claims: Claim[] = []
+  for (let at = 0; at < packed.length; at += CLAIM_BYTES) {
+    const owner = at + HASH_BYTES
+    const time = owner + OWNER_BYTES
+    const by = packed.subarray(time + TIME_BYTES, at + CLAIM_BYTES)
+    claims.push({
+      hash: packed.subarray(at, owner),
+      owner: packed.subarray(owner, time),
+      untilMs: packed.readDoubleBE(time),
+      by: by.equals(NO_CLAIMANT) ? undefined : by,
+    })
+  }
+  return { claims, next: next as Buffer | undefined }
+}
+
+/** @throws CarportError InvalidArgument */
+export function checkClaimsRequest(body: unknown): { partitions: number[]; after: Buffer | undefined } {
+  const partitions = field(body, 'partitions')
+  const isPartition = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < 256
+  if (!Array.isArray(partitions) || partitions.length > 256 || !partitions.every(isPartition)) {
+    throw invalid('partitions')
+  }
+  const hasAfter = field(body, 'after') !== undefined
+  return { partitions, after: hasAfter ? buffer(body, 'after', HASH_BYTES + OWNER_BYTES) : undefined }
 }
 
 /** References as they are sent to be carried: [hash, owner, deleted] each. */

@@ -1,5 +1,6 @@
 import { pack, unpack } from 'msgpackr'
 import type { BlockReadOptions } from '../../block/manager.js'
+import type { UploadClaims } from '../../block/upload-claims.js'
 import type { Table } from '../../table/table.js'
 import { ByteBudget } from '../../util/byte-budget.js'
 import { CarportError } from '../../util/errors.js'
@@ -30,6 +31,8 @@ export interface Blocks {
   get(hash: Buffer, options?: BlockReadOptions): Promise<Buffer>
   /** Keeps blocks that another owner may give up alive until this one references them. @throws BlockMissing */
   retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void>
+  /** The claims of an upload under way, on the blocks that it has stored so far. */
+  uploadClaims(owner: Buffer, hashes: () => readonly Buffer[]): UploadClaims
 }
 
 /** A body on its way in. Its end without an error means that lengths and checksums were right. */
@@ -52,6 +55,8 @@ export interface StoredBody {
   blocks: BlockPointer[]
   /** Random part of the id that the owner must get, since the blocks wait for it; absent for copies. */
   nonce?: Buffer
+  /** What keeps the blocks for that owner, to be confirmed right before its row is written. */
+  claims?: Pick<UploadClaims, 'confirm'>
   /** Id of the multipart upload whose parts hold the blocks until the version that they become ends it. */
   partsOf?: Buffer
 }
@@ -97,7 +102,7 @@ export class BlobStore {
   /**
    * Stores a body: inline if it is short, else as blocks, several in flight at a time, each durable on a quorum.
    * With `inline: false` short bodies become a block too.
-   * Nothing refers to the blocks yet: if the caller gives up they are collected after their grace time.
+   * Nothing refers to the blocks yet: they are kept as `claims` says. Where this throws, they are released.
    * @throws what the source throws (nothing is left to undo), StorageFull, QuorumUnavailable
    */
   async write(
@@ -117,6 +122,9 @@ export class BlobStore {
     const inFlight = new Set<Promise<void>>()
     let failure: { error: unknown } | undefined
     let size = 0
+    const stored: Buffer[] = []
+    let claims: UploadClaims | undefined
+    let isGivenUp = true
 
     const store = async (plain: Buffer, offset: number) => {
       const ref: BlockPointer = { hash: EMPTY, size: plain.length }
@@ -125,7 +133,12 @@ export class BlobStore {
       const added = hashing.add(plain, cipher ? cipher.seal(plain, offset) : plain)
       const { hash, sealed } = added instanceof Promise ? await added : added
       ref.hash = hash
-      await this.deps.blocks.put(hash, sealed, owner, () => this.deps.hashing.release(sealed))
+      claims ??= this.deps.blocks.uploadClaims(owner, () => stored)
+      try {
+        await this.deps.blocks.put(hash, sealed, owner, () => this.deps.hashing.release(sealed))
+      } finally {
+        stored.push(hash)
+      }
     }
     const launch = async (plain: Buffer) => {
       while (inFlight.size >= this.deps.blocksInFlight) await Promise.race(inFlight)
@@ -169,11 +182,14 @@ export class BlobStore {
       const digest = await hashing.md5()
       while (inFlight.size > 0) await Promise.race(inFlight)
       if (failure) throw failure.error
-      return { size, md5: digest, blocks, nonce }
+      isGivenUp = false
+      return { size, md5: digest, blocks, nonce, ...(claims && { claims }) }
     } finally {
       // Blocks under way must not outlive the request that pays for them.
       await Promise.all(inFlight)
       hashing.discard()
+      if (isGivenUp) await claims?.release()
+      else claims?.settle()
     }
   }
 

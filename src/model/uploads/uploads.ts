@@ -63,6 +63,7 @@ export class Uploads {
       const first = i === 0 ? stored.nonce : undefined
       const id = versionId(timeUs, first ?? random.bytes(NONCE_BYTES))
       if (!first) await blobs.retain(id, stored.blocks)
+      else if (stored.claims) await stored.claims.confirm()
       const place = { bucket, owner: id, key, part: { uploadId, number: part.number } }
       const { content, lists: rows } = blobs.contentOf(stored, place)
       if (rows.length > 0) await lists.insertMany(rows)

@@ -116,6 +116,7 @@ export class Objects {
       // Blocks of another attempt, or of another object, must live until this one's row is there.
       const waits = isFirst && (stored.nonce !== undefined || stored.partsOf !== undefined)
       if (!waits) await blobs.retain(attempt.id, stored.blocks)
+      else if (stored.claims) await stored.claims.confirm()
       const place = { bucket: version.bucket, owner: attempt.id, key: version.key }
       const { content, lists: rows } = blobs.contentOf(stored, place)
       const partRows = version.parts ? blobs.partRows(version.parts, place) : []
