@@ -47,6 +47,12 @@ describe('five nodes while things break', () => {
   )
 })
 
+describe.each([2, 4])('with %i copies of everything', (replicationFactor) => {
+  it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) =>
+    run({ seed, kind: 'faults', loadMs: LOAD_MS, replicationFactor }),
+  )
+})
+
 describe('the same while a node is added and another removed', () => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind: 'layout', loadMs: LOAD_MS }))
 })

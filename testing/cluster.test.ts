@@ -18,6 +18,17 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
     expect(problems).toEqual([])
   })
 
+  it.each([2, 4])('keeps that with an even number of copies: %i', async (replicationFactor) => {
+    const { problems, operations } = await runScenario({
+      ...BRIEF,
+      seed: 1,
+      kind: 'faults',
+      replicationFactor,
+    })
+    expect(problems).toEqual([])
+    expect(operations).toBeGreaterThan(200)
+  })
+
   it('runs the same way again, message by message', async () => {
     const options = { seed: 3, kind: 'faults', loadMs: 6_000, thinkMs: 150, quietMs: 0 } as const
     const first = await runScenario(options)

@@ -188,9 +188,9 @@ export class SimCluster {
     ])
   }
 
-  /** Sets all paths as they were at the start. */
-  resetPaths(): void {
-    const { path } = this.options
+  /** Sets all paths as they were at the start, but for what is given. */
+  resetPaths(changes: Partial<PathProfile> = {}): void {
+    const path = { ...this.options.path, ...changes }
     const near = { ...path, latencyMs: path.latencyMs / 10, jitterMs: path.jitterMs / 10 }
     for (const a of this.nodes) {
       for (const b of this.nodes) {

@@ -12,6 +12,8 @@ export interface ScenarioOptions {
   seed: number
   /** With 'faults' the five nodes stay; with 'layout' a sixth node comes and another one goes. */
   kind: 'faults' | 'layout'
+  /** Copies of everything (default 3). */
+  replicationFactor?: number
   /** How long clients work while things break, in ms of virtual time. */
   loadMs: number
   /** Time that a client thinks between two operations, in ms, on average; by default drawn from the seed. */
@@ -57,7 +59,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
     seed: options.seed,
     nodes: 5,
     zones: random.pick([3, 5]),
-    replicationFactor: 3,
+    replicationFactor: options.replicationFactor ?? 3,
     blockBytes,
     clockSkewMs: random.pick([5, 200, 3000]),
     path: {
@@ -124,7 +126,10 @@ class Scenario {
     await cluster.clock.sleep(quietMs)
     await this.#readAll(w)
     problems.push(...this.history.check())
-    if (quietMs > 0) problems.push(...(await checkQuiescent(w)))
+    if (quietMs === 0) return
+    // The checks ask once.
+    cluster.resetPaths({ lossShare: 0 })
+    problems.push(...(await checkQuiescent(w)))
   }
 
   async #workload(): Promise<Workload> {

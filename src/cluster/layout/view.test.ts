@@ -24,12 +24,12 @@ const two = apply(stageRole(stageRemove(one, 150, c), 150, d, { zone: 'z2', capa
 const partitions = Array.from({ length: PARTITION_COUNT }, (_, p) => p)
 
 describe('quorumsOf', () => {
-  it('makes reads meet writes when consistent', () => {
+  it('asks a majority for both when consistent', () => {
     expect([1, 2, 3, 4, 5].map((rf) => quorumsOf(rf, 'consistent'))).toEqual([
       { read: 1, write: 1 },
-      { read: 1, write: 2 },
       { read: 2, write: 2 },
-      { read: 2, write: 3 },
+      { read: 2, write: 2 },
+      { read: 3, write: 3 },
       { read: 3, write: 3 },
     ])
     expect(quorumsOf(3, 'degraded')).toEqual({ read: 1, write: 2 })

@@ -12,12 +12,16 @@ export interface Quorums {
   write: number
 }
 
-/** Successes needed of `replicationFactor` replicas; when consistent, a read meets every earlier write. */
+/**
+ * Successes needed of `replicationFactor` replicas. When consistent, both quorums are a majority. Half of an even
+ * number of replicas would be enough for a read to meet every acknowledged write, but not for showing what it found:
+ * a row that only half of the replicas hold was perhaps never acknowledged, and the next read may ask the other half.
+ */
 export function quorumsOf(replicationFactor: number, mode: ConsistencyMode): Quorums {
-  const half = Math.ceil(replicationFactor / 2)
+  const majority = Math.floor(replicationFactor / 2) + 1
   return {
-    read: mode === 'consistent' ? half : 1,
-    write: mode === 'dangerous' ? 1 : replicationFactor + 1 - half,
+    read: mode === 'consistent' ? majority : 1,
+    write: mode === 'dangerous' ? 1 : majority,
   }
 }
 
