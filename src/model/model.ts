@@ -8,6 +8,7 @@ import { AccessKeys } from './buckets/access-keys.js'
 import { Buckets } from './buckets/buckets.js'
 import { type FieldRow, fieldTable } from './buckets/control-rows.js'
 import { COUNTER_TREE } from './buckets/counters.js'
+import { DECISION_TREE, FieldDecisions } from './buckets/decisions.js'
 import { Usage } from './buckets/usage.js'
 import { BlobStore, type Blocks } from './content/blobs.js'
 import { type BlockListRow, blockListTable } from './content/block-lists.js'
@@ -35,6 +36,7 @@ export const TABLE_NAMES = ['object', 'version', 'list', 'upload', 'part', 'buck
 export const MODEL_TREES: readonly TreeName[] = [
   ...tableTrees(...TABLE_NAMES.map((name) => ({ name }))),
   COUNTER_TREE,
+  DECISION_TREE,
   PURGE_TREE,
   DAILY_RUNS_TREE,
   ...EVENT_TREES,
@@ -169,8 +171,17 @@ export class Model implements Service {
       placement,
     })
     this.usage = new Usage({ db, transport, quorum, placement })
-    this.keys = new AccessKeys({ db, keys: t.key, hlc, random })
-    this.buckets = new Buckets({ db, buckets: t.bucket, aliases: t.alias, keys: this.keys, hlc, random })
+    const decisions = new FieldDecisions({
+      ...{ db, transport, quorum, placement, hlc, clock, random },
+      tables: [t.alias, t.key],
+    })
+    this.keys = new AccessKeys({ db, keys: t.key, decisions, hlc, random })
+    this.buckets = new Buckets({
+      ...{ db, decisions, hlc, random },
+      buckets: t.bucket,
+      aliases: t.alias,
+      keys: this.keys,
+    })
     const walks = lifecycle ?? { calendar: UTC_CALENDAR }
     const { objects, uploads, buckets } = this
     this.lifecycle = new LifecycleWorker(

@@ -4,6 +4,7 @@ import type { Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
 import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
+import type { FieldDecisions } from './decisions.js'
 import { RowCache } from './row-cache.js'
 
 /** What a key may do in a bucket. */
@@ -36,7 +37,15 @@ const NO_KEY = Buffer.alloc(0)
 export class AccessKeys {
   readonly #cache: RowCache<AccessKey | undefined>
 
-  constructor(private readonly deps: { db: Db; keys: Table<FieldRow>; hlc: Hlc; random: Random }) {
+  constructor(
+    private readonly deps: {
+      db: Db
+      keys: Table<FieldRow>
+      decisions: FieldDecisions
+      hlc: Hlc
+      random: Random
+    },
+  ) {
     this.#cache = new RowCache(deps.db, deps.keys, 'utf8', accessKeyOf)
   }
 
@@ -69,13 +78,25 @@ export class AccessKeys {
     return found
   }
 
-  /** Makes a key with a random id and secret in Garage's form: "GK" and 24 hex digits, 64 hex digits. */
+  /**
+   * Makes a key with a random id and secret in Garage's form: "GK" and 24 hex digits, 64 hex digits.
+   * @throws QuorumUnavailable: the key may exist, but nobody knows its secret
+   */
   async create(name: string): Promise<AccessKey> {
-    const { random } = this.deps
-    return this.import(`GK${random.bytes(12).toString('hex')}`, random.bytes(32).toString('hex'), name)
+    const { hlc, keys, random } = this.deps
+    const id = `GK${random.bytes(12).toString('hex')}`
+    const nowUs = hlc.now()
+    const created = { name, secret: random.bytes(32).toString('hex'), created: Math.floor(nowUs / 1000) }
+    const row: FieldRow = withFields({ id: Buffer.from(id) }, created, nowUs)
+    await keys.insert(row)
+    // Not from the own copy, which may be the last to have it.
+    return accessKeyOf(row)!
   }
 
-  /** Adds a key whose id and secret were made elsewhere. @throws Conflict if the id exists or existed */
+  /**
+   * Adds a key whose id and secret were made elsewhere. Of several who add one id at the same time, one succeeds.
+   * @throws InvalidArgument; Conflict if the id exists or existed; QuorumUnavailable: the key may exist
+   */
   async import(id: string, secret: string, name: string): Promise<AccessKey> {
     if (!/^[\x21-\x7e]{3,128}$/.test(id) || id.includes('/')) {
       throw new CarportError('InvalidArgument', 'a key id has 3 to 128 printable ASCII characters and no "/"')
@@ -83,23 +104,29 @@ export class AccessKeys {
     if (!/^[\x21-\x7e]{8,256}$/.test(secret)) {
       throw new CarportError('InvalidArgument', 'a secret key has 8 to 256 printable ASCII characters')
     }
-    if (await this.deps.keys.getFromQuorum(NO_KEY, Buffer.from(id))) {
-      throw new CarportError('Conflict', `key ${id} exists already, or was deleted`)
-    }
-    const nowUs = this.deps.hlc.now()
-    const created = { name, secret, created: Math.floor(nowUs / 1000) }
-    const row: FieldRow = withFields({ id: Buffer.from(id) }, created, nowUs)
-    await this.deps.keys.insert(row)
-    // Not from the own copy, which may be the last to have it.
-    return accessKeyOf(row)!
+    const { decisions, hlc, keys } = this.deps
+    let proposed = false
+    const row = await decisions.change(keys, Buffer.from(id), 'secret', (current, known) => {
+      // Somebody else may have completed what this call began.
+      if (proposed && current === secret) return undefined
+      if (known) throw new CarportError('Conflict', `key ${id} exists already, or was deleted`)
+      proposed = true
+      return { value: secret }
+    })
+    const nowUs = hlc.now()
+    const described = withFields(row, { name, created: Math.floor(nowUs / 1000) }, nowUs)
+    await keys.insert(described)
+    return accessKeyOf(keys.schema.merge(row, described))!
   }
 
-  /** Changes fields of a key: name, createBucket, expires (ms), bucket:<hex> (Permissions), alias:<name> (bucket hex). */
+  /**
+   * Changes fields of a key, later than everything that was acknowledged of them before: name, createBucket, expires
+   * (ms), secret.
+   * @throws NotFound, QuorumUnavailable
+   */
   async change(id: string, changes: Record<string, unknown>): Promise<AccessKey> {
-    const { db, keys, hlc } = this.deps
-    const sortKey = Buffer.from(id)
-    const row = keys.local.get(db, NO_KEY, sortKey) ?? (await keys.getFromQuorum(NO_KEY, sortKey))
-    if (!row || row.deleted) throw new CarportError('NotFound', `no key ${id}`)
+    const { keys, hlc } = this.deps
+    const row = existing(await keys.getFromQuorum(NO_KEY, Buffer.from(id)), id)
     const changed = withFields(row, changes, hlc.now())
     await keys.insert(changed)
     return accessKeyOf(keys.schema.merge(row, changed))!
@@ -110,11 +137,65 @@ export class AccessKeys {
     await this.deps.keys.insert({ id: Buffer.from(id), deleted: true, fields: {} })
   }
 
-  /** Sets what a key may do in a bucket. */
+  /** Sets what a key may do in a bucket. @throws NotFound, QuorumUnavailable */
   setPermissions(id: string, bucket: Buffer, permissions: Permissions): Promise<AccessKey> {
-    const any = permissions.read || permissions.write || permissions.owner
-    return this.change(id, { [`bucket:${bucket.toString('hex')}`]: any ? permissions : null })
+    return this.changePermissions(id, bucket, () => permissions)
   }
+
+  /**
+   * Changes what a key may do in a bucket, as one step: of two administrators who change it at the same time, one sees
+   * what the other did. @param change may be asked several times
+   * @throws NotFound, QuorumUnavailable
+   */
+  async changePermissions(
+    id: string,
+    bucket: Buffer,
+    change: (current: Permissions) => Permissions,
+  ): Promise<AccessKey> {
+    const { decisions, keys } = this.deps
+    const name = `bucket:${bucket.toString('hex')}`
+    const row = await decisions.change(keys, Buffer.from(id), name, (current, known) => {
+      existing(known, id)
+      const { read, write, owner } = change((current as Permissions | undefined) ?? NO_PERMISSIONS)
+      return { value: read || write || owner ? { read, write, owner } : null }
+    })
+    return accessKeyOf(row)!
+  }
+
+  /**
+   * Makes a name that only this key sees mean a bucket.
+   * @param exists whether another bucket, by its id in hex, is still there
+   * @throws Conflict if the name means another bucket; NotFound, QuorumUnavailable
+   */
+  async claimAlias(
+    id: string,
+    alias: string,
+    hexId: string,
+    exists: (hexId: string) => Promise<boolean>,
+  ): Promise<void> {
+    const { decisions, keys } = this.deps
+    await decisions.change(keys, Buffer.from(id), `alias:${alias}`, async (current, known) => {
+      existing(known, id)
+      if (current === hexId) return undefined
+      if (typeof current === 'string' && (await exists(current))) {
+        throw new CarportError('Conflict', `bucket name ${alias} is taken for that key`)
+      }
+      return { value: hexId }
+    })
+  }
+
+  /** Makes a name that only this key sees free, if it still means that bucket. @throws QuorumUnavailable */
+  async releaseAlias(id: string, alias: string, hexId: string): Promise<void> {
+    const { decisions, keys } = this.deps
+    await decisions.change(keys, Buffer.from(id), `alias:${alias}`, (current) =>
+      current === hexId ? { value: null } : undefined,
+    )
+  }
+}
+
+function existing(row: FieldRow | undefined, id: string): FieldRow {
+  if (!row || row.deleted) throw new CarportError('NotFound', `no key ${id}`)
+  return row
 }
 
 function accessKeyOf(row: FieldRow): AccessKey | undefined {

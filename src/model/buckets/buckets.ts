@@ -1,11 +1,12 @@
 import type { Db } from '../../db/db.js'
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
-import { CarportError } from '../../util/errors.js'
+import { CarportError, errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Random } from '../../util/random.js'
-import type { AccessKey, AccessKeys } from './access-keys.js'
+import { type AccessKey, type AccessKeys, NO_PERMISSIONS } from './access-keys.js'
 import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
+import type { FieldDecisions } from './decisions.js'
 import { RowCache } from './row-cache.js'
 
 /** Whether overwritten and deleted versions are kept: PutBucketVersioning. 'off' means that it was never set. */
@@ -84,6 +85,7 @@ export class Buckets {
       db: Db
       buckets: Table<FieldRow>
       aliases: Table<FieldRow>
+      decisions: FieldDecisions
       keys: AccessKeys
       hlc: Hlc
       random: Random
@@ -134,17 +136,18 @@ export class Buckets {
   }
 
   /**
-   * Makes a bucket under a global name. Two creators of one name at the same time: the later one wins the name, the
-   * other notices and takes its bucket back.
-   * @throws InvalidArgument for a bad name, Conflict if the name is taken
+   * Makes a bucket under a global name, which one of several who want it at the same time gets. All that belongs to the
+   * bucket is written before the name is decided: a name leads to a whole bucket, also if this node dies in between.
+   * @param options.ownerKey a key that may do everything in the bucket
+   * @throws InvalidArgument for a bad name; Conflict if the name is taken; QuorumUnavailable: the bucket may exist
    */
   async create(
     name: string,
-    options: { owner?: string; documents?: Record<string, unknown> } = {},
+    options: { owner?: string; ownerKey?: string; documents?: Record<string, unknown> } = {},
   ): Promise<Bucket> {
     checkBucketName(name)
-    if (await this.byName(name, undefined)) throw new CarportError('Conflict', `bucket name ${name} is taken`)
-    const { hlc, random } = this.deps
+    const { buckets, hlc, keys, random } = this.deps
+    if (await this.#target(name)) throw taken(name)
     const id = random.bytes(16)
     const nowUs = hlc.now()
     const fields: Record<string, unknown> = {
@@ -153,14 +156,22 @@ export class Buckets {
       [`alias:${name}`]: true,
     }
     for (const [document, value] of Object.entries(options.documents ?? {})) fields[`doc:${document}`] = value
-    await this.deps.buckets.insert(withFields({ id }, fields, nowUs))
-    await this.#setAlias(name, id)
-    const winner = await this.deps.aliases.getFromQuorum(NO_KEY, Buffer.from(name))
-    if (!winner || !aliasTarget(winner)?.equals(id)) {
-      await this.deps.buckets.insert({ id, deleted: true, fields: {} })
-      throw new CarportError('Conflict', `bucket name ${name} is taken`)
+    const row = withFields({ id }, fields, nowUs)
+    const { ownerKey } = options
+    await buckets.insert(row)
+    try {
+      if (ownerKey) await keys.setPermissions(ownerKey, id, { read: true, write: true, owner: true })
+      await this.#claimName(name, id)
+    } catch (error) {
+      // Only where it is sure that the name is another's: else somebody may yet complete what was begun here.
+      if (errorCode(error) === 'Conflict') {
+        await buckets.insert({ id, deleted: true, fields: {} })
+        if (ownerKey) await keys.setPermissions(ownerKey, id, NO_PERMISSIONS)
+      }
+      throw error
     }
-    return this.byId(id)!
+    // Not from the own copy, which may be the last to have it.
+    return bucketOf(row)!
   }
 
   /** Makes a bucket without any name. */
@@ -173,23 +184,27 @@ export class Buckets {
     return this.byId(id)!
   }
 
-  /** Deletes a bucket, which the caller found to be empty, with all its names. */
+  /** Deletes a bucket, which the caller found to be empty, with all its names. @throws QuorumUnavailable */
   async delete(bucket: Bucket): Promise<void> {
-    for (const alias of bucket.aliases) await this.#clearAlias(alias, bucket.id)
-    for (const { keyId, alias } of bucket.localAliases) {
-      if (this.deps.keys.local(keyId)) await this.deps.keys.change(keyId, { [`alias:${alias}`]: null })
+    const { buckets, keys } = this.deps
+    const now = (await this.refresh(bucket.id)) ?? bucket
+    for (const alias of now.aliases) await this.#releaseName(alias, bucket.id)
+    for (const { keyId, alias } of now.localAliases) await keys.releaseAlias(keyId, alias, bucket.hexId)
+    for (const key of keys.list()) {
+      if (key.permissions.has(bucket.hexId)) await keys.setPermissions(key.id, bucket.id, NO_PERMISSIONS)
     }
-    for (const key of this.deps.keys.list()) {
-      if (key.permissions.has(bucket.hexId))
-        await this.deps.keys.change(key.id, { [`bucket:${bucket.hexId}`]: null })
-    }
-    await this.deps.buckets.insert({ id: bucket.id, deleted: true, fields: {} })
+    await buckets.insert({ id: bucket.id, deleted: true, fields: {} })
   }
 
-  /** Changes fields of a bucket. */
+  /**
+   * Changes fields of a bucket, later than everything that was acknowledged of them before.
+   * @throws NotFound if it is deleted; QuorumUnavailable
+   */
   async change(bucket: Bucket, changes: Record<string, unknown>): Promise<void> {
-    const row = this.deps.buckets.local.get(this.deps.db, NO_KEY, bucket.id)
-    await this.deps.buckets.insert(withFields(row ?? { id: bucket.id }, changes, this.deps.hlc.now()))
+    const { buckets, hlc } = this.deps
+    const row = await buckets.getFromQuorum(NO_KEY, bucket.id)
+    if (!row || row.deleted) throw new CarportError('NotFound', `no bucket ${bucket.hexId}`)
+    await buckets.insert(withFields(row, changes, hlc.now()))
   }
 
   /** Sets (or with undefined removes) a configuration document. */
@@ -197,37 +212,32 @@ export class Buckets {
     return this.change(bucket, { [`doc:${name}`]: value ?? null })
   }
 
-  /** Gives a bucket one more global name. @throws InvalidArgument, Conflict */
+  /** Gives a bucket one more global name. @throws InvalidArgument, Conflict, QuorumUnavailable */
   async addAlias(bucket: Bucket, name: string): Promise<void> {
     checkBucketName(name)
-    const taken = await this.byName(name, undefined)
-    if (taken && !taken.id.equals(bucket.id))
-      throw new CarportError('Conflict', `bucket name ${name} is taken`)
-    await this.#setAlias(name, bucket.id)
+    await this.#claimName(name, bucket.id)
     await this.change(bucket, { [`alias:${name}`]: true })
   }
 
-  /** Takes a global name away. @throws NotFound if it is not a name of that bucket */
+  /** Takes a global name away. @throws NotFound if it is not a name of that bucket; QuorumUnavailable */
   async removeAlias(bucket: Bucket, name: string): Promise<void> {
     if (!bucket.aliases.includes(name))
       throw new CarportError('NotFound', `${name} is not a name of that bucket`)
-    await this.#clearAlias(name, bucket.id)
+    await this.#releaseName(name, bucket.id)
     await this.change(bucket, { [`alias:${name}`]: null })
   }
 
-  /** Gives a bucket a name that only one key sees. */
+  /** Gives a bucket a name that only one key sees. @throws InvalidArgument, Conflict, NotFound, QuorumUnavailable */
   async addLocalAlias(bucket: Bucket, keyId: string, name: string): Promise<void> {
     checkBucketName(name)
-    const taken = this.deps.keys.local(keyId)?.localAliases.get(name)
-    if (taken !== undefined && taken !== bucket.hexId) {
-      throw new CarportError('Conflict', `bucket name ${name} is taken for that key`)
-    }
-    await this.deps.keys.change(keyId, { [`alias:${name}`]: bucket.hexId })
+    await this.deps.keys.claimAlias(keyId, name, bucket.hexId, (hexId) =>
+      this.#exists(Buffer.from(hexId, 'hex')),
+    )
     await this.change(bucket, { [`local:${keyId}/${name}`]: true })
   }
 
   async removeLocalAlias(bucket: Bucket, keyId: string, name: string): Promise<void> {
-    await this.deps.keys.change(keyId, { [`alias:${name}`]: null })
+    await this.deps.keys.releaseAlias(keyId, name, bucket.hexId)
     await this.change(bucket, { [`local:${keyId}/${name}`]: null })
   }
 
@@ -246,7 +256,7 @@ export class Buckets {
         const target = row && aliasTarget(row)
         if (target?.equals(bucket.id)) continue
         corrected++
-        if (!target || !(await this.refresh(target))) await this.#setAlias(name, bucket.id)
+        if (!target || !(await this.refresh(target))) await this.#claimName(name, bucket.id)
         else await this.change(bucket, { [`alias:${name}`]: null })
       }
       for (const { keyId, alias } of bucket.localAliases) {
@@ -262,7 +272,7 @@ export class Buckets {
       const bucket = await this.refresh(target)
       corrected++
       if (bucket) await this.change(bucket, { [`alias:${row.id}`]: true })
-      else await this.#clearAlias(row.id.toString(), target)
+      else await this.#releaseName(row.id.toString(), target)
     }
     for (const key of keys.list()) {
       for (const [alias, hexId] of key.localAliases) {
@@ -270,7 +280,7 @@ export class Buckets {
         if (bucket?.localAliases.some((local) => local.keyId === key.id && local.alias === alias)) continue
         corrected++
         if (bucket) await this.change(bucket, { [`local:${key.id}/${alias}`]: true })
-        else await keys.change(key.id, { [`alias:${alias}`]: null })
+        else await keys.releaseAlias(key.id, alias, hexId)
       }
     }
     return corrected
@@ -286,19 +296,40 @@ export class Buckets {
     }
   }
 
-  async #setAlias(name: string, target: Buffer): Promise<void> {
-    const id = Buffer.from(name)
-    const row = this.deps.aliases.local.get(this.deps.db, NO_KEY, id)
-    await this.deps.aliases.insert(withFields(row ?? { id }, { bucket: target }, this.deps.hlc.now()))
+  /** The bucket that a majority says a global name means, if that bucket exists. */
+  async #target(name: string): Promise<Buffer | undefined> {
+    const row = await this.deps.aliases.getFromQuorum(NO_KEY, Buffer.from(name))
+    const target = row && aliasTarget(row)
+    return target && (await this.#exists(target)) ? target : undefined
   }
 
-  async #clearAlias(name: string, target: Buffer): Promise<void> {
-    const id = Buffer.from(name)
-    const row = this.deps.aliases.local.get(this.deps.db, NO_KEY, id)
-    if (row && aliasTarget(row)?.equals(target)) {
-      await this.deps.aliases.insert(withFields(row, { bucket: null }, this.deps.hlc.now()))
-    }
+  async #exists(id: Buffer): Promise<boolean> {
+    const row = await this.deps.buckets.getFromQuorum(NO_KEY, id)
+    return row !== undefined && bucketOf(row) !== undefined
   }
+
+  /** Makes `name` mean that bucket. @throws Conflict if it means another that exists; QuorumUnavailable */
+  async #claimName(name: string, id: Buffer): Promise<void> {
+    const { aliases, decisions } = this.deps
+    await decisions.change(aliases, Buffer.from(name), 'bucket', async (current) => {
+      if (!Buffer.isBuffer(current)) return { value: id }
+      if (current.equals(id)) return undefined
+      if (await this.#exists(current)) throw taken(name)
+      return { value: id }
+    })
+  }
+
+  /** Makes `name` free if it still means that bucket. @throws QuorumUnavailable */
+  async #releaseName(name: string, id: Buffer): Promise<void> {
+    const { aliases, decisions } = this.deps
+    await decisions.change(aliases, Buffer.from(name), 'bucket', (current) =>
+      Buffer.isBuffer(current) && current.equals(id) ? { value: null } : undefined,
+    )
+  }
+}
+
+function taken(name: string): CarportError {
+  return new CarportError('Conflict', `bucket name ${name} is taken`)
 }
 
 function aliasTarget(row: FieldRow): Buffer | undefined {

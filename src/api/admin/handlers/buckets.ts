@@ -148,9 +148,11 @@ async function changePermissions(
 ): Promise<void> {
   const bucket = await bucketById(model, bucketId)
   const key = await keyById(model, accessKeyId)
-  const changed: Permissions = { ...(key.permissions.get(bucket.hexId) ?? NO_PERMISSIONS) }
-  for (const name of ['read', 'write', 'owner'] as const) if (permissions[name]) changed[name] = value
-  await model.keys.setPermissions(key.id, bucket.id, changed)
+  await model.keys.changePermissions(key.id, bucket.id, (current) => {
+    const changed: Permissions = { ...current }
+    for (const name of ['read', 'write', 'owner'] as const) if (permissions[name]) changed[name] = value
+    return changed
+  })
 }
 
 async function bucketInfo(model: Model, bucket: Bucket): Promise<BucketInfo> {

@@ -1,4 +1,5 @@
 import { checkBucketName } from '../../../model/buckets/buckets.js'
+import { errorCode } from '../../../util/errors.js'
 import { parseXml } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
@@ -50,11 +51,17 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     throw new S3Error('InvalidBucketName', undefined, { extra: { BucketName: name } })
   }
   const lock = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
-  const bucket = await model.buckets.create(name, {
-    owner: caller.id,
-    documents: { ...(lock && { versioning: 'enabled', 'object-lock': {} }), ...access.documents },
-  })
-  await model.keys.setPermissions(caller.id, bucket.id, { read: true, write: true, owner: true })
+  try {
+    await model.buckets.create(name, {
+      owner: caller.id,
+      ownerKey: caller.id,
+      documents: { ...(lock && { versioning: 'enabled', 'object-lock': {} }), ...access.documents },
+    })
+  } catch (error) {
+    // Somebody else was first, perhaps in this very moment.
+    if (errorCode(error) !== 'Conflict') throw error
+    throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
+  }
   return { status: 200, headers: { location: `/${name}` } }
 }
 
