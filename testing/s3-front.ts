@@ -2,18 +2,13 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { amzDate } from '../src/api/http/date.js'
+import { HTTP_SERVER_OPTIONS, type HttpFront, type RequestRecord } from '../src/api/http/front.js'
 import { uriEncode } from '../src/api/http/uri.js'
 import { S3Error } from '../src/api/s3/errors.js'
-import {
-  createS3Front,
-  type RequestRecord,
-  S3_SERVER_OPTIONS,
-  type S3Front,
-  type S3FrontOptions,
-} from '../src/api/s3/front.js'
+import { createS3Front, type S3FrontOptions } from '../src/api/s3/front.js'
 import { S3_OPERATIONS } from '../src/api/s3/operations.js'
 import type { PayloadResult } from '../src/api/s3/payload/payload.js'
-import type { Handler, Handlers } from '../src/api/s3/request.js'
+import type { Handler, Handlers, S3Request } from '../src/api/s3/request.js'
 import { canonicalQuery } from '../src/api/s3/signature/canonical.js'
 import { deriveSigningKey } from '../src/api/s3/signature/keys.js'
 import { parseXml } from '../src/api/xml/reader.js'
@@ -36,7 +31,7 @@ export interface StoredObject {
 
 /** The front on a real server, with handlers that keep objects in memory. */
 export interface TestFront {
-  front: S3Front
+  front: HttpFront<S3Request>
   server: Server
   port: number
   endpoint: string
@@ -75,7 +70,7 @@ export async function startFront(
     onRequest: (record) => records.push(record),
     ...options,
   })
-  const server = createServer(S3_SERVER_OPTIONS)
+  const server = createServer(HTTP_SERVER_OPTIONS)
   front.attach(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo

@@ -2,8 +2,9 @@ import { statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { serveAdmin } from '../api/admin/serve.js'
+import { HTTP_SERVER_OPTIONS } from '../api/http/front.js'
 import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
-import { createS3Front, S3_SERVER_OPTIONS, type S3Front } from '../api/s3/front.js'
+import { createS3Front } from '../api/s3/front.js'
 import { s3Handlers } from '../api/s3/handlers.js'
 import { SignatureVerifier } from '../api/s3/signature/verifier.js'
 import { createStsFront } from '../api/sts/assume-role.js'
@@ -210,7 +211,7 @@ async function serveS3(
   })
   const idleMs = deps.clientIdleMs
   const options = {
-    ...S3_SERVER_OPTIONS,
+    ...HTTP_SERVER_OPTIONS,
     ...(idleMs !== undefined && { headersTimeout: idleMs, connectionsCheckingInterval: idleMs / 4 }),
   }
   const listening = await listen(bindAddr, options, (server) => front.attach(server))
@@ -218,7 +219,7 @@ async function serveS3(
 }
 
 /** New connections are refused and old ones closed after their request; what takes too long is cut off. */
-async function drain(listening: Listening, front: S3Front, clock: Clock): Promise<void> {
+async function drain(listening: Listening, front: { drain(): Promise<void> }, clock: Clock): Promise<void> {
   const closed = listening.close()
   const timer = clock.after(DRAIN_MS, () => listening.server.closeAllConnections())
   await front.drain()

@@ -1,8 +1,7 @@
 import type { ServerResponse } from 'node:http'
+import type { AnswerBody } from './answer.js'
 import type { BodyReader } from './body-reader.js'
 import type { Idle, IdleWatch } from './idle-watch.js'
-
-export type ResponseBody = string | Buffer | AsyncIterable<Buffer>
 
 /** A rest of a request's body that is read and thrown away to keep the connection. */
 const REST_KEPT_MAX = 1024 * 1024
@@ -11,7 +10,7 @@ const REST_LINGER_MAX = 8 * 1024 * 1024
 /** A body that may not fit the socket's buffers: the client must take it within the idle time. */
 const WATCHED_BODY_MIN = 16 * 1024
 
-/** What of a request the answer depends on. */
+/** What the sending of an answer depends on. */
 export interface RequestState {
   readonly isHead: boolean
   /** Bytes that the request's body announces; undefined for chunked transfer; 0 for none. */
@@ -33,7 +32,7 @@ export function respond(
   watch: IdleWatch,
   status: number,
   headers: (string | number | readonly string[])[],
-  body: ResponseBody | undefined,
+  body: AnswerBody | undefined,
   onError: (error: unknown) => void,
 ): number | Promise<number> {
   const rest = restOf(response, request)

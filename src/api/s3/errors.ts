@@ -1,4 +1,5 @@
 import { CarportError, type ErrorCode } from '../../util/errors.js'
+import { OverloadedError } from '../http/admission.js'
 import { XmlError } from '../xml/error.js'
 import { escapeXml } from '../xml/writer.js'
 import { S3_ERROR_CODES, type S3ErrorCode } from './error-codes.js'
@@ -73,6 +74,7 @@ export function toS3Error(error: unknown): S3Error {
     return new S3Error(FROM_DOMAIN[error.code] ?? 'InternalError', message, { cause: error })
   }
   if (error instanceof XmlError) return xmlError(error, 'MalformedXML')
+  if (error instanceof OverloadedError) return new S3Error('SlowDown', undefined, { cause: error })
   return new S3Error('InternalError', undefined, { cause: error })
 }
 

@@ -1,13 +1,12 @@
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import type { BodyReader } from '../http/body-reader.js'
-import { Query } from '../http/query.js'
-import type { ResponseBody } from '../http/respond.js'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Answer } from '../http/answer.js'
+import { HttpRequest } from '../http/request.js'
 import type { S3Operation } from './operations.js'
 import { type BodyBytes, Payload } from './payload/payload.js'
-import { type Detectable, splitTarget, type Target } from './router.js'
+import { type Detectable, NO_TARGET, type Target } from './router.js'
 import { ANONYMOUS, type Auth, type SignedParts } from './signature/verifier.js'
 
-const NO_TARGET: Target = { bucket: undefined, key: undefined }
+export type { Answer as S3Response, AnswerHeaders as S3Headers } from '../http/answer.js'
 
 /** Operations whose x-amz-checksum-* headers are not about the bytes of the request's body. */
 const CHECKSUMS_OF_OBJECT: ReadonlySet<S3Operation> = new Set([
@@ -18,47 +17,30 @@ const CHECKSUMS_OF_OBJECT: ReadonlySet<S3Operation> = new Set([
   'PostObject',
 ])
 
-/** One request as the handlers see it. What costs something is made when it is first asked for. */
-export class S3Request implements Detectable, SignedParts {
-  readonly method: string
-  /** Path as sent. */
-  readonly rawPath: string
-  readonly rawQuery: string
-  /** As node:http has them: names in lower case, characters are bytes. */
-  readonly headers: IncomingHttpHeaders
-  readonly query: Query
+/** One request as the handlers see it. */
+export class S3Request extends HttpRequest implements Detectable, SignedParts {
   /** Set by the front before the handler runs. */
   auth: Auth = ANONYMOUS
   target: Target = NO_TARGET
-  operation: S3Operation = 'ListBuckets'
-  /** Of a form's file, whose length is not known before its end: what it cannot exceed, in bytes. */
+  /** The most bytes that a form's file can have, which has no length of its own; undefined for other bodies. */
   fileBytesMax: number | undefined
+  #operation: S3Operation | undefined
   #payload: Payload | undefined
-  #abort: AbortController | undefined
 
-  constructor(
-    private readonly message: IncomingMessage,
-    private readonly response: ServerResponse,
-    readonly reader: BodyReader,
-    readonly requestId: string,
-    /** When it arrived: wall clock, milliseconds since the epoch. */
-    readonly timeMs: number,
-    private readonly trustForwarded: boolean,
-  ) {
-    const { rawPath, rawQuery } = splitTarget(message.url ?? '/')
-    this.method = message.method ?? 'GET'
-    this.rawPath = rawPath
-    this.rawQuery = rawQuery
-    this.headers = message.headers
-    this.query = new Query(rawQuery)
+  /** Set by the front; handlers run after that. */
+  get operation(): S3Operation {
+    return this.#operation ?? 'ListBuckets'
   }
 
-  get rawHeaders(): readonly string[] {
-    return this.message.rawHeaders
+  set operation(operation: S3Operation) {
+    this.#operation = operation
   }
 
-  /** The bucket's name or alias as the request has it; undefined when the request is about no bucket. */
-  get bucket(): string | undefined {
+  override get operationName(): S3Operation | undefined {
+    return this.#operation
+  }
+
+  override get bucket(): string | undefined {
     return this.target.bucket
   }
 
@@ -67,7 +49,7 @@ export class S3Request implements Detectable, SignedParts {
   }
 
   /** The key id of a verified signature; undefined of an anonymous request. */
-  get keyId(): string | undefined {
+  override get keyId(): string | undefined {
     return this.auth.kind === 'key' ? this.auth.keyId : undefined
   }
 
@@ -152,37 +134,6 @@ export class S3Request implements Detectable, SignedParts {
     })
     return put
   }
-
-  /** Aborts when the client goes away before the answer is complete. */
-  get signal(): AbortSignal {
-    if (!this.#abort) {
-      const abort = new AbortController()
-      this.#abort = abort
-      if (this.response.destroyed && !this.response.writableFinished) abort.abort()
-      else {
-        this.response.on('close', () => {
-          if (!this.response.writableFinished) abort.abort()
-        })
-      }
-    }
-    return this.#abort.signal
-  }
-
-  /** The client's address, or what a trusted proxy says of it. */
-  get remoteAddress(): string {
-    if (this.trustForwarded) {
-      const forwarded = this.headers['x-forwarded-for']
-      const last = typeof forwarded === 'string' ? forwarded.split(',').at(-1)!.trim() : ''
-      if (last !== '') return last
-    }
-    return this.message.socket.remoteAddress ?? ''
-  }
-
-  /** Whether the request came by TLS, to this node or to a trusted proxy. */
-  get secure(): boolean {
-    if (this.trustForwarded && this.headers['x-forwarded-proto'] === 'https') return true
-    return (this.message.socket as { encrypted?: boolean }).encrypted === true
-  }
 }
 
 const NOT_ASCII = /[^\x00-\x7f]/
@@ -202,19 +153,8 @@ function utf8Text(value: string): string {
   }
 }
 
-/** Headers of an answer; undefined ones are left out. */
-export type S3Headers = Record<string, string | number | readonly string[] | undefined>
-
-/** A handler's answer. Without a body, Content-Length is 0, except for HEAD, 204 and 304. */
-export interface S3Response {
-  status: number
-  headers?: S3Headers
-  /** A stream must come with a Content-Length header, else it is sent in chunked transfer. */
-  body?: ResponseBody
-}
-
 /** Serves one operation. What it throws becomes an S3 error; only S3Errors tell their message to the client. */
-export type Handler = (request: S3Request) => Promise<S3Response> | S3Response
+export type Handler = (request: S3Request) => Promise<Answer> | Answer
 
 /** All operations, so that a forgotten one does not compile. */
 export type Handlers = Record<S3Operation, Handler | 'NotImplemented'>

@@ -2,10 +2,11 @@ import * as sdk from '@aws-sdk/client-s3'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Query } from '../http/query.js'
+import { splitTarget } from '../http/target.js'
 import { recode, uriEncode } from '../http/uri.js'
 import { S3Error } from './errors.js'
 import { S3_OPERATIONS } from './operations.js'
-import { detectOperation, splitTarget, TargetParser } from './router.js'
+import { detectOperation, TargetParser } from './router.js'
 
 const parser = new TargetParser(['.s3.garage.localhost', 's3.example.org'])
 

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, test } from 'vitest'
+import { splitTarget } from '../../http/target.js'
 import { S3Error } from '../errors.js'
-import { splitTarget } from '../router.js'
 import { SignatureVerifier } from './verifier.js'
 
 // Examples of the Amazon S3 API reference, "Signing and authenticating REST requests" (Signature V2).

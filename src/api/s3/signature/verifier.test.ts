@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { parseAmzDate } from '../../http/date.js'
+import { splitTarget } from '../../http/target.js'
 import { S3Error } from '../errors.js'
 import { AwsChunkedDecoder } from '../payload/aws-chunked.js'
-import { splitTarget } from '../router.js'
 import { HmacKey, SigningKeyCache } from './keys.js'
 import { type KeyAuth, SignatureVerifier } from './verifier.js'
 

@@ -1,0 +1,151 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { ManualClock } from '../../../testing/cluster-fakes.js'
+import { RawClient } from '../../../testing/s3-front.js'
+import { SeededRandom } from '../../../testing/seeded-random.js'
+import type { Log } from '../../util/log.js'
+import { type Admission, OverloadedError } from './admission.js'
+import type { Answer, ErrorAnswer } from './answer.js'
+import { HTTP_SERVER_OPTIONS, HttpFront, type Protocol, type RequestRecord } from './front.js'
+import { HttpRequest } from './request.js'
+
+class EchoRequest extends HttpRequest {
+  override get operationName() {
+    return 'Echo'
+  }
+}
+
+/** A protocol that echoes bodies: /fail throws, /late rejects, /wait answers when it is told to. */
+class EchoProtocol implements Protocol<EchoRequest> {
+  readonly Request = EchoRequest
+  readonly requestIdHeader = 'x-request-id'
+  answerWaiting: (() => void)[] = []
+
+  serve(request: EchoRequest): Answer | Promise<Answer> {
+    if (request.rawPath === '/fail') throw new Error('the inside')
+    if (request.rawPath === '/late') return Promise.reject(new Error('the inside'))
+    if (request.rawPath === '/wait') {
+      return new Promise((resolve) => this.answerWaiting.push(() => resolve({ status: 204 })))
+    }
+    return request.reader.collect(100).then((body) => ({ status: 200, body }))
+  }
+
+  errorAnswer(error: unknown): ErrorAnswer {
+    const overloaded = error instanceof OverloadedError
+    const code = overloaded ? 'Busy' : 'Broken'
+    return { status: overloaded ? 503 : 500, body: `${code}!`, code, cause: error }
+  }
+
+  brokenRequest(reason: string) {
+    return { status: 400, contentType: 'text/plain', body: reason }
+  }
+
+  originHeaders() {
+    return { 'access-control-allow-origin': '*' }
+  }
+}
+
+let server: Server
+const clients: RawClient[] = []
+
+async function start(admission?: Admission) {
+  const protocol = new EchoProtocol()
+  const records: RequestRecord[] = []
+  const errors: object[] = []
+  const log: Log = {
+    ...{ debug() {}, info() {}, warn() {}, child: () => log },
+    error: (fields) => void errors.push(fields),
+  }
+  const front = new HttpFront(protocol, {
+    clock: new ManualClock(0),
+    random: new SeededRandom(1),
+    log,
+    onRequest: (record) => records.push(record),
+    ...(admission && { admission }),
+  })
+  server = createServer(HTTP_SERVER_OPTIONS)
+  front.attach(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const client = () => {
+    const made = new RawClient((server.address() as AddressInfo).port)
+    clients.push(made)
+    return made
+  }
+  return { front, protocol, records, errors, client }
+}
+
+afterEach(() => {
+  for (const client of clients.splice(0)) client.socket.destroy()
+  server.close()
+})
+
+const get = (path: string, headers = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`
+
+test('requests are served, named by an id, and recorded', async () => {
+  const { client, records } = await start()
+  const echo = client().send('PUT /echo HTTP/1.1\r\nHost: a\r\nOrigin: b\r\nContent-Length: 5\r\n\r\nhello')
+  const answer = await echo.untilText('\r\n\r\nhello')
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /)
+  expect(answer).toContain('access-control-allow-origin: *')
+  const requestId = /x-request-id: (\w+)/.exec(answer)?.[1]
+  expect(records).toEqual([
+    expect.objectContaining({ requestId, method: 'PUT', operation: 'Echo', status: 200, bytesReceived: 5 }),
+  ])
+})
+
+test.each(['/fail', '/late'])(
+  '%s is answered as the protocol says, and logged with its cause',
+  async (path) => {
+    const { client, records, errors } = await start()
+    const answer = await client().send(get(path)).untilText('Broken!')
+    expect(answer).toMatch(/^HTTP\/1\.1 500 /)
+    expect(answer).not.toContain('the inside')
+    expect(errors).toEqual([expect.objectContaining({ code: 'Broken', error: new Error('the inside') })])
+    expect(records).toEqual([expect.objectContaining({ status: 500, errorCode: 'Broken' })])
+  },
+)
+
+test('what is no HTTP is answered in the protocol’s form', async () => {
+  const { client } = await start()
+  const answer = await client().send('nonsense\r\n\r\n').untilClosed()
+  expect(answer).toMatch(/^HTTP\/1\.1 400 .*malformed$/s)
+})
+
+test('a drained front ends what it serves, and closes the connections', async () => {
+  const { client, front, protocol } = await start()
+  const waiting = client().send(get('/wait'))
+  await expect.poll(() => front.inFlight).toBe(1)
+  const drained = front.drain()
+  for (const answer of protocol.answerWaiting) answer()
+  expect(await waiting.untilClosed()).toMatch(/^HTTP\/1\.1 204 .*Connection: close/s)
+  await drained
+  expect(front.inFlight).toBe(0)
+})
+
+test('requests that are not admitted are answered at once, and those that are give their place back', async () => {
+  let free = 1
+  const { client, protocol, errors } = await start({
+    admitConnection: () => true,
+    admitRequest: () => free > 0 && free-- > 0,
+    endRequest: () => void free++,
+  })
+  const first = client().send(get('/wait'))
+  await expect.poll(() => protocol.answerWaiting.length).toBe(1)
+  expect(await client().send(get('/echo')).untilText('Busy!')).toMatch(/^HTTP\/1\.1 503 /)
+  protocol.answerWaiting[0]!()
+  await first.untilText('204')
+  await expect.poll(() => free).toBe(1)
+  await client().send(get('/echo')).untilText('200 OK')
+  expect(errors).toEqual([])
+})
+
+test('connections that are not admitted are closed before anything is read', async () => {
+  const { client, records } = await start({
+    admitConnection: () => false,
+    admitRequest: () => true,
+    endRequest() {},
+  })
+  expect(await client().send(get('/echo')).untilClosed()).toBe('')
+  expect(records).toEqual([])
+})

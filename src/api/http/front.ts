@@ -1,0 +1,306 @@
+/**
+ * The HTTP front that the node's APIs share: request ids, reading bodies, answers, errors, clients that stall or send
+ * no HTTP, admission, the request log, and letting requests end before a stop. What a request means is the matter of
+ * its protocol.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../util/clock.js'
+import type { Log } from '../../util/log.js'
+import type { Random } from '../../util/random.js'
+import { type Admission, OverloadedError } from './admission.js'
+import type { Answer, AnswerHeaders, ErrorAnswer } from './answer.js'
+import { BodyReader } from './body-reader.js'
+import { answerBrokenRequest, type BrokenRequest, type BrokenRequestAnswer } from './client-error.js'
+import { httpDate } from './date.js'
+import { IdleWatch } from './idle-watch.js'
+import type { HttpRequest } from './request.js'
+import { type RequestState, respond } from './respond.js'
+
+/** What an API makes of requests and answers. */
+export interface Protocol<R extends HttpRequest> {
+  /** The class of its requests. The constructor must not throw. */
+  readonly Request: new (
+    ...parts: ConstructorParameters<typeof HttpRequest>
+  ) => R
+  /** The header of answers that tells the request's id. */
+  readonly requestIdHeader: string
+  /** Serves a request. What it throws, or rejects with, goes to `errorAnswer`. */
+  serve(request: R): Answer | Promise<Answer>
+  /** The answer to a request that failed. Must not throw. `error` may be a BodyError or an OverloadedError. */
+  errorAnswer(error: unknown, request: R): ErrorAnswer
+  /** The answer to something that node:http could not read as a request. */
+  brokenRequest(reason: BrokenRequest, requestId: string): BrokenRequestAnswer
+  /** Headers that let scripts of the request's Origin read the answer; asked for each request that has one. */
+  originHeaders?(request: R): AnswerHeaders | undefined | Promise<AnswerHeaders | undefined>
+}
+
+/** One line of the request log. */
+export interface RequestRecord {
+  readonly requestId: string
+  readonly method: string
+  /** Undefined when the request failed before it was known. */
+  readonly operation: string | undefined
+  readonly bucket: string | undefined
+  readonly keyId: string | undefined
+  readonly rawPath: string
+  readonly remoteAddress: string
+  /** 499 when the client went away before the answer began. */
+  readonly status: number
+  /** The protocol's error code of the answer. */
+  readonly errorCode: string | undefined
+  readonly bytesReceived: number
+  readonly bytesSent: number
+  readonly durationMs: number
+}
+
+export interface HttpFrontOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** Called when a request's connection is done with it. */
+  readonly onRequest?: (record: RequestRecord) => void
+  /** How long a client may neither send nor read while it is waited for; 60 s unless told. */
+  readonly idleTimeoutMs?: number
+  /** Whether X-Forwarded-For and X-Forwarded-Proto come from a proxy of ours. */
+  readonly trustForwarded?: boolean
+  /** Without it, every connection and request is admitted. */
+  readonly admission?: Admission
+}
+
+/** What to construct the node:http server with: long uploads must not be cut off, slow headers must. */
+export const HTTP_SERVER_OPTIONS = {
+  requestTimeout: 0,
+  headersTimeout: 60_000,
+  keepAliveTimeout: 65_000,
+  maxHeaderSize: 16 * 1024,
+  noDelay: true,
+} as const
+
+/** A request with the state of its answer. */
+interface Exchange<R> extends RequestState {
+  readonly request: R
+  readonly response: ServerResponse
+  readonly startedMs: number
+  admitted: boolean
+  errorCode: string | undefined
+  bytesSent: number
+  awaitsContinue: boolean
+}
+
+export class HttpFront<R extends HttpRequest> {
+  #inFlight = 0
+  readonly #watch: IdleWatch
+  readonly #idPrefix: string
+  #idCounter = 0
+  #draining = false
+  #onDrained: (() => void)[] = []
+
+  constructor(
+    private readonly protocol: Protocol<R>,
+    private readonly options: HttpFrontOptions,
+  ) {
+    this.#watch = new IdleWatch(options.clock, options.idleTimeoutMs ?? 60_000)
+    this.#idPrefix = options.random.bytes(4).toString('hex').toUpperCase()
+  }
+
+  /** Requests being served. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Serves what comes to a server, which should be constructed with HTTP_SERVER_OPTIONS. */
+  attach(server: Server): void {
+    const serve = (message: IncomingMessage, response: ServerResponse) =>
+      this.#serve(message, response, false)
+    const { admission } = this.options
+    if (admission) {
+      server.on('connection', (socket) => {
+        if (!admission.admitConnection(socket)) socket.destroy()
+      })
+    }
+    server.on('request', serve)
+    server.on('checkContinue', (message, response) => this.#serve(message, response, true))
+    server.on('checkExpectation', serve)
+    server.on('clientError', (error, socket) => this.#answerBroken(error, socket))
+  }
+
+  /** From now on answers close their connections; resolves when the last request was answered. */
+  drain(): Promise<void> {
+    this.#draining = true
+    if (this.#inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#onDrained.push(resolve))
+  }
+
+  #answerBroken(error: Error, socket: Duplex): void {
+    answerBrokenRequest(error, socket, (reason) => this.protocol.brokenRequest(reason, this.#newId()))
+  }
+
+  #newId(): string {
+    this.#idCounter = (this.#idCounter + 1) >>> 0
+    return this.#idPrefix + this.#idCounter.toString(16).toUpperCase().padStart(8, '0')
+  }
+
+  #serve(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
+    const { clock, admission } = this.options
+    const reader = new BodyReader(
+      message,
+      this.#watch,
+      awaitsContinue
+        ? () => {
+            exchange.awaitsContinue = false
+            response.writeContinue()
+          }
+        : undefined,
+    )
+    const trustForwarded = this.options.trustForwarded === true
+    const request = new this.protocol.Request(
+      message,
+      response,
+      reader,
+      this.#newId(),
+      clock.nowMs(),
+      trustForwarded,
+    )
+    const exchange: Exchange<R> = {
+      request,
+      response,
+      reader,
+      isHead: request.method === 'HEAD',
+      bodyLength: announcedLength(message),
+      awaitsContinue,
+      startedMs: clock.monotonicMs(),
+      admitted: admission?.admitRequest() ?? true,
+      errorCode: undefined,
+      bytesSent: 0,
+    }
+    this.#inFlight++
+    response.sendDate = false
+    response.on('close', () => this.#onClose(exchange))
+    try {
+      if (!exchange.admitted) throw new OverloadedError()
+      const answer = this.protocol.serve(request)
+      if (answer instanceof Promise) {
+        answer.then(
+          (ready) => this.#send(exchange, ready),
+          (error) => this.#fail(exchange, error),
+        )
+      } else {
+        this.#send(exchange, answer)
+      }
+    } catch (error) {
+      this.#fail(exchange, error)
+    }
+  }
+
+  #fail(exchange: Exchange<R>, thrown: unknown): void {
+    const { request, response } = exchange
+    const answer = this.protocol.errorAnswer(thrown, request)
+    const { code, cause, status } = answer
+    exchange.errorCode = code
+    if (status >= 500 && status !== 501 && exchange.admitted) {
+      const { requestId, operationName: operation } = request
+      this.options.log.error({ requestId, operation, code, error: cause }, 'request failed')
+    }
+    if (response.headersSent) response.destroy()
+    else this.#send(exchange, answer)
+  }
+
+  #send(exchange: Exchange<R>, answer: Answer): void {
+    const { headers, method } = exchange.request
+    if (headers.origin !== undefined && method !== 'OPTIONS' && this.protocol.originHeaders) {
+      void this.#sendToOrigin(exchange, answer)
+      return
+    }
+    this.#write(exchange, answer, undefined)
+  }
+
+  async #sendToOrigin(exchange: Exchange<R>, answer: Answer): Promise<void> {
+    let more: AnswerHeaders | undefined
+    try {
+      more = await this.protocol.originHeaders?.(exchange.request)
+    } catch {
+      // The answer is right without these headers: only scripts of other origins cannot read it.
+    }
+    this.#write(exchange, answer, more)
+  }
+
+  /** Does not throw. */
+  #write(exchange: Exchange<R>, answer: Answer, more: AnswerHeaders | undefined): void {
+    const { request, response } = exchange
+    const { clock, log } = this.options
+    const headers: (string | number | readonly string[])[] = [
+      this.protocol.requestIdHeader,
+      request.requestId,
+      'Date',
+      httpDate(clock.nowMs()),
+      'Server',
+      'Carport',
+    ]
+    append(headers, answer.headers)
+    append(headers, more)
+    if (this.#draining) headers.push('Connection', 'close')
+    try {
+      const sent = respond(response, exchange, this.#watch, answer.status, headers, answer.body, (error) => {
+        exchange.errorCode = this.protocol.errorAnswer(error, request).code
+        log.error({ requestId: request.requestId, error }, 'answer broken off')
+      })
+      if (typeof sent === 'number') exchange.bytesSent = sent
+      else {
+        void sent.then((bytes) => {
+          exchange.bytesSent = bytes
+        })
+      }
+    } catch (error) {
+      // A handler gave headers that HTTP cannot carry, or the connection broke in between.
+      log.error({ requestId: request.requestId, error }, 'answer not sent')
+      response.destroy()
+    }
+  }
+
+  #onClose(exchange: Exchange<R>): void {
+    this.#inFlight--
+    const { clock, onRequest, admission } = this.options
+    if (exchange.admitted) admission?.endRequest()
+    if (onRequest) onRequest(recordOf(exchange, clock.monotonicMs()))
+    if (this.#inFlight === 0 && this.#onDrained.length > 0) {
+      const waiting = this.#onDrained
+      this.#onDrained = []
+      for (const resolve of waiting) resolve()
+    }
+  }
+}
+
+function recordOf<R extends HttpRequest>(exchange: Exchange<R>, nowMs: number): RequestRecord {
+  const { request, response } = exchange
+  return {
+    requestId: request.requestId,
+    method: request.method,
+    operation: request.operationName,
+    bucket: request.bucket,
+    keyId: request.keyId,
+    rawPath: request.rawPath,
+    remoteAddress: request.remoteAddress,
+    status: response.headersSent ? response.statusCode : 499,
+    errorCode: exchange.errorCode,
+    bytesReceived: exchange.reader.receivedBytes,
+    bytesSent: exchange.bytesSent,
+    durationMs: nowMs - exchange.startedMs,
+  }
+}
+
+function append(headers: (string | number | readonly string[])[], more: AnswerHeaders | undefined): void {
+  if (more === undefined) return
+  for (const name in more) {
+    const value = more[name]
+    if (value !== undefined) headers.push(name, value)
+  }
+}
+
+/** Bytes of body that the request's head announces; undefined in chunked transfer. */
+function announcedLength(message: IncomingMessage): number | undefined {
+  const { headers } = message
+  if (headers['transfer-encoding'] !== undefined) return undefined
+  const length = headers['content-length']
+  return length === undefined ? 0 : Number(length)
+}

@@ -1,0 +1,88 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { BodyReader } from './body-reader.js'
+import { Query } from './query.js'
+import { splitTarget } from './target.js'
+
+/**
+ * A request as all protocols see it; each protocol extends it by what is its own. Values that cost something are made
+ * when they are first asked for.
+ */
+export class HttpRequest {
+  readonly method: string
+  /** The path as sent. */
+  readonly rawPath: string
+  /** The query as sent, without "?". */
+  readonly rawQuery: string
+  /** Headers as node:http has them: names in lower case, characters are bytes. */
+  readonly headers: IncomingHttpHeaders
+  readonly query: Query
+  #abort: AbortController | undefined
+
+  constructor(
+    protected readonly message: IncomingMessage,
+    protected readonly response: ServerResponse,
+    readonly reader: BodyReader,
+    readonly requestId: string,
+    /** When it arrived: wall clock, milliseconds since the epoch. */
+    readonly timeMs: number,
+    protected readonly trustForwarded: boolean,
+  ) {
+    const { rawPath, rawQuery } = splitTarget(message.url ?? '/')
+    this.method = message.method ?? 'GET'
+    this.rawPath = rawPath
+    this.rawQuery = rawQuery
+    this.headers = message.headers
+    this.query = new Query(rawQuery)
+  }
+
+  /** Names and values in turn, as sent. */
+  get rawHeaders(): readonly string[] {
+    return this.message.rawHeaders
+  }
+
+  /** The protocol's name of the operation; undefined while it is not known. */
+  get operationName(): string | undefined {
+    return undefined
+  }
+
+  /** The bucket's name or alias in the request; undefined when the request is about no bucket. */
+  get bucket(): string | undefined {
+    return undefined
+  }
+
+  /** The access key or token that the request proved; undefined of an anonymous request. */
+  get keyId(): string | undefined {
+    return undefined
+  }
+
+  /** Aborts when the client goes away before the answer is complete. */
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      const abort = new AbortController()
+      this.#abort = abort
+      if (this.response.destroyed && !this.response.writableFinished) abort.abort()
+      else {
+        this.response.on('close', () => {
+          if (!this.response.writableFinished) abort.abort()
+        })
+      }
+    }
+    return this.#abort.signal
+  }
+
+  /** The client's address, or the one that a trusted proxy names. */
+  get remoteAddress(): string {
+    if (this.trustForwarded) {
+      const forwarded = this.headers['x-forwarded-for']
+      const last = typeof forwarded === 'string' ? forwarded.split(',').at(-1)!.trim() : ''
+      if (last !== '') return last
+    }
+    return this.message.socket.remoteAddress ?? ''
+  }
+
+  /** Whether the request came by TLS, to this node or to a trusted proxy. */
+  get secure(): boolean {
+    if (this.trustForwarded && this.headers['x-forwarded-proto'] === 'https') return true
+    return (this.message.socket as { encrypted?: boolean }).encrypted === true
+  }
+}
