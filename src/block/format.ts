@@ -17,8 +17,8 @@ export const HEAD_BYTES = 16
 const VERSION = 1
 const FLAG_ZSTD = 1
 
-/** The longest plain content of a block, in bytes; lengths from outside are checked against it. */
-export const BLOCK_BYTES_MAX = 256 << 20
+/** The longest content of a block, in bytes, with room for what encryption adds; lengths from outside are checked. */
+export const BLOCK_BYTES_MAX = (256 << 20) + 4096
 /** Length of a hash (SHA-256) in bytes. */
 export const HASH_BYTES = 32
 

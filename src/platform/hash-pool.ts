@@ -10,6 +10,8 @@ const MIN_BYTES = 256 * 1024
 /** Idle workers are stopped after this time, since each holds several MiB. */
 const IDLE_MS = 30_000
 const MAX_FAILURES = 3
+/** Room in a block's buffer for what encryption adds to it. */
+const SEALED_EXTRA_BYTES = 64
 /** How many buffers of blocks are kept for later blocks. */
 const BUFFERS_KEPT = 16
 
@@ -39,7 +41,7 @@ export class HashPool implements Hashing {
     private readonly threads: number,
     private readonly blockBytes: number,
   ) {
-    this.#memory = new BufferPools(blockBytes, BUFFERS_KEPT)
+    this.#memory = new BufferPools(blockBytes + SEALED_EXTRA_BYTES, BUFFERS_KEPT)
   }
 
   allocate(bytes: number): Buffer {
@@ -112,7 +114,7 @@ export class HashPool implements Hashing {
     const plainBack = this.#memory.adopt(bufferOf(reply.plain!))
     if (!reply.sealed) return { hash: bufferOf(reply.digest), sealed: plainBack }
     this.release(plainBack)
-    return { hash: bufferOf(reply.digest), sealed: bufferOf(reply.sealed) }
+    return { hash: bufferOf(reply.digest), sealed: this.#memory.adopt(bufferOf(reply.sealed)) }
   }
 
   #wake(): void {

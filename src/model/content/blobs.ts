@@ -8,8 +8,9 @@ import type { Random } from '../../util/random.js'
 import { type BlockListRow, blockListSortKey, LIST_ROW_BLOCKS, LIST_ROW_PARTS } from './block-lists.js'
 import { type Hashing, md5 } from './hashing.js'
 import {
-  type BlockCipher,
+  type BlockOpener,
   type BlockPointer,
+  type BlockSealer,
   blockOwner,
   type Content,
   MAX_ROW_BLOCKS,
@@ -107,15 +108,21 @@ export class BlobStore {
    */
   async write(
     source: BodySource,
-    options: { cipher?: BlockCipher; inline?: boolean } = {},
+    options: { cipher?: BlockSealer; inline?: boolean } = {},
   ): Promise<StoredBody> {
     const { cipher, inline = true } = options
     const { blockBytes, inlineBytesMax } = this.deps
     if (inline && source.length !== undefined && source.length <= inlineBytesMax) {
       const plain = await source.readAll(inlineBytesMax)
-      return { size: plain.length, md5: md5(plain), body: cipher ? cipher.seal(plain, 0) : plain, blocks: [] }
+      return {
+        size: plain.length,
+        md5: md5(plain),
+        body: cipher ? cipher.seal(plain, 0, true) : plain,
+        blocks: [],
+      }
     }
     const hashing = this.deps.hashing.start(source.length)
+    const allocate = (bytes: number) => this.deps.hashing.allocate(bytes)
     const blocks: BlockPointer[] = []
     const nonce = this.deps.random.bytes(NONCE_BYTES)
     const owner = blockOwner(nonce)
@@ -126,11 +133,11 @@ export class BlobStore {
     let claims: UploadClaims | undefined
     let isGivenUp = true
 
-    const store = async (plain: Buffer, offset: number) => {
+    const store = async (plain: Buffer, offset: number, isLast: boolean) => {
       const ref: BlockPointer = { hash: EMPTY, size: plain.length }
       blocks.push(ref)
       // `add` must be called in order, so before the first await.
-      const added = hashing.add(plain, cipher ? cipher.seal(plain, offset) : plain)
+      const added = hashing.add(plain, cipher ? cipher.seal(plain, offset, isLast, allocate) : plain)
       const { hash, sealed } = added instanceof Promise ? await added : added
       ref.hash = hash
       claims ??= this.deps.blocks.uploadClaims(owner, () => stored)
@@ -140,13 +147,13 @@ export class BlobStore {
         stored.push(hash)
       }
     }
-    const launch = async (plain: Buffer) => {
+    const launch = async (plain: Buffer, isLast: boolean) => {
       while (inFlight.size >= this.deps.blocksInFlight) await Promise.race(inFlight)
       // Read first: hashing detaches the buffer.
       const { length } = plain
       await this.#memory.acquire(length)
       size += length
-      const task: Promise<void> = store(plain, size - length)
+      const task: Promise<void> = store(plain, size - length, isLast)
         .catch((error: unknown) => {
           failure ??= { error }
         })
@@ -162,10 +169,10 @@ export class BlobStore {
       for await (const chunk of source.stream()) {
         let rest = chunk
         while (rest.length > 0) {
-          rest = gather.take(rest)
-          if (!gather.isFull) break
-          await launch(gather.cut())
+          // Not before there is more: only then is it known that this is not the last.
+          if (gather.isFull) await launch(gather.cut(), false)
           if (failure) throw failure.error
+          rest = gather.take(rest)
         }
       }
       const last = gather.cut()
@@ -174,11 +181,11 @@ export class BlobStore {
         return {
           size: last.length,
           md5: md5(last),
-          body: cipher ? cipher.seal(last, 0) : Buffer.from(last),
+          body: cipher ? cipher.seal(last, 0, true) : Buffer.from(last),
           blocks: [],
         }
       }
-      if (last.length > 0) await launch(last)
+      if (last.length > 0) await launch(last, true)
       const digest = await hashing.md5()
       while (inFlight.size > 0) await Promise.race(inFlight)
       if (failure) throw failure.error
@@ -293,10 +300,11 @@ export class BlobStore {
     version: { bucket: Buffer; id: Buffer; content: Content; readonly body: Buffer | undefined },
     start: number,
     end: number,
-    options: { cipher?: BlockCipher; signal?: BlockReadOptions['signal'] } = {},
+    options: { cipher?: BlockOpener; signal?: BlockReadOptions['signal'] } = {},
   ): AsyncGenerator<Buffer> {
     const { cipher, signal } = options
     const { recycle } = this.deps
+    const overheadBytes = cipher?.overheadBytes ?? 0
     if (start >= end) return
     if (version.content.kind === 'inline') {
       if (!version.body) throw new CarportError('Corrupted', 'inline content is missing')
@@ -305,14 +313,14 @@ export class BlobStore {
       return
     }
     const refs = this.blocksFrom(version.bucket, version.id, version.content, start)
-    const ahead: { offset: number; data: Promise<Buffer> }[] = []
+    const ahead: { offset: number; size: number; data: Promise<Buffer> }[] = []
     const fetchNext = async () => {
       const next = await refs.next()
       if (next.done || next.value.offset >= end) return false
       const { offset, ref } = next.value
-      const data = this.deps.blocks.get(ref.hash, { plainBytes: ref.size, signal })
+      const data = this.deps.blocks.get(ref.hash, { plainBytes: ref.size + overheadBytes, signal })
       data.catch(() => {}) // reported when its turn comes
-      ahead.push({ offset, data })
+      ahead.push({ offset, size: ref.size, data })
       return true
     }
     let more = true
@@ -323,6 +331,8 @@ export class BlobStore {
       const sealed = await first.data
       const plain = cipher ? cipher.open(sealed, first.offset) : sealed
       if (plain !== sealed) recycle?.(sealed)
+      if (plain.length !== first.size)
+        throw new CarportError('Corrupted', 'a block has another length than its object says')
       yield first.offset >= start && first.offset + plain.length <= end
         ? plain
         : plain.subarray(Math.max(0, start - first.offset), end - first.offset)

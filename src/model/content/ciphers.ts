@@ -1,16 +1,23 @@
 import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
-import type { BlockCipher, PartInfo } from './refs.js'
 
 /**
- * How the content of a version is encrypted: AES-256 in counter mode with a data key of the version's own.
- * SSE-C derives that key from the client's, which is never stored; SSE-S3 stores it wrapped by a master key.
- * Integrity comes from the blocks, whose names are SHA-256 of what is stored, not from the cipher.
+ * How the content of a version is encrypted: with a data key of the version's own, by the cipher that `format` says.
+ * SSE-C derives that key from the client's, which is never stored; SSE-S3 stores it wrapped by a master key. The format
+ * takes part in both, so that a row that lies about it gives no key.
  */
 export type ContentEncryption = CustomerKeyEncryption | MasterKeyEncryption
 
+/**
+ * Absent: AES-256-CTR, as the first version wrote it, which does not notice changes. 2: AES-256-GCM for each block.
+ * See block-ciphers.ts.
+ */
+export type CipherFormat = typeof AUTHENTICATED | undefined
+export const AUTHENTICATED = 2
+
 export interface CustomerKeyEncryption {
+  format?: CipherFormat
   kind: 'SSE-C'
   /** 16 random bytes, from which together with the client's key data key and verifier are derived. */
   salt: Buffer
@@ -21,6 +28,7 @@ export interface CustomerKeyEncryption {
 }
 
 export interface MasterKeyEncryption {
+  format?: CipherFormat
   kind: 'SSE-S3'
   /** Which master key wrapped it; see MasterKeys. */
   keyId: Buffer
@@ -40,9 +48,10 @@ const WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 /** Checks what a row says of its encryption. @throws CarportError Corrupted */
 export function decodeContentEncryption(value: unknown): ContentEncryption | undefined {
   if (value === undefined || value === null) return undefined
-  const { kind, iv, ...rest } = value as Record<string, unknown>
+  const { kind, format, iv, ...rest } = value as Record<string, unknown>
   const has = (name: string, bytes: number) => isBytes(rest[name], bytes)
-  if (iv === undefined || isBytes(iv, IV_BYTES)) {
+  const isKnown = format === undefined || format === AUTHENTICATED
+  if (isKnown && (iv === undefined || isBytes(iv, IV_BYTES))) {
     if (kind === 'SSE-C' && has('salt', SALT_BYTES) && has('verifier', 32)) return value as ContentEncryption
     if (kind === 'SSE-S3' && has('keyId', KEY_ID_BYTES) && has('wrapped', WRAPPED_BYTES)) {
       return value as ContentEncryption
@@ -55,8 +64,9 @@ function isBytes(value: unknown, length: number): boolean {
   return Buffer.isBuffer(value) && value.length === length
 }
 
-function derive(key: Buffer, purpose: string, salt: Buffer): Buffer {
-  return createHmac('sha256', key).update(`carport sse-c ${purpose}\0`).update(salt).digest()
+function derive(key: Buffer, purpose: string, salt: Buffer, format: CipherFormat): Buffer {
+  const use = format === undefined ? purpose : `${purpose} ${format}`
+  return createHmac('sha256', key).update(`carport sse-c ${use}\0`).update(salt).digest()
 }
 
 /** A new encryption under a client's key, without IV, and its data key. */
@@ -65,15 +75,20 @@ export function newCustomerKeyEncryption(
   random: Random,
 ): { encryption: CustomerKeyEncryption; dataKey: Buffer } {
   const salt = random.bytes(SALT_BYTES)
+  const format = AUTHENTICATED
   return {
-    encryption: { kind: 'SSE-C', salt, verifier: derive(key, 'verify', salt) },
-    dataKey: derive(key, 'data', salt),
+    encryption: { kind: 'SSE-C', format, salt, verifier: derive(key, 'verify', salt, format) },
+    dataKey: derive(key, 'data', salt, format),
   }
 }
 
 /** The data key of an encryption under a client's key; undefined if that is another key. */
-export function customerDataKey({ salt, verifier }: CustomerKeyEncryption, key: Buffer): Buffer | undefined {
-  return timingSafeEqual(derive(key, 'verify', salt), verifier) ? derive(key, 'data', salt) : undefined
+export function customerDataKey(
+  { salt, verifier, format }: CustomerKeyEncryption,
+  key: Buffer,
+): Buffer | undefined {
+  const isSame = timingSafeEqual(derive(key, 'verify', salt, format), verifier)
+  return isSame ? derive(key, 'data', salt, format) : undefined
 }
 
 /**
@@ -96,25 +111,29 @@ export class MasterKeys {
     return this.#keys.length > 0
   }
 
-  /** Wraps a data key, a new one unless told. @returns undefined if there is no master key */
+  /**
+   * Wraps a data key: a new one, or that of a content which stays as it was sealed.
+   * @returns undefined if there is no master key
+   */
   wrap(
     bucket: Buffer,
     random: Random,
-    dataKey: Buffer = random.bytes(KEY_BYTES),
+    kept?: { dataKey: Buffer; format: CipherFormat },
   ): { encryption: MasterKeyEncryption; dataKey: Buffer } | undefined {
     const [current] = this.#keys
     if (!current) return undefined
+    const { dataKey, format } = kept ?? { dataKey: random.bytes(KEY_BYTES), format: AUTHENTICATED }
     const nonce = random.bytes(NONCE_BYTES)
-    const cipher = createCipheriv('aes-256-gcm', current.key, nonce).setAAD(bucket)
-    const sealed = [nonce, cipher.update(dataKey), cipher.final(), cipher.getAuthTag()]
+    const cipher = createCipheriv('aes-256-gcm', current.key, nonce).setAAD(boundTo(bucket, format))
+    const wrapped = Buffer.concat([nonce, cipher.update(dataKey), cipher.final(), cipher.getAuthTag()])
     return {
-      encryption: { kind: 'SSE-S3', keyId: current.id, wrapped: Buffer.concat(sealed) },
+      encryption: { kind: 'SSE-S3', ...(format && { format }), keyId: current.id, wrapped },
       dataKey,
     }
   }
 
   /** @throws CarportError Corrupted if none of the master keys wrapped it, or it was changed */
-  unwrap(bucket: Buffer, { keyId, wrapped }: MasterKeyEncryption): Buffer {
+  unwrap(bucket: Buffer, { keyId, wrapped, format }: MasterKeyEncryption): Buffer {
     const master = this.#keys.find(({ id }) => id.equals(keyId))
     if (!master) {
       throw new CarportError(
@@ -126,7 +145,7 @@ export class MasterKeys {
     const decipher = createDecipheriv('aes-256-gcm', master.key, wrapped.subarray(0, NONCE_BYTES), {
       authTagLength: TAG_BYTES,
     })
-    decipher.setAAD(bucket).setAuthTag(wrapped.subarray(tagAt))
+    decipher.setAAD(boundTo(bucket, format)).setAuthTag(wrapped.subarray(tagAt))
     try {
       return Buffer.concat([decipher.update(wrapped.subarray(NONCE_BYTES, tagAt)), decipher.final()])
     } catch (cause) {
@@ -135,68 +154,9 @@ export class MasterKeys {
   }
 }
 
-/** The cipher of a content that has one IV from its first byte to its last. */
-export function contentCipher(key: Buffer, iv: Buffer): BlockCipher {
-  const apply = (data: Buffer, offset: number) => applyKeystream(key, iv, data, offset)
-  return { seal: apply, open: apply }
-}
-
-/**
- * The cipher of a content that is made of parts, each with an IV of its own. No block reaches from one part into the
- * next, since blocks of a part are stored before anyone knows what follows them.
- * @throws CarportError Corrupted when a part has no IV
- */
-export function partsCipher(key: Buffer, parts: readonly PartInfo[]): BlockCipher {
-  const starts: number[] = []
-  const ivs: Buffer[] = []
-  let start = 0
-  for (const { size, iv } of parts) {
-    if (!iv || iv.length !== IV_BYTES) throw new CarportError('Corrupted', 'an encrypted part has no IV')
-    if (size > 0) {
-      starts.push(start)
-      ivs.push(iv)
-    }
-    start += size
-  }
-  const apply = (data: Buffer, offset: number) => {
-    const part = lastNotAfter(starts, offset)
-    if (part < 0 || offset + data.length > start)
-      throw new CarportError('Corrupted', 'a block is outside of all parts')
-    return applyKeystream(key, ivs[part]!, data, offset - starts[part]!)
-  }
-  return { seal: apply, open: apply }
-}
-
-/** Index of the last of the ascending `starts` that is at most `offset`; -1 if there is none. */
-function lastNotAfter(starts: readonly number[], offset: number): number {
-  let low = 0
-  let high = starts.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (starts[middle]! <= offset) low = middle + 1
-    else high = middle
-  }
-  return low - 1
-}
-
-/** Counter mode (NIST SP 800-38A, 6.5) from any byte on: `offset` is that of `data` in the stream. */
-function applyKeystream(key: Buffer, iv: Buffer, data: Buffer, offset: number): Buffer {
-  const cipher = createCipheriv('aes-256-ctr', key, counterAt(iv, Math.floor(offset / 16)))
-  const skip = offset % 16
-  if (skip > 0) cipher.update(Buffer.alloc(skip))
-  return cipher.update(data)
-}
-
-/** The counter block `blocks` after `iv`: addition modulo 2^128, big-endian. */
-function counterAt(iv: Buffer, blocks: number): Buffer {
-  const counter = Buffer.from(iv)
-  let carry = blocks
-  for (let at = 12; at >= 0 && carry > 0; at -= 4) {
-    const sum = counter.readUInt32BE(at) + carry
-    counter.writeUInt32BE(sum % 0x1_0000_0000, at)
-    carry = Math.floor(sum / 0x1_0000_0000)
-  }
-  return counter
+/** What a wrapped key is bound to: it unwraps for no other bucket, and for no other cipher. */
+function boundTo(bucket: Buffer, format: CipherFormat): Buffer {
+  return format === undefined ? bucket : Buffer.concat([bucket, Buffer.of(format)])
 }
 
 /** Stands for the MD5 of a plain content in the ETags of SSE-C, which must not tell what the content is. 16 bytes. */

@@ -5,7 +5,7 @@ import { writeUint53 } from '../../util/uint53.js'
 /** 16 bytes: creation time in µs (8, big-endian), then 8 random bytes. Unique, and ordered by time. */
 export type VersionId = Buffer
 
-/** One block of an object's content: SHA-256 of its stored bytes, and their number. */
+/** One block of an object's content: SHA-256 of its stored bytes, and the number of bytes of content that it holds. */
 export interface BlockPointer {
   hash: Buffer
   size: number
@@ -30,9 +30,23 @@ export interface PartInfo {
 /** A part as rows keep it: number, size, and where there are any, checksum and IV. */
 export type PartTuple = [number: number, size: number, checksum?: Buffer | null, iv?: Buffer]
 
-/** Encrypts and decrypts blocks without changing their length; `offset` is the block's first byte in the content. */
-export interface BlockCipher {
-  seal(plain: Buffer, offset: number): Buffer
+/** Encrypts the blocks of one content. */
+export interface BlockSealer {
+  /** By how much it makes a block longer. */
+  readonly overheadBytes: number
+  /**
+   * @param offset of the block's first byte in the content; no offset twice
+   * @param isLast whether the content ends with this block
+   * @param allocate where the memory for the sealed block comes from
+   */
+  seal(plain: Buffer, offset: number, isLast: boolean, allocate?: (bytes: number) => Buffer): Buffer
+}
+
+/** Decrypts the blocks of one content. */
+export interface BlockOpener {
+  /** By how much a sealed block is longer. */
+  readonly overheadBytes: number
+  /** @throws CarportError Corrupted if it is not the block that was sealed for that place, where the format can tell */
   open(sealed: Buffer, offset: number): Buffer
 }
 

@@ -10,18 +10,17 @@
  */
 import { hash } from 'node:crypto'
 import type { Bucket } from '../../../model/buckets/buckets.js'
+import { contentOpener, contentSealer, partsOpener } from '../../../model/content/block-ciphers.js'
 import {
   type ContentEncryption,
-  contentCipher,
   customerDataKey,
   decodeContentEncryption,
   IV_BYTES,
   KEY_BYTES,
   keyedEtag,
   newCustomerKeyEncryption,
-  partsCipher,
 } from '../../../model/content/ciphers.js'
-import type { BlockCipher } from '../../../model/content/refs.js'
+import type { BlockOpener, BlockSealer } from '../../../model/content/refs.js'
 import type { UploadRow } from '../../../model/uploads/tables.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import type { S3Context } from '../context.js'
@@ -176,13 +175,14 @@ export function masterKeyMissing(): S3Error {
   )
 }
 
-/** A cipher for a content with an IV of its own. */
+/** A cipher for a content, or the part of that number, with an IV of its own. */
 export function sealContent(
   { random }: S3Context,
-  { dataKey }: Sealing,
-): { cipher: BlockCipher; iv: Buffer } {
+  { dataKey, encryption }: Sealing,
+  part?: number,
+): { cipher: BlockSealer; iv: Buffer } {
   const iv = random.bytes(IV_BYTES)
-  return { cipher: contentCipher(dataKey, iv), iv }
+  return { cipher: contentSealer(encryption.format, dataKey, iv, part), iv }
 }
 
 /** The ETag's digest of a content: its MD5 unless that would tell something of it. */
@@ -238,9 +238,10 @@ export async function openContent(
   { model }: S3Context,
   version: VersionRecord,
   { dataKey, encryption }: Sealing,
-): Promise<BlockCipher> {
-  if (encryption.iv) return contentCipher(dataKey, encryption.iv)
-  return partsCipher(dataKey, await model.blobs.partsOf(version))
+): Promise<BlockOpener> {
+  const { iv, format } = encryption
+  if (iv) return contentOpener(format, dataKey, iv, version.size)
+  return partsOpener(format, dataKey, await model.blobs.partsOf(version))
 }
 
 /**
@@ -309,9 +310,9 @@ export function keepSealing(
     const same = encryption.kind === 'SSE-C' && customerDataKey(encryption, wish.customer.key)
     return same ? { encryption, dataKey, headers: encryptionHeaders(encryption, wish.customer) } : undefined
   }
-  const wrapped = masterKeys.wrap(bucket.id, random, dataKey)
+  const { iv, format } = encryption
+  const wrapped = masterKeys.wrap(bucket.id, random, { dataKey, format })
   if (!wrapped) throw masterKeyMissing()
-  const { iv } = encryption
   return {
     encryption: { ...wrapped.encryption, ...(iv && { iv }) },
     dataKey,

@@ -182,7 +182,7 @@ async function storePart(
   checksum: () => { algorithm: ChecksumAlgorithm; value: Buffer } | undefined,
 ): Promise<PartRow> {
   // Parts are never inline: when they are put together, only blocks can be.
-  const sealed = sealing && sealContent(context, sealing)
+  const sealed = sealing && sealContent(context, sealing, number)
   const body = await context.model.blobs.write(source, { ...sealed, inline: false })
   const computed = checksum()
   return context.model.uploads.putPart(
