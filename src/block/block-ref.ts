@@ -12,6 +12,9 @@ export interface BlockRefRow {
   deleted: boolean
 }
 
+/** Versions of the row's format, by which it begins: one for each state. A later format begins with 2 or more. */
+const LIVE = 0
+const DELETED = 1
 const HEAD_BYTES = 1 + HASH_BYTES + OWNER_BYTES
 
 /** The block_ref table: rows live on the replicas of their block, and count its references there. */
@@ -25,18 +28,18 @@ export function blockRefSchema(counts: RefCounts): TableSchema<BlockRefRow> {
     sortKey: (row) => row.owner,
     encode: (row): EncodedRow => {
       const head = Buffer.allocUnsafe(HEAD_BYTES)
-      head[0] = row.deleted ? 1 : 0
+      head[0] = row.deleted ? DELETED : LIVE
       row.hash.copy(head, 1)
       row.owner.copy(head, 1 + HASH_BYTES)
       return { head }
     },
     decode: (head) => {
-      if (head.length !== HEAD_BYTES || head[0]! > 1)
+      if (head.length !== HEAD_BYTES || head[0]! > DELETED)
         throw new CarportError('Corrupted', 'not a block_ref row')
       return {
         hash: Buffer.from(head.subarray(1, 1 + HASH_BYTES)),
         owner: Buffer.from(head.subarray(1 + HASH_BYTES)),
-        deleted: head[0] === 1,
+        deleted: head[0] === DELETED,
       }
     },
     merge: (current, incoming) => (incoming.deleted && !current.deleted ? incoming : current),

@@ -1,8 +1,9 @@
 import type { Reader, TreeName, Tx } from '../db/db.js'
 import type { NodeId } from '../net/transport.js'
+import { versioned } from '../util/format.js'
 import { HASH_BYTES } from './format.js'
 
-/** hash, owner → expiry (8 bytes), and who claimed it (16 bytes, absent in claims of the first release) */
+/** hash, owner → expiry, and who claimed it */
 const CLAIMS: TreeName = 'block:claims'
 export const CLAIM_TREES: readonly TreeName[] = [CLAIMS]
 
@@ -39,7 +40,7 @@ export function claimantId({ node, incarnation }: Claimant): Buffer {
 /** The claims on a node's blocks. */
 export class Claims {
   put(tx: Tx, { hash, owner, untilMs, by }: Claim): void {
-    tx.put(CLAIMS, claimKey(hash, owner), by ? Buffer.concat([encodeTime(untilMs), by]) : encodeTime(untilMs))
+    tx.put(CLAIMS, claimKey(hash, owner), FORMAT.encode({ untilMs, by }))
   }
 
   get(reader: Reader, hash: Buffer, owner: Buffer): Claim | undefined {
@@ -64,7 +65,7 @@ export class Claims {
   untilMs(reader: Reader, hash: Buffer): number {
     let untilMs = 0
     for (const { value } of reader.range(CLAIMS, rangeOf(hash)))
-      untilMs = Math.max(untilMs, decodeTime(value))
+      untilMs = Math.max(untilMs, FORMAT.decode(value).untilMs)
     return untilMs
   }
 
@@ -73,7 +74,7 @@ export class Claims {
     const expired: Buffer[] = []
     let untilMs = 0
     for (const { key, value } of tx.range(CLAIMS, rangeOf(hash))) {
-      const claimedUntilMs = decodeTime(value)
+      const { untilMs: claimedUntilMs } = FORMAT.decode(value)
       if (claimedUntilMs <= nowMs) expired.push(Buffer.from(key))
       else untilMs = Math.max(untilMs, claimedUntilMs)
     }
@@ -108,6 +109,23 @@ export class Claims {
   }
 }
 
+type StoredClaim = Pick<Claim, 'untilMs' | 'by'>
+
+const FORMAT = versioned<StoredClaim>('claim of a block', {
+  encode: ({ untilMs, by }) => (by ? Buffer.concat([encodeTime(untilMs), by]) : encodeTime(untilMs)),
+  writes: 1,
+  versions: { 1: decodeFields },
+  // The first release wrote the time alone.
+  unmarked: { is: (stored) => stored.length === TIME_BYTES, decode: decodeFields },
+})
+
+/** [expiry 8][claimant 16, if known] */
+function decodeFields(payload: Buffer): StoredClaim {
+  const by =
+    payload.length === TIME_BYTES + CLAIMANT_BYTES ? Buffer.from(payload.subarray(TIME_BYTES)) : undefined
+  return { untilMs: decodeTime(payload), by }
+}
+
 function claimKey(hash: Buffer, owner: Buffer): Buffer {
   return Buffer.concat([hash, owner], HASH_BYTES + OWNER_BYTES)
 }
@@ -120,8 +138,7 @@ function decode(key: Buffer, value: Buffer): Claim {
   return {
     hash: Buffer.from(key.subarray(0, HASH_BYTES)),
     owner: Buffer.from(key.subarray(HASH_BYTES)),
-    untilMs: decodeTime(value),
-    by: value.length === TIME_BYTES + CLAIMANT_BYTES ? Buffer.from(value.subarray(TIME_BYTES)) : undefined,
+    ...FORMAT.decode(value),
   }
 }
 

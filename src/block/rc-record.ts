@@ -1,3 +1,5 @@
+import { versioned } from '../util/format.js'
+
 /** What a node knows of a block that it stores, should store, or stored a moment ago. */
 export interface RcRecord {
   /** Live rows of the block_ref table in this node's copy. */
@@ -18,7 +20,20 @@ export function newRecord(): RcRecord {
   return { count: 0, present: false, deleting: false, keepUntilMs: 0, dueMs: 0 }
 }
 
-export function encodeRecord(record: RcRecord): Buffer {
+const FORMAT = versioned<RcRecord>('record of a block', {
+  encode: encodeFields,
+  writes: 1,
+  versions: { 1: decodeFields },
+  // The first release wrote the fields alone.
+  unmarked: { is: (stored) => stored.length === BYTES, decode: decodeFields },
+})
+
+export const encodeRecord = FORMAT.encode
+/** @throws CarportError Corrupted */
+export const decodeRecord = FORMAT.decode
+
+/** [flags u8][count u32][kept until f64 ms][due f64 ms] */
+function encodeFields(record: RcRecord): Buffer {
   const bytes = Buffer.allocUnsafe(BYTES)
   bytes[0] = (record.present ? 1 : 0) | (record.deleting ? 2 : 0)
   bytes.writeUInt32BE(record.count, 1)
@@ -27,7 +42,7 @@ export function encodeRecord(record: RcRecord): Buffer {
   return bytes
 }
 
-export function decodeRecord(bytes: Buffer): RcRecord {
+function decodeFields(bytes: Buffer): RcRecord {
   return {
     present: (bytes[0]! & 1) !== 0,
     deleting: (bytes[0]! & 2) !== 0,

@@ -4,6 +4,7 @@ import { Priority } from '../net/transport.js'
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
+import { versioned } from '../util/format.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
@@ -13,7 +14,7 @@ import { OWNER_BYTES } from './claims.js'
 import { HASH_BYTES } from './format.js'
 import { METHODS, packReferences } from './wire.js'
 
-/** Sequence number (8 bytes) → flags (1), owner (16), hashes (32 each). */
+/** Sequence number (8 bytes) → rows of one owner. */
 const QUEUE = 'block:refqueue'
 export const REFS_TREES: readonly string[] = [QUEUE]
 
@@ -84,10 +85,7 @@ export class ReferenceQueue implements Service {
     tx.put(
       QUEUE,
       encodeSequence(sequence),
-      encodeItem(
-        hashes.map((hash) => ({ hash, owner, deleted })),
-        false,
-      ),
+      FORMAT.encode({ rows: hashes.map((hash) => ({ hash, owner, deleted })), tried: false }),
     )
     tx.onCommit(this.#onCommit)
   }
@@ -156,7 +154,7 @@ export class ReferenceQueue implements Service {
     let refs = 0
     const start = after && encodeSequence(decodeSequence(after) + 1)
     for (const { key, value } of this.db.range(QUEUE, start ? { start } : {})) {
-      const item = decodeItem(key, value)
+      const item = { key: Buffer.from(key), ...FORMAT.decode(value) }
       items.push(item)
       refs += item.rows.length
       if (refs >= BATCH_REFS) break
@@ -181,7 +179,8 @@ export class ReferenceQueue implements Service {
       for (const { key, rows, tried } of items) {
         const left = rows.filter((row) => failed.has(row.hash[0]!))
         if (left.length === 0) tx.delete(QUEUE, key)
-        else if (left.length < rows.length || !tried) tx.put(QUEUE, key, encodeItem(left, true))
+        else if (left.length < rows.length || !tried)
+          tx.put(QUEUE, key, FORMAT.encode({ rows: left, tried: true }))
       }
     })
     return failed.size === 0
@@ -264,19 +263,32 @@ function decodeSequence(key: Buffer): number {
   return key.readUInt32BE(0) * 2 ** 32 + key.readUInt32BE(4)
 }
 
-/** The rows of one item have the same owner and are all live or all deleted. */
-function encodeItem(rows: readonly BlockRefRow[], tried: boolean): Buffer {
-  const { owner, deleted } = rows[0]!
-  const flags = (deleted ? FLAG_DELETED : 0) | (tried ? FLAG_TRIED : 0)
-  return Buffer.concat([Buffer.from([flags]), owner, ...rows.map((row) => row.hash)])
-}
+type StoredItem = Omit<QueueItem, 'key'>
 
-function decodeItem(key: Buffer, value: Buffer): QueueItem {
-  const deleted = (value[0]! & FLAG_DELETED) !== 0
-  const owner = Buffer.from(value.subarray(1, 1 + OWNER_BYTES))
+const FORMAT = versioned<StoredItem>('queued block references', {
+  // The rows of one item have the same owner and are all live or all deleted.
+  encode({ rows, tried }) {
+    const { owner, deleted } = rows[0]!
+    const flags = (deleted ? FLAG_DELETED : 0) | (tried ? FLAG_TRIED : 0)
+    return Buffer.concat([Buffer.from([flags]), owner, ...rows.map((row) => row.hash)])
+  },
+  writes: 1,
+  versions: { 1: decodeItem },
+  // The first release wrote flags, owner and hashes alone, as their length tells.
+  unmarked: {
+    is: (stored) => stored.length % HASH_BYTES === (1 + OWNER_BYTES) % HASH_BYTES,
+    decode: decodeItem,
+  },
+})
+
+/** [flags u8][owner 16][hash 32]... */
+function decodeItem(payload: Buffer): StoredItem {
+  const flags = payload[0]!
+  const owner = Buffer.from(payload.subarray(1, 1 + OWNER_BYTES))
   const rows: BlockRefRow[] = []
-  for (let at = 1 + OWNER_BYTES; at + HASH_BYTES <= value.length; at += HASH_BYTES) {
-    rows.push({ hash: Buffer.from(value.subarray(at, at + HASH_BYTES)), owner, deleted })
+  for (let at = 1 + OWNER_BYTES; at + HASH_BYTES <= payload.length; at += HASH_BYTES) {
+    const hash = Buffer.from(payload.subarray(at, at + HASH_BYTES))
+    rows.push({ hash, owner, deleted: (flags & FLAG_DELETED) !== 0 })
   }
-  return { key: Buffer.from(key), rows, tried: (value[0]! & FLAG_TRIED) !== 0 }
+  return { rows, tried: (flags & FLAG_TRIED) !== 0 }
 }

@@ -1,7 +1,8 @@
 import type { Db, Reader, Tx } from '../db/db.js'
 import type { Backoff } from '../util/backoff.js'
+import { versioned } from '../util/format.js'
 
-/** hash → attempts (4), time of the last in ms (8), message (UTF-8) */
+/** hash → what failed */
 const ERRORS = 'block:errors'
 export const ERROR_TREES: readonly string[] = [ERRORS]
 
@@ -23,10 +24,7 @@ export class ResyncErrors {
   /** Returns the number of attempts, this one included. */
   record(tx: Tx, hash: Buffer, nowMs: number, message: string): number {
     const attempts = (this.get(tx, hash)?.attempts ?? 0) + 1
-    const head = Buffer.alloc(12)
-    head.writeUInt32BE(attempts, 0)
-    head.writeDoubleBE(nowMs, 4)
-    tx.put(ERRORS, hash, Buffer.concat([head, Buffer.from(message).subarray(0, MESSAGE_BYTES_MAX)]))
+    tx.put(ERRORS, hash, FORMAT.encode({ attempts, lastTryMs: nowMs, message }))
     return attempts
   }
 
@@ -36,13 +34,13 @@ export class ResyncErrors {
 
   get(reader: Reader, hash: Buffer): ResyncError | undefined {
     const value = reader.get(ERRORS, hash)
-    return value && decode(hash, value)
+    return value && { hash, ...FORMAT.decode(value) }
   }
 
   list(limit: number): ResyncError[] {
     const errors: ResyncError[] = []
     for (const { key, value } of this.db.range(ERRORS, { limit }))
-      errors.push(decode(Buffer.from(key), value))
+      errors.push({ hash: Buffer.from(key), ...FORMAT.decode(value) })
     return errors
   }
 
@@ -51,11 +49,26 @@ export class ResyncErrors {
   }
 }
 
-function decode(hash: Buffer, value: Buffer): ResyncError {
+type StoredError = Omit<ResyncError, 'hash'>
+
+const FORMAT = versioned<StoredError>('failure of a block', {
+  encode({ attempts, lastTryMs, message }) {
+    const head = Buffer.alloc(12)
+    head.writeUInt32BE(attempts, 0)
+    head.writeDoubleBE(lastTryMs, 4)
+    return Buffer.concat([head, Buffer.from(message).subarray(0, MESSAGE_BYTES_MAX)])
+  },
+  writes: 1,
+  versions: { 1: decode },
+  // The first release began with the number of attempts, whose first byte is zero.
+  unmarked: { is: (stored) => stored[0] === 0, decode },
+})
+
+/** [attempts u32][time of the last f64 ms][message UTF-8] */
+function decode(payload: Buffer): StoredError {
   return {
-    hash,
-    attempts: value.readUInt32BE(0),
-    lastTryMs: value.readDoubleBE(4),
-    message: value.toString('utf8', 12),
+    attempts: payload.readUInt32BE(0),
+    lastTryMs: payload.readDoubleBE(4),
+    message: payload.toString('utf8', 12),
   }
 }

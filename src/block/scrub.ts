@@ -1,6 +1,7 @@
 import type { Backoff } from '../util/backoff.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
+import { versioned } from '../util/format.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
@@ -12,7 +13,7 @@ import { matchesHash } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
 import { FOLDERS, readFolder } from './walk.js'
 
-/** 'scrub' → ScrubState as JSON */
+/** 'scrub' → ScrubState */
 const STATE = 'block:scrub'
 export const SCRUB_TREES: readonly string[] = [STATE]
 const STATE_KEY = Buffer.from('scrub')
@@ -75,7 +76,7 @@ export class Scrub implements Service {
 
   async start(): Promise<void> {
     const stored = this.parts.local.db.get(STATE, STATE_KEY)
-    if (stored) this.#state = { ...this.#state, ...parseState(stored) }
+    if (stored) this.#state = { ...this.#state, ...loadState(stored) }
     else this.#state.nextMs = this.#scheduleMs()
     await this.#save()
     this.#worker.start()
@@ -207,21 +208,32 @@ export class Scrub implements Service {
 
   async #save(): Promise<void> {
     this.#savedMs = this.parts.clock.monotonicMs()
-    const bytes = Buffer.from(JSON.stringify(this.#state))
-    await this.parts.local.db.transact((tx) => tx.put(STATE, STATE_KEY, bytes))
+    const stored = FORMAT.encode(this.#state)
+    await this.parts.local.db.transact((tx) => tx.put(STATE, STATE_KEY, stored))
   }
 }
 
-/** Only what is well-formed: a scrub that begins anew is better than one that does not begin. */
+const FORMAT = versioned<Partial<ScrubState>>('state of the scrub', {
+  encode: (state) => Buffer.from(JSON.stringify(state)),
+  writes: 1,
+  versions: { 1: parseState },
+  unmarked: { is: (stored) => stored[0] === 0x7b /* { */, decode: parseState },
+})
+
+/** Takes what is well-formed: a scrub that begins anew is better than one that does not begin. */
 function parseState(bytes: Buffer): Partial<ScrubState> {
+  const value = JSON.parse(bytes.toString()) as Record<string, unknown>
+  const state: Record<string, unknown> = {}
+  for (const name of ['position', 'nextMs', 'pausedUntilMs', 'completedMs', 'corruptions', 'tranquility']) {
+    if (typeof value[name] === 'number' && Number.isFinite(value[name])) state[name] = value[name]
+  }
+  if (typeof value.running === 'boolean') state.running = value.running
+  return state as Partial<ScrubState>
+}
+
+function loadState(stored: Buffer): Partial<ScrubState> {
   try {
-    const value = JSON.parse(bytes.toString()) as Record<string, unknown>
-    const state: Record<string, unknown> = {}
-    for (const name of ['position', 'nextMs', 'pausedUntilMs', 'completedMs', 'corruptions', 'tranquility']) {
-      if (typeof value[name] === 'number' && Number.isFinite(value[name])) state[name] = value[name]
-    }
-    if (typeof value.running === 'boolean') state.running = value.running
-    return state as Partial<ScrubState>
+    return FORMAT.decode(stored)
   } catch {
     return {}
   }

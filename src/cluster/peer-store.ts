@@ -1,5 +1,6 @@
 import { pack, unpack } from 'msgpackr'
 import type { Db } from '../db/db.js'
+import { looksLikeMsgpack, versioned } from '../util/format.js'
 import type { Log } from '../util/log.js'
 import { isNodeId } from './address.js'
 import type { PeerRecord, PeerStore } from './peering.js'
@@ -20,8 +21,7 @@ export class DbPeerStore implements PeerStore {
     const bytes = this.db.get(CLUSTER_TREE, PEERS_KEY)
     if (!bytes) return []
     try {
-      const records: unknown = unpack(bytes)
-      if (Array.isArray(records)) return records.filter(isPeerRecord)
+      return FORMAT.decode(bytes)
     } catch (error) {
       this.log.warn({ error: String(error) }, 'the stored list of peers cannot be read; it is made anew')
     }
@@ -29,9 +29,21 @@ export class DbPeerStore implements PeerStore {
   }
 
   save(peers: PeerRecord[]): Promise<void> {
-    const bytes = pack(peers)
+    const bytes = FORMAT.encode(peers)
     return this.db.transact((tx) => tx.put(CLUSTER_TREE, PEERS_KEY, bytes))
   }
+}
+
+const FORMAT = versioned<PeerRecord[]>('list of peers', {
+  encode: (peers) => pack(peers),
+  writes: 1,
+  versions: { 1: decodePeers },
+  unmarked: { is: looksLikeMsgpack, decode: decodePeers },
+})
+
+function decodePeers(payload: Buffer): PeerRecord[] {
+  const records: unknown = unpack(payload)
+  return Array.isArray(records) ? records.filter(isPeerRecord) : []
 }
 
 function isPeerRecord(value: unknown): value is PeerRecord {

@@ -4,6 +4,7 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Timer } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
+import { looksLikeMsgpack, versioned } from '../util/format.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { LocalTable } from './local.js'
@@ -32,6 +33,13 @@ const POLL_MS = 2_000
 const POLL_IDLE_MS = 10_000
 const BACKOFF: Backoff = { baseMs: 2_000, maxMs: 60_000 }
 const SWEEP_EVERY_MS = 10 * 60_000
+
+const FORMAT = versioned<Stored>('entry of the retry queue', {
+  encode: (entry) => pack(entry),
+  writes: 1,
+  versions: { 1: decodeStored },
+  unmarked: { is: looksLikeMsgpack, decode: decodeStored },
+})
 
 /** [expires at, ms][row key][head | null: the current row is read at the time of sending][body | null] */
 type Stored = [expiresMs: number, rowKey: Buffer, head: Buffer | null, body: Buffer | null]
@@ -93,7 +101,7 @@ export class RetryQueue implements MissedWrites, Service {
       const local = replicasOf(placement, schema, partition).includes(transport.self)
       const stored: Stored = local ? [expiresMs, rowKey, null, null] : [expiresMs, rowKey, head, body]
       const key = entryKey(node, table, local ? rowKey : Buffer.concat([rowKey, head]))
-      this.#pending.set(key.toString('latin1'), { key, value: pack(stored) })
+      this.#pending.set(key.toString('latin1'), { key, value: FORMAT.encode(stored) })
     }
     this.#flushTimer ??= clock.after(FLUSH_AFTER_MS, () => {
       this.flush().catch((error: unknown) => {
@@ -208,7 +216,7 @@ export class RetryQueue implements MissedWrites, Service {
   #rowToSend(node: NodeId, tableName: string, value: Buffer): WireRow | undefined {
     const table = this.tables.get(tableName)
     if (!table) return undefined
-    const [expiresMs, rowKey, head, body] = decodeStored(value)
+    const [expiresMs, rowKey, head, body] = FORMAT.decode(value)
     if (expiresMs <= this.env.clock.nowMs()) return undefined
     if (!replicasOf(this.env.placement, table.schema, rowKey[0]!).includes(node)) return undefined
     if (head) return table.codec.wire(rowKey, head, body ?? undefined)
@@ -241,7 +249,7 @@ export class RetryQueue implements MissedWrites, Service {
         limit: 500,
       })) {
         last = Buffer.from(key)
-        if (decodeStored(value)[0] <= this.env.clock.nowMs()) {
+        if (FORMAT.decode(value)[0] <= this.env.clock.nowMs()) {
           expired.push({ key: last, value: Buffer.from(value) })
         }
       }

@@ -1,12 +1,21 @@
 import type { BlockManager } from '../../block/manager.js'
 import type { Db } from '../../db/db.js'
 import { CarportError } from '../../util/errors.js'
+import { versioned } from '../../util/format.js'
 import type { Log } from '../../util/log.js'
 
-/** Name of a variable → its value, UTF-8: what an operator set and no layer keeps by itself. */
+/** Name of a variable → its value: what an operator set and no layer keeps by itself. */
 const VARIABLES = 'admin:variables'
 /** Trees of the Db that administration needs. */
 export const ADMIN_TREES: readonly string[] = [VARIABLES]
+
+const FORMAT = versioned<string>('variable', {
+  encode: (value) => Buffer.from(value),
+  writes: 1,
+  versions: { 1: String },
+  // The first release wrote the text alone, which begins with a digit.
+  unmarked: { is: (stored) => stored[0]! >= 0x20, decode: String },
+})
 
 type Variable = { get(blocks: BlockManager): string } & (
   | { set?: undefined; stored?: undefined }
@@ -53,7 +62,7 @@ export async function setVariable(
   const { get, set, stored } = variable(name)
   if (!set) throw new CarportError('InvalidArgument', `${name} can only be read`)
   await set(blocks, value)
-  if (stored) await db.transact((tx) => tx.put(VARIABLES, Buffer.from(name), Buffer.from(get(blocks))))
+  if (stored) await db.transact((tx) => tx.put(VARIABLES, Buffer.from(name), FORMAT.encode(get(blocks))))
   return { variable: name, value: get(blocks) }
 }
 
@@ -63,7 +72,7 @@ export function restoreVariables(db: Db, blocks: BlockManager, log: Log): void {
     const value = known.stored && db.get(VARIABLES, Buffer.from(name))
     if (!value || !known.stored) continue
     try {
-      known.set(blocks, value.toString())
+      known.set(blocks, FORMAT.decode(value))
     } catch (error) {
       log.warn({ variable: name, error: String(error) }, 'a stored variable is not taken; its default counts')
     }

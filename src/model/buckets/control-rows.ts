@@ -1,6 +1,7 @@
 import { Packr } from 'msgpackr'
-import type { EncodedRow, TableSchema } from '../../table/schema.js'
+import type { TableSchema } from '../../table/schema.js'
 import { CarportError } from '../../util/errors.js'
+import { looksLikeMsgpack, versioned } from '../../util/format.js'
 
 /**
  * Rows of the control tables (buckets, aliases, access keys): a set of named fields, each a last-writer-wins register.
@@ -17,13 +18,16 @@ export interface FieldRow {
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
 
-/** Encodes a row; equal rows give equal bytes, since field names are sorted and values are stored as they were written. */
-function encode(row: FieldRow): EncodedRow {
-  const names = Object.keys(row.fields).sort()
-  return {
-    head: packr.pack([row.id, row.deleted, names.map((n) => [n, row.fields[n]![0], row.fields[n]![1]])]),
-  }
-}
+const FORMAT = versioned<FieldRow>('control row', {
+  // Equal rows give equal bytes, since field names are sorted and values are stored as they were written.
+  encode(row) {
+    const names = Object.keys(row.fields).sort()
+    return packr.pack([row.id, row.deleted, names.map((n) => [n, row.fields[n]![0], row.fields[n]![1]])])
+  },
+  writes: 'unmarked',
+  versions: { 1: decode },
+  unmarked: { is: looksLikeMsgpack, decode },
+})
 
 function decode(head: Buffer): FieldRow {
   const value: unknown = packr.unpack(head)
@@ -73,8 +77,8 @@ export function fieldTable(name: string): TableSchema<FieldRow> {
     partition: () => 0,
     partitionKey: () => none,
     sortKey: (row) => row.id,
-    encode,
-    decode,
+    encode: (row) => ({ head: FORMAT.encode(row) }),
+    decode: FORMAT.decode,
     merge,
     // Deleted ids are never reused, and there are few: keeping them is what makes deletion final.
     isTombstone: () => false,

@@ -1,4 +1,5 @@
 import type { Reader, Tx } from '../../db/db.js'
+import { versioned } from '../../util/format.js'
 import { readUint53, writeUint53 } from '../../util/uint53.js'
 
 export const COUNTER_TREE = 'model:counters'
@@ -19,7 +20,28 @@ export interface BucketCounts {
   parts: number
 }
 
+/** In the order in which they are stored; a new one comes at the end. */
 const NAMES = ['objects', 'bytes', 'noncurrent', 'uploads', 'uploadBytes', 'parts'] as const
+const COUNTER_BYTES = 8
+
+/** One number for each name; zero where the record was written before there was that counter. */
+const FORMAT = versioned<number[]>('counters of a bucket', {
+  encode(counts) {
+    const payload = Buffer.allocUnsafe(NAMES.length * COUNTER_BYTES)
+    for (let i = 0; i < NAMES.length; i++) writeUint53(payload, counts[i]!, i * COUNTER_BYTES)
+    return payload
+  },
+  writes: 1,
+  versions: { 1: decodeCounts },
+  // The first release wrote the numbers alone.
+  unmarked: { is: (stored) => stored.length % COUNTER_BYTES === 0, decode: decodeCounts },
+})
+
+function decodeCounts(payload: Buffer): number[] {
+  return NAMES.map((_, i) =>
+    payload.length >= (i + 1) * COUNTER_BYTES ? readUint53(payload, i * COUNTER_BYTES) : 0,
+  )
+}
 
 /**
  * Adds to a bucket's counters in the transaction that changes the rows. Every replica counts its own copy: the rows of
@@ -27,22 +49,17 @@ const NAMES = ['objects', 'bytes', 'noncurrent', 'uploads', 'uploadBytes', 'part
  */
 export function count(tx: Tx, bucket: Buffer, change: Partial<BucketCounts>): void {
   const stored = tx.get(COUNTER_TREE, bucket)
-  const next = Buffer.alloc(NAMES.length * 8)
-  for (let i = 0; i < NAMES.length; i++) {
-    const before = counterAt(stored, i)
-    writeUint53(next, Math.max(0, before + (change[NAMES[i]!] ?? 0)), i * 8)
-  }
-  tx.put(COUNTER_TREE, bucket, next)
+  const counts = stored ? FORMAT.decode(stored) : NAMES.map(() => 0)
+  for (const [i, name] of NAMES.entries()) counts[i] = Math.max(0, counts[i]! + (change[name] ?? 0))
+  tx.put(COUNTER_TREE, bucket, FORMAT.encode(counts))
 }
 
 /** The counters of a bucket on this node; zeros if it has none. */
 export function readCounts(reader: Reader, bucket: Buffer): BucketCounts {
   const stored = reader.get(COUNTER_TREE, bucket)
-  const at = (i: number) => counterAt(stored, i)
-  return { objects: at(0), bytes: at(1), noncurrent: at(2), uploads: at(3), uploadBytes: at(4), parts: at(5) }
-}
-
-/** Zero where the record was written before there was that counter. */
-function counterAt(stored: Buffer | undefined, i: number): number {
-  return stored && stored.length >= (i + 1) * 8 ? readUint53(stored, i * 8) : 0
+  const counts = stored ? FORMAT.decode(stored) : []
+  return Object.fromEntries(NAMES.map((name, i) => [name, counts[i] ?? 0])) as Record<
+    (typeof NAMES)[number],
+    number
+  >
 }

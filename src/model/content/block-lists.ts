@@ -2,6 +2,7 @@ import { Packr } from 'msgpackr'
 import type { Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { CarportError } from '../../util/errors.js'
+import { looksLikeMsgpack, versioned } from '../../util/format.js'
 import { bucketPartition } from '../sort-keys.js'
 import { blockOwner, hashesOf } from './refs.js'
 
@@ -38,6 +39,46 @@ export function blockListSortKey(owner: Buffer, kind: BlockListRow['kind'], inde
   return sortKey
 }
 
+const FORMAT = versioned<BlockListRow>('list row', {
+  encode: (row) =>
+    packr.pack([
+      row.bucket,
+      row.owner,
+      row.index,
+      row.kind === 'blocks' ? 0 : 1,
+      row.deleted,
+      row.data,
+      row.key,
+      row.part ? [row.part.uploadId, row.part.number] : null,
+    ]),
+  writes: 'unmarked',
+  versions: { 1: decode },
+  unmarked: { is: looksLikeMsgpack, decode },
+})
+
+function decode(payload: Buffer): BlockListRow {
+  const v: unknown = packr.unpack(payload)
+  if (
+    !Array.isArray(v) ||
+    !Buffer.isBuffer(v[0]) ||
+    !Buffer.isBuffer(v[1]) ||
+    !Buffer.isBuffer(v[5]) ||
+    !Buffer.isBuffer(v[6])
+  ) {
+    throw new CarportError('Corrupted', 'malformed list row')
+  }
+  return {
+    bucket: v[0],
+    owner: v[1],
+    index: Number(v[2]),
+    kind: v[3] === 0 ? 'blocks' : 'parts',
+    deleted: v[4] === true,
+    data: v[5],
+    key: v[6],
+    ...(Array.isArray(v[7]) && { part: { uploadId: v[7][0] as Buffer, number: v[7][1] as number } }),
+  }
+}
+
 /** @param enqueueRefs see ReferenceQueue.enqueue: called in the row's transaction with the blocks it starts or ceases to reference. */
 export function blockListTable(
   enqueueRefs: (tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean) => void,
@@ -49,40 +90,8 @@ export function blockListTable(
     partition: bucketPartition,
     partitionKey: (row) => row.bucket,
     sortKey: (row) => blockListSortKey(row.owner, row.kind, row.index),
-    encode: (row) => ({
-      head: packr.pack([
-        row.bucket,
-        row.owner,
-        row.index,
-        row.kind === 'blocks' ? 0 : 1,
-        row.deleted,
-        row.data,
-        row.key,
-        row.part ? [row.part.uploadId, row.part.number] : null,
-      ]),
-    }),
-    decode(head) {
-      const v: unknown = packr.unpack(head)
-      if (
-        !Array.isArray(v) ||
-        !Buffer.isBuffer(v[0]) ||
-        !Buffer.isBuffer(v[1]) ||
-        !Buffer.isBuffer(v[5]) ||
-        !Buffer.isBuffer(v[6])
-      ) {
-        throw new CarportError('Corrupted', 'malformed list row')
-      }
-      return {
-        bucket: v[0],
-        owner: v[1],
-        index: Number(v[2]),
-        kind: v[3] === 0 ? 'blocks' : 'parts',
-        deleted: v[4] === true,
-        data: v[5],
-        key: v[6],
-        ...(Array.isArray(v[7]) && { part: { uploadId: v[7][0] as Buffer, number: v[7][1] as number } }),
-      }
-    },
+    encode: (row) => ({ head: FORMAT.encode(row) }),
+    decode: FORMAT.decode,
     merge: (current, incoming) => (incoming.deleted && !current.deleted ? incoming : current),
     isTombstone: (row) => row.deleted,
     onUpdate(tx, before, after) {

@@ -2,6 +2,7 @@ import { pack, unpack } from 'msgpackr'
 import type { Db, Reader, Tx } from '../../db/db.js'
 import { successor } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
+import { looksLikeMsgpack, versioned } from '../../util/format.js'
 import { EVENT_ID_BYTES, EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
 
 /** Event id → record. */
@@ -130,11 +131,11 @@ export class EventQueue {
 
   get(reader: Reader, id: Buffer): QueuedEvent | undefined {
     const stored = reader.get(EVENT_TREE, id)
-    return stored && decode(id, stored)
+    return stored && { id, ...FORMAT.decode(stored) }
   }
 
   #put(tx: Tx, queued: QueuedEvent): void {
-    tx.put(EVENT_TREE, queued.id, encode(queued))
+    tx.put(EVENT_TREE, queued.id, FORMAT.encode(queued))
     tx.put(EVENT_DUE_TREE, dueKeyOf(queued), EMPTY)
   }
 
@@ -164,17 +165,25 @@ function doneKey(id: Buffer): Buffer {
   ])
 }
 
-function encode({ event, ruleId, dueMs, attempts }: QueuedEvent): Buffer {
-  const { name, bucket, key, versionId, isNull, size, etag, owner, timeUs, generation } = event
-  return pack([
-    EVENT_NAMES.indexOf(name),
-    ...[bucket, key, versionId, isNull, size ?? null, etag ?? null, owner, timeUs, generation],
-    ...[ruleId, dueMs, attempts],
-  ])
-}
+type StoredEvent = Omit<QueuedEvent, 'id'>
 
-function decode(id: Buffer, stored: Buffer): QueuedEvent {
-  const v = unpack(stored) as unknown
+/** The id is the key. */
+const FORMAT = versioned<StoredEvent>('queued event', {
+  encode({ event, ruleId, dueMs, attempts }) {
+    const { name, bucket, key, versionId, isNull, size, etag, owner, timeUs, generation } = event
+    return pack([
+      EVENT_NAMES.indexOf(name),
+      ...[bucket, key, versionId, isNull, size ?? null, etag ?? null, owner, timeUs, generation],
+      ...[ruleId, dueMs, attempts],
+    ])
+  },
+  writes: 1,
+  versions: { 1: decodeEvent },
+  unmarked: { is: looksLikeMsgpack, decode: decodeEvent },
+})
+
+function decodeEvent(payload: Buffer): StoredEvent {
+  const v = unpack(payload) as unknown
   if (!Array.isArray(v) || v.length !== 13 || !Buffer.isBuffer(v[1]) || !Buffer.isBuffer(v[2])) {
     throw new CarportError('Corrupted', 'malformed event')
   }
@@ -191,7 +200,6 @@ function decode(id: Buffer, stored: Buffer): QueuedEvent {
     number,
   ]
   return {
-    id,
     event: {
       name: EVENT_NAMES[name] as EventName,
       ...{ bucket, key, versionId, isNull, owner, timeUs, generation },

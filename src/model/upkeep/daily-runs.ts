@@ -3,6 +3,7 @@ import type { Placement } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
 import { sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
+import { looksLikeMsgpack, versioned } from '../../util/format.js'
 import type { Service } from '../../util/service.js'
 import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
 
@@ -29,6 +30,21 @@ interface RunPosition {
 }
 
 const EMPTY = Buffer.alloc(0)
+
+const FORMAT = versioned<RunPosition>('position of a daily run', {
+  encode: ({ dayStartMs, finished, bucket, phase, at }) => pack([dayStartMs, finished, bucket, phase, at]),
+  writes: 1,
+  versions: { 1: decodePosition },
+  unmarked: { is: looksLikeMsgpack, decode: decodePosition },
+})
+
+function decodePosition(payload: Buffer): RunPosition {
+  const v = unpack(payload) as unknown
+  if (!Array.isArray(v) || v.length !== 5 || !Buffer.isBuffer(v[2]) || !Buffer.isBuffer(v[4])) {
+    throw new CarportError('Corrupted', 'malformed position of a daily run')
+  }
+  return { dayStartMs: Number(v[0]), finished: v[1] === true, bucket: v[2], phase: Number(v[3]), at: v[4] }
+}
 
 function startOfRun(dayStartMs: number): RunPosition {
   return { dayStartMs, finished: false, bucket: EMPTY, phase: 0, at: EMPTY }
@@ -163,16 +179,11 @@ export class DailyRuns implements Service {
 
   #load(): RunPosition | undefined {
     const stored = this.deps.db.get(DAILY_RUNS_TREE, this.#key)
-    if (!stored) return undefined
-    const v = unpack(stored) as unknown
-    if (!Array.isArray(v) || v.length !== 5 || !Buffer.isBuffer(v[2]) || !Buffer.isBuffer(v[4])) {
-      throw new CarportError('Corrupted', `malformed position of the daily run "${this.name}"`)
-    }
-    return { dayStartMs: Number(v[0]), finished: v[1] === true, bucket: v[2], phase: Number(v[3]), at: v[4] }
+    return stored && FORMAT.decode(stored)
   }
 
-  #save({ dayStartMs, finished, bucket, phase, at }: RunPosition): Promise<void> {
-    const packed = pack([dayStartMs, finished, bucket, phase, at])
-    return this.deps.db.transact((tx) => tx.put(DAILY_RUNS_TREE, this.#key, packed))
+  #save(position: RunPosition): Promise<void> {
+    const stored = FORMAT.encode(position)
+    return this.deps.db.transact((tx) => tx.put(DAILY_RUNS_TREE, this.#key, stored))
   }
 }

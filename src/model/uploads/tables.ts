@@ -2,6 +2,7 @@ import { Packr } from 'msgpackr'
 import type { Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { CarportError } from '../../util/errors.js'
+import { type Format, looksLikeMsgpack, versioned } from '../../util/format.js'
 import { count } from '../buckets/counters.js'
 import type { ContentEncryption } from '../content/ciphers.js'
 import { blockOwner, type Content, hashesOf } from '../content/refs.js'
@@ -48,6 +49,19 @@ export interface PartRow {
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
 
+const UPLOAD = rowFormat<UploadRow>('upload row', ['bucket', 'key', 'id'])
+const PART = rowFormat<PartRow>('part row', ['bucket', 'key', 'uploadId', 'id', 'etag'])
+
+function rowFormat<T>(kind: string, buffers: readonly string[]): Format<T> {
+  const decode = (payload: Buffer) => unpackMap<T>(payload, buffers)
+  return versioned<T>(kind, {
+    encode: (row) => packr.pack(row),
+    writes: 'unmarked',
+    versions: { 1: decode },
+    unmarked: { is: looksLikeMsgpack, decode },
+  })
+}
+
 /** Reads msgpack that must be a map with these fields as Buffers. */
 function unpackMap<T>(head: Buffer, buffers: readonly string[]): T {
   const value = packr.unpack(head) as Record<string, unknown> | null
@@ -73,8 +87,8 @@ export function uploadTable(
     ...shared,
     name: 'upload',
     sortKey: (row) => uploadSortKey(row.key, row.id),
-    encode: (row) => ({ head: packr.pack(row) }),
-    decode: (head) => unpackMap<UploadRow>(head, ['bucket', 'key', 'id']),
+    encode: (row) => ({ head: UPLOAD.encode(row) }),
+    decode: UPLOAD.decode,
     // All deletions of an upload make the same row, see deletedUpload.
     merge: (current, incoming) => (incoming.deleted && !current.deleted ? incoming : current),
     onUpdate(tx, before, after) {
@@ -119,10 +133,9 @@ export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
     ...shared,
     name: 'part',
     sortKey: (row) => partSortKey(row.uploadId, row.number),
-    encode: ({ content, ...row }) => ({
-      head: packr.pack({ ...row, content }),
-    }),
-    decode: (head) => unpackMap<PartRow>(head, ['bucket', 'key', 'uploadId', 'id', 'etag']),
+    // The order of fields is part of the encoding: content comes last, however the row was made.
+    encode: ({ content, ...row }) => ({ head: PART.encode({ ...row, content }) }),
+    decode: PART.decode,
     merge(current, incoming) {
       if (current.deleted !== incoming.deleted) return current.deleted ? current : incoming
       const later = incoming.timeUs - current.timeUs || Buffer.compare(incoming.id, current.id)
