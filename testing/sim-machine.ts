@@ -85,4 +85,17 @@ export class SimMachine {
     db.crash()
     disk.crash()
   }
+
+  /** The machine, which is down, loses its database: it finds an empty one at the next boot. Its disk stays. */
+  wipe(): void {
+    this.#db = undefined
+  }
+
+  /** The machine, which is down, goes back to the snapshot in that folder, which its database wrote. */
+  restoreSnapshot(folder: string): void {
+    if (!this.#db) throw new Error('there is no database that wrote a snapshot')
+    const restored = MemoryDb.fromSnapshot(this.#db, folder)
+    restored.crash()
+    this.#db = restored
+  }
 }

@@ -185,7 +185,7 @@ cc33000000000000  ?                     NO ROLE ASSIGNED  2 hours ago`)
     expect(withStaged.out).toContain('==== STAGED ROLE CHANGES ====\nID')
     const draining = { layoutVersion: 2, nodes: [nodeStatus(NODE_C, { isUp: false, draining: true })] }
     expect((await run('status', { status: draining })).out).toMatch(
-      /draining\.\.\. +never seen[\s\S]*skip-dead-nodes/,
+      /draining\.\.\. +never seen[\s\S]*go on without them/,
     )
     expect((await run('status', { status: { layoutVersion: 0, nodes: [] } })).out).toContain('No layout yet')
   })

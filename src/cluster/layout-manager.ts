@@ -9,16 +9,19 @@ import {
   advanceSync,
   conflictingVersions,
   historyDigest,
+  members,
   mergeHistories,
   minAck,
   readVersion,
   settle,
   trackedVersion,
+  trackersOf,
 } from './layout/history.js'
 import {
   applyStaged,
   revertStaged,
   skipDeadNodes,
+  skipRemovedNodes,
   stageParameters,
   stageRemove,
   stageRole,
@@ -305,6 +308,20 @@ export class LayoutManager implements Placement {
       return history
     })
     return result!
+  }
+
+  /** Ends the wait for nodes that the newest layout left out and that are gone. Resolves with their ids. */
+  async skipRemovedNodes(isGone: (node: NodeId) => boolean): Promise<NodeId[]> {
+    let skipped: NodeId[] = []
+    await this.#change('own', (before) => {
+      const history = skipRemovedNodes(before, isGone)
+      skipped =
+        history === before
+          ? []
+          : members(before).filter((node) => trackersOf(before, node).ack !== trackersOf(history, node).ack)
+      return history
+    })
+    return skipped
   }
 
   // ---- Changes ----

@@ -46,6 +46,8 @@ export interface ClusterSystemOptions {
 
 const STATUS_EVERY_MS = 10_000
 const PEERS_EVERY_ROUNDS = 6
+/** A node that was removed from the layout, and is silent for so long, is not waited for any more, in ms. */
+const GONE_AFTER_MS = 5 * 60_000
 const CALL_TIMEOUT_MS = 10_000
 const CONTROL = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.control }
 
@@ -65,6 +67,7 @@ export class ClusterSystem implements Service {
   #disks: { metadata: DiskSpace | null; data: DiskSpace | null } = { metadata: null, data: null }
   #lastPush: Promise<PushReport> = Promise.resolve({ reached: 0, connected: 0 })
   #running = false
+  #startedAtMs = 0
   #round = 0
   #roundTimer: Timer | undefined
   #newsTimer: Timer | undefined
@@ -98,6 +101,7 @@ export class ClusterSystem implements Service {
   async start(): Promise<void> {
     await this.layout.start()
     this.#running = true
+    this.#startedAtMs = this.options.clock.monotonicMs()
     this.#gossip.start()
     this.layout.onHistory((origin) => {
       if (origin === 'own') this.#lastPush = this.#gossip.push()
@@ -328,6 +332,7 @@ export class ClusterSystem implements Service {
       void this.#measureDisks().then(() => {
         if (!this.#running) return
         this.#broadcastStatus()
+        this.#skipRemovedNodes()
         const connected = this.peering.connected()
         if (++this.#round % PEERS_EVERY_ROUNDS === 0 && connected.length > 0) {
           const node = connected[Math.floor(this.options.random.float() * connected.length)]!
@@ -336,6 +341,27 @@ export class ClusterSystem implements Service {
         this.#scheduleRound()
       })
     })
+  }
+
+  /** A layout change need not wait for a node that it removed and that does not come back. */
+  #skipRemovedNodes(): void {
+    const { clock, log } = this.options
+    const { layout, peering } = this
+    if (layout.history.versions.length < 2 || !layout.view.mayCoordinate) return
+    const uptimeMs = clock.monotonicMs() - this.#startedAtMs
+    const peers = new Map(peering.peers().map((peer) => [peer.id, peer]))
+    const isGone = (node: NodeId) => {
+      if (peering.isUp(node)) return false
+      return Math.min(uptimeMs, peers.get(node)?.lastSeenMsAgo ?? uptimeMs) >= GONE_AFTER_MS
+    }
+    layout.skipRemovedNodes(isGone).then(
+      (nodes) => {
+        if (nodes.length > 0)
+          log.info({ nodes }, 'the layout change goes on without nodes that it removed and that are gone')
+      },
+      (error: unknown) =>
+        log.error({ error: String(error) }, 'could not store the progress of the layout change'),
+    )
   }
 
   async #measureDisks(): Promise<void> {

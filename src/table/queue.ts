@@ -150,7 +150,7 @@ export class RetryQueue implements MissedWrites, Service {
   }
 
   async #work(signal: AbortSignal): Promise<number> {
-    const { clock, db, random, transport } = this.env
+    const { clock, db, placement, random, transport } = this.env
     this.#idle = db.count(RETRY_TREE) === 0
     if (this.#idle) {
       this.#bytes = 0
@@ -158,6 +158,10 @@ export class RetryQueue implements MissedWrites, Service {
     }
     for (const node of queuedNodes(db)) {
       if (signal.aborted) return 0
+      if (placement.layoutVersion > 0 && !placement.allNodes().includes(node)) {
+        await this.#forget(node, signal)
+        continue
+      }
       const backoff = this.#backoff.get(node)
       if (!transport.isConnected(node) || (backoff && backoff.untilMs > clock.monotonicMs())) continue
       try {
@@ -210,6 +214,20 @@ export class RetryQueue implements MissedWrites, Service {
       }
       await this.#remove(batch)
       start = successor(batch.at(-1)!.key)
+    }
+  }
+
+  /** Drops all that waits for a node that left every live layout: other nodes hold its partitions now. */
+  async #forget(node: NodeId, signal: AbortSignal): Promise<void> {
+    const prefix = nodePrefix(node)
+    while (!signal.aborted) {
+      const range = { start: prefix, end: prefixEnd(prefix)!, limit: BATCH_ROWS_MAX }
+      const batch = [...this.env.db.range(RETRY_TREE, range)].map(({ key, value }) => ({
+        key: Buffer.from(key),
+        value: Buffer.from(value),
+      }))
+      if (batch.length === 0) return
+      await this.#remove(batch)
     }
   }
 

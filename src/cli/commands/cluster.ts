@@ -29,8 +29,8 @@ export async function status(admin: AdminClient): Promise<Output> {
   if (down.some((node) => node.draining)) {
     lines.push(
       '',
-      'Nodes that are gone still count in an older layout. If they do not come back, look at "carport layout history"',
-      'and let the others go on with "carport layout skip-dead-nodes".',
+      'Nodes that were removed and are gone still count in an older layout. The others go on without them five minutes',
+      'after they were last seen; "carport layout history" shows how far they are.',
     )
   }
   const staged = stagedTable(layout)

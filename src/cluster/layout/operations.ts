@@ -208,3 +208,19 @@ export function skipDeadNodes(history: LayoutHistory, options: SkipDeadNodesOpti
   }
   return { history: pruneVersions(next), ackUpdated, syncUpdated }
 }
+
+/**
+ * Stops waiting for nodes that have no role in the newest version and are gone: their requests count as finished.
+ * Safe without asking anybody, since replicas refuse a write whose view ends before the version that all acked, and
+ * since the data of the newest version is waited for all the same. Returns the same history if there is nothing to do.
+ */
+export function skipRemovedNodes(history: LayoutHistory, isGone: (node: NodeId) => boolean): LayoutHistory {
+  const newest = newestVersion(history)
+  if (history.versions.length < 2 || newest === undefined) return history
+  let next = history
+  for (const node of members(history)) {
+    if (newest.roles.has(node) || !isGone(node)) continue
+    next = advance(advance(next, node, 'ack', newest.version), node, 'syncAck', newest.version)
+  }
+  return next === history ? history : pruneVersions(next)
+}

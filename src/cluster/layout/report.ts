@@ -272,7 +272,8 @@ export function historyReport(history: LayoutHistory): string {
     '',
     ...formatTable([['ID', 'Ack', 'Sync', 'Sync ack'], ...rows]),
     '',
-    'A node that is down and will not come back holds it up: remove it from the layout, apply, then run',
+    'A node that is down and has a role holds it up. If it will not come back, remove it from the layout and apply: the',
+    'others go on without it five minutes after it was last seen, or at once after',
     `carport layout skip-dead-nodes --version ${current}`,
     '',
   ].join('\n')
