@@ -1,4 +1,3 @@
-import { pack, unpack } from 'msgpackr'
 import type { Db } from '../db/db.js'
 import type { NodeId } from '../net/transport.js'
 import type { Hlc } from '../util/clock.js'
@@ -35,7 +34,7 @@ import {
   newestVersion,
 } from './layout/types.js'
 import { type ConsistencyMode, LayoutView, quorumsOf } from './layout/view.js'
-import { CLUSTER_TREE } from './peer-store.js'
+import { LayoutStore } from './layout-store.js'
 import type { Placement } from './placement.js'
 import type { Quorum } from './quorum.js'
 
@@ -59,7 +58,6 @@ export interface RoleChange {
   role: NodeRole | null
 }
 
-const LAYOUT_KEY = Buffer.from('layout')
 const NO_NODES: readonly NodeId[] = []
 const NO_SETS: readonly (readonly NodeId[])[] = []
 
@@ -70,6 +68,7 @@ const NO_SETS: readonly (readonly NodeId[])[] = []
 export class LayoutManager implements Placement {
   readonly writeQuorum: number
   readonly readQuorum: number
+  readonly #store: LayoutStore
   #history: LayoutHistory = EMPTY_HISTORY
   #view: LayoutView
   #encoded: EncodedHistory | undefined
@@ -89,6 +88,7 @@ export class LayoutManager implements Placement {
     const sizes = quorumsOf(options.replicationFactor, options.consistencyMode)
     this.writeQuorum = sizes.write
     this.readQuorum = sizes.read
+    this.#store = new LayoutStore(options.db, options.replicationFactor)
     this.#view = new LayoutView(this.#history, options.quorum.self)
     for (const table of options.syncedTables) this.#synced.set(table, 0)
   }
@@ -98,24 +98,8 @@ export class LayoutManager implements Placement {
    * @throws CarportError InvalidArgument when it was made for another replication factor, Corrupted
    */
   async start(): Promise<void> {
-    const bytes = this.options.db.get(CLUSTER_TREE, LAYOUT_KEY)
-    if (!bytes) return
-    let history: LayoutHistory
-    try {
-      history = decodeHistory(unpack(bytes))
-    } catch (cause) {
-      throw new CarportError('Corrupted', 'the stored cluster layout cannot be read', { cause })
-    }
-    const stored = newestVersion(history)?.replicationFactor
-    const { replicationFactor } = this.options
-    if (stored !== undefined && stored !== replicationFactor) {
-      throw new CarportError(
-        'InvalidArgument',
-        `replication_factor = ${replicationFactor}, but the stored cluster layout was made for ${stored}: ` +
-          'set it back; it cannot be changed in a cluster that holds data',
-      )
-    }
-    this.#adopt(history)
+    const history = this.#store.load()
+    if (history) this.#adopt(history)
   }
 
   /** Waits for changes under way. */
@@ -334,8 +318,7 @@ export class LayoutManager implements Placement {
       const next = this.#withProgress(changed)
       if (next === before || historyDigest(next) === historyDigest(before)) return
       const encoded = encodeHistory(next)
-      const bytes = pack(encoded)
-      await this.options.db.transact((tx) => tx.put(CLUSTER_TREE, LAYOUT_KEY, bytes))
+      await this.#store.save(encoded)
       this.#adopt(next)
       this.#encoded = encoded
       // This node's progress, added to a peer's news, is news for the peers too.
