@@ -134,8 +134,8 @@ function checkTombstones(cluster: SimCluster): string[] {
     for (const node of cluster.nodes) {
       const local = tableOf(node)
       let tombstones = 0
-      for (const { value } of dbOf(node).range(local.trees.head)) {
-        if (local.schema.isTombstone(local.codec.decodeStored(value, () => undefined))) tombstones++
+      for (const { head } of local.walk(dbOf(node), {})) {
+        if (local.schema.isTombstone(local.codec.decodeStored(head, () => undefined))) tombstones++
       }
       if (tombstones > 0) problems.push(`node${node.index}: ${tombstones} tombstones of ${name} are left`)
     }
@@ -146,7 +146,7 @@ function checkTombstones(cluster: SimCluster): string[] {
 /** All rows of a table on a node. */
 function rows<E>(node: SimNode, local: LocalTable<E>): E[] {
   const db = dbOf(node)
-  return [...db.range(local.trees.head)].map(({ value }) => local.codec.decodeStored(value, () => undefined))
+  return [...local.walk(db, {})].map(({ head }) => local.codec.decodeStored(head, () => undefined))
 }
 
 function checkCounters(cluster: SimCluster): string[] {

@@ -1,6 +1,6 @@
 import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
 import type { Clock, Timer } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, errorCode } from '../util/errors.js'
 import { InFlight } from './in-flight.js'
 import type { QuorumCaller, QuorumCallOptions, QuorumWriteOptions } from './placement.js'
 
@@ -89,6 +89,8 @@ export class Quorum implements QuorumCaller {
         },
         (error) => {
           this.#reads.leave(epoch)
+          // The only replica lost what it had: asking it again will not help.
+          if (errorCode(error) === 'Corrupted') throw error
           throw quorumUnavailable(method, 0, 1, error)
         },
       )

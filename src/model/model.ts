@@ -112,7 +112,7 @@ export class Model implements Service {
     const hooks: ContentHooks = {
       enqueueRefs,
       purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
-      noncurrent: (tx, bucket, sortKey) => this.tables.version.local.get(tx, bucket, sortKey),
+      noncurrent: (tx, bucket, sortKey) => this.tables.version.local.getIntact(tx, bucket, sortKey),
       current: (reader, bucket, key) => this.tables.object.local.get(reader, bucket, key),
       endUpload: (tx, bucket, key, id) =>
         this.tables.upload.local.update(tx, deletedUpload({ bucket, key, id })),

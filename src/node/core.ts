@@ -19,7 +19,7 @@ import type { LifecycleOptions } from '../model/lifecycle/worker.js'
 import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
 import { INLINE_BYTES_MAX } from '../model/versions/record.js'
 import type { Transport } from '../net/transport.js'
-import { GC_TREE, RETRY_TREE, tableTrees } from '../table/row-keys.js'
+import { DAMAGED_TREE, GC_TREE, RETRY_TREE, tableTrees } from '../table/row-keys.js'
 import type { Table, TableEnv } from '../table/table.js'
 import { TableSet, type TableSetOptions } from '../table/tables.js'
 import type { Clock, Hlc } from '../util/clock.js'
@@ -35,6 +35,7 @@ export const ALL_TREES: readonly TreeName[] = [
   CLUSTER_TREE,
   GC_TREE,
   RETRY_TREE,
+  DAMAGED_TREE,
   ...tableTrees({ name: 'block_ref' }),
   ...BLOCK_TREES,
   ...MODEL_TREES,

@@ -2,7 +2,8 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
-import { gcKeyOf, gcPrefixOf, LeafChanges, type LocalTable } from './local.js'
+import { LeafChanges } from './leaves.js'
+import { gcKeyOf, gcPrefixOf, type LocalTable } from './local.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
 import { GC_TREE, HASH_BYTES, successor } from './row-keys.js'
@@ -153,6 +154,8 @@ export class TombstoneGc implements Service {
       const row = local.encoded(db, rowKey)
       return row ? [local.codec.wire(rowKey, row.head, row.body)] : []
     })
+    // A tombstone that is damaged here cannot be sent, and must not go anywhere before all have it.
+    if (rows.length < items.length) return false
     for (const batch of batchesOf(rows, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX)) {
       await Promise.all(others.map((node) => this.#call(local, node, 'push', [batch])))
     }

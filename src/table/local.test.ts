@@ -4,7 +4,8 @@ import { SeededRandom } from '../../testing/cluster-fakes.js'
 import { MemoryDb } from '../../testing/memory-db.js'
 import { type Note, note, noteTable } from '../../testing/note-table.js'
 import type { Tx } from '../db/db.js'
-import { LeafChanges, LocalTable } from './local.js'
+import { LeafChanges } from './leaves.js'
+import { LocalTable } from './local.js'
 import { applyRows } from './replica.js'
 import { GC_TREE, leafKeyOf, leafOf, rowHashOf, rowKeyOf, tableTrees, xorInto } from './row-keys.js'
 
@@ -22,10 +23,10 @@ function open(onUpdate?: (tx: Tx, before: Note | undefined, after: Note | undefi
 /** Fingerprints made anew from the heads alone. */
 function recomputed(db: MemoryDb, local: LocalTable<Note>): Map<string, string> {
   const sums = new Map<string, Buffer>()
-  for (const { key, value } of db.range(local.trees.head)) {
-    const id = leafKeyOf(key[0]!, leafOf(key)).toString('hex')
+  for (const { rowKey, head } of local.walk(db, {})) {
+    const id = leafKeyOf(rowKey[0]!, leafOf(rowKey)).toString('hex')
     const sum = sums.get(id) ?? Buffer.alloc(16)
-    xorInto(sum, rowHashOf(key, value))
+    xorInto(sum, rowHashOf(rowKey, head))
     sums.set(id, sum)
   }
   return new Map([...sums].map(([id, sum]) => [id, sum.toString('hex')]))
@@ -59,7 +60,7 @@ describe('LocalTable', () => {
     expect(local.encoded(db, row.key)).toEqual({ head: row.head, body: Buffer.from(LONG) })
   })
 
-  it('writes a new row with one get of the head and four puts, fingerprint included', async () => {
+  it('writes a new row with looks at the head, the index and the leaf, and four puts, fingerprint included', async () => {
     const { db, local } = open()
     const row = local.codec.encode(note(TOPIC, 'a', 1, LONG))
     const operations: string[] = []
@@ -74,7 +75,8 @@ describe('LocalTable', () => {
       local.apply(noting, row)
     })
     expect(operations.sort()).toEqual([
-      'peek note:head',
+      'get note:head',
+      'has note:index',
       'peek note:leaf',
       'put note:body',
       'put note:head',

@@ -1,27 +1,28 @@
-import type { RangeOptions, Reader, Tx } from '../db/db.js'
+import type { Entry, RangeOptions, Reader, Tx } from '../db/db.js'
 import type { Clock } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { errorCode } from '../util/errors.js'
+import { RowDamage } from './damage.js'
+import type { LeafChanges } from './leaves.js'
 import { ReplacedRows } from './replaced.js'
 import {
   GC_TREE,
   HASH_BYTES,
   hash16,
   indexKeyOf,
-  isZero,
   LEAF_COUNT,
   leafKeyOf,
   leafOf,
+  partitionRange,
   prefixEnd,
-  rowHashOf,
   rowKeyOf,
   rowKeyOfIndex,
   successor,
   type Trees,
-  treesOf,
-  xorInto,
 } from './row-keys.js'
 import { type Row, RowCodec } from './rows.js'
 import type { EncodedRow, TableSchema } from './schema.js'
+import { headOf } from './seal.js'
+import { type OnDamage, StoredRows } from './stored-rows.js'
 import { WritesUnderWay } from './under-way.js'
 
 export interface LocalRange {
@@ -31,6 +32,8 @@ export interface LocalRange {
   end?: Buffer | undefined
   reverse?: boolean | undefined
   limit?: number | undefined
+  /** For walks that must go on, whatever they find (default 'throw'). */
+  onDamage?: OnDamage | undefined
 }
 
 /** Number and fingerprint of a leaf. */
@@ -44,10 +47,14 @@ export type TombstoneDue = (partition: number) => number
 /**
  * One node's copy of a table, with the fingerprints that replicas compare. Reads take any Reader; the only way to
  * change a row is to merge another into it (`update`), or to let go of a copy whose hash is known (`drop`).
+ *
+ * Rows are verified when they are read (see StoredRows). A damaged row is neither there nor absent: reads of it fail,
+ * so that others are asked, and no write replaces it until the replicas have told what it was (see RowDamage).
  */
 export class LocalTable<E> {
   readonly codec: RowCodec<E>
-  readonly trees: Trees
+  readonly stored: StoredRows
+  readonly damage: RowDamage<E>
   /** What replicas wait for before they answer. */
   readonly underWay = new WritesUnderWay()
   /** Kept where writers ask for it (see TableSchema.hiddenBy). */
@@ -62,19 +69,41 @@ export class LocalTable<E> {
   ) {
     if (schema.hiddenBy && clock) this.replaced = new ReplacedRows(clock)
     this.codec = new RowCodec(schema)
-    this.trees = treesOf(schema.name)
+    this.stored = new StoredRows(schema.name)
+    this.damage = new RowDamage(schema.name, this.stored, (tx, row, hash) =>
+      this.#queueTombstone(tx, row, hash),
+    )
     this.#gcPrefix = gcPrefixOf(schema.name)
+  }
+
+  get trees(): Trees {
+    return this.stored.trees
   }
 
   /**
    * A row, tombstones included. Its body is loaded from `reader` when the entry asks for it, which must happen
-   * before the caller yields to the event loop.
-   * @throws CarportError Corrupted
+   * before the caller yields to the event loop, and which throws Corrupted if it is damaged.
+   * @throws CarportError Corrupted if the row is damaged here
    */
   get(reader: Reader, partitionKey: Buffer, sortKey: Buffer): E | undefined {
+    return this.getByKey(reader, this.codec.keyOf(partitionKey, sortKey))
+  }
+
+  /** Like `get`, by the row key. @throws CarportError Corrupted */
+  getByKey(reader: Reader, key: Buffer): E | undefined {
+    const value = this.stored.value(reader, key)
+    return value && this.#decode(reader, key, value)
+  }
+
+  /** Like `get`, but undefined also for a damaged row: for what must go on without it. */
+  getIntact(reader: Reader, partitionKey: Buffer, sortKey: Buffer): E | undefined {
     const key = this.codec.keyOf(partitionKey, sortKey)
-    const head = reader.get(this.trees.head, key)
-    return head && this.codec.decodeStored(head, () => reader.get(this.trees.body, key))
+    const value = this.stored.intactValue(reader, key)
+    return value && this.#decode(reader, key, value)
+  }
+
+  #decode(reader: Reader, key: Buffer, value: Buffer): E {
+    return this.codec.decodeStored(headOf(value), () => this.stored.body(reader, key, value))
   }
 
   /** `answer`, once what was read for it of rows of that partition key is durable here. */
@@ -83,23 +112,35 @@ export class LocalTable<E> {
     return this.underWay.afterAll(prefix, answer)
   }
 
-  /** The head's bytes, valid until the next read of this process. */
+  /** The head's bytes, valid until the next read of this process. @throws CarportError Corrupted */
   peekHead(reader: Reader, partitionKey: Buffer, sortKey: Buffer): Buffer | undefined {
-    return reader.peek(this.trees.head, this.codec.keyOf(partitionKey, sortKey))
+    return this.stored.peekHead(reader, this.codec.keyOf(partitionKey, sortKey))
   }
 
-  /** Head and body as they are stored; both are the caller's. */
+  /** Whether this node's copy has exactly this head, intact. */
+  holds(reader: Reader, rowKey: Buffer, head: Buffer): boolean {
+    const value = this.stored.intactValue(reader, rowKey)
+    return value !== undefined && headOf(value).equals(head)
+  }
+
+  /** Whether this node's copy has that hash, with an intact head. */
+  holdsHash(reader: Reader, rowKey: Buffer, rowHash: Buffer): boolean {
+    if (!this.rowHash(reader, rowKey)?.equals(rowHash)) return false
+    return this.stored.intactValue(reader, rowKey) !== undefined
+  }
+
+  /** Head and body as the other replicas know them; both are the caller's. Undefined also for a damaged row. */
   encoded(reader: Reader, rowKey: Buffer): EncodedRow | undefined {
-    const head = reader.get(this.trees.head, rowKey)
-    if (!head) return undefined
-    const body = reader.get(this.trees.body, rowKey)
-    return body ? { head, body } : { head }
+    return this.stored.encoded(reader, rowKey)
   }
 
-  /** Rows of a partition key in the order of their sort keys. Consume it before yielding to the event loop. */
+  /**
+   * Rows of a partition key in the order of their sort keys. Consume it before yielding to the event loop.
+   * @throws CarportError Corrupted at a damaged row
+   */
   *range(reader: Reader, partitionKey: Buffer, query: LocalRange): Generator<E> {
-    for (const { rowKey, head } of this.#entries(reader, partitionKey, query)) {
-      yield this.codec.decodeStored(head, () => reader.get(this.trees.body, rowKey))
+    for (const { key, value } of this.values(reader, partitionKey, query)) {
+      yield this.#decode(reader, key, value)
     }
   }
 
@@ -110,8 +151,8 @@ export class LocalTable<E> {
     query: LocalRange,
   ): Generator<{ rowKey: Buffer; sortKey: Buffer; head: Buffer }> {
     const at = 1 + this.schema.partitionKeyBytes
-    for (const { rowKey, head } of this.#entries(reader, partitionKey, query)) {
-      yield { rowKey, sortKey: rowKey.subarray(at), head }
+    for (const { key, value } of this.values(reader, partitionKey, query)) {
+      yield { rowKey: key, sortKey: key.subarray(at), head: headOf(value) }
     }
   }
 
@@ -127,17 +168,23 @@ export class LocalTable<E> {
   ): void {
     const bounds = this.#bounds(partitionKey, query)
     const at = 1 + this.schema.partitionKeyBytes
-    if (bounds) reader.scan(this.trees.head, bounds, (key, head) => visit(key.subarray(at), head))
+    if (bounds) this.stored.scan(reader, bounds, (key, head) => visit(key.subarray(at), head))
   }
 
-  *#entries(
-    reader: Reader,
-    partitionKey: Buffer,
-    query: LocalRange,
-  ): Generator<{ rowKey: Buffer; head: Buffer }> {
+  /**
+   * Intact rows of the whole table by row key, from `start` on and before `end`: for walks over everything. Damaged ones
+   * are passed over and reported. Consume it before yielding to the event loop.
+   */
+  *walk(reader: Reader, bounds: RangeOptions): Generator<{ rowKey: Buffer; head: Buffer }> {
+    for (const { key, value } of this.stored.range(reader, bounds, 'skip')) {
+      yield { rowKey: Buffer.from(key), head: headOf(value) }
+    }
+  }
+
+  /** Verified values of a partition key's rows, to be read further by `stored`. @throws CarportError Corrupted */
+  values(reader: Reader, partitionKey: Buffer, query: LocalRange): Iterable<Entry> {
     const bounds = this.#bounds(partitionKey, query)
-    if (!bounds) return
-    for (const { key, value } of reader.range(this.trees.head, bounds)) yield { rowKey: key, head: value }
+    return bounds ? this.stored.range(reader, bounds, query.onDamage) : []
   }
 
   /** The range of row keys that a query means; undefined if it can hold none. */
@@ -158,7 +205,8 @@ export class LocalTable<E> {
 
   /**
    * Merges a row into this node's copy and returns the merged row. For hooks of other tables with the same
-   * placement: the other replicas are not told, except by anti-entropy.
+   * placement: the other replicas are not told, except by anti-entropy. A damaged copy is left as it is: the others
+   * make the same change, and it comes with the repair.
    */
   update(tx: Tx, entry: E): E {
     return this.apply(tx, this.codec.encode(entry))
@@ -167,91 +215,102 @@ export class LocalTable<E> {
   /**
    * Like `update`, for a row that came encoded: if it wins whole, its bytes are stored as they are.
    * @param leaves where changes of fingerprints are gathered, for whoever applies many rows in one transaction
+   * @param refused where the row is put if it was not taken, since this node's copy is damaged
    */
-  apply(tx: Tx, row: Row<E>, leaves?: LeafChanges): E {
-    const { schema, trees } = this
-    const peeked = tx.peek(trees.head, row.key)
-    if (!peeked) {
+  apply(tx: Tx, row: Row<E>, leaves?: LeafChanges, refused?: Row<E>[]): E {
+    const { schema, stored, damage } = this
+    const value = tx.get(stored.trees.head, row.key)
+    if (!stored.holds(tx, row.key, value)) {
+      const outcome = damage.meet(tx, row, value, leaves)
+      if (outcome === 'refused') refused?.push(row)
+      if (outcome !== 'cleared') return row.entry
+    }
+    if (!value || damage.isMark(row.key, value)) {
       this.#write(tx, row, undefined, leaves)
-      if (row.body) tx.put(trees.body, row.key, row.body)
       schema.onUpdate?.(tx, undefined, row.entry)
       return row.entry
     }
-    if (peeked.equals(row.head)) return row.entry
-    const stored = Buffer.from(peeked)
+    const head = headOf(value)
+    if (head.equals(row.head)) {
+      damage.mendBody(tx, row, value)
+      return row.entry
+    }
     // The old body is read at most once, and before it is overwritten.
     let bodyRead = false
     let oldBody: Buffer | undefined
     const loadBody = () => {
       if (!bodyRead) {
-        oldBody = tx.get(trees.body, row.key)
+        oldBody = damage.bodyToMerge(tx, row.key, value)
         bodyRead = true
       }
       return oldBody
     }
-    const current = this.codec.decodeStored(stored, loadBody)
-    const merged = schema.merge(current, row.entry)
-    if (merged === current) return current
-    const winner = merged === row.entry ? row : this.codec.encode(merged)
-    if (winner.head.equals(stored)) return current
-    loadBody()
-    this.#write(tx, winner, stored, leaves)
-    if (winner.body) tx.put(trees.body, row.key, winner.body)
-    else if (oldBody) tx.delete(trees.body, row.key)
-    schema.onUpdate?.(tx, current, merged)
-    return merged
+    const current = this.codec.decodeStored(head, loadBody)
+    let winner: Row<E>
+    try {
+      const merged = schema.merge(current, row.entry)
+      if (merged === current) return current
+      winner = merged === row.entry ? row : this.codec.encode(merged)
+      if (winner.head.equals(head)) return current
+      loadBody()
+    } catch (error) {
+      if (errorCode(error) !== 'Corrupted') throw error
+      refused?.push(row)
+      return row.entry
+    }
+    this.#write(tx, winner, head, leaves)
+    if (!winner.body && stored.hasBody(tx, row.key, value)) tx.delete(stored.trees.body, row.key)
+    damage.forget(tx, row.key)
+    schema.onUpdate?.(tx, current, winner.entry)
+    return winner.entry
+  }
+
+  /**
+   * Replaces a damaged row by what the other replicas hold of it, perhaps nothing. The caller knows that they hold all
+   * that was ever acknowledged of it.
+   */
+  replaceDamaged(tx: Tx, rowKey: Buffer, rows: readonly Row<E>[]): void {
+    const { schema, stored, damage } = this
+    const value = tx.get(stored.trees.head, rowKey)
+    const isHeadIntact = value !== undefined && stored.holds(tx, rowKey, value)
+    damage.discard(tx, rowKey)
+    if (isHeadIntact) schema.onUpdate?.(tx, this.codec.decodeStored(headOf(value), noBody), undefined)
+    for (const row of rows) this.apply(tx, row)
   }
 
   /**
    * Lets go of this node's copy, if it still has that hash: a tombstone all replicas confirmed, or a row whose
-   * partition moved away. Returns whether it did.
+   * partition moved away. Returns whether it did; a damaged row stays.
    */
   drop(tx: Tx, rowKey: Buffer, rowHash: Buffer, leaves?: LeafChanges): boolean {
     const { trees } = this
     const leaf = leafOf(rowKey)
     const indexKey = indexKeyOf(rowKey, leaf)
     if (!tx.peek(trees.index, indexKey)?.equals(rowHash)) return false
-    const stored = this.encoded(tx, rowKey)
+    const row = this.encoded(tx, rowKey)
+    if (!row) return false
     tx.delete(trees.head, rowKey)
-    if (stored?.body) tx.delete(trees.body, rowKey)
+    if (row.body) tx.delete(trees.body, rowKey)
     tx.delete(trees.index, indexKey)
-    this.#touchLeaf(tx, rowKey[0]!, leaf, rowHash, leaves)
-    if (stored && this.schema.onUpdate) {
-      this.schema.onUpdate(
-        tx,
-        this.codec.decodeStored(stored.head, () => stored.body),
-        undefined,
-      )
+    this.stored.touchLeaf(tx, rowKey[0]!, leaf, rowHash, leaves)
+    if (this.schema.onUpdate) {
+      const entry = this.codec.decodeStored(row.head, () => row.body)
+      this.schema.onUpdate(tx, entry, undefined)
     }
     return true
   }
 
-  #write(tx: Tx, row: Row<E>, stored: Buffer | undefined, leaves: LeafChanges | undefined): void {
-    const { trees } = this
-    const leaf = leafOf(row.key)
-    const hash = rowHashOf(row.key, row.head)
-    tx.put(trees.head, row.key, row.head)
-    tx.put(trees.index, indexKeyOf(row.key, leaf), hash)
-    let change = hash
-    if (stored) {
-      change = rowHashOf(row.key, stored)
-      const { replaced } = this
-      if (replaced) {
-        const old = Buffer.from(change)
-        tx.onCommit(() => replaced.add(old))
-      }
-      xorInto(change, hash)
-    }
-    this.#touchLeaf(tx, row.partition, leaf, change, leaves)
-    if (this.schema.isTombstone(row.entry)) {
-      const due = this.tombstoneDue(row.partition)
-      tx.put(GC_TREE, gcKeyOf(this.#gcPrefix, due, hash), Buffer.concat([hash, row.key]))
-    }
+  #write(tx: Tx, row: Row<E>, old: Buffer | undefined, leaves: LeafChanges | undefined): void {
+    const { hash, oldHash } = this.stored.write(tx, row, old, leaves)
+    const { replaced } = this
+    if (replaced && oldHash) tx.onCommit(() => replaced.add(oldHash))
+    this.#queueTombstone(tx, row, hash)
   }
 
-  #touchLeaf(tx: Tx, partition: number, leaf: number, change: Buffer, leaves: LeafChanges | undefined): void {
-    if (leaves) leaves.add(partition, leaf, change)
-    else xorLeaf(tx, this.trees.leaf, leafKeyOf(partition, leaf), change)
+  #queueTombstone(tx: Tx, row: Row<E>, hash: Buffer): void {
+    if (!this.schema.isTombstone(row.entry)) return
+    const due = this.tombstoneDue(row.partition)
+    tx.put(GC_TREE, gcKeyOf(this.#gcPrefix, due, hash), Buffer.concat([hash, row.key]))
   }
 
   /** The stored hash of a row, undefined if the row is absent. */
@@ -322,39 +381,7 @@ export class LocalTable<E> {
   }
 }
 
-/** Gathers the changes of fingerprints of one run of a transaction function; `flush` writes each leaf once. */
-export class LeafChanges {
-  readonly #changes = new Map<number, Buffer>()
-
-  add(partition: number, leaf: number, change: Buffer): void {
-    const id = partition * 65536 + leaf
-    const sum = this.#changes.get(id)
-    if (sum) xorInto(sum, change)
-    else this.#changes.set(id, Buffer.from(change))
-  }
-
-  flush(tx: Tx, trees: Trees): void {
-    for (const [id, change] of this.#changes) {
-      xorLeaf(tx, trees.leaf, leafKeyOf(Math.floor(id / 65536), id % 65536), change)
-    }
-  }
-}
-
-function xorLeaf(tx: Tx, tree: string, key: Buffer, change: Buffer): void {
-  const sum = Buffer.from(change)
-  const stored = tx.peek(tree, key)
-  if (stored) {
-    if (stored.length !== HASH_BYTES) throw new CarportError('Corrupted', `${tree}: malformed fingerprint`)
-    xorInto(sum, stored)
-  }
-  if (!isZero(sum)) tx.put(tree, key, sum)
-  else if (stored) tx.delete(tree, key)
-}
-
-function partitionRange(partition: number): { start: Buffer; end?: Buffer } {
-  const start = Buffer.of(partition)
-  return partition < 255 ? { start, end: Buffer.of(partition + 1) } : { start }
-}
+const noBody = () => undefined
 
 /** Prefix of a table's entries in the tombstone queue. */
 export function gcPrefixOf(table: string): Buffer {

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Placement } from '../cluster/placement.js'
-import type { Db } from '../db/db.js'
+import type { Db, Tx } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
-import { LeafChanges, type LocalTable } from './local.js'
+import { LeafChanges } from './leaves.js'
+import type { LocalTable } from './local.js'
 import type { Page, PageRow } from './range-merge.js'
 import { rowHashOf, rowKeyOf } from './row-keys.js'
 import type { Row } from './rows.js'
+import { headOf } from './seal.js'
 
 /** A range reply ends after about this many bytes; the asker goes on from there. */
 export const PAGE_BYTES_MAX = 4 << 20
@@ -60,7 +62,8 @@ export class Replica<E> {
     const rows = this.local.codec.parseAll(body[1])
     // A writer that knows an older layout must not count this node, if the current layouts left it out.
     if (body[0] < this.env.placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
-    const later = await this.#apply(rows)
+    const { later, refused } = await this.#apply(rows)
+    if (refused > 0) throw this.#damaged()
     if (later === 0) return { body: null }
     // Asked now that the transactions of before are through, so that what they replaced is remembered.
     const [row] = rows
@@ -72,12 +75,18 @@ export class Replica<E> {
   async #push(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 1) throw this.#malformed('push')
     const rows = this.local.codec.parseAll(body[0])
-    await this.#apply(rows)
+    const { refused } = await this.#apply(rows)
+    // Whoever sends a row here may drop its own copy: it must not believe that this node has it.
+    if (refused > 0) throw this.#damaged()
     return { body: null }
   }
 
-  async #apply(rows: readonly Row<E>[]): Promise<number> {
-    const done = this.env.db.transact((tx) => applyRows(tx, this.local, rows))
+  async #apply(rows: readonly Row<E>[]): Promise<{ later: number; refused: number }> {
+    const done = this.env.db.transact((tx) => {
+      const refused: Row<E>[] = []
+      const later = applyRows(tx, this.local, rows, refused)
+      return { later, refused: refused.length }
+    })
     return this.local.underWay.follow(
       rows.map((row) => row.key),
       done,
@@ -92,18 +101,19 @@ export class Replica<E> {
     if (!Array.isArray(query) || (query.length !== 3 && query.length !== 4)) throw this.#malformed('get')
     const [partitionKey, sortKey, bodyFrom, replacedBy] = query as [Buffer, Buffer, unknown, unknown]
     const { db, transport } = this.env
-    const { trees, codec } = this.local
+    const { stored, codec } = this.local
     const key = codec.keyOf(partitionKey, sortKey)
     this.#checkOwn(key[0]!)
-    const head = db.get(trees.head, key)
-    if (!head) {
+    const value = stored.value(db, key)
+    if (!value) {
       const moving = Buffer.isBuffer(replacedBy) ? this.#moving(partitionKey, sortKey, replacedBy) : undefined
       if (!moving?.sortKey.equals(sortKey)) return { body: null }
       const { body } = moving
       return { body: [moving.head, bodyFrom === transport.self ? (body ?? false) : body !== undefined] }
     }
-    const body = bodyFrom === transport.self ? (db.get(trees.body, key) ?? false) : db.has(trees.body, key)
-    return this.local.underWay.after(key, { body: [head, body] })
+    const body =
+      bodyFrom === transport.self ? (stored.body(db, key, value) ?? false) : stored.hasBody(db, key, value)
+    return this.local.underWay.after(key, { body: [headOf(value), body] })
   }
 
   /** The row that moves here, encoded. */
@@ -163,9 +173,10 @@ export class Replica<E> {
     },
   ): Omit<Page, 'node'> {
     const { db } = this.env
-    const { trees } = this.local
+    const { stored } = this.local
     const { start, end, reverse, replacedBy } = query
-    const mayHaveBodies = db.count(trees.body) > 0
+    const mayHaveBodies = db.count(stored.trees.body) > 0
+    const sortKeyAt = 1 + this.local.schema.partitionKeyBytes
     const rows: PageRow[] = []
     let bytes = 0
     let moving = replacedBy && start && this.#moving(partitionKey, start, replacedBy)
@@ -181,19 +192,18 @@ export class Replica<E> {
       moving = undefined
       return add(query.withBodies ? row : { ...row, body: undefined })
     }
-    for (const { rowKey, sortKey, head } of this.local.heads(db, partitionKey, {
-      ...query,
-      limit: query.limit + 1,
-    })) {
+    const values = this.local.values(db, partitionKey, { ...query, limit: query.limit + 1 })
+    for (const { key, value } of values) {
+      const sortKey = key.subarray(sortKeyAt)
       if (moving) {
         const order = moving.sortKey.compare(sortKey) * (reverse ? -1 : 1)
         if (order === 0) moving = undefined
         else if (order < 0 && !addMoving(moving)) return { rows, more: true }
       }
       if (rows.length >= query.limit) return { rows, more: true }
-      const body = mayHaveBodies && query.withBodies ? db.get(trees.body, rowKey) : undefined
-      const hasBody = body !== undefined || (mayHaveBodies && !query.withBodies && db.has(trees.body, rowKey))
-      if (!add({ sortKey, head, body, hasBody })) return { rows, more: true }
+      const hasBody = mayHaveBodies && stored.hasBody(db, key, value)
+      const body = hasBody && query.withBodies ? stored.body(db, key, value) : undefined
+      if (!add({ sortKey, head: headOf(value), body, hasBody })) return { rows, more: true }
     }
     if (moving && !addMoving(moving)) return { rows, more: true }
     return { rows, more: false }
@@ -207,6 +217,14 @@ export class Replica<E> {
     throw new CarportError('LayoutNotReady', `partition ${partition} is not on this node`)
   }
 
+  #damaged(): CarportError {
+    const { name } = this.local.schema
+    return new CarportError(
+      'Corrupted',
+      `table ${name}: this node's copy of the row is damaged, to be repaired`,
+    )
+  }
+
   #malformed(method: string): CarportError {
     return new CarportError('InvalidArgument', `malformed ${methodOf(this.local.schema.name, method)}`)
   }
@@ -216,17 +234,21 @@ function isWithin(sortKey: Buffer, start: Buffer | undefined, end: Buffer | unde
   return (!start || sortKey.compare(start) >= 0) && (!end || sortKey.compare(end) < 0)
 }
 
-/** Merges rows into the own copy; returns the latest time of what hides one of them, 0 if all took effect. */
+/**
+ * Merges rows into the own copy; returns the latest time of what hides one of them, 0 if all took effect.
+ * @param refused where rows are put that were not taken, see LocalTable.apply
+ */
 export function applyRows<E>(
-  tx: Parameters<LocalTable<E>['apply']>[0],
+  tx: Tx,
   local: LocalTable<E>,
   rows: readonly Row<E>[],
+  refused?: Row<E>[],
 ): number {
   const { schema } = local
   const leaves = rows.length > 1 ? new LeafChanges() : undefined
   let later = 0
   for (const row of rows) {
-    const merged = local.apply(tx, row, leaves)
+    const merged = local.apply(tx, row, leaves, refused)
     if (schema.hiddenBy && merged !== row.entry) later = Math.max(later, schema.hiddenBy(row.entry, merged))
   }
   leaves?.flush(tx, local.trees)

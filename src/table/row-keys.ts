@@ -12,9 +12,12 @@ export const GC_TREE = 'table:gc'
 /** Shared by all tables: writes that some replica missed. */
 export const RETRY_TREE = 'table:retry'
 
+/** Shared by all tables: rows that are known to be damaged here. [table][0][row key] → when it was found (f64 ms) */
+export const DAMAGED_TREE = 'table:damaged'
+
 /** The names of one table's trees. */
 export interface Trees {
-  /** [partition u8][partition key][sort key] (the row key) → head */
+  /** [partition u8][partition key][sort key] (the row key) → head under its seal (seal.ts) */
   readonly head: TreeName
   /** row key → body, only for rows that have one */
   readonly body: TreeName
@@ -31,7 +34,7 @@ export function treesOf(table: string): Trees {
 /** Every tree that the given tables need in the Db, the shared ones included. */
 export function tableTrees(...schemas: readonly { readonly name: string }[]): TreeName[] {
   const names = schemas.flatMap((schema) => Object.values(treesOf(schema.name)) as TreeName[])
-  return [...names, GC_TREE, RETRY_TREE]
+  return [...names, GC_TREE, RETRY_TREE, DAMAGED_TREE]
 }
 
 /** The row key: [partition u8][partition key][sort key]. */
@@ -41,6 +44,12 @@ export function rowKeyOf(partition: number, partitionKey: Buffer, sortKey: Buffe
   key.set(partitionKey, 1)
   key.set(sortKey, 1 + partitionKey.length)
   return key
+}
+
+/** The row keys of a partition. */
+export function partitionRange(partition: number): { start: Buffer; end?: Buffer } {
+  const start = Buffer.of(partition)
+  return partition < 255 ? { start, end: Buffer.of(partition + 1) } : { start }
 }
 
 /** The leaf, 0..4095, of a row key: FNV-1a with a final mix, as spreading is all that is asked of it. */

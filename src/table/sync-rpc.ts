@@ -3,7 +3,8 @@ import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import { LeafChanges, type LocalTable } from './local.js'
+import { LeafChanges } from './leaves.js'
+import type { LocalTable } from './local.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
 import { HASH_BYTES, LEAF_COUNT } from './row-keys.js'
@@ -119,7 +120,7 @@ export class RepairReplica<E> {
     const different = await this.env.db.transact((tx) => {
       const positions: number[] = []
       for (const [i, { key, hash }] of items.entries()) {
-        if (!this.local.rowHash(tx, key)?.equals(hash)) positions.push(i)
+        if (!this.local.holdsHash(tx, key, hash)) positions.push(i)
       }
       return positions
     })

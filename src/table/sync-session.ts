@@ -2,7 +2,8 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { eachLimited } from '../util/limited.js'
-import { LeafChanges, type LocalTable } from './local.js'
+import { LeafChanges } from './leaves.js'
+import type { LocalTable } from './local.js'
 import { applyRows, methodOf } from './replica.js'
 import { HASH_BYTES, indexKeyOf, LEAF_COUNT, leafOf, rowHashOf } from './row-keys.js'
 import { batchesOf, type WireRow } from './rows.js'
@@ -177,10 +178,7 @@ export class SyncSession<E> {
       )
       if (keys.length === 0) return
       const hashes: Buffer[] = []
-      for (const key of keys) {
-        const head = db.get(trees.head, key)
-        hashes.push(head ? rowHashOf(key, head) : Buffer.alloc(HASH_BYTES))
-      }
+      for (const key of keys) hashes.push(this.local.rowHash(db, key) ?? Buffer.alloc(HASH_BYTES))
       for (const target of targets) {
         const reply = await this.#call(target, 'check', [keys, Buffer.concat(hashes)])
         if (!Array.isArray(reply)) throw new CarportError('RemoteError', 'malformed reply to a check')

@@ -13,6 +13,7 @@ import { judgeWrite, parseCopy, parseHead, parseLater, parsePage } from './repli
 import { successor } from './row-keys.js'
 import { batchesOf, type Row, type WireRow } from './rows.js'
 import type { TableSchema } from './schema.js'
+import { headOf } from './seal.js'
 
 /** What tables need of their node. */
 export interface TableEnv {
@@ -127,7 +128,7 @@ export class Table<E> {
     const withBody = options?.body !== false
     const replacedBy = options?.replacedBy
     const key = this.local.codec.keyOf(partitionKey, sortKey)
-    if (this.schema.placement === 'full') return this.#getOwn(key, withBody)
+    if (this.schema.placement === 'full') return this.#getOwnOrAsk(key, withBody)
     const partition = key[0]!
     if (!replacedBy && this.#isReadQuorum(partition) && !this.local.underWay.covers(key)) {
       return this.#getOwn(key, withBody)
@@ -158,7 +159,7 @@ export class Table<E> {
       true,
     )
     if (!row) return undefined
-    if (!this.local.peekHead(db, partitionKey, sortKey)?.equals(row.head)) {
+    if (!this.local.holds(db, key, row.head)) {
       await this.local.underWay.follow(
         [row.key],
         db.transact((tx) => applyRows(tx, this.local, [row])),
@@ -196,22 +197,35 @@ export class Table<E> {
     return nodes.length === 1 && nodes[0] === quorum.self
   }
 
+  /** For full tables: a majority is asked where the own copy is damaged. */
+  #getOwnOrAsk(key: Buffer, withBody: boolean): E | undefined | Promise<E | undefined> {
+    try {
+      return this.#getOwn(key, withBody)
+    } catch (error) {
+      const { placement, quorum } = this.env
+      const others = placement.controlReadSet().some((node) => node !== quorum.self)
+      if (errorCode(error) !== 'Corrupted' || !others) throw error
+      const at = 1 + this.schema.partitionKeyBytes
+      return this.getFromQuorum(key.subarray(1, at), key.subarray(at))
+    }
+  }
+
   #getOwn(key: Buffer, withBody: boolean): E | undefined {
     const { db } = this.env
-    const { codec, trees } = this.local
-    const head = db.get(trees.head, key)
-    if (!head) return undefined
-    const body = withBody ? db.get(trees.body, key) : undefined
-    return codec.decodeStored(head, () => body)
+    const { codec, stored } = this.local
+    const value = stored.value(db, key)
+    if (!value) return undefined
+    const body = withBody ? stored.body(db, key, value) : undefined
+    return codec.decodeStored(headOf(value), () => body)
   }
 
   #rangeLocal(partitionKey: Buffer, query: RangeQuery): E[] {
     const { db } = this.env
-    const { codec, trees } = this.local
+    const { codec, stored } = this.local
     const entries: E[] = []
-    for (const { rowKey, head } of this.local.heads(db, partitionKey, query)) {
-      const body = query.body ? db.get(trees.body, rowKey) : undefined
-      entries.push(codec.decodeStored(head, () => body))
+    for (const { key, value } of this.local.values(db, partitionKey, query)) {
+      const body = query.body ? stored.body(db, key, value) : undefined
+      entries.push(codec.decodeStored(headOf(value), () => body))
     }
     return entries
   }

@@ -1,4 +1,5 @@
 import type { Service } from '../util/service.js'
+import { DamagedRows } from './damaged-rows.js'
 import { TombstoneGc } from './gc.js'
 import { LocalTable } from './local.js'
 import { RetryQueue } from './queue.js'
@@ -32,6 +33,7 @@ export class TableSet implements Service {
   readonly retry: RetryQueue
   readonly sync: TableSync
   readonly gc: TombstoneGc
+  readonly damaged: DamagedRows
   readonly #locals = new Map<string, LocalTable<unknown>>()
 
   constructor(
@@ -49,6 +51,7 @@ export class TableSet implements Service {
       intervalMs: options.syncIntervalMs ?? 10 * 60_000,
       soonMs: options.syncSoonMs ?? 2_000,
     })
+    this.damaged = new DamagedRows(env)
     this.gc = new TombstoneGc(env, {
       delayMs,
       intervalMs: 60_000,
@@ -64,6 +67,7 @@ export class TableSet implements Service {
     this.#locals.set(schema.name, erased)
     this.sync.addTable(erased)
     this.gc.addTable(erased)
+    this.damaged.addTable(erased)
     new Replica(local, this.env)
     new RepairReplica(local, this.env)
     return new Table(local, this.env, this.retry)
@@ -73,10 +77,11 @@ export class TableSet implements Service {
     this.retry.start()
     this.sync.start()
     this.gc.start()
+    this.damaged.start()
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.sync.stop(), this.gc.stop()])
+    await Promise.all([this.sync.stop(), this.gc.stop(), this.damaged.stop()])
     await this.retry.stop()
   }
 }

@@ -32,7 +32,7 @@ export class RowCache<V> {
   ) {}
 
   get(name: string): V | undefined {
-    const { codec, trees } = this.table.local
+    const { codec, stored } = this.table.local
     const viewId = this.db.viewId?.()
     const cached = this.#entries.get(name)
     if (cached !== undefined && viewId !== undefined && cached.viewId === viewId) return cached.value
@@ -43,7 +43,7 @@ export class RowCache<V> {
       if (id.length > SORT_KEY_BYTES_MAX) return undefined
       rowKey = codec.keyOf(NO_KEY, id)
     }
-    const head = this.db.peek(trees.head, rowKey)
+    const head = stored.peekHead(this.db, rowKey)
     if (!head) return undefined
     if (cached?.head.equals(head)) {
       cached.viewId = viewId

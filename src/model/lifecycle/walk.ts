@@ -42,6 +42,9 @@ interface NoncurrentCandidate {
 /** Thrown by the guard of a deletion: the version stays. */
 class Keep extends Error {}
 
+/** A damaged row waits for its repair; the walk goes on without it. */
+const SKIP = { onDamage: 'skip' } as const
+
 /**
  * The steps of a lifecycle run over one bucket: finds what seems due in the node's own copies, judges it again on what a
  * quorum knows, and acts so that rows that change meanwhile are left alone.
@@ -91,7 +94,7 @@ export class LifecycleWalk {
     const due: Buffer[] = []
     let rows = 0
     let last: Buffer | undefined
-    for (const row of tables.object.local.range(db, bucket.id, { start: at, limit: STEP_ROWS })) {
+    for (const row of tables.object.local.range(db, bucket.id, { start: at, limit: STEP_ROWS, ...SKIP })) {
       rows++
       last = row.key
       if (row.state === 'tombstone') continue
@@ -106,7 +109,7 @@ export class LifecycleWalk {
   #hasLocalNoncurrent(bucket: Buffer, key: Buffer): boolean {
     const start = terminatedKey(key)
     const end = prefixEnd(start)
-    for (const row of this.deps.tables.version.local.range(this.deps.db, bucket, { start, end })) {
+    for (const row of this.deps.tables.version.local.range(this.deps.db, bucket, { start, end, ...SKIP })) {
       if (row.state !== 'tombstone') return true
     }
     return false
@@ -137,12 +140,12 @@ export class LifecycleWalk {
     const due: NoncurrentCandidate[] = []
     let next: Buffer | undefined = at
     for (let rows = 0; next && rows < STEP_ROWS && due.length < STEP_ROWS; ) {
-      const [first] = tables.version.local.range(db, bucket.id, { start: next, limit: 1 })
+      const [first] = tables.version.local.range(db, bucket.id, { start: next, limit: 1, ...SKIP })
       if (!first) {
         next = undefined
         break
       }
-      rows += await this.#judgeKey(bucket, first.key, due)
+      rows += await this.#judgeKey(bucket, first.key, due).catch(passOverDamage)
       next = prefixEnd(terminatedKey(first.key))
     }
     await this.#each(due, (candidate) => this.#endNoncurrent(bucket, candidate))
@@ -165,7 +168,7 @@ export class LifecycleWalk {
     let start = terminatedKey(key)
     const end = prefixEnd(start)
     for (let rows = 0; ; ) {
-      const batch = [...tables.version.local.range(db, bucket.id, { start, end, limit: STEP_ROWS })]
+      const batch = [...tables.version.local.range(db, bucket.id, { start, end, limit: STEP_ROWS, ...SKIP })]
       rows += batch.length
       for (const version of batch) {
         if (version.isNull || version.state === 'tombstone') continue
@@ -226,7 +229,7 @@ export class LifecycleWalk {
     const due: UploadRow[] = []
     let rows = 0
     let last: UploadRow | undefined
-    for (const row of tables.upload.local.range(db, bucket.id, { start: at, limit: STEP_ROWS })) {
+    for (const row of tables.upload.local.range(db, bucket.id, { start: at, limit: STEP_ROWS, ...SKIP })) {
       rows++
       last = row
       if (!row.deleted && this.#uploadIsDue(bucket, row, nowMs)) due.push(row)
@@ -314,4 +317,10 @@ function noncurrentFacts({ version, successor, newerVersions }: NoncurrentCandid
   const facts = factsOf(version)
   facts.noncurrent = { sinceMs: successor.createdUs / 1000, newerVersions }
   return facts
+}
+
+/** For keys of which some row is damaged here: they are judged when that is repaired. */
+function passOverDamage(error: unknown): number {
+  if (errorCode(error) === 'Corrupted') return 1
+  throw error
 }

@@ -99,10 +99,10 @@ export class OrphanWorker implements Service {
     const parts: PartRow[] = []
     let rows = 0
     let last: Buffer | undefined
-    for (const { key, value } of db.range(local.trees.head, { start: at, ...end, limit: STEP_ROWS })) {
+    for (const { rowKey, head } of local.walk(db, { start: at, ...end, limit: STEP_ROWS })) {
       rows++
-      last = Buffer.from(key)
-      const row = local.codec.decodeStored(Buffer.from(value), () => undefined)
+      last = rowKey
+      const row = local.codec.decodeStored(head, () => undefined)
       if (row.deleted) continue
       if ('owner' in row) lists.push(row)
       else parts.push(row)
@@ -141,7 +141,7 @@ export class OrphanWorker implements Service {
           [tables.version, versionSortKey(key, NULL_SLOT, true)] as const,
           [tables.object, key] as const,
         ]
-    for (const [table, sortKey] of places) if (refers(table.local.get(db, bucket, sortKey))) return
+    for (const [table, sortKey] of places) if (refers(table.local.getIntact(db, bucket, sortKey))) return
     for (const [table, sortKey] of places) {
       if (refers(await table.get(bucket, sortKey, { body: false }))) return
     }
@@ -154,7 +154,7 @@ export class OrphanWorker implements Service {
     const { db, tables, log } = this.deps
     const { bucket, key, uploadId } = row
     const sortKey = uploadSortKey(key, uploadId)
-    const known = tables.upload.local.get(db, bucket, sortKey)
+    const known = tables.upload.local.getIntact(db, bucket, sortKey)
     if (known && !known.deleted) return
     const upload = await tables.upload.get(bucket, sortKey)
     if (upload && !upload.deleted) return

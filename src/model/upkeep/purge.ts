@@ -92,14 +92,17 @@ export class Purge implements Service {
 
   #deleteLists(tx: Tx, bucket: Buffer, owner: Buffer): boolean {
     const { local } = this.deps.lists
-    const live = take(local.range(tx, bucket, ownedBy(owner)), (row) => !row.deleted)
+    const live = take(local.range(tx, bucket, { ...ownedBy(owner), onDamage: 'skip' }), (row) => !row.deleted)
     for (const row of live) local.update(tx, deletedBlockList(row))
     return live.length < ROWS_PER_STEP
   }
 
   #deleteParts(tx: Tx, bucket: Buffer, uploadId: Buffer): boolean {
     const { local } = this.deps.parts
-    const live = take(local.range(tx, bucket, ownedBy(uploadId)), (row) => !row.deleted)
+    const live = take(
+      local.range(tx, bucket, { ...ownedBy(uploadId), onDamage: 'skip' }),
+      (row) => !row.deleted,
+    )
     for (const row of live) local.update(tx, deletedPart(row))
     return live.length < ROWS_PER_STEP
   }

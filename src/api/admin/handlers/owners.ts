@@ -1,7 +1,8 @@
-import type { Db, TreeName } from '../../../db/db.js'
+import type { Db } from '../../../db/db.js'
 import { blockOwner } from '../../../model/content/refs.js'
 import type { Model } from '../../../model/model.js'
 import { headId, isLiveHead } from '../../../model/versions/codec.js'
+import type { LocalTable } from '../../../table/local.js'
 import { successor } from '../../../table/row-keys.js'
 import { type Clock, sleep } from '../../../util/clock.js'
 import { CarportError } from '../../../util/errors.js'
@@ -44,7 +45,7 @@ export async function findLocalOwners(
     if (owner.live) wanted.delete(binary(blockOwner(owner.id)))
   }
   for (const { local } of [model.tables.object, model.tables.version]) {
-    for await (const head of heads(db, clock, local.trees.head, signal)) {
+    for await (const head of heads(db, clock, local, signal)) {
       if (wanted.size === 0) return found
       if (!wanted.has(binary(blockOwner(headId(head))))) continue
       const { id, bucket, key, isNull } = local.codec.decodeStored(head, () => undefined)
@@ -52,7 +53,7 @@ export async function findLocalOwners(
     }
   }
   const { local } = model.tables.part
-  for await (const head of heads(db, clock, local.trees.head, signal)) {
+  for await (const head of heads(db, clock, local, signal)) {
     if (wanted.size === 0) return found
     const part = local.codec.decodeStored(head, () => undefined)
     if (!wanted.has(binary(blockOwner(part.id)))) continue
@@ -68,19 +69,19 @@ export function addOwner(found: Map<string, Owner>, owner: Owner): void {
   if (owner.live || !found.has(name)) found.set(name, owner)
 }
 
-/** All values of a tree; the event loop gets its turn in between. */
-async function* heads(
+/** The heads of all rows of a table; the event loop gets its turn in between. */
+async function* heads<E>(
   db: Db,
   clock: Clock,
-  tree: TreeName,
+  local: LocalTable<E>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer> {
   let start: Buffer | undefined
   for (;;) {
-    const batch = [...db.range(tree, { ...(start && { start }), limit: BATCH_ROWS })]
-    for (const { value } of batch) yield value
+    const batch = [...local.walk(db, { ...(start && { start }), limit: BATCH_ROWS })]
+    for (const { head } of batch) yield head
     if (batch.length < BATCH_ROWS) return
-    start = successor(batch.at(-1)!.key)
+    start = successor(batch.at(-1)!.rowKey)
     await sleep(clock, 1, signal)
   }
 }

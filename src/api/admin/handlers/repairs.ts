@@ -144,14 +144,14 @@ async function walk<E>(
   for (;;) {
     signal.throwIfAborted()
     const { last, rows, changed } = await db.transact((tx) => {
-      const batch = [...tx.range(local.trees.head, { ...(start && { start }), limit: BATCH_ROWS })]
+      const batch = [...local.walk(tx, { ...(start && { start }), limit: BATCH_ROWS })]
       let changes = 0
-      for (const { value } of batch)
+      for (const { head } of batch)
         changes += visit(
           tx,
-          local.codec.decodeStored(value, () => undefined),
+          local.codec.decodeStored(head, () => undefined),
         )
-      return { last: batch.at(-1)?.key, rows: batch.length, changed: changes }
+      return { last: batch.at(-1)?.rowKey, rows: batch.length, changed: changes }
     })
     progress.checked += rows
     progress.changed += changed
