@@ -51,7 +51,7 @@ beforeAll(async () => {
       if (found && isNew) continue
       const bucket = found ?? (isNew ? undefined : await buckets.create(name, { owner: key.id }))
       if (!bucket) continue
-      for (const document of ['policy', 'acl', 'ownership', 'public-access', 'encryption']) {
+      for (const document of ['policy', 'acl', 'ownership', 'public-access-block', 'encryption'] as const) {
         if (bucket.document(document) !== undefined) await buckets.setDocument(bucket, document, undefined)
       }
       if (name === BUCKETS.versioned || name === BUCKETS.locked) {

@@ -1,6 +1,6 @@
 /** A simulated cluster for single histories: what a test does to it, step by step, and what clients see. */
 import { createHash } from 'node:crypto'
-import type { Versioning } from '../src/model/buckets/buckets.js'
+import type { Versioning } from '../src/model/buckets/documents.js'
 import type { BodySource } from '../src/model/content/blobs.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'

@@ -7,10 +7,8 @@ import type { Random } from '../../util/random.js'
 import { type AccessKey, type AccessKeys, NO_PERMISSIONS } from './access-keys.js'
 import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
 import type { FieldDecisions } from './decisions.js'
+import type { BucketDocuments, DocumentName, Quotas, Versioning } from './documents.js'
 import { RowCache } from './row-cache.js'
-
-/** Whether overwritten and deleted versions are kept: PutBucketVersioning. 'off' means that it was never set. */
-export type Versioning = 'off' | 'enabled' | 'suspended'
 
 /** A bucket as requests see it. */
 export interface Bucket {
@@ -26,34 +24,11 @@ export interface Bucket {
   aliases: readonly string[]
   /** Names that single keys gave it. */
   localAliases: readonly { keyId: string; alias: string }[]
-  quotas: { maxSize?: number; maxObjects?: number }
-  /** Configuration documents by name ("cors", "policy", "lifecycle", …), as their handlers store them. */
-  document<T>(name: string): T | undefined
+  quotas: Quotas
+  /** A configuration document; undefined if the bucket has none of that name. */
+  document<N extends DocumentName>(name: N): BucketDocuments[N] | undefined
   /** When a document was last set, ms; undefined if it never was. */
-  documentTimeMs(name: string): number | undefined
-}
-
-/** The document "website": while it is there, the bucket is served as a web site. */
-export interface WebsiteDocument {
-  /** Has no meaning beside redirectAllRequestsTo. */
-  indexDocument: string
-  errorDocument?: string
-  redirectAllRequestsTo?: { hostName: string; protocol?: 'http' | 'https' }
-  /** The first rule that fits counts. */
-  routingRules?: RoutingRule[]
-}
-
-/** A rule of a web site; without a condition it fits every request. Names as in the S3 API. */
-export interface RoutingRule {
-  condition?: { keyPrefixEquals?: string; httpErrorCodeReturnedEquals?: number }
-  redirect: {
-    protocol?: 'http' | 'https'
-    hostName?: string
-    replaceKeyPrefixWith?: string
-    replaceKeyWith?: string
-    /** 301 unless told. */
-    httpRedirectCode?: number
-  }
+  documentTimeMs(name: DocumentName): number | undefined
 }
 
 const NO_KEY = Buffer.alloc(0)
@@ -143,7 +118,7 @@ export class Buckets {
    */
   async create(
     name: string,
-    options: { owner?: string; ownerKey?: string; documents?: Record<string, unknown> } = {},
+    options: { owner?: string; ownerKey?: string; documents?: Partial<BucketDocuments> } = {},
   ): Promise<Bucket> {
     checkBucketName(name)
     const { buckets, hlc, keys, random } = this.deps
@@ -208,7 +183,11 @@ export class Buckets {
   }
 
   /** Sets (or with undefined removes) a configuration document. */
-  setDocument(bucket: Bucket, name: string, value: unknown): Promise<void> {
+  setDocument<N extends DocumentName>(
+    bucket: Bucket,
+    name: N,
+    value: BucketDocuments[N] | undefined,
+  ): Promise<void> {
     return this.change(bucket, { [`doc:${name}`]: value ?? null })
   }
 
@@ -353,8 +332,8 @@ function bucketOf(row: FieldRow): Bucket | undefined {
       const slash = name.indexOf('/')
       return { keyId: name.slice(0, slash), alias: name.slice(slash + 1) }
     }),
-    quotas: (documents.get('quotas') as Bucket['quotas'] | undefined) ?? {},
-    document: <T>(name: string) => documents.get(name) as T | undefined,
+    quotas: (documents.get('quotas') as Quotas | undefined) ?? {},
+    document: <N extends DocumentName>(name: N) => documents.get(name) as BucketDocuments[N] | undefined,
     documentTimeMs: (name) => {
       const stamped = row.fields[`doc:${name}`]
       return stamped && Math.floor(stamped[0] / 1000)

@@ -136,7 +136,7 @@ export class EventDelivery implements Service {
 
   #rulesOf(bucket: Buffer): EventRule[] | undefined {
     if (this.#workers.size === 0) return undefined
-    return this.deps.buckets.byId(bucket)?.document<EventRule[]>('notification')
+    return this.deps.buckets.byId(bucket)?.document('notification')
   }
 
   #enqueue(tx: Tx, rules: readonly EventRule[], event: ObjectEvent): void {

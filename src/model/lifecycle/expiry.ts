@@ -1,7 +1,7 @@
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
 import type { Random } from '../../util/random.js'
-import type { Versioning } from '../buckets/buckets.js'
+import type { Versioning } from '../buckets/documents.js'
 import { versionId } from '../content/refs.js'
 import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'

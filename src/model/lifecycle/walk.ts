@@ -287,7 +287,7 @@ class KeyGroup {
 }
 
 function rulesOf(bucket: Bucket): LifecycleRule[] {
-  return bucket.document<LifecycleRule[]>('lifecycle') ?? []
+  return bucket.document('lifecycle') ?? []
 }
 
 function selectorOf(version: VersionRecord): VersionSelector {

@@ -7,7 +7,7 @@ import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
 import type { Bucket, Buckets } from '../buckets/buckets.js'
 import { bucketPartition } from '../sort-keys.js'
 import { DailyRuns, type Run } from '../upkeep/daily-runs.js'
-import { type LifecycleCalendar, type LifecycleRule, walksOf } from './rules.js'
+import { type LifecycleCalendar, walksOf } from './rules.js'
 import { type LifecycleWalk, PHASES, type Phase } from './walk.js'
 
 /** Runs of the nodes begin within this time after midnight, in ms. */
@@ -105,7 +105,7 @@ export class LifecycleWorker implements Service {
   }
 
   #phasesOf(bucket: Bucket): Phase[] {
-    const walks = walksOf(bucket.document<LifecycleRule[]>('lifecycle') ?? [])
+    const walks = walksOf(bucket.document('lifecycle') ?? [])
     if (this.options.abortUploadsAfterMs !== undefined) walks.uploads = true
     return PHASES.filter((phase) => walks[phase])
   }

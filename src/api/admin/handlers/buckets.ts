@@ -1,5 +1,6 @@
 import { NO_PERMISSIONS, type Permissions } from '../../../model/buckets/access-keys.js'
-import { type Bucket, checkBucketName, type WebsiteDocument } from '../../../model/buckets/buckets.js'
+import { type Bucket, checkBucketName } from '../../../model/buckets/buckets.js'
+import type { Quotas, WebsiteDocument } from '../../../model/buckets/documents.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
 import type { AdminHandlers, BucketKeyPermissionChange, BucketUpdate } from '../operations.js'
@@ -56,8 +57,9 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
 
     async 'bucket.update'({ id, ...update }) {
       const bucket = await bucketById(model, id)
-      const documents = documentsOf(bucket, update)
-      for (const [name, value] of documents) await model.buckets.setDocument(bucket, name, value)
+      const changes = changesOf(bucket, update)
+      if ('website' in changes) await model.buckets.setDocument(bucket, 'website', changes.website)
+      if ('quotas' in changes) await model.buckets.setDocument(bucket, 'quotas', changes.quotas)
       return infoOf(id)
     },
 
@@ -110,35 +112,40 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
   }
 }
 
-/** The documents that an update sets; undefined removes one. @throws CarportError InvalidArgument */
-function documentsOf(bucket: Bucket, { websiteAccess, quotas }: BucketUpdate): [string, unknown][] {
-  const documents: [string, unknown][] = []
-  if (websiteAccess?.enabled) {
-    const { indexDocument, errorDocument } = websiteAccess
-    if (!indexDocument) {
-      throw new CarportError(
-        'InvalidArgument',
-        'websiteAccess.indexDocument is needed to enable website access',
-      )
-    }
-    const {
-      errorDocument: _,
-      redirectAllRequestsTo: __,
-      ...before
-    } = bucket.document<WebsiteDocument>('website') ?? {}
-    documents.push(['website', { ...before, indexDocument, ...(errorDocument && { errorDocument }) }])
-  } else if (websiteAccess) {
-    if (websiteAccess.indexDocument || websiteAccess.errorDocument) {
-      throw new CarportError('InvalidArgument', 'websiteAccess has documents only when it is enabled')
-    }
-    documents.push(['website', undefined])
-  }
+/** The documents that an update changes; undefined removes one. */
+interface DocumentChanges {
+  website?: WebsiteDocument | undefined
+  quotas?: Quotas | undefined
+}
+
+/** @throws CarportError InvalidArgument */
+function changesOf(bucket: Bucket, { websiteAccess, quotas }: BucketUpdate): DocumentChanges {
+  const changes: DocumentChanges = {}
+  if (websiteAccess) changes.website = websiteOf(bucket, websiteAccess)
   if (quotas) {
     const { maxSize, maxObjects } = quotas
     const value = { ...(maxSize !== null && { maxSize }), ...(maxObjects !== null && { maxObjects }) }
-    documents.push(['quotas', Object.keys(value).length > 0 ? value : undefined])
+    changes.quotas = Object.keys(value).length > 0 ? value : undefined
   }
-  return documents
+  return changes
+}
+
+function websiteOf(
+  bucket: Bucket,
+  { enabled, indexDocument, errorDocument }: NonNullable<BucketUpdate['websiteAccess']>,
+): WebsiteDocument | undefined {
+  if (!enabled) {
+    if (!indexDocument && !errorDocument) return undefined
+    throw new CarportError('InvalidArgument', 'websiteAccess has documents only when it is enabled')
+  }
+  if (!indexDocument) {
+    throw new CarportError(
+      'InvalidArgument',
+      'websiteAccess.indexDocument is needed to enable website access',
+    )
+  }
+  const { errorDocument: _, redirectAllRequestsTo: __, ...before } = bucket.document('website') ?? {}
+  return { ...before, indexDocument, ...(errorDocument && { errorDocument }) }
 }
 
 async function changePermissions(
@@ -157,7 +164,7 @@ async function changePermissions(
 
 async function bucketInfo(model: Model, bucket: Bucket): Promise<BucketInfo> {
   const counts = await model.usage.of(bucket.id)
-  const website = bucket.document<WebsiteDocument>('website')
+  const website = bucket.document('website')
   const localAliases = (keyId: string) =>
     bucket.localAliases.filter((local) => local.keyId === keyId).map(({ alias }) => alias)
   return {

@@ -3,7 +3,6 @@ import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
-import { DOCUMENT } from './acl/ownership.js'
 import { decide } from './decision.js'
 import type { Granted, Need } from './question.js'
 import { checkSession, isLimited } from './session.js'
@@ -76,7 +75,7 @@ function grant(
   if (isLimited(request)) checkSession({ model, request, bucket, caller, need, action: need.action, key })
   const permissions = caller?.permissions.get(bucket.hexId)
   const settled = need.permission !== undefined && permissions?.[need.permission] === true
-  if (settled && bucket.document(DOCUMENT.policy) === undefined) return { bucket, caller }
+  if (settled && bucket.document('policy') === undefined) return { bucket, caller }
   return decide({ model, request, bucket, caller, need, action: need.action, key })
 }
 

@@ -5,23 +5,16 @@
 
 import type { Permissions } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { AclPermission, Grant } from '../../../model/buckets/documents.js'
 import type { VersionSelector } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { S3Error } from '../errors.js'
 import { versionIdText } from '../version-id.js'
-import { type AclPermission, aclAllows, type Grant, storedAcl } from './acl/acl.js'
-import { DOCUMENT, isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
+import { aclAllows, storedAcl } from './acl/acl.js'
+import { isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
 import { type ConditionTags, conditionValues } from './condition-values.js'
 import { Policy } from './policy/policy.js'
 import { type Granted, impliedBy, impliedLocks, type Question } from './question.js'
-
-/** The document "policy". */
-export interface PolicyDocument {
-  /** As it was put. */
-  text: string
-  /** The bucket's name in that request, which its resources have. */
-  bucket: string
-}
 
 /** Lists that the bucket has say who may do this. */
 const BUCKET_ACL: Readonly<Record<string, AclPermission>> = {
@@ -70,7 +63,7 @@ const policies = new WeakMap<Bucket, Policy>()
 
 /** The bucket's policy, undefined if it has none. @throws S3Error AccessDenied if this version cannot read it */
 export function policyOf(bucket: Bucket): Policy | undefined {
-  const document = bucket.document<PolicyDocument>(DOCUMENT.policy)
+  const document = bucket.document('policy')
   if (document === undefined) return undefined
   let policy = policies.get(bucket)
   if (!policy) {
@@ -181,7 +174,7 @@ class Decision {
     const { bucket, caller } = this.q
     const permission = BUCKET_ACL[action]
     if (permission === undefined || this.#enforced) return false
-    const stored = storedAcl(bucket.document(DOCUMENT.acl))
+    const stored = storedAcl(bucket.document('acl'))
     if (!stored) return false
     // What the owner may do, the key's permissions say: its own grant does not outlive them.
     const others = { grants: stored.grants.filter(({ grantee }) => grantee !== bucket.owner) }

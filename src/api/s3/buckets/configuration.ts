@@ -1,4 +1,5 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { BucketDocuments, DocumentName } from '../../../model/buckets/documents.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { authorize } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
@@ -30,8 +31,13 @@ export async function configurationBody(
 }
 
 /** The document of that name. @throws S3Error `missing` when the bucket has none */
-export function needDocument<T>(bucket: Bucket, name: string, missing: S3ErrorCode, request: S3Request): T {
-  const document = bucket.document<T>(name)
+export function needDocument<N extends DocumentName>(
+  bucket: Bucket,
+  name: N,
+  missing: S3ErrorCode,
+  request: S3Request,
+): BucketDocuments[N] {
+  const document = bucket.document(name)
   if (document === undefined) {
     throw new S3Error(missing, undefined, { extra: { BucketName: request.bucket } })
   }
@@ -43,7 +49,7 @@ export async function deleteDocument(
   context: S3Context,
   request: S3Request,
   action: string,
-  name: string,
+  name: DocumentName,
 ): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, action)
   if (bucket.document(name) !== undefined) await context.model.buckets.setDocument(bucket, name, undefined)

@@ -3,7 +3,7 @@ import type { Model } from '../../../model/model.js'
 import { S3Error } from '../errors.js'
 import type { CorsHooks } from '../front.js'
 import type { S3Headers, S3Request, S3Response } from '../request.js'
-import { type CorsQuestion, type CorsRule, corsHeaders, matchCors, requestedHeaders } from './cors.js'
+import { type CorsQuestion, corsHeaders, matchCors, requestedHeaders } from './cors.js'
 
 /** CORS for the front, by the rules that the buckets have. */
 export function corsHooks(model: Model): CorsHooks {
@@ -29,7 +29,7 @@ async function preflight(model: Model, request: S3Request): Promise<S3Response> 
   if (buckets.length === 0) throw new S3Error('AccessForbidden', 'CORSResponse: Bucket not found')
   let enabled = false
   for (const bucket of buckets) {
-    const rules = bucket.document<CorsRule[]>('cors')
+    const rules = bucket.document('cors')
     if (!rules) continue
     enabled = true
     const match = matchCors(rules, question)
@@ -75,7 +75,7 @@ function decorate(model: Model, request: S3Request): S3Headers | undefined | Pro
 }
 
 function headersFor(bucket: Bucket, request: S3Request, origin: string): S3Headers | undefined {
-  const rules = bucket.document<CorsRule[]>('cors')
+  const rules = bucket.document('cors')
   if (!rules) return undefined
   const question: CorsQuestion = {
     origin,

@@ -1,3 +1,4 @@
+import type { CorsRule } from '../../../model/buckets/documents.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { xmlResponse } from '../answers.js'
@@ -7,18 +8,6 @@ import type { S3Headers, S3Request, S3Response } from '../request.js'
 import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
 
 export const CORS_METHODS = ['GET', 'PUT', 'HEAD', 'POST', 'DELETE'] as const
-
-/** One rule of the document "cors"; at least one origin and one method. */
-export interface CorsRule {
-  id?: string
-  /** Origins, each with at most one `*`, which stands for any text. */
-  allowedOrigins: string[]
-  allowedMethods: string[]
-  /** Lower case or as given; each with at most one `*`. Compared without case. */
-  allowedHeaders: string[]
-  exposeHeaders: string[]
-  maxAgeSeconds?: number
-}
 
 const RULES_MAX = 100
 const ID_LENGTH_MAX = 255
@@ -219,7 +208,7 @@ export async function putBucketCors(context: S3Context, request: S3Request): Pro
 /** GetBucketCors. */
 export async function getBucketCors(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:GetBucketCORS')
-  const rules = needDocument<CorsRule[]>(bucket, 'cors', 'NoSuchCORSConfiguration', request)
+  const rules = needDocument(bucket, 'cors', 'NoSuchCORSConfiguration', request)
   return xmlResponse('CORSConfiguration', corsXml(rules))
 }
 

@@ -302,7 +302,7 @@ export async function putBucketLifecycle(context: S3Context, request: S3Request)
 /** GetBucketLifecycleConfiguration. */
 export async function getBucketLifecycle(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:GetLifecycleConfiguration')
-  const rules = needDocument<LifecycleRule[]>(bucket, 'lifecycle', 'NoSuchLifecycleConfiguration', request)
+  const rules = needDocument(bucket, 'lifecycle', 'NoSuchLifecycleConfiguration', request)
   return xmlResponse('LifecycleConfiguration', lifecycleXml(rules))
 }
 

@@ -156,8 +156,5 @@ export async function putBucketNotification(context: S3Context, request: S3Reque
 /** GetBucketNotificationConfiguration: empty if there are none. */
 export async function getBucketNotification(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:GetBucketNotification')
-  return xmlResponse(
-    'NotificationConfiguration',
-    notificationXml(bucket.document<EventRule[]>('notification') ?? []),
-  )
+  return xmlResponse('NotificationConfiguration', notificationXml(bucket.document('notification') ?? []))
 }

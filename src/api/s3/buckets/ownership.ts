@@ -1,7 +1,7 @@
 import { parseXml } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
-import { bucketOwner, DOCUMENT, OBJECT_OWNERSHIPS, type OwnershipDocument } from '../access/acl/ownership.js'
+import { bucketOwner, OBJECT_OWNERSHIPS } from '../access/acl/ownership.js'
 import { authorize } from '../access/authorize.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
@@ -19,7 +19,7 @@ export async function getBucketOwnershipControls(
     permission: 'owner',
     action: 's3:GetBucketOwnershipControls',
   })
-  const document = bucket.document<OwnershipDocument>(DOCUMENT.ownership)
+  const document = bucket.document('ownership')
   if (!document) {
     throw new S3Error('OwnershipControlsNotFoundError', undefined, { extra: { BucketName: request.bucket } })
   }
@@ -43,7 +43,7 @@ export async function putBucketOwnershipControls(
   const root = await parseXml(body, 'OwnershipControls')
   const objectOwnership = root.need('Rule').oneOf('ObjectOwnership', OBJECT_OWNERSHIPS)
   if (objectOwnership === undefined) throw new S3Error('MalformedXML')
-  const acl = storedAcl(bucket.document(DOCUMENT.acl))
+  const acl = storedAcl(bucket.document('acl'))
   if (
     objectOwnership === 'BucketOwnerEnforced' &&
     acl &&
@@ -52,7 +52,7 @@ export async function putBucketOwnershipControls(
   ) {
     throw new S3Error('InvalidBucketAclWithObjectOwnership')
   }
-  await model.buckets.setDocument(bucket, DOCUMENT.ownership, { objectOwnership } satisfies OwnershipDocument)
+  await model.buckets.setDocument(bucket, 'ownership', { objectOwnership })
   return { status: 200 }
 }
 
@@ -65,8 +65,8 @@ export async function deleteBucketOwnershipControls(
     permission: 'owner',
     action: 's3:PutBucketOwnershipControls',
   })
-  if (bucket.document(DOCUMENT.ownership) !== undefined) {
-    await model.buckets.setDocument(bucket, DOCUMENT.ownership, undefined)
+  if (bucket.document('ownership') !== undefined) {
+    await model.buckets.setDocument(bucket, 'ownership', undefined)
   }
   return { status: 204 }
 }

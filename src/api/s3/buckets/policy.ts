@@ -1,8 +1,9 @@
+import type { PolicyDocument } from '../../../model/buckets/documents.js'
 import { xmlText } from '../../xml/writer.js'
 import { hasPublicAcl } from '../access/acl/bucket-acl.js'
-import { DOCUMENT, publicAccessBlock } from '../access/acl/ownership.js'
+import { publicAccessBlock } from '../access/acl/ownership.js'
 import { authorize } from '../access/authorize.js'
-import { type PolicyDocument, policyOf } from '../access/decision.js'
+import { policyOf } from '../access/decision.js'
 import { Policy } from '../access/policy/policy.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
@@ -15,7 +16,7 @@ const BODY_BYTES_MAX = 64 * 1024
 /** GetBucketPolicy: the text as it was put. */
 export async function getBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:GetBucketPolicy' })
-  const document = bucket.document<PolicyDocument>(DOCUMENT.policy)
+  const document = bucket.document('policy')
   if (!document) {
     throw new S3Error('NoSuchBucketPolicy', undefined, { extra: { BucketName: request.bucket } })
   }
@@ -32,7 +33,7 @@ export async function putBucketPolicy({ model }: S3Context, request: S3Request):
   if (publicAccessBlock(bucket).blockPublicPolicy && policy.isPublic) {
     throw new S3Error('AccessDenied', 'Public policies are blocked by the BlockPublicPolicy setting.')
   }
-  await model.buckets.setDocument(bucket, DOCUMENT.policy, document)
+  await model.buckets.setDocument(bucket, 'policy', document)
   return { status: 204 }
 }
 
@@ -47,8 +48,8 @@ function decode(body: Buffer): string {
 /** DeleteBucketPolicy: that there is none is no error. */
 export async function deleteBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucketPolicy' })
-  if (bucket.document(DOCUMENT.policy) !== undefined) {
-    await model.buckets.setDocument(bucket, DOCUMENT.policy, undefined)
+  if (bucket.document('policy') !== undefined) {
+    await model.buckets.setDocument(bucket, 'policy', undefined)
   }
   return { status: 204 }
 }

@@ -1,6 +1,6 @@
+import type { PublicAccessBlock } from '../../../model/buckets/documents.js'
 import { parseXml } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
-import { DOCUMENT, type PublicAccessBlock } from '../access/acl/ownership.js'
 import { authorize } from '../access/authorize.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
@@ -15,7 +15,7 @@ export async function getPublicAccessBlock({ model }: S3Context, request: S3Requ
     permission: 'owner',
     action: 's3:GetBucketPublicAccessBlock',
   })
-  const block = bucket.document<PublicAccessBlock>(DOCUMENT.publicAccess)
+  const block = bucket.document('public-access-block')
   if (!block) {
     throw new S3Error('NoSuchPublicAccessBlockConfiguration', undefined, {
       extra: { BucketName: request.bucket },
@@ -45,7 +45,7 @@ export async function putPublicAccessBlock({ model }: S3Context, request: S3Requ
     blockPublicPolicy: root.boolean('BlockPublicPolicy') ?? false,
     restrictPublicBuckets: root.boolean('RestrictPublicBuckets') ?? false,
   }
-  await model.buckets.setDocument(bucket, DOCUMENT.publicAccess, block)
+  await model.buckets.setDocument(bucket, 'public-access-block', block)
   return { status: 200 }
 }
 
@@ -55,8 +55,8 @@ export async function deletePublicAccessBlock({ model }: S3Context, request: S3R
     permission: 'owner',
     action: 's3:PutBucketPublicAccessBlock',
   })
-  if (bucket.document(DOCUMENT.publicAccess) !== undefined) {
-    await model.buckets.setDocument(bucket, DOCUMENT.publicAccess, undefined)
+  if (bucket.document('public-access-block') !== undefined) {
+    await model.buckets.setDocument(bucket, 'public-access-block', undefined)
   }
   return { status: 204 }
 }

@@ -1,4 +1,4 @@
-import type { RoutingRule, WebsiteDocument } from '../../../model/buckets/buckets.js'
+import type { RoutingRule, WebsiteDocument } from '../../../model/buckets/documents.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { xmlResponse } from '../answers.js'
@@ -177,7 +177,7 @@ export async function putBucketWebsite(context: S3Context, request: S3Request): 
 /** GetBucketWebsite. */
 export async function getBucketWebsite(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:GetBucketWebsite')
-  const website = needDocument<WebsiteDocument>(bucket, 'website', 'NoSuchWebsiteConfiguration', request)
+  const website = needDocument(bucket, 'website', 'NoSuchWebsiteConfiguration', request)
   return xmlResponse('WebsiteConfiguration', websiteXml(website))
 }
 

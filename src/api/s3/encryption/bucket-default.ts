@@ -1,3 +1,4 @@
+import type { EncryptionDocument } from '../../../model/buckets/documents.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { xmlResponse } from '../answers.js'
@@ -10,12 +11,12 @@ import {
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
-import { type EncryptionDocument, kmsRefused, masterKeyMissing } from './requests.js'
+import { kmsRefused, masterKeyMissing } from './requests.js'
 
 /** GetBucketEncryption: what was put; nothing is encrypted by itself. */
 export async function getBucketEncryption(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:GetEncryptionConfiguration')
-  const { algorithm, bucketKey, blocksCustomerKeys } = needDocument<EncryptionDocument>(
+  const { algorithm, bucketKey, blocksCustomerKeys } = needDocument(
     bucket,
     'encryption',
     'ServerSideEncryptionConfigurationNotFoundError',

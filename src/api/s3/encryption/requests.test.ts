@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { EncryptionDocument } from '../../../model/buckets/documents.js'
 import type { S3Request } from '../request.js'
-import { customerKey, type EncryptionDocument, encryptionWish } from './requests.js'
+import { customerKey, encryptionWish } from './requests.js'
 
 const PREFIX = 'x-amz-server-side-encryption-customer-'
 const key = randomBytes(32)

@@ -36,14 +36,6 @@ const CUSTOMER_HEADERS = {
 const ALGORITHM = 'x-amz-server-side-encryption'
 const KMS_KEY_ID = 'x-amz-server-side-encryption-aws-kms-key-id'
 
-/** The document "encryption": what new objects get whose request asks for nothing. */
-export interface EncryptionDocument {
-  algorithm?: 'AES256'
-  bucketKey?: boolean
-  /** Whether requests with SSE-C are refused. */
-  blocksCustomerKeys?: boolean
-}
-
 /** A key that came with a request. */
 export interface CustomerKey {
   key: Buffer
@@ -112,7 +104,7 @@ export function customerKey(request: S3Request, of: 'target' | 'source' = 'targe
 export function encryptionWish(request: S3Request, bucket: Bucket): EncryptionWish {
   const algorithm = request.header(ALGORITHM)
   const customer = customerKey(request)
-  const document = bucket.document<EncryptionDocument>('encryption')
+  const document = bucket.document('encryption')
   if (customer) {
     if (algorithm !== undefined) {
       throw invalidArgument(

@@ -1,6 +1,7 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { Acl } from '../../../model/buckets/documents.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
-import { type Acl, privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
+import { privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
 import { bucketAcl, isEnforced, setBucketAcl } from '../access/acl/bucket-acl.js'
 import { refusePublicAcl } from '../access/acl/for-write.js'
 import { aclHeaders, aclOfHeaders, checkGrantees } from '../access/acl/headers.js'

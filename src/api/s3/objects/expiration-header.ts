@@ -1,5 +1,5 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
-import { expiryOf, type LifecycleRule } from '../../../model/lifecycle/rules.js'
+import { expiryOf } from '../../../model/lifecycle/rules.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { httpDateOf } from '../../http/date.js'
 import { uriEncode } from '../../http/uri.js'
@@ -11,7 +11,7 @@ export function expirationHeader(
   bucket: Pick<Bucket, 'document'>,
   version: Pick<VersionRecord, 'key' | 'state' | 'size' | 'createdUs' | 'mutable'>,
 ): string | undefined {
-  const rules = bucket.document<LifecycleRule[]>('lifecycle')
+  const rules = bucket.document('lifecycle')
   if (!rules || version.state !== 'object') return undefined
   const expiry = expiryOf(rules, {
     key: version.key.toString(),

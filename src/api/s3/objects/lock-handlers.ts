@@ -70,7 +70,7 @@ export async function getObjectLockConfiguration(
     permission: 'read',
     action: 's3:GetBucketObjectLockConfiguration',
   })
-  const document = bucket.document<ObjectLockDocument>('object-lock')
+  const document = bucket.document('object-lock')
   if (!document) {
     throw new S3Error('ObjectLockConfigurationNotFoundError', undefined, {
       extra: { BucketName: request.bucket },

@@ -3,7 +3,6 @@ import type { DeletionGuard } from '../../../model/versions/deletion.js'
 import {
   defaultRetention,
   lockGuard,
-  type ObjectLockDocument,
   type Retention,
   type RetentionMode,
 } from '../../../model/versions/lock.js'
@@ -76,7 +75,7 @@ const NO_LOCK: NewLock = {}
 /** A version that was given no retention gets the bucket's default. */
 export function withDefaultRetention(lock: Mutable, bucket: Bucket, nowMs: number): Mutable {
   if (!bucket.objectLock || lock.retention) return lock
-  const retention = defaultRetention(bucket.document<ObjectLockDocument>('object-lock'), nowMs)
+  const retention = defaultRetention(bucket.document('object-lock'), nowMs)
   if (!retention) return lock
   const { tags, ...before } = lock // fields are in the order of their names
   return { ...before, retention: [0, retention], ...(tags && { tags }) }

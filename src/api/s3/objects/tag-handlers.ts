@@ -78,7 +78,7 @@ async function changeTags(
 /** GetBucketTagging. */
 export async function getBucketTagging(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:GetBucketTagging')
-  return xmlResponse('Tagging', tagSetXml(needDocument<Tags>(bucket, 'tagging', 'NoSuchTagSet', request)))
+  return xmlResponse('Tagging', tagSetXml(needDocument(bucket, 'tagging', 'NoSuchTagSet', request)))
 }
 
 /** PutBucketTagging. */

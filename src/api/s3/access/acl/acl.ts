@@ -1,6 +1,13 @@
+import type { Acl, AclPermission, Grant } from '../../../../model/buckets/documents.js'
+
 /** Permissions of S3's access control lists, in the order of the x-amz-grant-* headers. */
-export const ACL_PERMISSIONS = ['READ', 'WRITE', 'READ_ACP', 'WRITE_ACP', 'FULL_CONTROL'] as const
-export type AclPermission = (typeof ACL_PERMISSIONS)[number]
+export const ACL_PERMISSIONS: readonly AclPermission[] = [
+  'READ',
+  'WRITE',
+  'READ_ACP',
+  'WRITE_ACP',
+  'FULL_CONTROL',
+]
 
 export const ALL_USERS = 'http://acs.amazonaws.com/groups/global/AllUsers'
 export const AUTHENTICATED_USERS = 'http://acs.amazonaws.com/groups/global/AuthenticatedUsers'
@@ -9,19 +16,6 @@ const GROUPS: ReadonlySet<string> = new Set([ALL_USERS, AUTHENTICATED_USERS, LOG
 
 /** Most grants that one list may have, as in AWS. */
 export const GRANTS_MAX = 100
-
-export interface Grant {
-  /** An access key's id, or the URI of a group. */
-  grantee: string
-  permission: AclPermission
-}
-
-/** An access control list as it is stored: the owner is that of the bucket or object. */
-export interface Acl {
-  grants: Grant[]
-  /** Set for objects of a key without permissions in the bucket: as another account's, they are its own. */
-  guest?: true
-}
 
 export function isGroup(grantee: string): boolean {
   return GROUPS.has(grantee)

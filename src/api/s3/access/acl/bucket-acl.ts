@@ -1,20 +1,15 @@
 import type { Bucket } from '../../../../model/buckets/buckets.js'
+import type { Acl, BucketDocuments, ObjectOwnership } from '../../../../model/buckets/documents.js'
 import type { S3Context } from '../../context.js'
 import { invalidArgument, S3Error } from '../../errors.js'
 import type { S3Request } from '../../request.js'
-import { type Acl, isPublicAcl, privateAcl, sameAcl, storedAcl } from './acl.js'
+import { isPublicAcl, privateAcl, sameAcl, storedAcl } from './acl.js'
 import { aclHeaders, aclOfHeaders, checkGrantees } from './headers.js'
-import {
-  bucketOwner,
-  DOCUMENT,
-  OBJECT_OWNERSHIPS,
-  type ObjectOwnership,
-  objectOwnership,
-} from './ownership.js'
+import { bucketOwner, OBJECT_OWNERSHIPS, objectOwnership } from './ownership.js'
 
 /** The bucket's list: the stored one, else full control for its owner. */
 export function bucketAcl(context: S3Context, bucket: Bucket): Acl {
-  const stored = isEnforced(bucket) ? undefined : storedAcl(bucket.document(DOCUMENT.acl))
+  const stored = isEnforced(bucket) ? undefined : storedAcl(bucket.document('acl'))
   return stored ?? privateAcl(bucketOwner(context.model, bucket))
 }
 
@@ -25,8 +20,8 @@ export function isEnforced(bucket: Bucket): boolean {
 /** Private is as none, so that it costs nothing. */
 export async function setBucketAcl({ model }: S3Context, bucket: Bucket, acl: Acl): Promise<void> {
   const isUsual = sameAcl(acl, privateAcl(bucketOwner(model, bucket)))
-  if (isUsual && bucket.document(DOCUMENT.acl) === undefined) return
-  await model.buckets.setDocument(bucket, DOCUMENT.acl, isUsual ? undefined : acl)
+  if (isUsual && bucket.document('acl') === undefined) return
+  await model.buckets.setDocument(bucket, 'acl', isUsual ? undefined : acl)
 }
 
 /**
@@ -37,7 +32,7 @@ export async function accessOfNewBucket(
   { model }: S3Context,
   request: S3Request,
   owner: string,
-): Promise<{ documents: Record<string, unknown>; isAsIn(existing: Bucket): boolean }> {
+): Promise<{ documents: Partial<BucketDocuments>; isAsIn(existing: Bucket): boolean }> {
   const headers = aclHeaders(request)
   const acl = headers ? aclOfHeaders(headers, owner, undefined) : privateAcl(owner)
   if (headers?.kind === 'grants') await checkGrantees(model, acl)
@@ -48,12 +43,12 @@ export async function accessOfNewBucket(
   }
   return {
     isAsIn(existing) {
-      const stored = storedAcl(existing.document(DOCUMENT.acl))
+      const stored = storedAcl(existing.document('acl'))
       return stored ? sameAcl(stored, acl) : isUsual
     },
     documents: {
-      ...(!isUsual && { [DOCUMENT.acl]: acl }),
-      ...(ownership && { [DOCUMENT.ownership]: { objectOwnership: ownership } }),
+      ...(!isUsual && { acl }),
+      ...(ownership && { ownership: { objectOwnership: ownership } }),
     },
   }
 }

@@ -1,9 +1,10 @@
+import type { Acl } from '../../../../model/buckets/documents.js'
 import type { Model } from '../../../../model/model.js'
 import type { Mutable } from '../../../../model/versions/record.js'
 import { S3Error } from '../../errors.js'
 import type { S3Request } from '../../request.js'
 import type { Granted } from '../question.js'
-import { type Acl, isPrivateAcl, isPublicAcl, privateAcl } from './acl.js'
+import { isPrivateAcl, isPublicAcl, privateAcl } from './acl.js'
 import { aclHeaders, aclOfHeaders, checkGrantees } from './headers.js'
 import { bucketOwner, isMember, objectOwnership, publicAccessBlock } from './ownership.js'
 

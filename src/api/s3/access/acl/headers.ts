@@ -1,16 +1,8 @@
+import type { Acl, Grant } from '../../../../model/buckets/documents.js'
 import type { Model } from '../../../../model/model.js'
 import { invalidArgument, S3Error } from '../../errors.js'
 import type { S3Request } from '../../request.js'
-import {
-  ACL_PERMISSIONS,
-  type Acl,
-  CANNED_ACLS,
-  type CannedAcl,
-  cannedAcl,
-  GRANTS_MAX,
-  type Grant,
-  isGroup,
-} from './acl.js'
+import { ACL_PERMISSIONS, CANNED_ACLS, type CannedAcl, cannedAcl, GRANTS_MAX, isGroup } from './acl.js'
 
 /** Headers that grant, in the order of ACL_PERMISSIONS. */
 export const GRANT_HEADERS = ACL_PERMISSIONS.map(

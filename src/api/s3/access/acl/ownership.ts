@@ -1,36 +1,18 @@
 import type { AccessKey } from '../../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../../model/buckets/buckets.js'
+import type { ObjectOwnership, PublicAccessBlock } from '../../../../model/buckets/documents.js'
 import type { Model } from '../../../../model/model.js'
 
-/** Who owns the objects of a bucket, and whether it has access control lists at all. */
-export const OBJECT_OWNERSHIPS = ['BucketOwnerEnforced', 'BucketOwnerPreferred', 'ObjectWriter'] as const
-export type ObjectOwnership = (typeof OBJECT_OWNERSHIPS)[number]
-
-/** Names of the bucket's documents that authorization reads. */
-export const DOCUMENT = {
-  acl: 'acl',
-  ownership: 'ownership',
-  policy: 'policy',
-  publicAccess: 'public-access-block',
-} as const
-
-/** The document "ownership". */
-export interface OwnershipDocument {
-  objectOwnership: ObjectOwnership
-}
+export const OBJECT_OWNERSHIPS: readonly ObjectOwnership[] = [
+  'BucketOwnerEnforced',
+  'BucketOwnerPreferred',
+  'ObjectWriter',
+]
 
 /** The bucket's setting. Without one it is as ObjectWriter: lists are in force, as clients that send them expect. */
 export function objectOwnership(bucket: Bucket): ObjectOwnership {
-  const set = bucket.document<OwnershipDocument>(DOCUMENT.ownership)?.objectOwnership
+  const set = bucket.document('ownership')?.objectOwnership
   return set ?? 'ObjectWriter'
-}
-
-/** The document "public-access-block". */
-export interface PublicAccessBlock {
-  blockPublicAcls: boolean
-  ignorePublicAcls: boolean
-  blockPublicPolicy: boolean
-  restrictPublicBuckets: boolean
 }
 
 const NOTHING_BLOCKED: PublicAccessBlock = {
@@ -41,7 +23,7 @@ const NOTHING_BLOCKED: PublicAccessBlock = {
 }
 
 export function publicAccessBlock(bucket: Bucket): PublicAccessBlock {
-  return bucket.document<PublicAccessBlock>(DOCUMENT.publicAccess) ?? NOTHING_BLOCKED
+  return bucket.document('public-access-block') ?? NOTHING_BLOCKED
 }
 
 /** Owners found for buckets that an administrator made: all keys have to be looked through for them. */

@@ -1,8 +1,9 @@
+import type { Acl, Grant } from '../../../../model/buckets/documents.js'
 import type { Model } from '../../../../model/model.js'
 import { parseXml, type XmlElement, XmlError } from '../../../xml/reader.js'
 import { xmlElement, xmlText } from '../../../xml/writer.js'
 import { invalidArgument, S3Error, xmlError } from '../../errors.js'
-import { ACL_PERMISSIONS, type Acl, type Grant, isGroup } from './acl.js'
+import { ACL_PERMISSIONS, isGroup } from './acl.js'
 import { limited } from './headers.js'
 
 const XSI = 'http://www.w3.org/2001/XMLSchema-instance'
