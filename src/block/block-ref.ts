@@ -54,7 +54,7 @@ export function blockRefSchema(counts: RefCounts): TableSchema<BlockRefRow> {
   }
 }
 
-/** What the block layer needs of the replicated table of `blockRefSchema`; `Table<BlockRefRow>` has it. */
+/** The part of the replicated table of `blockRefSchema` that the block layer needs; `Table<BlockRefRow>` has it. */
 export interface BlockRefTable {
   insertMany(rows: readonly BlockRefRow[]): Promise<void>
   readonly local: {

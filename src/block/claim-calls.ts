@@ -15,7 +15,7 @@ export interface ClaimCallsParts {
   placement: Placement
   caller: QuorumCaller
   transport: Transport
-  /** Names this process among those of this node before it. */
+  /** The name of this process among all that this node has run. */
   incarnation: Buffer
   /** Reads a block from wherever it is, and stores it on its replicas again. */
   storeAgain: (hash: Buffer, owner: Buffer) => Promise<void>
@@ -64,7 +64,7 @@ export class ClaimCalls {
 
   /**
    * Ends the claims of an owner that will never reference the blocks: they may go after the short grace.
-   * @throws what a call to a replica failed with
+   * @throws the error of a call to a replica that failed
    */
   release(owner: Buffer, hashes: readonly Buffer[]): Promise<void> {
     const { caller, placement } = this.parts

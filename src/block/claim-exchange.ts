@@ -12,15 +12,15 @@ import type { LocalBlocks } from './local-blocks.js'
 import { checkClaimsPage, checkClaimsRequest, checkIncarnation, METHODS, packClaims } from './wire.js'
 
 const CALL_TIMEOUT_MS = 30_000
-/** How soon peers that could not be asked, or told, are tried again, in ms. */
+/** The wait before another try to ask or tell peers that could not be reached, in ms. */
 const RETRY_MS = 10_000
-/** How often it is looked whether there are nodes that could not be told yet, in ms. */
+/** Time between two looks for nodes that could not be told yet, in ms. */
 const IDLE_MS = 3_600_000
-/** Claims sent, or changed, at once. */
+/** The most claims that are sent, or changed, at once. */
 const PAGE = 1000
 /**
  * The share of their time that claims keep when the process that made them is gone: long enough for the references of
- * what it did acknowledge, which were durable by then.
+ * its acknowledged writes, which were durable by then.
  */
 const ORPHANED_SHARE = 1 / 24
 
@@ -33,7 +33,7 @@ export interface ClaimExchangeParts {
   clock: Clock
   random: Random
   log: Log
-  /** Names this process among those of this node before it. */
+  /** The name of this process among all that this node has run. */
   incarnation: Buffer
   /** Called when the claims that older layouts' replicas had are here. */
   onAdopted: (ackedVersion: number) => void
@@ -48,7 +48,7 @@ export interface ClaimExchangeParts {
 export class ClaimExchange implements Service {
   readonly name = 'block-claims'
   readonly #worker: Worker
-  /** What to adopt, and the nodes that have sent theirs. */
+  /** The partitions whose claims to adopt, and the nodes that have sent theirs. */
   #adopting: { ackedVersion: number; answered: Set<NodeId> } | undefined
   readonly #told = new Set<NodeId>()
   /** The process of each node that is known to run now. */
@@ -198,7 +198,7 @@ export class ClaimExchange implements Service {
     return { body: null }
   }
 
-  /** A claim as it is to be adopted: those of processes that are gone hold for a short time only. */
+  /** The form in which a claim is adopted: claims of processes that are gone hold for a short time only. */
   #capped(claim: Claim): Claim {
     const { local } = this.parts
     const untilMs = this.#orphanedUntilMs()

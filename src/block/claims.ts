@@ -49,7 +49,7 @@ export class Claims {
     return value && decode(key, value)
   }
 
-  /** Returns whether there was one. */
+  /** Ends a claim. Returns whether there was one. */
   delete(tx: Tx, hash: Buffer, owner: Buffer): boolean {
     const key = claimKey(hash, owner)
     if (!tx.has(CLAIMS, key)) return false
@@ -69,7 +69,7 @@ export class Claims {
     return untilMs
   }
 
-  /** Forgets what has expired. Returns as `untilMs` for the rest. */
+  /** Forgets expired claims of a block. Returns the result of `untilMs` for the others. */
   forgetExpired(tx: Tx, hash: Buffer, nowMs: number): number {
     const expired: Buffer[] = []
     let untilMs = 0
@@ -101,7 +101,8 @@ export class Claims {
   /** Whether another process of the claimant's node made the claim. */
   isOrphan({ by }: Claim, claimant: Claimant): boolean {
     const id = claimantId(claimant)
-    return by !== undefined && by.subarray(0, NODE_BYTES).equals(id.subarray(0, NODE_BYTES)) && !by.equals(id)
+    if (!by) return false
+    return by.subarray(0, NODE_BYTES).equals(id.subarray(0, NODE_BYTES)) && !by.equals(id)
   }
 
   count(reader: Reader): number {

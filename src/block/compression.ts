@@ -8,7 +8,7 @@ export interface Compression extends Codec {
 
 /** Compressed bytes are kept only if they are fewer than this share of the plain ones. */
 const RATIO_MAX = 0.95
-/** How much of a block is compressed first, to see whether it is worth the rest. */
+/** Bytes of a block that are compressed first, to see whether compressing the rest is worth it. */
 const SAMPLE_BYTES = 64 << 10
 
 /**

@@ -56,7 +56,7 @@ function stopAt(node: BlockNode, step: DiskStep): Promise<void> {
 
 interface Scenario {
   point: CrashPoint
-  /** Of what was not synced, all names are left. */
+  /** Whether the crash leaves all names that were not synced. */
   keepNames: boolean
   /** The reference arrives after the restart. */
   referenced: boolean

@@ -13,8 +13,8 @@ export interface DataDir {
 const SLOTS = 4096
 
 /**
- * Where blocks go when there are several folders: weighted rendezvous hashing (Thaler and Ravishankar, 1998) of
- * slots over the folders' paths, so that each gets its share, and a new folder takes only its own share of others.
+ * Chooses the folder of a block among several: weighted rendezvous hashing (Thaler and Ravishankar, 1998) of
+ * slots over the folders' paths, so that each gets its share, and a new folder takes only its own share from the others.
  */
 export class DataDirs {
   readonly paths: readonly string[]

@@ -32,7 +32,7 @@ export const TEMPORARY_SUFFIX = '.tmp'
  * All file access of the block layer. Paths are absolute, with '/' between folders.
  * Implementations: platform/node-disk.ts, testing/memory-disk.ts.
  *
- * Errors: what is absent is `undefined` or `false`, never an error; a full disk or quota is
+ * Errors: an absent file is `undefined` or `false`, never an error; a full disk or quota is
  * CarportError StorageFull; everything else the implementation's error unchanged, as `cause` of a
  * CarportError Corrupted (unreadable medium, EIO) or as itself.
  */

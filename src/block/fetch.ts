@@ -15,13 +15,13 @@ const TIMEOUT_MS = 30_000
 export interface FetchOptions {
   priority: Priority
   signal?: AbortSignal | undefined
-  /** A further check of what came; false means the replica's copy is bad. */
+  /** A further check of the fetched block; false means that the replica's copy is bad. */
   accept?: (block: StoredBlock) => Promise<boolean>
 }
 
 /**
  * Fetches a block from the first of `nodes` (nearest first) that has it intact; further ones are asked when one
- * fails or is slow, and what is still under way is aborted when one succeeded.
+ * fails or is slow, and the other calls are aborted when one succeeded.
  * @throws CarportError BlockMissing if every node answered and none has it, QuorumUnavailable if some could not be
  * asked; the signal's reason when it aborts.
  */
@@ -76,7 +76,7 @@ class Fetch {
       },
       (error) => {
         this.#pending--
-        // A bad copy is as good as none; everything else may be better next time.
+        // A bad copy counts as none; after any other failure the node may have the block.
         if (errorCode(error) !== 'Corrupted') this.#unreachable ??= error
         this.askNext()
       },

@@ -46,7 +46,7 @@ export function makeBlock(payload: Buffer, plainBytes: number, compressed: boole
   return { head, payload }
 }
 
-/** The head decoded, or undefined if these bytes are none. The checksum is not verified here. */
+/** Decodes a head; undefined if the bytes are none. It does not verify the checksum. */
 export function parseHead(head: Buffer): BlockHead | undefined {
   if (head.length < HEAD_BYTES) return undefined
   if (head[0] !== 0x43 || head[1] !== 0x50 || head[2] !== 0x42 || head[3] !== VERSION) return undefined
@@ -56,7 +56,7 @@ export function parseHead(head: Buffer): BlockHead | undefined {
   return { compressed: head[4] === FLAG_ZSTD, plainBytes, crc: head.readUInt32BE(12) }
 }
 
-/** Whether head and payload are what `makeBlock` made: everything that can be told without the hash. */
+/** Whether `makeBlock` made this head and payload, as far as the checksum can tell. */
 export function isIntact(block: StoredBlock): boolean {
   const parsed = parseHead(block.head)
   if (!parsed) return false
@@ -93,7 +93,7 @@ async function decompress(payload: Buffer, plainBytes: number, codec: Codec): Pr
   return plain
 }
 
-/** Whether the plain content of a block is what its name says. Costs about 0.6 ms per MiB. */
+/** Whether a block's plain content has the hash in its name. Costs about 0.6 ms per MiB. */
 export async function matchesHash(block: StoredBlock, hash: Buffer, codec: Codec): Promise<boolean> {
   try {
     const plain = await plainContent(block, codec)

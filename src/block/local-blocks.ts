@@ -14,7 +14,7 @@ const DELETER_POLL_MS = 10
 const DELETE_RETRY_MS = 60_000
 
 /**
- * The blocks of this node: files and what is known of them, kept in step.
+ * The blocks of this node: keeps the files and the records of them in step.
  *
  * A write claims the block in the same moment in which it writes the file, and both are durable before it is
  * acknowledged. The deleter works in three steps: it marks the block in a transaction that finds neither
@@ -49,9 +49,9 @@ export class LocalBlocks {
 
   async #put(hash: Buffer, owner: Buffer, block: StoredBlock, by?: Buffer): Promise<boolean> {
     if (this.counts.get(this.db, hash)) return this.#putKnown(hash, owner, block, by)
-    // Before the claim: refused writes must not make the database grow.
+    // Refuse writes before the claim, so that they do not make the database grow.
     if (!(await this.store.hasRoom(hash, block.payload.length))) throw full()
-    // Nobody can be deleting what has no record, so that claim and file need not wait for each other. If a crash
+    // No deleter can be at work on a block without a record, so claim and file need not wait for each other. If a crash
     // comes after the claim alone, the block's turn in the queue finds the file missing.
     const [written, claimed] = await Promise.allSettled([
       this.store.write(hash, block),
@@ -99,7 +99,7 @@ export class LocalBlocks {
     }
   }
 
-  /** The owner will never reference these blocks: they may go after the short grace. */
+  /** Releases blocks that the owner will never reference: they may go after the short grace. */
   async release(hashes: readonly Buffer[], owner: Buffer): Promise<void> {
     await this.db.transact((tx) => {
       for (const hash of hashes) this.counts.renounced(tx, hash, owner)
@@ -163,7 +163,7 @@ export class LocalBlocks {
 
   #noteAbsence(hash: Buffer): Promise<void> {
     return this.#lock.run(hash.toString('hex'), async () => {
-      // A writer claims before its file is in place: look again now that it cannot be in between.
+      // A writer claims before its file is in place: look again, now that no writer can be in between.
       if (await this.store.has(hash)) return
       await this.db.transact((tx) => this.counts.setPresent(tx, hash, false))
     })

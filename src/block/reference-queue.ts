@@ -25,7 +25,7 @@ const FLAG_TRIED = 2
 const BATCH_REFS = 500
 /**
  * How long an entry rests before it is carried, in ms, plus as much again at random: every replica of the row that
- * changed has the same entry, and who comes later finds that it is done.
+ * changed has the same entry, and the later ones find that it is done.
  */
 const LINGER_MS = 500
 const BACKOFF: Backoff = { baseMs: 1_000, maxMs: 60_000 }
@@ -34,7 +34,7 @@ const CALL_TIMEOUT_MS = 30_000
 interface QueueItem {
   key: Buffer
   rows: BlockRefRow[]
-  /** Sent before, without success. */
+  /** Whether it was sent before without success. */
   tried: boolean
 }
 
@@ -126,7 +126,7 @@ export class ReferenceQueue implements Service {
     return Math.max(1, Math.min(restMs, this.pollMs))
   }
 
-  /** Everything, or, while entries that failed are to rest, everything after them. */
+  /** Carries all entries, or only those after the failed ones while these rest. */
   async #pass(signal: AbortSignal): Promise<void> {
     const nowMs = this.clock.monotonicMs()
     const resting = this.#resting && nowMs < this.#resting.untilMs ? this.#resting : undefined
@@ -162,12 +162,12 @@ export class ReferenceQueue implements Service {
     return items
   }
 
-  /** Sends the items' rows by partition. What failed stays in the queue; returns whether all went. */
+  /** Sends the items' rows by partition. Rows that failed stay in the queue. Returns whether all went. */
   async #carry(items: readonly QueueItem[], signal: AbortSignal): Promise<boolean> {
     const byPartition = new Map<number, BlockRefRow[]>()
     for (const { rows, tried } of items) {
       for (const row of rows) {
-        // A try without a quorum may have left the row on this very node: that says nothing of the others.
+        // A try without a quorum may have left the row on this very node, which tells nothing of the others.
         if (!tried && this.#isDone(row)) continue
         const list = byPartition.get(row.hash[0]!)
         if (list) list.push(row)
@@ -220,7 +220,7 @@ export class ReferenceQueue implements Service {
   }
 
   /**
-   * A node that has lost its role may write nothing by itself, but what it has still to carry may be known to nobody
+   * A node that has lost its role may write nothing by itself, but the references in its queue may be known to nobody
    * else: a member of the layout carries it.
    */
   async #send(rows: readonly BlockRefRow[], signal: AbortSignal): Promise<void> {

@@ -8,13 +8,13 @@ import { HASH_BYTES } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
 import { FOLDERS, readFolder } from './walk.js'
 
-/** Blocks handled by one transaction. */
+/** The number of blocks that one transaction handles. */
 const BATCH = 200
 
 export interface RepairProgress {
   checked: number
   changed: number
-  /** 0 to 1. */
+  /** The share that is done, 0 to 1. */
   done: number
 }
 
@@ -112,7 +112,7 @@ export class Repair {
     const { db, counts } = this.local
     const counted = counts.hashes(db, { partition, limit: BATCH, ...(after && { after }) })
     const referenced = this.#referenced(db, partition, after)
-    // Beyond the end of a list that was cut short nothing is known of that list.
+    // A list that was cut short tells nothing of hashes beyond its end.
     let all = [...counted, ...referenced.hashes].sort(Buffer.compare)
     if (counted.length === BATCH) all = upTo(all, counted.at(-1)!)
     if (referenced.cut) all = upTo(all, referenced.hashes.at(-1)!)

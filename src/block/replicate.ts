@@ -10,7 +10,7 @@ export interface Replication {
 
 /**
  * Sends something to every node of every set, once per node. Unlike QuorumCaller.write it tells when the last node is
- * through, which is when the memory of a block is free again, and lets the caller abort what is left.
+ * through, which is when the memory of a block is free again, and lets the caller abort the remaining calls.
  */
 export function replicate(
   sets: readonly (readonly NodeId[])[],
@@ -59,7 +59,7 @@ export function replicate(
   return { acknowledged, finished }
 }
 
-/** What the writer is told. All the replicas being full is not an outage: the last error's code says so. */
+/** The error for the writer. Replicas that are all full are not an outage: the last error's code tells that. */
 function unavailable(got: number, needed: number, cause: unknown): CarportError {
   if (cause instanceof CarportError && cause.code === 'StorageFull') return cause
   const why = cause instanceof Error ? cause.message : String(cause)

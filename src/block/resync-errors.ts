@@ -2,7 +2,7 @@ import type { Db, Reader, Tx } from '../db/db.js'
 import type { Backoff } from '../util/backoff.js'
 import { versioned } from '../util/format.js'
 
-/** hash → what failed */
+/** hash → the failure */
 const ERRORS = 'block:errors'
 export const ERROR_TREES: readonly string[] = [ERRORS]
 
@@ -21,7 +21,7 @@ export interface ResyncError {
 export class ResyncErrors {
   constructor(private readonly db: Db) {}
 
-  /** Returns the number of attempts, this one included. */
+  /** Notes a failed attempt. Returns the number of attempts so far. */
   record(tx: Tx, hash: Buffer, nowMs: number, message: string): number {
     const attempts = (this.get(tx, hash)?.attempts ?? 0) + 1
     tx.put(ERRORS, hash, FORMAT.encode({ attempts, lastTryMs: nowMs, message }))

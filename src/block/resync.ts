@@ -15,7 +15,7 @@ import type { LocalBlocks } from './local-blocks.js'
 import { offerBlock } from './offer.js'
 import { RESYNC_BACKOFF, type ResyncError, ResyncErrors } from './resync-errors.js'
 
-/** Unreferenced blocks are looked at so many at a time, since their transactions share commits. */
+/** The number of unreferenced blocks looked at at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
 const WORKERS_MAX = 8
 /** How long deletions are put off while references cannot be carried, in ms. */
@@ -25,7 +25,7 @@ const CRASH_WINDOW_MS = 60_000
 /** Blocks queued by one transaction of the walk that follows a layout change. */
 const WALK_BATCH = 500
 
-/** By this name the block layer takes part in `Placement.markSynced`. */
+/** The name of the block layer in `Placement.markSynced`. */
 export const BLOCKS_SYNC_NAME = 'blocks'
 /** A block that so many attempts did not bring here does not keep older layouts alive any longer. */
 const SYNC_ATTEMPTS = 5
@@ -59,8 +59,8 @@ export interface ResyncErrorInfo extends ResyncError {
 }
 
 /**
- * Brings this node's blocks to where its reference counts want them: fetches what is referenced and absent, deletes
- * what is not referenced after its grace. Driven by the durable queue of `RefCounts`.
+ * Brings this node's blocks in line with its reference counts: fetches blocks that are referenced and absent, deletes
+ * unreferenced ones after their grace. The durable queue of `RefCounts` drives it.
  */
 export class Resync implements Service {
   readonly name = 'block-resync'
@@ -73,7 +73,7 @@ export class Resync implements Service {
   #startedMs = 0
   #own: ReadonlySet<number> = new Set()
   #walk: Promise<void> = Promise.resolve()
-  /** What to tell the layout once all that was due at `atMs` is done. */
+  /** The version to tell the layout once all blocks that were due at `atMs` are done. */
   #syncing: { ackedVersion: number; atMs: number } | undefined
   readonly #counters = { fetched: 0, deleted: 0, offered: 0, failures: 0 }
 
@@ -199,7 +199,7 @@ export class Resync implements Service {
           .finally(() => this.#busy.delete(hash.toString('hex'))),
       ),
     )
-    // Not as the wait after the run: a wake-up would end that, and this one spares the disk.
+    // This rest spares the disk. It is not the wait after the run, which a wake-up would end.
     const restMs = (clock.monotonicMs() - startMs) * this.#settings.tranquility
     if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
     return 0
@@ -231,7 +231,7 @@ export class Resync implements Service {
     return waitMs
   }
 
-  /** Does for one block what has to be done, and takes it from the queue or gives it a new time. */
+  /** Fetches, keeps or deletes one block, and takes it from the queue or gives it a new time. */
   async #look(hash: Buffer): Promise<void> {
     const { local } = this.parts
     const { db, counts } = local
@@ -285,7 +285,7 @@ export class Resync implements Service {
     if (this.#errors.get(local.db, hash)) await local.db.transact((tx) => this.#errors.clear(tx, hash))
   }
 
-  /** An upload under way may need the block, or was given up: that no node has it is no fault. */
+  /** Fetches a block that only claims want: an upload under way may need it, or was given up, so its absence is no fault. */
   async #fetchClaimed(hash: Buffer, untilMs: number): Promise<void> {
     const { db, counts } = this.parts.local
     try {
@@ -368,7 +368,7 @@ export class Resync implements Service {
       .catch((error) => this.parts.log.error({ error }, 'blocks cannot be queued after a layout change'))
   }
 
-  /** Queues what this node knows of the partitions and has not as it should be. */
+  /** Queues the blocks of the partitions that this node knows of and does not have in order. */
   async #enqueuePartitions(partitions: readonly number[]): Promise<void> {
     const { db, counts } = this.parts.local
     for (const partition of partitions) {

@@ -52,7 +52,7 @@ export interface ScrubParts {
   clock: Clock
   random: Random
   log: Log
-  /** Rest after each block, as a multiple of the time it took; what was set before and saved wins. */
+  /** Rest after each block, as a multiple of the time it took; a value that was set and saved earlier wins. */
   tranquility?: number
 }
 
@@ -148,7 +148,7 @@ export class Scrub implements Service {
     return 0
   }
 
-  /** One folder. */
+  /** Scrubs one folder. */
   async #step(signal: AbortSignal): Promise<void> {
     const { disk, dirs, clock, log } = this.parts
     const folder = this.#state.position
@@ -158,7 +158,7 @@ export class Scrub implements Service {
       if (signal.aborted) return
       await this.#check(hash, signal)
     }
-    // A command may have come in between: then the walk goes where that said.
+    // A command may have come in between: the walk then goes on where the command set it.
     const state = this.#state
     if (!state.running || state.position !== folder) return
     if (folder + 1 < FOLDERS) {
@@ -220,7 +220,7 @@ const FORMAT = versioned<Partial<ScrubState>>('state of the scrub', {
   unmarked: { is: (stored) => stored[0] === 0x7b /* { */, decode: parseState },
 })
 
-/** Takes what is well-formed: a scrub that begins anew is better than one that does not begin. */
+/** Reads the well-formed parts of a stored state: a scrub that begins anew is better than none. */
 function parseState(bytes: Buffer): Partial<ScrubState> {
   const value = JSON.parse(bytes.toString()) as Record<string, unknown>
   const state: Record<string, unknown> = {}

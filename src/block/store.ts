@@ -7,7 +7,7 @@ import { HEAD_BYTES, parseBlock, parseHead, type StoredBlock } from './format.js
 /** Ends the name of a block's file that did not match its checksum, and was set aside. */
 export const CORRUPTED_SUFFIX = '.corrupted'
 
-/** How long the free space of a folder is believed, in milliseconds; what is written meanwhile is subtracted. */
+/** How long the free space of a folder is believed, in milliseconds; bytes written meanwhile are subtracted. */
 const SPACE_VALID_MS = 2_000
 
 interface FolderSpace {
@@ -142,8 +142,8 @@ export class BlockStore {
   }
 
   /**
-   * Like `has`, for who acknowledges a write because of it: also makes the file's name durable. A file of which this was
-   * found before is only looked at again. That it is the same file must be seen each time: another process may have
+   * Like `has`, for a caller that acknowledges a write because of it: also makes the file's name durable. A file that was
+   * found durable before is only looked at again. That it is the same file must be seen each time: another process may have
    * deleted the block since, and a third one be writing it anew.
    */
   async hasDurably(hash: Buffer): Promise<boolean> {

@@ -196,11 +196,11 @@ describe('the scrub', () => {
     const file = node.disk.files.get(pathOf(rotten.hash))!
     file.content = Buffer.from(file.content)
     file.content[40]! ^= 1
-    // Another block's intact file under this one's name: only SHA-256 can tell.
+    // Put another block's intact file under this one's name: only SHA-256 can tell.
     node.disk.files.set(pathOf(forged.hash), { ...node.disk.files.get(pathOf(forged.hash))! })
     const other = await store(c, 4)
     node.disk.files.get(pathOf(forged.hash))!.content = node.disk.files.get(pathOf(other.hash))!.content
-    // A file of which nothing is known, and rests of writes, one of them from just now.
+    // Add a file of which nothing is known, and rests of writes, one of them from just now.
     node.disk.files.set(pathOf(lost.hash), {
       ...file,
       content: node.disk.files.get(pathOf(other.hash))!.content,
@@ -317,7 +317,7 @@ describe('verify counters', () => {
     const blocks = []
     for (let i = 0; i < 30; i++) blocks.push(await store(c, i))
     const [tooMany, tooFew, leaked] = [blocks[0]!, blocks[1]!, blocks[2]!]
-    // One block with more rows than a page of the walk.
+    // Give one block more rows than a page of the walk holds.
     for (let i = 0; i < 450; i += 150) {
       const owners = Array.from({ length: 150 }, (_, j) => ownerOf(1000 + i + j))
       await c.run(

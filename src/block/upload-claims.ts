@@ -57,7 +57,7 @@ export class UploadClaims {
   }
 
   /**
-   * Makes sure that a write quorum of each live layout has every block: in the usual case, in which the upload was
+   * Makes sure that a write quorum of each live layout has every block. In the usual case, in which the upload was
    * short and the layout is the one that it began with, that is known. Call it right before the row is written.
    * @throws CarportError BlockMissing, QuorumUnavailable
    */
@@ -68,7 +68,7 @@ export class UploadClaims {
     await this.#renew()
   }
 
-  /** The upload is given up, and no row can refer to its blocks: they may go soon. Does not throw. */
+  /** Releases the claims of an upload that was given up, to whose blocks no row can refer. Does not throw. */
   async release(): Promise<void> {
     this.settle()
     try {

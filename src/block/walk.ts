@@ -16,7 +16,7 @@ export interface FolderContent {
 
 const NAME = /^[0-9a-f]{64}$/
 
-/** What the data folders have in folder `index`. */
+/** Lists the files that all data folders have in folder `index`. */
 export async function readFolder(disk: Disk, dirs: DataDirs, index: number): Promise<FolderContent> {
   const prefix = index.toString(16).padStart(2, '0')
   const names = new Set<string>()

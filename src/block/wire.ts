@@ -4,7 +4,7 @@ import type { BlockRefRow } from './block-ref.js'
 import { CLAIMANT_BYTES, type Claim, INCARNATION_BYTES, OWNER_BYTES } from './claims.js'
 import { BLOCK_BYTES_MAX, HASH_BYTES, HEAD_BYTES, isIntact, type StoredBlock } from './format.js'
 
-/** Methods of the block layer. Bodies are the interfaces below; `check…` validates what came from outside. */
+/** Methods of the block layer. Bodies are the interfaces below; `check…` validates a body from outside. */
 export const METHODS = {
   put: 'block/put',
   get: 'block/get',
@@ -90,7 +90,7 @@ const NO_CLAIMANT = Buffer.alloc(CLAIMANT_BYTES)
 const TIME_BYTES = 8
 const CLAIM_BYTES = HASH_BYTES + OWNER_BYTES + TIME_BYTES + CLAIMANT_BYTES
 
-/** Claims as they are sent: hash, owner, expiry (ms since the epoch, a double), claimant (zero if unknown) each. */
+/** Encodes claims: hash, owner, expiry (ms since the epoch, a double) and claimant (zero if unknown) of each. */
 export function packClaims(claims: readonly Claim[]): Buffer {
   const packed = Buffer.allocUnsafe(claims.length * CLAIM_BYTES)
   let at = 0
@@ -137,7 +137,7 @@ export function checkClaimsRequest(body: unknown): { partitions: number[]; after
   return { partitions, after: hasAfter ? buffer(body, 'after', HASH_BYTES + OWNER_BYTES) : undefined }
 }
 
-/** References as they are sent to be carried: [hash, owner, deleted] each. */
+/** Encodes references that another node shall carry: [hash, owner, deleted] of each. */
 export function packReferences(rows: readonly BlockRefRow[]): [Buffer, Buffer, boolean][] {
   return rows.map(({ hash, owner, deleted }) => [hash, owner, deleted])
 }

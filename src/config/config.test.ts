@@ -27,7 +27,7 @@ interface Toml {
   rest?: string
 }
 
-/** A configuration that is right, with keys replaced, added, or (undefined) left out. Values are TOML. */
+/** Makes a valid configuration with keys replaced, added, or (undefined) left out. Values are TOML. */
 function toml({ top = {}, s3 = {}, web, k2v, admin, rest = '' }: Toml = {}): string {
   const lines = (values: Record<string, string | undefined>) =>
     Object.entries(values)

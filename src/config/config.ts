@@ -26,7 +26,7 @@ export type ConsistencyMode = 'consistent' | 'degraded' | 'dangerous'
 
 /** A node's configuration without its secrets. Frozen in depth. Null means "not set". */
 export interface Settings {
-  /** Where it was read from; null if it was made up for a single node. */
+  /** The file that it was read from; null for a single node without one. */
   readonly configFile: string | null
   readonly metadataDir: string
   readonly metadataSnapshotsDir: string
@@ -48,13 +48,13 @@ export interface Settings {
   readonly replicationFactor: number
   readonly consistencyMode: ConsistencyMode
   readonly allowPunycode: boolean
-  /** Whether other users of the machine may read secret files, and the modes of what the node makes are left to the umask. */
+  /** Whether other users of the machine may read secret files, and the modes of files that the node makes are left to the umask. */
   readonly allowWorldReadableSecrets: boolean
   readonly rpc: {
     readonly bindAddr: Readonly<TcpAddress>
     readonly bindOutgoing: boolean
     readonly publicAddr: Readonly<HostPort> | null
-    /** CIDR; which of the own addresses to announce when `publicAddr` is null. */
+    /** A network (CIDR) that selects the own address to announce when `publicAddr` is null. */
     readonly publicAddrSubnet: string | null
     readonly pingTimeoutMs: number | null
     readonly timeoutMs: number | null
@@ -81,14 +81,14 @@ export interface Settings {
   }
   /** Incomplete multipart uploads older than this are ended, in every bucket; null: only where a rule says so. */
   readonly multipartAbortAfterMs: number | null
-  /** For tests: how long a day of lifecycle rules is; null: 24 hours that end at midnight. */
+  /** The length of a day for lifecycle rules, which only tests set; null: 24 hours that end at midnight. */
   readonly lifecycleDaySeconds: number | null
   /** Identity providers whose tokens are exchanged for temporary credentials. */
   readonly oidc: readonly Readonly<OidcProvider>[]
   /** Processes that serve requests. */
   readonly workers: number
   readonly log: LogConfig
-  /** What was taken but has no effect; to be logged once at the start. */
+  /** Settings that were accepted but have no effect; logged once at the start. */
   readonly warnings: readonly Problem[]
 }
 
@@ -108,7 +108,7 @@ export interface Config extends Settings {
   readonly secrets: Secrets
 }
 
-/** Everything that is wrong with a configuration, at once. */
+/** All problems of a configuration at once. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 
@@ -124,11 +124,11 @@ export class ConfigError extends Error {
 }
 
 export interface ConfigSource {
-  /** For messages. */
+  /** The name of the source, for messages. */
   fileName: string
-  /** What becomes Config.configFile. */
+  /** The path for Config.configFile. */
   configFile: string | null
-  /** What the file says, parsed; undefined after `findings` got the reason why it could not be. */
+  /** Parses the file; undefined after `findings` got the reason why it cannot be parsed. */
   table: Record<string, unknown> | undefined
   env: Env
   readSecretFile: ReadSecretFile
@@ -136,7 +136,7 @@ export interface ConfigSource {
 }
 
 export interface ConfigInput {
-  /** For messages, and Config.configFile. */
+  /** The path, for messages and for Config.configFile. */
   fileName: string
   /** The file's content, TOML. */
   text: string
@@ -365,7 +365,7 @@ function readRpcSecret(source: ConfigSource, file: FileValues): string | undefin
     secretContext(source, file),
     findings,
   )
-  // A key of the wrong type, or a file that could not be read, was told already.
+  // A key of the wrong type, or a file that could not be read, is among the findings already.
   const told = findings.problems.length > before || inline === undefined || secretFile === undefined
   return secret === null && told ? undefined : checkRpcSecret('rpc_secret', secret, findings)
 }

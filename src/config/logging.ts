@@ -21,7 +21,7 @@ const RUST_LEVELS: Record<string, LogLevel> = {
 
 /**
  * How to log: CARPORT_LOG (or GARAGE_LOG) names a level, CARPORT_LOG_FORMAT "text" or "json". Without CARPORT_LOG,
- * RUST_LOG is understood as Garage's users write it ("garage=debug", "warn"); what it says in other words is ignored.
+ * RUST_LOG is understood as Garage's users write it ("garage=debug", "warn"); other words in it are ignored.
  */
 export function readLogConfig(env: Env, findings: Findings): LogConfig {
   const level = readEnv(env, 'LOG')

@@ -10,9 +10,9 @@ import {
 } from './section.js'
 import { show, ValueError } from './values.js'
 
-/** Where event notifications of buckets go. */
+/** A target for the event notifications of buckets. */
 export interface NotificationTarget {
-  /** As the configuration, and the ARN, call it. */
+  /** Its name in the configuration and in the ARN. */
   name: string
   type: 'webhook' | 'nats' | 'redis'
   /** Without user and password. */
@@ -20,9 +20,9 @@ export interface NotificationTarget {
   user: string | null
   /** webhook: key of the signature of each message; nats: token, or password of `user`; redis: password. */
   secret: string | null
-  /** Of nats: what messages are published to. */
+  /** For nats: the subject to which messages are published. */
   subject: string
-  /** Of redis: the list that messages are pushed to. */
+  /** For redis: the list to which messages are pushed. */
   list: string
 }
 
@@ -49,7 +49,7 @@ export const NOTIFICATION_TARGET = {
 } satisfies SectionSpec
 
 /**
- * Reads the section [notifications]. Problems go to `findings`; what is returned is whole only if there are none.
+ * Reads the section [notifications]. Problems go to `findings`; the result is complete only if there are none.
  * @param table undefined or null without the section
  */
 export function readNotifications(

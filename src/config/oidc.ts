@@ -9,13 +9,13 @@ import {
 } from './section.js'
 import { show, ValueError } from './values.js'
 
-/** Who may act with an access key: tokens with this value in this claim. */
+/** A rule that lets tokens with this value in this claim act with an access key. */
 export interface OidcRole {
-  /** What clients may call it; null: by the access key's id alone. */
+  /** The name by which clients may ask for it; null: by the access key's id alone. */
   name: string | null
   /** Name of the claim; with dots, a path into the claims ("realm_access.roles"). */
   claim: string
-  /** What the claim must be or contain; "*" stands for anything. */
+  /** The value that the claim must be or contain; "*" stands for any. */
   value: string
   /** Id of the access key whose permissions a session gets. */
   accessKey: string
@@ -23,13 +23,13 @@ export interface OidcRole {
 
 /** An identity provider whose tokens are exchanged for temporary credentials. */
 export interface OidcProvider {
-  /** As the configuration calls it. */
+  /** Its name in the configuration. */
   name: string
-  /** As in its tokens, to the character. */
+  /** The issuer, exactly as in its tokens. */
   issuer: string
   /** Tokens must be for one of them: client ids, as a rule. */
   audiences: readonly string[]
-  /** Where its keys are; null: where its discovery document says. */
+  /** The URL of its keys; null: the one in its discovery document. */
   jwksUri: string | null
   /** In the order of the configuration: the first that fits counts. */
   roles: readonly OidcRole[]
@@ -54,7 +54,7 @@ export const OIDC_ROLE = {
 } satisfies SectionSpec
 
 /**
- * Reads the section [oidc]. Problems go to `findings`; what is returned is whole only if there are none.
+ * Reads the section [oidc]. Problems go to `findings`; the result is complete only if there are none.
  * @param table undefined or null without the section
  */
 export function readOidc(
@@ -84,7 +84,7 @@ export function readOidc(
   return providers
 }
 
-/** https; http on loopback alone, for what is on the same machine. */
+/** Accepts https, and http on loopback alone, for a provider on the same machine. */
 function parseProviderUrl(value: unknown): string {
   if (typeof value !== 'string' || !isProviderUrl(value)) {
     throw new ValueError(

@@ -6,7 +6,7 @@ export type Env = Readonly<Record<string, string | undefined>>
 
 /**
  * Reads a secret file: its text and its permission bits (`stat.mode`).
- * Throws what the file system throws; the message's `code` (ENOENT, EACCES ...) is told to the operator.
+ * Throws the file system's errors; the operator is told their `code` (ENOENT, EACCES ...).
  */
 export type ReadSecretFile = (path: string) => { text: string; mode: number }
 
@@ -22,7 +22,7 @@ export function readEnv(env: Env, name: string): { variable: string; value: stri
   return undefined
 }
 
-/** A secret of the configuration and where it may come from. */
+/** A secret of the configuration and its possible sources. */
 export interface SecretSource {
   /** Its key in the file, and the one of the path of a file that holds it: `key` + "_file". */
   key: string
@@ -112,7 +112,7 @@ export function worldReadableAllowed(env: Env, fromFile: boolean | undefined, fi
 }
 
 /**
- * The RPC secret as 64 lower-case hexadecimal digits, or undefined after noting what is wrong with it.
+ * The RPC secret as 64 lower-case hexadecimal digits, or undefined after noting its problem.
  * The secret itself is never part of a message.
  */
 export function checkRpcSecret(key: string, secret: string | null, findings: Findings): string | undefined {

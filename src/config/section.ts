@@ -1,7 +1,7 @@
 import { nearestName } from './suggest.js'
 import { show, ValueError } from './values.js'
 
-/** One thing that is wrong with a configuration. `key` is dotted, as in `s3_api.root_domain`. */
+/** One problem of a configuration. `key` is dotted, as in `s3_api.root_domain`. */
 export interface Problem {
   key: string
   message: string
@@ -11,7 +11,7 @@ export interface Problem {
 export interface Key<T> {
   parse(value: unknown): T
   presence: 'required' | 'optional'
-  /** What an absent optional key means. */
+  /** The value of an absent optional key. */
   fallback?: T
 }
 
@@ -27,7 +27,7 @@ interface RefusedKey {
 
 export type SectionSpec = Record<string, Key<unknown> | ObsoleteKey | RefusedKey>
 
-/** What reading a section gives: only the keys with a meaning. */
+/** The result of reading a section: only the keys with a meaning. */
 export type Values<S extends SectionSpec> = {
   [K in keyof S as S[K] extends Key<unknown> ? K : never]: S[K] extends Key<infer T> ? T : never
 }
@@ -61,7 +61,7 @@ export class Findings {
     this.warnings.push({ key, message })
   }
 
-  /** What `parse` returns, or undefined after noting why not. */
+  /** Returns the result of `parse`, or undefined after noting its error. */
   attempt<T>(key: string, parse: (value: unknown) => T, value: unknown): T | undefined {
     try {
       return parse(value)
@@ -107,7 +107,7 @@ function unknownKeyMessage(name: string, prefix: string, spec: SectionSpec): str
   return `is not a known key of ${where}, expected one of the keys in docs/configuration.md`
 }
 
-/** What a key's parser wants, told by itself. */
+/** A parser's own description of the values that it accepts. */
 function expectation(key: Key<unknown>): string {
   try {
     key.parse(undefined)
@@ -142,7 +142,7 @@ export function parseInteger(min: number, max: number): (value: unknown) => numb
   }
 }
 
-/** One of a few names; `refusals` says of other known ones why they are not taken. */
+/** One of a few names; `refusals` gives the reason why other known ones are not accepted. */
 export function parseChoice<const T extends string>(
   choices: readonly T[],
   refusals: Record<string, string> = {},

@@ -12,13 +12,13 @@ import { Findings } from './section.js'
 export interface SingleNodePaths {
   metadataDir: string
   blocksDir: string
-  /** Made at the first start, mode 0600. */
+  /** The file with the RPC secret: made at the first start, mode 0600. */
   rpcSecretFile: string
   /** The master key of server-side encryption: made like the RPC secret. */
   sseMasterKeyFile: string
 }
 
-/** Where a single node keeps its things. */
+/** The paths of a single node's files and folders. */
 export function singleNodePaths(dataDir: string): SingleNodePaths {
   return {
     metadataDir: join(dataDir, 'meta'),
@@ -67,7 +67,7 @@ export function singleNodeConfig(input: SingleNodeInput): Config {
 }
 
 /**
- * The same for the command line, which needs the RPC secret alone.
+ * The configuration for the command line, which needs the RPC secret alone.
  * @throws ConfigError
  */
 export function singleNodeRpcConfig(input: SingleNodeInput): RpcConfig {

@@ -18,7 +18,7 @@ function distance(a: string, b: string): number {
   return last[b.length]!
 }
 
-/** The known name nearest to `name`, if it is near enough to be what was meant. */
+/** The known name nearest to `name`, if it is near enough to be the intended one. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const wanted = name.toLowerCase().replaceAll('-', '_')
   let best: string | undefined

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 
-/** A value that cannot be taken, in two parts so that every message reads "what is wrong, expected what". */
+/** A value that cannot be taken, in two parts so that every message names the fault and the expected form. */
 export class ValueError extends Error {
   override readonly name = 'ValueError'
 
@@ -189,12 +189,12 @@ export function parseSubnet(value: unknown): string {
   return value as string
 }
 
-/** A host and port as it is written; IPv6 addresses in brackets. */
+/** Writes a host and port; IPv6 addresses stand in brackets. */
 export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** An address as it stands in the configuration. */
+/** Writes an address in the form of the configuration. */
 export function formatListenAddress(address: ListenAddress): string {
   return address.kind === 'unix' ? address.path : formatHostPort(address)
 }
@@ -209,7 +209,7 @@ function splitHostPort(text: string): (HostPort & { bracketed: boolean }) | unde
   }
 }
 
-/** A value for a message: JSON, shortened. */
+/** Shows a value in a message: JSON, shortened. */
 export function show(value: unknown): string {
   if (typeof value === 'object' && value !== null) {
     if (Array.isArray(value)) return 'a list'

@@ -16,7 +16,7 @@ export interface RangeOptions {
   limit?: number
 }
 
-/** Reads of one tree. Keys are 1 to 1900 bytes and ordered bytewise; values may be empty. */
+/** Reads the trees. Keys are 1 to 1900 bytes and ordered bytewise; values may be empty. */
 export interface Reader {
   /** The value, a copy that the caller owns; undefined if absent. */
   get(tree: TreeName, key: Buffer): Buffer | undefined
@@ -55,13 +55,13 @@ export interface Db extends Reader {
    * Transactions that wait at the same time share one commit and one fsync. `fn` is synchronous and **may run
    * more than once** (a neighbour of the batch threw and the batch started over): it must not change anything
    * outside of `tx` except through its result and `onCommit`. If it throws, its writes are undone and the
-   * promise rejects with what it threw.
+   * promise rejects with its error.
    * @throws CarportError StorageFull when the disk is full; Closed after close().
    */
   transact<T>(fn: (tx: Tx) => T): Promise<T>
   /**
-   * Stands for what reads outside of transactions see now: while it is the same, so are they (it may change without need).
-   * Undefined inside of a transaction. Left out where a store cannot tell.
+   * Names the state that reads outside of transactions see now. While the name is the same, so is every read (it may
+   * change without need). Undefined inside of a transaction. Left out where a store cannot tell.
    */
   viewId?(): number | undefined
   /** Writes a consistent copy of the whole store into `folder`, which must be empty. */

@@ -24,7 +24,7 @@ const CORRUPTED_CODES = new Set<unknown>([
   -30793 /* MDB_INVALID */,
 ])
 
-/** Errors of LMDB and of the file system under it as CarportErrors where a caller can do something about it. */
+/** Turns errors of LMDB and of the file system under it into CarportErrors where a caller can do something about them. */
 export function translate(error: unknown): unknown {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: string }
   if (FULL_CODES.has(code) || /no space left|quota exceeded|MDB_MAP_FULL/i.test(message ?? '')) {

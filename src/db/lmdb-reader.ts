@@ -11,7 +11,7 @@ interface StoreInternals {
 }
 export type Store = Database<Buffer, Buffer> & StoreInternals
 
-/** The same tree once more, to be walked over in lmdb-js's own buffers: neither keys nor values are copied. */
+/** Opens the same tree once more, for walks in lmdb-js's own buffers, which copy neither keys nor values. */
 export function openForScans(root: RootDatabase<Buffer, Buffer>, name: TreeName): Store {
   const store = root.openDB({
     name,
@@ -92,7 +92,7 @@ function undeclared(tree: TreeName): Error {
 }
 
 /**
- * lmdb-js walks backwards from `start` (inclusive) to `end` (exclusive); ours keeps the bounds' meaning.
+ * Translates bounds: lmdb-js walks backwards from `start` (inclusive) to `end` (exclusive); ours keep their meaning.
  * Returns undefined for a range that cannot hold a key.
  */
 function storeRange(options: RangeOptions | undefined): StoreRangeOptions | undefined {

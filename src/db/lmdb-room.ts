@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, write, writeSync } from 'node:fs'
 
-/** The store's page, on every machine, so that a store can be moved between them. */
+/** The size of a page: the same on every machine, so that a store can be moved between them. */
 export const PAGE_BYTES = 4096
 const MIB = 2 ** 20
 /**
@@ -8,14 +8,14 @@ const MIB = 2 ** 20
  * as a change of a whole one, and a page that is read would map it.
  */
 const ZEROS = Buffer.alloc(64 * 1024)
-/** What is allocated at a time when a transaction finds too little… */
+/** Bytes allocated at a time when a transaction finds too little room… */
 const GROW_BYTES = 4 * MIB
-/** …and beside transactions: little, so that no fsync has much of it to write. */
+/** …and bytes allocated beside transactions: few, so that no fsync has many of them to write. */
 const GROW_AHEAD_BYTES = 2 * MIB
-/** How much there should be beyond the reserve: a quarter of what is used, within these bounds. */
+/** The bounds of the room beyond the reserve, which should be a quarter of the used bytes. */
 const AHEAD_BYTES_MIN = 4 * MIB
 const AHEAD_BYTES_MAX = 64 * MIB
-/** Room that only deletes may use, and what LMDB itself needs for its list of free pages. */
+/** Room for deletes alone, and for LMDB's own list of free pages. */
 const RESERVE_BYTES = 8 * MIB
 /** Pages copied by one write to a tree, at the worst: one on each of its levels, one split, the tree's own record. */
 const COPIED_BYTES = 8 * PAGE_BYTES
@@ -91,7 +91,7 @@ export class LmdbRoom {
     }
   }
 
-  /** An error is left to the transaction that needs the room. */
+  /** Grows the file beside transactions. An error is left to the transaction that needs the room. */
   #growAhead(): Promise<void> {
     return new Promise((resolve) => {
       let left = GROW_AHEAD_BYTES

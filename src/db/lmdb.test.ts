@@ -53,7 +53,7 @@ describe('the view of reads', () => {
       const before = db.get(tree, key)
       const view = db.viewId!()
       const write = db.transact((tx) => tx.put(tree, key, Buffer.from(String(i))))
-      // Until it is told that the write is done, reads may find either.
+      // Until the write's promise resolves, reads may find either value.
       for (let turn = 0; turn < i % 4; turn++) {
         if (db.viewId!() === view) expect(db.get(tree, key)).toEqual(before)
         await new Promise((resolve) => setImmediate(resolve))

@@ -49,7 +49,7 @@ export async function openLmdb(options: LmdbOptions): Promise<Db> {
       maxDbs: options.trees.length + 1,
       mapSize: options.mapSizeBytes ?? MAP_SIZE_BYTES,
       noSync: !options.fsync,
-      // Batches are made here. lmdb-js's own would leave a rejected promise to nobody when a commit fails.
+      // This class makes the batches: lmdb-js's own leave a rejected promise unhandled when a commit fails.
       eventTurnBatching: false,
       cache: false,
       encoding: 'binary',
@@ -138,7 +138,7 @@ interface Job {
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
   result: unknown
-  /** What `fn` threw, boxed, since anything can be thrown. */
+  /** The value that `fn` threw, boxed, since it can be any value. */
   thrown: { error: unknown } | undefined
   callbacks: (() => void)[] | undefined
 }
@@ -213,16 +213,16 @@ class LmdbDb extends LmdbReader implements Db {
   }
 
   /**
-   * Commits batches one after another until nothing waits. A batch takes what is queued when its transaction
+   * Commits batches one after another until nothing waits. A batch takes all jobs that are queued when its transaction
    * begins, so that calls made in one turn, or during the previous fsync, share a commit. Batches do not overlap:
-   * a second one could only begin during the fsync of the first, and would shut out what arrives after it.
+   * a second one could only begin during the fsync of the first, and would shut out jobs that arrive after it.
    */
   async #run(): Promise<void> {
     while (this.#queue.length > 0) await this.#commit(undefined)
     this.#running = undefined
   }
 
-  /** Runs `jobs`, or without them what is queued when the transaction begins, and settles their promises. */
+  /** Runs `jobs`, or else all that are queued when the transaction begins, and settles their promises. */
   async #commit(jobs: Job[] | undefined): Promise<void> {
     let batch = jobs
     try {
@@ -247,7 +247,7 @@ class LmdbDb extends LmdbReader implements Db {
     return batch
   }
 
-  /** False if the transaction must be undone: a function threw after it wrote, or the store failed. */
+  /** Runs the functions. Returns false if the transaction must be undone: one threw after it wrote, or the store failed. */
   #runJobs(batch: Job[]): boolean {
     const tx = this.#tx
     tx.active = true
@@ -274,14 +274,14 @@ class LmdbDb extends LmdbReader implements Db {
     }
   }
 
-  /** After a function threw: its promise rejects, the others of the batch run again. */
+  /** Handles a function that threw: rejects its promise, and lets the others of the batch run again. */
   async #retry(batch: Job[]): Promise<void> {
     const others = batch.filter((job) => job.thrown === undefined)
     for (const job of batch) if (job.thrown) job.reject(job.thrown.error)
     if (others.length > 0) await this.#commit(others)
   }
 
-  /** After the store failed: when it is full, each function gets its own try, so that small ones and deletes pass. */
+  /** Handles a store that failed. If it is full, each function gets its own try, so that small ones and deletes pass. */
   async #fail(batch: Job[], error: unknown): Promise<void> {
     if (batch.length > 1 && error instanceof CarportError && error.code === 'StorageFull') {
       for (const job of batch) await this.#commit([job])

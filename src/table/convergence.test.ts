@@ -160,12 +160,12 @@ describe('tables under faults', () => {
     expect(run.acknowledged).toBeGreaterThan(50)
     expect(run.reads).toBeGreaterThan(100)
 
-    // The last broken links first.
+    // Mend the last broken links first.
     await c.clock.advance(100)
     for (const a of c.ids()) for (const b of c.ids()) if (a !== b) c.net.heal(a, b)
     for (const i of dead) await c.revive(i).tables.start()
     for (const id of c.ids()) c.connect(id)
-    // Long enough for the deadlines of calls to nodes that crashed, and for another pass after them.
+    // Wait for the deadlines of calls to nodes that crashed, and for another pass after them.
     await c.clock.advance(120_000)
     const liveOn = (i: number) => {
       const { db, table } = c.nodes[i]!

@@ -26,10 +26,10 @@ export interface RetryOptions {
 const BATCH_BYTES_MAX = 1 << 20
 const BATCH_ROWS_MAX = 200
 const PUSH_TIMEOUT_MS = 30_000
-/** Misses are gathered for so long before they are stored, in ms. */
+/** How long misses are gathered before they are stored, in ms. */
 const FLUSH_AFTER_MS = 100
 const POLL_MS = 2_000
-/** The same while nothing waits; another process of the node may add something. */
+/** Time between two looks while nothing waits, since another process of the node may add something, in ms. */
 const POLL_IDLE_MS = 10_000
 const BACKOFF: Backoff = { baseMs: 2_000, maxMs: 60_000 }
 const SWEEP_EVERY_MS = 10 * 60_000
@@ -46,7 +46,7 @@ type Stored = [expiresMs: number, rowKey: Buffer, head: Buffer | null, body: Buf
 
 /**
  * Hinted handoff: writes that reached their quorum but not this or that replica are kept, and sent when it is
- * reachable again. An aid to speed only: what is lost here (a crash before it was stored, a bound reached, an entry
+ * reachable again. It only saves time: a write that is lost here (a crash before it was stored, a bound reached, an entry
  * expired) is found by anti-entropy.
  */
 export class RetryQueue implements MissedWrites, Service {
@@ -111,7 +111,7 @@ export class RetryQueue implements MissedWrites, Service {
     })
   }
 
-  /** Stores what was added. */
+  /** Stores the gathered misses. */
   flush(): Promise<void> {
     this.#flushTimer?.cancel()
     this.#flushTimer = undefined
@@ -182,7 +182,7 @@ export class RetryQueue implements MissedWrites, Service {
     return POLL_MS
   }
 
-  /** Sends all that waits for `node`. @throws what a call failed with */
+  /** Sends all that waits for `node`. @throws the error of a call that failed */
   async #drain(node: NodeId, signal: AbortSignal): Promise<void> {
     const { db, quorum } = this.env
     const prefix = nodePrefix(node)
@@ -256,7 +256,7 @@ export class RetryQueue implements MissedWrites, Service {
     this.#bytes = Math.max(0, this.#bytes - freed)
   }
 
-  /** Removes what is expired, for nodes that do not come back. */
+  /** Removes expired entries, for nodes that do not come back. */
   async #sweep(signal: AbortSignal): Promise<void> {
     let start: Buffer | undefined
     while (!signal.aborted) {

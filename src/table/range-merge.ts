@@ -1,4 +1,4 @@
-/** What one replica knows of a row: absent, or a head and perhaps the body. */
+/** One replica's copy of a row: absent, or a head and perhaps the body. */
 export interface Copy {
   readonly node: string
   readonly head: Buffer | undefined

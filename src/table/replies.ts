@@ -13,7 +13,7 @@ export function parseLater(body: unknown): number {
   return later
 }
 
-/** What a reply of 'insert' means for the writer of one row: taken if it is, or was, the replica's copy. */
+/** Judges a reply of 'insert' for the writer of one row: taken if the row is, or was, the replica's copy. */
 export function judgeWrite(body: unknown): 'taken' | 'overruled' | 'unknown' {
   if (body === null) return 'taken'
   const { was } = body as { was?: unknown }
@@ -42,7 +42,7 @@ export function parsePage(node: string, body: unknown): Page {
   return { node, rows, more }
 }
 
-/** Decodes a head of a reply; its key is what was asked for. @throws CarportError Corrupted */
+/** Decodes a head of a reply; its key is the requested one. @throws CarportError Corrupted */
 export function parseHead<E>(codec: RowCodec<E>, head: Buffer, body: Buffer | undefined): E {
   return codec.decodeStored(head, () => body)
 }

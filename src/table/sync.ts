@@ -15,7 +15,7 @@ export interface SyncOptions {
   soonMs: number
 }
 
-/** What a status display shows of one table's anti-entropy. */
+/** The status of one table's anti-entropy. */
 export interface SyncStatus extends SyncCounts {
   table: string
   running: boolean
@@ -123,7 +123,7 @@ export class TableSync implements Service {
     }
     const now = clock.monotonicMs()
     if (now >= this.#passAtMs) {
-      // Set before the pass, so that a change of layout during it asks for another one.
+      // Set the time of the next pass before this one runs, so that a change of layout during it can ask for an earlier one.
       this.#passAtMs = now + this.options.intervalMs * (0.75 + this.env.random.float() / 2)
       this.#dirty.clear()
       const whole = await this.#pass(undefined)
@@ -154,7 +154,7 @@ export class TableSync implements Service {
     }
   }
 
-  /** Passes run one after the other. */
+  /** Runs passes one after the other. */
   #pass(peers: ReadonlySet<NodeId> | undefined): Promise<boolean> {
     const pass = this.#passes.then(async () => {
       let whole = true

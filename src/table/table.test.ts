@@ -87,7 +87,7 @@ describe('Table', () => {
     expect((await reading)?.text).toBeUndefined()
     c.net.heal(c.nodes[0]!.id, c.nodes[1]!.id)
     c.net.link(c.nodes[0]!.id, c.nodes[1]!.id)
-    // While it is read from the first two, the third and, a moment later, the second get a later one.
+    // While the first two are asked for the row, the third and, a moment later, the second get a later one.
     const { table, transport } = c.nodes[1]!
     await plant(c, 2, note(TOPIC, 'a', 50, 'later'))
     let late: Promise<void> | undefined
@@ -131,7 +131,7 @@ describe('Table', () => {
     expect(await names({ limit: 2, reverse: true, replacedBy: current })).toEqual(['c', 'b'])
     const found = await c.run(table.get(TOPIC, Buffer.from('b'), { replacedBy: current }))
     expect(found?.load()).toBe(LONG)
-    // And once read, it is there for everybody.
+    // A row that was read once is there for every reader.
     expect((await c.run(table.get(TOPIC, Buffer.from('b'))))?.load()).toBe(LONG)
   })
 
@@ -187,7 +187,7 @@ describe('Table', () => {
     const call = (method: string, body: unknown) =>
       transport.call(id, `table/note/${method}`, body, { timeoutMs: 1000 }).then(() => order.push(method))
     const insert = call('insert', [1, rows])
-    // Committed and visible, but not yet on the disk.
+    // The row is committed and visible, but not yet on the disk.
     await c.clock.until(() => db.has(table.local.trees.head, key), 10, 0)
     const get = call('get', [TOPIC, Buffer.from('a'), id])
     const range = call('range', [TOPIC, null, null, false, 10, false, null])

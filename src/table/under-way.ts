@@ -1,6 +1,6 @@
 /**
- * The transactions under way on the rows of one table. What they write can be read before it is durable, and could be lost
- * after it was read: answers wait for them. Transactions become durable in their order.
+ * The transactions under way on the rows of one table. Their writes can be read before they are durable, and could be lost
+ * after they were read, so answers wait for them. Transactions become durable in their order.
  */
 export class WritesUnderWay {
   /** By row key (latin1), in the order of their beginning. */
@@ -10,7 +10,7 @@ export class WritesUnderWay {
   async follow<T>(rowKeys: readonly Buffer[], done: Promise<T>): Promise<T> {
     const ids = rowKeys.map((key) => key.toString('latin1'))
     for (const id of ids) {
-      // Deleted first, so that the order of the entries stays that of the transactions.
+      // Delete it first, so that the entries stay in the order of the transactions.
       this.#writing.delete(id)
       this.#writing.set(id, done)
     }
@@ -21,18 +21,18 @@ export class WritesUnderWay {
     }
   }
 
-  /** Whether what is read of a row now may not be durable yet. */
+  /** Whether a row read now may not be durable yet. */
   covers(rowKey: Buffer): boolean {
     return this.#writing.size > 0 && this.#writing.has(rowKey.toString('latin1'))
   }
 
-  /** `answer`, once what was read of a row for it is durable. */
+  /** Returns `answer` once the row that was read for it is durable. */
   after<T>(rowKey: Buffer, answer: T): T | Promise<T> {
     if (this.#writing.size === 0) return answer
     return settled(this.#writing.get(rowKey.toString('latin1')), answer)
   }
 
-  /** `answer`, once what was read for it of rows whose keys begin with `prefix` is durable. */
+  /** Returns `answer` once all rows read for it, whose keys begin with `prefix`, are durable. */
   afterAll<T>(prefix: Buffer, answer: T): T | Promise<T> {
     if (this.#writing.size === 0) return answer
     const start = prefix.toString('latin1')
