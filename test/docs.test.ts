@@ -53,6 +53,16 @@ test('every source and folder that the design, its decisions and the guides name
   expect(missing).toEqual([])
 })
 
+test('every source that a comment names is there', () => {
+  const sources = ['src', 'testing', 'test', 'bench'].flatMap(below).filter((name) => name.endsWith('.ts'))
+  const missing = sources.flatMap((name) => {
+    const comments = read(name).match(/^\s*(\/?\*|\/\/).*$/gm) ?? []
+    const named = comments.flatMap((line) => line.match(/(?<![\w.-])[\w-]+(\/[\w-]+)*(\.\w+)*\.ts\b/g) ?? [])
+    return named.filter((path) => !sources.some((file) => file.endsWith(`/${path}`) || file === path))
+  })
+  expect(missing).toEqual([])
+})
+
 test('each decision tells its context and what was rejected, and the design and the index lead to it', () => {
   const decisions = readdirSync(join(root, 'docs/decisions')).filter((name) => name !== 'README.md')
   const index = read('docs/decisions/README.md')

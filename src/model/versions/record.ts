@@ -14,7 +14,7 @@ export interface Mutable {
   tags?: Stamped<Record<string, string> | null>
   retention?: Stamped<{ mode: 'GOVERNANCE' | 'COMPLIANCE'; untilMs: number } | null>
   legalHold?: Stamped<boolean>
-  /** Set while a version that may be locked is being deleted; see version-deletion.ts. */
+  /** Set while a version that may be locked is being deleted; see deletion.ts. */
   deletion?: Stamped<boolean>
   acl?: Stamped<unknown>
 }
