@@ -108,9 +108,9 @@ describe('an upload that takes its time', { timeout: 180_000 }, () => {
         b,
         bucket,
         sourceOf(bytes(10, 'other'), async function* () {
-          yield bytes(10, 'other').subarray(0, 5 * BLOCK_BYTES)
+          yield bytes(10, 'other').subarray(0, 5.5 * BLOCK_BYTES)
           await cluster.clock.sleep(5 * HOUR_MS)
-          yield bytes(10, 'other').subarray(5 * BLOCK_BYTES)
+          yield bytes(10, 'other').subarray(5.5 * BLOCK_BYTES)
         }),
       )
       await cluster.clock.sleep(60_000)
