@@ -1,11 +1,7 @@
 /** Whole nodes without HTTP, over the fake network, that an operator's client calls. */
 import { createHash } from 'node:crypto'
-import {
-  ADMIN_CALL_METHOD,
-  type OperationArgs,
-  type OperationName,
-  type OperationResult,
-} from '../src/api/admin/operations.js'
+import type { OperationArgs, OperationName } from '../src/api/admin/operation-schemas.js'
+import { ADMIN_CALL_METHOD, type OperationResult } from '../src/api/admin/operations.js'
 import { type AdminService, serveAdmin } from '../src/api/admin/serve.js'
 import type { MultiResponse } from '../src/api/admin/types.js'
 import { DataDirs } from '../src/block/data-dirs.js'

@@ -1,5 +1,4 @@
-import { checkOperation } from '../src/api/admin/operation-schemas.js'
-import type { OperationName } from '../src/api/admin/operations.js'
+import { checkOperation, type OperationName } from '../src/api/admin/operation-schemas.js'
 import type { BucketInfo, ClusterLayout, ClusterStatus, KeyInfo, NodeStatus } from '../src/api/admin/types.js'
 import type { AdminClient } from '../src/cli/admin-client.js'
 import type { CliIo, ServerOptions, Target } from '../src/cli/io.js'

@@ -1,4 +1,5 @@
-import type { OperationArgs, OperationName, OperationResult } from '../api/admin/operations.js'
+import type { OperationArgs, OperationName } from '../api/admin/operation-schemas.js'
+import type { OperationResult } from '../api/admin/operations.js'
 
 /** The administrative operations of a node, for commands. */
 export interface AdminClient {

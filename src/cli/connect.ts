@@ -1,4 +1,5 @@
-import { ADMIN_CALL_METHOD, type OperationName } from '../api/admin/operations.js'
+import type { OperationName } from '../api/admin/operation-schemas.js'
+import { ADMIN_CALL_METHOD } from '../api/admin/operations.js'
 import { formatHostPort, type HostPort } from '../config/values.js'
 import type { RpcClient } from '../net/client.js'
 import type { Clock } from '../util/clock.js'

@@ -1,8 +1,9 @@
+/**
+ * The arguments of the administrative operations: each is checked by its schema, and its type is the schema's. This file is
+ * loaded at a process's first administrative call, since zod costs an idle node memory; others import only its types.
+ */
 import { z } from 'zod'
 import { CarportError } from '../../util/errors.js'
-import type { OperationArgs, OperationName } from './operations.js'
-
-// Loaded lazily, at a process's first administrative call: zod costs an idle node memory.
 
 const noArgs = z.strictObject({})
 const nodeId = z.string().regex(/^[0-9a-f]{64}$/, 'expected a node id of 64 hexadecimal digits')
@@ -13,25 +14,30 @@ const alias = z.string().min(1).max(255)
 const name = z.string().max(1024)
 const bytes = z.int().nonnegative()
 const time = z.iso.datetime({ offset: true })
+/** Which nodes an operation runs on: 'self' (the one that was asked), '*' (all), or a node id in full. */
 const node = z.string().regex(/^(\*|self|[0-9a-f]{64})$/, "expected '*', 'self' or a node id")
+/** A block's hash, or a unique prefix of it. */
 const blockHash = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected at least 4 hexadecimal digits')
 
+/** Permissions that are set; what is absent stays as it is. */
 const bucketPermissions = z.strictObject({
-  read: z.boolean().optional(),
-  write: z.boolean().optional(),
-  owner: z.boolean().optional(),
+  read: z.boolean().exactOptional(),
+  write: z.boolean().exactOptional(),
+  owner: z.boolean().exactOptional(),
 })
-const keyPermissions = z.strictObject({ createBucket: z.boolean().optional() })
+const keyPermissions = z.strictObject({ createBucket: z.boolean().exactOptional() })
+/** What is absent or null stays as it is. */
 const keyUpdate = {
-  name: name.nullish(),
-  expiration: time.nullish(),
-  neverExpires: z.boolean().optional(),
-  allow: keyPermissions.nullish(),
-  deny: keyPermissions.nullish(),
+  name: name.nullable().exactOptional(),
+  expiration: time.nullable().exactOptional(),
+  neverExpires: z.boolean().exactOptional(),
+  allow: keyPermissions.nullable().exactOptional(),
+  deny: keyPermissions.nullable().exactOptional(),
 }
 const layoutParameters = z.strictObject({
   zoneRedundancy: z.union([z.literal('maximum'), z.strictObject({ atLeast: z.int().positive() })]),
 })
+/** A change of a node's role. `capacity` is in bytes, null for a gateway. */
 const roleChange = z.union([
   z.strictObject({ id: nodeId, remove: z.literal(true) }),
   z.strictObject({
@@ -45,48 +51,83 @@ const bucketAlias = z.union([
   z.strictObject({ bucketId, globalAlias: alias }),
   z.strictObject({ bucketId, accessKeyId, localAlias: alias }),
 ])
+/** Only permissions that are true are changed. */
 const permissionChange = z.strictObject({ bucketId, accessKeyId, permissions: bucketPermissions })
 
-/** What each operation accepts. */
-export const operationSchemas: { [N in OperationName]: z.ZodType<OperationArgs<N>> } = {
+/** A bucket by its full id, by a global alias, or by `search`: a global alias or a unique prefix of the id. */
+const bucketQuery = z.union([
+  z.strictObject({ id: bucketId }),
+  z.strictObject({ globalAlias: alias }),
+  z.strictObject({ search }),
+])
+const showSecretKey = z.boolean().exactOptional()
+/** A key by its full id, or by `search`: a unique prefix of the id, or its name if that is unique. */
+const keyQuery = z.union([
+  z.strictObject({ id: accessKeyId, showSecretKey }),
+  z.strictObject({ search, showSecretKey }),
+])
+/** What is absent or null stays as it is. */
+const bucketUpdate = {
+  websiteAccess: z
+    .strictObject({
+      enabled: z.boolean(),
+      indexDocument: z.string().min(1).max(1024).nullable().exactOptional(),
+      errorDocument: z.string().min(1).max(1024).nullable().exactOptional(),
+    })
+    .nullable()
+    .exactOptional(),
+  quotas: z
+    .strictObject({ maxSize: bytes.nullable(), maxObjects: bytes.nullable() })
+    .nullable()
+    .exactOptional(),
+}
+const repairType = z.union([
+  z.enum([
+    'tables',
+    'blocks',
+    'versions',
+    'multipartUploads',
+    'blockRefs',
+    'blockRc',
+    'rebalance',
+    'aliases',
+  ]),
+  z.strictObject({ scrub: z.enum(['start', 'pause', 'resume', 'cancel']) }),
+])
+
+/** The arguments that each operation accepts. */
+export const operationSchemas = {
   status: noArgs,
+  /** Each node as `<node id>@<host>:<port>`. */
   'node.connect': z.strictObject({ nodes: z.array(z.string().max(512)).min(1).max(1000) }),
   'node.statistics': z.strictObject({ node }),
   'cluster.statistics': noArgs,
 
   'layout.get': noArgs,
   'layout.show': noArgs,
+  /** Adds to the staged changes; a node's last change counts. */
   'layout.stage': z.strictObject({
-    roles: z.array(roleChange).max(10_000).optional(),
-    parameters: layoutParameters.nullish(),
+    roles: z.array(roleChange).max(10_000).exactOptional(),
+    parameters: layoutParameters.nullable().exactOptional(),
   }),
+  /** `version` must be one more than the current one. */
   'layout.apply': z.strictObject({ version: z.int().positive() }),
   'layout.revert': noArgs,
   'layout.history': noArgs,
   'layout.skipDeadNodes': z.strictObject({ version: z.int().positive(), allowMissingData: z.boolean() }),
 
   'bucket.list': noArgs,
-  'bucket.info': z.union([
-    z.strictObject({ id: bucketId }),
-    z.strictObject({ globalAlias: alias }),
-    z.strictObject({ search }),
-  ]),
+  'bucket.info': bucketQuery,
   'bucket.create': z.strictObject({
-    globalAlias: alias.nullish(),
-    localAlias: z.strictObject({ accessKeyId, alias, allow: bucketPermissions.optional() }).nullish(),
+    globalAlias: alias.nullable().exactOptional(),
+    localAlias: z
+      .strictObject({ accessKeyId, alias, allow: bucketPermissions.exactOptional() })
+      .nullable()
+      .exactOptional(),
   }),
+  /** The bucket must be empty. */
   'bucket.delete': z.strictObject({ id: bucketId }),
-  'bucket.update': z.strictObject({
-    id: bucketId,
-    websiteAccess: z
-      .strictObject({
-        enabled: z.boolean(),
-        indexDocument: z.string().min(1).max(1024).nullish(),
-        errorDocument: z.string().min(1).max(1024).nullish(),
-      })
-      .nullish(),
-    quotas: z.strictObject({ maxSize: bytes.nullable(), maxObjects: bytes.nullable() }).nullish(),
-  }),
+  'bucket.update': z.strictObject({ id: bucketId, ...bucketUpdate }),
   'bucket.addAlias': bucketAlias,
   'bucket.removeAlias': bucketAlias,
   'bucket.allowKey': permissionChange,
@@ -98,26 +139,23 @@ export const operationSchemas: { [N in OperationName]: z.ZodType<OperationArgs<N
   'bucket.inspectObject': z.strictObject({ bucketId, key: z.string().min(1).max(1024) }),
 
   'key.list': noArgs,
-  'key.info': z.union([
-    z.strictObject({ id: accessKeyId, showSecretKey: z.boolean().optional() }),
-    z.strictObject({ search, showSecretKey: z.boolean().optional() }),
-  ]),
+  'key.info': keyQuery,
   'key.create': z.strictObject(keyUpdate),
   'key.import': z.strictObject({
     accessKeyId,
     secretAccessKey: z.string().min(1).max(256),
-    name: name.nullish(),
+    name: name.nullable().exactOptional(),
   }),
   'key.update': z.strictObject({ id: accessKeyId, ...keyUpdate }),
   'key.delete': z.strictObject({ id: accessKeyId }),
 
   'worker.list': z.strictObject({
     node,
-    busyOnly: z.boolean().optional(),
-    errorOnly: z.boolean().optional(),
+    busyOnly: z.boolean().exactOptional(),
+    errorOnly: z.boolean().exactOptional(),
   }),
   'worker.info': z.strictObject({ node, id: z.int().nonnegative() }),
-  'worker.getVariable': z.strictObject({ node, variable: z.string().max(255).nullish() }),
+  'worker.getVariable': z.strictObject({ node, variable: z.string().max(255).nullable().exactOptional() }),
   'worker.setVariable': z.strictObject({
     node,
     variable: z.string().min(1).max(255),
@@ -132,24 +170,27 @@ export const operationSchemas: { [N in OperationName]: z.ZodType<OperationArgs<N
   ]),
   'block.purge': z.strictObject({ node, blockHashes: z.array(blockHash).min(1) }),
 
-  'repair.launch': z.strictObject({
-    node,
-    repairType: z.union([
-      z.enum([
-        'tables',
-        'blocks',
-        'versions',
-        'multipartUploads',
-        'blockRefs',
-        'blockRc',
-        'rebalance',
-        'aliases',
-      ]),
-      z.strictObject({ scrub: z.enum(['start', 'pause', 'resume', 'cancel']) }),
-    ]),
-  }),
+  'repair.launch': z.strictObject({ node, repairType }),
   'meta.snapshot': z.strictObject({ node }),
 }
+
+export type OperationName = keyof typeof operationSchemas
+export type OperationArgs<N extends OperationName> = z.infer<(typeof operationSchemas)[N]>
+
+export type NodeSelector = OperationArgs<'node.statistics'>
+export type BucketQuery = z.infer<typeof bucketQuery>
+export type KeyQuery = z.infer<typeof keyQuery>
+export type BucketKeyPermissionChange = z.infer<typeof permissionChange>
+export type BucketKeyPermissions = Required<z.infer<typeof bucketPermissions>>
+export type BucketUpdate = Omit<OperationArgs<'bucket.update'>, 'id'>
+export type BucketQuotas = NonNullable<BucketUpdate['quotas']>
+export type KeyUpdate = OperationArgs<'key.create'>
+export type KeyPermissions = Required<z.infer<typeof keyPermissions>>
+export type LayoutParameters = z.infer<typeof layoutParameters>
+export type ZoneRedundancy = LayoutParameters['zoneRedundancy']
+export type NodeRoleChange = z.infer<typeof roleChange>
+export type RepairType = z.infer<typeof repairType>
+export type ScrubCommand = Extract<RepairType, object>['scrub']
 
 /**
  * Checks an administrative call as it came in.

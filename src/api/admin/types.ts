@@ -2,6 +2,13 @@
  * Values of the administration interface, shaped and named as in Garage's admin API v2, so that the HTTP API can
  * return them as they are. Ids are hexadecimal, times are RFC 3339 in UTC, sizes are bytes; what is absent is null.
  */
+import type {
+  BucketKeyPermissions,
+  BucketQuotas,
+  KeyPermissions,
+  LayoutParameters,
+  NodeRoleChange,
+} from './operation-schemas.js'
 
 export interface FreeSpace {
   available: number
@@ -42,19 +49,11 @@ export interface ConnectNodeResult {
   error: string | null
 }
 
-export type ZoneRedundancy = 'maximum' | { atLeast: number }
-
-export interface LayoutParameters {
-  zoneRedundancy: ZoneRedundancy
-}
-
 export interface LayoutNodeRole extends NodeAssignedRole {
   id: string
   storedPartitions: number | null
   usableCapacity: number | null
 }
-
-export type NodeRoleChange = { id: string } & ({ remove: true } | NodeAssignedRole)
 
 export interface ClusterLayout {
   version: number
@@ -76,17 +75,6 @@ export interface LayoutHistory {
   versions: { version: number; status: LayoutVersionStatus; storageNodes: number; gatewayNodes: number }[]
   /** By node id; null when one version is live only. */
   updateTrackers: Record<string, { ack: number; sync: number; syncAck: number }> | null
-}
-
-export interface BucketKeyPermissions {
-  read: boolean
-  write: boolean
-  owner: boolean
-}
-
-export interface BucketQuotas {
-  maxSize: number | null
-  maxObjects: number | null
 }
 
 export interface BucketListItem {
@@ -115,10 +103,6 @@ export interface BucketInfo {
   unfinishedMultipartUploadParts: number
   unfinishedMultipartUploadBytes: number
   quotas: BucketQuotas
-}
-
-export interface KeyPermissions {
-  createBucket: boolean
 }
 
 export interface KeyListItem {
@@ -213,19 +197,6 @@ export interface BlockInfo {
     backlink: BlockBacklink | null
   }[]
 }
-
-export type ScrubCommand = 'start' | 'pause' | 'resume' | 'cancel'
-
-export type RepairType =
-  | 'tables'
-  | 'blocks'
-  | 'versions'
-  | 'multipartUploads'
-  | 'blockRefs'
-  | 'blockRc'
-  | 'rebalance'
-  | 'aliases'
-  | { scrub: ScrubCommand }
 
 /** Answers of several nodes, by node id. */
 export interface MultiResponse<T> {

@@ -1,4 +1,5 @@
-import type { BucketInfo, BucketKeyPermissions } from '../../api/admin/types.js'
+import type { BucketKeyPermissions } from '../../api/admin/operation-schemas.js'
+import type { BucketInfo } from '../../api/admin/types.js'
 import { parseDuration, parseSize } from '../../config/values.js'
 import { type AdminClient, CliError, type Output } from '../admin-client.js'
 import {

@@ -1,4 +1,4 @@
-import type { KeyUpdate } from '../../api/admin/operations.js'
+import type { KeyUpdate } from '../../api/admin/operation-schemas.js'
 import type { KeyInfo } from '../../api/admin/types.js'
 import { parseDuration } from '../../config/values.js'
 import { type AdminClient, CliError, type Output } from '../admin-client.js'

@@ -1,4 +1,5 @@
-import type { ClusterLayout, NodeRoleChange, ZoneRedundancy } from '../../api/admin/types.js'
+import type { NodeRoleChange, ZoneRedundancy } from '../../api/admin/operation-schemas.js'
+import type { ClusterLayout } from '../../api/admin/types.js'
 import { type AdminClient, CliError, type Output } from '../admin-client.js'
 import { formatCapacity, printable, shortId, table } from '../format.js'
 import { findNode, stagedOrCurrentRole } from '../lookup.js'

@@ -1,4 +1,5 @@
-import type { BlockInfo, MultiResponse, RepairType, ScrubCommand, WorkerInfo } from '../../api/admin/types.js'
+import type { RepairType, ScrubCommand } from '../../api/admin/operation-schemas.js'
+import type { BlockInfo, MultiResponse, WorkerInfo } from '../../api/admin/types.js'
 import { type AdminClient, CliError, type Output } from '../admin-client.js'
 import { formatAgo, formatSpan, shortId, table } from '../format.js'
 import { onlyAnswer } from '../lookup.js'

@@ -2,16 +2,10 @@ import { previewStaged, stagedChanges, stagedParameters } from '../../../cluster
 import { changeReport, historyJson, layoutJson, layoutReport } from '../../../cluster/layout/report.js'
 import { newestVersion } from '../../../cluster/layout/types.js'
 import type { NodeInfo } from '../../../cluster/node-info.js'
+import type { NodeRoleChange } from '../operation-schemas.js'
 import type { AdminHandlers } from '../operations.js'
 import { forOperator } from '../operator-errors.js'
-import type {
-  ClusterLayout,
-  ConnectNodeResult,
-  LayoutHistory,
-  LayoutPreview,
-  NodeRoleChange,
-  NodeStatus,
-} from '../types.js'
+import type { ClusterLayout, ConnectNodeResult, LayoutHistory, LayoutPreview, NodeStatus } from '../types.js'
 import type { AdminContext } from './context.js'
 
 type ClusterHandlers = Pick<

@@ -2,7 +2,7 @@ import type { AccessKey } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
-import type { BucketQuery, KeyQuery } from '../operations.js'
+import type { BucketQuery, KeyQuery } from '../operation-schemas.js'
 
 // Rows are read from a majority before they are changed or shown: administration is rare, and a change is computed
 // from what is there.

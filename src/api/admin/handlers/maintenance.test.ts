@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { AdminCluster, BLOCK_BYTES, contentOf } from '../../../../testing/admin-nodes.js'
-import { operationSchemas } from '../operation-schemas.js'
-import type { OperationArgs } from '../operations.js'
+import { type OperationArgs, operationSchemas } from '../operation-schemas.js'
 
 // One node that stores one copy.
 

@@ -1,6 +1,7 @@
 import type { NodeId } from '../../../net/transport.js'
 import { CarportError } from '../../../util/errors.js'
-import type { AdminHandlers, NodeSelector, OperationArgs, OperationName } from '../operations.js'
+import type { NodeSelector, OperationArgs, OperationName } from '../operation-schemas.js'
+import type { AdminHandlers } from '../operations.js'
 import { forOperator } from '../operator-errors.js'
 import type { MultiResponse } from '../types.js'
 import type { AdminContext } from './context.js'

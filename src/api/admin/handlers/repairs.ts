@@ -6,7 +6,7 @@ import type { LocalTable } from '../../../table/local.js'
 import { successor } from '../../../table/row-keys.js'
 import { sleep } from '../../../util/clock.js'
 import { CarportError } from '../../../util/errors.js'
-import type { RepairType, ScrubCommand } from '../types.js'
+import type { RepairType, ScrubCommand } from '../operation-schemas.js'
 import type { AdminContext } from './context.js'
 import type { RunProgress } from './repair-runs.js'
 
