@@ -120,7 +120,7 @@ function forgedBlock(file: Buffer, payload: Buffer): Buffer {
   return Buffer.concat([head, payload])
 }
 
-/** What a plain HTTP client receives of an object before the end or an error. */
+/** The bytes that a plain HTTP client receives of an object before the end or an error. */
 async function receivedBytes(Key: string, more: object): Promise<{ received: Buffer; failed: boolean }> {
   const chunks: Buffer[] = []
   try {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { errorCode } from '../src/util/errors.js'
 import { roleOf, SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'
 
-/** Runs `body` on a simulated cluster of three nodes in three zones, unless told otherwise. */
+/** Runs `body` on a simulated cluster, by default of three nodes in three zones. */
 const LOOSE = { text: 'loose', bucket: 'b' }
 const STRICT = { text: 'strict', bucket: 'b' }
 
@@ -152,7 +152,7 @@ describe('a name', () => {
           for (const heal of heals) heal()
           for (const node of nodes) if (!node.ready) await cluster.boot(node)
           await clock.sleep(60_000)
-          // Whoever asks now gets the one who was told so, or makes the bucket if nobody did.
+          // A client that asks now gets the creator that was told of success, or makes the bucket if none was.
           const before = await bucketsOf(nodes[0]!).byName(name, undefined)
           if (told.size > 0) expect(before!.hexId).toBe([...told.keys()][0])
           const late = await bucketsOf(nodes[1]!)

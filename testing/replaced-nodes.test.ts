@@ -3,7 +3,7 @@ import { RETRY_TREE } from '../src/table/row-keys.js'
 import { roleOf, type SimNode } from './sim-cluster.js'
 import { bucketOn, get, liveLayouts, onCluster, put, waitUntil } from './sim-histories.js'
 
-/** Of a busy machine. */
+/** The longest that a test may take on a busy machine, in ms. */
 const TIMEOUT_MS = 120_000
 
 describe('replacing a dead node', { timeout: TIMEOUT_MS }, () => {

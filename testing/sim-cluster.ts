@@ -188,7 +188,7 @@ export class SimCluster {
     ])
   }
 
-  /** Sets all paths as they were at the start, but for what is given. */
+  /** Sets all paths as they were at the start, with the given changes. */
   resetPaths(changes: Partial<PathProfile> = {}): void {
     const path = { ...this.options.path, ...changes }
     const near = { ...path, latencyMs: path.latencyMs / 10, jitterMs: path.jitterMs / 10 }

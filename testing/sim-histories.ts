@@ -1,4 +1,4 @@
-/** A simulated cluster for single histories: what a test does to it, step by step, and what clients see. */
+/** A simulated cluster for single histories: the steps that a test takes on it, and the answers that clients see. */
 import { createHash } from 'node:crypto'
 import type { Versioning } from '../src/model/buckets/documents.js'
 import type { BodySource } from '../src/model/content/blobs.js'
@@ -41,7 +41,7 @@ function sourceOf(content: Buffer): BodySource {
   }
 }
 
-/** PUT of an object at a node. */
+/** Puts an object at a node. */
 export async function put(
   node: SimNode,
   bucket: Buffer,
@@ -55,12 +55,12 @@ export async function put(
   return model.objects.put({ ...place, headers: {}, metadata: {}, mutable: {} }, stored, versioning)
 }
 
-/** DELETE of a key at a node, without versions. */
+/** Deletes a key at a node, without versions. */
 export async function remove(node: SimNode, bucket: Buffer, key: string): Promise<void> {
   await node.core!.model.objects.delete(bucket, Buffer.from(key), '', 'off')
 }
 
-/** GET at a node: the content (longer ones as their length and MD5), or why there is none. */
+/** Gets an object at a node: its content (longer ones as length and MD5), or the reason why there is none. */
 export async function get(node: SimNode, bucket: Buffer, key: string, version?: Buffer): Promise<string> {
   const { model } = node.core!
   const found = await model.objects.get(bucket, Buffer.from(key), version)
@@ -108,7 +108,7 @@ export async function bucketOn(cluster: SimCluster, node: SimNode): Promise<Buff
   }
 }
 
-/** Cuts every path between the nodes of `left` and those of `right`. Returns what heals it. */
+/** Cuts every path between the nodes of `left` and those of `right`. Returns the function that heals it. */
 export function cut(cluster: SimCluster, left: readonly SimNode[], right: readonly SimNode[]): () => void {
   return cluster.network.partition(
     left.map(({ id }) => id),

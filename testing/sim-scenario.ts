@@ -12,7 +12,7 @@ export interface ScenarioOptions {
   seed: number
   /** With 'faults' the five nodes stay; with 'layout' a sixth node comes and another one goes. */
   kind: 'faults' | 'layout'
-  /** Copies of everything (default 3). */
+  /** The number of copies of everything (default 3). */
   replicationFactor?: number
   /** How long clients work while things break, in ms of virtual time. */
   loadMs: number
@@ -127,7 +127,7 @@ class Scenario {
     await this.#readAll(w)
     problems.push(...this.history.check())
     if (quietMs === 0) return
-    // The checks ask once.
+    // The checks ask only once, so no message may get lost.
     cluster.resetPaths({ lossShare: 0 })
     problems.push(...(await checkQuiescent(w)))
   }

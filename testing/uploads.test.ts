@@ -8,8 +8,8 @@ const BLOCK_BYTES = 4096
 const KEY = Buffer.from('k')
 
 /**
- * Uploads that last longer than what their blocks are kept for, or than the layout that they began in. Invariant: what
- * was acknowledged can be read, now and later; what was given up leaves nothing behind.
+ * Uploads that last longer than the time for which their blocks are kept, or than the layout in which they began. Invariant:
+ * an acknowledged upload can be read, now and later; one that was given up leaves nothing behind.
  */
 describe('an upload that takes its time', { timeout: 180_000 }, () => {
   it('is whole after 30 hours of sending', async () => {
@@ -117,7 +117,7 @@ describe('an upload that takes its time', { timeout: 180_000 }, () => {
       cluster.crash(a, 'process')
       await cluster.boot(a)
       await cluster.clock.sleep(2 * HOUR_MS)
-      // What the other node's upload has stored so far is still there.
+      // The blocks that the other node's upload has stored so far are still there.
       expect(blocksKnown(cluster)).toBe(3 * 5)
       await kept
       expect(await get(b, bucket)).toEqual(bytes(10, 'other'))
@@ -150,7 +150,7 @@ async function simulate(run: (cluster: SimCluster) => Promise<void>): Promise<vo
   )
 }
 
-/** Blocks that differ from each other. */
+/** Makes blocks that differ from each other. */
 function bytes(blocks: number, salt = ''): Buffer {
   return Buffer.concat(Array.from({ length: blocks }, (_, i) => Buffer.alloc(BLOCK_BYTES, `${salt}${i} `)))
 }

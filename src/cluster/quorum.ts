@@ -89,7 +89,7 @@ export class Quorum implements QuorumCaller {
         },
         (error) => {
           this.#reads.leave(epoch)
-          // The only replica lost what it had: asking it again will not help.
+          // The only replica lost its copy: asking it again will not help.
           if (errorCode(error) === 'Corrupted') throw error
           throw quorumUnavailable(method, 0, 1, error)
         },
