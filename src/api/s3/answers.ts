@@ -3,7 +3,7 @@ import { escapeXml, xmlDocument } from '../xml/writer.js'
 import { invalidArgument } from './errors.js'
 import type { S3Response } from './request.js'
 
-/** A page size: larger ones count as `limit`. @throws S3Error InvalidArgument */
+/** A page size; values above `limit` become `limit`. @throws S3Error InvalidArgument */
 export function parseMax(text: string | undefined, name: string, limit: number): number {
   if (text === undefined || text === '') return limit
   if (!/^\d{1,10}$/.test(text) || Number(text) > 2 ** 31 - 1) {
@@ -12,12 +12,12 @@ export function parseMax(text: string | undefined, name: string, limit: number):
   return Math.min(Number(text), limit)
 }
 
-/** Keys in listings with encoding-type=url: like a query's values, but "/" stays as it is. */
+/** Encodes a key for listings with encoding-type=url: like a value in a query, but "/" stays. */
 export function percentEncodeKey(text: string): string {
   return encodeURIComponent(text).replaceAll('%2F', '/')
 }
 
-/** Owners are access keys: shown with their id, and the key's name if it is still there. */
+/** An owner, who is an access key: its id, and its name if the key still exists. */
 export function ownerXml(model: Model, owner: string, element: 'Owner' | 'Initiator' = 'Owner'): string {
   const name = owner === '' ? undefined : model.keys.local(owner)?.name
   return `<${element}><ID>${escapeXml(owner)}</ID><DisplayName>${escapeXml(name ?? owner)}</DisplayName></${element}>`

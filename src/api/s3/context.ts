@@ -13,7 +13,7 @@ export interface S3Context {
   log: Log
   /** The region of the configuration. */
   region: string
-  /** Of SSE-S3; without any, it is refused. */
+  /** The master keys of SSE-S3; without any, SSE-S3 is refused. */
   masterKeys: MasterKeys
   /** Verifies the signatures of POST forms. */
   verifier: SignatureVerifier

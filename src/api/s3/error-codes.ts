@@ -33,7 +33,8 @@ export const S3_ERROR_CODES = {
     400,
     'You did not provide the number of bytes specified by the Content-Length HTTP header',
   ],
-  // Not an AWS code: the node refuses writes because its reserve of free space is reached. 507 is not retried.
+  // This is no AWS code: the node refuses writes because only its reserve of free space is left. SDKs do not
+  // retry 507.
   InsufficientStorage: [507, 'The storage is full.'],
   InternalError: [500, 'We encountered an internal error. Please try again.'],
   InvalidAccessKeyId: [403, 'The AWS Access Key Id you provided does not exist in our records.'],
@@ -125,7 +126,7 @@ export const S3_ERROR_CODES = {
   ],
   OwnershipControlsNotFoundError: [404, 'The bucket ownership controls were not found'],
   PreconditionFailed: [412, 'At least one of the pre-conditions you specified did not hold'],
-  // Garage's own code family has none for quotas; 403 is what its users see.
+  // AWS has no code for quotas; 403 is what Garage's users see.
   QuotaExceeded: [403, "The bucket's quota is reached."],
   ReplicationConfigurationNotFoundError: [404, 'The replication configuration was not found'],
   RequestHeaderSectionTooLarge: [

@@ -11,7 +11,7 @@ export interface S3ErrorOptions {
   extra?: Readonly<Record<string, string | number | undefined>>
   /** Headers of the answer. */
   headers?: Readonly<Record<string, string>>
-  /** Another status than the code's usual one. */
+  /** A status other than the code's usual one. */
   status?: number
   cause?: unknown
 }
@@ -44,8 +44,8 @@ export function invalidArgument(message: string, name: string, value?: string): 
 }
 
 /**
- * What a failure below the API becomes. The SDKs retry 500 and 503, back off longer on SlowDown, and do not
- * retry 507: a full disk does not mend itself within a retry.
+ * The S3 error for each failure below the API. The SDKs retry 500 and 503, back off longer on SlowDown, and
+ * do not retry 507: a full disk does not mend itself within a retry.
  */
 const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
   QuorumUnavailable: 'ServiceUnavailable',
@@ -64,8 +64,8 @@ const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
 }
 
 /**
- * The S3Error for whatever a handler threw. Only messages that are meant for clients are passed on: those of
- * S3Errors and of `InvalidArgument`; others may tell about the inside and stay in `cause`.
+ * The S3Error for anything that a handler throws. Only messages that are meant for clients are passed on:
+ * those of S3Errors and of `InvalidArgument`. Others may reveal internals and stay in `cause`.
  */
 export function toS3Error(error: unknown): S3Error {
   if (error instanceof S3Error) return error
@@ -78,7 +78,10 @@ export function toS3Error(error: unknown): S3Error {
   return new S3Error('InternalError', undefined, { cause: error })
 }
 
-/** The S3Error for a document that could not be read. @param malformed the code for one that is not as it should be */
+/**
+ * The S3Error for an XML document that could not be read.
+ * @param malformed the code for a document that is not well-formed or not the expected one
+ */
 export function xmlError(error: XmlError, malformed: 'MalformedXML' | 'MalformedACLError'): S3Error {
   const code = error.code === 'TooLarge' ? 'MaxMessageLengthExceeded' : malformed
   return new S3Error(code, undefined, { cause: error })

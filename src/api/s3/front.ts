@@ -27,7 +27,7 @@ import { type Auth, type SecretLookup, SignatureVerifier } from './signature/ver
 export interface CorsHooks {
   /** Answers an OPTIONS request. @throws S3Error AccessForbidden when no rule allows it */
   preflight(request: S3Request): Promise<S3Response> | S3Response
-  /** Headers for the answer to a request that has an Origin; undefined when no rule fits. */
+  /** Headers for the answer to a request with an Origin; undefined when no rule matches. */
   decorate(request: S3Request): Promise<AnswerHeaders | undefined> | AnswerHeaders | undefined
 }
 

@@ -27,7 +27,7 @@ import type { Handlers, S3Request, S3Response } from './request.js'
 
 type ContextHandler = (context: S3Context, request: S3Request) => Promise<S3Response> | S3Response
 
-/** A handler for each operation, so that a forgotten one does not compile. */
+/** A handler for each operation: one that is forgotten does not compile. */
 const HANDLERS = {
   AbortMultipartUpload: multipart.abortMultipartUpload,
   CompleteMultipartUpload: completeMultipartUpload,
@@ -145,7 +145,7 @@ const HANDLERS = {
   WriteGetObjectResponse: 'NotImplemented',
 } satisfies Record<S3Operation, ContextHandler | 'NotImplemented'>
 
-/** The handlers, each bound to what it works on. */
+/** The handlers, bound to the context. */
 export function s3Handlers(context: S3Context): Handlers {
   const handlers = {} as Handlers
   for (const operation of S3_OPERATIONS) {

@@ -1,11 +1,9 @@
-/** The HTTP methods that the S3 API knows; OPTIONS is answered before an operation is looked for. */
+/** The HTTP methods of the S3 API. OPTIONS is answered before the operation is detected. */
 export type S3Method = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
 
 type Rows = Partial<Record<S3Method, Readonly<Record<string, string>>>>
 
-/**
- * Operations on a bucket by method and by the sub-resource in the query; '' is the one without.
- */
+/** Operations on a bucket by method and by the sub-resource in the query; '' stands for none. */
 export const BUCKET_OPERATIONS = {
   GET: {
     '': 'ListObjects',
@@ -101,7 +99,7 @@ export const LISTED_CONFIGURATIONS = {
   metrics: 'ListBucketMetricsConfigurations',
 } as const
 
-/** Operations on an object, as BUCKET_OPERATIONS. */
+/** Operations on an object, in the same form. */
 export const OBJECT_OPERATIONS = {
   GET: {
     '': 'GetObject',

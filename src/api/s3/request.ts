@@ -19,7 +19,7 @@ const CHECKSUMS_OF_OBJECT: ReadonlySet<S3Operation> = new Set([
 
 /** One request as the handlers see it. */
 export class S3Request extends HttpRequest implements Detectable, SignedParts {
-  /** Set by the front before the handler runs. */
+  /** The front sets it before the handler runs. */
   auth: Auth = ANONYMOUS
   target: Target = NO_TARGET
   /** The most bytes that a form's file can have, which has no length of its own; undefined for other bodies. */
@@ -27,7 +27,7 @@ export class S3Request extends HttpRequest implements Detectable, SignedParts {
   #operation: S3Operation | undefined
   #payload: Payload | undefined
 
-  /** Set by the front; handlers run after that. */
+  /** The front sets it before the handler runs. */
   get operation(): S3Operation {
     return this.#operation ?? 'ListBuckets'
   }
@@ -54,8 +54,8 @@ export class S3Request extends HttpRequest implements Detectable, SignedParts {
   }
 
   /**
-   * A header's value, by its lower-case name. Presigned URLs carry `x-amz-*` headers in the query as well, where
-   * signers put them ("hoisting"); they count the same. Characters of the value are bytes.
+   * A header's value, by its lower-case name. Signers may move `x-amz-*` headers of presigned URLs into the
+   * query ("hoisting"); there they count the same. The characters of the value are bytes.
    */
   header(name: string): string | undefined {
     const value = this.headers[name]
@@ -74,8 +74,8 @@ export class S3Request extends HttpRequest implements Detectable, SignedParts {
   }
 
   /**
-   * Headers whose lower-case names begin with `prefix`, names without it, values as `header` gives them. Only for
-   * prefixes below `x-amz-`.
+   * The headers whose lower-case names begin with `prefix`, with the prefix removed and values as by
+   * `header`. The prefix must begin with `x-amz-`.
    */
   headersWithPrefix(prefix: string): [name: string, value: string][] {
     const found: [string, string][] = []
@@ -139,7 +139,7 @@ export class S3Request extends HttpRequest implements Detectable, SignedParts {
 const NOT_ASCII = /[^\x00-\x7f]/
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** A text's UTF-8 bytes as characters, the form of header values. */
+/** Turns the UTF-8 bytes of a text into characters, as in header values. */
 function bytesText(text: string): string {
   return NOT_ASCII.test(text) ? Buffer.from(text, 'utf8').toString('latin1') : text
 }
@@ -153,7 +153,10 @@ function utf8Text(value: string): string {
   }
 }
 
-/** Serves one operation. What it throws becomes an S3 error; only S3Errors tell their message to the client. */
+/**
+ * Serves one operation. Errors that it throws become S3 errors; only the messages of S3Errors reach the
+ * client.
+ */
 export type Handler = (request: S3Request) => Promise<Answer> | Answer
 
 /** All operations, so that a forgotten one does not compile. */

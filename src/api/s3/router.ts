@@ -10,20 +10,20 @@ import {
   type S3Operation,
 } from './operations.js'
 
-/** Which bucket and key a request is about, in text; undefined where the request names none. */
+/** The bucket and key of a request, as text; undefined where it names none. */
 export interface Target {
   readonly bucket: string | undefined
   readonly key: string | undefined
 }
 
-/** The target of a request that was not looked at yet. */
+/** The target of a request before it is parsed. */
 export const NO_TARGET: Target = { bucket: undefined, key: undefined }
 
-/** Finds bucket and key in path or host, by the root domains of virtual-host style. */
+/** Finds bucket and key in the path, or the bucket in the host below a root domain (virtual-host style). */
 export class TargetParser {
   /** Lower-case, with a leading dot, longest first. */
   readonly #domains: readonly string[]
-  /** The last host that was asked for: most requests name the same one. */
+  /** The last host and its bucket: most requests name the same one. */
   #lastHost: string | undefined
   #lastBucket: string | undefined
 
@@ -118,7 +118,7 @@ function isMethod(method: string): method is S3Method {
   return method === 'GET' || method === 'PUT' || method === 'HEAD' || method === 'DELETE' || method === 'POST'
 }
 
-/** What the detection needs to know of a request. */
+/** The parts of a request that the detection needs. */
 export interface Detectable {
   readonly method: string
   readonly rawPath: string
@@ -129,9 +129,9 @@ export interface Detectable {
 }
 
 /**
- * Which operation a request asks for. Query parameters that are no sub-resource do not count.
- * @throws S3Error MethodNotAllowed, InvalidArgument (sub-resources that exclude each other, parts of an upload
- * without its id), PreconditionFailed (POST on a bucket that is no form)
+ * The operation that a request asks for. Query parameters that are no sub-resource are ignored.
+ * @throws S3Error MethodNotAllowed, InvalidArgument (sub-resources that exclude each other, parts of an
+ * upload without its id), PreconditionFailed (POST on a bucket that is no form)
  */
 export function detectOperation(request: Detectable): S3Operation {
   const { method, target, query } = request
@@ -195,7 +195,7 @@ function detectOnObject(request: Detectable, method: S3Method): S3Operation {
   return operation
 }
 
-/** The one sub-resource in the query, '' for none. */
+/** The sub-resource in the query, '' for none. @throws S3Error InvalidArgument if there are several */
 function subresource(query: Query, known: ReadonlySet<string>): string {
   let found = ''
   for (const [name] of query.pairs) {

@@ -3,12 +3,12 @@ import type { S3Request } from './request.js'
 
 /** Largest body of one PutObject or UploadPart: 5 GiB. */
 export const UPLOAD_BYTES_MAX = 5 * 1024 ** 3
-/** Of the user metadata, names and values together. */
+/** The limit for user metadata: names and values together. */
 export const METADATA_BYTES_MAX = 2048
 
 /**
- * Refuses what no handler should see: uploads without a length or too long, contradicting headers about the
- * body, too much metadata, a query that cannot be decoded.
+ * Refuses requests that no handler should see: uploads without a length or too long, contradicting headers
+ * about the body, too much metadata, a query that cannot be decoded.
  * @throws S3Error
  */
 export function screen(request: S3Request): void {

@@ -22,12 +22,12 @@ export function parseVersionId(text: string | undefined): VersionSelector {
   return Buffer.from(text, 'hex')
 }
 
-/** The action's name for the current version, or for one that is named. */
+/** The name of the action: `current` without a versionId in the request, else `named`. */
 export function versioned(request: S3Request, current: string, named: string): string {
   return request.query.has('versionId') ? named : current
 }
 
-/** x-amz-version-id where versioning was ever on. */
+/** The x-amz-version-id header, if versioning was on at some time. */
 export function versionIdHeader(versioning: string, version: VersionRecord): Record<string, string> {
   return versioning === 'off' ? {} : { 'x-amz-version-id': versionIdText(version) }
 }

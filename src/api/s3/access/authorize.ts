@@ -20,9 +20,10 @@ export function requireCaller(model: Model, request: S3Request): AccessKey {
 }
 
 /**
- * Finds the bucket of that name and checks that the caller may do what it needs there: by the permissions of its key,
- * by the bucket's policy, or by access control lists. Buckets without a policy cost keys with permissions nothing more.
- * @param bucketName of another bucket than the request's: a copy's source
+ * Finds the bucket and checks that the caller may do what the operation needs: by the permissions of its key,
+ * by the bucket's policy, or by access control lists. A bucket without a policy costs a key with permissions
+ * nothing more.
+ * @param bucketName another bucket than the request's: that of a copy's source
  * @throws S3Error NoSuchBucket, AccessDenied; NoSuchKey, NoSuchVersion
  */
 export function authorize(
@@ -42,9 +43,9 @@ export function authorize(
 }
 
 /**
- * Finds the request's bucket without asking what the caller may do: for requests that are about many keys, each to be
+ * Finds the request's bucket without checking permissions: for requests about many keys, each of which is
  * authorized by itself.
- * @throws S3Error NoSuchBucket; AccessDenied if the bucket is not that of the expected owner
+ * @throws S3Error NoSuchBucket; AccessDenied if the bucket does not belong to the expected owner
  */
 export async function findBucket(model: Model, request: S3Request): Promise<Granted> {
   const caller = callerOf(model, request)

@@ -5,18 +5,18 @@ import { EXISTING_TAG } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
 import type { Question } from './question.js'
 
-/** Tags that a condition may be about: of the object as it is, and as the request wants it. */
+/** Tags that a condition may look at: those that the object has, and those that the request sets. */
 export interface ConditionTags {
   existing?: Readonly<Record<string, string>>
   requested?: Readonly<Record<string, string>>
 }
 
-/** What of a question the values of conditions come from. */
+/** The parts of a question that conditions look at. */
 type Asked = Pick<Question, 'request' | 'caller' | 'need' | 'action' | 'key'>
 
 const SET_TAG = 's3:requestobjecttag/'
 
-/** Condition keys that are a header of the same name, on requests that write. */
+/** Condition keys that have the value of the header of the same name, in requests that write. */
 const HEADER_KEYS: ReadonlySet<string> = new Set([
   'x-amz-acl',
   'x-amz-grant-full-control',
@@ -39,8 +39,8 @@ const HEADER_KEYS: ReadonlySet<string> = new Set([
 export const CONDITION_VALUE_MAX = 4096
 
 /**
- * What the conditions of a policy see of a request. A longer value than CONDITION_VALUE_MAX refuses the request when a
- * policy asks for it: cut off, it could pass a condition that the whole of it fails.
+ * The values that the conditions of a policy see. A value longer than CONDITION_VALUE_MAX refuses the request
+ * when a policy asks for it: cut off, it could pass a condition that the whole value fails.
  * @throws S3Error RequestHeaderSectionTooLarge (by the function that is returned)
  */
 export function conditionValues(question: Asked, tags: ConditionTags): ConditionValues {
@@ -104,7 +104,7 @@ function conditionValue(
     case 's3:max-keys':
       return action.startsWith('s3:ListBucket') ? request.query.get(name.slice(3)) : undefined
     case 's3:prefix':
-      // Whether somebody may know that a key is missing is asked as a listing of that key.
+      // The question whether a caller may learn that a key is missing is put as a listing of that key.
       if (!action.startsWith('s3:ListBucket')) return undefined
       return objectKey ?? request.query.get('prefix')
   }
@@ -118,13 +118,13 @@ function conditionValue(
   return HEADER_KEYS.has(name.slice(3)) ? request.header(name.slice(3)) : undefined
 }
 
-/** Keys are in lower case, tags are not: the first that fits counts. */
+/** Condition keys are in lower case, tags are not: the first tag that fits counts. */
 function tagValue(tags: Readonly<Record<string, string>> | undefined, lowerName: string): string | undefined {
   for (const name in tags) if (name.toLowerCase() === lowerName) return tags[name]
   return undefined
 }
 
-/** "bucket/key" without a slash before it and without a version, as conditions are written. */
+/** "bucket/key" as conditions are written: without a leading slash and without a version. */
 function copySource(header: string | undefined): string | undefined {
   if (header === undefined) return undefined
   const question = header.indexOf('?versionId=')
@@ -132,7 +132,7 @@ function copySource(header: string | undefined): string | undefined {
   return path.startsWith('/') ? path.slice(1) : path
 }
 
-/** Age of a presigned URL's signature, ms. */
+/** The age of a presigned URL's signature, in ms. */
 function signatureAge({ auth, query, timeMs }: Question['request']): string | undefined {
   if (auth.kind !== 'key' || !auth.presigned) return undefined
   const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(query.get('X-Amz-Date') ?? '')

@@ -1,6 +1,7 @@
 /**
- * Authorization of what the permissions of the caller's key alone do not settle: bucket policies, access control
- * lists, anonymous callers. In AWS's order: an explicit deny of the policy, then whatever allows.
+ * Authorizes requests that the permissions of the caller's key alone do not settle: bucket policies, access
+ * control lists, anonymous callers. As in AWS, an explicit deny of the policy comes first, then anything that
+ * allows.
  */
 
 import type { Permissions } from '../../../model/buckets/access-keys.js'
@@ -16,7 +17,7 @@ import { type ConditionTags, conditionValues } from './condition-values.js'
 import { Policy } from './policy/policy.js'
 import { type Granted, impliedBy, impliedLocks, type Question } from './question.js'
 
-/** Lists that the bucket has say who may do this. */
+/** Actions that the bucket's list can allow, with the permission that they need. */
 const BUCKET_ACL: Readonly<Record<string, AclPermission>> = {
   's3:ListBucket': 'READ',
   's3:ListBucketVersions': 'READ',
@@ -29,7 +30,7 @@ const BUCKET_ACL: Readonly<Record<string, AclPermission>> = {
   's3:PutBucketAcl': 'WRITE_ACP',
 }
 
-/** Lists that the object has say who may do this. */
+/** Actions that the object's list can allow, with the permission that they need. */
 const OBJECT_ACL: Readonly<Record<string, AclPermission>> = {
   's3:GetObject': 'READ',
   's3:GetObjectVersion': 'READ',
@@ -58,7 +59,7 @@ const OWNERS_ALWAYS: ReadonlySet<string> = new Set([
   's3:DeleteBucketPolicy',
 ])
 
-/** The policy as compiled for a bucket as it is now: another row is another object. */
+/** Compiled policies. A bucket that changes becomes another object, so an entry never goes stale. */
 const policies = new WeakMap<Bucket, Policy>()
 
 /** The bucket's policy, undefined if it has none. @throws S3Error AccessDenied if this version cannot read it */
@@ -70,7 +71,7 @@ export function policyOf(bucket: Bucket): Policy | undefined {
     try {
       policy = new Policy(document.text, document.bucket)
     } catch (cause) {
-      // Stored by a newer version of the program: what it forbids is not known.
+      // A newer version of the program stored the policy: this one cannot know what it forbids.
       throw new S3Error('AccessDenied', 'The bucket policy cannot be read.', { cause })
     }
     policies.set(bucket, policy)
@@ -112,7 +113,8 @@ class Decision {
       if ((allowed || this.#bucketListAllows(action)) && this.#mayLock()) return granted
       throw denied()
     }
-    // Who may list the bucket may learn that an object is missing; to others it is as one that they may not read.
+    // A caller who may list the bucket may learn that an object is missing; to others it looks like one that
+    // they may not read.
     if (allowed && this.#mayList()) return this.#withVersion(granted)
     const version = await this.#load()
     if (version?.state !== 'object') throw this.#mayList() ? this.#missing(version) : denied()
@@ -161,7 +163,7 @@ class Decision {
     return header === undefined ? undefined : Object.fromEntries(new URLSearchParams(header))
   }
 
-  /** RestrictPublicBuckets: a public policy is only good for keys that belong to the bucket. */
+  /** RestrictPublicBuckets: a public policy helps only keys that belong to the bucket. */
   #isRestricted(): boolean {
     return (
       publicAccessBlock(this.q.bucket).restrictPublicBuckets &&
@@ -176,7 +178,7 @@ class Decision {
     if (permission === undefined || this.#enforced) return false
     const stored = storedAcl(bucket.document('acl'))
     if (!stored) return false
-    // What the owner may do, the key's permissions say: its own grant does not outlive them.
+    // The key's permissions say what the owner may do: its own grant must not outlive them.
     const others = { grants: stored.grants.filter(({ grantee }) => grantee !== bucket.owner) }
     return aclAllows(others, caller?.id, permission, publicAccessBlock(bucket).ignorePublicAcls)
   }
@@ -203,13 +205,13 @@ class Decision {
     if (this.#enforced) return false
     if (permission !== 'READ' && stored?.guest && id === version.owner) return true
     if (!stored) return false
-    // As with buckets: the grant to its owner that canned lists have does not outlive the permissions of the key.
+    // As with buckets, the grant that canned lists give to the owner must not outlive the key's permissions.
     const isOwn = (grant: Grant) => grant.grantee === version.owner && grant.permission === 'FULL_CONTROL'
     const acl = stored.guest ? stored : { grants: stored.grants.filter((grant) => !isOwn(grant)) }
     return aclAllows(acl, id, permission, publicAccessBlock(bucket).ignorePublicAcls)
   }
 
-  /** The version that the request names, read at most once; with its content if the request is to answer with that. */
+  /** The version that the request names, read at most once; with its content if the answer needs it. */
   #load(): Promise<VersionRecord | undefined> {
     this.#version ??= this.#read()
     return this.#version
@@ -230,7 +232,10 @@ class Decision {
     return /^[0-9a-f]{32}$/.test(text) ? Buffer.from(text, 'hex') : 'invalid'
   }
 
-  /** What was decided on must be what is then read: somebody may write the key in between. */
+  /**
+   * Hands the version on, so that the handler serves exactly the one decided on: the key may be overwritten
+   * in between.
+   */
   async #withVersion(granted: Granted): Promise<Granted> {
     const version = await this.#version
     return version ? { ...granted, version } : granted

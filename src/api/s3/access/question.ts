@@ -16,26 +16,29 @@ export interface Question {
   key: string | undefined
 }
 
-/** What an operation needs of the caller: Garage's permission and AWS's action. */
+/** What an operation requires: one of Garage's permissions and AWS's action. */
 export interface Need {
-  /** Undefined: what the key may do in the bucket does not settle it (lists of objects). */
+  /** Undefined where the key's permissions in the bucket do not settle the question (lists of objects). */
   permission?: keyof Permissions
   action: string
-  /** The object it is about, if it is another than the request's (a copy's source, a key of DeleteObjects). */
+  /** The object's key, if it is not the request's: a copy's source, one of the keys of DeleteObjects. */
   key?: string
-  /** The version of `key`; without `key`, the request's versionId counts. */
+  /** The version of `key`. Without `key`, the request's versionId counts. */
   versionId?: string
-  /** The tags that the request sets, where they are not in x-amz-tagging. Asked only if the policy depends on them. */
+  /**
+   * The tags that the request sets, if they are not in x-amz-tagging. Called only if the policy depends on
+   * them.
+   */
   requestTags?: () => Promise<Record<string, string>> | Record<string, string>
 }
 
-/** A bucket that the caller may do what it asked for in. */
+/** The bucket of an authorized request, and the caller. */
 export interface Granted {
   bucket: Bucket
   caller: AccessKey | undefined
   /**
-   * The version that the decision was made on, where it was about one (its list, its tags): it is to be used instead
-   * of reading the object again, which may be another one by then. Its body is there for GetObject.
+   * The version on which the decision depended (its list, its tags). Use it instead of reading the object
+   * again, which may have changed by then. It has its body for GetObject.
    */
   version?: VersionRecord
 }

@@ -11,8 +11,8 @@ export function isLimited({ auth }: S3Request): boolean {
 }
 
 /**
- * Holds what is asked for in a bucket against the policy of the session. Whether the key behind the session may do it is
- * another question, asked as ever.
+ * Checks an action in a bucket against the session's policy. The permissions of the key behind the session
+ * are checked as for any request.
  * @throws S3Error AccessDenied
  */
 export function checkSession(question: Question): void {
@@ -23,7 +23,7 @@ export function checkSession(question: Question): void {
 }
 
 /**
- * As checkSession, for requests that are about no bucket, or one that is not there yet.
+ * As checkSession, for requests about no bucket, or about one that does not exist yet.
  * @throws S3Error AccessDenied
  */
 export function checkSessionOutside(

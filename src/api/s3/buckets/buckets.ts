@@ -12,7 +12,10 @@ import type { S3Request, S3Response } from '../request.js'
 
 const MAX_BODY_BYTES = 64 * 1024
 
-/** CreateBucket: a global name, owned by the caller, who must be allowed to create buckets. */
+/**
+ * CreateBucket: makes a bucket with a global name, owned by the caller, who must be allowed to create
+ * buckets.
+ */
 export async function createBucket(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model, region } = context
   const caller = requireCaller(model, request)
@@ -35,11 +38,12 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   if (existing) {
     const owns = caller.permissions.get(existing.hexId)?.owner
     if (!owns) throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
-    // To take it for a change of the list would surprise whoever only makes sure that the bucket is there.
+    // Changing the list here would surprise a client that only makes sure that the bucket exists.
     if (!access.isAsIn(existing)) {
       throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
     }
-    // us-east-1 answers that all is well, other regions that it exists; clients of this store expect the former.
+    // In us-east-1 AWS answers success, elsewhere that the bucket exists; clients of this store expect
+    // success.
     return { status: 200, headers: { location: `/${name}` } }
   }
   if (!caller.mayCreateBuckets) {
@@ -74,7 +78,7 @@ export async function headBucket(context: S3Context, request: S3Request): Promis
   }
 }
 
-/** DeleteBucket: only empty ones, versions and uploads included. */
+/** DeleteBucket: only for buckets without objects and versions. */
 export async function deleteBucket(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucket' })

@@ -44,7 +44,7 @@ export function needDocument<N extends DocumentName>(
   return document
 }
 
-/** Deletes a document; that there is none is no error. */
+/** Deletes a document; succeeds if there is none. */
 export async function deleteDocument(
   context: S3Context,
   request: S3Request,

@@ -48,8 +48,8 @@ function notEnabled(): S3Error {
 }
 
 /**
- * The buckets that a preflight may be about. It carries no signature, so a name that only some keys see means all the
- * buckets that any key calls so; the request that follows is authorized as ever.
+ * The buckets that a preflight may mean. It carries no signature, so a name that only some keys see means
+ * each bucket that any key calls so; the request that follows is authorized as usual.
  */
 async function bucketsOf(model: Model, name: string): Promise<Bucket[]> {
   const global = await model.buckets.byName(name, undefined)
@@ -70,7 +70,7 @@ function decorate(model: Model, request: S3Request): S3Headers | undefined | Pro
   const caller = request.keyId === undefined ? undefined : model.keys.local(request.keyId)
   const known = model.buckets.localByName(name, caller)
   if (known) return headersFor(known, request, origin)
-  // A bucket made a moment ago elsewhere; the handler has asked for it already.
+  // The bucket may have been made a moment ago on another node; the handler has already asked for it.
   return model.buckets.byName(name, caller).then((bucket) => bucket && headersFor(bucket, request, origin))
 }
 

@@ -85,7 +85,7 @@ function parseRule(element: XmlElement): CorsRule {
   return rule
 }
 
-/** What is stored here becomes part of headers. */
+/** Refuses characters that headers cannot carry: the text is sent in headers. */
 function checkHeaderText(value: string): void {
   if (value === '' || /[^\x20-\x7e]/.test(value)) throw new S3Error('MalformedXML')
 }
@@ -107,7 +107,7 @@ export function corsXml(rules: readonly CorsRule[]): string {
     .join('')
 }
 
-/** Whether `text` fits `pattern`, in which one `*` may stand for any text, also none. */
+/** Whether `text` matches `pattern`, in which one `*` may stand for any text, even none. */
 export function matchesWildcard(pattern: string, text: string): boolean {
   const star = pattern.indexOf('*')
   if (star < 0) return pattern === text
@@ -118,21 +118,21 @@ export function matchesWildcard(pattern: string, text: string): boolean {
   )
 }
 
-/** What a script of another origin asks for. */
+/** The request that a script of another origin wants to make. */
 export interface CorsQuestion {
   origin: string
   method: string
-  /** Names of headers that it wants to send, lower case. */
+  /** Names of the headers that it wants to send, in lower case. */
   headers: readonly string[]
 }
 
-/** A rule's names of headers: those without a wildcard, and the others; lower case. */
+/** The header names of a rule in lower case: those without a wildcard, and the others. */
 interface HeaderNames {
   exact: ReadonlySet<string>
   patterns: readonly string[]
 }
 
-/** Made once for a rule as stored: a preflight is anybody's, and may ask for many headers. */
+/** Made once for each stored rule: anybody may send a preflight, and it may ask for many headers. */
 const namesOfRules = new WeakMap<CorsRule, HeaderNames>()
 
 function headerNames(rule: CorsRule): HeaderNames {
@@ -149,8 +149,8 @@ function headerNames(rule: CorsRule): HeaderNames {
 }
 
 /**
- * The first rule that allows all that is asked for, and the origin pattern that fits. Nothing allows an origin of more
- * than ORIGIN_LENGTH_MAX characters or more than REQUESTED_HEADERS_MAX headers.
+ * The first rule that allows the whole request, and its origin pattern that matches. No rule allows an origin
+ * of more than ORIGIN_LENGTH_MAX characters or more than REQUESTED_HEADERS_MAX headers.
  */
 export function matchCors(
   rules: readonly CorsRule[],
@@ -178,7 +178,10 @@ export function requestedHeaders(header: string | undefined): string[] {
   return [...new Set(names)].filter((name) => name !== '')
 }
 
-/** Headers that tell the browser what the rule allows. An origin is echoed unless the rule allows all of them. */
+/**
+ * Headers that tell the browser what the rule allows. The origin is echoed, unless the rule allows every
+ * origin.
+ */
 export function corsHeaders(
   { rule, pattern }: { rule: CorsRule; pattern: string },
   question: CorsQuestion,

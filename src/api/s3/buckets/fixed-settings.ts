@@ -1,8 +1,7 @@
 /**
- * Settings of buckets that this store has in one form only. What asks for them gets the answer that stands for "none";
- * what would change them is refused, except where it asks for what is there already. PutBucketReplication,
- * PutBucketAccelerateConfiguration and the Puts of analytics, inventory, metrics and intelligent tiering are not
- * served at all and answer NotImplemented.
+ * Unsupported bucket settings: reads return AWS's empty answer; writes are refused unless they change
+ * nothing. PutBucketReplication, PutBucketAccelerateConfiguration and the Puts of analytics, inventory,
+ * metrics and intelligent tiering are not served at all and answer NotImplemented.
  */
 
 import { xmlText } from '../../xml/writer.js'
@@ -14,7 +13,7 @@ import { configurationBody, configuredBucket } from './configuration.js'
 
 type Served = (context: S3Context, request: S3Request) => Promise<S3Response>
 
-/** Answers with a document that says "none". */
+/** A handler that answers with an empty document. */
 function empty(action: string, root: string, content = ''): Served {
   return async (context, request) => {
     await configuredBucket(context, request, action)
@@ -22,7 +21,7 @@ function empty(action: string, root: string, content = ''): Served {
   }
 }
 
-/** Answers that there is no such configuration. */
+/** A handler that answers that there is no such configuration. */
 function missing(
   action: string,
   code: 'NoSuchConfiguration' | 'ReplicationConfigurationNotFoundError',
@@ -37,7 +36,7 @@ const NOT_TRUNCATED = xmlText('IsTruncated', false)
 
 export const getBucketLogging = empty('s3:GetBucketLogging', 'BucketLoggingStatus')
 
-/** PutBucketLogging: access logs are not written into buckets; turning them off is no error. */
+/** PutBucketLogging: refused, since access logs are not written into buckets; turning them off succeeds. */
 export async function putBucketLogging(context: S3Context, request: S3Request): Promise<S3Response> {
   await configuredBucket(context, request, 's3:PutBucketLogging')
   const status = (await configurationBody(request, 'BucketLoggingStatus')).only('LoggingEnabled')
@@ -53,7 +52,7 @@ export const getBucketRequestPayment = empty(
   xmlText('Payer', 'BucketOwner'),
 )
 
-/** PutBucketRequestPayment: nobody is charged, so only the bucket's owner can pay. */
+/** PutBucketRequestPayment: nobody is charged, so only BucketOwner is accepted. */
 export async function putBucketRequestPayment(context: S3Context, request: S3Request): Promise<S3Response> {
   await configuredBucket(context, request, 's3:PutBucketRequestPayment')
   const payer = (await configurationBody(request, 'RequestPaymentConfiguration')).oneOf('Payer', [
@@ -72,7 +71,7 @@ export const getBucketReplication = missing(
   'ReplicationConfigurationNotFoundError',
 )
 
-/** DeleteBucketReplication: there is never any. */
+/** DeleteBucketReplication: succeeds, since there is never a replication. */
 export async function deleteBucketReplication(context: S3Context, request: S3Request): Promise<S3Response> {
   await configuredBucket(context, request, 's3:PutReplicationConfiguration')
   return { status: 204 }

@@ -8,9 +8,9 @@ import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
 
-/** 1000 rules with prefixes and tags of any length. */
+/** Room for 1000 rules with prefixes and tags of any length. */
 const BODY_BYTES_MAX = 4 * 1024 * 1024
-/** Bytes of the ids of rules that come without one. */
+/** Random bytes in the id of a rule that comes without one. */
 const ID_BYTES = 24
 const RULES_MAX = 1000
 const ID_LENGTH_MAX = 255
@@ -19,10 +19,11 @@ const NEWER_VERSIONS_MAX = 100
 const DAY_MS = 24 * 3600_000
 
 /**
- * Reads a LifecycleConfiguration. AWS takes one criterion per Filter, or And; here several count as with And, as other
- * stores have it.
- * @param newId names rules that have no id
- * @throws S3Error MalformedXML, InvalidArgument, InvalidRequest as AWS answers them; NotImplemented for transitions
+ * Reads a LifecycleConfiguration. AWS accepts one criterion per Filter, or And; here several are combined as
+ * by And, as in other stores.
+ * @param newId makes ids for rules that have none
+ * @throws S3Error MalformedXML, InvalidArgument, InvalidRequest as AWS answers them; NotImplemented for
+ * transitions
  */
 export function parseLifecycle(root: XmlElement, newId: () => string): LifecycleRule[] {
   const rules = root.only('Rule').all('Rule')
@@ -107,7 +108,7 @@ function parseFilter(element: XmlElement): Pick<LifecycleRule, 'filter' | 'form'
   return { filter: both(beside, criteria), form: 'both', beside }
 }
 
-/** The filter that asks for what two ask for. Of two prefixes, one must begin with the other. */
+/** The filter that two filters make together. One of their prefixes must begin with the other. */
 function both(a: LifecycleFilter, b: LifecycleFilter): LifecycleFilter {
   const [short, long] = [a.prefix ?? '', b.prefix ?? ''].sort((x, y) => x.length - y.length) as [
     string,
@@ -212,7 +213,7 @@ function positive(days: number | undefined, what: string): number {
   return days
 }
 
-/** What has neither tags nor a size cannot be chosen by them. */
+/** Refuses filters by tags or size for delete markers and uploads, which have neither. */
 function checkCombination({ filter, expiration, abortUploadDays }: LifecycleRule): void {
   const names = [
     ...(filter.tags ? ['Tags'] : []),

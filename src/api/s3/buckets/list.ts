@@ -8,7 +8,7 @@ import { invalidArgument } from '../errors.js'
 import { readToken, writeToken } from '../listings/token.js'
 import type { S3Request, S3Response } from '../request.js'
 
-/** ListBuckets: those in which the caller has any permission, so none for anonymous callers. */
+/** ListBuckets: the buckets in which the caller has any permission; none for anonymous callers. */
 export function listBuckets(context: S3Context, request: S3Request): S3Response {
   const { model } = context
   const caller = callerOf(model, request)

@@ -10,14 +10,14 @@ import { configurationBody, configuredBucket } from './configuration.js'
 const RULES_MAX = 100
 const ID_LENGTH_MAX = 255
 const FILTER_BYTES_MAX = 1024
-/** The events that may be asked for: those that are sent, and each kind as a whole. */
+/** The events that a rule may name: those that are sent, and each kind as a whole. */
 const EVENTS = new Set(
   EVENT_NAMES.flatMap((name) => [`s3:${name}`, `s3:${name.slice(0, name.indexOf(':'))}:*`]),
 )
-/** MinIO's form of ARNs is taken as well: clients that were written for it ask for that. */
+/** MinIO's form of ARNs is accepted as well, since clients that were written for it send that. */
 const ARN = /^arn:(?:carport|minio):(?:sqs|sns):[^:]*:([^:]+):([^:]+)$/
 
-/** What elements of one form are called. */
+/** The names of the elements for each form of a rule. */
 const FORMS = {
   queue: { element: 'QueueConfiguration', arn: 'Queue' },
   topic: { element: 'TopicConfiguration', arn: 'Topic' },
@@ -30,8 +30,8 @@ export function targetArn(target: { name: string; kind: string }): string {
 
 /**
  * Reads a NotificationConfiguration. Without any rule it turns notifications off.
- * @param targets what the node's configuration has
- * @param newId names rules that have no id
+ * @param targets the targets in the node's configuration
+ * @param newId makes ids for rules that have none
  * @throws S3Error MalformedXML, InvalidArgument; NotImplemented for Lambda functions and EventBridge
  */
 export function parseNotification(
@@ -140,7 +140,7 @@ export function notificationXml(rules: readonly EventRule[]): string {
 }
 
 const BODY_BYTES_MAX = 1024 * 1024
-/** Bytes of the ids of configurations that come without one. */
+/** Random bytes in the id of a rule that comes without one. */
 const ID_BYTES = 16
 
 /** PutBucketNotificationConfiguration; one without rules turns notifications off. */

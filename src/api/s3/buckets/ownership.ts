@@ -29,7 +29,10 @@ export async function getBucketOwnershipControls(
   )
 }
 
-/** PutBucketOwnershipControls. Lists can be turned off only while the bucket's grants nothing to others. */
+/**
+ * PutBucketOwnershipControls. Lists can be turned off only while the bucket's own list grants nothing to
+ * others.
+ */
 export async function putBucketOwnershipControls(
   { model }: S3Context,
   request: S3Request,
@@ -56,7 +59,7 @@ export async function putBucketOwnershipControls(
   return { status: 200 }
 }
 
-/** DeleteBucketOwnershipControls: that there are none is no error. */
+/** DeleteBucketOwnershipControls: succeeds if there are none. */
 export async function deleteBucketOwnershipControls(
   { model }: S3Context,
   request: S3Request,

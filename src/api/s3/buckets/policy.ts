@@ -10,7 +10,7 @@ import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 
-/** Longer bodies are not read; the policy's own limit is below. */
+/** Longer bodies are not read; the limit for the policy itself is lower. */
 const BODY_BYTES_MAX = 64 * 1024
 
 /** GetBucketPolicy: the text as it was put. */
@@ -45,7 +45,7 @@ function decode(body: Buffer): string {
   }
 }
 
-/** DeleteBucketPolicy: that there is none is no error. */
+/** DeleteBucketPolicy: succeeds if there is none. */
 export async function deleteBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucketPolicy' })
   if (bucket.document('policy') !== undefined) {
@@ -55,8 +55,8 @@ export async function deleteBucketPolicy({ model }: S3Context, request: S3Reques
 }
 
 /**
- * GetBucketPolicyStatus: whether the bucket is public, by its policy or its list. AWS answers NoSuchBucketPolicy where
- * there is no policy; here, as in Ceph, the list alone is told of.
+ * GetBucketPolicyStatus: whether the bucket is public by its policy or its list. Where there is no policy,
+ * AWS answers NoSuchBucketPolicy; here, as in Ceph, the list alone decides.
  */
 export async function getBucketPolicyStatus(context: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(context.model, request, {

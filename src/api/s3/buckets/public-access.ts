@@ -30,7 +30,7 @@ export async function getPublicAccessBlock({ model }: S3Context, request: S3Requ
   )
 }
 
-/** PutPublicAccessBlock: what is not told is not blocked. */
+/** PutPublicAccessBlock: a setting that is left out is off. */
 export async function putPublicAccessBlock({ model }: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(model, request, {
     permission: 'owner',
@@ -49,7 +49,7 @@ export async function putPublicAccessBlock({ model }: S3Context, request: S3Requ
   return { status: 200 }
 }
 
-/** DeletePublicAccessBlock: that there is none is no error. */
+/** DeletePublicAccessBlock: succeeds if there is none. */
 export async function deletePublicAccessBlock({ model }: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(model, request, {
     permission: 'owner',

@@ -8,7 +8,7 @@ import type { S3Request, S3Response } from '../request.js'
 import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
 
 const ROUTING_RULES_MAX = 50
-/** What stands in documents that redirect everything and need no index. */
+/** The index of stored configurations that redirect everything and need none. */
 const DEFAULT_INDEX = 'index.html'
 
 type Protocol = 'http' | 'https'

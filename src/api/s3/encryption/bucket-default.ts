@@ -13,7 +13,7 @@ import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { kmsRefused, masterKeyMissing } from './requests.js'
 
-/** GetBucketEncryption: what was put; nothing is encrypted by itself. */
+/** GetBucketEncryption: the configuration as it was put; without one, nothing is encrypted by default. */
 export async function getBucketEncryption(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:GetEncryptionConfiguration')
   const { algorithm, bucketKey, blocksCustomerKeys } = needDocument(
@@ -35,7 +35,7 @@ export async function getBucketEncryption(context: S3Context, request: S3Request
   )
 }
 
-/** PutBucketEncryption: AES256 as the default, if there is a master key. */
+/** PutBucketEncryption: accepts AES256 as the default if there is a master key. */
 export async function putBucketEncryption(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:PutEncryptionConfiguration')
   const document = readDocument(await configurationBody(request, 'ServerSideEncryptionConfiguration'))

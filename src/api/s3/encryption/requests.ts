@@ -28,7 +28,7 @@ import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
 
 const CUSTOMER = 'x-amz-server-side-encryption-customer-'
-/** The headers that bring a client's key; made once, since every request is asked for them. */
+/** The headers that carry a client's key; named once, because every request is checked for them. */
 const CUSTOMER_HEADERS = {
   target: customerHeaders(CUSTOMER),
   source: customerHeaders(`x-amz-copy-source-${CUSTOMER.slice('x-amz-'.length)}`),
@@ -43,14 +43,14 @@ export interface CustomerKey {
   md5: string
 }
 
-/** What a write asks for. */
+/** The encryption that a write asks for. */
 export type EncryptionWish = { kind: 'SSE-C'; customer: CustomerKey } | { kind: 'SSE-S3' } | undefined
 
-/** How a content is encrypted, with the key: for as long as a request takes. */
+/** The encryption of a content together with its data key; it lives for the time of one request. */
 export interface Sealing {
   encryption: ContentEncryption
   dataKey: Buffer
-  /** Of the answer. */
+  /** Headers of the answer. */
   headers: Record<string, string>
 }
 
@@ -98,8 +98,9 @@ export function customerKey(request: S3Request, of: 'target' | 'source' = 'targe
 }
 
 /**
- * What a request to write asks for by its headers, else by the bucket's default.
- * @throws S3Error InvalidArgument, InvalidEncryptionAlgorithmError, NotImplemented (KMS), AccessDenied (SSE-C blocked)
+ * The encryption that a write asks for by its headers, else the bucket's default.
+ * @throws S3Error InvalidArgument, InvalidEncryptionAlgorithmError, NotImplemented (KMS), AccessDenied (SSE-C
+ * blocked)
  */
 export function encryptionWish(request: S3Request, bucket: Bucket): EncryptionWish {
   const algorithm = request.header(ALGORITHM)
@@ -144,7 +145,10 @@ export function kmsRefused(): S3Error {
   )
 }
 
-/** A new encryption as wished, without IV. @throws S3Error InvalidRequest when it needs a master key and there is none */
+/**
+ * A new encryption of the requested kind, without an IV.
+ * @throws S3Error InvalidRequest when it needs a master key and there is none
+ */
 export function newSealing(
   { masterKeys, random }: S3Context,
   bucket: Bucket,
@@ -177,12 +181,15 @@ export function sealContent(
   return { cipher: contentSealer(encryption.format, dataKey, iv, part), iv }
 }
 
-/** The ETag's digest of a content: its MD5 unless that would tell something of it. */
+/**
+ * The digest in an ETag: the MD5, or one derived from it where the MD5 would reveal something about the
+ * content.
+ */
 export function sealedEtag(sealing: Sealing | undefined, md5: Buffer): Buffer {
   return sealing?.encryption.kind === 'SSE-C' ? keyedEtag(sealing.dataKey, md5) : md5
 }
 
-/** x-amz-server-side-encryption* of an answer. */
+/** The x-amz-server-side-encryption* headers of an answer. */
 export function encryptionHeaders(
   encryption: ContentEncryption | undefined,
   customer?: CustomerKey,
@@ -193,7 +200,7 @@ export function encryptionHeaders(
 }
 
 /**
- * What a request can read of an encrypted version: the data key, after its headers were found to fit.
+ * The data key of an encrypted version, after checking that the request's headers fit it.
  * @returns undefined if the version is not encrypted
  * @throws S3Error InvalidRequest, InvalidArgument
  */
@@ -238,7 +245,7 @@ export async function openContent(
 
 /**
  * The encryption of an upload, for one of its parts or its completion.
- * @param keyNeeded false: the client's key may be left out; if it is there, it must be right
+ * @param keyNeeded false if the client's key may be left out; one that is sent must be right
  * @throws S3Error InvalidRequest when the request's key is not the upload's
  */
 export function openUpload(
@@ -286,8 +293,8 @@ function unseal(
 }
 
 /**
- * What a copy may keep of its source's encryption, so that its blocks need not be written again: the data key, with all
- * IVs. It is wrapped anew for its bucket, by the newest master key.
+ * The encryption that a copy takes over from its source, so that its blocks need not be written again: the
+ * data key with all IVs. The newest master key wraps it anew for the copy's bucket.
  * @returns undefined if the content must be written again
  */
 export function keepSealing(

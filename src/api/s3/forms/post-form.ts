@@ -6,13 +6,13 @@ import type { S3Request } from '../request.js'
 import { checkKey } from '../router.js'
 import { METADATA_BYTES_MAX, UPLOAD_BYTES_MAX } from '../screen.js'
 
-/** Of the fields before the file, in bytes: AWS's limit is 20 KB. */
+/** The limit for all fields before the file, in bytes; AWS's is 20 KB. */
 const HEAD_BYTES_MAX = 64 * 1024
 const FIELDS_MAX = 200
 
 /** A POST Object form up to its file. */
 export interface PostForm {
-  /** Values by lower-case names; `key` with the file's name in it. */
+  /** Values by lower-case names; `${filename}` in `key` is replaced. */
   fields: Map<string, string>
   keyTemplate: string
   key: string
@@ -34,7 +34,7 @@ export async function readPostForm(request: S3Request): Promise<PostForm> {
   for (const { name, value } of fields) {
     const lower = name.toLowerCase()
     if (byName.has(lower)) throw invalidArgument('Each field of the form may be given once.', name, value)
-    // Names and values end up in headers of answers.
+    // Names and values are sent in headers of answers.
     if (/[^\x21-\x7e]/.test(lower) || (lower !== 'tagging' && /[\x00-\x08\x0a-\x1f\x7f]/.test(value))) {
       if (lower !== 'policy' && lower !== 'key') {
         throw invalidArgument('A field of the form has characters that cannot be stored.', name)
@@ -60,7 +60,7 @@ export async function readPostForm(request: S3Request): Promise<PostForm> {
   return { fields: byName, keyTemplate, key, file }
 }
 
-/** Headers of the request that still mean something for the object that the form makes. */
+/** Headers of the request that also apply to the object made from the form. */
 const KEPT_HEADERS = ['host', 'user-agent', 'referer', 'origin', 'x-forwarded-for', 'x-forwarded-proto']
 /** Fields that are headers of PutObject under the same name. */
 const HEADER_FIELDS = new Set([
@@ -72,7 +72,10 @@ const HEADER_FIELDS = new Set([
   'content-type',
   'expires',
 ])
-/** Fields about the signature, or that as headers would say how the body is framed. */
+/**
+ * Fields that must not become headers: those of the signature, and those that would change the framing of the
+ * body.
+ */
 const NO_HEADER = new Set([
   'x-amz-algorithm',
   'x-amz-content-sha256',
@@ -85,9 +88,12 @@ const NO_HEADER = new Set([
   'x-amz-trailer',
 ])
 
-/** The headers of the PutObject that a form stands for. @throws S3Error MetadataTooLarge, MalformedXML (tagging) */
+/**
+ * The headers of the PutObject that a form means.
+ * @throws S3Error MetadataTooLarge, MalformedXML (tagging)
+ */
 export async function putHeaders(request: S3Request, form: PostForm): Promise<Record<string, string>> {
-  // The length of the file is not known before its end.
+  // The length of the file is unknown before its end.
   const headers: Record<string, string> = { 'transfer-encoding': 'chunked' }
   for (const name of KEPT_HEADERS) {
     const value = request.headers[name]
@@ -112,7 +118,7 @@ export async function putHeaders(request: S3Request, form: PostForm): Promise<Re
   return headers
 }
 
-/** The tags of a form, which are XML, as PutObject's header has them. */
+/** Turns the tags of a form, which are XML, into the value of PutObject's header. */
 async function taggingHeader(xml: string): Promise<string> {
   const root = await parseXml(Buffer.from(xml), 'Tagging')
   const tags = root
@@ -122,7 +128,7 @@ async function taggingHeader(xml: string): Promise<string> {
   return tags.map((pair) => pair.map(encodeURIComponent).join('=')).join('&')
 }
 
-/** The file of a form as a body that must have a length in a range. */
+/** The file of a form as a body whose length must be in a range. */
 export class FormBody {
   started = false
   #received = 0
@@ -132,7 +138,10 @@ export class FormBody {
     private readonly range: { min: number; max: number },
   ) {}
 
-  /** @throws S3Error EntityTooLarge, EntityTooSmall, MalformedPOSTRequest, and what the connection's end means */
+  /**
+   * @throws S3Error EntityTooLarge, EntityTooSmall, MalformedPOSTRequest, and the errors of a connection that
+   * ends early
+   */
   async next(): Promise<Buffer | undefined> {
     this.started = true
     const { value } = await this.file.body.next().catch((error: unknown) => {

@@ -11,8 +11,8 @@ import { checkPostPolicy, parsePostPolicy } from './post-policy.js'
 const ANY_LENGTH = { min: 0, max: Number.POSITIVE_INFINITY }
 
 /**
- * PostObject: an upload by a browser's form. The form says who allows it and what; from there on it is a PutObject whose
- * headers are the form's fields and whose body is its file, which is stored while it arrives.
+ * PostObject: an upload by a browser's form. The form's policy says who allows which upload; the rest is a
+ * PutObject with the form's fields as headers and its file as the body, which is stored while it arrives.
  */
 export async function postObject(context: S3Context, request: S3Request): Promise<S3Response> {
   if (request.auth.kind === 'key') {
@@ -29,7 +29,7 @@ export async function postObject(context: S3Context, request: S3Request): Promis
   return answer(request, form, await putObject(context, put, 'Post'))
 }
 
-/** Who allows the upload: the key that signed the policy, or nobody when there is neither. @throws S3Error */
+/** The key that signed the form's policy; anonymous when the form has neither. @throws S3Error */
 async function authenticate(
   { verifier }: S3Context,
   { fields }: PostForm,
@@ -69,7 +69,7 @@ async function authenticate(
   return { auth, policy: parsePostPolicy(policy) }
 }
 
-/** What the form wants to be answered. */
+/** The answer that the form asks for. */
 function answer(request: S3Request, { fields, key }: PostForm, put: S3Response): S3Response {
   const bucket = request.bucket!
   const etag = String(put.headers?.etag ?? '')
@@ -102,7 +102,7 @@ function answer(request: S3Request, { fields, key }: PostForm, put: S3Response):
   }
 }
 
-/** A URL to send the browser to; what is none is ignored, as AWS does. */
+/** The URL to send the browser to; as in AWS, a value that is no URL is ignored. */
 function redirectTarget(value: string | undefined): string | undefined {
   if (value === undefined || !/^https?:\/\//i.test(value) || !URL.canParse(value)) return undefined
   return value.replace(/[^\x21-\x7e]/gu, (char) => encodeURIComponent(char)).replace(/#.*$/s, '')

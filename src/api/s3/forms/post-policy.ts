@@ -1,6 +1,6 @@
 /**
- * The policy document of a POST form ("Creating a POST policy" in the API reference): what the holder of a key allows
- * whoever has the form to upload. Names of fields, and of the comparisons, count without case.
+ * The policy document of a POST form ("Creating a POST policy" in the API reference): the uploads that the
+ * holder of a key allows to anybody who has the form. Names of fields and comparisons ignore case.
  */
 import { S3Error } from '../errors.js'
 
@@ -15,19 +15,22 @@ export interface PostPolicy {
 
 /** A form as the policy sees it. */
 export interface PolicyForm {
-  /** Lower-case names; without the file. `key` has its ${filename} replaced. */
+  /** Values by lower-case names, without the file. `${filename}` in `key` is replaced. */
   fields: ReadonlyMap<string, string>
   /** The key before ${filename} was replaced. */
   keyTemplate: string
-  /** The bucket that is posted to, whatever a field of the form says. */
+  /** The bucket in the request, even if a field of the form names another. */
   bucket: string
 }
 
-/** Fields that no condition needs to cover: those that carry the proof itself, and what only guards integrity. */
+/**
+ * Fields that no condition needs to cover: those that carry the signature, and those that only guard
+ * integrity.
+ */
 const UNCOVERED =
   /^(?:policy|file|x-amz-signature|signature|awsaccesskeyid|x-ignore-.*|x-amz-checksum-.*|x-amz-sdk-checksum-algorithm)$/
 const POLICY_BYTES_MAX = 64 * 1024
-/** Most types in a Content-Type that is a list. */
+/** The largest number of types in a Content-Type that is a list. */
 const CONTENT_TYPES_MAX = 100
 
 const invalid = (what: string) => new S3Error('InvalidPolicyDocument', `Invalid Policy: ${what}`)
@@ -59,7 +62,7 @@ function expirationOf(value: unknown): number {
       ? Date.parse(value)
       : Number.NaN
   if (Number.isNaN(ms)) {
-    // Only texts are shown: others may not have one, or one too deep to be written.
+    // Only strings are shown: other values may have no text, or be nested too deep to be written.
     const shown = typeof value === 'string' ? `: '${value.slice(0, 100)}'` : ''
     throw invalid(`Invalid 'expiration' value${shown}`)
   }
@@ -141,7 +144,7 @@ export function checkPostPolicy(
   return { min, max }
 }
 
-/** The values of a field, one of which must fit. A missing field counts as an empty one. */
+/** The values of a field; one of them must match. A missing field counts as an empty one. */
 function valuesOf(form: PolicyForm, field: string): string[] {
   if (field === 'bucket') return [form.bucket]
   const value = form.fields.get(field) ?? ''
@@ -151,7 +154,7 @@ function valuesOf(form: PolicyForm, field: string): string[] {
 function holds(condition: Exclude<Condition, { kind: 'content-length-range' }>, value: string): boolean {
   if (condition.kind === 'eq') return value === condition.value
   if (condition.field === 'content-type' && value.includes(',')) {
-    // The holder of the key wrote the conditions, but whoever has the form wrote the value.
+    // The holder of the key wrote the conditions, but anybody with the form wrote the value.
     const items = value.split(',', CONTENT_TYPES_MAX + 1)
     return items.length <= CONTENT_TYPES_MAX && items.every((item) => item.trim().startsWith(condition.value))
   }

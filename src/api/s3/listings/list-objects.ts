@@ -16,7 +16,7 @@ import { readToken, writeToken } from './token.js'
 const MAX_KEYS = 1000
 const EMPTY = Buffer.alloc(0)
 
-/** What the three listings share. */
+/** The parameters that the three listings share. */
 interface ListQuery {
   prefix: string
   delimiter: string
@@ -40,7 +40,7 @@ function readListQuery({ query }: S3Request): ListQuery {
   }
 }
 
-/** ListObjects (version 1): pages go on after a marker, which is a key or common prefix. */
+/** ListObjects (version 1): the next page begins after a marker, which is a key or common prefix. */
 export async function listObjects(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucket' })
@@ -53,7 +53,8 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
       `<Marker>${list.encode(marker)}</Marker>` +
-      // AWS sends NextMarker with a delimiter only; without one clients take the last key. Sending it always hurts none.
+      // AWS sends NextMarker only with a delimiter; without one, clients use the last key. Sending it always
+      // does no harm.
       (page.more && last ? `<NextMarker>${list.encode(last.key.toString())}</NextMarker>` : '') +
       tail(list, page.more),
   )
@@ -61,7 +62,7 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
   return xmlBody(xml.finish())
 }
 
-/** ListObjectsV2: pages go on with a token. */
+/** ListObjectsV2: a token says where the next page begins. */
 export async function listObjectsV2(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const { query } = request
@@ -71,7 +72,7 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   const list = readListQuery(request)
   const token = query.get('continuation-token')
   const startAfter = query.get('start-after')
-  // An empty token is shown again, and means the first page.
+  // An empty token is repeated in the answer and means the first page.
   const start = token ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
   const page = await model.listing.page(pageRequest(bucket.id, list, start))
   const last = page.entries.at(-1)
@@ -89,7 +90,7 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   return xmlBody(xml.finish())
 }
 
-/** ListObjectVersions: all versions and delete markers, by key and then newest first. */
+/** ListObjectVersions: all versions and delete markers, by key, the newest of a key first. */
 export async function listObjectVersions(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const { query } = request
@@ -158,7 +159,10 @@ function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
   }
 }
 
-/** The first key that may be listed after `marker`; behind all of a common prefix if the marker is one. */
+/**
+ * The first key that may follow `marker`; if the marker is a common prefix, the first key after all that it
+ * folds.
+ */
 function after(marker: string, list: Pick<ListQuery, 'prefix' | 'delimiter'>): Buffer {
   if (marker === '') return EMPTY
   const key = Buffer.from(marker)
@@ -174,7 +178,7 @@ function keyAfter(last: PageEntry): Buffer {
   return last.head ? successor(last.key) : (prefixEnd(last.key) ?? successor(last.key))
 }
 
-/** What an entry takes, about, beside its key, and a page beside its entries. */
+/** Roughly the bytes of an entry beside its key, and of a page beside its entries. */
 const ENTRY_BYTES = 300
 const PAGE_BYTES = 1000
 
@@ -183,7 +187,7 @@ function pageWriter(root: string, entries: readonly PageEntry[]): XmlWriter {
   return new XmlWriter(root, bytes)
 }
 
-/** Objects, then common prefixes: S3 does not mix them. */
+/** Writes the objects, then the common prefixes: S3 does not mix them. */
 function writeEntries(
   xml: XmlWriter,
   entries: readonly PageEntry[],

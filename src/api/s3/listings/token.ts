@@ -1,11 +1,14 @@
 import { invalidArgument } from '../errors.js'
 
-/** A continuation token: where the next page begins, in a form that is opaque to clients. */
+/** A continuation token: the first key of the next page, in a form that is opaque to clients. */
 export function writeToken(next: Buffer): string {
   return Buffer.concat([FORMAT, next]).toString('base64url')
 }
 
-/** Where the page begins that a token asks for. @throws S3Error InvalidArgument if the token was not made by writeToken */
+/**
+ * The first key of the page that a token asks for.
+ * @throws S3Error InvalidArgument if writeToken did not make the token
+ */
 export function readToken(token: string): Buffer {
   const bytes = Buffer.from(token, 'base64url')
   if (bytes[0] !== FORMAT[0] || bytes.toString('base64url') !== token) {
@@ -14,5 +17,5 @@ export function readToken(token: string): Buffer {
   return bytes.subarray(1)
 }
 
-/** Begins each token: its format's version. */
+/** The version of the format, which begins each token. */
 const FORMAT = Buffer.from([1])

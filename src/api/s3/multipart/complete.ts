@@ -29,7 +29,7 @@ import { findUploadAndParts } from './uploads.js'
 const MAX_BODY_BYTES = 4 * 1024 * 1024
 const MAX_PARTS = 10_000
 const MIN_PART_BYTES = 5 * 1024 * 1024
-/** Of a whole object: 5 TiB. */
+/** The largest object: 5 TiB. */
 const OBJECT_BYTES_MAX = 5 * 1024 ** 4
 
 interface NamedPart {
@@ -38,7 +38,7 @@ interface NamedPart {
   element: XmlElement
 }
 
-/** CompleteMultipartUpload. Done twice with the same parts, the second answer is as the first. */
+/** CompleteMultipartUpload. When a client repeats it with the same parts, it gets the first answer again. */
 export async function completeMultipartUpload(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const named = await readParts(request)
@@ -56,7 +56,8 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   }
   const { upload, bucket } = found
   refuseConditionalWrite(request)
-  // As AWS has it, the client's key is needed where a checksum of the content is made, and must be right if it is there.
+  // As in AWS, the client's key is needed only where a checksum of the content is made, but a key that is
+  // sent must be right.
   openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)
   const encryption = decodeContentEncryption(upload.encryption)
   const parts = chooseParts(named, found.parts)
@@ -170,7 +171,10 @@ function invalidPart(number: number, etag: string): S3Error {
   return new S3Error('InvalidPart', undefined, { extra: { PartNumber: number, ETag: etag } })
 }
 
-/** The object's checksum from those of its parts. @throws S3Error BadDigest if the request claims another one */
+/**
+ * The object's checksum, made from those of its parts.
+ * @throws S3Error BadDigest if the request claims another one
+ */
 function objectChecksum(
   request: S3Request,
   upload: UploadRow,
@@ -200,7 +204,10 @@ function objectChecksum(
   return { checksum, checksumAlgorithm: algorithm, checksumType: type }
 }
 
-/** Whether the key's current version is what these parts make: a client repeats a request whose answer it lost. */
+/**
+ * The answer of an earlier, successful completion with the same parts: a client that lost it repeats the
+ * request.
+ */
 async function alreadyDone(
   { model }: S3Context,
   request: S3Request,

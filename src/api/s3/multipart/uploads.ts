@@ -66,7 +66,7 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
   )
 }
 
-/** Type of an upload's checksum: what the request says, else AWS's default for the algorithm. */
+/** The type of an upload's checksum: the requested one, else AWS's default for the algorithm. */
 function checksumType(
   request: S3Request,
   algorithm: ChecksumAlgorithm | undefined,
@@ -92,7 +92,7 @@ function checksumType(
   return type
 }
 
-/** An upload that the caller may go on with. @throws S3Error NoSuchUpload, AccessDenied */
+/** An upload that the caller may continue. @throws S3Error NoSuchUpload, AccessDenied */
 export async function findUpload(
   { model }: S3Context,
   request: S3Request,
@@ -106,7 +106,7 @@ export async function findUpload(
   return { ...granted, upload }
 }
 
-/** As findUpload, with the parts that are there, at the cost of one round trip for both. */
+/** As findUpload, with the stored parts, in one round trip for both. */
 export async function findUploadAndParts(
   { model }: S3Context,
   request: S3Request,
@@ -181,7 +181,7 @@ async function storePart(
   source: BodySource,
   checksum: () => { algorithm: ChecksumAlgorithm; value: Buffer } | undefined,
 ): Promise<PartRow> {
-  // Parts are never inline: when they are put together, only blocks can be.
+  // Parts are never inline: only blocks can be put together without moving data.
   const sealed = sealing && sealContent(context, sealing, number)
   const body = await context.model.blobs.write(source, { ...sealed, inline: false })
   const computed = checksum()

@@ -70,7 +70,7 @@ export async function putObjectAcl(context: S3Context, request: S3Request): Prom
   if (version?.state !== 'object') throw notFound(request, selector)
   const acl = await requestedAcl(context, request, version.owner, bucketOwner(model, bucket))
   refusePublicAcl(bucket, acl)
-  // Of exactly the version that the caller may do this to.
+  // Changes only the version for which the caller was authorized.
   const changed = await model.objects.update(
     bucket.id,
     key,
@@ -91,7 +91,7 @@ export async function putObjectAcl(context: S3Context, request: S3Request): Prom
 
 /**
  * The list that a PutBucketAcl or PutObjectAcl asks for, in headers or in its body.
- * @param ofBucket owner of an object's bucket; undefined for the list of a bucket
+ * @param ofBucket owner of the object's bucket; undefined for a bucket's own list
  * @throws S3Error MissingSecurityHeader if it asks for none; see aclHeaders and parseAclXml
  */
 async function requestedAcl(

@@ -17,7 +17,7 @@ type Attribute = (typeof ATTRIBUTES)[number]
 const PARTS_MAX = 1000
 const PART_NUMBER_MAX = 10_000
 
-/** GetObjectAttributes: what HeadObject tells, and the parts of a multipart object. */
+/** GetObjectAttributes: the data of HeadObject, and the parts of a multipart object. */
 export async function getObjectAttributes(context: S3Context, request: S3Request): Promise<S3Response> {
   const wanted = wantedAttributes(request)
   const { bucket, version } = await existingVersion(context, request, {
@@ -64,7 +64,7 @@ function checksumXml(version: VersionRecord): string {
   )
 }
 
-/** Nothing for objects that were not made of parts. */
+/** The parts; empty for objects that were not made of parts. */
 async function partsXml({ model }: S3Context, request: S3Request, version: VersionRecord): Promise<string> {
   const parts = await model.blobs.partsOf(version)
   if (parts.length === 0) return ''
@@ -98,7 +98,7 @@ async function partsXml({ model }: S3Context, request: S3Request, version: Versi
   )
 }
 
-/** RestoreObject: there is no archive to restore from. */
+/** RestoreObject: refused, since there is no archive to restore from. */
 export async function restoreObject(context: S3Context, request: S3Request): Promise<S3Response> {
   await existingVersion(context, request, { permission: 'write', action: 's3:RestoreObject' })
   throw new S3Error('InvalidObjectState', 'Restore is not allowed for the object’s current storage class', {

@@ -19,7 +19,7 @@ export class CopyChecksum {
       length,
       async readAll() {
         const all: Buffer[] = []
-        // A chunk's memory is used again when the next one is asked for.
+        // The producer reuses a chunk's memory when the next one is asked for.
         for await (const chunk of chunks()) all.push(Buffer.from(chunk))
         return Buffer.concat(all)
       },
@@ -27,7 +27,7 @@ export class CopyChecksum {
     }
   }
 
-  /** After the body was read to its end. */
+  /** The checksum; call this after the body was read to its end. */
   result(): { algorithm: ChecksumAlgorithm; value: Buffer } | undefined {
     return this.#hasher && { algorithm: this.algorithm!, value: this.#hasher.digest() }
   }

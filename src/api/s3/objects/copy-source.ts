@@ -16,7 +16,7 @@ import { checkConditions, preconditionFailed, readConditions } from './precondit
 export interface CopySource {
   bucket: Bucket
   version: VersionRecord
-  /** If it is encrypted: with the key to read it. */
+  /** The data key, if the source is encrypted. */
   sealing: Sealing | undefined
 }
 

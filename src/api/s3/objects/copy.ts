@@ -40,7 +40,7 @@ import { refuseConditionalWrite } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
 
-/** What a copy gets of its source's content, or of one written anew. */
+/** The content of a copy: taken over from its source, or written anew. */
 interface Copied {
   body: StoredBody
   version: Pick<
@@ -51,8 +51,8 @@ interface Copied {
 }
 
 /**
- * CopyObject: the new version refers to the source's blocks and no data moves, unless it is to be encrypted in another
- * way.
+ * CopyObject: the new version refers to the source's blocks and no data moves, unless the copy is to be
+ * encrypted differently.
  */
 export async function copyObject(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
@@ -103,14 +103,14 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   )
 }
 
-/** COPY (the default) or REPLACE. @throws S3Error InvalidArgument */
+/** Reads a directive: COPY, which is the default, or REPLACE. @throws S3Error InvalidArgument */
 export function directive(request: S3Request, name: string): 'COPY' | 'REPLACE' {
   const value = request.header(name) ?? 'COPY'
   if (value !== 'COPY' && value !== 'REPLACE') throw invalidArgument(`Unknown ${name}.`, name, value)
   return value
 }
 
-/** Tags go along unless the request replaces them. */
+/** The tags of the copy: those of the source, unless the request replaces them. */
 function copiedTags(request: S3Request, { mutable }: VersionRecord): Pick<Mutable, 'tags'> {
   const replace = directive(request, 'x-amz-tagging-directive') === 'REPLACE'
   const tags = replace ? headerTags(request) : mutable.tags?.[1]
@@ -141,7 +141,7 @@ async function copyContent(
   return writeAnew(context, request, source, newSealing(context, bucket, wish))
 }
 
-/** The source's blocks, as they are. */
+/** Takes over the source's blocks. */
 async function referTo(
   context: S3Context,
   request: S3Request,
@@ -172,7 +172,10 @@ async function referTo(
   }
 }
 
-/** The source's content, encrypted in another way: it becomes one without parts. @throws S3Error InvalidRequest above 5 GiB */
+/**
+ * Writes the source's content with another encryption; the copy has no parts.
+ * @throws S3Error InvalidRequest above 5 GiB
+ */
 async function writeAnew(
   context: S3Context,
   request: S3Request,

@@ -10,12 +10,12 @@ import { checkKey } from '../router.js'
 import { parseVersionId, versionIdText } from '../version-id.js'
 import { deletionGuard } from './lock.js'
 
-/** 1000 keys of 1024 bytes, escaped, with version ids. */
+/** Room for 1000 keys of 1024 bytes, escaped, with version ids. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024
 const MAX_OBJECTS = 1000
-/** Elements that make a deletion depend on what is there: refused, never ignored. */
+/** Elements that make a deletion conditional: they are refused, never ignored. */
 const CONDITIONS = ['ETag', 'LastModifiedTime', 'Size'] as const
-/** Deletions at the same time: they share commits, but not so many that other requests have to wait. */
+/** Deletions in flight: enough to share commits, too few to make other requests wait. */
 const CONCURRENCY = 32
 
 /** DeleteObjects: up to 1000 keys or versions in one request; each succeeds or fails on its own. */
@@ -28,7 +28,7 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
   const objects = root.all('Object')
   if (objects.length === 0 || objects.length > MAX_OBJECTS) throw new S3Error('MalformedXML')
   const results: string[] = new Array(objects.length)
-  // Nothing is deleted if the document is wrong anywhere.
+  // The whole document is read first: nothing is deleted if it is wrong anywhere.
   const names = objects.map((object) => ({ key: object.text('Key'), versionId: object.text('VersionId') }))
 
   const deleteOne = async (index: number) => {

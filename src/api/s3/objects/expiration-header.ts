@@ -5,7 +5,8 @@ import { httpDateOf } from '../../http/date.js'
 import { uriEncode } from '../../http/uri.js'
 
 /**
- * The value of x-amz-expiration for a current version: when which lifecycle rule ends it. Undefined if none does.
+ * The value of x-amz-expiration for a current version: the lifecycle rule that ends it, and when. Undefined
+ * if none does.
  */
 export function expirationHeader(
   bucket: Pick<Bucket, 'document'>,

@@ -9,7 +9,7 @@ import { S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
 import { versionIdText, versionSelector } from '../version-id.js'
 
-/** Of a read that needs no content; one object for all requests. */
+/** The options of a read that needs no content; one object serves all requests. */
 const WITHOUT_BODY = { body: false }
 
 /**
@@ -42,7 +42,10 @@ export function notFound(request: S3Request, selector: VersionSelector): S3Error
   })
 }
 
-/** A delete marker as current version is "not found"; named by its id it is no object to get. */
+/**
+ * The error for a delete marker: as the current version it counts as "not found"; named by its id, it is no
+ * object to get.
+ */
 export function deleteMarker(request: S3Request, version: VersionRecord, selector: VersionSelector): S3Error {
   const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': versionIdText(version) }
   if (selector === undefined)

@@ -5,7 +5,7 @@ import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import type { S3Request } from '../request.js'
 import { versionIdText } from '../version-id.js'
 
-/** Headers that are stored with an object and sent with it again. */
+/** Headers that are stored with an object and sent with it. */
 const STORED = [
   'cache-control',
   'content-disposition',
@@ -44,10 +44,10 @@ export function storedHeaders(request: S3Request): {
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]*$/
 
-/** A URL or a form may name metadata by what can be no header's name, and then could never be answered. */
+/** Refuses names that no header can have: a URL or a form may contain them, but no answer could. */
 function checkedMetadata(metadata: Record<string, string>): Record<string, string> {
   for (const name in metadata) {
-    // "__proto__" would not come out of the stored row as it went in.
+    // "__proto__" would be lost when the stored row is decoded.
     if (!TOKEN.test(name) || name === '__proto__') {
       throw invalidArgument('The name of user metadata is not valid.', META + name, metadata[name])
     }
@@ -55,12 +55,12 @@ function checkedMetadata(metadata: Record<string, string>): Record<string, strin
   return metadata
 }
 
-/** One class is kept, whole copies on disk; others are refused rather than faked. */
+/** Accepts only STANDARD: there is one storage class, and others are refused rather than faked. */
 export function checkStorageClass(storageClass: string | undefined): void {
   if (storageClass !== undefined && storageClass !== 'STANDARD') throw new S3Error('InvalidStorageClass')
 }
 
-/** "aws-chunked" says how the body is framed on its way, not what it is. */
+/** Removes "aws-chunked", which describes the transfer of the body, not its content. */
 function withoutAwsChunked(encoding: string): string {
   if (!encoding.includes('aws-chunked')) return encoding
   return encoding
@@ -76,7 +76,7 @@ export function etagOf(version: Pick<VersionRecord, 'etag' | 'etagParts'>): stri
   return version.etagParts === 0 ? `"${hex}"` : `"${hex}-${version.etagParts}"`
 }
 
-/** When a version was made, in ms. */
+/** The time when a version was made, in ms. */
 export function lastModifiedMs(version: Pick<VersionRecord, 'createdUs'>): number {
   return Math.floor(version.createdUs / 1000)
 }
@@ -92,8 +92,8 @@ const OVERRIDES = [
 ] as const
 
 /**
- * Headers of an answer that shows a version, without its length and range.
- * @param options.showVersion whether x-amz-version-id is sent (versioning was ever on)
+ * Headers of an answer with a version, without its length and range.
+ * @param options.showVersion whether to send x-amz-version-id: versioning was on at some time
  */
 export function versionHeaders(
   version: VersionRecord,

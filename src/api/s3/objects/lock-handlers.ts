@@ -23,7 +23,10 @@ import {
 const DAYS_MAX = 36_500
 const YEARS_MAX = 100
 
-/** PutObjectLockConfiguration: turns object lock on for a bucket with versioning, for ever, and sets its default. */
+/**
+ * PutObjectLockConfiguration: turns object lock on for a bucket with versioning, for good, and sets its
+ * default.
+ */
 export async function putObjectLockConfiguration(
   context: S3Context,
   request: S3Request,
@@ -89,7 +92,9 @@ export async function getObjectLockConfiguration(
   return xmlResponse('ObjectLockConfiguration', xmlText('ObjectLockEnabled', 'Enabled') + rule)
 }
 
-/** PutObjectRetention: sets, prolongs, or with the right to bypass it, weakens the retention of a version. */
+/**
+ * PutObjectRetention: sets or prolongs the retention of a version, or weakens it if the caller may bypass it.
+ */
 export async function putObjectRetention(context: S3Context, request: S3Request): Promise<S3Response> {
   return changeLock(context, request, 's3:PutObjectRetention', async () => {
     const nowMs = context.clock.nowMs()
@@ -154,7 +159,7 @@ async function lockableVersion(
   return version
 }
 
-/** @param read reads the body; called once the request is known to be allowed */
+/** @param read reads the body; called after the request was authorized */
 async function changeLock(
   { model }: S3Context,
   request: S3Request,

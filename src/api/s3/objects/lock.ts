@@ -23,7 +23,9 @@ export function needObjectLock(bucket: Bucket): void {
 
 const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?$/
 
-/** A date in ISO 8601, ms since the epoch; undefined if it is none. Without a zone it is UTC. */
+/**
+ * Parses a date in ISO 8601 to ms since the epoch; undefined if it is none. A date without a zone is in UTC.
+ */
 export function parseIsoDate(text: string): number | undefined {
   const match = ISO_8601.exec(text)
   if (!match) return undefined
@@ -45,15 +47,23 @@ export function checkFuture(untilMs: number, nowMs: number): void {
   )
 }
 
-/** Retention and legal hold of a new version. They count as set when it was made: any later change wins. */
+/**
+ * Retention and legal hold of a new version. They count as set when it was made, so any later change wins.
+ */
 export type NewLock = Pick<Mutable, 'legalHold' | 'retention'>
 
-/** What the request's headers say, else the bucket's default. @throws S3Error InvalidRequest, InvalidArgument */
+/**
+ * The lock in the request's headers, else the bucket's default.
+ * @throws S3Error InvalidRequest, InvalidArgument
+ */
 export function newLock(request: S3Request, bucket: Bucket, nowMs: number): NewLock {
   return withDefaultRetention(headerLock(request, bucket, nowMs), bucket, nowMs)
 }
 
-/** What the request's headers say. @throws S3Error InvalidRequest (bucket without object lock), InvalidArgument */
+/**
+ * The lock in the request's headers.
+ * @throws S3Error InvalidRequest (bucket without object lock), InvalidArgument
+ */
 export function headerLock(request: S3Request, bucket: Bucket, nowMs: number): NewLock {
   const mode = request.header(MODE)
   const until = request.header(UNTIL)
@@ -72,7 +82,7 @@ export function headerLock(request: S3Request, bucket: Bucket, nowMs: number): N
 
 const NO_LOCK: NewLock = {}
 
-/** A version that was given no retention gets the bucket's default. */
+/** Adds the bucket's default to a version without a retention. */
 export function withDefaultRetention(lock: Mutable, bucket: Bucket, nowMs: number): Mutable {
   if (!bucket.objectLock || lock.retention) return lock
   const retention = defaultRetention(bucket.document('object-lock'), nowMs)
@@ -100,9 +110,9 @@ function headerRetention(
 }
 
 /**
- * Whether the request wants to bypass governance mode and may: who has the owner permission, or whom the policy allows
- * s3:BypassGovernanceRetention.
- * @param key of which object, if it is not the request's
+ * Whether the request asks to bypass governance mode and the caller may: its key has the owner permission, or
+ * the policy allows s3:BypassGovernanceRetention.
+ * @param key the object's key, if it is not the request's
  */
 export async function mayBypassGovernance(
   { model }: S3Context,
@@ -123,7 +133,10 @@ export async function mayBypassGovernance(
   }
 }
 
-/** What deletions of versions must ask in a bucket with object lock; undefined in others. */
+/**
+ * The check that each deletion of a version must pass in a bucket with object lock; undefined in other
+ * buckets.
+ */
 export async function deletionGuard(
   context: S3Context,
   request: S3Request,

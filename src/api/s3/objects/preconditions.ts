@@ -10,7 +10,7 @@ export interface Conditions {
 }
 
 const NAMES = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'] as const
-/** By prefix; made once, since every request is asked for them. */
+/** The header names by prefix; made once, because every request is checked for them. */
 const HEADERS = {
   '': NAMES,
   'x-amz-copy-source-': NAMES.map((name) => `x-amz-copy-source-${name}`),
@@ -34,8 +34,8 @@ export function readConditions(
 }
 
 /**
- * What the conditions say about a version.
- * @param lastModifiedMs rounded down to seconds as headers show it
+ * The verdict of the conditions on a version.
+ * @param version.lastModifiedMs is rounded down to seconds, as headers show it
  * @returns 'ok', 'not-modified' (304) or the name of the condition that failed (412)
  */
 export function checkConditions(
@@ -82,7 +82,10 @@ export const CONDITIONAL = [
   'x-amz-if-match-size',
 ] as const
 
-/** Conditional writes are refused, never ignored: two clients that rely on them would both believe to have won. */
+/**
+ * Refuses conditional writes, which must never be ignored: two clients that rely on them would both believe
+ * that they won.
+ */
 export function refuseConditionalWrite(request: S3Request): void {
   for (const name of CONDITIONAL) {
     if (request.header(name) !== undefined) {

@@ -3,9 +3,9 @@ import type { Model } from '../../../model/model.js'
 import { S3Error } from '../errors.js'
 
 /**
- * Refuses a write that would exceed the bucket's quotas. Counters lag behind writes under way, so that a bucket can get
- * a little fuller than its quota, by what is written at the same time.
- * @throws S3Error QuotaExceeded (AWS has no such code; Garage answers the like)
+ * Refuses a write that would exceed the bucket's quotas. Counters do not include writes under way, so a
+ * bucket can exceed its quota by the amount that is written at the same time.
+ * @throws S3Error QuotaExceeded (AWS has no such code; Garage answers likewise)
  */
 export async function checkQuota(
   model: Model,

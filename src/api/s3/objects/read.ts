@@ -16,7 +16,7 @@ import { etagOf, lastModifiedMs, overrideHeaders, versionHeaders } from './heade
 import { checkConditions, preconditionFailed, readConditions } from './preconditions.js'
 import { type ByteRange, parseRange } from './range.js'
 
-/** A version that the request may have, with the headers that tell of it. */
+/** A version that the request may read, and the headers that describe it. */
 interface Found {
   version: VersionRecord
   headers: Record<string, string>
@@ -75,7 +75,7 @@ function sendContent(
   })
 }
 
-/** Looks up what the request names and checks its conditions. */
+/** Finds the requested version and checks the conditions on it. */
 function findVersion(
   context: S3Context,
   request: S3Request,
@@ -108,7 +108,7 @@ function shown(
   if (expiration !== undefined) headers['x-amz-expiration'] = expiration
   if (verdict === 'not-modified') {
     delete headers['content-type']
-    // boto3 would check a body that there is not.
+    // Without this, boto3 would verify a body that is not there.
     dropChecksums(headers)
     checkKey(context, request, version, headers)
     return { status: 304, headers }
@@ -118,7 +118,7 @@ function shown(
   return { version, headers }
 }
 
-/** The key to an encrypted version, which must have come with the request if it is the client's; told by `headers`. */
+/** The data key of an encrypted version; an SSE-C key must have come with the request. Adds to `headers`. */
 function checkKey(
   context: S3Context,
   request: S3Request,
@@ -130,7 +130,7 @@ function checkKey(
   return sealing
 }
 
-/** Which bytes the request asks for, and the status and headers that say so. */
+/** The bytes that the request asks for, with the status; adds the matching headers. */
 function selectBytes(
   { model }: S3Context,
   request: S3Request,
@@ -150,7 +150,10 @@ function selectBytes(
   return { status: 206, range: withRange(headers, range, version.size) }
 }
 
-/** Parts count from 1 in the order in which they were put together, whatever numbers they were uploaded under. */
+/**
+ * Selects a part: numbers count from 1 in the order of the completed object, whatever the numbers of the
+ * uploads were.
+ */
 async function selectPart(
   model: Model,
   text: string,
@@ -179,14 +182,14 @@ function withRange(headers: Record<string, string>, range: ByteRange, size: numb
   return range
 }
 
-/** 400 as s3-tests and Ceph have it; AWS answers 416 InvalidPartNumber. */
+/** Answers 400, as s3-tests and Ceph expect; AWS answers 416 InvalidPartNumber. */
 function noSuchPart(number: number): S3Error {
   return new S3Error('InvalidPart', 'The requested part number is not one of the object.', {
     extra: { PartNumber: number },
   })
 }
 
-/** A part's own checksum takes the place of the object's, if that was asked for. */
+/** Replaces the object's checksum by the part's own, if the client asked for checksums. */
 function partChecksum(headers: Record<string, string>, version: VersionRecord, part: PartInfo): void {
   const type = headers['x-amz-checksum-type']
   if (type === undefined) return

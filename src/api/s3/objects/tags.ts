@@ -11,7 +11,7 @@ export const OBJECT_TAGS_MAX = 10
 export const BUCKET_TAGS_MAX = 50
 const KEY_CHARACTERS_MAX = 128
 const VALUE_CHARACTERS_MAX = 256
-/** What AWS allows: letters, white space and numbers of any script, and these signs. */
+/** The characters that AWS allows: letters, white space and numbers of any script, and these signs. */
 const ALLOWED = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u
 
 /** @throws S3Error InvalidTag */
@@ -27,7 +27,7 @@ export function checkedTags(pairs: readonly (readonly [key: string, value: strin
     if (characters(value) > VALUE_CHARACTERS_MAX || !ALLOWED.test(value)) {
       throw invalidTag('The TagValue you have provided is invalid', key, value)
     }
-    // "__proto__" would not come out of the stored row as it went in.
+    // "__proto__" would be lost when the stored row is decoded.
     if (/^aws:/i.test(key) || key === '__proto__') {
       throw invalidTag('System tags cannot be added/updated by requester', key)
     }
@@ -48,7 +48,7 @@ function invalidTag(message: string, key?: string, value?: string): S3Error {
 }
 
 /**
- * The tags in x-amz-tagging, which has the form of a URL's query; undefined without the header, and if it is empty.
+ * The tags in x-amz-tagging, which is written like a query; undefined if the header is absent or empty.
  * @throws S3Error InvalidArgument, InvalidTag
  */
 export function headerTags(request: S3Request): Tags | undefined {
@@ -62,7 +62,7 @@ export function headerTags(request: S3Request): Tags | undefined {
   return checkedTags(pairs, OBJECT_TAGS_MAX)
 }
 
-/** What a new version gets of the request's tags. They count as set when the version was made: any later change wins. */
+/** The tags of a new version. They count as set when the version was made, so any later change wins. */
 export function newTags(request: S3Request): Pick<Mutable, 'tags'> {
   const tags = headerTags(request)
   return tags ? { tags: [0, tags] } : {}
@@ -90,7 +90,7 @@ export function documentTags(root: XmlElement, max: number): Tags {
   return checkedTags(pairs, max)
 }
 
-/** The inside of a Tagging document. */
+/** The content of a Tagging document. */
 export function tagSetXml(tags: Tags): string {
   const sorted = Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1))
   const items = sorted.map(

@@ -14,7 +14,7 @@ import { refuseConditionalWrite } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { newTags } from './tags.js'
 
-/** PutObject. @param origin what it is a form of, if not of itself */
+/** PutObject. @param origin 'Post' for a browser form; kept for events */
 export async function putObject(
   context: S3Context,
   request: S3Request,
@@ -63,7 +63,7 @@ export async function putObject(
   }
 }
 
-/** Headers of an answer that tells of a version just written. */
+/** Headers of an answer about a version that was just written. */
 export function writtenHeaders(version: VersionRecord, showVersion: boolean): Record<string, string> {
   return {
     etag: etagOf(version),
@@ -72,7 +72,7 @@ export function writtenHeaders(version: VersionRecord, showVersion: boolean): Re
   }
 }
 
-/** DeleteObject: of the key, or of one version for good. */
+/** DeleteObject: deletes the key, or one version of it for good. */
 export async function deleteObject(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const selector = versionSelector(request)

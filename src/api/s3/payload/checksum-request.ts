@@ -6,7 +6,7 @@ import {
   checksumAlgorithm,
 } from './checksum.js'
 
-/** Which checksum a request carries of its body. */
+/** The checksum that a request carries of its body. */
 export interface ChecksumRequest {
   readonly algorithm: ChecksumAlgorithm
   /** In base64 as sent; undefined when it comes in a trailer, or when only the algorithm was named. */
@@ -14,7 +14,7 @@ export interface ChecksumRequest {
   readonly inTrailer: boolean
 }
 
-/** Of CRC32, the checksum of no bytes: what presigners that know no body put into the URL. */
+/** The CRC32 of no bytes, which presigners that do not know the body put into the URL. */
 const CRC32_OF_NOTHING = 'AAAAAA=='
 
 /**

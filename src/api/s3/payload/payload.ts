@@ -6,11 +6,11 @@ import { AwsChunkedDecoder } from './aws-chunked.js'
 import { type ChecksumAlgorithm, checksumOf, createChecksum, cryptoHasher, type Hasher } from './checksum.js'
 import { type ChecksumRequest, checksumRequest, lengthHeader, trailerNamesOf } from './checksum-request.js'
 
-/** What was computed of a body on the way; known once it was read to its end. */
+/** Values computed while a body is read; known at its end. */
 export interface PayloadResult {
   /** Bytes, decoded. */
   readonly length: number
-  /** That of the request, or the one asked for by `computeChecksum`. */
+  /** The request's checksum, or the one asked for by `computeChecksum`. */
   readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly value: Buffer } | undefined
   /** Set when the signature or the checksum was by SHA-256. */
   readonly sha256: Buffer | undefined
@@ -18,7 +18,7 @@ export interface PayloadResult {
   readonly md5: Buffer | undefined
 }
 
-/** Where a body comes from: a BodyReader, or the file of a form. */
+/** The source of a body: a BodyReader, or the file of a form. */
 export interface BodyBytes {
   /** Whether anything was read. */
   readonly started: boolean
@@ -31,16 +31,16 @@ export interface BodyBytes {
 export interface PayloadOptions {
   readonly reader: BodyBytes
   readonly auth: Auth
-  /** A header, or what a presigned URL has instead of it. */
+  /** Returns a header, or the parameter of a presigned URL that replaces it. */
   readonly header: (name: string) => string | undefined
   /** Whether x-amz-checksum-* headers are about the body (of CompleteMultipartUpload they are not). */
   readonly bodyChecksums: boolean
 }
 
 /**
- * A request's body, decoded and verified. Read it once, by `readAll` or by iteration. The promise's resolution,
- * or the iteration's normal end, says that length, signatures and checksums were right; until then nothing of
- * the bytes may become visible.
+ * A request's body, decoded and verified. Read it once, by `readAll` or by iteration. Length, signatures and
+ * checksums are verified when the promise resolves or the iteration ends normally; nothing of the bytes may
+ * become visible before.
  */
 export class Payload implements AsyncIterable<Buffer> {
   /** Length of the decoded body in bytes; undefined when the client did not tell it. */
@@ -98,7 +98,7 @@ export class Payload implements AsyncIterable<Buffer> {
     this.#computed ??= algorithm
   }
 
-  /** What was computed. @throws Error before the body was read to its end */
+  /** The computed values. @throws Error before the body was read to its end */
   get result(): PayloadResult {
     if (!this.#result) throw new Error('the payload was not read to its end')
     return this.#result
@@ -111,7 +111,7 @@ export class Payload implements AsyncIterable<Buffer> {
 
   /**
    * The whole body in one buffer.
-   * @throws S3Error `tooLarge` when it is longer than `bytesMax`, and what the verification finds
+   * @throws S3Error `tooLarge` when it is longer than `bytesMax`, and the errors of the verification
    */
   async readAll(bytesMax: number, tooLarge: S3ErrorCode = 'EntityTooLarge'): Promise<Buffer> {
     if (this.contentLength !== undefined && this.contentLength > bytesMax) throw new S3Error(tooLarge)
@@ -196,7 +196,7 @@ export class Payload implements AsyncIterable<Buffer> {
     const expected = request?.inTrailer
       ? this.#decoder!.trailers.get(`x-amz-checksum-${request.algorithm.toLowerCase()}`)
       : request?.value
-    // A value that is no checksum at all cannot match either.
+    // A malformed checksum cannot match either.
     if (expected !== undefined && expected !== checksum!.toString('base64')) {
       throw new S3Error(
         'BadDigest',
@@ -219,7 +219,7 @@ function contentMd5(value: string | undefined): Buffer | undefined {
   return digest
 }
 
-/** An anonymous request may say the SHA-256 of its body, or that it comes in unsigned chunks. */
+/** Anonymous requests may give the SHA-256 of their body, or send it in unsigned chunks. */
 function anonymousKind(declared: string | undefined): 'unsigned' | 'sha256' | 'unsigned-chunks-trailer' {
   if (declared === undefined || declared === 'UNSIGNED-PAYLOAD') return 'unsigned'
   if (declared === 'STREAMING-UNSIGNED-PAYLOAD-TRAILER') return 'unsigned-chunks-trailer'
@@ -227,7 +227,7 @@ function anonymousKind(declared: string | undefined): 'unsigned' | 'sha256' | 'u
   throw new S3Error('InvalidRequest', 'x-amz-content-sha256 of an anonymous request is not valid.')
 }
 
-/** What a failure of reading a body means to the client. */
+/** The error that the client gets when its body cannot be read. */
 export function bodyError(error: unknown, tooLarge: S3ErrorCode): unknown {
   if (!(error instanceof BodyError)) return error
   switch (error.code) {

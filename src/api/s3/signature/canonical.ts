@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { recode } from '../../http/uri.js'
 import { S3Error } from '../errors.js'
 
-/** What of a request is signed. Strings are as node:http gives them: characters are bytes. */
+/** The signed parts of a request. Strings are as node:http gives them: their characters are bytes. */
 export interface SignedParts {
   readonly method: string
   /** Path of the request target as sent, without the query. */
@@ -30,8 +30,9 @@ export function parseSignedHeaders(text: string): readonly string[] | undefined 
 
 /**
  * Refuses headers that change a request's meaning but are not signed: `host` and all `x-amz-*`. Signers that
- * hash a presigned request's body may leave `x-amz-content-sha256` out of the list: it is in the text anyway.
- * @throws S3Error AccessDenied, naming them.
+ * hash a presigned request's body may leave `x-amz-content-sha256` out of the list, because its value is in
+ * the signed text anyway.
+ * @throws S3Error AccessDenied, naming them
  */
 export function checkAllSigned(names: readonly string[], rawHeaders: readonly string[]): void {
   let missing = names.includes('host') ? '' : 'host'

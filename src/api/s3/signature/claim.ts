@@ -7,7 +7,7 @@ export const ALGORITHM = 'AWS4-HMAC-SHA256'
 const SKEW_MAX_MS = 15 * 60 * 1000
 const EXPIRES_MAX_S = 7 * 24 * 3600
 
-/** What a credential's scope must name. */
+/** The service and region that a credential's scope must name. */
 export interface Endpoint {
   /** The service of the credential scope: 's3', or 'k2v'. */
   readonly service: string
@@ -15,7 +15,7 @@ export interface Endpoint {
   readonly region: string
 }
 
-/** One reading of a request's signature, before the secret is known. */
+/** A request's signature as parsed, before the secret is known. */
 export interface Claim {
   readonly credential: string
   readonly keyId: string
@@ -31,7 +31,7 @@ export interface Claim {
   readonly sessionToken: string | undefined
 }
 
-/** What an Authorization header says beside the signature, and with its credential taken apart. */
+/** The parts of an Authorization header other than the signature, with the credential taken apart. */
 export interface SignedScope {
   readonly credential: string
   readonly keyId: string
@@ -47,8 +47,8 @@ const KEPT_MAX = 1024
 const KEPT_CHARACTERS_MAX = 1024
 
 /**
- * Reads Authorization headers of one endpoint. What comes before the signature is the same in all requests of a client
- * within a day: what was read of it is kept.
+ * Reads Authorization headers of one endpoint. The part before the signature is the same in all requests of a
+ * client within a day, so its parsed form is kept.
  */
 export class AuthorizationReader {
   readonly #kept = new Map<string, SignedScope>()

@@ -52,7 +52,10 @@ export class SigningKeyCache {
 
   constructor(private readonly sizeMax = 1024) {}
 
-  /** `credential` is `keyId/date/region/service/aws4_request`, whose parts the other arguments repeat. */
+  /**
+   * Finds or derives a key.
+   * @param credential `keyId/date/region/service/aws4_request`, which repeats the other arguments
+   */
   get(credential: string, secret: string, date: string, region: string, service: string): HmacKey {
     const entry = this.#entries.get(credential)
     if (entry !== undefined && entry.secret === secret) return entry.key

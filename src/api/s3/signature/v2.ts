@@ -16,7 +16,7 @@ export interface ClaimV2 {
   readonly signature: string
   readonly presigned: boolean
   readonly stringToSign: string
-  /** What boto3 signs instead for a path that is a bucket's name alone. */
+  /** The text that boto3 signs instead for a path that is only the name of a bucket. */
   readonly withSlash: string | undefined
   readonly sessionToken: string | undefined
 }
@@ -137,13 +137,13 @@ function amzHeaders(parts: SignedParts, hoisted: Query | undefined): Map<string,
   }
   for (const [name, value] of hoisted?.pairs ?? []) {
     const lower = name.toLowerCase()
-    // Strings here are bytes, those of the query are text.
+    // Header values are strings of bytes, those of the query are text.
     if (lower.startsWith('x-amz-') && !headers.has(lower)) headers.set(lower, bytes(value).trim())
   }
   return headers
 }
 
-/** As signers write them: with "=" where the request has one. */
+/** The signed sub-resources as signers write them: with "=" where the request has one. */
 function subresources(rawQuery: string): string {
   const signed: [name: string, text: string][] = []
   for (const part of rawQuery === '' ? [] : rawQuery.split('&')) {

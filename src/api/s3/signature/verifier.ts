@@ -24,7 +24,7 @@ import { type ClaimV2, headerClaimV2, queryClaimV2, signaturesV2Of } from './v2.
 
 export type { SignedParts } from './canonical.js'
 
-/** The forms of `x-amz-content-sha256`: what the signature says of the body. */
+/** The forms of `x-amz-content-sha256`: how the signature covers the body. */
 export type PayloadKind =
   | 'sha256' // the body's SHA-256
   | 'unsigned'
@@ -32,7 +32,7 @@ export type PayloadKind =
   | 'signed-chunks-trailer'
   | 'unsigned-chunks-trailer'
 
-/** What signed chunks continue from. */
+/** The signature with which the chain of signed chunks begins. */
 export interface SeedSignature {
   readonly signature: string
   readonly amzDate: string
@@ -51,7 +51,7 @@ export interface AuthSession {
   limits(): SessionLimits | undefined
 }
 
-/** What a session's own policy allows. */
+/** The actions that a session's own policy allows. */
 export interface SessionLimits {
   /** @param question.resources ARNs of what the action is about, one for each name that the bucket has */
   allows(question: { action: string; resources: readonly string[]; values: ConditionValues }): boolean
@@ -61,20 +61,20 @@ export interface KeyAuth {
   readonly kind: 'key'
   /** The access key whose permissions count; of temporary credentials, the one behind them. */
   readonly keyId: string
-  /** Signed by query parameters. */
+  /** Whether the signature is in the query. */
   readonly presigned: boolean
   readonly payloadKind: PayloadKind
   /** Lower-case hex; of payload kind sha256 only. */
   readonly payloadSha256: string | undefined
   /** Undefined for forms, whose body has no chunks. */
   readonly seed: SeedSignature | undefined
-  /** Of temporary credentials. */
+  /** Present for temporary credentials. */
   readonly session: AuthSession | undefined
-  /** Signed by Signature V2. */
+  /** Set if the request is signed by Signature V2. */
   readonly isV2?: true
 }
 
-/** No signature at all. Whether that is allowed is the bucket policy's matter. */
+/** A request without any signature. The bucket policy decides whether it is allowed. */
 export interface AnonymousAuth {
   readonly kind: 'anonymous'
 }
@@ -83,13 +83,13 @@ export type Auth = KeyAuth | AnonymousAuth
 
 export const ANONYMOUS: AnonymousAuth = { kind: 'anonymous' }
 
-/** What the id and the token of temporary credentials stand for. */
+/** The session and secret key of temporary credentials. */
 export interface SecretOfSession {
   readonly secret: string
   readonly session: AuthSession
 }
 
-/** What a request with some key id is to be signed with; undefined when there is no such key. */
+/** The secret with which a request must be signed; undefined when there is no such key. */
 export type KeySecret = string | SecretOfSession | undefined
 
 /**
@@ -114,12 +114,13 @@ export class SignatureVerifier {
   }
 
   /**
-   * Who sent the request. `nowMs` is the wall clock. Answers at once when the secret is known locally.
-   * @throws S3Error (or rejects with it) when there is a signature that is malformed, refused or wrong.
+   * Verifies a request and returns its sender; at once when the secret is known locally.
+   * @param nowMs wall clock
+   * @throws S3Error (or rejects with it) when there is a signature that is malformed, refused or wrong
    */
   verify(parts: SignedParts, nowMs: number): Auth | Promise<Auth> {
     const authorization = parts.headers.authorization
-    // An empty Authorization header is none.
+    // An empty Authorization header counts as absent.
     const hasHeader = authorization !== undefined && authorization !== ''
     const query = parts.rawQuery
     const inQuery = query !== '' && (query.includes('X-Amz-') || query.includes('AWSAccessKeyId='))
@@ -158,7 +159,8 @@ export class SignatureVerifier {
   }
 
   /**
-   * Verifies the signature over a POST form's policy (the fields as sent, policy in base64) and returns who signed.
+   * Verifies the signature of a POST form over its policy (fields as sent, policy in base64), and returns its
+   * sender.
    * @throws S3Error
    */
   async verifyPostPolicy(form: {

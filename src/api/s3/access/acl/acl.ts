@@ -26,7 +26,7 @@ export function privateAcl(owner: string): Acl {
   return { grants: owner === '' ? [] : [{ grantee: owner, permission: 'FULL_CONTROL' }] }
 }
 
-/** A stored list, undefined if there is none. What is not a list grants nothing. */
+/** A stored list, undefined if there is none. A value that is no list grants nothing. */
 export function storedAcl(value: unknown): Acl | undefined {
   if (value === undefined || value === null) return undefined
   const { grants, guest } = value as { grants?: unknown; guest?: unknown }
@@ -62,7 +62,7 @@ export function sameAcl(a: Acl, b: Acl): boolean {
 
 /**
  * Whether a list grants a permission to the holder of a key, or to an anonymous caller (undefined).
- * @param ignorePublic whether grants to groups count for nothing (IgnorePublicAcls)
+ * @param ignorePublic whether grants to groups are ignored (IgnorePublicAcls)
  */
 export function aclAllows(
   acl: Acl,
@@ -78,7 +78,7 @@ export function aclAllows(
   })
 }
 
-/** Names of canned lists; some only fit objects or buckets. */
+/** Names of canned lists; some of them fit only objects, others only buckets. */
 export const CANNED_ACLS = [
   'private',
   'public-read',
@@ -92,8 +92,8 @@ export const CANNED_ACLS = [
 export type CannedAcl = (typeof CANNED_ACLS)[number]
 
 /**
- * The list that a canned one stands for. aws-exec-read is about a service of Amazon's: it is as private.
- * @param bucketOwner of an object's bucket; undefined for the list of a bucket
+ * The grants of a canned list. aws-exec-read is about one of Amazon's services, so here it equals private.
+ * @param bucketOwner owner of the object's bucket; undefined for a bucket's own list
  */
 export function cannedAcl(name: CannedAcl, owner: string, bucketOwner: string | undefined): Acl {
   const grants: Grant[] = []

@@ -17,7 +17,7 @@ export function isEnforced(bucket: Bucket): boolean {
   return objectOwnership(bucket) === 'BucketOwnerEnforced'
 }
 
-/** Private is as none, so that it costs nothing. */
+/** Stores a bucket's list. A private one is not stored, so that such buckets cost authorization nothing. */
 export async function setBucketAcl({ model }: S3Context, bucket: Bucket, acl: Acl): Promise<void> {
   const isUsual = sameAcl(acl, privateAcl(bucketOwner(model, bucket)))
   if (isUsual && bucket.document('acl') === undefined) return
@@ -61,7 +61,7 @@ export function parseOwnership(header: string | undefined): ObjectOwnership | un
   return ownership
 }
 
-/** Whether everybody may do something by the bucket's list. */
+/** Whether the bucket's list grants something to everybody. */
 export function hasPublicAcl(context: S3Context, bucket: Bucket): boolean {
   return isPublicAcl(bucketAcl(context, bucket))
 }

@@ -8,20 +8,21 @@ import { isPrivateAcl, isPublicAcl, privateAcl } from './acl.js'
 import { aclHeaders, aclOfHeaders, checkGrantees } from './headers.js'
 import { bucketOwner, isMember, objectOwnership, publicAccessBlock } from './ownership.js'
 
-/** Whose a new object is, and its access control list if that is not the usual one. */
+/** The owner of a new object, and its access control list unless that is the usual one. */
 export interface ObjectAccess {
   /** Key id; '' if the writer is anonymous. */
   owner: string
-  /** To be spread into the new version's `mutable`, before anything else: fields are in the order of their names. */
+  /** Spread this into the new version's `mutable` first: the fields are in the order of their names. */
   acl: Pick<Mutable, 'acl'>
 }
 
 const NO_ACL: Pick<Mutable, 'acl'> = {}
 
 /**
- * What PutObject, CopyObject, CreateMultipartUpload and PostObject store about access. No list is stored for an
- * object of a key with permissions in the bucket that is private: what such a key may do, only its permissions say.
- * @throws S3Error AccessControlListNotSupported, InvalidArgument, InvalidRequest, AccessDenied (BlockPublicAcls)
+ * The owner and list that PutObject, CopyObject, CreateMultipartUpload and PostObject store. A private object
+ * of a key with permissions in the bucket gets no list: the key's permissions alone say what it may do.
+ * @throws S3Error AccessControlListNotSupported, InvalidArgument, InvalidRequest, AccessDenied
+ * (BlockPublicAcls)
  */
 export function aclForWrite(
   model: Model,
@@ -58,7 +59,7 @@ function access(model: Model, owner: string, acl: Acl, bucket: Granted['bucket']
   return { owner, acl: isPrivateAcl(acl, owner) ? NO_ACL : { acl: [0, acl] } }
 }
 
-/** @throws S3Error AccessDenied for a public list where the bucket's public access block refuses them */
+/** @throws S3Error AccessDenied for a public list, if the bucket's public access block refuses these */
 export function refusePublicAcl(bucket: Granted['bucket'], acl: Acl): void {
   if (isPublicAcl(acl) && publicAccessBlock(bucket).blockPublicAcls) {
     throw new S3Error(

@@ -4,12 +4,12 @@ import { invalidArgument, S3Error } from '../../errors.js'
 import type { S3Request } from '../../request.js'
 import { ACL_PERMISSIONS, CANNED_ACLS, type CannedAcl, cannedAcl, GRANTS_MAX, isGroup } from './acl.js'
 
-/** Headers that grant, in the order of ACL_PERMISSIONS. */
+/** The headers that grant something, in the order of ACL_PERMISSIONS. */
 export const GRANT_HEADERS = ACL_PERMISSIONS.map(
   (permission) => `x-amz-grant-${permission.toLowerCase().replaceAll('_', '-')}`,
 )
 
-/** What a request's headers say about access: a canned list, single grants, or nothing. */
+/** The access that a request's headers ask for: a canned list, single grants, or nothing. */
 export type AclHeaders =
   | { kind: 'canned'; name: CannedAcl }
   | { kind: 'grants'; grants: readonly Grant[] }
@@ -17,7 +17,6 @@ export type AclHeaders =
 
 /**
  * Reads x-amz-acl and x-amz-grant-*.
- * @param only canned lists that do not fit
  * @throws S3Error InvalidArgument, InvalidRequest if both are there, UnresolvableGrantByEmailAddress
  */
 export function aclHeaders(request: S3Request): AclHeaders {
@@ -47,7 +46,7 @@ export function limited(grants: Grant[]): Grant[] {
   return grants
 }
 
-/** `id="…", uri="…"`: quotes may be missing. */
+/** Parses `id="…", uri="…"`; the quotes may be missing. */
 function* grantees(header: string, name: string): Generator<string> {
   for (const item of header.split(',')) {
     const match = /^\s*(id|uri|emailaddress)\s*=\s*(?:"([^"]*)"|([^"\s]*))\s*$/i.exec(item)
@@ -63,7 +62,7 @@ function* grantees(header: string, name: string): Generator<string> {
 
 /**
  * The list that headers ask for.
- * @param bucketOwner of an object's bucket; undefined for the list of a bucket
+ * @param bucketOwner owner of the object's bucket; undefined for a bucket's own list
  */
 export function aclOfHeaders(
   headers: NonNullable<AclHeaders>,
@@ -74,7 +73,10 @@ export function aclOfHeaders(
   return cannedAcl(headers.name, owner, bucketOwner)
 }
 
-/** Checks that the keys that a list names exist; a node asks others before it says no. @throws S3Error InvalidArgument */
+/**
+ * Checks that the keys in a list exist; a node asks others before it calls one unknown.
+ * @throws S3Error InvalidArgument
+ */
 export async function checkGrantees(model: Model, acl: Acl): Promise<void> {
   const ids = new Set(acl.grants.map((grant) => grant.grantee).filter((grantee) => !isGroup(grantee)))
   for (const id of ids) {

@@ -9,7 +9,10 @@ export const OBJECT_OWNERSHIPS: readonly ObjectOwnership[] = [
   'ObjectWriter',
 ]
 
-/** The bucket's setting. Without one it is as ObjectWriter: lists are in force, as clients that send them expect. */
+/**
+ * The bucket's setting. A bucket without one is treated as ObjectWriter: clients that send lists expect them
+ * to count.
+ */
 export function objectOwnership(bucket: Bucket): ObjectOwnership {
   const set = bucket.document('ownership')?.objectOwnership
   return set ?? 'ObjectWriter'
@@ -26,13 +29,10 @@ export function publicAccessBlock(bucket: Bucket): PublicAccessBlock {
   return bucket.document('public-access-block') ?? NOTHING_BLOCKED
 }
 
-/** Owners found for buckets that an administrator made: all keys have to be looked through for them. */
+/** Owners of buckets that an administrator made; kept because finding one looks through all keys. */
 const foundOwners = new WeakMap<Bucket, string>()
 
-/**
- * The key id that stands for a bucket's owner: who made it, else the first of the keys with the owner permission;
- * '' if there is none.
- */
+/** The key id of a bucket's owner: its maker, else the first key with the owner permission, else ''. */
 export function bucketOwner(model: Model, bucket: Bucket): string {
   if (bucket.owner !== '') return bucket.owner
   const owns = (key: AccessKey | undefined) => key?.permissions.get(bucket.hexId)?.owner === true
@@ -43,7 +43,10 @@ export function bucketOwner(model: Model, bucket: Bucket): string {
   return found
 }
 
-/** Whether a key belongs to a bucket: it has a permission there. Others are what AWS calls another account. */
+/**
+ * Whether a key belongs to a bucket, which means that it has a permission there. Other keys are treated as
+ * AWS treats other accounts.
+ */
 export function isMember(model: Model, bucket: Bucket, keyId: string): boolean {
   return model.keys.local(keyId)?.permissions.has(bucket.hexId) ?? false
 }

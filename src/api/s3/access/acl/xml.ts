@@ -8,7 +8,7 @@ import { limited } from './headers.js'
 
 const XSI = 'http://www.w3.org/2001/XMLSchema-instance'
 
-/** The inside of an AccessControlPolicy document. Groups come before keys, as in lists made of canned ones. */
+/** The content of an AccessControlPolicy document. Groups come before keys, as in canned lists. */
 export function aclXml(model: Model, owner: string, acl: Acl): string {
   const groups = acl.grants.filter(({ grantee }) => isGroup(grantee))
   const keys = acl.grants.filter(({ grantee }) => !isGroup(grantee))
@@ -25,14 +25,14 @@ function grantXml(model: Model, { grantee, permission }: Grant): string {
   return `<Grant><Grantee xmlns:xsi="${XSI}" xsi:type="${type}">${inner}</Grantee>${xmlText('Permission', permission)}</Grant>`
 }
 
-/** Id and display name: a key's id and name; a key that is gone shows its id twice. */
+/** The id and name of a key; a deleted key shows its id as its name. */
 function userXml(model: Model, keyId: string): string {
   return xmlText('ID', keyId) + xmlText('DisplayName', model.keys.local(keyId)?.name ?? keyId)
 }
 
 /**
  * Reads an AccessControlPolicy document.
- * @param owner of the bucket or object: a list cannot change it
+ * @param owner owner of the bucket or object, which a list cannot change
  * @throws S3Error MalformedACLError, InvalidArgument, UnresolvableGrantByEmailAddress, AccessDenied
  */
 export async function parseAclXml(body: Buffer, owner: string): Promise<Acl> {
