@@ -3,7 +3,7 @@ import { type Comparison, type Lww, mergeLww } from './lww.js'
 /** A map of last-writer-wins registers; keys are never removed, so a removal is a value of its own. */
 export type LwwMap<T> = ReadonlyMap<string, Lww<T>>
 
-/** A map in which `key` has `value`, at `ts` or just after what the key had before. */
+/** A map in which `key` has `value`, at `ts` or just after the time that the key had before. */
 export function lwwMapSet<T>(map: LwwMap<T>, key: string, ts: number, value: T): LwwMap<T> {
   const before = map.get(key)
   const next = new Map(map)

@@ -19,12 +19,12 @@ export interface DefaultAccess {
 }
 
 /**
- * What `server --single-node` does at each start, and what changes nothing if it was done before: applies a layout
- * of this node alone, and with `defaultBucket` sees to it that there is a key and a bucket that it owns.
+ * Prepares a node of `server --single-node` at each start, without changing anything that is there: applies a layout
+ * of this node alone, and with `defaultBucket` makes sure that there is a key and a bucket that it owns.
  *
  * The key is the one of CARPORT_DEFAULT_ACCESS_KEY and CARPORT_DEFAULT_SECRET_KEY, else the one named "default", which
  * the first start makes; the bucket is named by CARPORT_DEFAULT_BUCKET, else "default-bucket".
- * @throws CarportError InvalidArgument for what is wrong in the environment; Conflict for a key that was deleted
+ * @throws CarportError InvalidArgument for a fault in the environment; Conflict for a key that was deleted
  */
 export async function bootstrapSingleNode(
   { cluster, model }: { cluster: ClusterSystem; model: Model },

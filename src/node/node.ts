@@ -218,7 +218,7 @@ async function serveS3(
   return { listening, stop: () => drain(listening, front, clock) }
 }
 
-/** New connections are refused and old ones closed after their request; what takes too long is cut off. */
+/** New connections are refused and old ones closed after their request; requests that take too long are cut off. */
 async function drain(listening: Listening, front: { drain(): Promise<void> }, clock: Clock): Promise<void> {
   const closed = listening.close()
   const timer = clock.after(DRAIN_MS, () => listening.server.closeAllConnections())

@@ -1,4 +1,4 @@
-/** What to print when a single node is ready: enough to paste and go. */
+/** The text to print when a single node is ready: enough to paste and go. */
 export function welcome(made: {
   endpoint: string
   region: string

@@ -9,7 +9,7 @@ export interface Backoff {
   maxMs: number
   /** Each wait is so many times the one before (default 2). */
   factor?: number
-  /** Share of a wait that is left to chance, 0 to 1 (default 0.5): those who failed together do not try again in step. */
+  /** Share of a wait that is left to chance, 0 to 1 (default 0.5), so that callers that failed together do not retry in step. */
   jitter?: number
 }
 

@@ -29,14 +29,14 @@ export class BufferPool {
     return buffer
   }
 
-  /** Lets go of what is not lent. */
+  /** Frees all buffers that are not lent. */
   clear(): void {
     this.#free.length = 0
   }
 
   /**
-   * Gives a buffer (or a part of one) back. Only who holds the last reference may; what did not come from the pool,
-   * or came back already, is ignored.
+   * Gives a buffer (or a part of one) back. Only the holder of the last reference may call it. A buffer that did
+   * not come from the pool, or came back already, is ignored.
    */
   give(buffer: Buffer): void {
     if (!this.#lent.delete(buffer.buffer)) return

@@ -9,7 +9,7 @@ const BYTES_MIN = 16 * 1024
  * it, however little of that is alive.
  */
 export class BufferPools {
-  /** From small to large. */
+  /** The pools, from small buffers to large ones. */
   readonly #sizes: { bytes: number; pool: BufferPool }[] = []
 
   /** @param keep how many unused buffers of the largest size are kept; of each other one twice as many as of the next */
@@ -39,7 +39,7 @@ export class BufferPools {
     return buffer
   }
 
-  /** Lets go of what is not lent. */
+  /** Frees all buffers that are not lent. */
   clear(): void {
     for (const { pool } of this.#sizes) pool.clear()
   }

@@ -6,7 +6,7 @@ interface Waiter {
   reject: (error: unknown) => void
 }
 
-/** Bounds the bytes held in memory at once; who comes when it is used up waits its turn, first come, first served. */
+/** Bounds the bytes held in memory at once. When it is used up, callers wait for their turn, first come, first served. */
 export class ByteBudget {
   #usedBytes = 0
   readonly #waiters: Waiter[] = []
@@ -14,7 +14,7 @@ export class ByteBudget {
 
   constructor(
     readonly limitBytes: number,
-    /** Called when somebody starts to wait: whoever holds bytes that it can do without gives them back. */
+    /** Called when a caller starts to wait: holders of bytes that they can do without give them back. */
     private readonly onShortage: () => void = () => {},
   ) {}
 
@@ -56,7 +56,7 @@ export class ByteBudget {
     if (this.#waiters.length > 0) this.onShortage()
   }
 
-  /** Refuses those who wait, and all who come later. */
+  /** Refuses the waiting callers and all later ones. */
   close(error: CarportError): void {
     this.#closed = error
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error)

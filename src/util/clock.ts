@@ -55,7 +55,7 @@ export class Hlc {
     if (peerUs > this.#lastUs && peerUs < this.clock.nowMs() * 1000 + MAX_AHEAD_US) this.#lastUs = peerUs
   }
 
-  /** A timestamp greater than `us`, however far ahead it is: what a writer takes when it lost to a later row. */
+  /** A timestamp greater than `us`, however far ahead it is: the time for a writer that lost to a later row. */
   after(us: number): number {
     const now = this.now()
     if (now > us) return now

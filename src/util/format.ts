@@ -14,18 +14,18 @@ import { CarportError } from './errors.js'
  */
 export interface Format<T> {
   encode(value: T): Buffer
-  /** @throws CarportError Corrupted for bytes that no decoder knows, and for what a decoder finds wrong */
+  /** @throws CarportError Corrupted for bytes that no decoder knows, or that a decoder refuses */
   decode(stored: Buffer): T
 }
 
 export interface FormatOptions<T> {
-  /** Without the version. */
+  /** Encodes a value without the version. */
   encode(value: T): Buffer
-  /** What `encode` writes: its version, or 'unmarked' where that is what all nodes of a cluster can read. */
+  /** The version that `encode` writes, or 'unmarked' while nodes of the first release must read it. */
   writes: number | 'unmarked'
   /** The decoder of each version, given the bytes after the version. */
   versions: Readonly<Record<number, (payload: Buffer) => T>>
-  /** What the first release wrote: how to tell it from a value with a version, and how to read it. */
+  /** Values of the first release: how to tell them from values with a version, and how to read them. */
   unmarked?: { is(stored: Buffer): boolean; decode(stored: Buffer): T }
 }
 
@@ -37,7 +37,7 @@ export function looksLikeMsgpack(stored: Buffer): boolean {
   return stored.length > 0 && stored[0]! > VERSION_MAX
 }
 
-/** @param kind what the value is, for errors: "upload row" */
+/** @param kind the name of the kind of value, for errors: "upload row" */
 export function versioned<T>(kind: string, options: FormatOptions<T>): Format<T> {
   const { encode, writes, versions, unmarked } = options
   const known = Object.keys(versions).map(Number)
