@@ -401,7 +401,7 @@ describe('layout', () => {
     await expect(cluster.run(a.system.applyLayout(2))).rejects.toMatchObject({ code: 'Conflict' })
     await cluster.run(b.system.revertLayout())
     expect(a.system.layout.history.staging.roles.size).toBe(0)
-    expect(a.system.layout.history.staging.parameters.value.zoneRedundancy).toBe('maximum')
+    expect(a.system.layout.history.staging.parameters[1].zoneRedundancy).toBe('maximum')
   })
 
   test('a peer with another replication factor is refused, with one line in the log', async () => {

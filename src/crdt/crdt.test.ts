@@ -3,8 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { expectCrdtLaws } from '../../testing/crdt-laws.js'
 import { compareValues } from './compare.js'
-import { mergeBool, mergeDeletable } from './flags.js'
-import { type Lww, lww, lwwUpdate, mergeLww } from './lww.js'
+import { type Lww, lwwUpdate, mergeLww, mergeLwwFields } from './lww.js'
 import { type LwwMap, lwwMapEntries, lwwMapSet, mergeLwwMap } from './lww-map.js'
 
 const plain = fc.oneof(
@@ -19,10 +18,8 @@ const plain = fc.oneof(
   ),
 )
 // Few timestamps, so that ties are common.
-const register: fc.Arbitrary<Lww<unknown>> = fc.record(
-  { ts: fc.integer({ min: 0, max: 3 }), value: plain },
-  { noNullPrototype: true },
-)
+const register: fc.Arbitrary<Lww<unknown>> = fc.tuple(fc.integer({ min: 0, max: 3 }), plain)
+const fields = fc.dictionary(fc.constantFrom('a', 'b', 'c'), register, { noNullPrototype: true })
 const map: fc.Arbitrary<LwwMap<unknown>> = fc
   .array(fc.tuple(fc.constantFrom('a', 'b', 'c'), register), { maxLength: 4 })
   .map((entries) => new Map(entries))
@@ -52,10 +49,11 @@ describe('Lww', () => {
   })
 
   it('updates so that the new value wins, even when the clock went back', () => {
-    const before = lww(100, 'old')
+    const before: Lww<string> = [100, 'old']
     const after = lwwUpdate(before, 7, 'new')
     expect(mergeLww(before, after)).toBe(after)
-    expect(after.ts).toBe(101)
+    expect(after).toEqual([101, 'new'])
+    expect(lwwUpdate(undefined, 7, 'new')).toEqual([7, 'new'])
   })
 })
 
@@ -65,7 +63,7 @@ describe('LwwMap', () => {
   })
 
   it('returns the incoming map itself when that has everything', () => {
-    const before: LwwMap<string> = new Map([['a', lww(1, 'x')]])
+    const before: LwwMap<string> = new Map([['a', [1, 'x']]])
     const after = lwwMapSet(before, 'b', 5, 'y')
     expect(mergeLwwMap(before, after)).toBe(after)
     expect(mergeLwwMap(after, before)).toBe(after)
@@ -76,11 +74,19 @@ describe('LwwMap', () => {
   })
 })
 
-describe('flags', () => {
+describe('registers by name', () => {
   it('obey the laws of a CRDT', () => {
-    expectCrdtLaws(fc.boolean(), mergeBool, Object.is)
-    const deletable = fc.option(register)
-    expectCrdtLaws(deletable, (a, b) => mergeDeletable(a, b, mergeLww), isDeepStrictEqual)
+    expectCrdtLaws(fields, mergeLwwFields, isDeepStrictEqual)
+  })
+
+  it('keep what only one side has, and are the current ones if the incoming add nothing', () => {
+    const current = { a: [2, 'x'], b: [1, 'y'] }
+    expect(mergeLwwFields(current, { a: [1, 'z'], b: undefined } as unknown as typeof current)).toBe(current)
+    expect(mergeLwwFields<object>(current, { b: [3, 'z'], c: [1, 'new'] })).toEqual({
+      a: [2, 'x'],
+      b: [3, 'z'],
+      c: [1, 'new'],
+    })
   })
 })
 

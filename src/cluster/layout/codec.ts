@@ -77,8 +77,8 @@ export function encodeHistory(history: LayoutHistory): EncodedHistory {
     trackers: byNode(trackers).map(([node, { ack, sync, syncAck }]) => [node, ack, sync, syncAck]),
     staging: {
       clearedAt: staging.clearedAt,
-      parameters: [staging.parameters.ts, staging.parameters.value.zoneRedundancy],
-      roles: byNode(staging.roles).map(([node, { ts, value }]) => [node, ts, value && encodeRole(value)]),
+      parameters: [staging.parameters[0], staging.parameters[1].zoneRedundancy],
+      roles: byNode(staging.roles).map(([node, [ts, role]]) => [node, ts, role && encodeRole(role)]),
     },
   }
 }
@@ -206,11 +206,11 @@ function decodeStaging(value: unknown, nodes: readonly NodeId[]): LayoutStaging 
   const [ts, zoneRedundancy] = list(fields.parameters, 'staged parameters', 2)
   return {
     clearedAt,
-    parameters: { ts: integer(ts, 'time', 0), value: parseLayoutParameters({ zoneRedundancy }) },
+    parameters: [integer(ts, 'time', 0), parseLayoutParameters({ zoneRedundancy })],
     roles: decodeByNode(fields.roles, nodes, 'staged roles', (row) => {
       const roleTs = integer(row[1], 'time', 0)
       if (roleTs <= clearedAt) throw invalid('a staged role is older than the last apply')
-      return { ts: roleTs, value: row[2] === null ? null : decodeRole(list(row[2], 'a role', 3)) }
+      return [roleTs, row[2] === null ? null : decodeRole(list(row[2], 'a role', 3))]
     }),
   }
 }

@@ -111,7 +111,7 @@ export function mergeStaging(a: LayoutStaging, b: LayoutStaging): LayoutStaging 
 
 /** Without the changes that were applied or reverted. */
 export function dropCleared(staging: LayoutStaging): LayoutStaging {
-  const roles = [...staging.roles].filter(([, { ts }]) => ts > staging.clearedAt)
+  const roles = [...staging.roles].filter(([, [ts]]) => ts > staging.clearedAt)
   return roles.length === staging.roles.size ? staging : { ...staging, roles: new Map(roles) }
 }
 
@@ -146,7 +146,7 @@ export function historyDigest(history: LayoutHistory): string {
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([id, { ack, sync, syncAck }]) => [id, ack, sync, syncAck]),
       staging.clearedAt,
-      [staging.parameters.ts, staging.parameters.value.zoneRedundancy],
+      [staging.parameters[0], staging.parameters[1].zoneRedundancy],
       lwwMapEntries(staging.roles).map(([id, ts, role]) => [
         id,
         ts,

@@ -63,7 +63,7 @@ export function revertStaged(history: LayoutHistory, now: number): LayoutHistory
 }
 
 function clearRoles(staging: LayoutStaging, now: number): LayoutStaging {
-  const last = Math.max(now, staging.clearedAt, ...[...staging.roles.values()].map(({ ts }) => ts))
+  const last = Math.max(now, staging.clearedAt, ...[...staging.roles.values()].map(([ts]) => ts))
   return dropCleared({ ...staging, clearedAt: last })
 }
 
@@ -71,7 +71,7 @@ function clearRoles(staging: LayoutStaging, now: number): LayoutStaging {
 export function stagedChanges(history: LayoutHistory): Map<NodeId, NodeRole | null> {
   const current = newestVersion(history)?.roles
   const changes = [...history.staging.roles]
-    .map(([id, { value }]): [NodeId, NodeRole | null] => [id, value])
+    .map(([id, [, role]]): [NodeId, NodeRole | null] => [id, role])
     .filter(([id, role]) => !sameRole(current?.get(id) ?? null, role))
   return new Map(changes.sort(([a], [b]) => (a < b ? -1 : 1)))
 }
@@ -79,7 +79,7 @@ export function stagedChanges(history: LayoutHistory): Map<NodeId, NodeRole | nu
 /** The staged parameters, or undefined if they are the current ones. */
 export function stagedParameters(history: LayoutHistory): LayoutParameters | undefined {
   const current = newestVersion(history)?.parameters ?? DEFAULT_PARAMETERS
-  const staged = history.staging.parameters.value
+  const staged = history.staging.parameters[1]
   return staged.zoneRedundancy === current.zoneRedundancy ? undefined : staged
 }
 
@@ -118,7 +118,7 @@ export function previewStaged(history: LayoutHistory, replicationFactor: number)
   const version = currentVersion(history) + 1
   if (version > MAX_VERSION) throw invalid('there are no more version numbers')
   const roles = stagedRoles(history)
-  const parameters = history.staging.parameters.value
+  const parameters = history.staging.parameters[1]
   const assignment = computeAssignment({
     roles,
     replicationFactor,

@@ -85,7 +85,7 @@ export const EMPTY_HISTORY: LayoutHistory = {
   versions: [],
   old: [],
   trackers: new Map(),
-  staging: { clearedAt: 0, parameters: { ts: 0, value: DEFAULT_PARAMETERS }, roles: new Map() },
+  staging: { clearedAt: 0, parameters: [0, DEFAULT_PARAMETERS], roles: new Map() },
 }
 
 export function invalid(message: string): CarportError {

@@ -1,4 +1,5 @@
 import { Packr } from 'msgpackr'
+import { type Lww, lwwUpdate, mergeLwwFields } from '../../crdt/lww.js'
 import type { TableSchema } from '../../table/schema.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
@@ -13,7 +14,7 @@ export interface FieldRow {
   /** Once true, for ever: the id is never used again. */
   deleted: boolean
   /** Field name → [time in µs, value]; a value of null means absent. Sorted by name. */
-  fields: Readonly<Record<string, readonly [timeUs: number, value: unknown]>>
+  fields: Readonly<Record<string, Lww<unknown>>>
 }
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
@@ -52,19 +53,8 @@ function decode(head: Buffer): FieldRow {
 function merge(current: FieldRow, incoming: FieldRow): FieldRow {
   if (current.deleted) return current
   if (incoming.deleted) return { ...incoming, fields: {} }
-  let changed: Record<string, readonly [number, unknown]> | undefined
-  for (const [name, theirs] of Object.entries(incoming.fields)) {
-    const ours = current.fields[name]
-    if (!ours || wins(theirs, ours)) {
-      changed ??= { ...current.fields }
-      changed[name] = theirs
-    }
-  }
-  return changed ? { id: current.id, deleted: false, fields: changed } : current
-}
-
-function wins(a: readonly [number, unknown], b: readonly [number, unknown]): boolean {
-  return a[0] !== b[0] ? a[0] > b[0] : Buffer.compare(packr.pack(a[1]), packr.pack(b[1])) > 0
+  const fields = mergeLwwFields(current.fields, incoming.fields)
+  return fields === current.fields ? current : { id: current.id, deleted: false, fields }
 }
 
 /** Schema of a full-copy table of FieldRows. Ids are variable in length, so they are the sort key. */
@@ -109,10 +99,9 @@ export function withFields(
   changes: Record<string, unknown>,
   nowUs: number,
 ): FieldRow {
-  const fields: Record<string, readonly [number, unknown]> = {}
+  const fields: Record<string, Lww<unknown>> = {}
   for (const [name, value] of Object.entries(changes)) {
-    const timeUs = Math.max(nowUs, (row.fields?.[name]?.[0] ?? 0) + 1)
-    fields[name] = [timeUs, value === undefined ? null : value]
+    fields[name] = lwwUpdate(row.fields?.[name], nowUs, value === undefined ? null : value)
   }
   return { id: row.id, deleted: false, fields }
 }

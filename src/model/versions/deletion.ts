@@ -1,9 +1,10 @@
+import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { VersionId } from '../content/refs.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
-import { type MutableChange, mergeMutable, plainVersion, type VersionRecord } from './record.js'
+import { type MutableChange, plainVersion, type VersionRecord } from './record.js'
 import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
@@ -182,7 +183,7 @@ export class VersionDeletion {
 
   /** What was changed of a noncurrent version while it became current again. */
   async #carryOver(promoted: VersionRecord, noncurrent: VersionRecord): Promise<void> {
-    const mutable = mergeMutable(promoted.mutable, noncurrent.mutable)
+    const mutable = mergeLwwFields(promoted.mutable, noncurrent.mutable)
     if (mutable !== promoted.mutable) await this.deps.objects.insert({ ...promoted, mutable })
   }
 }

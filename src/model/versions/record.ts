@@ -1,4 +1,4 @@
-import { Packr } from 'msgpackr'
+import type { Lww } from '../../crdt/lww.js'
 import type { ContentEncryption } from '../content/ciphers.js'
 import type { Content, PartInfo, VersionId } from '../content/refs.js'
 
@@ -6,17 +6,14 @@ import type { Content, PartInfo, VersionId } from '../content/refs.js'
 export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
 export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number]
 
-/** A value with the time (HLC, µs) of its last change; the later one wins, ties by encoded bytes. */
-export type Stamped<T> = [timeUs: number, value: T]
-
-/** Parts of a version that change after it was written, each on its own. `null` means removed. */
+/** Parts of a version that change after it was written, each on its own, stamped by HLC µs. `null` means removed. */
 export interface Mutable {
-  tags?: Stamped<Record<string, string> | null>
-  retention?: Stamped<{ mode: 'GOVERNANCE' | 'COMPLIANCE'; untilMs: number } | null>
-  legalHold?: Stamped<boolean>
+  tags?: Lww<Record<string, string> | null>
+  retention?: Lww<{ mode: 'GOVERNANCE' | 'COMPLIANCE'; untilMs: number } | null>
+  legalHold?: Lww<boolean>
   /** Set while a version that may be locked is being deleted; see deletion.ts. */
-  deletion?: Stamped<boolean>
-  acl?: Stamped<unknown>
+  deletion?: Lww<boolean>
+  acl?: Lww<unknown>
 }
 
 /** New values of what may change of a version. */
@@ -83,8 +80,6 @@ export interface VersionRecord extends VersionDetails {
  */
 export const INLINE_BYTES_MAX = 64 * 1024
 
-const packr = new Packr({ useRecords: false, variableMapSize: true })
-
 /** A plain copy with all fields, to be changed with `{...plain(v), ...}`. */
 export function plainVersion(v: VersionRecord): VersionRecord {
   return {
@@ -119,20 +114,4 @@ export function plainVersion(v: VersionRecord): VersionRecord {
 /** Total order of the rows of a key: time, generation, id. */
 export function compareOrder(a: VersionRecord, b: VersionRecord): number {
   return a.timeUs - b.timeUs || a.generation - b.generation || Buffer.compare(a.id, b.id)
-}
-
-/** Merges the mutable parts of two copies of one version; returns `a` itself if `b` adds nothing. */
-export function mergeMutable(a: Mutable, b: Mutable): Mutable {
-  let merged = a
-  for (const name of ['tags', 'retention', 'legalHold', 'deletion', 'acl'] as const) {
-    const theirs = b[name]
-    if (theirs && isLater(theirs, a[name])) merged = { ...merged, [name]: theirs }
-  }
-  return merged
-}
-
-function isLater(x: Stamped<unknown>, y: Stamped<unknown> | undefined): boolean {
-  if (!y) return true
-  if (x[0] !== y[0]) return x[0] > y[0]
-  return Buffer.compare(packr.pack(x[1]), packr.pack(y[1])) > 0
 }

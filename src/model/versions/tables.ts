@@ -1,10 +1,11 @@
+import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Reader, Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { type BucketCounts, count } from '../buckets/counters.js'
 import { blockOwner, hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import { decodeHead, encodeHead } from './codec.js'
-import { compareOrder, mergeMutable, plainVersion, type VersionRecord } from './record.js'
+import { compareOrder, plainVersion, type VersionRecord } from './record.js'
 
 /** What the hooks of the object tables need from other parts of the node; all inside of the row's transaction. */
 export interface ContentHooks {
@@ -56,7 +57,7 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
     merge(current, incoming) {
       const order = compareOrder(incoming, current)
       if (order !== 0) return order > 0 ? incoming : current
-      const mutable = mergeMutable(current.mutable, incoming.mutable)
+      const mutable = mergeLwwFields(current.mutable, incoming.mutable)
       return mutable === current.mutable ? current : { ...plainVersion(current), mutable }
     },
     hiddenBy: (incoming, merged) => (compareOrder(merged, incoming) > 0 ? merged.timeUs : 0),
@@ -102,7 +103,7 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
       if (gone !== (incoming.state === 'tombstone')) return gone ? current : incoming
       // Tombstones of one version may have different times; all replicas must end with the same one.
       if (gone) return compareOrder(incoming, current) > 0 ? incoming : current
-      const mutable = mergeMutable(current.mutable, incoming.mutable)
+      const mutable = mergeLwwFields(current.mutable, incoming.mutable)
       return mutable === current.mutable ? current : { ...plainVersion(current), mutable }
     },
     onUpdate(tx, before, after) {
