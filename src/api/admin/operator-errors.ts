@@ -1,6 +1,6 @@
 import { CarportError, type ErrorCode } from '../../util/errors.js'
 
-/** What an operator can do about a failure; appended to what happened. */
+/** Advice on what an operator can do about a failure; appended to its message. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   QuorumUnavailable: '"carport status" shows which nodes are down',
   Timeout: 'try again; "carport status" shows which nodes are up',
@@ -12,8 +12,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
 }
 
 /**
- * A failure of an administrative operation as an operator is told of it: the same code, and a message that says what
- * to do. What is not a CarportError is a fault of the program: its text stays in the log.
+ * The form of a failure for operators: the same code, and a message that says what to do. An error other than
+ * a CarportError is a fault of the program: its text stays in the log.
  */
 export function forOperator(error: unknown, node: string): CarportError {
   if (!(error instanceof CarportError)) {

@@ -8,15 +8,21 @@ import { ADMIN_CALL_METHOD, type AdminHandlers } from './operations.js'
 import { forOperator } from './operator-errors.js'
 import { restoreVariables } from './variables.js'
 
-/** Who owns blocks, by a search through all rows of a node; see findLocalOwners. For nodes only. */
+/**
+ * Finds the owners of blocks by a search through all rows of a node; see findLocalOwners. Only nodes may call
+ * it.
+ */
 const FIND_OWNERS_METHOD = 'admin/find-owners'
-/** Shorter than a call for `block info`, which waits for it. */
+/** Shorter than the call for `block info`, which waits for this one. */
 const FIND_OWNERS_MS = 40_000
 
 export interface AdminService {
-  /** The handlers with their arguments' checks, loaded at the first use: they and zod cost an idle node memory. */
+  /**
+   * Loads the handlers and the checks of their arguments at the first use: they and zod cost an idle node
+   * memory.
+   */
   load(): Promise<LoadedAdmin>
-  /** Breaks off the repairs that run. Before the layers that they work on stop. */
+  /** Aborts the repairs that run. Call this before the layers that they work on stop. */
   stop(): Promise<void>
 }
 
@@ -27,8 +33,9 @@ export interface LoadedAdmin {
 }
 
 /**
- * Serves administration by RPC: everything to clients, which have the RPC secret and are operators; to other nodes only
- * what they do for a client's operation on several nodes. To be called before the node listens and its services start.
+ * Serves administration by RPC: to clients, which know the RPC secret and so are operators, all operations;
+ * to other nodes only their share of a client's operation on several nodes. Call this before the node listens
+ * and its services start.
  */
 export function serveAdmin(transport: Transport, deps: AdminDeps): AdminService {
   const { clock, log, cluster, db, blocks } = deps
@@ -79,7 +86,7 @@ export function serveAdmin(transport: Transport, deps: AdminDeps): AdminService 
       const { checkOperation, handlers } = await load()
       const { operation, args } = asCall(body)
       const checked = checkOperation(operation, args)
-      // Peers have a link of their own; a client's id is one of no node.
+      // Peers have a link of their own; the id of a client is never a node's.
       if (transport.isConnected(from)) checkPeerCall(checked)
       const handler = handlers[checked.operation] as (args: unknown) => Promise<unknown>
       return { body: { result: await handler(checked.args) } }
@@ -108,7 +115,10 @@ function asCall(body: unknown): { operation: unknown; args: unknown } {
   return { operation, args }
 }
 
-/** Another node may only ask for what runs on this node alone. @throws CarportError InvalidArgument */
+/**
+ * Another node may only request operations that run on this node alone.
+ * @throws CarportError InvalidArgument
+ */
 function checkPeerCall({ args }: { args: unknown }): void {
   if ((args as { node?: unknown }).node !== 'self') throw refused()
 }

@@ -1,6 +1,7 @@
 /**
- * Values of the administration interface, shaped and named as in Garage's admin API v2, so that the HTTP API can
- * return them as they are. Ids are hexadecimal, times are RFC 3339 in UTC, sizes are bytes; what is absent is null.
+ * Results of the administrative operations, shaped and named as in Garage's admin API v2, so that the HTTP
+ * API can return them unchanged. Ids are hexadecimal, times are RFC 3339 in UTC, sizes are bytes; absent
+ * values are null.
  */
 import type {
   BucketKeyPermissions,
@@ -31,11 +32,13 @@ export interface NodeStatus {
   isUp: boolean
   lastSeenSecsAgo: number | null
   role: NodeAssignedRole | null
-  /** No longer in the newest layout, but holding data of an older one that is still live. */
+  /** Whether the node is no longer in the newest layout but holds data of an older one that is still live. */
   draining: boolean
   dataPartition: FreeSpace | null
   metadataPartition: FreeSpace | null
-  /** Rows and blocks this node has still to fetch or send, null while unknown: zero when it caught up. */
+  /**
+   * Rows and blocks that this node has yet to fetch or send: zero once it has caught up, null while unknown.
+   */
   syncQueueLength: number | null
 }
 
@@ -64,7 +67,7 @@ export interface ClusterLayout {
   stagedParameters: LayoutParameters | null
 }
 
-/** What applying the staged changes would give, or why they cannot be applied. */
+/** The outcome of applying the staged changes, or the reason why they cannot be applied. */
 export type LayoutPreview = { error: string } | { message: string[]; newLayout: ClusterLayout }
 
 export type LayoutVersionStatus = 'Current' | 'Draining' | 'Historical'

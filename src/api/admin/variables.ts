@@ -4,7 +4,7 @@ import { CarportError } from '../../util/errors.js'
 import { versioned } from '../../util/format.js'
 import type { Log } from '../../util/log.js'
 
-/** Name of a variable → its value: what an operator set and no layer keeps by itself. */
+/** The name of a variable → its value: settings of an operator that no layer stores by itself. */
 const VARIABLES = 'admin:variables'
 /** Trees of the Db that administration needs. */
 export const ADMIN_TREES: readonly string[] = [VARIABLES]
@@ -21,7 +21,7 @@ type Variable = { get(blocks: BlockManager): string } & (
   | { set?: undefined; stored?: undefined }
   /** @throws CarportError InvalidArgument */
   | { set(blocks: BlockManager, value: string): Promise<void>; stored?: undefined }
-  /** Stored here, and set anew at each start. */
+  /** Stored here, and set again at each start. */
   | { set(blocks: BlockManager, value: string): void; stored: true }
 )
 
@@ -52,7 +52,7 @@ export function getVariables(blocks: BlockManager, name: string | null | undefin
   return Object.fromEntries(names.map((known) => [known, variable(known).get(blocks)]))
 }
 
-/** Sets a variable, for good. @throws CarportError NotFound, InvalidArgument */
+/** Sets a variable permanently. @throws CarportError NotFound, InvalidArgument */
 export async function setVariable(
   db: Db,
   blocks: BlockManager,
@@ -66,7 +66,7 @@ export async function setVariable(
   return { variable: name, value: get(blocks) }
 }
 
-/** Sets what was set before the node was restarted. */
+/** Sets the stored variables again after a restart. */
 export function restoreVariables(db: Db, blocks: BlockManager, log: Log): void {
   for (const [name, known] of Object.entries(KNOWN)) {
     const value = known.stored && db.get(VARIABLES, Buffer.from(name))

@@ -16,8 +16,8 @@ export class BodyError extends Error {
 const AHEAD_MAX = 256 * 1024
 
 /**
- * Reads one request's body: either whole by `collect`, or piece by piece by `next`. Listens to the request at
- * the first read only; `onFirstRead` is where `100 Continue` is sent.
+ * Reads one request's body: either whole by `collect`, or in pieces by `next`. It listens to the request only
+ * from the first read on; `onFirstRead` is the place to send `100 Continue`.
  */
 export class BodyReader implements Idle {
   lastMs = 0
@@ -33,7 +33,7 @@ export class BodyReader implements Idle {
   #queuedBytes = 0
   #paused = false
   #waiter: { resolve(chunk: Buffer | undefined): void; reject(error: BodyError): void } | undefined
-  /** Of a read that is not by `next`. */
+  /** Handles failures of `collect` and `discard`. */
   #onFailure: ((error: BodyError) => void) | undefined
 
   constructor(
@@ -107,7 +107,7 @@ export class BodyReader implements Idle {
       this.started = true
       this.#onFailure = finish
       this.watch.add(this)
-      // What an aborted request emits; 'close' follows and ends the read.
+      // An aborted request emits 'error'; 'close' follows and ends the read.
       request.on('error', ignore)
       request.on('data', onData).on('end', onEnd).on('close', onClose)
       if (request.destroyed) finish(new BodyError('Aborted'))
@@ -171,8 +171,8 @@ export class BodyReader implements Idle {
   }
 
   /**
-   * Throws away what is left of the body, at most `bytesMax`. Resolves with whether the end was reached; false
-   * after an idle time, or when the client went away. Nothing else may read any more.
+   * Throws away the rest of the body, at most `bytesMax`. Resolves with whether the end was reached; false
+   * after an idle time, or when the client went away. No other read may follow.
    */
   discard(bytesMax: number): Promise<boolean> {
     const { request } = this

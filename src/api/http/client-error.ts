@@ -8,13 +8,14 @@ export interface BrokenRequestAnswer {
   readonly body: string
 }
 
-/** Why node:http could not read a request. */
+/** The reason why node:http could not read a request. */
 export type BrokenRequest = 'header-overflow' | 'timeout' | 'malformed'
 
 /**
- * Answers what node:http could not parse, on the raw connection, and closes it: for the server's `clientError`.
- * A connection that was reset, is in the middle of an answer, or broke in the body of a request that was answered
- * already, is just closed: a second answer would be taken for that of the next request.
+ * Answers bytes that node:http could not parse, on the raw connection, and closes it: for the server's
+ * `clientError`. A connection that was reset, is in the middle of an answer, or broke in the body of a
+ * request that was answered already, is just closed: a client would take a second answer for that of its next
+ * request.
  */
 export function answerBrokenRequest(
   error: Error & { code?: string },

@@ -29,7 +29,10 @@ function timeOfDay(seconds: number): string {
 let lastSecond = Number.NaN
 let lastText = ''
 
-/** IMF-fixdate (RFC 9110, 5.6.7) of `ms` since the epoch. The last second's text is kept: `Date` headers are hot. */
+/**
+ * IMF-fixdate (RFC 9110, 5.6.7) of `ms` since the epoch. The text of the last second is kept, because every
+ * answer has a `Date`.
+ */
 export function httpDate(ms: number): string {
   const second = Math.floor(ms / 1000)
   if (second !== lastSecond) {
@@ -39,7 +42,7 @@ export function httpDate(ms: number): string {
   return lastText
 }
 
-/** As `httpDate`, for times that are not now (`Last-Modified`): leaves the kept text alone. */
+/** As `httpDate`, for times other than now (`Last-Modified`): does not replace the kept text. */
 export function httpDateOf(ms: number): string {
   const second = Math.floor(ms / 1000)
   return second === lastSecond ? lastText : formatHttpDate(second)
@@ -48,7 +51,7 @@ export function httpDateOf(ms: number): string {
 /** `2026-01-31T12:00:00.000Z` of `ms` since the epoch, as S3's XML has times. */
 export function isoDate(ms: number): string {
   const second = Math.floor(ms / 1000)
-  // Neighbours in a listing are often of one second, nearly always of one day.
+  // Neighbours in a listing often share the second, and nearly always the day.
   if (second !== isoSecond) {
     const day = Math.floor(second / 86_400)
     if (day !== isoDay) {

@@ -1,7 +1,7 @@
 /**
- * The HTTP front that the node's APIs share: request ids, reading bodies, answers, errors, clients that stall or send
- * no HTTP, admission, the request log, and letting requests end before a stop. What a request means is the matter of
- * its protocol.
+ * The HTTP front that the node's APIs share: request ids, bodies, answers, errors, clients that stall or send
+ * no HTTP, admission, the request log, and letting requests end before a stop. Each API is a Protocol, which
+ * gives requests their meaning.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -17,15 +17,15 @@ import { IdleWatch } from './idle-watch.js'
 import type { HttpRequest } from './request.js'
 import { type RequestState, respond } from './respond.js'
 
-/** What an API makes of requests and answers. */
+/** An API on top of the front. */
 export interface Protocol<R extends HttpRequest> {
   /** The class of its requests. The constructor must not throw. */
   readonly Request: new (
     ...parts: ConstructorParameters<typeof HttpRequest>
   ) => R
-  /** The header of answers that tells the request's id. */
+  /** The header of answers that carries the request's id. */
   readonly requestIdHeader: string
-  /** Serves a request. What it throws, or rejects with, goes to `errorAnswer`. */
+  /** Serves a request. Errors that it throws, or rejects with, go to `errorAnswer`. */
   serve(request: R): Answer | Promise<Answer>
   /** The answer to a request that failed. Must not throw. `error` may be a BodyError or an OverloadedError. */
   errorAnswer(error: unknown, request: R): ErrorAnswer
@@ -39,7 +39,7 @@ export interface Protocol<R extends HttpRequest> {
 export interface RequestRecord {
   readonly requestId: string
   readonly method: string
-  /** Undefined when the request failed before it was known. */
+  /** Undefined when the request failed before its operation was known. */
   readonly operation: string | undefined
   readonly bucket: string | undefined
   readonly keyId: string | undefined
@@ -58,17 +58,17 @@ export interface HttpFrontOptions {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
-  /** Called when a request's connection is done with it. */
+  /** Called once for each request, when its answer was sent or its connection closed. */
   readonly onRequest?: (record: RequestRecord) => void
-  /** How long a client may neither send nor read while it is waited for; 60 s unless told. */
+  /** How long to wait for a client that neither sends nor reads; 60 s unless set. */
   readonly idleTimeoutMs?: number
-  /** Whether X-Forwarded-For and X-Forwarded-Proto come from a proxy of ours. */
+  /** Whether X-Forwarded-For and X-Forwarded-Proto come from a trusted proxy. */
   readonly trustForwarded?: boolean
   /** Without it, every connection and request is admitted. */
   readonly admission?: Admission
 }
 
-/** What to construct the node:http server with: long uploads must not be cut off, slow headers must. */
+/** Options for the node:http server: long uploads must not be cut off, slow headers must. */
 export const HTTP_SERVER_OPTIONS = {
   requestTimeout: 0,
   headersTimeout: 60_000,
@@ -109,7 +109,7 @@ export class HttpFront<R extends HttpRequest> {
     return this.#inFlight
   }
 
-  /** Serves what comes to a server, which should be constructed with HTTP_SERVER_OPTIONS. */
+  /** Serves the requests of a server, which should be constructed with HTTP_SERVER_OPTIONS. */
   attach(server: Server): void {
     const serve = (message: IncomingMessage, response: ServerResponse) =>
       this.#serve(message, response, false)

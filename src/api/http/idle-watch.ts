@@ -2,15 +2,15 @@ import type { Clock, Timer } from '../../util/clock.js'
 
 /** Something that waits for a client. */
 export interface Idle {
-  /** Monotonic time of the last sign of life, in milliseconds; whoever sees one sets it. */
+  /** Monotonic time of the last sign of life, in ms; the waiting code updates it. */
   lastMs: number
   /** The wait took too long; called once, after the entry was removed. */
   onIdle(): void
 }
 
 /**
- * Ends waits for clients that neither send nor read. One timer serves all: it runs only while something
- * waits, and looks every quarter of the time-out, so that a wait ends after 1 to 1.25 times the time-out.
+ * Ends waits for clients that neither send nor read. One timer serves all waits: it runs only while there are
+ * any, and checks them four times per time-out, so that a wait ends after 1 to 1.25 times the time-out.
  */
 export class IdleWatch {
   readonly #waiting = new Set<Idle>()

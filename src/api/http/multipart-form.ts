@@ -4,7 +4,7 @@
  * one place.
  */
 
-/** What is wrong with a form. */
+/** A form that cannot be read. */
 export class FormError extends Error {
   override readonly name = 'FormError'
   constructor(readonly code: 'Malformed' | 'TooLarge') {
@@ -23,12 +23,15 @@ export interface FormFile {
   /** Without its path; undefined if the browser sent none. */
   fileName: string | undefined
   contentType: string | undefined
-  /** The file's bytes; ends after the form's last delimiter was seen. @throws FormError when the form breaks off. */
+  /**
+   * The file's bytes. It ends after the form's last delimiter was read.
+   * @throws FormError when the form breaks off
+   */
   body: AsyncGenerator<Buffer, void, undefined>
 }
 
 export interface FormLimits {
-  /** Of all that precedes the file, in bytes. */
+  /** The limit for everything before the file, in bytes. */
   headBytesMax: number
   fieldsMax: number
 }
@@ -43,7 +46,7 @@ const CRLF = Buffer.from('\r\n')
 const HEADER_END = Buffer.from('\r\n\r\n')
 const PART_HEADER_BYTES_MAX = 8 * 1024
 
-/** The boundary of a Content-Type header; undefined when it is not that of a form. */
+/** The boundary of a Content-Type header; undefined if it is not of a form. */
 export function formBoundary(contentType: string | undefined): string | undefined {
   const m =
     /^multipart\/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))\s*(?:;|$)/i.exec(
@@ -109,7 +112,7 @@ async function afterDelimiter(input: Input): Promise<boolean> {
 
 async function* fileBody(input: Input, delimiter: Buffer): AsyncGenerator<Buffer, void, undefined> {
   for await (const piece of input.streamUntil(delimiter)) yield piece
-  // Parts behind the file do not count, but the form has to be whole.
+  // Parts after the file are ignored, but the form has to be complete.
   while (await afterDelimiter(input)) for await (const _ of input.streamUntil(delimiter));
 }
 
@@ -183,7 +186,10 @@ class Input {
     return out
   }
 
-  /** What stands before `mark`, which is consumed. @throws FormError TooLarge when that is over `bytesMax` */
+  /**
+   * The bytes before `mark`, which is consumed.
+   * @throws FormError TooLarge if they are more than `bytesMax`
+   */
   async until(mark: Buffer, bytesMax: number): Promise<Buffer> {
     let from = 0
     while (true) {
@@ -201,7 +207,10 @@ class Input {
     }
   }
 
-  /** Like `until`, of any length, in pieces as they come; holds back only what may be the beginning of `mark`. */
+  /**
+   * As `until`, for any length: gives the bytes in pieces as they come, and holds back only a possible
+   * beginning of `mark`.
+   */
   async *streamUntil(mark: Buffer): AsyncGenerator<Buffer, void, undefined> {
     while (true) {
       const at = this.#rest.indexOf(mark)
@@ -215,7 +224,10 @@ class Input {
   }
 }
 
-/** Where in the last bytes of `bytes` a `mark` may begin; its length if nowhere. */
+/**
+ * The first place in `bytes` at which a `mark` may begin that is not complete yet; the length if there is
+ * none.
+ */
 function possibleStart(bytes: Buffer, mark: Buffer): number {
   for (let at = Math.max(0, bytes.length - mark.length + 1); at < bytes.length; at++) {
     if (bytes[at] === mark[0] && mark.subarray(0, bytes.length - at).equals(bytes.subarray(at))) return at

@@ -3,8 +3,8 @@ import { percentDecode } from './uri.js'
 const NONE: readonly [string, string][] = []
 
 /**
- * A query string, decoded at the first access only. Names are case-sensitive; of a name given twice the first
- * value counts. A part that cannot be decoded (bad escape, not UTF-8) sets `malformed` and is left out.
+ * A query string, decoded at the first access. Names are case-sensitive; if a name is given twice, the first
+ * value counts. A part that cannot be decoded (bad escape, not UTF-8) is left out and sets `malformed`.
  */
 export class Query {
   #pairs: readonly [name: string, value: string][] | undefined
@@ -48,7 +48,7 @@ export class Query {
     return this.get(name) !== undefined
   }
 
-  /** As `get`, with the name compared without case: for headers that a presigned URL carries in its query. */
+  /** As `get`, ignoring case: for headers that a presigned URL carries in its query. */
   getIgnoreCase(lowerName: string): string | undefined {
     const pairs = this.pairs
     for (let i = 0; i < pairs.length; i++) {

@@ -4,8 +4,8 @@ import { Query } from './query.js'
 import { splitTarget } from './target.js'
 
 /**
- * A request as all protocols see it; each protocol extends it by what is its own. Values that cost something are made
- * when they are first asked for.
+ * The part of a request that all protocols share; each protocol extends it. Values that are costly to make
+ * are made at the first access.
  */
 export class HttpRequest {
   readonly method: string
@@ -23,7 +23,7 @@ export class HttpRequest {
     protected readonly response: ServerResponse,
     readonly reader: BodyReader,
     readonly requestId: string,
-    /** When it arrived: wall clock, milliseconds since the epoch. */
+    /** Arrival: wall clock, milliseconds since the epoch. */
     readonly timeMs: number,
     protected readonly trustForwarded: boolean,
   ) {
@@ -40,7 +40,7 @@ export class HttpRequest {
     return this.message.rawHeaders
   }
 
-  /** The protocol's name of the operation; undefined while it is not known. */
+  /** The protocol's name for the operation; undefined until it is known. */
   get operationName(): string | undefined {
     return undefined
   }
@@ -50,7 +50,7 @@ export class HttpRequest {
     return undefined
   }
 
-  /** The access key or token that the request proved; undefined of an anonymous request. */
+  /** The access key or token that authenticated the request; undefined for an anonymous one. */
   get keyId(): string | undefined {
     return undefined
   }

@@ -3,28 +3,33 @@ import type { AnswerBody } from './answer.js'
 import type { BodyReader } from './body-reader.js'
 import type { Idle, IdleWatch } from './idle-watch.js'
 
-/** A rest of a request's body that is read and thrown away to keep the connection. */
+/** The rest of a request's body up to this size is read and thrown away to keep the connection. */
 const REST_KEPT_MAX = 1024 * 1024
-/** A rest that is read so that a client in the middle of sending gets the answer before the connection closes. */
+/**
+ * A longer rest is read up to this size, so that a client that is still sending gets the answer before the
+ * connection closes.
+ */
 const REST_LINGER_MAX = 8 * 1024 * 1024
-/** A body that may not fit the socket's buffers: the client must take it within the idle time. */
+/**
+ * A body from this size on may not fit the socket's buffers: the client must read it within the idle time.
+ */
 const WATCHED_BODY_MIN = 16 * 1024
 
-/** What the sending of an answer depends on. */
+/** The state of a request on which the sending of its answer depends. */
 export interface RequestState {
   readonly isHead: boolean
   /** Bytes that the request's body announces; undefined for chunked transfer; 0 for none. */
   readonly bodyLength: number | undefined
   readonly reader: BodyReader
-  /** Whether the client waits for `100 Continue` and did not get it. */
+  /** Whether the client still waits for `100 Continue`. */
   readonly awaitsContinue: boolean
 }
 
 /**
- * Sends an answer and takes care of what the client has not sent yet. Headers are a flat list of names and
- * values. A body that is shorter or longer than its Content-Length, or that fails, destroys the connection, so
- * that the client sees it.
- * @returns the bytes of body sent, when the whole is handed to the socket or the client is gone
+ * Sends an answer and deals with the part of the request that the client has not sent yet. Headers are a flat
+ * list of names and values. A body that is shorter or longer than its Content-Length, or that fails, destroys
+ * the connection, so that the client notices.
+ * @returns the bytes of body sent, when all are handed to the socket or the client is gone
  */
 export function respond(
   response: ServerResponse,
@@ -83,7 +88,10 @@ function drain(response: ServerResponse, request: RequestState): void {
   })
 }
 
-/** The answer is out except for its formal end, which would make node:http close the connection at once. */
+/**
+ * Everything is sent except the formal end of the answer, upon which node:http would close the connection at
+ * once.
+ */
 function finishLinger(response: ServerResponse, request: RequestState): void {
   void request.reader.discard(REST_LINGER_MAX).then(() => response.end())
 }
@@ -161,7 +169,7 @@ async function stream(
       }
       sent += chunk.length
       watch.add(entry)
-      // A chunk's memory is its producer's again once the next one is asked for, so it must be out by then.
+      // The producer reuses a chunk's memory when the next one is asked for, so it must be written by then.
       await new Promise<void>((resolve) => {
         wake = resolve
         response.write(chunk, onWake)

@@ -5,7 +5,7 @@ export interface RawTarget {
   readonly rawQuery: string
 }
 
-/** Splits a request target; that of a proxy request (absolute form) loses scheme and authority. */
+/** Splits a request target. A target in absolute form, as sent to proxies, loses its scheme and authority. */
 export function splitTarget(url: string): RawTarget {
   let start = 0
   if (url.charCodeAt(0) !== 47) {

@@ -1,4 +1,4 @@
-/** Bytes of a string whose characters are all below U+0100, as node:http gives request targets and headers. */
+/** The value of a hex digit, given by its character code; -1 if it is none. */
 function hexDigit(code: number): number {
   if (code >= 48 && code <= 57) return code - 48
   const lower = code | 32
@@ -8,8 +8,9 @@ function hexDigit(code: number): number {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * The text of a percent-encoded part of a request target, decoded once. `plusIsSpace` for query strings.
- * Returns undefined for a `%` without two hex digits and for bytes that are not UTF-8.
+ * Decodes a percent-encoded part of a request target once. Its characters are bytes, as node:http gives them.
+ * @param plusIsSpace for query strings
+ * @returns undefined for a `%` without two hex digits and for bytes that are not UTF-8
  */
 export function percentDecode(raw: string, plusIsSpace = false): string | undefined {
   let i = 0
@@ -74,8 +75,8 @@ export function uriEncode(text: string, keepSlash = false): string {
 }
 
 /**
- * The canonical form (each byte encoded once, AWS's rules) of a percent-encoded raw part of a request target,
- * whatever of it was encoded by the sender. A `%` that starts no escape counts as itself.
+ * The canonical form (each byte encoded once, by AWS's rules) of a raw part of a request target, however much
+ * of it the sender encoded. A `%` that begins no escape stands for itself.
  */
 export function recode(raw: string, keepSlash: boolean, plusIsSpace: boolean): string {
   let out = ''

@@ -79,7 +79,7 @@ function answer(status: number, body: string): S3Response {
   const headers = {
     'Content-Type': 'text/xml',
     'Cache-Control': 'no-store',
-    // Scripts of any origin may ask: what counts is the token, not who carries it.
+    // Scripts of any origin may ask: the token decides, not the page that sends it.
     'Access-Control-Allow-Origin': '*',
   }
   return { status, headers, body }
@@ -87,7 +87,7 @@ function answer(status: number, body: string): S3Response {
 
 interface Parameters {
   token: string
-  /** Name of a role or id of its access key. */
+  /** The name of a role, or the id of its access key. */
   role: string | undefined
   sessionName: string | undefined
   durationS: number
@@ -128,7 +128,7 @@ async function assumeRole(deps: StsDeps, verifier: WebIdentityVerifier, request:
   return responseXml(identity, grant, credentials, requestId)
 }
 
-/** Of the body's form, else of the query. @throws StsError */
+/** The parameters in the body, which is a form, or in the query. @throws StsError */
 async function readParameters(request: S3Request): Promise<Query> {
   if (request.query.has('Action')) return request.query
   let body: Buffer
@@ -192,7 +192,7 @@ function invalid(name: string, expected: string): StsError {
   return new StsError('ValidationError', `${name} is missing or not valid: it has ${expected}.`)
 }
 
-/** A session's name for a client that gave none. */
+/** The name of a session whose client gave none. */
 function nameOf(subject: string): string {
   return subject.replace(/[^\w+=,.@-]/g, '_').slice(0, 64)
 }

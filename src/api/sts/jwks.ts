@@ -13,11 +13,13 @@ export type HttpGet = (
 ) => Promise<{ status: number; body: Buffer }>
 
 const LIMITS = { timeoutMs: 5000, bytesMax: 512 * 1024 }
-/** Age at which keys are fetched anew, so that a key that the provider took back is not accepted for long. */
+/**
+ * The age at which keys are fetched again, so that a key that the provider withdrew is not accepted for long.
+ */
 const FRESH_MS = 10 * 60_000
-/** How long keys are good while the provider cannot be reached. */
+/** How long keys are used while the provider cannot be reached. */
 const STALE_MS = 60 * 60_000
-/** Shortest time between two attempts: made-up key ids must not make this node a nuisance. */
+/** The shortest time between two attempts: invented key ids must not make this node a nuisance. */
 const PAUSE_MS = 15_000
 
 /** The keys of an identity provider, fetched when they are first needed and when they may have changed. */
@@ -38,7 +40,7 @@ export class ProviderKeys {
     return this.#age() < STALE_MS ? this.#keys : undefined
   }
 
-  /** Other keys than `known`, because none of those fits: the provider may have new ones. Undefined if it has not. */
+  /** Newer keys than `known`, of which none fits the token; undefined if the provider has none. */
   async newerThan(known: JSONWebKeySet): Promise<JSONWebKeySet | undefined> {
     if (this.#keys === known) await this.#refresh()
     return this.#keys === known ? undefined : this.#keys
@@ -91,7 +93,10 @@ export class ProviderKeys {
   }
 }
 
-/** As the configuration wants URLs, with a query allowed: some providers have one. */
+/**
+ * Whether a URL is accepted as the configuration's URLs are; a query is allowed, since some providers have
+ * one.
+ */
 function isKeyUrl(text: string): boolean {
   return isProviderUrl(text.replace(/\?.*$/s, ''))
 }

@@ -4,7 +4,7 @@ import type { OidcProvider, OidcRole } from '../../config/oidc.js'
 export type Claims = Readonly<Record<string, unknown>>
 
 /**
- * The first role that the claims fit; with `wanted`, the first of that name or access key.
+ * The first role that the claims satisfy; with `wanted`, the first of that name or access key.
  * @returns undefined if there is none
  */
 export function chooseRole(

@@ -3,7 +3,7 @@ import type { Clock } from '../../util/clock.js'
 import type { SecretLookup, SecretOfSession } from '../s3/signature/verifier.js'
 import type { Sessions } from './sessions.js'
 
-/** What of AccessKeys is needed. */
+/** The part of AccessKeys that is needed. */
 export interface KeyLookup {
   /** The key as this node knows it. */
   local(id: string): AccessKey | undefined
@@ -12,8 +12,9 @@ export interface KeyLookup {
 }
 
 /**
- * The secrets of access keys and of temporary ones. A key that was deleted or has expired has none, and neither have the
- * temporary keys that were issued for it. A session token counts whenever there is one: with an ordinary key it is refused.
+ * The secrets of access keys and of temporary ones. A key that was deleted or has expired has none, nor have
+ * the temporary keys that were issued for it. A session token is never ignored: together with an ordinary key
+ * it is refused.
  */
 export function secretLookup(deps: { keys: KeyLookup; sessions: Sessions; clock: Clock }): SecretLookup {
   const { keys, sessions, clock } = deps

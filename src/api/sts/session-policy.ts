@@ -24,11 +24,10 @@ export interface SessionQuestion {
 }
 
 /**
- * The policy that a client gives its temporary credentials: what they may do is what the policy and the key behind them
- * both allow. The grammar is that of identity policies: no principals, resources in any bucket.
- * https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_session
- *
- * Other than at Amazon's: conditions on tags (of the object or of the request) are refused.
+ * The policy that a client gives its temporary credentials: they allow what the policy and the key behind
+ * them both allow. The grammar is that of identity policies: no principals, resources in any bucket.
+ * https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_session Unlike at Amazon,
+ * conditions on tags (of the object or of the request) are refused.
  */
 export class SessionPolicy {
   readonly #statements: readonly Statement[]
@@ -118,7 +117,7 @@ function actionOf(source: string): (action: string) => boolean {
   return matches
 }
 
-/** "*" or an ARN of S3, of whichever partition. */
+/** Parses "*" or an ARN of S3, of any partition. */
 function resourceOf(source: string, syntax: PatternSyntax): Pattern {
   if (source === '*') return compilePattern(source, syntax)
   const path = /^arn:[\w*-]+:s3:[^:/]*:[^:/]*:(.+)$/s.exec(source)?.[1]
@@ -146,7 +145,10 @@ function onlyFields(found: Json, known: readonly string[]): void {
   if (unknown !== undefined) throw malformed(`Unknown field ${unknown.slice(0, 100)}`)
 }
 
-/** What a stored policy says that this version of the program cannot read: everything is denied. */
+/**
+ * Reads a stored policy. One that this version of the program cannot read denies everything.
+ * @throws S3Error AccessDenied
+ */
 export function storedSessionPolicy(text: string): SessionPolicy {
   try {
     return new SessionPolicy(text)

@@ -18,23 +18,23 @@ const TEMPORARY_KEY = /^CPST[0-9A-F]{24}$/
 const FORMAT = 1
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
-/** Longer tokens are none of ours: the longest subject and policy stay far below. */
+/** No token of ours is longer: even the longest subject and policy make shorter ones. */
 const TOKEN_CHARS_MAX = 8192
 const BASE64URL = /^[A-Za-z0-9_-]+$/
-/** Opened tokens that are kept. */
+/** The number of opened tokens that are kept. */
 const OPENED_MAX = 256
 
-/** What temporary credentials stand for. */
+/** The grant behind temporary credentials. */
 export interface SessionGrant {
   /** The access key whose permissions they have. */
   readonly parentKeyId: string
-  /** When they end, ms since the epoch. */
+  /** The end of their validity, ms since the epoch. */
   readonly expiresMs: number
   /** Name of the identity provider in the configuration. */
   readonly provider: string
-  /** Who the provider says it is. */
+  /** The user, as the provider names it. */
   readonly subject: string
-  /** What the client calls the session. */
+  /** The name that the client gave the session. */
   readonly name: string
   /** Text of the policy that narrows the permissions. */
   readonly policy?: string
@@ -92,7 +92,7 @@ export class Sessions {
   }
 
   /**
-   * What an access key id and its token stand for, and the id's secret key.
+   * The session of an access key id and its token, and the secret key of the id.
    * @throws S3Error InvalidToken (not ours, damaged, of another id), ExpiredToken
    */
   open(accessKeyId: string, token: string, nowMs: number): { session: Session; secret: string } {
@@ -136,7 +136,7 @@ export class Sessions {
   }
 }
 
-/** @param text was sealed by a node of this cluster, maybe one with another version of the program */
+/** @param text was sealed by a node of this cluster, perhaps by another version of the program */
 function sessionOf(keyId: string, text: string): Session {
   const [parentKeyId, expiresMs, provider, subject, name, policy] = JSON.parse(text) as unknown[]
   if (

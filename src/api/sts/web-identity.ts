@@ -5,7 +5,9 @@ import type { Log } from '../../util/log.js'
 import { StsError } from './errors.js'
 import { type HttpGet, ProviderKeys } from './jwks.js'
 
-/** Signatures with a private key alone: with a shared secret, whoever can verify a token could make one. */
+/**
+ * Algorithms with a private key only: with a shared secret, anybody who can verify a token could make one.
+ */
 const ALGORITHMS = [
   'RS256',
   'RS384',
@@ -19,7 +21,7 @@ const ALGORITHMS = [
   'EdDSA',
   'Ed25519',
 ]
-/** How far the provider's clock may be off, s. */
+/** The deviation of the provider's clock that is tolerated, in seconds. */
 const LEEWAY_S = 30
 const SUBJECT_CHARS_MAX = 255
 
@@ -71,7 +73,7 @@ export class WebIdentityVerifier {
     return { provider, claims, subject, audience: audience! }
   }
 
-  /** By the issuer that the token names, which the signature then confirms. */
+  /** The provider, by the issuer that the token names; the signature then confirms it. */
   async #providerOf(token: string): Promise<OidcProvider> {
     const { decodeJwt } = await import('jose')
     let issuer: string | undefined
@@ -103,7 +105,7 @@ export class WebIdentityVerifier {
       if (error instanceof errors.JWTExpired)
         throw new StsError('ExpiredTokenException', undefined, { cause: error })
       if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw refused(error)
-      // A token without a key id: any of the keys may be the one.
+      // The token has no key id: any of the keys may be the right one.
       for await (const key of error as AsyncIterable<CryptoKey>) {
         try {
           return (await jwtVerify(token, key, options)).payload
@@ -119,7 +121,7 @@ export class WebIdentityVerifier {
   }
 }
 
-/** What jose says is about the token, and for the client's eyes. */
+/** Passes the messages of jose on: they are about the token and reveal nothing else. */
 function refused(error: unknown): StsError {
   const { code } = error as { code?: unknown }
   const told =

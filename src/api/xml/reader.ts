@@ -1,8 +1,8 @@
 /**
- * Reads the XML bodies of requests, in one pass and in time linear in their length whatever they hold: anybody may send
- * some megabytes of them, and until they are read nothing else of this process runs. Of the libraries that were tried,
- * none does: for bodies made to hurt they take seconds. The part of XML 1.0 that S3's documents are in is small enough:
- * no DTD, no entities but the predefined ones.
+ * Reads the XML bodies of requests in one pass, in time linear in their length whatever they contain: anybody
+ * may send some megabytes, and until they are read, nothing else of this process runs. None of the libraries
+ * that were tried does that: bodies made to hurt cost them seconds. S3's documents need only a small part of
+ * XML 1.0: no DTD, no entities but the predefined ones.
  */
 import { XmlElement } from './element.js'
 import { XmlError } from './error.js'
@@ -78,7 +78,7 @@ class Parser {
     else if (raw.trim() !== '') throw new XmlError('Malformed')
   }
 
-  /** What begins with "<". */
+  /** Reads the markup that begins with "<". */
   #markup(): void {
     const { text } = this
     switch (text[this.#at + 1]) {
@@ -104,7 +104,10 @@ class Parser {
     }
   }
 
-  /** Goes behind `end`. @returns what precedes it, without the `start` characters of its opening */
+  /**
+   * Skips `end` and everything before it.
+   * @returns the text before it, without the `start` characters of its opening
+   */
   #skip(end: string, start = 2): string {
     const found = this.text.indexOf(end, this.#at + start)
     if (found < 0) throw new XmlError('Malformed')
@@ -138,7 +141,7 @@ class Parser {
     for (let match = this.#match(ATTRIBUTE); match; match = this.#match(ATTRIBUTE)) {
       if (++count > ATTRIBUTES_MAX) throw new XmlError('Malformed')
       attributes ??= new Map()
-      // "xmlns:a" and "a" are other attributes; which of them counts does not matter to any document of S3.
+      // "xmlns:a" and "a" are different attributes; no document of S3 depends on which of them counts.
       attributes.set(local(match[1]!), this.#decode(match[2] ?? match[3]!))
     }
     return attributes ?? NO_ATTRIBUTES
@@ -158,7 +161,7 @@ class Parser {
     else this.#root = element
   }
 
-  /** Resolves references. @throws XmlError when one is unknown, or to no character */
+  /** Resolves references. @throws XmlError when one is unknown, or stands for no character */
   #decode(raw: string): string {
     const text = lines(raw)
     if (!text.includes('&')) return text
@@ -173,7 +176,7 @@ class Parser {
     return out + text.slice(from)
   }
 
-  /** What a reference stands for. */
+  /** The character that a reference stands for. */
   #character(name: string): string {
     if (Object.hasOwn(PREDEFINED, name)) return PREDEFINED[name]!
     const number = /^#(?:x([0-9a-fA-F]{1,6})|(\d{1,7}))$/.exec(name)

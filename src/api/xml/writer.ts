@@ -50,7 +50,10 @@ function documentStart(root: string): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${S3_XMLNS}">`
 }
 
-/** Characters gathered before they are written: a string of a few thousand pieces is a tree that V8 flattens slowly. */
+/**
+ * The number of characters gathered before they are written: V8 is slow to flatten a string made of thousands
+ * of pieces.
+ */
 const PENDING_CHARACTERS = 4096
 
 /** A long document, written as bytes piece by piece; pieces are XML already. */
@@ -61,7 +64,7 @@ export class XmlWriter {
 
   /**
    * @param root the document's element, in S3's namespace
-   * @param expectedBytes about how long it will be: memory that has to grow is garbage outside of the heap
+   * @param expectedBytes a guess of the length: a buffer that has to grow leaves garbage outside of the heap
    */
   constructor(
     private readonly root: string,

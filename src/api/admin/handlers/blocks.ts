@@ -10,7 +10,7 @@ const REFS_PAGE = 1000
 const RETRY_BATCH = 500
 const PURGES_IN_FLIGHT = 8
 
-/** Blocks that this node should have and could not fetch so far. */
+/** Blocks that this node should have but could not fetch so far. */
 export function listBlockErrors({ blocks, clock }: AdminContext): BlockError[] {
   const nowMs = clock.nowMs()
   const seconds = (ms: number) => Math.max(0, Math.round(ms / 1000))
@@ -24,7 +24,7 @@ export function listBlockErrors({ blocks, clock }: AdminContext): BlockError[] {
 }
 
 /**
- * What this node knows of a block, and what refers to it.
+ * This node's knowledge of a block and the references to it.
  * @param prefix at least the first digits of its hash
  * @throws CarportError NotFound; InvalidArgument if several blocks begin so
  */
@@ -58,7 +58,10 @@ function backlinkOf(owner: Owner): BlockBacklink {
   return { upload: { uploadId, uploadDeleted: !owner.live, uploadGarbageCollected: false, bucketId, key } }
 }
 
-/** Queues blocks that could not be fetched to be tried now. @throws CarportError NotFound, InvalidArgument */
+/**
+ * Queues blocks that could not be fetched for another attempt now.
+ * @throws CarportError NotFound, InvalidArgument
+ */
 export async function retryBlocks(
   context: AdminContext,
   what: { all: true } | { blockHashes: string[] },
@@ -97,7 +100,7 @@ function unknownBlock(prefix: string): CarportError {
   return new CarportError('NotFound', `this node knows no block ${prefix}`)
 }
 
-/** The hash before this one; undefined of the first. */
+/** The hash before this one; the first hash has none. */
 function predecessor(hash: Buffer): Buffer | undefined {
   const before = Buffer.from(hash)
   for (let i = before.length - 1; i >= 0; i--) {
@@ -118,11 +121,11 @@ export interface PurgeResult {
 }
 
 /**
- * Gives up blocks that are lost: deletes the versions and uploads that need them, and references whose owner is found
- * on no node.
- * @throws CarportError NotFound, InvalidArgument (a prefix of several); Conflict for a block that some replica has
- * intact, QuorumUnavailable if some replica cannot be asked; PeerUnreachable if some node cannot be asked what refers
- * to a block: nothing that does is deleted then
+ * Gives up lost blocks: deletes the versions and uploads that need them, and references whose owner no node
+ * knows.
+ * @throws CarportError NotFound, InvalidArgument (a prefix of several); Conflict for a block that some
+ * replica has intact; QuorumUnavailable if some replica cannot be asked; PeerUnreachable if some node cannot
+ * be asked for owners, in which case nothing is deleted for that block
  */
 export async function purgeBlocks(context: AdminContext, prefixes: readonly string[]): Promise<PurgeResult> {
   const result: PurgeResult = {
@@ -189,7 +192,7 @@ async function purgeReferences(
     } else if (owner.kind === 'version') {
       const { bucket, key, id, isNull } = owner
       const current = await model.objects.get(bucket, key, undefined, { body: false })
-      // The slot of null versions may hold another one by now.
+      // Another version may be in the slot of null versions by now.
       if (isNull && !(await isStill(context, owner))) return
       if (!(await model.objects.deleteVersion(bucket, key, isNull ? 'null' : id))) return
       result.versionsDeleted++

@@ -27,7 +27,7 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
 
     async 'bucket.create'({ globalAlias, localAlias }) {
       const key = localAlias ? await keyById(model, localAlias.accessKeyId) : undefined
-      // Before anything is made, so that a bad name leaves nothing behind.
+      // Checked before anything is made, so that a bad name leaves nothing behind.
       if (localAlias) checkBucketName(localAlias.alias)
       if (localAlias && key?.localAliases.has(localAlias.alias)) {
         throw new CarportError('Conflict', `bucket name ${localAlias.alias} is taken for key ${key.id}`)

@@ -75,7 +75,7 @@ function statusOf(node: NodeInfo): NodeStatus {
     draining: node.draining,
     dataPartition: node.dataDisk,
     metadataPartition: node.metadataDisk,
-    // What a node that is down told last says nothing of now.
+    // The last report of a node that is down says nothing about now.
     syncQueueLength: node.isUp ? node.queueLength : null,
   }
 }
@@ -95,7 +95,7 @@ function roleChange(change: NodeRoleChange) {
   return { node: id, role: { zone, tags, capacityBytes: capacity } }
 }
 
-/** What applying the staged changes would make; null without any. */
+/** The layout that applying the staged changes would give; null without any. */
 function previewOf({ cluster, replicationFactor }: AdminContext): LayoutPreview | null {
   const { history } = cluster.layout
   if (stagedChanges(history).size === 0 && stagedParameters(history) === undefined) return null

@@ -13,7 +13,7 @@ import type { OperationResult } from '../operations.js'
 import type { Owners } from './owners.js'
 import type { RepairRuns } from './repair-runs.js'
 
-/** What administration needs of its node. */
+/** The parts of a node that administration needs. */
 export interface AdminDeps {
   clock: Clock
   log: Log
@@ -31,17 +31,20 @@ export interface AdminDeps {
   snapshot: () => Promise<string>
 }
 
-/** What handlers work with. */
+/** The context of the handlers. */
 export interface AdminContext extends AdminDeps {
   self: NodeId
   repairs: RepairRuns
-  /** Runs an operation on another node. @throws CarportError as the handler there, or of the connection */
+  /**
+   * Runs an operation on another node.
+   * @throws CarportError as thrown by the handler there, or by the connection
+   */
   ask<N extends OperationName>(
     node: NodeId,
     operation: N,
     args: OperationArgs<N>,
     timeoutMs: number,
   ): Promise<OperationResult<N>>
-  /** Finds out, from all nodes, what these owners of blocks are. */
+  /** Asks all nodes which versions and parts these owners of blocks are. */
   findOwners(owners: readonly Buffer[]): Promise<Owners>
 }

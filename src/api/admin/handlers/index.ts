@@ -11,8 +11,9 @@ import { clusterStatistics, nodeStatistics } from './statistics.js'
 import { listWorkers, workerById } from './workers.js'
 
 /**
- * All administrative operations of this node, for whoever checked the caller and the arguments (see operation-schemas):
- * RPC for the command line, HTTP for the admin API. They throw CarportErrors; `forOperator` makes them speak to people.
+ * All administrative operations of this node. Callers (RPC for the command line, HTTP for the admin API) have
+ * checked who asks, and the arguments (see operation-schemas). Operations throw CarportErrors; `forOperator`
+ * adds advice for people.
  */
 export function adminHandlers(context: AdminContext): AdminHandlers {
   const { db, blocks, log } = context

@@ -6,11 +6,11 @@ import { CarportError } from '../../../util/errors.js'
 import type { ObjectInspection, ObjectVersionInfo } from '../types.js'
 import { isoTime } from './lookup.js'
 
-/** Most uploads of one key that are shown. */
+/** The largest number of uploads shown for one key. */
 const UPLOADS_MAX = 1000
 
 /**
- * All that is stored under a key: uploads under way, the current version, noncurrent ones, newest first.
+ * Everything stored under a key: uploads under way, the current version, noncurrent ones, newest first.
  * @throws CarportError NotFound
  */
 export async function inspectObject(model: Model, bucket: Bucket, key: string): Promise<ObjectInspection> {
@@ -20,7 +20,7 @@ export async function inspectObject(model: Model, bucket: Bucket, key: string): 
     model.objects.noncurrent(bucket.id, keyBytes),
     model.uploads.page(bucket.id, { prefix: key, delimiter: '', limit: UPLOADS_MAX }),
   ])
-  // A version on its way from one table to the other is in both.
+  // A version that is moving from one table to the other is in both.
   const older = noncurrent.filter((version) => !current?.id.equals(version.id))
   const versions: ObjectVersionInfo[] = uploads.uploads.filter((u) => u.key.equals(keyBytes)).map(uploadInfo)
   for (const version of current ? [current, ...older] : older) {
@@ -73,7 +73,10 @@ function headersOf({ headers, metadata }: Pick<VersionRecord, 'headers' | 'metad
   ]
 }
 
-/** The blocks with their part, and their offset in it; what was not uploaded in parts counts as one. */
+/**
+ * The blocks with their part and their offset in it; a version that was not uploaded in parts counts as one
+ * part.
+ */
 async function blocksOf(model: Model, version: VersionRecord): Promise<ObjectVersionInfo['blocks']> {
   const parts = await model.blobs.partsOf(version)
   const blocks: ObjectVersionInfo['blocks'] = []

@@ -4,8 +4,8 @@ import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
 import type { BucketQuery, KeyQuery } from '../operation-schemas.js'
 
-// Rows are read from a majority before they are changed or shown: administration is rare, and a change is computed
-// from what is there.
+// Rows are read from a majority before they are changed or shown: administration is rare, and each change is
+// computed from the row as it is.
 
 /** The bucket with that id. @throws CarportError NotFound */
 export async function bucketById(model: Model, hexId: string): Promise<Bucket> {

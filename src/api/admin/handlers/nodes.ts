@@ -23,7 +23,7 @@ export const NODE_OPERATIONS = [
 
 export type NodeOperation = (typeof NODE_OPERATIONS)[number]
 
-/** What each of them does on the node where it runs. */
+/** The task of each of these operations on the node where it runs. */
 export type NodeTasks = {
   [N in NodeOperation]: (args: OperationArgs<N>) => Promise<NodeAnswer<N>>
 }
@@ -31,14 +31,17 @@ export type NodeTasks = {
 type NodeAnswer<N extends NodeOperation> =
   Awaited<ReturnType<AdminHandlers[N]>> extends MultiResponse<infer T> ? T : never
 
-/** Shorter than what the command line waits, so that nodes that hang are told with the answers of the others. */
+/**
+ * Shorter than the wait of the command line, so that it learns of hanging nodes together with the answers of
+ * the others.
+ */
 const ASK_MS = 45_000
 const LONG_ASK_MS: Partial<Record<NodeOperation, number>> = {
   'block.purge': 3_500_000,
   'meta.snapshot': 3_500_000,
 }
 
-/** Handlers that run the tasks here, on another node, or on all nodes, and gather what each answered. */
+/** Handlers that run the tasks here, on another node, or on all nodes, and gather the answers. */
 export function nodeHandlers(context: AdminContext, tasks: NodeTasks): Pick<AdminHandlers, NodeOperation> {
   const handler = <N extends NodeOperation>(operation: N) => {
     return async (args: OperationArgs<N>): Promise<MultiResponse<NodeAnswer<N>>> => {
@@ -70,7 +73,7 @@ function selectNodes({ self, cluster }: AdminContext, { node }: NodeSelector): N
   if (node === 'self' || node === self) return [self]
   const known = cluster.status()
   if (node === '*') {
-    // Nodes that were once seen and have no role are none of the cluster's while they are away.
+    // A node that was seen once and has no role does not belong to the cluster while it is away.
     return known.filter((info) => info.isUp || info.role !== null || info.draining).map(({ id }) => id)
   }
   if (known.some(({ id }) => id === node)) return [node]

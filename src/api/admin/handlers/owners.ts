@@ -7,31 +7,32 @@ import { successor } from '../../../table/row-keys.js'
 import { type Clock, sleep } from '../../../util/clock.js'
 import { CarportError } from '../../../util/errors.js'
 
-/** What holds references to blocks: a version of an object, or a part of an upload. */
+/** An owner of block references: a version of an object, or a part of an upload. */
 export type Owner = {
-  /** Of the version or part; `blockOwner` makes of it the owner that stands in the block_ref table. */
+  /** The id of the version or part; `blockOwner` derives from it the owner in the block_ref table. */
   id: Buffer
-  /** False for what is deleted, but not yet forgotten. */
+  /** False if it is deleted but not yet forgotten. */
   live: boolean
   bucket: Buffer
   key: Buffer
 } & ({ kind: 'version'; isNull: boolean } | { kind: 'part'; uploadId: Buffer })
 
 export interface Owners {
-  /** By their name in the block_ref table, in hexadecimal digits. */
+  /** By the name of the owner in the block_ref table, in hexadecimal digits. */
   found: Map<string, Owner>
-  /** Whether every node answered: only then is what was not found nowhere. */
+  /** Whether every node answered: only then does an owner that was not found not exist. */
   complete: boolean
 }
 
-/** Most ids of one search. */
+/** The largest number of ids in one search. */
 export const OWNERS_MAX = 10_000
-/** Rows looked at between two turns of the event loop. */
+/** The number of rows read between two turns of the event loop. */
 const BATCH_ROWS = 500
 
 /**
- * Looks for owners (as the block_ref table has them) among the rows of this node. References carry only their owner's id, and no index leads from there
- * to the row: this reads every row once, in small steps, and is for operators only.
+ * Looks for owners (as the block_ref table has them) among the rows of this node. References carry only the
+ * id of their owner, and no index leads from it to the row: this reads every row once, in small steps, and is
+ * for operators only.
  */
 export async function findLocalOwners(
   { db, model, clock }: { db: Db; model: Model; clock: Clock },
@@ -63,13 +64,13 @@ export async function findLocalOwners(
   return found
 }
 
-/** Adds what was found; what lives counts more than a trace of what does not. */
+/** Adds an owner; one that is live replaces the trace of a deleted one. */
 export function addOwner(found: Map<string, Owner>, owner: Owner): void {
   const name = blockOwner(owner.id).toString('hex')
   if (owner.live || !found.has(name)) found.set(name, owner)
 }
 
-/** The heads of all rows of a table; the event loop gets its turn in between. */
+/** The heads of all rows of a table; the event loop gets turns in between. */
 async function* heads<E>(
   db: Db,
   clock: Clock,
@@ -90,7 +91,7 @@ function binary(id: Buffer): string {
   return id.toString('latin1')
 }
 
-/** Owners as they are sent. */
+/** Owners in the form in which they are sent. */
 export function encodeOwners(owners: Iterable<Owner>): unknown[] {
   return [...owners].map((owner) => [
     owner.id,

@@ -2,7 +2,7 @@ import type { Clock } from '../../../util/clock.js'
 import { CarportError } from '../../../util/errors.js'
 import type { Log } from '../../../util/log.js'
 
-/** How far a repair is; `done` from 0 to 1, undefined if it cannot tell. */
+/** The progress of a repair; `done` runs from 0 to 1 and is undefined if the repair cannot tell. */
 export interface RunProgress {
   checked: number
   changed: number
@@ -16,7 +16,10 @@ export interface RepairRun {
   error: { message: string; atMs: number } | undefined
 }
 
-/** The repairs that an operator started on this node: each kind once at a time, the last run of each is remembered. */
+/**
+ * The repairs that an operator started on this node: each kind runs once at a time, and its last run is
+ * remembered.
+ */
 export class RepairRuns {
   readonly #runs = new Map<string, RepairRun>()
   readonly #abort = new AbortController()
@@ -34,7 +37,7 @@ export class RepairRuns {
 
   /**
    * Starts a repair in the background.
-   * @param work keeps `progress` up to date, and ends with what `signal` aborts with
+   * @param work keeps `progress` up to date, and rejects with the signal's reason when it aborts
    * @throws CarportError Conflict if it runs already, Closed
    */
   start(name: string, work: (signal: AbortSignal, progress: RunProgress) => Promise<void>): void {
@@ -72,7 +75,7 @@ export class RepairRuns {
     this.#running.add(running)
   }
 
-  /** Breaks off what runs. */
+  /** Aborts the repairs that run. */
   async stop(): Promise<void> {
     this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
     await Promise.all(this.#running)

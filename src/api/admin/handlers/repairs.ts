@@ -14,13 +14,13 @@ import type { RunProgress } from './repair-runs.js'
 const SCRUB_PAUSE_MS = 86_400_000
 /** Rows handled by one transaction. */
 const BATCH_ROWS = 200
-/** References that may wait to be carried before the repair that queues them rests. */
+/** The number of references that may wait to be carried before the repair that queues them pauses. */
 const QUEUED_REFS_MAX = 2000
 const REST_MS = 200
 
 /**
- * Starts a repair on this node; it goes on in the background.
- * @throws CarportError Conflict if it runs already; InvalidArgument for what cannot be needed here
+ * Starts a repair on this node; it continues in the background.
+ * @throws CarportError Conflict if it runs already; InvalidArgument for a repair that cannot be needed here
  */
 export async function launchRepair(context: AdminContext, type: RepairType): Promise<null> {
   if (typeof type === 'object') {
@@ -97,8 +97,8 @@ async function follow(
 }
 
 /**
- * Queues the references of all rows of this node once more. Those that are there already cost nothing further; those
- * of rows that were deleted meanwhile stay deleted.
+ * Queues the references of all rows of this node again. Those that exist already cost nothing further; those
+ * of rows deleted meanwhile stay deleted.
  */
 async function announceReferences(
   context: AdminContext,
@@ -158,7 +158,7 @@ async function walk<E>(
     if (rows < BATCH_ROWS || !last) return
     start = successor(last)
     await rest()
-    // Transactions take turns, but this loop would otherwise hardly let requests have theirs.
+    // Transactions take turns, but without a pause this loop would hardly leave any to requests.
     await sleep(clock, 1, signal)
   }
 }
@@ -184,7 +184,7 @@ async function purgeStrayParts(
   )
   for (const { bucket, key, uploadId } of uploads.values()) {
     signal.throwIfAborted()
-    // Of a majority: an upload is there before its first part, and an ended one never comes back.
+    // Asks a majority: an upload exists before its first part, and an ended one never comes back.
     if (await model.uploads.get(bucket, key, uploadId)) continue
     await db.transact((tx) => model.purge.enqueue(tx, 'parts', bucket, uploadId))
     progress.changed++

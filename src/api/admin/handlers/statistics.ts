@@ -87,7 +87,7 @@ export function clusterStatistics({ cluster }: AdminContext): string {
     ]),
     '',
   ]
-  // Partitions grow evenly, so the node with the least space per partition is full first.
+  // Partitions grow evenly, so the node with the least space per partition fills up first.
   const room = (disk: 'dataDisk' | 'metadataDisk') => {
     const holders = nodes.filter((node) => partitions(node.id) > 0)
     if (holders.length === 0 || holders.some((node) => node[disk] === null)) return undefined

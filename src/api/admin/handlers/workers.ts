@@ -150,7 +150,7 @@ function resyncWorkers(context: AdminContext): WorkerInfo[] {
       (latest, error) => (latest && latest.lastTryMs >= error.lastTryMs ? latest : error),
       undefined,
     )
-  // The queue is one for all of them, and so are its failures: they stand at the first.
+  // All workers share one queue and its failures, which are shown at the first.
   return Array.from({ length: workers }, (_, i) =>
     worker(`Block resync #${i + 1}`, {
       state: busy > i ? 'busy' : 'idle',
