@@ -1,5 +1,11 @@
 import { Worker } from 'node:worker_threads'
-import { type BodyHashing, type HashedBlock, type Hashing, inlineHashing } from '../model/content/hashing.js'
+import {
+  type BodyHashing,
+  type HashedBlock,
+  type Hashing,
+  type HashingOptions,
+  inlineHashing,
+} from '../model/content/hashing.js'
 import { BufferPools } from '../util/buffer-pools.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
@@ -52,18 +58,19 @@ export class HashPool implements Hashing {
     this.#memory.give(buffer)
   }
 
-  start(expectedBytes: number | undefined): BodyHashing {
+  start(options: HashingOptions): BodyHashing {
+    const { expectedBytes, crc64 } = options
     // Threads that keep ending are given up: hashing on this thread is slower, but works.
     const usable = this.threads > 0 && this.#failures < MAX_FAILURES
     if (!usable || (expectedBytes !== undefined && expectedBytes < MIN_BYTES)) {
-      return this.#startHere(expectedBytes)
+      return this.#startHere(options)
     }
     const asleep = this.#workers.length === 0
     this.#wake()
     // Hash a single block here while the threads start, for later bodies: a start takes ten times as long as the block.
     if (asleep && expectedBytes !== undefined && expectedBytes <= this.blockBytes) {
       this.#sleepLater()
-      return this.#startHere(expectedBytes)
+      return this.#startHere(options)
     }
     this.#open++
     const body = this.#nextBody++
@@ -76,11 +83,12 @@ export class HashPool implements Hashing {
       return true
     }
     return {
-      add: (plain, sealed) => this.#add(worker, body, plain, sealed),
-      md5: async () => {
-        const { digest } = await this.#run(worker, { kind: 'end', body }, [])
+      add: (plain, sealed) => this.#add(worker, { body, crc64 }, plain, sealed),
+      end: async () => {
+        const reply = await this.#run(worker, { kind: 'end', body, crc64 }, [])
         end()
-        return bufferOf(digest)
+        const md5 = bufferOf(reply.digest)
+        return reply.crc64 ? { md5, crc64: bufferOf(reply.crc64) } : { md5 }
       },
       discard: () => {
         if (end()) worker.thread.postMessage({ kind: 'discard', body } satisfies HashTask)
@@ -95,8 +103,8 @@ export class HashPool implements Hashing {
     await Promise.all(this.#workers.splice(0).map((w) => w.thread.terminate()))
   }
 
-  #startHere(expectedBytes: number | undefined): BodyHashing {
-    const hashing = inlineHashing.start(expectedBytes)
+  #startHere(options: HashingOptions): BodyHashing {
+    const hashing = inlineHashing.start(options)
     const add = (plain: Buffer, sealed: Buffer) => {
       const added = hashing.add(plain, sealed)
       if (plain !== sealed) this.release(plain)
@@ -105,11 +113,16 @@ export class HashPool implements Hashing {
     return { ...hashing, add }
   }
 
-  async #add(worker: PoolWorker, body: number, plain: Buffer, sealed: Buffer): Promise<HashedBlock> {
+  async #add(
+    worker: PoolWorker,
+    { body, crc64 }: { body: number; crc64: boolean },
+    plain: Buffer,
+    sealed: Buffer,
+  ): Promise<HashedBlock> {
     const own = movable(plain)
     const other = sealed === plain ? undefined : movable(sealed)
     const moved = other ? [own.buffer, other.buffer] : [own.buffer]
-    const task = { kind: 'add', body, plain: own, sealed: other } as const
+    const task = { kind: 'add', body, crc64, plain: own, sealed: other } as const
     const reply = await this.#run(worker, task, moved as ArrayBuffer[])
     const plainBack = this.#memory.adopt(bufferOf(reply.plain!))
     if (!reply.sealed) return { hash: bufferOf(reply.digest), sealed: plainBack }

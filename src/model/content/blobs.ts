@@ -6,7 +6,7 @@ import { ByteBudget } from '../../util/byte-budget.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
 import { type BlockListRow, blockListSortKey, LIST_ROW_BLOCKS, LIST_ROW_PARTS } from './block-lists.js'
-import { type Hashing, md5 } from './hashing.js'
+import { digestsOf, type Hashing } from './hashing.js'
 import {
   type BlockOpener,
   type BlockPointer,
@@ -50,6 +50,8 @@ export interface BodySource {
 export interface StoredBody {
   size: number
   md5: Buffer
+  /** CRC-64/NVME of the plain bytes, 8 bytes, if it was asked for. */
+  crc64?: Buffer
   /** Inline content. */
   body?: Buffer
   /** All blocks, in order; empty if inline. */
@@ -102,26 +104,26 @@ export class BlobStore {
 
   /**
    * Stores a body: inline if it is short, else as blocks, several in flight at a time, each durable on a quorum.
-   * With `inline: false` short bodies become a block too.
+   * With `inline: false` short bodies become a block too; with `crc64` the CRC-64/NVME is computed on the way.
    * Nothing refers to the blocks yet: they are kept as `claims` says. Where this throws, they are released.
    * @throws what the source throws (nothing is left to undo), StorageFull, QuorumUnavailable
    */
   async write(
     source: BodySource,
-    options: { cipher?: BlockSealer; inline?: boolean } = {},
+    options: { cipher?: BlockSealer; inline?: boolean; crc64?: boolean } = {},
   ): Promise<StoredBody> {
-    const { cipher, inline = true } = options
+    const { cipher, inline = true, crc64 = false } = options
     const { blockBytes, inlineBytesMax } = this.deps
     if (inline && source.length !== undefined && source.length <= inlineBytesMax) {
       const plain = await source.readAll(inlineBytesMax)
       return {
         size: plain.length,
-        md5: md5(plain),
+        ...digestsOf(plain, crc64),
         body: cipher ? cipher.seal(plain, 0, true) : plain,
         blocks: [],
       }
     }
-    const hashing = this.deps.hashing.start(source.length)
+    const hashing = this.deps.hashing.start({ expectedBytes: source.length, crc64 })
     const allocate = (bytes: number) => this.deps.hashing.allocate(bytes)
     const blocks: BlockPointer[] = []
     const nonce = this.deps.random.bytes(NONCE_BYTES)
@@ -180,17 +182,17 @@ export class BlobStore {
         // Copied, so that a few bytes do not keep a whole block's buffer alive.
         return {
           size: last.length,
-          md5: md5(last),
+          ...digestsOf(last, crc64),
           body: cipher ? cipher.seal(last, 0, true) : Buffer.from(last),
           blocks: [],
         }
       }
       if (last.length > 0) await launch(last, true)
-      const digest = await hashing.md5()
+      const digests = await hashing.end()
       while (inFlight.size > 0) await Promise.race(inFlight)
       if (failure) throw failure.error
       isGivenUp = false
-      return { size, md5: digest, blocks, nonce, ...(claims && { claims }) }
+      return { size, ...digests, blocks, nonce, ...(claims && { claims }) }
     } finally {
       // Blocks under way must not outlive the request that pays for them.
       await Promise.all(inFlight)

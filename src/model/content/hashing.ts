@@ -1,4 +1,5 @@
 import { createHash, hash } from 'node:crypto'
+import { crc64nvme } from '../../util/crc-wasm.js'
 
 /** A block that was hashed. */
 export interface HashedBlock {
@@ -8,6 +9,19 @@ export interface HashedBlock {
   sealed: Buffer
 }
 
+export interface BodyDigests {
+  md5: Buffer
+  /** CRC-64/NVME, 8 bytes, big-endian; if it was asked for. */
+  crc64?: Buffer
+}
+
+export interface HashingOptions {
+  /** Of the whole body, if known: short ones are not worth a worker. */
+  expectedBytes: number | undefined
+  /** Whether the CRC-64/NVME is wanted as well. */
+  crc64: boolean
+}
+
 /** Digests of one body that is cut into blocks. */
 export interface BodyHashing {
   /**
@@ -15,8 +29,8 @@ export interface BodyHashing {
    * good if it is not `sealed`, which is what will be stored, and comes back.
    */
   add(plain: Buffer, sealed: Buffer): HashedBlock | Promise<HashedBlock>
-  /** MD5 of all plain bytes; once, at the end. */
-  md5(): Buffer | Promise<Buffer>
+  /** Digests of all plain bytes; once, at the end. */
+  end(): BodyDigests | Promise<BodyDigests>
   /** Gives up; for aborted bodies. */
   discard(): void
 }
@@ -27,29 +41,57 @@ export interface Hashing {
   allocate(bytes: number): Buffer
   /** Gives memory of `allocate` back; nobody may read it any more. */
   release(buffer: Buffer): void
-  /** @param expectedBytes of the whole body, if known: short ones are not worth a worker. */
-  start(expectedBytes: number | undefined): BodyHashing
+  start(options: HashingOptions): BodyHashing
 }
 
 /** Hashing on the calling thread: deterministic, and best for small bodies. */
 export const inlineHashing: Hashing = {
   allocate: (bytes) => Buffer.allocUnsafeSlow(bytes),
   release() {},
-  start() {
-    const md5 = createHash('md5')
+  start({ crc64 }) {
+    const digests = new PlainDigests(crc64)
     return {
       add(plain, sealed) {
-        md5.update(plain)
+        digests.update(plain)
         return { hash: sha256(sealed), sealed }
       },
-      md5: () => md5.digest(),
+      end: () => digests.end(),
       discard() {},
     }
   },
 }
 
+/** MD5 and CRC-64/NVME of plain bytes, piece by piece. */
+export class PlainDigests {
+  readonly #md5 = createHash('md5')
+  #crc64 = 0n
+
+  constructor(private readonly wantsCrc64: boolean) {}
+
+  update(plain: Uint8Array): void {
+    this.#md5.update(plain)
+    if (this.wantsCrc64) this.#crc64 = crc64nvme(plain, this.#crc64)
+  }
+
+  end(): BodyDigests {
+    const md5 = this.#md5.digest()
+    return this.wantsCrc64 ? { md5, crc64: crc64Bytes(this.#crc64) } : { md5 }
+  }
+}
+
+/** MD5 and, if wanted, CRC-64/NVME of a whole body. */
+export function digestsOf(body: Buffer, wantsCrc64: boolean): BodyDigests {
+  return wantsCrc64 ? { md5: md5(body), crc64: crc64Bytes(crc64nvme(body)) } : { md5: md5(body) }
+}
+
+function crc64Bytes(value: bigint): Buffer {
+  const bytes = Buffer.allocUnsafe(8)
+  bytes.writeBigUInt64BE(value)
+  return bytes
+}
+
 /** SHA-256 of a buffer, 32 bytes. */
-export function sha256(data: Buffer): Buffer {
+export function sha256(data: Uint8Array): Buffer {
   return hash('sha256', data, 'buffer')
 }
 

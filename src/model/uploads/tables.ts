@@ -42,6 +42,8 @@ export interface PartRow {
   etag: Buffer
   checksumAlgorithm?: ChecksumAlgorithm
   checksum?: Buffer
+  /** CRC-64/NVME of a part of an upload that was begun without an algorithm: that of the whole is made of them. */
+  crc64?: Buffer
   /** Of an encrypted part. */
   iv?: Buffer
   content: Content

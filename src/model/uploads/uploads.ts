@@ -19,7 +19,7 @@ const MAX_ATTEMPTS = 20
 const ENDS_IN_FLIGHT = 8
 
 /** What a part adds to its stored body. */
-export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'iv'>
+export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'crc64' | 'iv'>
 
 /** Multipart uploads. */
 export class Uploads {

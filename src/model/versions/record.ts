@@ -3,7 +3,18 @@ import type { ContentEncryption } from '../content/ciphers.js'
 import type { Content, PartInfo, VersionId } from '../content/refs.js'
 
 /** Checksum algorithms by their stored number (index); the order is part of the format. */
-export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const
+export const CHECKSUM_ALGORITHMS = [
+  'CRC32',
+  'CRC32C',
+  'CRC64NVME',
+  'SHA1',
+  'SHA256',
+  'MD5',
+  'SHA512',
+  'XXHASH3',
+  'XXHASH64',
+  'XXHASH128',
+] as const
 export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number]
 
 /** Parts of a version that change after it was written, each on its own, stamped by HLC µs. `null` means removed. */

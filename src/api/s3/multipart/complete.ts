@@ -16,11 +16,14 @@ import { withDefaultRetention } from '../objects/lock.js'
 import { refuseConditionalWrite } from '../objects/preconditions.js'
 import { checkQuota } from '../objects/quota.js'
 import {
+  CHECKSUM_ALGORITHMS,
   CHECKSUM_ELEMENT,
   CHECKSUM_HEADER,
+  type ChecksumAlgorithm,
   checksumOf,
   combineChecksums,
   isCombinable,
+  loadChecksum,
 } from '../payload/checksum.js'
 import type { S3Request, S3Response } from '../request.js'
 import { versionIdText } from '../version-id.js'
@@ -75,6 +78,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     )
   }
   await checkQuota(model, bucket, { bytes: 0, objects: 1 })
+  const checksum = await objectChecksum(request, upload, parts)
   const version: NewVersion = {
     bucket: bucket.id,
     key: upload.key,
@@ -83,13 +87,16 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     owner: upload.owner,
     headers: upload.headers,
     metadata: upload.metadata,
-    ...objectChecksum(request, upload, parts),
-    parts: parts.map((part) => ({
-      number: part.number,
-      size: part.size,
-      ...(part.checksum && { checksum: part.checksum }),
-      ...(part.iv && { iv: part.iv }),
-    })),
+    ...checksum,
+    parts: parts.map((part) => {
+      const own = part.checksumAlgorithm === checksum.checksumAlgorithm ? part.checksum : part.crc64
+      return {
+        number: part.number,
+        size: part.size,
+        ...(own && checksum.checksum && { checksum: own }),
+        ...(part.iv && { iv: part.iv }),
+      }
+    }),
     ...(encryption && { encryption }),
     mutable: withDefaultRetention(upload.mutable, bucket, context.clock.nowMs()),
   }
@@ -171,25 +178,52 @@ function invalidPart(number: number, etag: string): S3Error {
   return new S3Error('InvalidPart', undefined, { extra: { PartNumber: number, ETag: etag } })
 }
 
+type ObjectChecksum = Partial<Pick<NewVersion, 'checksum' | 'checksumAlgorithm' | 'checksumType'>>
+
 /**
- * The object's checksum, made from those of its parts.
- * @throws S3Error BadDigest if the request claims another one
+ * The object's checksum from those of its parts: by the upload's algorithm, else CRC64NVME, as AWS has it.
+ * @throws S3Error BadDigest if the request claims another one, InvalidRequest if it claims one that the upload has not
  */
-function objectChecksum(
+async function objectChecksum(
   request: S3Request,
   upload: UploadRow,
   parts: readonly PartRow[],
-): Partial<Pick<NewVersion, 'checksum' | 'checksumAlgorithm' | 'checksumType'>> {
+): Promise<ObjectChecksum> {
   const { checksumAlgorithm: algorithm, checksumType: type } = upload
+  const made = algorithm && type ? await uploadChecksum(algorithm, type, parts) : defaultUploadChecksum(parts)
   const claimedType = request.header('x-amz-checksum-type')
-  if (claimedType !== undefined && claimedType !== type) {
+  if (claimedType !== undefined && claimedType !== (type ?? made.checksumType)) {
     throw new S3Error(
       'InvalidRequest',
       `The upload was created using the ${type ?? 'default'} checksum mode. The complete request must use the same checksum mode.`,
     )
   }
-  if (!algorithm || !type || parts.some((part) => part.checksumAlgorithm !== algorithm || !part.checksum))
-    return {}
+  for (const claimedAlgorithm of CHECKSUM_ALGORITHMS) {
+    const claimed = request.header(CHECKSUM_HEADER[claimedAlgorithm])
+    if (claimed === undefined) continue
+    if (!made.checksum || made.checksumAlgorithm !== claimedAlgorithm) {
+      throw new S3Error(
+        'InvalidRequest',
+        `The upload was created without the checksum algorithm ${claimedAlgorithm}, or parts of it have no such checksum.`,
+      )
+    }
+    if (claimed.replace(/-\d+$/, '') !== made.checksum.toString('base64')) {
+      throw new S3Error(
+        'BadDigest',
+        `The ${claimedAlgorithm} you specified did not match the calculated checksum.`,
+      )
+    }
+  }
+  return made
+}
+
+async function uploadChecksum(
+  algorithm: ChecksumAlgorithm,
+  type: NonNullable<UploadRow['checksumType']>,
+  parts: readonly PartRow[],
+): Promise<ObjectChecksum> {
+  if (parts.some((part) => part.checksumAlgorithm !== algorithm || !part.checksum)) return {}
+  await loadChecksum(algorithm)
   const checksum =
     type === 'FULL_OBJECT' && isCombinable(algorithm)
       ? combineChecksums(
@@ -197,11 +231,17 @@ function objectChecksum(
           parts.map((part) => ({ checksum: part.checksum!, size: part.size })),
         )
       : checksumOf(algorithm, Buffer.concat(parts.map((part) => part.checksum!)))
-  const claimed = request.header(CHECKSUM_HEADER[algorithm])
-  if (claimed !== undefined && claimed.replace(/-\d+$/, '') !== checksum.toString('base64')) {
-    throw new S3Error('BadDigest', `The ${algorithm} you specified did not match the calculated checksum.`)
-  }
   return { checksum, checksumAlgorithm: algorithm, checksumType: type }
+}
+
+/** None for uploads that an earlier version of the program took a part of. */
+function defaultUploadChecksum(parts: readonly PartRow[]): ObjectChecksum {
+  if (parts.some(({ crc64 }) => !crc64)) return {}
+  const checksum = combineChecksums(
+    'CRC64NVME',
+    parts.map(({ crc64, size }) => ({ checksum: crc64!, size })),
+  )
+  return { checksum, checksumAlgorithm: 'CRC64NVME', checksumType: 'FULL_OBJECT' }
 }
 
 /**

@@ -24,6 +24,7 @@ import { storedHeaders } from '../objects/headers.js'
 import { headerLock } from '../objects/lock.js'
 import { checkQuota } from '../objects/quota.js'
 import { newTags } from '../objects/tags.js'
+import { hasDefaultChecksum } from '../objects/write.js'
 import {
   CHECKSUM_ELEMENT,
   CHECKSUM_HEADER,
@@ -183,7 +184,8 @@ async function storePart(
 ): Promise<PartRow> {
   // Parts are never inline: only blocks can be put together without moving data.
   const sealed = sealing && sealContent(context, sealing, number)
-  const body = await context.model.blobs.write(source, { ...sealed, inline: false })
+  const crc64 = upload.checksumAlgorithm === undefined && hasDefaultChecksum(sealing)
+  const body = await context.model.blobs.write(source, { ...sealed, inline: false, crc64 })
   const computed = checksum()
   return context.model.uploads.putPart(
     upload,
@@ -192,6 +194,7 @@ async function storePart(
       etag: sealedEtag(sealing, body.md5),
       ...(sealed && { iv: sealed.iv }),
       ...(computed && { checksumAlgorithm: computed.algorithm, checksum: computed.value }),
+      ...(body.crc64 && { crc64: body.crc64 }),
     },
     body,
   )

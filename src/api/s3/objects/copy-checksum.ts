@@ -1,16 +1,14 @@
 import type { BodySource } from '../../../model/content/blobs.js'
-import { type ChecksumAlgorithm, createChecksum, type Hasher } from '../payload/checksum.js'
+import { type ChecksumAlgorithm, createChecksum, type Hasher, loadChecksum } from '../payload/checksum.js'
 
 /** A stored object's bytes as the body of a part, with the upload's checksum computed on the way. */
 export class CopyChecksum {
-  readonly #hasher: Hasher | undefined
+  #hasher: Hasher | undefined
 
   constructor(
     private readonly stream: AsyncIterable<Buffer>,
     private readonly algorithm: ChecksumAlgorithm | undefined,
-  ) {
-    this.#hasher = algorithm && createChecksum(algorithm)
-  }
+  ) {}
 
   /** @param length the number of bytes that the stream will give */
   source(length: number): BodySource {
@@ -33,6 +31,8 @@ export class CopyChecksum {
   }
 
   async *#chunks(): AsyncGenerator<Buffer> {
+    await loadChecksum(this.algorithm)
+    this.#hasher = this.algorithm && createChecksum(this.algorithm)
     for await (const chunk of this.stream) {
       this.#hasher?.update(chunk)
       yield chunk

@@ -26,6 +26,7 @@ import {
   type ChecksumAlgorithm,
   checksumAlgorithm,
   createChecksum,
+  loadChecksum,
 } from '../payload/checksum.js'
 import { unsupportedChecksum } from '../payload/checksum-request.js'
 import type { S3Request, S3Response } from '../request.js'
@@ -39,6 +40,7 @@ import { newLock } from './lock.js'
 import { refuseConditionalWrite } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
+import { defaultChecksum, hasDefaultChecksum } from './write.js'
 
 /** The content of a copy: taken over from its source, or written anew. */
 interface Copied {
@@ -159,6 +161,7 @@ async function referTo(
     const own = checksum && checksumAlgorithm && checksumType && { checksum, checksumAlgorithm, checksumType }
     return { body, headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
   }
+  await loadChecksum(wanted)
   const hasher = createChecksum(wanted)
   for await (const chunk of readSource(context, request, source, 0, version.size)) hasher.update(chunk)
   return {
@@ -192,8 +195,9 @@ async function writeAnew(
   const algorithm = wantedChecksum(request) ?? version.checksumAlgorithm
   const content = new CopyChecksum(readSource(context, request, source, 0, version.size), algorithm)
   const sealed = sealing && sealContent(context, sealing)
-  const body = await context.model.blobs.write(content.source(version.size), sealed)
-  const checksum = content.result()
+  const crc64 = algorithm === undefined && hasDefaultChecksum(sealing)
+  const body = await context.model.blobs.write(content.source(version.size), { ...sealed, crc64 })
+  const checksum = content.result() ?? defaultChecksum(body)
   return {
     body,
     headers: sealing?.headers ?? {},

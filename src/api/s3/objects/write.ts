@@ -1,9 +1,10 @@
+import type { StoredBody } from '../../../model/content/blobs.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
-import type { VersionRecord } from '../../../model/versions/record.js'
+import type { ChecksumAlgorithm, VersionRecord } from '../../../model/versions/record.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
-import { encryptionWish, newSealing, sealContent, sealedEtag } from '../encryption/requests.js'
+import { encryptionWish, newSealing, type Sealing, sealContent, sealedEtag } from '../encryption/requests.js'
 import type { S3Request, S3Response } from '../request.js'
 import { versionIdText, versionSelector } from '../version-id.js'
 import { bodySource } from './body.js'
@@ -34,8 +35,9 @@ export async function putObject(
     const bytes = payload.contentLength ?? request.fileBytesMax ?? 0
     await checkQuota(model, bucket, { bytes, objects: 1 })
   }
-  const body = await model.blobs.write(bodySource(payload), sealed)
-  const { checksum } = payload.result
+  const crc64 = payload.checksum === undefined && hasDefaultChecksum(sealing)
+  const body = await model.blobs.write(bodySource(payload), { ...sealed, crc64 })
+  const checksum = payload.result.checksum ?? defaultChecksum(body)
   const version: NewVersion = {
     bucket: bucket.id,
     key: Buffer.from(request.key!),
@@ -61,6 +63,21 @@ export async function putObject(
       'x-amz-expiration': expirationHeader(bucket, written),
     },
   }
+}
+
+/**
+ * Whether a content that came without a checksum gets one. Not under a client's key: the checksum is kept as it is, and
+ * would tell which of a few contents it is. AWS gives one there too.
+ */
+export function hasDefaultChecksum(sealing: Sealing | undefined): boolean {
+  return sealing?.encryption.kind !== 'SSE-C'
+}
+
+/** The checksum of a content that came without one. */
+export function defaultChecksum({
+  crc64,
+}: StoredBody): { algorithm: ChecksumAlgorithm; value: Buffer } | undefined {
+  return crc64 && { algorithm: 'CRC64NVME', value: crc64 }
 }
 
 /** Headers of an answer about a version that was just written. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import {
   CHECKSUM_ALGORITHMS,
   CHECKSUM_LENGTH,
@@ -9,6 +9,7 @@ import {
   combineChecksums,
   compositeChecksum,
   createChecksum,
+  loadChecksum,
 } from './checksum.js'
 
 /** CRC by its definition, bit by bit. */
@@ -24,6 +25,8 @@ function crcByDefinition(data: Uint8Array, polynomial: bigint, width: bigint): b
 
 const CHECK = Buffer.from('123456789')
 
+beforeAll(() => loadChecksum('XXHASH3'))
+
 describe('checksums', () => {
   test('have the check values of the CRC catalogue and of FIPS 180', () => {
     expect(checksumOf('CRC32', CHECK).toString('hex')).toBe('cbf43926')
@@ -36,6 +39,33 @@ describe('checksums', () => {
       'arcu6553sHVAiX4MjW0j7I7vD4w6R+Gz9Ok0Q9lTa+0=',
     )
     expect(checksumOf('CRC64NVME', Buffer.alloc(1024, 'A')).toString('base64')).toBe('Qeh8oXvGiSo=')
+  })
+
+  test.each([
+    ['MD5', 'd41d8cd98f00b204e9800998ecf8427e', '900150983cd24fb0d6963f7d28e17f72'],
+    ['XXHASH64', 'ef46db3751d8e999', '44bc2cf5ad770999'],
+    ['XXHASH3', '2d06800538d394c2', '78af5f94892f3950'],
+    ['XXHASH128', '99aa06d3014798d86001c324468d497f', '06b05ab6733a618578af5f94892f3950'],
+  ] as const)('%s has the values of its specification, in network byte order', (algorithm, none, abc) => {
+    expect(checksumOf(algorithm, Buffer.alloc(0)).toString('hex')).toBe(none)
+    expect(checksumOf(algorithm, Buffer.from('abc')).toString('hex')).toBe(abc)
+  })
+
+  test('SHA512 has the value of FIPS 180', () => {
+    expect(checksumOf('SHA512', Buffer.from('abc')).toString('hex')).toMatch(/^ddaf35a193617aba/)
+  })
+
+  test('of several bodies at once do not disturb each other', () => {
+    for (const algorithm of CHECKSUM_ALGORITHMS) {
+      const bodies = [1, 7, 1000, 70_000].map((size) => Buffer.alloc(size, `${algorithm}${size}`))
+      const hashers = bodies.map(() => createChecksum(algorithm))
+      for (let at = 0; at < 70_000; at += 900) {
+        for (const [i, body] of bodies.entries()) hashers[i]!.update(body.subarray(at, at + 900))
+      }
+      for (const [i, body] of bodies.entries()) {
+        expect(hashers[i]!.digest()).toEqual(checksumOf(algorithm, body))
+      }
+    }
   })
 
   test('CRC-64/NVME equals its definition for any length', () => {
@@ -127,6 +157,6 @@ describe('checksums', () => {
   test('are known by name in any case', () => {
     expect(checksumAlgorithm('crc64nvme')).toBe('CRC64NVME')
     expect(checksumAlgorithm('')).toBeUndefined()
-    expect(checksumAlgorithm('MD5')).toBeUndefined()
+    expect(checksumAlgorithm('xxhash32')).toBeUndefined()
   })
 })

@@ -1,7 +1,8 @@
 import { createHash, hash } from 'node:crypto'
 import { crc32, crc32c } from '@node-rs/crc32'
 import { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm } from '../../../model/versions/record.js'
-import { crc64nvme, multiplyModulo } from './crc-wasm.js'
+import { crc64nvme, multiplyModulo } from '../../../util/crc-wasm.js'
+import { isXxHash, loadXxHash, XxHasher } from './xxhash.js'
 
 /** The checksum algorithms of S3, by the names of its API. */
 export { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm }
@@ -16,6 +17,11 @@ export const CHECKSUM_LENGTH: Record<ChecksumAlgorithm, number> = {
   CRC64NVME: 8,
   SHA1: 20,
   SHA256: 32,
+  MD5: 16,
+  SHA512: 64,
+  XXHASH3: 8,
+  XXHASH64: 8,
+  XXHASH128: 16,
 }
 
 /** The header that carries a checksum. */
@@ -25,6 +31,11 @@ export const CHECKSUM_HEADER: Record<ChecksumAlgorithm, string> = {
   CRC64NVME: 'x-amz-checksum-crc64nvme',
   SHA1: 'x-amz-checksum-sha1',
   SHA256: 'x-amz-checksum-sha256',
+  MD5: 'x-amz-checksum-md5',
+  SHA512: 'x-amz-checksum-sha512',
+  XXHASH3: 'x-amz-checksum-xxhash3',
+  XXHASH64: 'x-amz-checksum-xxhash64',
+  XXHASH128: 'x-amz-checksum-xxhash128',
 }
 
 /** The element that carries a checksum in XML bodies. */
@@ -34,6 +45,11 @@ export const CHECKSUM_ELEMENT: Record<ChecksumAlgorithm, string> = {
   CRC64NVME: 'ChecksumCRC64NVME',
   SHA1: 'ChecksumSHA1',
   SHA256: 'ChecksumSHA256',
+  MD5: 'ChecksumMD5',
+  SHA512: 'ChecksumSHA512',
+  XXHASH3: 'ChecksumXXHASH3',
+  XXHASH64: 'ChecksumXXHASH64',
+  XXHASH128: 'ChecksumXXHASH128',
 }
 
 /** The algorithm of that name in any case; undefined if there is none. */
@@ -81,12 +97,23 @@ class Crc64Hasher implements Hasher {
   }
 }
 
-/** A hasher of node:crypto: 'md5', 'sha1', 'sha256'. */
-export function cryptoHasher(algorithm: 'md5' | 'sha1' | 'sha256'): Hasher {
+/** A hasher of node:crypto: 'md5', 'sha1', 'sha256', 'sha512'. */
+export function cryptoHasher(algorithm: 'md5' | 'sha1' | 'sha256' | 'sha512'): Hasher {
   return createHash(algorithm)
 }
 
-/** A new hasher; the digest is in network byte order, as S3 encodes it in base64. */
+/**
+ * Makes an algorithm ready to be used, for what is loaded only when it is needed.
+ * @returns undefined if it is ready
+ */
+export function loadChecksum(algorithm: ChecksumAlgorithm | undefined): Promise<void> | undefined {
+  return algorithm !== undefined && isXxHash(algorithm) ? loadXxHash() : undefined
+}
+
+/**
+ * A new hasher; the digest is in network byte order, as S3 encodes it in base64.
+ * @throws CarportError Internal if `loadChecksum` was not awaited
+ */
 export function createChecksum(algorithm: ChecksumAlgorithm): Hasher {
   switch (algorithm) {
     case 'CRC32':
@@ -99,10 +126,18 @@ export function createChecksum(algorithm: ChecksumAlgorithm): Hasher {
       return cryptoHasher('sha1')
     case 'SHA256':
       return cryptoHasher('sha256')
+    case 'MD5':
+      return cryptoHasher('md5')
+    case 'SHA512':
+      return cryptoHasher('sha512')
+    case 'XXHASH3':
+    case 'XXHASH64':
+    case 'XXHASH128':
+      return new XxHasher(algorithm)
   }
 }
 
-/** The checksum of a whole buffer. */
+/** The checksum of a whole buffer. @throws CarportError Internal if `loadChecksum` was not awaited */
 export function checksumOf(algorithm: ChecksumAlgorithm, data: Buffer): Buffer {
   switch (algorithm) {
     case 'CRC32':
@@ -115,6 +150,17 @@ export function checksumOf(algorithm: ChecksumAlgorithm, data: Buffer): Buffer {
       return hash('sha1', data, 'buffer')
     case 'SHA256':
       return hash('sha256', data, 'buffer')
+    case 'MD5':
+      return hash('md5', data, 'buffer')
+    case 'SHA512':
+      return hash('sha512', data, 'buffer')
+    case 'XXHASH3':
+    case 'XXHASH64':
+    case 'XXHASH128': {
+      const hasher = new XxHasher(algorithm)
+      hasher.update(data)
+      return hasher.digest()
+    }
   }
 }
 

@@ -3,7 +3,14 @@ import { BodyError } from '../../http/body-reader.js'
 import { S3Error, type S3ErrorCode } from '../errors.js'
 import type { Auth } from '../signature/verifier.js'
 import { AwsChunkedDecoder } from './aws-chunked.js'
-import { type ChecksumAlgorithm, checksumOf, createChecksum, cryptoHasher, type Hasher } from './checksum.js'
+import {
+  type ChecksumAlgorithm,
+  checksumOf,
+  createChecksum,
+  cryptoHasher,
+  type Hasher,
+  loadChecksum,
+} from './checksum.js'
 import { type ChecksumRequest, checksumRequest, lengthHeader, trailerNamesOf } from './checksum-request.js'
 
 /** Values computed while a body is read; known at its end. */
@@ -128,6 +135,8 @@ export class Payload implements AsyncIterable<Buffer> {
       this.#decoder.end()
       body = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
     }
+    const loading = loadChecksum(this.#computed)
+    if (loading) await loading
     const sha256 =
       this.#sha256 !== undefined || this.#computed === 'SHA256' ? hash('sha256', body, 'buffer') : undefined
     const md5 = this.#md5 ? hash('md5', body, 'buffer') : undefined
@@ -140,6 +149,7 @@ export class Payload implements AsyncIterable<Buffer> {
 
   /** The body in pieces as they come. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
+    await loadChecksum(this.#computed)
     const sha256 =
       this.#sha256 !== undefined || this.#computed === 'SHA256' ? cryptoHasher('sha256') : undefined
     const md5 = this.#md5 ? cryptoHasher('md5') : undefined
