@@ -67,6 +67,8 @@ export class ClusterSystem implements Service {
   #disks: { metadata: DiskSpace | null; data: DiskSpace | null } = { metadata: null, data: null }
   #lastPush: Promise<PushReport> = Promise.resolve({ reached: 0, connected: 0 })
   #running = false
+  /** What the log was told last; undefined before the first layout. */
+  #hasRole: boolean | undefined
   #startedAtMs = 0
   #round = 0
   #roundTimer: Timer | undefined
@@ -105,14 +107,29 @@ export class ClusterSystem implements Service {
     this.#gossip.start()
     this.layout.onHistory((origin) => {
       if (origin === 'own') this.#lastPush = this.#gossip.push()
+      this.#tellRole()
       this.#news()
     })
+    this.#tellRole()
     this.peering.onLink((event) => {
       if (event.up) void this.#greet(event.node)
     })
     this.peering.start()
     await this.#measureDisks()
     this.#scheduleRound()
+  }
+
+  /** Says once, not with every request, that this node answers none, and once that it does again. */
+  #tellRole(): void {
+    const { layout } = this
+    if (layout.layoutVersion === 0) return
+    const hasRole = layout.role(this.options.transport.self) !== null
+    if (hasRole === this.#hasRole) return
+    if (!hasRole) {
+      const version = layout.layoutVersion
+      this.options.log.warn({ version }, 'this node has no role in the layout: it answers requests with 503')
+    } else if (this.#hasRole === false) this.options.log.info({}, 'this node has a role in the layout')
+    this.#hasRole = hasRole
   }
 
   async stop(): Promise<void> {

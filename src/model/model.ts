@@ -9,6 +9,7 @@ import { Buckets } from './buckets/buckets.js'
 import { type FieldRow, fieldTable } from './buckets/control-rows.js'
 import { COUNTER_TREE } from './buckets/counters.js'
 import { DECISION_TREE, FieldDecisions } from './buckets/decisions.js'
+import { ControlFreshness } from './buckets/freshness.js'
 import { Usage } from './buckets/usage.js'
 import { BlobStore, type Blocks } from './content/blobs.js'
 import { type BlockListRow, blockListTable } from './content/block-lists.js'
@@ -70,6 +71,8 @@ export interface ModelDeps {
 /** What the store holds, and the operations on it: everything between the APIs and the replicated tables. */
 export class Model implements Service {
   readonly name = 'model'
+  /** Whether what this node knows of buckets and keys may be answered from. */
+  readonly freshness: ControlFreshness
   readonly keys: AccessKeys
   readonly buckets: Buckets
   readonly objects: Objects
@@ -130,15 +133,16 @@ export class Model implements Service {
         if (!this.#rowMoves) this.events.noncurrentDeleted(tx, version)
       },
     }
+    const controlRowChanged = () => this.freshness.changed()
     const t = {
       object: tables.add(objectTable(hooks)),
       version: tables.add(versionTable(() => hooks)),
       list: tables.add(blockListTable(enqueueRefs)),
       upload: tables.add(uploadTable((tx, bucket, id) => this.purge.enqueue(tx, 'parts', bucket, id))),
       part: tables.add(partTable(() => hooks)),
-      bucket: tables.add(fieldTable('bucket')),
-      alias: tables.add(fieldTable('alias')),
-      key: tables.add(fieldTable('key')),
+      bucket: tables.add(fieldTable('bucket', controlRowChanged)),
+      alias: tables.add(fieldTable('alias', controlRowChanged)),
+      key: tables.add(fieldTable('key', controlRowChanged)),
     }
     this.tables = t
     this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, random, log, listsGraceMs })
@@ -171,13 +175,16 @@ export class Model implements Service {
       placement,
     })
     this.usage = new Usage({ db, transport, quorum, placement })
+    this.freshness = new ControlFreshness(env, [t.bucket, t.alias, t.key])
+    const { freshness } = this
     const decisions = new FieldDecisions({
       ...{ db, transport, quorum, placement, hlc, clock, random },
       tables: [t.alias, t.key],
+      beforeVote: () => freshness.whenWhole(),
     })
-    this.keys = new AccessKeys({ db, keys: t.key, decisions, hlc, random })
+    this.keys = new AccessKeys({ db, keys: t.key, decisions, freshness, hlc, random })
     this.buckets = new Buckets({
-      ...{ db, decisions, hlc, random },
+      ...{ db, decisions, freshness, hlc, random },
       buckets: t.bucket,
       aliases: t.alias,
       keys: this.keys,
@@ -196,7 +203,13 @@ export class Model implements Service {
       events ?? { targets: [], region: '', hostId: '' },
     )
     this.orphans = new OrphanWorker({ db, clock, random, log, placement, transport, tables: t })
-    this.#services = new Services(this.name, [this.purge, this.events, this.lifecycle, this.orphans])
+    this.#services = new Services(this.name, [
+      this.freshness,
+      this.purge,
+      this.events,
+      this.lifecycle,
+      this.orphans,
+    ])
   }
 
   start(): Promise<void> {

@@ -38,6 +38,7 @@ export class SyncSession<E> {
     private readonly env: TableEnv,
     private readonly counts: SyncCounts,
     private readonly signal: AbortSignal,
+    private readonly priority: Priority = Priority.background,
   ) {}
 
   /**
@@ -207,7 +208,7 @@ export class SyncSession<E> {
     if (this.signal.aborted) throw this.signal.reason
     const reply = await this.env.quorum.call(peer, methodOf(this.local.schema.name, method), body, {
       timeoutMs: CALL_TIMEOUT_MS,
-      priority: Priority.background,
+      priority: this.priority,
       signal: this.signal,
     })
     return reply.body

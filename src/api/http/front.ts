@@ -6,6 +6,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../util/clock.js'
+import { errorCode } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
 import { type Admission, OverloadedError } from './admission.js'
@@ -200,7 +201,9 @@ export class HttpFront<R extends HttpRequest> {
     exchange.errorCode = code
     if (status >= 500 && status !== 501 && exchange.admitted) {
       const { requestId, operationName: operation } = request
-      this.options.log.error({ requestId, operation, code, error: cause }, 'request failed')
+      // A node without a role says so once, not with every request.
+      const level = errorCode(cause) === 'LayoutNotReady' ? 'debug' : 'error'
+      this.options.log[level]({ requestId, operation, code, error: cause }, 'request failed')
     }
     if (response.headersSent) response.destroy()
     else this.#send(exchange, answer)

@@ -43,6 +43,9 @@ export function invalidArgument(message: string, name: string, value?: string): 
   return new S3Error('InvalidArgument', message, { extra: { ArgumentName: name, ArgumentValue: value } })
 }
 
+/** In seconds: nodes find each other again, and compare what they know, within about this time. */
+const RETRY_AFTER_S = '1'
+
 /**
  * The S3 error for each failure below the API. The SDKs retry 500 and 503, back off longer on SlowDown, and
  * do not retry 507: a full disk does not mend itself within a retry.
@@ -71,11 +74,20 @@ export function toS3Error(error: unknown): S3Error {
   if (error instanceof S3Error) return error
   if (error instanceof CarportError) {
     const message = error.code === 'InvalidArgument' ? error.message : undefined
-    return new S3Error(FROM_DOMAIN[error.code] ?? 'InternalError', message, { cause: error })
+    return withRetry(FROM_DOMAIN[error.code] ?? 'InternalError', error, message)
   }
   if (error instanceof XmlError) return xmlError(error, 'MalformedXML')
-  if (error instanceof OverloadedError) return new S3Error('SlowDown', undefined, { cause: error })
+  if (error instanceof OverloadedError) return withRetry('SlowDown', error)
   return new S3Error('InternalError', undefined, { cause: error })
+}
+
+/** Answers that a moment later may be other ones say when to come back. */
+function withRetry(code: S3ErrorCode, cause: unknown, message?: string): S3Error {
+  const isPassing = S3_ERROR_CODES[code][0] === 503
+  return new S3Error(code, message, {
+    cause,
+    ...(isPassing && { headers: { 'Retry-After': RETRY_AFTER_S } }),
+  })
 }
 
 /**

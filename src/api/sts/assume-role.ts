@@ -105,7 +105,7 @@ async function assumeRole(deps: StsDeps, verifier: WebIdentityVerifier, request:
   const role = chooseRole(provider, identity.claims, parameters.role)
   if (!role) throw new StsError('AccessDenied')
   const nowMs = deps.clock.nowMs()
-  const key = await deps.keys.get(role.accessKey)
+  const key = await deps.keys.find(role.accessKey)
   const keyEndsMs = key?.expiresMs ?? Number.POSITIVE_INFINITY
   if (!key || keyEndsMs <= nowMs) {
     deps.log.warn(

@@ -5,10 +5,10 @@ import type { Sessions } from './sessions.js'
 
 /** The part of AccessKeys that is needed. */
 export interface KeyLookup {
-  /** The key as this node knows it. */
-  local(id: string): AccessKey | undefined
-  /** The key; a node that does not know it asks others. */
-  get(id: string): Promise<AccessKey | undefined>
+  /** The key as far as this node may tell by itself; others are asked first where it may not. */
+  find(id: string): AccessKey | undefined | Promise<AccessKey | undefined>
+  /** The key as a majority knows it. */
+  refresh(id: string): Promise<AccessKey | undefined>
 }
 
 /**
@@ -18,17 +18,24 @@ export interface KeyLookup {
  */
 export function secretLookup(deps: { keys: KeyLookup; sessions: Sessions; clock: Clock }): SecretLookup {
   const { keys, sessions, clock } = deps
-  const valid = (key: AccessKey | undefined) =>
-    key?.expiresMs !== undefined && key.expiresMs <= clock.nowMs() ? undefined : key
-  return (keyId, sessionToken) => {
-    if (sessionToken === undefined) {
-      const known = keys.local(keyId)
-      return known ? valid(known)?.secret : keys.get(keyId).then((key) => valid(key)?.secret)
+  const isValid = (key: AccessKey) => key.expiresMs === undefined || key.expiresMs > clock.nowMs()
+  /** What `use` makes of a valid key; undefined if there is none, which a majority is asked about before. */
+  const withKey = <T>(id: string, use: (key: AccessKey) => T): T | undefined | Promise<T | undefined> => {
+    const asked = async () => {
+      const key = await keys.refresh(id)
+      return key && isValid(key) ? use(key) : undefined
     }
+    const judge = (key: AccessKey | undefined) => {
+      if (!key) return undefined
+      // Perhaps somebody has just made it last longer.
+      return isValid(key) ? use(key) : asked()
+    }
+    const known = keys.find(id)
+    return known instanceof Promise ? known.then(judge) : judge(known)
+  }
+  return (keyId, sessionToken) => {
+    if (sessionToken === undefined) return withKey(keyId, (key) => key.secret)
     const opened: SecretOfSession = sessions.open(keyId, sessionToken, clock.nowMs())
-    const { parentKeyId } = opened.session
-    const parent = keys.local(parentKeyId)
-    if (parent) return valid(parent) && opened
-    return keys.get(parentKeyId).then((key) => valid(key) && opened)
+    return withKey(opened.session.parentKeyId, () => opened)
   }
 }

@@ -5,6 +5,7 @@ import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
 import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
 import type { FieldDecisions } from './decisions.js'
+import type { ControlFreshness } from './freshness.js'
 import { RowCache } from './row-cache.js'
 
 /** What a key may do in a bucket. */
@@ -42,6 +43,7 @@ export class AccessKeys {
       db: Db
       keys: Table<FieldRow>
       decisions: FieldDecisions
+      freshness: ControlFreshness
       hlc: Hlc
       random: Random
     },
@@ -52,6 +54,17 @@ export class AccessKeys {
   /** The key as this node knows it, at the cost of one lookup; undefined if unknown here or deleted. */
   local(id: string): AccessKey | undefined {
     return this.#cache.get(id)
+  }
+
+  /**
+   * The key, to authorize a request with: at once where this node knows it and its copies are current, else once
+   * others were asked (see ControlFreshness).
+   * @throws QuorumUnavailable, LayoutNotReady
+   */
+  find(id: string): AccessKey | undefined | Promise<AccessKey | undefined> {
+    const { freshness } = this.deps
+    if (!freshness.isCurrent()) return freshness.catchUp().then(() => this.local(id))
+    return this.local(id) ?? this.get(id)
   }
 
   /** The key; a node that does not know it asks a majority before it says no. */

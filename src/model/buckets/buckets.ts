@@ -8,6 +8,7 @@ import { type AccessKey, type AccessKeys, NO_PERMISSIONS } from './access-keys.j
 import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
 import type { FieldDecisions } from './decisions.js'
 import type { BucketDocuments, DocumentName, Quotas, Versioning } from './documents.js'
+import type { ControlFreshness } from './freshness.js'
 import { RowCache } from './row-cache.js'
 
 /** A bucket as requests see it. */
@@ -61,6 +62,7 @@ export class Buckets {
       buckets: Table<FieldRow>
       aliases: Table<FieldRow>
       decisions: FieldDecisions
+      freshness: ControlFreshness
       keys: AccessKeys
       hlc: Hlc
       random: Random
@@ -87,6 +89,19 @@ export class Buckets {
     if (local !== undefined) return this.byId(Buffer.from(local, 'hex'))
     const target = this.#aliases.get(name)
     return target === undefined ? undefined : this.#buckets.get(target)
+  }
+
+  /**
+   * The bucket that `name` means to the holder of `key`, to authorize a request with: at once where this node knows it
+   * and its copies are current, else once others were asked (see ControlFreshness).
+   * @throws QuorumUnavailable, LayoutNotReady
+   */
+  find(name: string, key: AccessKey | undefined): Bucket | undefined | Promise<Bucket | undefined> {
+    const { freshness, keys } = this.deps
+    if (!freshness.isCurrent()) {
+      return freshness.catchUp().then(() => this.localByName(name, key && keys.local(key.id)))
+    }
+    return this.localByName(name, key) ?? this.byName(name, key)
   }
 
   /** Like localByName, but asks a majority before it says no. */

@@ -57,8 +57,11 @@ function merge(current: FieldRow, incoming: FieldRow): FieldRow {
   return fields === current.fields ? current : { id: current.id, deleted: false, fields }
 }
 
-/** Schema of a full-copy table of FieldRows. Ids are variable in length, so they are the sort key. */
-export function fieldTable(name: string): TableSchema<FieldRow> {
+/**
+ * Schema of a full-copy table of FieldRows. Ids are variable in length, so they are the sort key.
+ * @param changed is called when a changed row is durable here
+ */
+export function fieldTable(name: string, changed: () => void = () => {}): TableSchema<FieldRow> {
   const none = Buffer.alloc(0)
   return {
     name,
@@ -72,6 +75,7 @@ export function fieldTable(name: string): TableSchema<FieldRow> {
     merge,
     // Deleted ids are never reused, and there are few: keeping them is what makes deletion final.
     isTombstone: () => false,
+    onUpdate: (tx) => tx.onCommit(changed),
   }
 }
 

@@ -72,8 +72,8 @@ export class FieldDecisions {
       clock: Clock
       random: Random
       tables: readonly Table<FieldRow>[]
-      /** Throws while this node must not vote, since its copies may lack what it once had. */
-      checkVoter?: () => void
+      /** Resolves once this node may vote: its copies have what it acknowledged before. */
+      beforeVote?: () => Promise<void>
     },
   ) {
     for (const table of deps.tables) this.#tables.set(table.schema.name, table)
@@ -164,7 +164,7 @@ export class FieldDecisions {
    * { promised } with the time of the ballot that it is bound to (0 if the decision is over)
    */
   async #vote(body: unknown, isAccept: boolean): Promise<RpcReply> {
-    this.deps.checkVoter?.()
+    await this.deps.beforeVote?.()
     const { place, epochUs, ballot, proposal } = parseRequest(body, isAccept)
     const table = this.#tables.get(place[0])
     if (!table) throw malformed()

@@ -1,7 +1,7 @@
 import type { AccessKey } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
-import { S3Error } from '../errors.js'
+import { S3Error, type S3ErrorCode } from '../errors.js'
 import type { S3Request } from '../request.js'
 import { decide } from './decision.js'
 import type { Granted, Need } from './question.js'
@@ -32,6 +32,39 @@ export function authorize(
   need: Need,
   bucketName?: string,
 ): Granted | Promise<Granted> {
+  return confirmDenial(model, () => judge(model, request, need, bucketName))
+}
+
+/**
+ * What `decide` answers; if it denies, what it answers once this node knows all that was acknowledged: it may not have
+ * heard yet of the right that was given or of the bucket that was made a moment ago.
+ * @throws what `decide` throws; QuorumUnavailable if too few nodes can be asked: denied is only what is sure
+ */
+export function confirmDenial<T>(model: Model, decide: () => T | Promise<T>): T | Promise<T> {
+  const { freshness } = model
+  const { changes } = freshness
+  const again = async (error: unknown) => {
+    if (!(error instanceof S3Error && DENIALS.has(error.code))) throw error
+    await freshness.catchUp()
+    if (freshness.changes === changes) throw error
+    return decide()
+  }
+  try {
+    const answer = decide()
+    return answer instanceof Promise ? answer.catch(again) : answer
+  } catch (error) {
+    return again(error)
+  }
+}
+
+const DENIALS: ReadonlySet<S3ErrorCode> = new Set(['AccessDenied', 'NoSuchBucket'])
+
+function judge(
+  model: Model,
+  request: S3Request,
+  need: Need,
+  bucketName: string | undefined,
+): Granted | Promise<Granted> {
   const caller = callerOf(model, request)
   const expected =
     bucketName === undefined ? 'x-amz-expected-bucket-owner' : 'x-amz-source-expected-bucket-owner'
@@ -48,19 +81,22 @@ export function authorize(
  * @throws S3Error NoSuchBucket; AccessDenied if the bucket does not belong to the expected owner
  */
 export async function findBucket(model: Model, request: S3Request): Promise<Granted> {
-  const caller = callerOf(model, request)
-  const bucket = await bucketNamed(model, request.bucket!, caller)
-  checkExpectedOwner(model, request, bucket, 'x-amz-expected-bucket-owner')
-  return { bucket, caller }
+  return confirmDenial(model, async () => {
+    const caller = callerOf(model, request)
+    const bucket = await bucketNamed(model, request.bucket!, caller)
+    checkExpectedOwner(model, request, bucket, 'x-amz-expected-bucket-owner')
+    return { bucket, caller }
+  })
 }
 
 function bucketNamed(model: Model, name: string, caller: AccessKey | undefined): Bucket | Promise<Bucket> {
-  const known = model.buckets.localByName(name, caller)
-  if (known) return known
-  return model.buckets.byName(name, caller).then((bucket) => {
-    if (!bucket) throw new S3Error('NoSuchBucket', undefined, { extra: { BucketName: name } })
-    return bucket
-  })
+  const found = model.buckets.find(name, caller)
+  return found instanceof Promise ? found.then((bucket) => existing(name, bucket)) : existing(name, found)
+}
+
+function existing(name: string, bucket: Bucket | undefined): Bucket {
+  if (!bucket) throw new S3Error('NoSuchBucket', undefined, { extra: { BucketName: name } })
+  return bucket
 }
 
 function grant(

@@ -1,0 +1,167 @@
+import { majority } from '../../cluster/placement.js'
+import { type NodeId, Priority, type RpcReply } from '../../net/transport.js'
+import { SyncSession } from '../../table/sync-session.js'
+import type { Table, TableEnv } from '../../table/table.js'
+import { CarportError } from '../../util/errors.js'
+import type { Service } from '../../util/service.js'
+import { Worker } from '../../util/worker.js'
+import type { FieldRow } from './control-rows.js'
+
+/**
+ * How long after a comparison began the own copies are answered from, in ms: the longest time for which a node may
+ * honour what was revoked.
+ */
+export const CURRENT_MS = 3_000
+const ROUND_EVERY_MS = 1_000
+/** How long a request waits for a comparison, in ms. */
+const ROUND_MAX_MS = 5_000
+const ROOTS_METHOD = 'control/roots'
+
+/**
+ * Knows whether this node's copies of buckets, names and keys may be answered from without asking anybody. They may for
+ * a few seconds after a comparison with so many nodes that whatever was acknowledged before it began is here. Every
+ * node compares in the background, which takes one small message as long as nothing changed. A node that was cut off,
+ * asleep or switched off has no recent comparison: requests wait for a new one there, and fail with QuorumUnavailable
+ * where too few nodes can be asked. So what was revoked is revoked everywhere after CURRENT_MS.
+ */
+export class ControlFreshness implements Service {
+  readonly name = 'control-rows'
+  readonly #worker: Worker
+  #abort = new AbortController()
+  /** When the last comparison that went through began, monotonic ms. */
+  #currentSinceMs = Number.NEGATIVE_INFINITY
+  #round: { sinceMs: number; done: Promise<void> } | undefined
+  /** Of the own copies: made anew after each change of a row. */
+  #roots: (Buffer | null)[] | undefined
+  #changes = 0
+  /** Without a row at the start, this node may have lost some that it acknowledged: it does not count itself then. */
+  #startedEmpty: boolean
+  #unsubscribe: (() => void) | undefined
+
+  constructor(
+    private readonly env: TableEnv,
+    private readonly tables: readonly Table<FieldRow>[],
+  ) {
+    this.#worker = new Worker(this.name, env, () => this.#work())
+    this.#startedEmpty = tables.every(({ local }) => !local.hasPartition(env.db, 0))
+    env.transport.handle(ROOTS_METHOD, () => this.#serveRoots())
+  }
+
+  start(): void {
+    this.#abort = new AbortController()
+    this.#unsubscribe = this.env.placement.onChange(() => this.#worker.wake())
+    this.#worker.start()
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe?.()
+    this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
+    await this.#worker.stop()
+  }
+
+  /** To be called when a row of these tables changed here, once that is durable. */
+  readonly changed = (): void => {
+    this.#roots = undefined
+    this.#changes++
+  }
+
+  /** Grows with each change of a row of these tables here. */
+  get changes(): number {
+    return this.#changes
+  }
+
+  /** Whether the own copies may be answered from now. */
+  isCurrent(): boolean {
+    return this.env.clock.monotonicMs() - this.#currentSinceMs <= CURRENT_MS
+  }
+
+  /**
+   * Resolves once the own copies have everything that was acknowledged before this call. Callers that wait at the same
+   * time share a comparison.
+   * @throws QuorumUnavailable, LayoutNotReady
+   */
+  async catchUp(): Promise<void> {
+    const calledMs = this.env.clock.monotonicMs()
+    // One that began before this call may have missed what was acknowledged since: the next one is waited for.
+    if (this.#round && this.#round.sinceMs < calledMs) await this.#round.done.catch(() => {})
+    await this.#compare()
+  }
+
+  /** Resolves once this node has what it acknowledged before its database was lost, if it was. @throws as `catchUp` */
+  async whenWhole(): Promise<void> {
+    if (this.#startedEmpty) await this.catchUp()
+  }
+
+  async #work(): Promise<number> {
+    try {
+      await this.#compare()
+    } catch (error) {
+      if (this.#abort.signal.aborted) throw error
+      this.env.log.debug({ error }, 'buckets and keys could not be compared with other nodes')
+    }
+    return ROUND_EVERY_MS * (0.75 + this.env.random.float() / 2)
+  }
+
+  #compare(): Promise<void> {
+    const sinceMs = this.env.clock.monotonicMs()
+    if (this.#round) return this.#round.done
+    const done = this.#compareOnce(sinceMs).finally(() => {
+      this.#round = undefined
+    })
+    this.#round = { sinceMs, done }
+    return done
+  }
+
+  async #compareOnce(sinceMs: number): Promise<void> {
+    const { clock, placement, quorum } = this.env
+    const nodes = placement.controlReadSet()
+    if (nodes.length === 0)
+      throw new CarportError('LayoutNotReady', 'this node has no role in a cluster layout')
+    const others = nodes.filter((node) => node !== quorum.self)
+    const counted = others.length < nodes.length && !this.#startedEmpty ? 1 : 0
+    // So many that every majority has one of them.
+    const needed = Math.min(others.length, nodes.length - majority(nodes.length) + 1 - counted)
+    if (needed > 0) {
+      const tooLong = new AbortController()
+      const timer = clock.after(ROUND_MAX_MS, () =>
+        tooLong.abort(new CarportError('QuorumUnavailable', 'buckets and keys were not compared in time')),
+      )
+      const signal = AbortSignal.any([tooLong.signal, this.#abort.signal])
+      try {
+        const options = { quorum: needed, timeoutMs: ROUND_MAX_MS, priority: Priority.high }
+        const replies = await quorum.read(others, ROOTS_METHOD, null, options)
+        await Promise.all(replies.map(({ node, body }) => this.#take(node, body, signal)))
+      } finally {
+        timer.cancel()
+      }
+    }
+    this.#startedEmpty = false
+    this.#currentSinceMs = sinceMs
+  }
+
+  /** Fetches what a node has and this one lacks. */
+  async #take(node: NodeId, body: unknown, signal: AbortSignal): Promise<void> {
+    if (!Array.isArray(body) || body.length < this.tables.length) {
+      throw new CarportError('RemoteError', `malformed reply to ${ROOTS_METHOD}`)
+    }
+    for (const [i, { local }] of this.tables.entries()) {
+      const own = this.#ownRoots()[i]!
+      const theirs: unknown = body[i]
+      if (theirs === null || (Buffer.isBuffer(theirs) && own?.equals(theirs))) continue
+      const counts = { rowsPulled: 0, rowsPushed: 0, rowsDropped: 0 }
+      const session = new SyncSession(local, this.env, counts, signal, Priority.high)
+      await session.syncWith(node, [0], new Map(), () => {})
+    }
+  }
+
+  /** nothing → for each table the root of the own copy, null for an empty one */
+  #serveRoots(): RpcReply {
+    return { body: this.#ownRoots() }
+  }
+
+  #ownRoots(): (Buffer | null)[] {
+    const { db } = this.env
+    this.#roots ??= this.tables.map(({ local }) => local.root(db, 0) ?? null)
+    return this.#roots
+  }
+}
