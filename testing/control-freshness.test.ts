@@ -15,6 +15,7 @@ async function withCluster(
     replicationFactor: 3,
     blockBytes: 4096,
     clockSkewMs: 200,
+    controlRoundMs: 1_000,
     path: { latencyMs: 10, jitterMs: 3, lossShare: 0, bytesPerMs: 10_000 },
     tables: {},
     graces: { unreferencedMs: 600_000, unclaimedMs: 86_400_000 },

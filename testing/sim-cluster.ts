@@ -28,6 +28,8 @@ export interface SimClusterOptions {
   path: PathProfile
   tables: TableSetOptions
   graces: Graces
+  /** Time between two comparisons of control rows; a minute unless told, since only the S3 API asks for more. */
+  controlRoundMs?: number
   /** Gets one line for each message and event. */
   trace?: (line: string) => void
   log?: (node: number) => Log
@@ -158,6 +160,7 @@ export class SimCluster {
         scrub: true,
         tables: options.tables,
         graces: options.graces,
+        controlRoundMs: options.controlRoundMs ?? 60_000,
       },
     )
     node.core = core

@@ -62,6 +62,8 @@ export interface ModelDeps {
   memoryBytes: number
   /** How long lists of deleted versions are kept (see Purge). */
   listsGraceMs?: number | undefined
+  /** See ControlFreshness. */
+  controlRoundMs?: number | undefined
   /** How lifecycle rules count days, and the like; AWS's way unless told. */
   lifecycle?: LifecycleOptions
   /** Targets of event notifications, and what messages say of this store. */
@@ -109,6 +111,7 @@ export class Model implements Service {
     lifecycle,
     events,
     listsGraceMs,
+    controlRoundMs,
     ...sizes
   }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
@@ -175,7 +178,7 @@ export class Model implements Service {
       placement,
     })
     this.usage = new Usage({ db, transport, quorum, placement })
-    this.freshness = new ControlFreshness(env, [t.bucket, t.alias, t.key])
+    this.freshness = new ControlFreshness(env, [t.bucket, t.alias, t.key], controlRoundMs)
     const { freshness } = this
     const decisions = new FieldDecisions({
       ...{ db, transport, quorum, placement, hlc, clock, random },

@@ -79,6 +79,8 @@ export interface CoreOptions {
   /** Whether the slow walk that checks every block runs by itself. */
   scrub: boolean
   tables?: TableSetOptions
+  /** Time between two comparisons of buckets, names and keys, in ms (see ControlFreshness). */
+  controlRoundMs?: number
   /** How long blocks without references are kept (see GRACES). */
   graces?: Graces
 }
@@ -163,6 +165,7 @@ export class Core implements Service {
       blocksInFlight: options.blocksInFlight ?? 8,
       memoryBytes: options.blocks.memoryBytes,
       listsGraceMs: options.graces?.unreferencedMs,
+      controlRoundMs: options.controlRoundMs,
       ...(options.lifecycle && { lifecycle: options.lifecycle }),
       ...(options.events && { events: options.events }),
     })

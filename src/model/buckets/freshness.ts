@@ -38,9 +38,11 @@ export class ControlFreshness implements Service {
   #startedEmpty: boolean
   #unsubscribe: (() => void) | undefined
 
+  /** @param roundEveryMs time between two comparisons in the background */
   constructor(
     private readonly env: TableEnv,
     private readonly tables: readonly Table<FieldRow>[],
+    private readonly roundEveryMs = ROUND_EVERY_MS,
   ) {
     this.#worker = new Worker(this.name, env, () => this.#work())
     this.#startedEmpty = tables.every(({ local }) => !local.hasPartition(env.db, 0))
@@ -99,7 +101,7 @@ export class ControlFreshness implements Service {
       if (this.#abort.signal.aborted) throw error
       this.env.log.debug({ error }, 'buckets and keys could not be compared with other nodes')
     }
-    return ROUND_EVERY_MS * (0.75 + this.env.random.float() / 2)
+    return this.roundEveryMs * (0.75 + this.env.random.float() / 2)
   }
 
   #compare(): Promise<void> {
