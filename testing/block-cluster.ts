@@ -230,6 +230,7 @@ export class BlockCluster {
       dirs: new DataDirs(options.dirs ?? DIRS),
       compression: options.compression ?? syncCompression,
       beginWrite: () => quorum.beginWrite(),
+      rowScrub: () => tables.rowScrub(),
       options: {
         fsync: true,
         reserveBytes: options.reserveBytes ?? 0,

@@ -137,6 +137,13 @@ export class LocalBlocks {
     return block
   }
 
+  /** Queues a block that should be here and has no file. Returns false if it is such a one. */
+  async verifyPresence(hash: Buffer): Promise<boolean> {
+    if (!this.counts.get(this.db, hash)?.present || (await this.store.has(hash))) return true
+    await this.#noteAbsence(hash)
+    return this.counts.get(this.db, hash)?.present !== false
+  }
+
   /** Sets bad copies aside (`all`: every copy), and queues the block if no good one is left. */
   setAside(hash: Buffer, all = false): Promise<void> {
     return this.#lock.run(hash.toString('hex'), async () => {

@@ -1,6 +1,7 @@
 import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import type { Db } from '../db/db.js'
 import { Priority, type RpcHandler, type RpcReply, type Transport } from '../net/transport.js'
+import type { RowScrub } from '../table/row-scrub.js'
 import { ByteBudget } from '../util/byte-budget.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
@@ -76,6 +77,8 @@ export interface BlockManagerParts {
   counts: RefCounts
   /** The replicated table of `blockRefSchema(counts)`. */
   table: BlockRefTable
+  /** The walk over the tables' rows that is part of the scrub; asked for when the tables are complete. */
+  rowScrub?: () => RowScrub
   /** Registers a write with the cluster layer while it runs, so that a layout version waits for it. */
   beginWrite?: () => () => void
   options: BlockOptions
@@ -138,6 +141,7 @@ export class BlockManager implements Service {
     this.scrub = new Scrub({
       ...{ local: this.local, disk, dirs, compression, clock, random, log },
       ...(tranquility !== undefined && { tranquility }),
+      ...(parts.rowScrub && { rowScrub: parts.rowScrub }),
     })
     this.repair = new Repair(this.local, disk, dirs, table, clock)
     const incarnation = random.bytes(INCARNATION_BYTES)

@@ -220,6 +220,39 @@ describe('the scrub', () => {
     expect(node.disk.files.has(`${pathOf(other.hash)}.2.tmp`)).toBe(true)
   })
 
+  it('finds blocks whose file is missing, and they are fetched again', async () => {
+    const c = await make()
+    const blocks: Awaited<ReturnType<typeof store>>[] = []
+    for (let i = 0; i < 5; i++) blocks.push(await store(c, i))
+    const node = c.nodes[1]!
+    for (const { hash } of blocks.slice(0, 3)) node.disk.files.delete(pathOf(hash))
+    await c.run(node.blocks.scrub.begin())
+    await c.clock.until(() => node.blocks.scrub.status().completedMs > 0, HOUR)
+    expect(node.blocks.scrub.status()).toMatchObject({ missing: 3, corruptions: 0 })
+    await c.clock.until(() => blocks.every(({ hash }) => has(node, hash)), HOUR, 1000)
+  })
+
+  it('verifies the rows first, at once where they never were, and tells how many are damaged', async () => {
+    const c = await make()
+    for (let i = 0; i < 150; i++) await store(c, i)
+    const { db, table, blocks } = c.nodes[1]!
+    const { head } = table.local.trees
+    await c.run(
+      db.transact((tx) => {
+        for (const { key, value } of [...tx.range(head, { limit: 7 })]) {
+          value[20]! ^= 1
+          tx.put(head, key, value)
+        }
+      }),
+    )
+    await c.clock.until(() => blocks.scrub.status().rowsCompletedMs > 0, HOUR)
+    expect(blocks.scrub.status()).toMatchObject({ running: false, rows: 150, damagedRows: 7, completedMs: 0 })
+    await c.run(blocks.scrub.begin())
+    expect(blocks.scrub.status()).toMatchObject({ running: true, phase: 'rows' })
+    await c.clock.until(() => blocks.scrub.status().completedMs > 0, HOUR)
+    expect(blocks.scrub.status()).toMatchObject({ rows: 150, damagedRows: 7, corruptions: 0 })
+  })
+
   it('goes on after a restart where it was, can be paused, resumed and cancelled', async () => {
     const c = await make()
     const blocks = []

@@ -147,6 +147,7 @@ export class Core implements Service {
       caller: this.quorum,
       table: this.blockRefs,
       beginWrite: () => this.quorum.beginWrite(),
+      rowScrub: () => this.tables.rowScrub(),
       options: options.blocks,
     })
     // A copy of the references that is complete says which blocks must be here; those then take their time.

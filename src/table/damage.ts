@@ -109,11 +109,18 @@ export class RowDamage<E> {
       else this.#note(tx, rowKey, nowMs)
       return isWhole ? undefined : 'body'
     }
+    this.mark(tx, rowKey, nowMs)
+    return 'head'
+  }
+
+  /** Marks a row as damaged, whatever its value looks like. */
+  mark(tx: Tx, rowKey: Buffer, nowMs: number): void {
+    const { trees } = this.stored
     this.#note(tx, rowKey, nowMs)
-    if (value && readMark(rowKey, value)) return 'head'
+    const value = tx.get(trees.head, rowKey)
+    if (value && readMark(rowKey, value)) return
     const rowHash = this.#removeFromIndex(tx, rowKey, undefined)
     tx.put(trees.head, rowKey, markDamaged(rowKey, { rowHash, givenUp: false }, value ?? NOTHING))
-    return 'head'
   }
 
   /** Nobody can help any more: the next write replaces the row. */

@@ -98,6 +98,13 @@ export class DamagedRows implements Service {
     this.#soon()
   }
 
+  /** Rows were marked by somebody else. */
+  marked(rows: number): void {
+    this.counts.found += rows
+    this.env.log.error({ found: rows }, 'bodies of stored rows do not match their heads')
+    this.#soon()
+  }
+
   /** One pass over all that is known, now. Resolves with the number of rows that are still damaged. */
   async repairNow(signal?: AbortSignal): Promise<number> {
     await this.#quarantine()

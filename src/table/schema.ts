@@ -48,6 +48,11 @@ export interface TableSchema<E> {
    */
   moving?(reader: Reader, partitionKey: Buffer, sortKey: Buffer, replacedBy: Buffer): E | undefined
   /**
+   * Whether a body is that of its head, where the head can tell; for rows that were stored before rows had checksums.
+   * Left out: cannot be told.
+   */
+  bodyMatches?(entry: E, body: Buffer): boolean
+  /**
    * Runs in the transaction that changes this node's copy, on every replica, in whatever order rows arrive: must be
    * idempotent in effect. `before` is undefined for a new row. `after` is undefined when a tombstone is collected
    * or the partition moved away from this node: then only local indexes (counters, references) are to be undone.

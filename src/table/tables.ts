@@ -4,6 +4,7 @@ import { TombstoneGc } from './gc.js'
 import { LocalTable } from './local.js'
 import { RetryQueue } from './queue.js'
 import { Replica } from './replica.js'
+import { RowScrub } from './row-scrub.js'
 import type { TableSchema } from './schema.js'
 import { TableSync } from './sync.js'
 import { RepairReplica } from './sync-rpc.js'
@@ -71,6 +72,13 @@ export class TableSet implements Service {
     new Replica(local, this.env)
     new RepairReplica(local, this.env)
     return new Table(local, this.env, this.retry)
+  }
+
+  /** A walk that verifies all rows; the scrub makes its steps. */
+  rowScrub(): RowScrub {
+    return new RowScrub(this.env.db, this.env.clock, [...this.#locals.values()], (rows) =>
+      this.damaged.marked(rows),
+    )
   }
 
   async start(): Promise<void> {

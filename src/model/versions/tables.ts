@@ -2,6 +2,7 @@ import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Reader, Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { type BucketCounts, count } from '../buckets/counters.js'
+import { md5 } from '../content/hashing.js'
 import { blockOwner, hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import { decodeHead, encodeHead } from './codec.js'
@@ -38,6 +39,8 @@ const shared = {
   }),
   decode: decodeHead,
   isTombstone: (v: VersionRecord) => v.state === 'tombstone',
+  bodyMatches: (v: VersionRecord, body: Buffer) =>
+    v.encryption !== undefined || v.etagParts > 0 || md5(body).equals(v.etag),
 }
 
 /**

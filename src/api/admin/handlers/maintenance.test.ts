@@ -275,7 +275,10 @@ describe('repairs', () => {
       return list(folder)
     }
     await launch({ scrub: 'start' })
-    expect(await worker('Block scrub')).toMatchObject({ state: 'busy', progress: '0.0%' })
+    expect(await worker('Block scrub')).toMatchObject({
+      state: 'busy',
+      progress: expect.stringMatching(/^\d+\.\d%$/),
+    })
     await launch({ scrub: 'pause' })
     expect(await worker('Block scrub')).toMatchObject({
       state: 'idle',
