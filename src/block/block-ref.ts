@@ -1,5 +1,6 @@
 import type { Reader, Tx } from '../db/db.js'
 import type { EncodedRow, TableSchema } from '../table/schema.js'
+import { assert } from '../util/assert.js'
 import { CarportError } from '../util/errors.js'
 import { OWNER_BYTES } from './claims.js'
 import { HASH_BYTES } from './format.js'
@@ -27,6 +28,10 @@ export function blockRefSchema(counts: RefCounts): TableSchema<BlockRefRow> {
     partitionKey: (row) => row.hash,
     sortKey: (row) => row.owner,
     encode: (row): EncodedRow => {
+      assert(
+        row.hash.length === HASH_BYTES && row.owner.length === OWNER_BYTES,
+        'a reference is of a hash and an owner',
+      )
       const head = Buffer.allocUnsafe(HEAD_BYTES)
       head[0] = row.deleted ? DELETED : LIVE
       row.hash.copy(head, 1)

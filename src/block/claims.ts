@@ -1,5 +1,6 @@
 import type { Reader, TreeName, Tx } from '../db/db.js'
 import type { NodeId } from '../net/transport.js'
+import { assert } from '../util/assert.js'
 import { versioned } from '../util/format.js'
 import { HASH_BYTES } from './format.js'
 
@@ -128,6 +129,7 @@ function decodeFields(payload: Buffer): StoredClaim {
 }
 
 function claimKey(hash: Buffer, owner: Buffer): Buffer {
+  assert(hash.length === HASH_BYTES && owner.length === OWNER_BYTES, 'a claim is of a hash and an owner')
   return Buffer.concat([hash, owner], HASH_BYTES + OWNER_BYTES)
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { crc32c } from '@node-rs/crc32'
+import { assert } from '../util/assert.js'
 import { CarportError } from '../util/errors.js'
 import type { Codec } from './codec.js'
 
@@ -37,6 +38,8 @@ export interface BlockHead {
 
 /** Makes the head for `payload`; computes its checksum. */
 export function makeBlock(payload: Buffer, plainBytes: number, compressed: boolean): StoredBlock {
+  assert(plainBytes >= 0 && plainBytes <= BLOCK_BYTES_MAX, 'a block has at most BLOCK_BYTES_MAX bytes')
+  assert(compressed || payload.length === plainBytes, 'a block that is not compressed is its content')
   const head = Buffer.alloc(HEAD_BYTES)
   head.write('CPB', 0, 'latin1')
   head[3] = VERSION

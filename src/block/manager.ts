@@ -42,12 +42,6 @@ export const BLOCK_TREES: readonly string[] = [...RC_TREES, ...REFS_TREES, ...ER
 
 export { BLOCKS_SYNC_NAME }
 
-/** A block of an object's content: SHA-256 of the plain bytes, and their number. */
-export interface BlockRef {
-  hash: Buffer
-  size: number
-}
-
 export interface BlockReadOptions {
   /** Length of the plain content, if known: a local copy is read at less cost. */
   plainBytes?: number

@@ -1,4 +1,5 @@
 import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
+import { assert } from '../util/assert.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import { InFlight } from './in-flight.js'
@@ -189,6 +190,11 @@ class WriteCall {
     this.#failures = sets.map(() => 0)
     const { quorum } = options
     this.#needed = typeof quorum === 'number' ? sets.map(() => quorum) : quorum
+    assert(
+      this.#needed.length === sets.length &&
+        this.#needed.every((needed) => Number.isInteger(needed) && needed >= 0),
+      'there is a quorum for each set of replicas',
+    )
     this.#openSets = this.#needed.filter((needed) => needed > 0).length
   }
 
@@ -330,6 +336,10 @@ class ReadCall {
       this.#settle(new CarportError('LayoutNotReady', NO_ROLE))
       return
     }
+    assert(
+      Number.isInteger(this.options.quorum) && this.options.quorum >= 1,
+      'a read asks at least one replica',
+    )
     if (!this.#checkReachable()) return
     this.#ask(this.options.quorum)
   }

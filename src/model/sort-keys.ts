@@ -1,13 +1,18 @@
+import { assert } from '../util/assert.js'
 import { CarportError } from '../util/errors.js'
 import type { VersionId } from './content/refs.js'
+
+const BUCKET_ID_BYTES = 16
+const ID_BYTES = 16
 
 /**
  * The one place that maps a bucket to its partition, so that a bucket can later be split by key ranges.
  * All tables of a bucket's content use it: their rows share replicas, and may change in one transaction.
  */
 export function bucketPartition(bucket: Buffer): number {
+  assert(bucket.length === BUCKET_ID_BYTES, 'a bucket id has 16 bytes')
   // Bucket ids are random: their first byte spreads as well as a hash of them would.
-  return bucket[0]!
+  return bucket.readUInt8(0)
 }
 
 /** Slot of the null version among a key's noncurrent versions. */
@@ -62,6 +67,7 @@ export function versionSortKey(key: Buffer, id: VersionId, isNull: boolean): Buf
 
 /** An id whose time part is inverted, so that later ids sort first. Its own inverse. */
 export function newestFirst(id: VersionId): Buffer {
+  assert(id.length === ID_BYTES, 'a version id has 16 bytes')
   const out = Buffer.from(id)
   for (let i = 0; i < 8; i++) out[i] = ~out[i]! & 0xff
   return out
@@ -69,5 +75,6 @@ export function newestFirst(id: VersionId): Buffer {
 
 /** Sort key of an upload: by key, then oldest first. */
 export function uploadSortKey(key: Buffer, uploadId: Buffer): Buffer {
+  assert(uploadId.length === ID_BYTES, 'an upload id has 16 bytes')
   return Buffer.concat([terminatedKey(key), uploadId])
 }

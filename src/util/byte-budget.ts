@@ -1,3 +1,4 @@
+import { assert } from './assert.js'
 import type { CarportError } from './errors.js'
 
 interface Waiter {
@@ -31,6 +32,7 @@ export class ByteBudget {
    * else is held, so that one oversized block does not wait for ever.
    */
   acquire(bytes: number): Promise<void> | undefined {
+    assert(bytes >= 0, 'a budget gives no negative amounts')
     if (this.#closed) return Promise.reject(this.#closed)
     if (this.#waiters.length === 0 && this.#fits(bytes)) {
       this.#usedBytes += bytes
@@ -47,6 +49,7 @@ export class ByteBudget {
   }
 
   release(bytes: number): void {
+    assert(bytes <= this.#usedBytes, 'no more is given back to a budget than was taken')
     this.#usedBytes -= bytes
     while (this.#waiters.length > 0 && this.#fits(this.#waiters[0]!.bytes)) {
       const waiter = this.#waiters.shift()!

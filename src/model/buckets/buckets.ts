@@ -168,10 +168,10 @@ export class Buckets {
   async createUnnamed(): Promise<Bucket> {
     const id = this.deps.random.bytes(16)
     const nowUs = this.deps.hlc.now()
-    await this.deps.buckets.insert(
-      withFields({ id }, { created: Math.floor(nowUs / 1000), owner: '' }, nowUs),
-    )
-    return this.byId(id)!
+    const row = withFields({ id }, { created: Math.floor(nowUs / 1000), owner: '' }, nowUs)
+    await this.deps.buckets.insert(row)
+    // From what was written: the own copy may be the last to have it.
+    return bucketOf(row)!
   }
 
   /** Deletes a bucket, which the caller found to be empty, with all its names. @throws QuorumUnavailable */
@@ -332,13 +332,14 @@ function aliasTarget(row: FieldRow): Buffer | undefined {
 }
 
 function bucketOf(row: FieldRow): Bucket | undefined {
-  if (row.deleted || field(row, 'created') === undefined) return undefined
+  const createdMs = field<number>(row, 'created')
+  if (row.deleted || createdMs === undefined) return undefined
   const documents = new Map(fieldsWithPrefix<unknown>(row, 'doc:'))
   const versioning = documents.get('versioning')
   return {
     id: row.id,
     hexId: row.id.toString('hex'),
-    createdMs: field<number>(row, 'created')!,
+    createdMs,
     owner: field<string>(row, 'owner') ?? '',
     versioning: versioning === 'enabled' || versioning === 'suspended' ? versioning : 'off',
     objectLock: documents.has('object-lock'),

@@ -2,6 +2,7 @@ import { pack, unpack } from 'msgpackr'
 import type { BlockReadOptions } from '../../block/manager.js'
 import type { UploadClaims } from '../../block/upload-claims.js'
 import type { Table } from '../../table/table.js'
+import { assert } from '../../util/assert.js'
 import { ByteBudget } from '../../util/byte-budget.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
@@ -307,6 +308,10 @@ export class BlobStore {
     const { cipher, signal } = options
     const { recycle } = this.deps
     const overheadBytes = cipher?.overheadBytes ?? 0
+    assert(
+      start >= 0 && Number.isSafeInteger(start) && Number.isSafeInteger(end),
+      'a range is of whole bytes',
+    )
     if (start >= end) return
     if (version.content.kind === 'inline') {
       if (!version.body) throw new CarportError('Corrupted', 'inline content is missing')

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
+import { assert } from '../../util/assert.js'
 import { CarportError } from '../../util/errors.js'
 import { AUTHENTICATED, type CipherFormat, IV_BYTES } from './ciphers.js'
 import type { BlockOpener, BlockSealer, PartInfo } from './refs.js'
@@ -150,6 +151,7 @@ function lastNotAfter(streams: readonly Stream[], offset: number): number {
 
 /** Counter mode (NIST SP 800-38A, 6.5) from any byte on: `offset` is that of `data` in the stream. */
 function applyKeystream(key: Buffer, iv: Buffer, data: Buffer, offset: number): Buffer {
+  assert(Number.isSafeInteger(offset) && offset >= 0, 'an offset in a stream is a whole number')
   const cipher = createCipheriv('aes-256-ctr', key, counterAt(iv, Math.floor(offset / KEYSTREAM_BLOCK_BYTES)))
   const skip = offset % KEYSTREAM_BLOCK_BYTES
   if (skip > 0) cipher.update(Buffer.alloc(skip))

@@ -1,6 +1,7 @@
 import { Packr } from 'msgpackr'
 import type { Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
+import { assert } from '../../util/assert.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
 import { bucketPartition } from '../sort-keys.js'
@@ -32,6 +33,7 @@ const packr = new Packr({ useRecords: false })
 
 /** Sort key of a list row: owner, kind, index. */
 export function blockListSortKey(owner: Buffer, kind: BlockListRow['kind'], index: number): Buffer {
+  assert(owner.length === 16, 'the owner of a list has 16 bytes')
   const sortKey = Buffer.allocUnsafe(21)
   owner.copy(sortKey)
   sortKey[16] = kind === 'blocks' ? 0 : 1

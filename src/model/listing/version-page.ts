@@ -27,7 +27,7 @@ export interface KeyVersions {
 }
 
 /** Walks keys with their versions on this node's copy, in order of keys. Consume it before yielding to the event loop. */
-export function* walkKeyVersions(
+function* walkKeyVersions(
   reader: Reader,
   tables: { objects: LocalTable<VersionRecord>; versions: LocalTable<VersionRecord> },
   bucket: Buffer,
@@ -59,7 +59,7 @@ export function* walkKeyVersions(
 }
 
 /** Newest first; the null version's slot is out of order in the table. */
-export function newestHeadFirst(a: Buffer, b: Buffer): number {
+function newestHeadFirst(a: Buffer, b: Buffer): number {
   return headCreatedUs(b) - headCreatedUs(a) || headId(b).compare(headId(a))
 }
 

@@ -1,6 +1,7 @@
 import { Packr } from 'msgpackr'
 import type { Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
+import { assert } from '../../util/assert.js'
 import { CarportError } from '../../util/errors.js'
 import { type Format, looksLikeMsgpack, versioned } from '../../util/format.js'
 import { count } from '../buckets/counters.js'
@@ -119,6 +120,7 @@ const NO_ETAG = Buffer.alloc(16)
 
 /** Sort key of a part: upload, number. */
 export function partSortKey(uploadId: Buffer, number: number): Buffer {
+  assert(uploadId.length === 16, 'an upload id has 16 bytes')
   const sortKey = Buffer.allocUnsafe(18)
   uploadId.copy(sortKey)
   sortKey.writeUInt16BE(number, 16)

@@ -212,18 +212,19 @@ export interface UploadPage {
   next: { key: string; id?: string } | undefined
 }
 
-/** The first sort key behind an upload, behind all uploads of a key, or behind a common prefix. */
 /** A key that is too long comes after every upload of the longest key that it begins with. */
 function boundedUpload(after: { key: Buffer; id?: Buffer }): { key: Buffer; id?: Buffer } {
   const start = boundedStart(after.key)
   return start === after.key ? after : { key: start.subarray(0, -1) }
 }
 
+/** The first sort key behind an upload, behind all uploads of a key, or behind a common prefix. */
 function pastUpload(after: { key: Buffer; id?: Buffer }, delimiter: string, prefix: string): Buffer {
   if (after.id) return successor(uploadSortKey(after.key, after.id))
   const key = after.key.toString()
   const cut = delimiter === '' || !key.startsWith(prefix) ? -1 : key.indexOf(delimiter, prefix.length)
   const isFolded = cut >= 0 && cut + delimiter.length === key.length
   const sortKey = terminatedKey(after.key)
+  // There is an end: the last byte is the terminator, or the delimiter's, and no text has a byte 0xff.
   return prefixEnd(isFolded ? sortKey.subarray(0, -1) : sortKey)!
 }

@@ -1,4 +1,5 @@
 import { Packr } from 'msgpackr'
+import { assert } from '../../util/assert.js'
 import { CarportError } from '../../util/errors.js'
 import { readUint53, writeUint53 } from '../../util/uint53.js'
 import { type ContentEncryption, decodeContentEncryption } from '../content/ciphers.js'
@@ -42,8 +43,14 @@ const AT = {
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
 
-/** Encodes everything but the body. */
+/**
+ * Encodes everything but the body.
+ * @throws CarportError Internal for fields of a wrong length, which would shift or cut those after them
+ */
 export function encodeHead(v: VersionRecord): Buffer {
+  assert(v.bucket.length === 16 && v.id.length === 16, 'ids of buckets and versions have 16 bytes')
+  assert(v.etag.length === 16, 'an ETag has 16 bytes')
+  assert(v.owner.length <= 0xff, "an owner's key id has at most 255 characters")
   const ownerBytes = v.owner.length
   const details = packr.pack(packDetails(v))
   const head = Buffer.allocUnsafe(AT.owner + 1 + ownerBytes + 16 + 2 + v.key.length + details.length)

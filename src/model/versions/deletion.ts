@@ -94,7 +94,7 @@ export class VersionDeletion {
         if (!(await this.#announce(target, guard))) return undefined
       }
       const current = await objects.get(bucket, key, { body: false })
-      if (!matches(current, selector)) {
+      if (!current || !matches(current, selector)) {
         const isNull = selector === 'null'
         const slot = versionSortKey(key, isNull ? NULL_SLOT : (selector as Buffer), isNull)
         const replacedBy = current && { replacedBy: current.id }
@@ -111,19 +111,19 @@ export class VersionDeletion {
         }
         return deleted
       }
-      const predecessor = await store.predecessor(bucket, key, current!)
-      if (!begin(current!)) continue
+      const predecessor = await store.predecessor(bucket, key, current)
+      if (!begin(current)) continue
       deleted ??= current
-      const order = { timeUs: current!.timeUs, generation: current!.generation + 1 }
+      const order = { timeUs: current.timeUs, generation: current.generation + 1 }
       const next: VersionRecord = predecessor
         ? { ...plainVersion(predecessor), ...order }
         : {
-            ...tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: order.timeUs }, current!.id),
+            ...tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: order.timeUs }, current.id),
             ...order,
           }
       if ((await objects.insert(next)) !== 0) continue
       await versions.insert(
-        tombstoneOf({ bucket, key, isNull: current!.isNull, timeUs: current!.createdUs }, current!.id),
+        tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: current.createdUs }, current.id),
       )
       if (!predecessor) return deleted
       const still = await versions.get(bucket, versionSortKey(key, predecessor.id, predecessor.isNull), {
