@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { EncryptionDocument } from '../../../model/buckets/documents.js'
 import type { S3Request } from '../request.js'
-import { customerKey, encryptionWish } from './requests.js'
+import { customerKey, requestedEncryption } from './requests.js'
 
 const PREFIX = 'x-amz-server-side-encryption-customer-'
 const key = randomBytes(32)
@@ -44,14 +44,14 @@ describe("the client's key", () => {
 
 describe('what a write asks for', () => {
   const ALGORITHM = 'x-amz-server-side-encryption'
-  const wish = (headers: Record<string, string>, document?: EncryptionDocument) =>
-    encryptionWish(request(headers), bucket(document))
+  const requested = (headers: Record<string, string>, document?: EncryptionDocument) =>
+    requestedEncryption(request(headers), bucket(document))
 
   test("comes from its headers before the bucket's default", () => {
-    expect(wish({})).toBeUndefined()
-    expect(wish({ [ALGORITHM]: 'AES256' })).toEqual({ kind: 'SSE-S3' })
-    expect(wish({}, { algorithm: 'AES256' })).toEqual({ kind: 'SSE-S3' })
-    expect(wish(RIGHT, { algorithm: 'AES256' })).toMatchObject({ kind: 'SSE-C' })
+    expect(requested({})).toBeUndefined()
+    expect(requested({ [ALGORITHM]: 'AES256' })).toEqual({ kind: 'SSE-S3' })
+    expect(requested({}, { algorithm: 'AES256' })).toEqual({ kind: 'SSE-S3' })
+    expect(requested(RIGHT, { algorithm: 'AES256' })).toMatchObject({ kind: 'SSE-C' })
   })
 
   test('is refused where headers contradict each other, name what is not offered, or the bucket blocks it', () => {
@@ -64,9 +64,9 @@ describe('what a write asks for', () => {
       [{ [ALGORITHM]: 'aws:kms', [kms]: 'k' }, 'NotImplemented'],
       [{ [ALGORITHM]: 'aws:kms:dsse' }, 'NotImplemented'],
     ] as const) {
-      expect(() => wish(headers)).toThrow(expect.objectContaining({ code }))
+      expect(() => requested(headers)).toThrow(expect.objectContaining({ code }))
     }
-    expect(() => wish(RIGHT, { blocksCustomerKeys: true })).toThrow(
+    expect(() => requested(RIGHT, { blocksCustomerKeys: true })).toThrow(
       expect.objectContaining({ code: 'AccessDenied' }),
     )
   })

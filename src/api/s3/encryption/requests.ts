@@ -44,7 +44,7 @@ export interface CustomerKey {
 }
 
 /** The encryption that a write asks for. */
-export type EncryptionWish = { kind: 'SSE-C'; customer: CustomerKey } | { kind: 'SSE-S3' } | undefined
+export type RequestedEncryption = { kind: 'SSE-C'; customer: CustomerKey } | { kind: 'SSE-S3' } | undefined
 
 /** The encryption of a content together with its data key; it lives for the time of one request. */
 export interface Sealing {
@@ -102,7 +102,7 @@ export function customerKey(request: S3Request, of: 'target' | 'source' = 'targe
  * @throws S3Error InvalidArgument, InvalidEncryptionAlgorithmError, NotImplemented (KMS), AccessDenied (SSE-C
  * blocked)
  */
-export function encryptionWish(request: S3Request, bucket: Bucket): EncryptionWish {
+export function requestedEncryption(request: S3Request, bucket: Bucket): RequestedEncryption {
   const algorithm = request.header(ALGORITHM)
   const customer = customerKey(request)
   const document = bucket.document('encryption')
@@ -152,12 +152,12 @@ export function kmsRefused(): S3Error {
 export function newSealing(
   { masterKeys, random }: S3Context,
   bucket: Bucket,
-  wish: EncryptionWish,
+  requested: RequestedEncryption,
 ): Sealing | undefined {
-  if (!wish) return undefined
-  if (wish.kind === 'SSE-C') {
-    const { encryption, dataKey } = newCustomerKeyEncryption(wish.customer.key, random)
-    return { encryption, dataKey, headers: encryptionHeaders(encryption, wish.customer) }
+  if (!requested) return undefined
+  if (requested.kind === 'SSE-C') {
+    const { encryption, dataKey } = newCustomerKeyEncryption(requested.customer.key, random)
+    return { encryption, dataKey, headers: encryptionHeaders(encryption, requested.customer) }
   }
   const wrapped = masterKeys.wrap(bucket.id, random)
   if (!wrapped) throw masterKeyMissing()
@@ -300,14 +300,16 @@ function unseal(
 export function keepSealing(
   { masterKeys, random }: S3Context,
   bucket: Bucket,
-  wish: EncryptionWish,
+  requested: RequestedEncryption,
   source: Sealing,
 ): Sealing | undefined {
   const { encryption, dataKey } = source
-  if (wish?.kind !== encryption.kind) return undefined
-  if (wish.kind === 'SSE-C') {
-    const same = encryption.kind === 'SSE-C' && customerDataKey(encryption, wish.customer.key)
-    return same ? { encryption, dataKey, headers: encryptionHeaders(encryption, wish.customer) } : undefined
+  if (requested?.kind !== encryption.kind) return undefined
+  if (requested.kind === 'SSE-C') {
+    const same = encryption.kind === 'SSE-C' && customerDataKey(encryption, requested.customer.key)
+    return same
+      ? { encryption, dataKey, headers: encryptionHeaders(encryption, requested.customer) }
+      : undefined
   }
   const { iv, format } = encryption
   const wrapped = masterKeys.wrap(bucket.id, random, { dataKey, format })

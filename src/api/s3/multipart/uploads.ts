@@ -8,9 +8,9 @@ import type { Granted } from '../access/question.js'
 import { ownerXml, parseMax, percentEncodeKey, xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import {
-  encryptionWish,
   newSealing,
   openUpload,
+  requestedEncryption,
   type Sealing,
   sealContent,
   sealedEtag,
@@ -43,7 +43,7 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
   const { bucket } = granted
   const { owner, acl } = await aclForWrite(model, request, granted)
   const mutable = { ...acl, ...headerLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
-  const sealing = newSealing(context, bucket, encryptionWish(request, bucket))
+  const sealing = newSealing(context, bucket, requestedEncryption(request, bucket))
   const algorithm = wantedChecksum(request)
   const type = checksumType(request, algorithm)
   const upload = await model.uploads.create({

@@ -11,11 +11,11 @@ import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import {
   customerKey,
-  type EncryptionWish,
-  encryptionWish,
   keepSealing,
   newSealing,
   openContent,
+  type RequestedEncryption,
+  requestedEncryption,
   type Sealing,
   sealContent,
   sealedEtag,
@@ -62,7 +62,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   const { bucket } = target
   refuseConditionalWrite(request)
   const { owner, acl } = await aclForWrite(model, request, target)
-  const wish = encryptionWish(request, bucket)
+  const requested = requestedEncryption(request, bucket)
   const source = await copySource(context, request)
   const { version } = source
   const replace = directive(request, 'x-amz-metadata-directive') === 'REPLACE'
@@ -73,7 +73,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     ...copiedTags(request, version),
   }
   await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
-  const copied = await copyContent(context, request, bucket, wish, source)
+  const copied = await copyContent(context, request, bucket, requested, source)
   const written = await model.objects.put(
     {
       bucket: bucket.id,
@@ -135,12 +135,12 @@ async function copyContent(
   context: S3Context,
   request: S3Request,
   bucket: Granted['bucket'],
-  wish: EncryptionWish,
+  requested: RequestedEncryption,
   source: CopySource,
 ): Promise<Copied> {
-  const kept = source.sealing && keepSealing(context, bucket, wish, source.sealing)
-  if (kept || (!source.sealing && !wish)) return referTo(context, request, source, kept)
-  return writeAnew(context, request, source, newSealing(context, bucket, wish))
+  const kept = source.sealing && keepSealing(context, bucket, requested, source.sealing)
+  if (kept || (!source.sealing && !requested)) return referTo(context, request, source, kept)
+  return writeAnew(context, request, source, newSealing(context, bucket, requested))
 }
 
 /** Takes over the source's blocks. */

@@ -4,7 +4,13 @@ import type { ChecksumAlgorithm, VersionRecord } from '../../../model/versions/r
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
-import { encryptionWish, newSealing, type Sealing, sealContent, sealedEtag } from '../encryption/requests.js'
+import {
+  newSealing,
+  requestedEncryption,
+  type Sealing,
+  sealContent,
+  sealedEtag,
+} from '../encryption/requests.js'
 import type { S3Request, S3Response } from '../request.js'
 import { versionIdText, versionSelector } from '../version-id.js'
 import { bodySource } from './body.js'
@@ -28,7 +34,7 @@ export async function putObject(
   const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request)
   const mutable = { ...acl, ...newLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
-  const sealing = newSealing(context, bucket, encryptionWish(request, bucket))
+  const sealing = newSealing(context, bucket, requestedEncryption(request, bucket))
   const sealed = sealing && sealContent(context, sealing)
   const { payload } = request
   if (bucket.quotas.maxObjects !== undefined || bucket.quotas.maxSize !== undefined) {
