@@ -14,7 +14,7 @@ const LONGER = ['table/table.ts']
 const PURE = ['node:buffer', 'node:events', 'node:path', 'node:stream', 'node:util']
 const PURE_NAMES: Record<string, RegExp> = {
   'node:crypto': /^(?!random|generate|webcrypto|getRandom|createECDH|.*DiffieHellman)/,
-  'node:net': /^isIP/,
+  'node:net': /^(isIP|BlockList)/,
 }
 const AMBIENT = /\b(Date\.now|Math\.random|process\.(?!nextTick\b)\w+|new Date(\(\)|(?!\()\b)|[^.]Date\(\))/g
 /** Each file outside of those layers that still takes a module of the real world, and why. */

@@ -98,6 +98,8 @@ describe('defaults', () => {
       replicationFactor: 3,
       consistencyMode: 'consistent',
       allowPunycode: false,
+      trustedProxies: [],
+      accessLog: { requests: 'off', file: null },
       workers: 1,
       k2vApi: null,
       web: null,
@@ -161,6 +163,8 @@ describe('each key', () => {
     ['consistency_mode', '"degraded"', 'consistencyMode', 'degraded'],
     ['consistency_mode', '"dangerous"', 'consistencyMode', 'dangerous'],
     ['allow_punycode', 'true', 'allowPunycode', true],
+    ['trusted_proxies', '["127.0.0.1", "fd00::/8"]', 'trustedProxies', ['127.0.0.1', 'fd00::/8']],
+    ['access_log', '"all"', 'accessLog', { requests: 'all', file: null }],
     ['workers', '2', 'workers', 2],
   ])('%s = %s', (key, value, path, expected) => {
     expect(top(key, value)).toHaveProperty(path, expected)

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { parse as parseToml, TomlError } from 'smol-toml'
-import { type LogConfig, readLogConfig } from './logging.js'
-import { type NotificationTarget, readNotifications } from './notifications.js'
-import { type OidcProvider, readOidc } from './oidc.js'
-import { type DataDir, SECTIONS, type SectionValues, TOP_LEVEL, type TopLevelValues } from './schema.js'
+import { readLogConfig } from './logging.js'
+import { readNotifications } from './notifications.js'
+import { readOidc } from './oidc.js'
+import { SECTIONS, type SectionValues, TOP_LEVEL, type TopLevelValues } from './schema.js'
 import {
   checkMasterKeys,
   checkRpcSecret,
@@ -14,99 +14,10 @@ import {
   worldReadableAllowed,
 } from './secrets.js'
 import { Findings, type Problem, readSection } from './section.js'
-import {
-  formatListenAddress,
-  type HostPort,
-  type ListenAddress,
-  type PeerAddress,
-  type TcpAddress,
-} from './values.js'
+import type { Config, Secrets, Settings } from './settings.js'
+import { formatListenAddress, type ListenAddress } from './values.js'
 
-export type ConsistencyMode = 'consistent' | 'degraded' | 'dangerous'
-
-/** A node's configuration without its secrets. Frozen in depth. Null means "not set". */
-export interface Settings {
-  /** The file that it was read from; null for a single node without one. */
-  readonly configFile: string | null
-  readonly metadataDir: string
-  readonly metadataSnapshotsDir: string
-  readonly metadataFsync: boolean
-  readonly metadataAutoSnapshotIntervalMs: number | null
-  readonly dataDirs: readonly Readonly<DataDir>[]
-  readonly dataFsync: boolean
-  readonly disableScrub: boolean
-  readonly useLocalTz: boolean
-  readonly dbEngine: 'lmdb'
-  readonly lmdbMapSizeBytes: number
-  readonly blockSizeBytes: number
-  readonly inlineBytesMax: number
-  readonly blockRamBufferMaxBytes: number
-  readonly blockMaxConcurrentReads: number
-  readonly blockMaxConcurrentWritesPerRequest: number
-  /** A zstd level; null: blocks are stored as they are. */
-  readonly compressionLevel: number | null
-  readonly replicationFactor: number
-  readonly consistencyMode: ConsistencyMode
-  readonly allowPunycode: boolean
-  /** Whether other users of the machine may read secret files, and the modes of files that the node makes are left to the umask. */
-  readonly allowWorldReadableSecrets: boolean
-  readonly rpc: {
-    readonly bindAddr: Readonly<TcpAddress>
-    readonly bindOutgoing: boolean
-    readonly publicAddr: Readonly<HostPort> | null
-    /** A network (CIDR) that selects the own address to announce when `publicAddr` is null. */
-    readonly publicAddrSubnet: string | null
-    readonly pingTimeoutMs: number | null
-    readonly timeoutMs: number | null
-    readonly bootstrapPeers: readonly Readonly<PeerAddress>[]
-  }
-  readonly s3Api: {
-    /** Null: this node serves no S3. */
-    readonly bindAddr: Readonly<ListenAddress> | null
-    readonly region: string
-    /** Without leading dot, in lower case; null: no virtual-host style. */
-    readonly rootDomain: string | null
-  }
-  readonly k2vApi: { readonly bindAddr: Readonly<ListenAddress> } | null
-  readonly web: {
-    readonly bindAddr: Readonly<ListenAddress>
-    /** Without leading dot, in lower case. */
-    readonly rootDomain: string
-    readonly addHostToMetrics: boolean
-  } | null
-  readonly admin: {
-    readonly bindAddr: Readonly<ListenAddress> | null
-    readonly metricsRequireToken: boolean
-    readonly traceSink: string | null
-  }
-  /** Incomplete multipart uploads older than this are ended, in every bucket; null: only where a rule says so. */
-  readonly multipartAbortAfterMs: number | null
-  /** The length of a day for lifecycle rules, which only tests set; null: 24 hours that end at midnight. */
-  readonly lifecycleDaySeconds: number | null
-  /** Identity providers whose tokens are exchanged for temporary credentials. */
-  readonly oidc: readonly Readonly<OidcProvider>[]
-  /** Processes that serve requests. */
-  readonly workers: number
-  readonly log: LogConfig
-  /** Settings that were accepted but have no effect; logged once at the start. */
-  readonly warnings: readonly Problem[]
-}
-
-export interface Secrets {
-  /** 64 lower-case hexadecimal digits. */
-  readonly rpcSecret: string
-  /** 64 lower-case hexadecimal digits each, newest first; empty: SSE-S3 is not offered. */
-  readonly sseMasterKeys: readonly string[]
-  readonly adminToken: string | null
-  readonly metricsToken: string | null
-  /** Targets of event notifications; among the secrets, as they have passwords. */
-  readonly notifications: readonly Readonly<NotificationTarget>[]
-}
-
-/** Everything a node needs to know at its start. Never log `secrets`. */
-export interface Config extends Settings {
-  readonly secrets: Secrets
-}
+export type { Config, ConsistencyMode, Secrets, Settings } from './settings.js'
 
 /** All problems of a configuration at once. */
 export class ConfigError extends Error {
@@ -264,6 +175,8 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     replicationFactor: top.replication_factor,
     consistencyMode: top.consistency_mode,
     allowPunycode: top.allow_punycode,
+    trustedProxies: top.trusted_proxies,
+    accessLog: { requests: top.access_log, file: top.access_log_file },
     allowWorldReadableSecrets: worldReadableAllowed(source.env, top.allow_world_readable_secrets, findings),
     rpc: {
       bindAddr: top.rpc_bind_addr,

@@ -8,6 +8,14 @@ export interface LogConfig {
   format: 'text' | 'json'
 }
 
+/** The log of requests. */
+export interface AccessLogConfig {
+  /** Which requests it has. */
+  requests: 'off' | 'errors' | 'all'
+  /** Null: stderr. */
+  file: string | null
+}
+
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 /** Rust's names for levels, which RUST_LOG may have, by severity. */
 const RUST_LEVELS: Record<string, LogLevel> = {

@@ -189,6 +189,19 @@ export function parseSubnet(value: unknown): string {
   return value as string
 }
 
+/** An address or a network in CIDR notation. @throws ValueError */
+export function parseNetwork(value: unknown): string {
+  if (typeof value === 'string' && isIP(value) !== 0) return value
+  try {
+    return parseSubnet(value)
+  } catch {
+    throw new ValueError(
+      `is ${show(value)}`,
+      'an IP address or a network such as "127.0.0.1" or "10.0.0.0/8"',
+    )
+  }
+}
+
 /** Writes a host and port; IPv6 addresses stand in brackets. */
 export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

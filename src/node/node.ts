@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { serveAdmin } from '../api/admin/serve.js'
 import { HTTP_SERVER_OPTIONS } from '../api/http/front.js'
+import { TrustedProxies } from '../api/http/trusted-proxies.js'
 import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
 import { createS3Front } from '../api/s3/front.js'
 import { s3Handlers } from '../api/s3/handlers.js'
@@ -22,6 +23,7 @@ import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle/rules.js'
 import type { LifecycleOptions } from '../model/lifecycle/worker.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
+import { type AccessLog, openAccessLog } from '../platform/access-log.js'
 import { eventTargets } from '../platform/event-targets.js'
 import { HashPool } from '../platform/hash-pool.js'
 import { systemHttpGet } from '../platform/http-get.js'
@@ -65,6 +67,8 @@ export interface CarportNode {
   /** Where the S3 API listens; undefined if the configuration says that it does not. */
   s3: Listening | undefined
   rpc: { host: string; port: number }
+  /** Opens log files anew, after something has moved them away. */
+  reopenLogs(): void
   /** Lets requests end, then stops everything. Idempotent. */
   stop(): Promise<void>
 }
@@ -144,7 +148,13 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     scrubs: !config.disableScrub,
     snapshot: () => snapshots.write(),
   })
-  const stops: (() => Promise<void>)[] = [() => db.close(), () => hashing.stop(), () => transport.close()]
+  const accessLog = await openAccessLog(config.accessLog, log)
+  const stops: (() => Promise<void>)[] = [
+    () => accessLog.close(),
+    () => db.close(),
+    () => hashing.stop(),
+    () => transport.close(),
+  ]
   const stopAll = async () => {
     for (const stop of stops.splice(0).reverse()) await stop()
   }
@@ -158,7 +168,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     const automaticSnapshots = snapshots.every(config.metadataAutoSnapshotIntervalMs, random, log)
     stops.push(async () => automaticSnapshots.cancel())
     await deps.beforeServing?.(core)
-    const s3 = await serveS3(config, core, deps)
+    const s3 = await serveS3(config, core, { ...deps, accessLog })
     if (s3) stops.push(() => s3.stop())
     let stopping: Promise<void> | undefined
     return {
@@ -167,6 +177,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       transport,
       s3: s3?.listening,
       rpc,
+      reopenLogs: () => accessLog.reopen(),
       stop: () => {
         stopping ??= stopAll()
         return stopping
@@ -181,11 +192,11 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
 async function serveS3(
   config: Config,
   { model }: Core,
-  deps: NodeDeps,
+  deps: NodeDeps & { accessLog: AccessLog },
 ): Promise<{ listening: Listening; stop(): Promise<void> } | undefined> {
   const { bindAddr, region, rootDomain } = config.s3Api
   if (!bindAddr) return undefined
-  const { clock, random, log } = deps
+  const { clock, random, log, accessLog } = deps
   const { keys } = model
   const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
   const secretOf = secretLookup({ keys, sessions, clock })
@@ -207,6 +218,8 @@ async function serveS3(
     hostId: deps.identity.nodeId.slice(0, 16),
     cors: corsHooks(model),
     ...(sts && { sts }),
+    trustedProxies: new TrustedProxies(config.trustedProxies),
+    onRequest: (record) => accessLog.add('s3', record, clock.nowMs()),
     ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })
   const idleMs = deps.clientIdleMs

@@ -60,6 +60,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     },
     'ready',
   )
+  process.on('SIGHUP', () => node.reopenLogs())
   log.info({ signal: await stopped }, 'stopping')
   await node.stop()
 }

@@ -17,6 +17,7 @@ import { httpDate } from './date.js'
 import { IdleWatch } from './idle-watch.js'
 import type { HttpRequest } from './request.js'
 import { type RequestState, respond } from './respond.js'
+import type { TrustedProxies } from './trusted-proxies.js'
 
 /** An API on top of the front. */
 export interface Protocol<R extends HttpRequest> {
@@ -63,8 +64,8 @@ export interface HttpFrontOptions {
   readonly onRequest?: (record: RequestRecord) => void
   /** How long to wait for a client that neither sends nor reads; 60 s unless set. */
   readonly idleTimeoutMs?: number
-  /** Whether X-Forwarded-For and X-Forwarded-Proto come from a trusted proxy. */
-  readonly trustForwarded?: boolean
+  /** Proxies whose word counts about who the client is. */
+  readonly trustedProxies?: TrustedProxies
   /** Without it, every connection and request is admitted. */
   readonly admission?: Admission
 }
@@ -143,7 +144,7 @@ export class HttpFront<R extends HttpRequest> {
   }
 
   #serve(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
-    const { clock, admission } = this.options
+    const { clock, admission, trustedProxies } = this.options
     const reader = new BodyReader(
       message,
       this.#watch,
@@ -154,14 +155,13 @@ export class HttpFront<R extends HttpRequest> {
           }
         : undefined,
     )
-    const trustForwarded = this.options.trustForwarded === true
     const request = new this.protocol.Request(
       message,
       response,
       reader,
       this.#newId(),
       clock.nowMs(),
-      trustForwarded,
+      trustedProxies,
     )
     const exchange: Exchange<R> = {
       request,

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { BodyReader } from './body-reader.js'
 import { Query } from './query.js'
 import { splitTarget } from './target.js'
+import type { Client, TrustedProxies } from './trusted-proxies.js'
 
 /**
  * The part of a request that all protocols share; each protocol extends it. Values that are costly to make
@@ -17,6 +18,7 @@ export class HttpRequest {
   readonly headers: IncomingHttpHeaders
   readonly query: Query
   #abort: AbortController | undefined
+  #client: Client | undefined
 
   constructor(
     protected readonly message: IncomingMessage,
@@ -25,7 +27,7 @@ export class HttpRequest {
     readonly requestId: string,
     /** Arrival: wall clock, milliseconds since the epoch. */
     readonly timeMs: number,
-    protected readonly trustForwarded: boolean,
+    protected readonly proxies: TrustedProxies | undefined,
   ) {
     const { rawPath, rawQuery } = splitTarget(message.url ?? '/')
     this.method = message.method ?? 'GET'
@@ -70,19 +72,25 @@ export class HttpRequest {
     return this.#abort.signal
   }
 
-  /** The client's address, or the one that a trusted proxy names. */
+  /** The client's address, as the connection or a trusted proxy tells it. */
   get remoteAddress(): string {
-    if (this.trustForwarded) {
-      const forwarded = this.headers['x-forwarded-for']
-      const last = typeof forwarded === 'string' ? forwarded.split(',').at(-1)!.trim() : ''
-      if (last !== '') return last
-    }
-    return this.message.socket.remoteAddress ?? ''
+    return this.#clientOf().address
   }
 
   /** Whether the request came by TLS, to this node or to a trusted proxy. */
   get secure(): boolean {
-    if (this.trustForwarded && this.headers['x-forwarded-proto'] === 'https') return true
-    return (this.message.socket as { encrypted?: boolean }).encrypted === true
+    return this.#clientOf().secure ?? (this.message.socket as { encrypted?: boolean }).encrypted === true
+  }
+
+  #clientOf(): Client {
+    if (!this.#client) {
+      const peer = this.message.socket.remoteAddress ?? ''
+      // Not this.headers, which a form's fields may stand for.
+      this.#client = this.proxies?.clientOf(peer, this.message.headers) ?? {
+        address: peer,
+        secure: undefined,
+      }
+    }
+    return this.#client
   }
 }

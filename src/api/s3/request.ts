@@ -118,7 +118,7 @@ export class S3Request extends HttpRequest implements Detectable, SignedParts {
       this.reader,
       this.requestId,
       this.timeMs,
-      this.trustForwarded,
+      this.proxies,
     )
     ;(put as { headers: IncomingHttpHeaders }).headers = form.headers
     put.auth = form.auth

@@ -1,0 +1,95 @@
+import type { AccessLogConfig, LogConfig } from './logging.js'
+import type { NotificationTarget } from './notifications.js'
+import type { OidcProvider } from './oidc.js'
+import type { DataDir } from './schema.js'
+import type { Problem } from './section.js'
+import type { HostPort, ListenAddress, PeerAddress, TcpAddress } from './values.js'
+
+export type ConsistencyMode = 'consistent' | 'degraded' | 'dangerous'
+
+/** A node's configuration without its secrets. Frozen in depth. Null means "not set". */
+export interface Settings {
+  /** The file that it was read from; null for a single node without one. */
+  readonly configFile: string | null
+  readonly metadataDir: string
+  readonly metadataSnapshotsDir: string
+  readonly metadataFsync: boolean
+  readonly metadataAutoSnapshotIntervalMs: number | null
+  readonly dataDirs: readonly Readonly<DataDir>[]
+  readonly dataFsync: boolean
+  readonly disableScrub: boolean
+  readonly useLocalTz: boolean
+  readonly dbEngine: 'lmdb'
+  readonly lmdbMapSizeBytes: number
+  readonly blockSizeBytes: number
+  readonly inlineBytesMax: number
+  readonly blockRamBufferMaxBytes: number
+  readonly blockMaxConcurrentReads: number
+  readonly blockMaxConcurrentWritesPerRequest: number
+  /** A zstd level; null: blocks are stored as they are. */
+  readonly compressionLevel: number | null
+  readonly replicationFactor: number
+  readonly consistencyMode: ConsistencyMode
+  readonly allowPunycode: boolean
+  /** Whether other users of the machine may read secret files, and the modes of files that the node makes are left to the umask. */
+  readonly allowWorldReadableSecrets: boolean
+  readonly rpc: {
+    readonly bindAddr: Readonly<TcpAddress>
+    readonly bindOutgoing: boolean
+    readonly publicAddr: Readonly<HostPort> | null
+    /** A network (CIDR) that selects the own address to announce when `publicAddr` is null. */
+    readonly publicAddrSubnet: string | null
+    readonly pingTimeoutMs: number | null
+    readonly timeoutMs: number | null
+    readonly bootstrapPeers: readonly Readonly<PeerAddress>[]
+  }
+  readonly s3Api: {
+    /** Null: this node serves no S3. */
+    readonly bindAddr: Readonly<ListenAddress> | null
+    readonly region: string
+    /** Without leading dot, in lower case; null: no virtual-host style. */
+    readonly rootDomain: string | null
+  }
+  readonly k2vApi: { readonly bindAddr: Readonly<ListenAddress> } | null
+  readonly web: {
+    readonly bindAddr: Readonly<ListenAddress>
+    /** Without leading dot, in lower case. */
+    readonly rootDomain: string
+    readonly addHostToMetrics: boolean
+  } | null
+  readonly admin: {
+    readonly bindAddr: Readonly<ListenAddress> | null
+    readonly metricsRequireToken: boolean
+    readonly traceSink: string | null
+  }
+  /** Addresses and networks of proxies whose word counts about who the client is. */
+  readonly trustedProxies: readonly string[]
+  readonly accessLog: Readonly<AccessLogConfig>
+  /** Incomplete multipart uploads older than this are ended, in every bucket; null: only where a rule says so. */
+  readonly multipartAbortAfterMs: number | null
+  /** The length of a day for lifecycle rules, which only tests set; null: 24 hours that end at midnight. */
+  readonly lifecycleDaySeconds: number | null
+  /** Identity providers whose tokens are exchanged for temporary credentials. */
+  readonly oidc: readonly Readonly<OidcProvider>[]
+  /** Processes that serve requests. */
+  readonly workers: number
+  readonly log: LogConfig
+  /** Settings that were accepted but have no effect; logged once at the start. */
+  readonly warnings: readonly Problem[]
+}
+
+export interface Secrets {
+  /** 64 lower-case hexadecimal digits. */
+  readonly rpcSecret: string
+  /** 64 lower-case hexadecimal digits each, newest first; empty: SSE-S3 is not offered. */
+  readonly sseMasterKeys: readonly string[]
+  readonly adminToken: string | null
+  readonly metricsToken: string | null
+  /** Targets of event notifications; among the secrets, as they have passwords. */
+  readonly notifications: readonly Readonly<NotificationTarget>[]
+}
+
+/** Everything a node needs to know at its start. Never log `secrets`. */
+export interface Config extends Settings {
+  readonly secrets: Secrets
+}

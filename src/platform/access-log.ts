@@ -1,0 +1,104 @@
+import { SonicBoom } from 'sonic-boom'
+import type { RequestRecord } from '../api/http/front.js'
+import type { AccessLogConfig } from '../config/logging.js'
+import type { Log } from '../util/log.js'
+
+/** Bytes of lines that may wait for the disk: further ones are dropped, and counted, rather than kept in memory. */
+const WAITING_BYTES_MAX = 4 << 20
+/** Lines are written together, this many ms after the first of them. */
+const FLUSH_MS = 250
+
+/** Answers that say that a signature, or who made it, was not accepted. */
+const REFUSED_SIGNATURES: ReadonlySet<string> = new Set([
+  'AuthorizationHeaderMalformed',
+  'AuthorizationQueryParametersError',
+  'ExpiredToken',
+  'InvalidAccessKeyId',
+  'InvalidToken',
+  'RequestTimeTooSkewed',
+  'SignatureDoesNotMatch',
+])
+
+/** Takes the records of requests; see `openAccessLog`. */
+export interface AccessLog {
+  /** @param api the front that served it: "s3", "web" … */
+  add(api: string, record: RequestRecord, endMs: number): void
+  /** Opens the file anew, after something has moved it away. */
+  reopen(): void
+  /** Writes what is left, and closes the file. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the access log: one line of JSON for each request that it is to have. Refused signatures are told to `log` too,
+ * whatever it is to have.
+ * @throws Error when the file cannot be opened
+ */
+export async function openAccessLog(config: AccessLogConfig, log: Log): Promise<AccessLog> {
+  const stream = config.requests === 'off' ? undefined : await openStream(config.file, log)
+  let dropped = 0
+  stream?.on('drop', () => {
+    if (dropped++ === 0)
+      log.warn({ file: config.file }, 'the disk is too slow for the access log: lines are dropped')
+  })
+  stream?.on('drain', () => {
+    if (dropped > 0) log.warn({ dropped }, 'lines of the access log were dropped')
+    dropped = 0
+  })
+  return {
+    add(api, record, endMs) {
+      const { errorCode } = record
+      if (errorCode !== undefined && REFUSED_SIGNATURES.has(errorCode)) {
+        const { requestId, remoteAddress: source, keyId } = record
+        log.warn({ requestId, source, keyId, code: errorCode }, 'a signature was refused')
+      }
+      if (!stream || (config.requests === 'errors' && record.status < 400)) return
+      stream.write(`${JSON.stringify(lineOf(api, record, endMs))}\n`)
+    },
+    reopen() {
+      stream?.reopen()
+    },
+    close: () =>
+      new Promise((resolve) => {
+        if (!stream) return resolve()
+        stream.once('close', resolve)
+        stream.end()
+      }),
+  }
+}
+
+function openStream(file: string | null, log: Log): Promise<SonicBoom> {
+  return new Promise((resolve, reject) => {
+    const stream = new SonicBoom({
+      ...(file === null ? { fd: 2 } : { dest: file, append: true, mkdir: true, mode: 0o600 }),
+      maxLength: WAITING_BYTES_MAX,
+      periodicFlush: FLUSH_MS,
+      minLength: 4096,
+    })
+    stream.once('error', reject)
+    stream.once('ready', () => {
+      stream.off('error', reject)
+      stream.on('error', (error) => log.error({ error }, 'the access log cannot be written'))
+      resolve(stream)
+    })
+  })
+}
+
+function lineOf(api: string, record: RequestRecord, endMs: number): object {
+  return {
+    time: new Date(endMs).toISOString(),
+    api,
+    requestId: record.requestId,
+    source: record.remoteAddress,
+    keyId: record.keyId,
+    operation: record.operation,
+    bucket: record.bucket,
+    method: record.method,
+    path: record.rawPath,
+    status: record.status,
+    error: record.errorCode,
+    bytesReceived: record.bytesReceived,
+    bytesSent: record.bytesSent,
+    durationMs: Math.round(record.durationMs * 1000) / 1000,
+  }
+}
