@@ -23,10 +23,12 @@ export function ownerXml(model: Model, owner: string, element: 'Owner' | 'Initia
   return `<${element}><ID>${escapeXml(owner)}</ID><DisplayName>${escapeXml(name ?? owner)}</DisplayName></${element}>`
 }
 
+/** An answer with an XML document in S3's namespace; `inner` is XML already. */
 export function xmlResponse(root: string, inner: string, headers?: Record<string, string>): S3Response {
   return xmlBody(xmlDocument(root, inner), headers)
 }
 
+/** An answer with an XML document that is complete already. */
 export function xmlBody(body: string | Buffer, headers?: Record<string, string>): S3Response {
   return { status: 200, headers: { 'content-type': 'application/xml', ...headers }, body }
 }

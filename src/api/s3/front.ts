@@ -51,6 +51,7 @@ export interface S3FrontOptions extends HttpFrontOptions {
   readonly sts?: TokenService
 }
 
+/** The S3 API on the HTTP front; attach it to a server. */
 export function createS3Front(options: S3FrontOptions): HttpFront<S3Request> {
   return new HttpFront(new S3Protocol(options), options)
 }

@@ -11,6 +11,7 @@ export function versionSelector(request: S3Request): VersionSelector {
   return parseVersionId(request.query.get('versionId'))
 }
 
+/** Parses a version id as clients see it; undefined stands for the current version. @throws S3Error InvalidArgument */
 export function parseVersionId(text: string | undefined): VersionSelector {
   if (text === undefined) return undefined
   if (text === 'null') return 'null'

@@ -47,6 +47,7 @@ export interface StsFront {
   serve(request: S3Request): Promise<S3Response>
 }
 
+/** The token service for the providers in the configuration. */
 export function createStsFront(deps: StsDeps): StsFront {
   const verifier = new WebIdentityVerifier(deps.providers, deps)
   return {

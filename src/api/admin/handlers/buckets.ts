@@ -12,6 +12,7 @@ import { bucketById, findBucket, isoTime, keyById } from './lookup.js'
 
 type BucketHandlers = Pick<AdminHandlers, Extract<keyof AdminHandlers, `bucket.${string}`>>
 
+/** Handlers of the operations on buckets. */
 export function bucketHandlers(context: AdminContext): BucketHandlers {
   const { model, clock } = context
   const infoOf = async (hexId: string) => bucketInfo(model, await bucketById(model, hexId))

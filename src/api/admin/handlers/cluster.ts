@@ -13,6 +13,7 @@ type ClusterHandlers = Pick<
   'status' | 'node.connect' | Extract<keyof AdminHandlers, `layout.${string}`>
 >
 
+/** Handlers of the operations on the cluster and its layout. */
 export function clusterHandlers(context: AdminContext): ClusterHandlers {
   const { cluster, replicationFactor } = context
   const layout = (): ClusterLayout => layoutJson(cluster.layout.history) as ClusterLayout

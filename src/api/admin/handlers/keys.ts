@@ -12,6 +12,7 @@ type KeyHandlers = Pick<AdminHandlers, Extract<keyof AdminHandlers, `key.${strin
 const NAME = 'Unnamed key'
 const IMPORTED_NAME = 'Imported key'
 
+/** Handlers of the operations on access keys. */
 export function keyHandlers({ model, clock }: AdminContext): KeyHandlers {
   const info = (key: AccessKey, showSecret: boolean) => keyInfo(model, key, showSecret, clock.nowMs())
   return {

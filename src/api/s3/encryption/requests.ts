@@ -138,6 +138,7 @@ export function requestedEncryption(request: S3Request, bucket: Bucket): Request
   return { kind: 'SSE-S3' }
 }
 
+/** The answer to requests for encryption by AWS KMS. */
 export function kmsRefused(): S3Error {
   return new S3Error(
     'NotImplemented',
@@ -164,6 +165,7 @@ export function newSealing(
   return { ...wrapped, headers: encryptionHeaders(wrapped.encryption) }
 }
 
+/** The answer to requests for SSE-S3 where there is no master key. */
 export function masterKeyMissing(): S3Error {
   return new S3Error(
     'InvalidRequest',

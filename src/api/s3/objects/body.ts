@@ -1,6 +1,7 @@
 import type { BodySource } from '../../../model/content/blobs.js'
 import type { Payload } from '../payload/payload.js'
 
+/** A request's body as the model reads it. */
 export function bodySource(payload: Payload): BodySource {
   return {
     length: payload.contentLength,

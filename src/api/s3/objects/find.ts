@@ -35,6 +35,7 @@ export function existingVersion(
   )
 }
 
+/** The error for a key without an object, or for a version that does not exist. */
 export function notFound(request: S3Request, selector: VersionSelector): S3Error {
   if (selector === undefined) return new S3Error('NoSuchKey', undefined, { extra: { Key: request.key } })
   return new S3Error('NoSuchVersion', undefined, {

@@ -33,6 +33,7 @@ export function parseIsoDate(text: string): number | undefined {
   return Number.isNaN(ms) ? undefined : ms
 }
 
+/** Whether a text names a retention mode. */
 export function isRetentionMode(text: string | undefined): text is RetentionMode {
   return text === 'GOVERNANCE' || text === 'COMPLIANCE'
 }
@@ -148,6 +149,7 @@ export async function deletionGuard(
   return lockGuard(() => context.clock.nowMs(), bypass, protectedByLock)
 }
 
+/** The error for a change that object lock forbids. */
 export function protectedByLock(): S3Error {
   return new S3Error('AccessDenied', 'Access Denied because object protected by object lock.')
 }

@@ -17,6 +17,7 @@ const GROUPS: ReadonlySet<string> = new Set([ALL_USERS, AUTHENTICATED_USERS, LOG
 /** Most grants that one list may have, as in AWS. */
 export const GRANTS_MAX = 100
 
+/** Whether a grantee is the URI of one of AWS's groups. */
 export function isGroup(grantee: string): boolean {
   return GROUPS.has(grantee)
 }
@@ -55,6 +56,7 @@ export function isPrivateAcl(acl: Acl, owner: string): boolean {
   )
 }
 
+/** Whether two lists grant the same, in whatever order. */
 export function sameAcl(a: Acl, b: Acl): boolean {
   const texts = (acl: Acl) => acl.grants.map((g) => `${g.grantee} ${g.permission}`).sort()
   return texts(a).join('\n') === texts(b).join('\n')

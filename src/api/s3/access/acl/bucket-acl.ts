@@ -13,6 +13,7 @@ export function bucketAcl(context: S3Context, bucket: Bucket): Acl {
   return stored ?? privateAcl(bucketOwner(context.model, bucket))
 }
 
+/** Whether lists do not count in the bucket, because its owner owns all objects. */
 export function isEnforced(bucket: Bucket): boolean {
   return objectOwnership(bucket) === 'BucketOwnerEnforced'
 }
@@ -53,6 +54,7 @@ export async function accessOfNewBucket(
   }
 }
 
+/** The value of an x-amz-object-ownership header. @throws S3Error InvalidArgument */
 export function parseOwnership(header: string | undefined): ObjectOwnership | undefined {
   if (header === undefined) return undefined
   const ownership = OBJECT_OWNERSHIPS.find((known) => known === header)

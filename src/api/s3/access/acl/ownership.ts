@@ -25,6 +25,7 @@ const NOTHING_BLOCKED: PublicAccessBlock = {
   restrictPublicBuckets: false,
 }
 
+/** The bucket's public access block; without one, nothing is blocked. */
 export function publicAccessBlock(bucket: Bucket): PublicAccessBlock {
   return bucket.document('public-access-block') ?? NOTHING_BLOCKED
 }
