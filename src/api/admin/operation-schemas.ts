@@ -19,7 +19,7 @@ const node = z.string().regex(/^(\*|self|[0-9a-f]{64})$/, "expected '*', 'self' 
 /** A block's hash, or a unique prefix of it. */
 const blockHash = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected at least 4 hexadecimal digits')
 
-/** Permissions that are set; what is absent stays as it is. */
+/** Permissions to set; an absent one stays as it is. */
 const bucketPermissions = z.strictObject({
   read: z.boolean().exactOptional(),
   write: z.boolean().exactOptional(),

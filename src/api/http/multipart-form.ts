@@ -71,7 +71,7 @@ export async function readForm(
   const input = new Input(next)
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
   const fields: FormField[] = []
-  // The first delimiter may stand at the very beginning; what precedes it is a preamble.
+  // The first delimiter may stand at the very beginning; any bytes before it are a preamble.
   input.unread(CRLF)
   let left = limits.headBytesMax
   left -= (await input.until(delimiter, left)).length

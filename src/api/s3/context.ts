@@ -5,7 +5,7 @@ import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
 import type { SignatureVerifier } from './signature/verifier.js'
 
-/** What the handlers of the S3 API work with. */
+/** The context of the handlers of the S3 API. */
 export interface S3Context {
   model: Model
   clock: Clock

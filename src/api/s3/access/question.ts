@@ -16,7 +16,7 @@ export interface Question {
   key: string | undefined
 }
 
-/** What an operation requires: one of Garage's permissions and AWS's action. */
+/** The requirement of an operation: one of Garage's permissions and AWS's action. */
 export interface Need {
   /** Undefined where the key's permissions in the bucket do not settle the question (lists of objects). */
   permission?: keyof Permissions
@@ -56,7 +56,7 @@ export function impliedBy(request: S3Request, action: string): string[] {
   return [...actions, ...impliedLocks(request, action)]
 }
 
-/** Those of the actions of impliedBy that set a lock. */
+/** The actions of impliedBy that set a lock. */
 export function impliedLocks(request: S3Request, action: string): string[] {
   if (action !== 's3:PutObject') return []
   const actions: string[] = []

@@ -38,7 +38,7 @@ async function load(): Promise<void> {
 /** Computes a hash piece by piece; several can be under way at once and share an engine. */
 export class XxHasher {
   readonly #engine: Engine
-  /** What it had computed when another one took the engine. */
+  /** Its state when another hasher took the engine. */
   #state: Uint8Array | undefined
 
   constructor(algorithm: XxHash) {

@@ -108,7 +108,10 @@ const BUCKET_ACTIONS = [
 /** Every action of S3's that a bucket policy may name, in lower case. */
 const KNOWN = [...OBJECT_ACTIONS, ...BUCKET_ACTIONS].map((name) => `s3:${name}`.toLowerCase())
 
-/** What an Action element matches, case aside; undefined if that is nothing that exists: a slip of the pen. */
+/**
+ * The matcher of an Action element, which ignores case; undefined if no action matches, since that is a
+ * typing error.
+ */
 export function compileAction(source: string): ((action: string) => boolean) | undefined {
   if (source === '*') return () => true
   const pattern = compilePattern(source.toLowerCase(), { wildcards: true, variables: false })

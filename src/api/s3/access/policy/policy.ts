@@ -17,7 +17,7 @@ import { isPublicStatement } from './public.js'
 /** Longest policy text, in bytes. */
 export const POLICY_BYTES_MAX = 20 * 1024
 
-/** What a policy is asked. */
+/** A question to a policy. */
 export interface PolicyQuestion {
   /** Key id; undefined for an anonymous caller. */
   principal: string | undefined
@@ -55,12 +55,12 @@ export class Policy {
     return this.#isPublic
   }
 
-  /** Whether its word on an action depends on the tags that the object has. */
+  /** Whether the verdict on an action depends on the tags of the object. */
   needsExistingTags(action: string): boolean {
     return this.#mentions(action, EXISTING_TAG)
   }
 
-  /** Whether its word on an action depends on the tags that the request sets. */
+  /** Whether the verdict on an action depends on the tags that the request sets. */
   needsRequestTags(action: string): boolean {
     return this.#mentions(action, REQUEST_TAG)
   }

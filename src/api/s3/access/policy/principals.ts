@@ -1,8 +1,8 @@
 import { malformed, strings } from './syntax.js'
 
-/** Whom a statement is about. */
+/** The principals of a statement. */
 export interface Principals {
-  /** Whether everybody is named, anonymous callers too. */
+  /** Whether everybody is included, anonymous callers too. */
   readonly everyone: boolean
   readonly negated: boolean
   /** @param keyId undefined for an anonymous caller */
