@@ -1,9 +1,9 @@
 import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
-import { assert } from '../util/assert.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import { InFlight } from './in-flight.js'
 import type { QuorumCaller, QuorumCallOptions, QuorumWriteOptions } from './placement.js'
+import { quorumsOf } from './quorum-sizes.js'
 
 /** A read asks one more node when one is silent for twice its usual round trip, but not before this, in ms. */
 export const HEDGE_MS_MIN = 10
@@ -188,13 +188,7 @@ class WriteCall {
   ) {
     this.#successes = sets.map(() => 0)
     this.#failures = sets.map(() => 0)
-    const { quorum } = options
-    this.#needed = typeof quorum === 'number' ? sets.map(() => quorum) : quorum
-    assert(
-      this.#needed.length === sets.length &&
-        this.#needed.every((needed) => Number.isInteger(needed) && needed >= 0),
-      'there is a quorum for each set of replicas',
-    )
+    this.#needed = quorumsOf(options.quorum, sets)
     this.#openSets = this.#needed.filter((needed) => needed > 0).length
   }
 
@@ -336,12 +330,8 @@ class ReadCall {
       this.#settle(new CarportError('LayoutNotReady', NO_ROLE))
       return
     }
-    assert(
-      Number.isInteger(this.options.quorum) && this.options.quorum >= 1,
-      'a read asks at least one replica',
-    )
     if (!this.#checkReachable()) return
-    this.#ask(this.options.quorum)
+    for (const quorum of quorumsOf(this.options.quorum, [this.order])) this.#ask(quorum)
   }
 
   /** Asks the next `count` nodes, as far as there are any, and arms the hedge for them. */

@@ -64,7 +64,7 @@ export interface ModelDeps {
   listsGraceMs?: number | undefined
   /** See ControlFreshness. */
   controlRoundMs?: number | undefined
-  /** How lifecycle rules count days, and the like; AWS's way unless told. */
+  /** How lifecycle rules count days, and the like; as AWS does by default. */
   lifecycle?: LifecycleOptions
   /** Targets of event notifications, and what messages say of this store. */
   events?: EventOptions
@@ -73,7 +73,7 @@ export interface ModelDeps {
 /** What the store holds, and the operations on it: everything between the APIs and the replicated tables. */
 export class Model implements Service {
   readonly name = 'model'
-  /** Whether what this node knows of buckets and keys may be answered from. */
+  /** Whether this node's knowledge of buckets and keys is fresh enough to answer from. */
   readonly freshness: ControlFreshness
   readonly keys: AccessKeys
   readonly buckets: Buckets
@@ -131,7 +131,7 @@ export class Model implements Service {
         }
       },
       changed: (tx, before, after) => this.events.changed(tx, before, after),
-      // What a row's own change clears away is part of that change's event.
+      // A version that a row's own change clears away is part of that change's event.
       noncurrentDeleted: (tx, version) => {
         if (!this.#rowMoves) this.events.noncurrentDeleted(tx, version)
       },

@@ -54,7 +54,7 @@ export function keyOfSortKey(sortKey: Buffer, suffixBytes: number): Buffer {
   return Buffer.from(out)
 }
 
-/** The key of what starts with a terminatedKey, whatever follows. */
+/** The key with which a sort key starts, whatever suffix follows its terminatedKey. */
 export function keyAtStart(sortKey: Buffer): Buffer {
   const end = sortKey.indexOf(0)
   return keyOfSortKey(sortKey.subarray(0, end + 1), 0)

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { makeBlock } from '../block/format.js'
+import { quorumsOf } from '../cluster/quorum-sizes.js'
 import { blockOwner, packBlocks, unpackBlocks, versionId } from '../model/content/refs.js'
 import { bucketPartition, uploadSortKey, versionSortKey } from '../model/sort-keys.js'
 import { encodeHead } from '../model/versions/codec.js'
@@ -36,6 +37,8 @@ describe('what would be stored wrong is refused', () => {
   internal('a hash of a wrong length', () => packBlocks([{ hash: Buffer.alloc(16), size: 1 }]))
   internal('a head with an ETag of a wrong length', () => encodeHead({ ...row, etag: Buffer.alloc(8) }))
   internal('a head whose owner does not fit', () => encodeHead({ ...row, owner: 'x'.repeat(256) }))
+  internal('a quorum that is no count', () => quorumsOf(Number.NaN, [['a']]))
+  internal('a quorum for fewer sets than there are', () => quorumsOf([2], [['a'], ['b']]))
   internal('a block whose length is not that of its content', () => makeBlock(Buffer.alloc(3), 4, false))
 
   test('a list of blocks cut short is corrupted', () => {

@@ -127,7 +127,8 @@ describe('LayoutHistory', () => {
           const key = keys[choice % keys.length]!
           const child = at[key]
           if (depth === steps.length - 1 || typeof child !== 'object' || child === null) {
-            at[key] = value
+            // A byte of a buffer cannot become anything else.
+            at[key] = ArrayBuffer.isView(at) ? 255 : value
             break
           }
           at = child as Record<string, unknown>

@@ -8,7 +8,7 @@ import type { FieldDecisions } from './decisions.js'
 import type { ControlFreshness } from './freshness.js'
 import { RowCache } from './row-cache.js'
 
-/** What a key may do in a bucket. */
+/** The permissions of a key in a bucket. */
 export interface Permissions {
   read: boolean
   write: boolean

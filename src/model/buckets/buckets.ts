@@ -236,9 +236,9 @@ export class Buckets {
   }
 
   /**
-   * Makes names and buckets agree again: what a crash between the writes of one change may have left. The row of a
+   * Makes names and buckets agree again, where a crash came between the writes of one change. The row of a
    * name says whose it is; a bucket that lists it wrongly loses it. Returns the number of corrections.
-   * @throws QuorumUnavailable: what this node alone knows is not enough to judge by
+   * @throws QuorumUnavailable: the knowledge of this node alone is not enough to judge by
    */
   async repairAliases(): Promise<number> {
     const { db, aliases, keys } = this.deps

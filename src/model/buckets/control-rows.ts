@@ -9,7 +9,7 @@ import { looksLikeMsgpack, versioned } from '../../util/format.js'
  * One shape for all of them means one merge, and that a field added later needs no new format.
  */
 export interface FieldRow {
-  /** What identifies the row, in bytes. */
+  /** The bytes that identify the row. */
   id: Buffer
   /** Once true, for ever: the id is never used again. */
   deleted: boolean

@@ -4,7 +4,7 @@ import { readUint53, writeUint53 } from '../../util/uint53.js'
 
 export const COUNTER_TREE = 'model:counters'
 
-/** What a bucket holds, as counted on one replica. */
+/** The contents of a bucket as counted on one replica. */
 export interface BucketCounts {
   /** Current versions that are objects. */
   objects: number

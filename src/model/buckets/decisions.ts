@@ -3,8 +3,10 @@ import { majority, type Placement, type QuorumCaller } from '../../cluster/place
 import type { Db, Reader } from '../../db/db.js'
 import { Priority, type RpcReply, type Transport } from '../../net/transport.js'
 import type { Table } from '../../table/table.js'
+import { type Backoff, backoffMs } from '../../util/backoff.js'
 import { type Clock, type Hlc, sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
+import { versioned } from '../../util/format.js'
 import type { Random } from '../../util/random.js'
 import type { FieldRow } from './control-rows.js'
 
@@ -16,9 +18,8 @@ const NONCE_BYTES = 8
 const CALL_TIMEOUT_MS = 5_000
 /** How long one change may take with all its rounds, in ms: nobody waits longer for an answer. */
 const DEADLINE_MS = 20_000
-/** Two who decide at once get out of each other's way by waiting a random part of this, longer each round, in ms. */
-const BACKOFF_MS = 20
-const BACKOFF_MS_MAX = 1_000
+/** Two nodes that decide at once get out of each other's way by random waits, longer each round. */
+const BACKOFF: Backoff = { baseMs: 20, maxMs: 1_000, jitter: 1 }
 
 /** Ballots are ordered by time, then by node. */
 type Ballot = readonly [timeUs: number, node: string]
@@ -109,7 +110,7 @@ export class FieldDecisions {
         if (chosenNonce.equals(nonce)) return row ? table.schema.merge(row, decided) : decided
       } else {
         if ('promisedUs' in chosen) ballotUs = Math.max(ballotUs, chosen.promisedUs)
-        await sleep(clock, random.float() * Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** round))
+        await sleep(clock, backoffMs(BACKOFF, round, random))
       }
     }
     throw new CarportError('QuorumUnavailable', 'others kept changing the same at the same time')
@@ -176,7 +177,7 @@ export class FieldDecisions {
       const known = vote?.[0] === epochUs ? vote : undefined
       if (known && compareBallots(ballot, known[1]) < 0) return { promised: known[1][0] }
       const accepted = proposal ? ([ballot, proposal] as const) : (known?.[2] ?? null)
-      tx.put(DECISION_TREE, key, pack([epochUs, ballot, accepted] satisfies Vote))
+      tx.put(DECISION_TREE, key, FORMAT.encode([epochUs, ballot, accepted]))
       return { accepted: known?.[2] ?? null }
     })
     return { body: reply }
@@ -213,8 +214,17 @@ function keyOf([table, id, field]: Place): Buffer {
 
 function loadVote(reader: Reader, key: Buffer): Vote | undefined {
   const stored = reader.get(DECISION_TREE, key)
-  if (!stored) return undefined
-  const value: unknown = unpack(stored)
+  return stored && FORMAT.decode(stored)
+}
+
+const FORMAT = versioned<Vote>('vote', {
+  encode: (vote) => pack(vote),
+  writes: 1,
+  versions: { 1: decodeVote },
+})
+
+function decodeVote(payload: Buffer): Vote {
+  const value: unknown = unpack(payload)
   if (!Array.isArray(value) || typeof value[0] !== 'number' || !isBallot(value[1])) {
     throw new CarportError('Corrupted', 'a malformed vote is stored')
   }

@@ -6,7 +6,7 @@ import type { FieldRow } from './control-rows.js'
 const NO_KEY = Buffer.alloc(0)
 const MAX_ENTRIES = 10_000
 
-/** What was made of a row's stored bytes. */
+/** The value made of a row's stored bytes. */
 interface CachedRow<V> {
   readonly rowKey: Buffer
   readonly head: Buffer

@@ -26,7 +26,7 @@ import {
   type VersionId,
 } from './refs.js'
 
-/** What the model needs of the block layer. */
+/** The part of the block layer that the model needs. */
 export interface Blocks {
   /** @param onFree called once, when `data` is not read any more */
   put(hash: Buffer, data: Buffer, owner?: Buffer, onFree?: () => void): Promise<void>
@@ -59,7 +59,7 @@ export interface StoredBody {
   blocks: BlockPointer[]
   /** Random part of the id that the owner must get, since the blocks wait for it; absent for copies. */
   nonce?: Buffer
-  /** What keeps the blocks for that owner, to be confirmed right before its row is written. */
+  /** The claims that keep the blocks for that owner; they are confirmed right before its row is written. */
   claims?: Pick<UploadClaims, 'confirm'>
   /** Id of the multipart upload whose parts hold the blocks until the version that they become ends it. */
   partsOf?: Buffer
@@ -76,7 +76,7 @@ export interface PartedContent {
 /** Where list rows are to be found by who owns them; see BlockListRow. */
 export type ListPlace = Pick<BlockListRow, 'bucket' | 'owner' | 'key' | 'part'>
 
-/** Blocks fetched ahead of what the client took: enough for a link of 100 ms at 40 MiB/s. */
+/** Blocks fetched ahead of the client: enough for a link of 100 ms at 40 MiB/s. */
 const READ_AHEAD = 4
 
 /** Turns bodies into blocks and back. */
@@ -172,7 +172,7 @@ export class BlobStore {
       for await (const chunk of source.stream()) {
         let rest = chunk
         while (rest.length > 0) {
-          // Not before there is more: only then is it known that this is not the last.
+          // A full block waits until there is more: only then is it known not to be the last.
           if (gather.isFull) await launch(gather.cut(), false)
           if (failure) throw failure.error
           rest = gather.take(rest)
@@ -222,7 +222,7 @@ export class BlobStore {
     return { content: { kind: 'lists', chunkBytes }, lists }
   }
 
-  /** Before a row refers to blocks that belong to others, which may be deleted meanwhile: keeps them for `id`. */
+  /** Keeps blocks of other owners for `id`, before its row refers to them: their owners may be deleted meanwhile. */
   async retain(id: VersionId, blocks: readonly BlockPointer[]): Promise<void> {
     if (blocks.length > 0)
       await this.deps.blocks.retain(
@@ -255,7 +255,7 @@ export class BlobStore {
     return parts
   }
 
-  /** All block references of a content, in order. Inline content has none. */
+  /** All block pointers of a content, in order. Inline content has none. */
   async *blocksOf(
     bucket: Buffer,
     owner: Buffer,
@@ -264,7 +264,7 @@ export class BlobStore {
     yield* this.blocksFrom(bucket, owner, content, 0)
   }
 
-  /** Block references from the one that holds byte `start` on. */
+  /** Block pointers from the one that holds byte `start` on. */
   private async *blocksFrom(
     bucket: Buffer,
     owner: Buffer,
@@ -326,7 +326,7 @@ export class BlobStore {
       if (next.done || next.value.offset >= end) return false
       const { offset, ref } = next.value
       const data = this.deps.blocks.get(ref.hash, { plainBytes: ref.size + overheadBytes, signal })
-      data.catch(() => {}) // reported when its turn comes
+      data.catch(() => {}) // The failure is reported when the block's turn comes.
       ahead.push({ offset, size: ref.size, data })
       return true
     }
@@ -369,7 +369,7 @@ class BlockGatherer {
     return this.#filled === this.blockBytes
   }
 
-  /** Takes what fits of `chunk`; returns the rest. */
+  /** Takes as much of `chunk` as fits; returns the rest. */
   take(chunk: Buffer): Buffer {
     this.#block ??= this.memory.allocate(Math.max(1, Math.min(this.blockBytes, this.#expected)))
     const copied = chunk.copy(this.#block, this.#filled)
@@ -378,7 +378,7 @@ class BlockGatherer {
     return copied === chunk.length ? EMPTY : chunk.subarray(copied)
   }
 
-  /** What is gathered so far; the next block starts empty. */
+  /** Hands out the block gathered so far; the next one starts empty. */
   cut(): Buffer {
     const block = this.#block?.subarray(0, this.#filled) ?? EMPTY
     this.#block = undefined

@@ -15,7 +15,7 @@ import type { BlockOpener, BlockSealer, PartInfo } from './refs.js'
  * another length, or a stream that was cut off does not open. The tag follows the ciphertext. What parts a content is made
  * of, and how long it is, stand in its row, which is not authenticated.
  *
- * Without a format: AES-256-CTR over the stream, which nothing is written with any more.
+ * Without a format: AES-256-CTR over the stream, as the first release wrote it; new contents are never written so.
  */
 
 const TAG_BYTES = 16

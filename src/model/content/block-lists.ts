@@ -8,7 +8,7 @@ import { bucketPartition } from '../sort-keys.js'
 import { blockOwner, hashesOf } from './refs.js'
 
 /**
- * Rows that hold what is too long for an object's row: its block references, LIST_ROW_BLOCKS at a time, and the
+ * Rows for the lists that are too long for an object's own row: its block pointers, LIST_ROW_BLOCKS at a time, and the
  * parts of a large multipart object. `owner` is the version's (or part's) id; rows are written once, before the row
  * that owns them becomes visible, and only ever deleted.
  */
@@ -107,7 +107,7 @@ export function blockListTable(
   }
 }
 
-/** What a list row becomes when its owner is gone: the same bytes whoever deletes it, since copies are compared. */
+/** The tombstone of a list row whose owner is gone: the same bytes on every replica, since copies are compared. */
 export function deletedBlockList(row: BlockListRow): BlockListRow {
   return { ...row, deleted: true, data: NO_DATA }
 }

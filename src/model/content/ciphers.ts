@@ -21,7 +21,7 @@ export interface CustomerKeyEncryption {
   kind: 'SSE-C'
   /** 16 random bytes, from which together with the client's key data key and verifier are derived. */
   salt: Buffer
-  /** HMAC-SHA-256 that only who has the same key can compute, 32 bytes. */
+  /** HMAC-SHA-256 that only a holder of the same key can compute, 32 bytes. */
   verifier: Buffer
   /** Of the content; absent if the content is made of parts, which have their own. */
   iv?: Buffer
@@ -45,7 +45,7 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 
-/** Checks what a row says of its encryption. @throws CarportError Corrupted */
+/** Checks the encryption that a row states. @throws CarportError Corrupted */
 export function decodeContentEncryption(value: unknown): ContentEncryption | undefined {
   if (value === undefined || value === null) return undefined
   const { kind, format, iv, ...rest } = value as Record<string, unknown>

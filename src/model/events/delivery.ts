@@ -50,7 +50,7 @@ export interface EventOptions {
   hostId: string
 }
 
-/** What a node that is not the first to deliver waits for each one before it, in ms. */
+/** A node that is not the first to deliver waits so long for each one before it, in ms. */
 const GRACE_MS = 20_000
 /** An event is given up after this time, in ms; a row older than this is no news when it arrives. */
 const AGE_MAX_MS = 24 * 3600_000
@@ -70,7 +70,7 @@ const METHOD = 'model/events'
  * Event notifications, at least once each. Every replica that takes a row over enqueues the row's event in the same
  * transaction. The first replica that is up delivers it at once and tells the others; these wait a while, then ask those
  * before them, and deliver themselves what none of these has. So an event is sent once as a rule, again when nodes fail in
- * between, and lost only if nobody takes it for a day.
+ * between, and lost only if its target takes no messages for a day.
  */
 export class EventDelivery implements Service {
   readonly name = 'events'
@@ -246,7 +246,7 @@ export class EventDelivery implements Service {
     if (later.length > 0) {
       await this.queue.postpone(
         later.map(({ id, attempts, event }) => {
-          // What has waited long is asked for rarely.
+          // Events that have waited long are asked for rarely.
           const ageMs = nowMs - event.timeUs / 1000
           return { id, attempts, dueMs: nowMs + Math.min(RETRY_MS_MAX, Math.max(GRACE_MS, ageMs / 2)) }
         }),
@@ -284,7 +284,7 @@ export class EventDelivery implements Service {
     await target.send({ id: id.toString('hex'), body })
   }
 
-  /** Tells the other replicas what is delivered. Who does not hear it asks later. */
+  /** Tells the other replicas which events are delivered. A replica that does not hear of it asks later. */
   #tell(sent: readonly QueuedEvent[]): void {
     const { transport } = this.deps
     const byNode = new Map<NodeId, Buffer[]>()
@@ -303,7 +303,7 @@ export class EventDelivery implements Service {
     }
   }
 
-  /** What a node knows of events: 'done', 'waiting' or null each; nothing if it does not answer. */
+  /** Asks a node for the state of events: 'done', 'waiting' or null each; nothing if it does not answer. */
   async #ask(node: NodeId, events: readonly QueuedEvent[]): Promise<unknown[]> {
     const body = ['ask', events.map(({ id }) => id)]
     const options = { timeoutMs: ASK_TIMEOUT_MS, priority: Priority.background }

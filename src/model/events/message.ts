@@ -8,7 +8,7 @@ export interface EventSource {
   bucketOwner: string
   /** Id of the configuration that asked for the event. */
   configurationId: string
-  /** Unique for event and target: who got one twice can tell by it. */
+  /** Unique for event and target, so that a receiver can tell a message that came twice. */
   requestId: string
   hostId: string
 }

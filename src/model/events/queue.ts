@@ -9,7 +9,7 @@ import { EVENT_ID_BYTES, EVENT_NAMES, type EventName, type ObjectEvent, TARGET_B
 export const EVENT_TREE = 'model:events'
 /** [target 8][due u48 ms][rest of the event id] → nothing */
 export const EVENT_DUE_TREE = 'model:events_due'
-/** [version id 16][target 8][kind, rule] → nothing: what is delivered, by age */
+/** [version id 16][target 8][kind, rule] → nothing: the delivered events, by age */
 export const EVENT_DONE_TREE = 'model:events_done'
 export const EVENT_TREES = [EVENT_TREE, EVENT_DUE_TREE, EVENT_DONE_TREE] as const
 
@@ -61,7 +61,7 @@ export class EventQueue {
     return undefined
   }
 
-  /** Moves events to other times, with other counts of attempts. What is gone meanwhile stays so. */
+  /** Moves events to other times, with other counts of attempts. Events that are gone meanwhile stay so. */
   postpone(changes: readonly Pick<QueuedEvent, 'id' | 'dueMs' | 'attempts'>[]): Promise<void> {
     return this.db.transact((tx) => {
       for (const { id, dueMs, attempts } of changes) {

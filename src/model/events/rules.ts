@@ -1,5 +1,5 @@
 /**
- * Event notifications: what buckets ask for, which changes of rows are events, and which events they want. Pure.
+ * Event notifications: the rules of buckets, which changes of rows are events, and which events a rule wants. Pure.
  */
 import { createHash } from 'node:crypto'
 import type { VersionRecord } from '../versions/record.js'
@@ -29,12 +29,12 @@ export interface EventRule {
   suffix?: string
 }
 
-/** What happened to a key, and all that a message says of it. */
+/** A change of a key, with all that a message says of it. */
 export interface ObjectEvent {
   name: EventName
   bucket: Buffer
   key: Buffer
-  /** Of the version that was made or went away; what is unknown of a removal is left out. */
+  /** Of the version that was made or went away; fields that a removal does not know are left out. */
   versionId: Buffer
   /** Whether the bucket had versions: then messages tell the id. */
   isNull: boolean
@@ -115,7 +115,7 @@ function base(name: EventName, version: VersionRecord, after: VersionRecord): Ob
 export const EVENT_ID_BYTES = 29
 export const TARGET_BYTES = 8
 
-/** What stands for a target in keys. */
+/** The bytes that stand for a target in keys. */
 export function targetKey(name: string): Buffer {
   return createHash('sha256').update(name).digest().subarray(0, TARGET_BYTES)
 }

@@ -7,7 +7,7 @@ import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
 
 /**
- * Ends a current version as a lifecycle rule says, unless it changed: what is written orders right behind the row that was
+ * Ends a current version as a lifecycle rule says, unless it changed: the new row orders right behind the row that was
  * judged, so that every other write of the key wins over it, whenever it arrives.
  * @param judged the key's row as read from a quorum, an object
  * @returns whether it took effect

@@ -3,7 +3,7 @@
  * writes anything.
  */
 
-/** What a rule applies to. All that is given must fit. */
+/** The objects that a rule applies to. All conditions that are given must hold. */
 export interface LifecycleFilter {
   prefix?: string
   tags?: [key: string, value: string][]
@@ -31,7 +31,7 @@ export interface LifecycleRule {
 /** How rules count days. */
 export interface LifecycleCalendar {
   dayMs: number
-  /** What the end of an age is rounded up to, in ms since the epoch: midnight, or nothing in tests. */
+  /** The time to which the end of an age is rounded up, in ms since the epoch: midnight, or nothing in tests. */
   roundUp(ms: number): number
 }
 
@@ -48,7 +48,7 @@ export function shortCalendar(dayMs: number): LifecycleCalendar {
   return { dayMs, roundUp: (ms) => ms }
 }
 
-/** What rules want to know of a version. */
+/** The properties of a version on which rules depend. */
 export interface VersionFacts {
   key: string
   kind: 'object' | 'marker'
@@ -67,7 +67,7 @@ export interface VersionFacts {
  */
 export type LifecycleVerdict = { action: 'expire' | 'delete'; ruleId: string } | undefined
 
-/** What the rules say of a version at a time; undefined: it stays. */
+/** The rules' verdict on a version at a time; undefined: it stays. */
 export function evaluate(
   rules: readonly LifecycleRule[],
   version: VersionFacts,

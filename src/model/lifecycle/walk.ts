@@ -182,7 +182,7 @@ export class LifecycleWalk {
         if (nullVersion) judge(nullVersion)
         return rows
       }
-      // The rest of a key with very many versions is for the next run: what goes now makes it shorter.
+      // The rest of a key with very many versions is left to the next run: it is shorter then.
       if (due.length >= DUE_PER_STEP_MAX) return rows
       const last = batch.at(-1)!
       start = successor(versionSortKey(key, last.id, last.isNull))
@@ -251,7 +251,7 @@ export class LifecycleWalk {
     return dueMs !== undefined && dueMs <= nowMs
   }
 
-  /** Acts on each; what fails is told and left for the next run. */
+  /** Acts on each item; a failure is logged, and its item left to the next run. */
   #each<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
     return eachLimited(items, ACTIONS_IN_FLIGHT, async (item) => {
       try {
@@ -275,7 +275,7 @@ class KeyGroup {
     this.#successor = current?.state === 'tombstone' ? undefined : current
   }
 
-  /** What the judgement of the next version rests on; undefined if it cannot be judged. */
+  /** The facts on which the judgement of the next version rests; undefined if it cannot be judged. */
   add(version: VersionRecord): NoncurrentCandidate | undefined {
     // A version that became current again is in both tables for a while.
     if (this.current?.id.equals(version.id)) return undefined

@@ -25,7 +25,7 @@ export interface LifecycleOptions {
   utcOffsetMs?: (nowMs: number) => number
 }
 
-/** What the last run did, for status displays. */
+/** The state of the run and its counts, for status displays. */
 export interface LifecycleStatus {
   running: boolean
   /** The bucket that the run is at, in hex. */
@@ -37,8 +37,8 @@ export interface LifecycleStatus {
 }
 
 /**
- * Does what the lifecycle rules of the buckets say: once a day, each bucket on one of its replicas. The walk goes over
- * the node's own copies; what seems due is judged again on what a quorum knows before anything is done (LifecycleWalk).
+ * Carries out the lifecycle rules of the buckets: once a day, each bucket on one of its replicas. The walk goes over
+ * the node's own copies; versions that seem due are judged again by a quorum's copies before they are deleted (LifecycleWalk).
  */
 export class LifecycleWorker implements Service {
   readonly name = 'lifecycle'

@@ -26,8 +26,8 @@ export interface ListPage {
 
 /**
  * Listings of current versions. The nearest replica sends its page, the others a fingerprint of theirs: one round trip,
- * and one copy of the data. Where they differ (writes under way, a replica that was away) only what differs is read
- * again, row by row, by quorum.
+ * and one copy of the data. Where pages differ (writes under way, a replica that was away) only the entries that differ
+ * are read again, row by row, by quorum.
  */
 export class Listing {
   constructor(
@@ -62,7 +62,7 @@ export class Listing {
       if (replies.every((r) => r === page || (Buffer.isBuffer(r.body) && r.body.equals(mark))))
         return readPage(bytes)
     }
-    // They disagree, or the nearest one did not answer: everybody's page.
+    // The replicas disagree, or the nearest one did not answer: all send their page.
     const pages = await quorum.read(nodes, METHOD, [...wire(request), null], options)
     return this.#reconcile(
       request,
@@ -73,7 +73,7 @@ export class Listing {
     )
   }
 
-  /** Keeps what all pages agree on, and asks a quorum about every other entry. */
+  /** Keeps the entries on which all pages agree, and asks a quorum about every other one. */
   async #reconcile(
     request: PageRequest,
     pages: { more: boolean; entries: PageEntry[] }[],
@@ -164,7 +164,7 @@ export async function pagesByQuorum(
     const agrees = (body: unknown) => body === page || (Buffer.isBuffer(body) && body.equals(mark))
     if (replies.every((r) => agrees(r.body))) return [readPage(page)]
   }
-  // They disagree, or the nearest one did not answer: everybody's page.
+  // The replicas disagree, or the nearest one did not answer: all send their page.
   const all = await quorum.read(nodes, method, [...request, null], options)
   return all.map(({ body }) => {
     if (!Buffer.isBuffer(body)) throw new CarportError('RemoteError', 'malformed page of a listing')

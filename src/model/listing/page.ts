@@ -5,7 +5,7 @@ import { CarportError } from '../../util/errors.js'
 import { isObjectHead, listedBytes } from '../versions/codec.js'
 import type { VersionRecord } from '../versions/record.js'
 
-/** What one replica is asked for: the next live keys of a bucket, folded by a delimiter. */
+/** A request to one replica: the next live keys of a bucket, folded by a delimiter. */
 export interface PageRequest {
   bucket: Buffer
   prefix: Buffer
@@ -72,7 +72,7 @@ export function buildPage(reader: Reader, objects: LocalTable<VersionRecord>, re
   return out.finish(more)
 }
 
-/** Reads what buildPage wrote. @throws CarportError InvalidArgument if it is cut short */
+/** Reads a page that buildPage wrote. @throws CarportError InvalidArgument if it is cut short */
 export function readPage(page: Buffer): { more: boolean; entries: PageEntry[] } {
   const entries: PageEntry[] = []
   let at = 1
@@ -114,7 +114,7 @@ export class PageWriter {
   #buffer = Buffer.allocUnsafeSlow(16 * 1024)
   #at = 1
 
-  /** Heads are cut to what listings show. */
+  /** Heads are cut to the fields that listings show. */
   entry(key: Buffer, head: Buffer | undefined, latest = false): void {
     const headBytes = head ? listedBytes(head) : 0
     const needed = this.#at + 4 + key.length + headBytes

@@ -6,7 +6,7 @@ import { headCreatedUs, headId, isLiveHead } from '../versions/codec.js'
 import type { VersionRecord } from '../versions/record.js'
 import { type PageEntry, PageWriter } from './page.js'
 
-/** What one replica is asked for: versions and delete markers of a bucket from a position on. */
+/** A request to one replica: versions and delete markers of a bucket from a position on. */
 export interface VersionPageRequest {
   bucket: Buffer
   prefix: Buffer

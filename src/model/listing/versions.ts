@@ -44,7 +44,7 @@ export class VersionListing {
     const { bucket, prefix, delimiter, limit } = request
     if (limit === 0 || !isKeyWithinBounds(prefix)) return { entries: [], more: false }
     const start = boundedStart(request.start)
-    // What is longer than any key has no versions.
+    // A text longer than any key has no versions.
     const afterVersion = start === request.start ? request.afterVersion : Buffer.alloc(0)
     const pages = await pagesByQuorum(this.deps, METHOD, bucket, [
       bucket,

@@ -61,7 +61,7 @@ export interface DailyRunsOptions {
   utcOffsetMs?: ((nowMs: number) => number) | undefined
 }
 
-/** Where a run is; what it has behind it survives a restart. */
+/** A run under way. Its position survives a restart. */
 export class Run {
   constructor(
     private readonly position: RunPosition,
@@ -147,7 +147,7 @@ export class DailyRuns implements Service {
     if (placement.layoutVersion === 0) return Math.min(NOT_READY_MS, this.#everyMs / 2)
     const today = this.#today()
     let position = this.#load()
-    // What was interrupted goes on first. Any other day than today is over, also a later one, by a clock that went back.
+    // An interrupted run goes on first. Every day but today is over, also a later one that a wrong clock had shown.
     if (!position || (position.finished && position.dayStartMs !== today)) position = startOfRun(today)
     if (!position.finished) await this.#inTurn(position, signal)
     if (position.dayStartMs !== today) return STEP_REST_MS

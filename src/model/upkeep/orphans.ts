@@ -30,7 +30,7 @@ const KINDS = ['list', 'part'] as const
 type Kind = (typeof KINDS)[number]
 
 /**
- * Deletes rows that nobody refers to: lists written by a request that died before it wrote the row they belong to, and
+ * Deletes rows to which no other row refers: lists written by a request that died before it wrote the row they belong to, and
  * parts that reached the store after their upload had ended. Once a day, each partition on one of its replicas; a row
  * goes only if a quorum of every row that may refer to it says no.
  */

@@ -11,7 +11,7 @@ import { bucketPartition, uploadSortKey } from '../sort-keys.js'
 import type { ChecksumAlgorithm, Mutable } from '../versions/record.js'
 import type { ContentHooks } from '../versions/tables.js'
 
-/** A multipart upload: what CreateMultipartUpload said. Deleted when it is completed or aborted. */
+/** A multipart upload, as CreateMultipartUpload described it. Deleted when it is completed or aborted. */
 export interface UploadRow {
   bucket: Buffer
   key: Buffer
@@ -104,13 +104,13 @@ export function uploadTable(
   }
 }
 
-/** What an upload becomes when it is completed or aborted: the same bytes whoever ends it, since copies are compared. */
+/** The tombstone of an upload that was completed or aborted: the same bytes on every replica, since copies are compared. */
 export function deletedUpload(upload: Pick<UploadRow, 'bucket' | 'key' | 'id'>): UploadRow {
   const { bucket, key, id } = upload
   return { bucket, key, id, deleted: true, timeUs: 0, owner: '', headers: {}, metadata: {}, mutable: {} }
 }
 
-/** What a part becomes when its upload ended. */
+/** The tombstone of a part whose upload ended. */
 export function deletedPart({ bucket, key, uploadId, number, id, timeUs }: PartRow): PartRow {
   const content: Content = { kind: 'none' }
   return { bucket, key, uploadId, number, deleted: true, id, timeUs, size: 0, etag: NO_ETAG, content }

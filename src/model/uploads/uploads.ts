@@ -18,7 +18,7 @@ const PAGE = 1000
 const MAX_ATTEMPTS = 20
 const ENDS_IN_FLIGHT = 8
 
-/** What a part adds to its stored body. */
+/** The fields that a part adds to its stored body. */
 export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'crc64' | 'iv'>
 
 /** Multipart uploads. */
@@ -208,7 +208,7 @@ export class Uploads {
 export interface UploadPage {
   uploads: UploadRow[]
   prefixes: string[]
-  /** What the next page starts after; undefined if there is none. */
+  /** The position that the next page starts after; undefined if there is none. */
   next: { key: string; id?: string } | undefined
 }
 

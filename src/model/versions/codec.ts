@@ -116,7 +116,7 @@ function packDetails(v: VersionRecord): PackedDetails {
   return packed
 }
 
-/** Mutable parts in one order, whoever changed them in whatever order: equal rows must encode to equal bytes. */
+/** Sorts the mutable parts by name: equal rows must encode to equal bytes, in whatever order the parts were changed. */
 function canonicalMutable(mutable: Mutable): Mutable {
   return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
@@ -126,7 +126,7 @@ function isEmpty(object: object): boolean {
   return true
 }
 
-/** A version read from its head: views and details are made when something asks for them. */
+/** A version read from its head: views and details are made when they are first asked for. */
 class DecodedVersion implements VersionRecord {
   readonly state: VersionRecord['state']
   readonly isNull: boolean
@@ -270,12 +270,12 @@ export function headCreatedUs(head: Buffer): number {
   return readUint53(head, AT.created)
 }
 
-/** How many bytes at the start of a head say all that listings show. */
+/** The length of the beginning of a head that holds everything that listings show. */
 export function listedBytes(head: Buffer): number {
   return Math.min(head.length, AT.owner + 1 + head[AT.owner]!)
 }
 
-/** What a listing shows of a version, read from the start of its head. */
+/** The fields of a version that a listing shows, read from the start of its head. */
 export interface ListedVersion {
   id: VersionId
   isNull: boolean

@@ -8,10 +8,10 @@ import { type MutableChange, plainVersion, type VersionRecord } from './record.j
 import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
-/** Throws if a version must not be deleted: for object lock. It may be called several times. */
+/** Throws if object lock forbids to delete a version. It may be called several times. */
 export type DeletionGuard = (version: VersionRecord) => void
 
-/** What a deletion needs of the store of versions; see Objects for what each method does. */
+/** The part of the store of versions that a deletion needs; Objects tells what each method does. */
 export interface VersionStore {
   get(
     bucket: Buffer,
@@ -44,11 +44,11 @@ const ANNOUNCED_US = 60e6
 /**
  * Deletion of single versions for good.
  *
- * A guard looks at retention and legal hold, which somebody may be about to set. Neither side can lock the other out, so
- * each writes before it reads (Dekker's way): a guarded deletion announces itself in the version's row on a write
- * quorum, then reads the row from a read quorum and asks the guard, then deletes. Who sets a lock writes it, then reads
- * the row, and says "done" only if no deletion is announced there. As quorums intersect, at least one of the two sees
- * the other. If both do, both fail with Conflict or what the guard throws, and nothing is deleted.
+ * A guard looks at retention and legal hold, which a client may be about to set. Neither side can lock the other out, so
+ * each writes before it reads (as in Dekker's algorithm): a guarded deletion announces itself in the version's row on a
+ * write quorum, then reads the row from a read quorum and asks the guard, then deletes. A setter of a lock writes it,
+ * then reads the row, and reports success only if no deletion is announced there. As quorums intersect, at least one of
+ * the two sees the other. If both do, both fail, with Conflict or the guard's error, and nothing is deleted.
  *
  * What remains: a deletion that reached less than a write quorum, and so failed, is not undone. If a lock is set later,
  * through a quorum that does not know of it and after ANNOUNCED_US, the deletion wins nevertheless. And an announcement
@@ -73,7 +73,7 @@ export class VersionDeletion {
       const version = await store.get(bucket, key, selector, { body: false })
       if (!version) return undefined
       guard(version)
-      if (version.state === 'marker') guard = undefined // nothing locks it
+      if (version.state === 'marker') guard = undefined // Delete markers cannot be locked.
     }
     let deleted: VersionRecord | undefined
     let announcedUs = 0
@@ -103,7 +103,7 @@ export class VersionDeletion {
         if (!begin(old)) continue
         deleted ??= old
         await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))
-        // Written, then read: a deletion of the current version that promoted this one meanwhile is seen by one of the two.
+        // Write before reading: this deletion, or one of the current version that promoted this one, sees the other.
         const now = await objects.get(bucket, key, { body: false })
         if (now && now.state !== 'tombstone' && now.id.equals(old.id)) {
           selector = old.isNull ? 'null' : old.id
@@ -181,7 +181,7 @@ export class VersionDeletion {
     if (deletion?.[1] && this.deps.hlc.now() - deletion[0] < ANNOUNCED_US) throw underDeletion()
   }
 
-  /** What was changed of a noncurrent version while it became current again. */
+  /** Repeats on the current version the changes that its noncurrent copy got while it became current again. */
   async #carryOver(promoted: VersionRecord, noncurrent: VersionRecord): Promise<void> {
     const mutable = mergeLwwFields(promoted.mutable, noncurrent.mutable)
     if (mutable !== promoted.mutable) await this.deps.objects.insert({ ...promoted, mutable })

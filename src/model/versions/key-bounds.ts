@@ -1,6 +1,6 @@
 /**
- * How long the keys of objects are. What is no longer a key may still be asked for by clients, as the prefix or the
- * marker of a listing; it is brought into the bounds here, as the database takes no longer ones.
+ * The longest keys of objects. Clients may ask for longer texts, as the prefix or the marker of a listing; these are
+ * brought into the bounds here, since the database takes no longer keys.
  */
 
 /** In UTF-8. */

@@ -20,7 +20,7 @@ export interface ObjectLockDocument {
 /** Why a version must stay. */
 export type LockState = 'free' | 'governance' | 'compliance' | 'legal-hold'
 
-/** What keeps a version from being deleted at `nowMs`. */
+/** The reason that forbids to delete a version at `nowMs`, if there is one. */
 export function lockState({ mutable }: Pick<VersionRecord, 'mutable'>, nowMs: number): LockState {
   if (mutable.legalHold?.[1]) return 'legal-hold'
   const retention = mutable.retention?.[1]

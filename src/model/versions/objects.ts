@@ -20,14 +20,14 @@ import { noncurrentOf } from './tables.js'
 
 export type { VersionSelector } from './selector.js'
 
-/** A version as its writer describes it; ids, times and content are added when it is written. */
+/** A version as its writer describes it; the store adds ids, times and content when it writes the row. */
 export type NewVersion = Pick<
   VersionRecord,
   'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType'
 > &
   Omit<VersionDetails, 'content'>
 
-/** What is new at each attempt of a write. */
+/** The fields that are new at each attempt of a write. */
 interface Attempt {
   isNull: boolean
   timeUs: number
@@ -37,12 +37,12 @@ interface Attempt {
   withdraws?: VersionId[]
 }
 
-/** Noncurrent versions looked at per step when the newest live one is searched. */
+/** Noncurrent versions read per step of the search for the newest live one. */
 const PREDECESSOR_BATCH = 20
 
 const NO_ETAG = Buffer.alloc(16)
 
-/** Objects and their versions: reads and writes by quorum. Authorization and S3's forms are the caller's. */
+/** Objects and their versions: reads and writes by quorum. Callers authorize, and know S3's forms. */
 export class Objects {
   readonly #deletion: VersionDeletion
 
@@ -72,7 +72,7 @@ export class Objects {
     return this.read(bucket, key, selector, options)
   }
 
-  /** As `get`, but answers at once, and throws, where nothing has to be waited for. */
+  /** As `get`, but where nothing has to be waited for it returns or throws in the same turn. */
   read(
     bucket: Buffer,
     key: Buffer,
@@ -99,7 +99,7 @@ export class Objects {
     ])
     if (matches(current, selector)) return live(current)
     if (noncurrent || !current) return live(noncurrent)
-    // Replaced a moment ago, it may be on its way from one table to the other.
+    // A version replaced a moment ago may be on its way from one table to the other.
     return live(await versions.get(bucket, slot, { ...options, replacedBy: current.id }))
   }
 
@@ -209,7 +209,7 @@ export class Objects {
         continue
       }
       await versions.insert(noncurrentOf(changed))
-      // Written, then read: a deletion that made it current again meanwhile has seen the change, or is seen here.
+      // Write before reading: a deletion that made this version current again saw the change, or is seen here.
       const now = await objects.get(bucket, key, { body: false })
       if (!now?.id.equals(version.id)) return changed
     }
@@ -217,8 +217,7 @@ export class Objects {
   }
 
   /**
-   * As `update`, for retention and legal hold: sure that no deletion of the version, under way at the same time, was
-   * allowed without regard to them.
+   * As `update`, for retention and legal hold: a concurrent deletion of the version either sees the lock or fails.
    * @throws CarportError Conflict while such a deletion is under way
    */
   updateLock(

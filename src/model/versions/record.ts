@@ -30,7 +30,7 @@ export interface Mutable {
 /** New values of what may change of a version. */
 export type MutableChange = { [K in keyof Mutable]?: NonNullable<Mutable[K]>[1] }
 
-/** What is known of a version beyond what listings show. */
+/** The fields of a version that listings do not show. */
 export interface VersionDetails {
   /** Response headers as stored: lower-case names, e.g. content-type, cache-control, x-amz-website-redirect-location. */
   headers: Record<string, string>
@@ -47,7 +47,7 @@ export interface VersionDetails {
   origin?: Origin
 }
 
-/** Ways to make an object by one request other than PutObject, by the names of AWS's events. The order is part of the format. */
+/** Requests other than PutObject that make an object at once, named as in AWS's events. The order is part of the format. */
 export const ORIGINS = ['Post', 'Copy'] as const
 export type Origin = (typeof ORIGINS)[number]
 

@@ -8,7 +8,7 @@ import { bucketPartition, keyAtStart, NULL_SLOT, versionSortKey } from '../sort-
 import { decodeHead, encodeHead } from './codec.js'
 import { compareOrder, plainVersion, type VersionRecord } from './record.js'
 
-/** What the hooks of the object tables need from other parts of the node; all inside of the row's transaction. */
+/** The other parts of the node that the object tables' hooks call, all within the row's transaction. */
 export interface ContentHooks {
   /** The version or part now references (or no longer references) these blocks. */
   enqueueRefs(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void
@@ -24,7 +24,7 @@ export interface ContentHooks {
   endUpload(tx: Tx, bucket: Buffer, key: Buffer, uploadId: Buffer): void
   /** The row of a key changed: for event notifications and the like. */
   changed?(tx: Tx, before: VersionRecord | undefined, after: VersionRecord): void
-  /** A noncurrent version is gone. Not told apart: whether somebody deleted it, or its slot was cleared by `updateNoncurrent`. */
+  /** A noncurrent version is gone, deleted by a request or cleared by `updateNoncurrent`. */
   noncurrentDeleted?(tx: Tx, version: VersionRecord): void
 }
 
@@ -99,7 +99,7 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
     },
     merge(current, incoming) {
       if (!current.id.equals(incoming.id)) {
-        // Only the slot of null versions has several ids; they begin with their time.
+        // Only null versions share a slot. Ids begin with their time, so the greater one is the later.
         return Buffer.compare(incoming.id, current.id) > 0 ? incoming : current
       }
       const gone = current.state === 'tombstone'
@@ -133,13 +133,13 @@ function staysAsNoncurrent(before: VersionRecord, after: VersionRecord): boolean
   return !after.withdraws?.some((id) => id.equals(before.id))
 }
 
-/** A version as the version table keeps it: the same bytes whichever replica moved it there, and however often. */
+/** A version as the version table keeps it: the same bytes on every replica that moves it there, however often. */
 export function noncurrentOf(v: VersionRecord): VersionRecord {
   const { withdraws: _, completes: __, ...plain } = plainVersion(v)
   return { ...plain, timeUs: v.createdUs, generation: 0 }
 }
 
-/** What replaces a version in the version table when it is deleted for good. */
+/** The tombstone that replaces a version in the version table when it is deleted for good. */
 export function tombstoneOf(
   of: { bucket: Buffer; key: Buffer; isNull: boolean; timeUs: number },
   id: Buffer,
