@@ -18,6 +18,7 @@ export class StaticPlacement implements Placement {
   writeQuorum = 2
   readQuorum = 2
   layoutVersion = 1
+  writersVersion = 1
   ackedVersion = 1
   readonly synced = new Map<string, number>()
   readonly #listeners = new Set<() => void>()
@@ -40,6 +41,13 @@ export class StaticPlacement implements Placement {
     this.#setsOf = setsOf
     this.#readFrom = readFrom
     for (const fn of this.#listeners) fn()
+  }
+
+  /** Called when a replica refuses a write of this node, since its layout is too old. */
+  onOutdated: () => void = () => {}
+
+  async catchUp(): Promise<void> {
+    this.onOutdated()
   }
 
   writeSets(partition: number): readonly (readonly NodeId[])[] {

@@ -1,5 +1,5 @@
 import type { Db } from '../db/db.js'
-import type { NodeId } from '../net/transport.js'
+import { type NodeId, Priority } from '../net/transport.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
@@ -58,6 +58,7 @@ export interface RoleChange {
   role: NodeRole | null
 }
 
+const CATCH_UP = { timeoutMs: 5_000, priority: Priority.control }
 const NO_NODES: readonly NodeId[] = []
 const NO_SETS: readonly (readonly NodeId[])[] = []
 
@@ -141,6 +142,20 @@ export class LayoutManager implements Placement {
 
   get layoutVersion(): number {
     return this.#view.version
+  }
+
+  get writersVersion(): number {
+    return this.#view.minAck
+  }
+
+  async catchUp(node: NodeId): Promise<void> {
+    const { quorum, log } = this.options
+    try {
+      const { body } = await quorum.call(node, 'cluster/get-layout', null, CATCH_UP)
+      await this.merge(body)
+    } catch (error) {
+      log.warn({ peer: node, error: String(error) }, 'the newer layout of a peer could not be had')
+    }
   }
 
   get ackedVersion(): number {

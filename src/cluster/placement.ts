@@ -33,6 +33,10 @@ export interface Placement {
   readonly readQuorum: number
   /** The number of the newest layout version; 0 before the first. */
   readonly layoutVersion: number
+  /** The number of the layout version that all nodes acknowledged: replicas refuse writers that know older ones only. */
+  readonly writersVersion: number
+  /** Asks that node for its layout, since it has a newer one, and resolves once it is in use here. Never rejects. */
+  catchUp(node: NodeId): Promise<void>
   /** Calls `fn` after every change that affects the methods above. Returns the unsubscriber. */
   onChange(fn: () => void): () => void
   /**
@@ -57,11 +61,43 @@ export interface QuorumCallOptions {
   priority?: Priority
 }
 
+export interface NodeReply {
+  node: NodeId
+  body: unknown
+}
+
 export interface QuorumWriteOptions extends QuorumCallOptions {
   /** Successes needed in each set, or in all of them; a set that needs none only gets the message. */
   quorum: number | readonly number[]
-  judge?: (body: unknown) => 'taken' | 'overruled' | 'unknown'
+  /** What a reply means; 'unknown' counts as a failure. */
+  judge?: (body: unknown) => 'taken' | 'unknown'
+  /** Is told of each node that failed or timed out, also after the promise resolved. */
   onFailure?: (node: NodeId, error: unknown) => void
+}
+
+/**
+ * What became of a write of one row:
+ *  - 'taken': a quorum of each set had it as its copy;
+ *  - 'replaced': a quorum of each set has it or something later, which was written at the same time;
+ *  - 'overruled': nobody has read it and nobody will. Later rows were there, and it must be written again to be seen;
+ *  - 'undecided': a quorum answered, but nobody knows which of these it is.
+ */
+export type WriteVerdict = 'taken' | 'replaced' | 'overruled' | 'undecided'
+
+export interface JudgedWriteOptions extends Omit<QuorumWriteOptions, 'judge'> {
+  /**
+   * What a reply means. 'taken': what is written is, or was, the node's copy. 'overruled': the node has something later and
+   * never had what is written. 'unknown' counts as a failure.
+   */
+  judge: (body: unknown) => 'taken' | 'overruled' | 'unknown'
+  /** The row's time is later than that of every write acknowledged before this one began. */
+  isSafe?: boolean
+  /** The own node's copy was not later when this began. */
+  ownLooked?: boolean
+  /** Whether the own node has told nobody that it has the row, and need not. */
+  canWithdraw?: () => boolean
+  /** The writer would rather look again than wait for who is silent. */
+  mayRepeat?: boolean
 }
 
 /** Calls on several replicas at once. */
@@ -71,11 +107,6 @@ export interface QuorumCaller {
    * Sends the same body to every node of every set, once per node, and resolves with the replies that had arrived
    * when each set had `quorum` successes. The other calls go on in the background; `onFailure` is called for each node
    * that failed or timed out, even after the promise resolved, so that the write can be queued for it.
-   *
-   * With `judge`, replies that it calls 'overruled' are no successes: the node has a later row, and never had the one that
-   * is written. When every set has so many of them that no quorum of it can have had that row, the promise resolves with
-   * just these replies. 'unknown' counts as a failure. In between, when nodes fail and neither is certain, it is not
-   * known whether the row has been read meanwhile, and the promise rejects.
    * @throws CarportError QuorumUnavailable as soon as some set can no longer reach the quorum.
    */
   write(
@@ -83,7 +114,18 @@ export interface QuorumCaller {
     method: string,
     body: unknown,
     options: QuorumWriteOptions,
-  ): Promise<{ node: NodeId; body: unknown }[]>
+  ): Promise<NodeReply[]>
+  /**
+   * A write of one row that later rows may hide (WriteCall has the argument). Resolves with the replies of those who took
+   * it, or else of those who had something later, as soon as the verdict is sure.
+   * @throws CarportError QuorumUnavailable when no quorum of some set answers.
+   */
+  writeJudged(
+    sets: readonly (readonly NodeId[])[],
+    method: string,
+    body: unknown,
+    options: JudgedWriteOptions,
+  ): Promise<{ verdict: WriteVerdict; replies: NodeReply[] }>
   /**
    * Asks the nearest `quorum` nodes first (the own node, then by round-trip time, links that are down last) and
    * further ones when one fails or is slow (hedged after about twice its usual round trip).
@@ -94,7 +136,18 @@ export interface QuorumCaller {
     method: string,
     body: unknown,
     options: QuorumCallOptions & { quorum: number },
-  ): Promise<{ node: NodeId; body: unknown }[]>
+  ): Promise<NodeReply[]>
+  /** As `read`, of a quorum of each of several sets. */
+  readSets(
+    sets: readonly (readonly NodeId[])[],
+    method: string,
+    body: unknown,
+    options: QuorumCallOptions & { quorum: number },
+  ): Promise<NodeReply[]>
+  /** A call to that node took longer than usual: others are asked first until it answers, or for some seconds. */
+  keptWaiting(node: NodeId): void
+  /** Whether there is no link to that node, or it has not answered for longer than usual. */
+  mayBeAway(node: NodeId): boolean
   /** `nodes`, nearest first: the own node, then by round-trip time; nodes that are not connected last. */
   nearestFirst(nodes: readonly NodeId[]): NodeId[]
   /** One call to one node. */

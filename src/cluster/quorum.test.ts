@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { FakeNet, type FakeNode, ManualClock, nodeId, settle } from '../../testing/cluster-fakes.js'
 import type { NodeId } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
+import type { JudgedWriteOptions } from './placement.js'
 import { Quorum } from './quorum.js'
 
 /** What a node does with a call: answer after some ms, fail after some ms. */
@@ -70,66 +71,134 @@ describe('write', () => {
 
   describe('that may be overruled', () => {
     const setA = ['a', 'b', 'c']
-    const write = (s: ReturnType<typeof setup>, overruled: string[], sets = [setA]) =>
-      watch(
-        s.quorum.write(
+    type Said = 'taken' | 'overruled' | 'unknown'
+    /** `said` by each node, 'taken' where nothing is told. */
+    const write = (
+      s: ReturnType<typeof setup>,
+      said: Record<string, Said>,
+      options: Partial<JudgedWriteOptions> & { sets?: string[][] } = {},
+    ) => {
+      const { sets = [setA], ...rest } = options
+      return watch(
+        s.quorum.writeJudged(
           sets.map((set) => set.map(s.id)),
           'test/op',
           1,
           {
-            timeoutMs: 1000,
-            quorum: 2,
-            judge: (body) => (overruled.includes((body as [string])[0]) ? 'overruled' : 'taken'),
+            ...{ timeoutMs: 1000, quorum: 2 },
+            judge: (body) => said[(body as [string])[0]] ?? 'taken',
+            ...rest,
           },
         ),
       )
+    }
+    const verdictOf = ({ value, error, settled }: ReturnType<typeof write>) =>
+      value ? [value.verdict, names(value.replies).sort()] : settled ? error!.code : 'open'
+    const withVote = { ownLooked: true, canWithdraw: () => true }
 
     test('succeeds at a quorum, whatever the others say, and tells only who took it', async () => {
       const s = setup(setA, { c: { afterMs: 100 } })
-      const result = write(s, ['b'])
+      const result = write(s, { b: 'overruled' })
       await s.clock.advance(50)
-      expect(result.settled).toBe(false)
+      expect(verdictOf(result)).toBe('open')
       await s.clock.advance(100)
-      expect(names(result.value!).sort()).toEqual(['a', 'c'])
+      expect(verdictOf(result)).toEqual(['taken', ['a', 'c']])
     })
 
     test('is overruled when no quorum is left for it, and tells by whom', async () => {
       const s = setup(setA, { c: { afterMs: 500 } })
-      const result = write(s, ['a', 'b'])
+      const result = write(s, { a: 'overruled', b: 'overruled' })
       await s.clock.advance(50)
-      expect(names(result.value!).sort()).toEqual(['a', 'b'])
+      expect(verdictOf(result)).toEqual(['overruled', ['a', 'b']])
     })
 
-    test('rejects when the node that would decide it fails', async () => {
+    test('is undecided when the node that would decide it fails', async () => {
       const s = setup(setA, { c: { afterMs: 10, fails: 'down' } })
-      const result = write(s, ['b'])
+      const result = write(s, { b: 'overruled' })
+      await s.clock.advance(50)
+      expect(verdictOf(result)).toEqual(['undecided', ['b']])
+    })
+
+    test('is undecided when a node does not know whether it had it', async () => {
+      const s = setup(setA)
+      const result = write(s, { b: 'overruled', c: 'unknown' })
+      await s.clock.advance(50)
+      expect(verdictOf(result)).toEqual(['undecided', ['b']])
+    })
+
+    test('is overruled if the own node, which told nobody, takes its vote back', async () => {
+      const s = setup(setA, { c: { fails: 'down' } })
+      const result = write(s, { b: 'overruled' }, withVote)
+      await s.clock.advance(50)
+      expect(verdictOf(result)).toEqual(['overruled', ['b']])
+      const told = write(s, { b: 'overruled' }, { ...withVote, canWithdraw: () => false })
+      await s.clock.advance(50)
+      expect(verdictOf(told)).toEqual(['undecided', ['b']])
+    })
+
+    test('does not wait for a silent node that could only have made it a success', async () => {
+      const s = setup(setA, { c: { afterMs: 1e9 } })
+      const result = write(s, { b: 'overruled' }, withVote)
+      await s.clock.advance(100)
+      expect(verdictOf(result)).toEqual(['overruled', ['b']])
+      expect(s.quorum.mayBeAway(s.id('c'))).toBe(true)
+      expect(s.quorum.mayBeAway(s.id('b'))).toBe(false)
+    })
+
+    test('gives a node a moment to make it a success', async () => {
+      const s = setup(setA, { c: { afterMs: 4 } })
+      const result = write(s, { b: 'overruled' }, withVote)
+      await s.clock.advance(100)
+      expect(verdictOf(result)).toEqual(['taken', ['a', 'c']])
+    })
+
+    test('was replaced if only the own node has something later, which looked when it began', async () => {
+      const s = setup(setA, { c: { fails: 'down' } })
+      const result = write(s, { a: 'overruled' }, withVote)
+      await s.clock.advance(50)
+      expect(verdictOf(result)).toEqual(['replaced', ['a']])
+      const blind = write(s, { a: 'overruled' })
+      await s.clock.advance(50)
+      expect(verdictOf(blind)).toEqual(['undecided', ['a']])
+    })
+
+    test('was replaced if its time is safe, as soon as a quorum answers', async () => {
+      const s = setup(setA, { c: { afterMs: 1e9 } })
+      const result = write(s, { a: 'overruled', b: 'overruled' }, { isSafe: true })
+      await s.clock.advance(5)
+      expect(verdictOf(result)).toEqual(['replaced', ['a', 'b']])
+    })
+
+    test('fails when too few answer, whatever those say', async () => {
+      const s = setup(setA, { b: { fails: 'down' }, c: { fails: 'down' } })
+      const result = write(s, { a: 'overruled' }, withVote)
       await s.clock.advance(50)
       expect(result.error).toMatchObject({ code: 'QuorumUnavailable', message: /1 of 2.*down/ })
     })
 
-    test('rejects when a node does not know whether it had it', async () => {
-      const s = setup(setA)
-      const judge = (body: unknown) =>
-        ({ a: 'taken', b: 'overruled', c: 'unknown' })[(body as [string])[0]] as 'taken'
-      const result = watch(
-        s.quorum.write([setA.map(s.id)], 'test/op', 1, { timeoutMs: 1000, quorum: 2, judge }),
-      )
-      await s.clock.advance(50)
-      expect(result.error).toMatchObject({ code: 'QuorumUnavailable' })
+    test('ends undecided soon if its writer would rather look again', async () => {
+      const s = setup(setA, { c: { afterMs: 1e9 } })
+      const result = write(s, { b: 'overruled' }, { mayRepeat: true })
+      await s.clock.advance(100)
+      expect(verdictOf(result)).toEqual(['undecided', ['b']])
     })
 
-    test('is overruled by a draw of an even number', async () => {
+    test('of two nodes was replaced if one took it: no earlier write had both', async () => {
       const s = setup(['a', 'b'])
-      const result = write(s, ['b'], [['a', 'b']])
+      const result = write(s, { b: 'overruled' }, { sets: [['a', 'b']] })
       await s.clock.advance(50)
-      expect(names(result.value!)).toEqual(['b'])
+      expect(verdictOf(result)).toEqual(['replaced', ['b']])
     })
 
-    test('rejects when one set has it and another one overrules it', async () => {
+    test('is undecided when one set has it and another one overrules it, unless its time is safe', async () => {
       const s = setup(['a', 'b', 'c', 'd', 'e'])
-      const result = write(s, ['d', 'e'], [setA, ['c', 'd', 'e']])
+      const sets = [setA, ['c', 'd', 'e']]
+      const said = { d: 'overruled', e: 'overruled' } as const
+      const result = write(s, said, { sets })
+      const safe = write(s, said, { sets, isSafe: true })
       await s.clock.advance(50)
-      expect(result.error).toMatchObject({ code: 'QuorumUnavailable' })
+      expect(verdictOf(result)).toEqual(['undecided', ['d', 'e']])
+      expect(verdictOf(safe)).toMatchObject(['replaced', { length: expect.any(Number) }])
     })
   })
 
@@ -276,6 +345,31 @@ describe('read', () => {
     await expect(quorum.read([], 'test/op', 1, { timeoutMs: 1, quorum: 1 })).rejects.toMatchObject({
       code: 'LayoutNotReady',
     })
+  })
+})
+
+describe('read of several sets', () => {
+  test('asks first who counts in all of them, and no more than needed', async () => {
+    const { quorum, clock, id, served } = setup(['a', 'b', 'c', 'd', 'e'], {}, { b: 40, c: 10, d: 2 })
+    const sets = [['a', 'b', 'c'].map(id), ['a', 'b', 'd'].map(id)]
+    const result = watch(quorum.readSets(sets, 'test/op', 1, { timeoutMs: 1000, quorum: 2 }))
+    await clock.advance(100)
+    expect(names(result.value!).sort()).toEqual(['a', 'b'])
+    expect(served.sort()).toEqual(['a', 'b'])
+  })
+
+  test('needs a quorum of each', async () => {
+    const { quorum, clock, id } = setup(['a', 'b', 'c', 'd', 'e'], { e: { fails: 'x' }, d: { afterMs: 50 } })
+    const sets = [['a', 'b', 'c'].map(id), ['c', 'd', 'e'].map(id)]
+    const result = watch(quorum.readSets(sets, 'test/op', 1, { timeoutMs: 1000, quorum: 2 }))
+    await clock.advance(20)
+    expect(result.settled).toBe(false)
+    await clock.advance(100)
+    expect(names(result.value!).sort()).toEqual(['a', 'c', 'd'])
+    const none = [sets[0]!, ['d', 'e'].map(id)]
+    const failing = watch(quorum.readSets(none, 'test/op', 1, { timeoutMs: 1000, quorum: 2 }))
+    await clock.advance(100)
+    expect(failing.error).toMatchObject({ code: 'QuorumUnavailable' })
   })
 })
 

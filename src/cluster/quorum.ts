@@ -1,37 +1,23 @@
 import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
-import type { Clock, Timer } from '../util/clock.js'
-import { CarportError, errorCode } from '../util/errors.js'
+import type { Clock } from '../util/clock.js'
+import { errorCode } from '../util/errors.js'
 import { InFlight } from './in-flight.js'
-import type { QuorumCaller, QuorumCallOptions, QuorumWriteOptions } from './placement.js'
-import { quorumsOf } from './quorum-sizes.js'
+import type {
+  JudgedWriteOptions,
+  NodeReply,
+  QuorumCaller,
+  QuorumCallOptions,
+  QuorumWriteOptions,
+  WriteVerdict,
+} from './placement.js'
+import { discardStream, quorumUnavailable, ReadCall, RTT_MS_UNKNOWN } from './read-call.js'
+import { SilentNodes } from './silent-nodes.js'
+import { WriteCall } from './write-call.js'
 
-/** A read asks one more node when one is silent for twice its usual round trip, but not before this, in ms. */
-export const HEDGE_MS_MIN = 10
-const NO_ROLE = 'this node has no role in a cluster layout (yet)'
-/** The round-trip time assumed for a link that has not been measured yet, in ms. */
-const RTT_MS_UNKNOWN = 100
-
-export interface NodeReply {
-  node: NodeId
-  body: unknown
-}
+/** A silent node comes after all that answer, and before those that are not connected. */
+const SILENT_MS_MORE = 1e9
 
 type ReadOptions = QuorumCallOptions & { quorum: number }
-
-function quorumUnavailable(method: string, got: number, needed: number, cause: unknown): CarportError {
-  const why = cause instanceof Error ? `: ${cause.message}` : ''
-  return new CarportError('QuorumUnavailable', `${method}: ${got} of ${needed} replicas answered${why}`, {
-    cause,
-  })
-}
-
-/** Returns a reply's stream that nobody wants, so that its sender stops. */
-export function discardStream(reply: RpcReply): void {
-  if (reply.stream) {
-    const iterator = reply.stream[Symbol.asyncIterator]()
-    iterator.return?.()?.then(undefined, () => {})
-  }
-}
 
 /**
  * Quorum calls over a Transport. The deadlines of the single calls are the transport's; nothing here needs
@@ -41,12 +27,16 @@ export class Quorum implements QuorumCaller {
   readonly self: NodeId
   readonly #writes = new InFlight()
   readonly #reads = new InFlight()
+  readonly #silent: SilentNodes
+  readonly #env: { transport: Transport; clock: Clock; silent: SilentNodes }
 
   constructor(
     private readonly transport: Transport,
-    private readonly clock: Clock,
+    clock: Clock,
   ) {
     this.self = transport.self
+    this.#silent = new SilentNodes(clock)
+    this.#env = { transport, clock, silent: this.#silent }
   }
 
   write(
@@ -74,12 +64,37 @@ export class Quorum implements QuorumCaller {
     }
     return new Promise((resolve, reject) => {
       const done = () => this.#writes.leave(epoch)
-      new WriteCall(this.transport, sets, method, options, resolve, reject, done).start(body)
+      const settled = (_: WriteVerdict, replies: NodeReply[]) => resolve(replies)
+      new WriteCall(this.#env, sets, method, options, settled, reject, done).start(body)
+    })
+  }
+
+  writeJudged(
+    sets: readonly (readonly NodeId[])[],
+    method: string,
+    body: unknown,
+    options: JudgedWriteOptions,
+  ): Promise<{ verdict: WriteVerdict; replies: NodeReply[] }> {
+    const epoch = this.#writes.enter()
+    return new Promise((resolve, reject) => {
+      const done = () => this.#writes.leave(epoch)
+      const settled = (verdict: WriteVerdict, replies: NodeReply[]) => resolve({ verdict, replies })
+      new WriteCall(this.#env, sets, method, options, settled, reject, done).start(body)
     })
   }
 
   read(nodes: readonly NodeId[], method: string, body: unknown, options: ReadOptions): Promise<NodeReply[]> {
+    return this.readSets([nodes], method, body, options)
+  }
+
+  readSets(
+    sets: readonly (readonly NodeId[])[],
+    method: string,
+    body: unknown,
+    options: ReadOptions,
+  ): Promise<NodeReply[]> {
     const epoch = this.#reads.enter()
+    const nodes = sets.length === 1 ? sets[0]! : [...new Set(sets.flat())]
     if (nodes.length === 1 && options.quorum === 1) {
       const node = nodes[0]!
       return this.transport.call(node, method, body, options).then(
@@ -90,7 +105,7 @@ export class Quorum implements QuorumCaller {
         },
         (error) => {
           this.#reads.leave(epoch)
-          // The only replica lost its copy: asking it again will not help.
+          // The only replica lost what it had: asking it again will not help.
           if (errorCode(error) === 'Corrupted') throw error
           throw quorumUnavailable(method, 0, 1, error)
         },
@@ -98,8 +113,11 @@ export class Quorum implements QuorumCaller {
     }
     return new Promise((resolve, reject) => {
       const order = this.nearestFirst(nodes)
+      // Those that count in several sets first.
+      const shares = (node: NodeId) => sets.reduce((n, set) => n + Number(set.includes(node)), 0)
+      if (sets.length > 1) order.sort((a, b) => shares(b) - shares(a))
       const done = () => this.#reads.leave(epoch)
-      new ReadCall(this.transport, this.clock, order, method, body, options, resolve, reject, done).start()
+      new ReadCall(this.#env, sets, order, method, body, options, resolve, reject, done).start()
     })
   }
 
@@ -115,6 +133,14 @@ export class Quorum implements QuorumCaller {
       costs.splice(at, 0, cost)
     }
     return order
+  }
+
+  keptWaiting(node: NodeId): void {
+    this.#silent.add(node)
+  }
+
+  mayBeAway(node: NodeId): boolean {
+    return !this.transport.isConnected(node) || this.#silent.has(node)
   }
 
   call(
@@ -158,241 +184,7 @@ export class Quorum implements QuorumCaller {
   #cost(node: NodeId): number {
     if (node === this.self) return -1
     if (!this.transport.isConnected(node)) return Number.POSITIVE_INFINITY
-    return this.transport.rttMs(node) ?? RTT_MS_UNKNOWN
-  }
-}
-
-/** One write to several sets; a node that is in more than one gets it once and counts in each. */
-class WriteCall {
-  /** Successes that each set needs. */
-  readonly #needed: readonly number[]
-  readonly #successes: number[]
-  readonly #failures: number[]
-  /** The number of nodes in each set that had a later row; undefined while there is none. */
-  #overruled: number[] | undefined
-  #openSets: number
-  #pending = 0
-  /** The replies so far; undefined once the promise has settled, since later ones are of no use. */
-  #replies: NodeReply[] | undefined = []
-  #overruling: NodeReply[] | undefined
-  #firstError: unknown
-
-  constructor(
-    private readonly transport: Transport,
-    private readonly sets: readonly (readonly NodeId[])[],
-    private readonly method: string,
-    private readonly options: QuorumWriteOptions,
-    private readonly resolve: (replies: NodeReply[]) => void,
-    private readonly reject: (error: unknown) => void,
-    private readonly done: () => void,
-  ) {
-    this.#successes = sets.map(() => 0)
-    this.#failures = sets.map(() => 0)
-    this.#needed = quorumsOf(options.quorum, sets)
-    this.#openSets = this.#needed.filter((needed) => needed > 0).length
-  }
-
-  start(body: unknown): void {
-    const { sets } = this
-    if (sets.length === 0) {
-      this.#fail(new CarportError('LayoutNotReady', NO_ROLE))
-      return
-    }
-    for (const [i, set] of sets.entries()) {
-      if (set.length < this.#needed[i]!) {
-        this.#fail(
-          new CarportError(
-            'QuorumUnavailable',
-            `${this.method}: a quorum of ${this.#needed[i]} needs more than ${set.length} replicas`,
-          ),
-        )
-        return
-      }
-    }
-    const nodes = sets.length === 1 ? sets[0]! : [...new Set(sets.flat())]
-    this.#pending = nodes.length
-    // The own node last: its work would otherwise delay the messages to the others.
-    let own = false
-    for (const node of nodes) {
-      if (node === this.transport.self) own = true
-      else this.#send(node, body)
-    }
-    if (own) this.#send(this.transport.self, body)
-  }
-
-  #send(node: NodeId, body: unknown): void {
-    this.transport.call(node, this.method, body, this.options).then(
-      (reply) => this.#succeeded(node, reply),
-      (error) => this.#failed(node, error),
-    )
-  }
-
-  #succeeded(node: NodeId, reply: RpcReply): void {
-    if (reply.stream) discardStream(reply)
-    if (!this.#replies) return
-    const { sets, options } = this
-    const verdict = options.judge ? options.judge(reply.body) : 'taken'
-    if (verdict === 'unknown') {
-      this.#countFailure(node, undefined)
-      return
-    }
-    this.#pending--
-    if (verdict === 'overruled') {
-      this.#overruledBy({ node, body: reply.body })
-      return
-    }
-    this.#replies.push({ node, body: reply.body })
-    for (let i = 0; i < sets.length; i++) {
-      if (sets[i]!.includes(node) && ++this.#successes[i]! === this.#needed[i]!) this.#openSets--
-    }
-    if (this.#openSets === 0) this.#succeed(this.#replies)
-    else if (this.#pending === 0) this.#giveUp()
-  }
-
-  #overruledBy(reply: NodeReply): void {
-    const { sets } = this
-    this.#overruling ??= []
-    this.#overruling.push(reply)
-    this.#overruled ??= sets.map(() => 0)
-    let everywhere = true
-    for (let i = 0; i < sets.length; i++) {
-      if (sets[i]!.includes(reply.node)) this.#overruled[i]!++
-      if (this.#overruled[i]! <= sets[i]!.length - this.#needed[i]!) everywhere = false
-    }
-    if (everywhere) this.#succeed(this.#overruling)
-    else if (this.#pending === 0) this.#giveUp()
-  }
-
-  #failed(node: NodeId, error: unknown): void {
-    if (this.#replies) this.#countFailure(node, error)
-    this.options.onFailure?.(node, error)
-  }
-
-  #countFailure(node: NodeId, error: unknown): void {
-    const { sets } = this
-    this.#pending--
-    this.#firstError ??= error
-    for (let i = 0; i < sets.length; i++) {
-      if (!sets[i]!.includes(node)) continue
-      this.#failures[i]!++
-      if (this.#failures[i]! > sets[i]!.length - this.#needed[i]! && this.#replies) this.#failSet(i)
-    }
-    if (this.#pending === 0 && this.#replies) this.#giveUp()
-  }
-
-  /** Settles when every node has answered or failed, and some set has neither the quorum nor enough that overrule it. */
-  #giveUp(): void {
-    // An even number of replicas can draw: no quorum has the row, so it must be written again.
-    if (this.sets.length === 1 && this.#overruling && this.#failures[0] === 0) this.#succeed(this.#overruling)
-    else this.#failSet(this.#successes.findIndex((successes, i) => successes < this.#needed[i]!))
-  }
-
-  #failSet(i: number): void {
-    const cause = this.#firstError ?? new Error('another write of the same was under way')
-    this.#fail(quorumUnavailable(this.method, this.#successes[i]!, this.#needed[i]!, cause))
-  }
-
-  #succeed(replies: NodeReply[]): void {
-    this.#replies = undefined
-    this.resolve(replies)
-    this.done()
-  }
-
-  #fail(error: CarportError): void {
-    this.#replies = undefined
-    this.reject(error)
-    this.done()
-  }
-}
-
-/** One read: the first `quorum` nodes of `order` at once, more when one fails, or is slow. */
-class ReadCall {
-  #replies: NodeReply[] | undefined = []
-  #next = 0
-  #pending = 0
-  #firstError: unknown
-  #hedge: Timer | undefined
-
-  constructor(
-    private readonly transport: Transport,
-    private readonly clock: Clock,
-    private readonly order: readonly NodeId[],
-    private readonly method: string,
-    private readonly body: unknown,
-    private readonly options: ReadOptions,
-    private readonly resolve: (replies: NodeReply[]) => void,
-    private readonly reject: (error: unknown) => void,
-    private readonly done: () => void,
-  ) {}
-
-  start(): void {
-    if (this.order.length === 0) {
-      this.#settle(new CarportError('LayoutNotReady', NO_ROLE))
-      return
-    }
-    if (!this.#checkReachable()) return
-    for (const quorum of quorumsOf(this.options.quorum, [this.order])) this.#ask(quorum)
-  }
-
-  /** Asks the next `count` nodes, as far as there are any, and arms the hedge for them. */
-  #ask(count: number): void {
-    const from = this.#next
-    const to = Math.min(from + count, this.order.length)
-    let rttMs = 0
-    this.#next = to
-    this.#pending += to - from
-    // Backwards, so that the own node, which does its work in this very turn, comes after the messages.
-    for (let i = to - 1; i >= from; i--) {
-      const node = this.order[i]!
-      rttMs = Math.max(rttMs, this.transport.rttMs(node) ?? RTT_MS_UNKNOWN)
-      this.transport.call(node, this.method, this.body, this.options).then(
-        (reply) => this.#succeeded(node, reply),
-        (error) => this.#failed(error),
-      )
-    }
-    this.#hedge?.cancel()
-    this.#hedge = undefined
-    if (this.#next < this.order.length) {
-      this.#hedge = this.clock.after(Math.max(2 * rttMs, HEDGE_MS_MIN), () => {
-        this.#hedge = undefined
-        if (this.#replies) this.#ask(this.options.quorum - this.#replies.length)
-      })
-    }
-  }
-
-  #succeeded(node: NodeId, reply: RpcReply): void {
-    if (reply.stream) discardStream(reply)
-    if (!this.#replies) return
-    this.#pending--
-    this.#replies.push({ node, body: reply.body })
-    if (this.#replies.length === this.options.quorum) this.#settle(undefined)
-  }
-
-  #failed(error: unknown): void {
-    if (!this.#replies) return
-    this.#pending--
-    this.#firstError ??= error
-    if (!this.#checkReachable()) return
-    const missing = this.options.quorum - this.#replies.length - this.#pending
-    if (missing > 0) this.#ask(missing)
-  }
-
-  /** Settles with an error when the nodes that answered, may answer or could still be asked are too few. */
-  #checkReachable(): boolean {
-    const { order, options } = this
-    const replies = this.#replies!.length
-    if (replies + this.#pending + (order.length - this.#next) >= options.quorum) return true
-    this.#settle(quorumUnavailable(this.method, replies, options.quorum, this.#firstError))
-    return false
-  }
-
-  #settle(error: CarportError | undefined): void {
-    const replies = this.#replies!
-    this.#replies = undefined
-    this.#hedge?.cancel()
-    this.#hedge = undefined
-    if (error) this.reject(error)
-    else this.resolve(replies)
-    this.done()
+    const rttMs = this.transport.rttMs(node) ?? RTT_MS_UNKNOWN
+    return this.#silent.has(node) ? SILENT_MS_MORE + rttMs : rttMs
   }
 }

@@ -119,7 +119,7 @@ export class Model implements Service {
       enqueueRefs,
       purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
       noncurrent: (tx, bucket, sortKey) => this.tables.version.local.getIntact(tx, bucket, sortKey),
-      current: (reader, bucket, key) => this.tables.object.local.get(reader, bucket, key),
+      current: (reader, bucket, key) => this.tables.object.local.getShown(reader, bucket, key),
       endUpload: (tx, bucket, key, id) =>
         this.tables.upload.local.update(tx, deletedUpload({ bucket, key, id })),
       updateNoncurrent: (tx, record) => {

@@ -21,6 +21,7 @@ const ERROR_CODES: Record<ErrorCode, true> = {
   PeerUnreachable: true,
   RemoteError: true,
   LayoutNotReady: true,
+  LayoutOutdated: true,
   StorageFull: true,
   BlockMissing: true,
   Corrupted: true,

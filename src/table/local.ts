@@ -2,21 +2,17 @@ import type { Entry, RangeOptions, Reader, Tx } from '../db/db.js'
 import type { Clock } from '../util/clock.js'
 import { errorCode } from '../util/errors.js'
 import { RowDamage } from './damage.js'
-import type { LeafChanges } from './leaves.js'
+import { type LeafChanges, readHashes, readLeaves } from './leaves.js'
+import { OwnVotes, type StoredRow } from './own-votes.js'
 import { ReplacedRows } from './replaced.js'
 import {
   GC_TREE,
-  HASH_BYTES,
   hash16,
   indexKeyOf,
-  LEAF_COUNT,
-  leafKeyOf,
   leafOf,
   partitionRange,
   prefixEnd,
   rowKeyOf,
-  rowKeyOfIndex,
-  successor,
   type Trees,
 } from './row-keys.js'
 import { type Row, RowCodec } from './rows.js'
@@ -36,11 +32,6 @@ export interface LocalRange {
   onDamage?: OnDamage | undefined
 }
 
-/** Number and fingerprint of a leaf. */
-const LEAF_BYTES = 2 + HASH_BYTES
-/** Leaves for which there is room at first. */
-const LEAVES_ROOM = 64
-
 /** When a tombstone written now may be collected at the earliest, in ms since the epoch. */
 export type TombstoneDue = (partition: number) => number
 
@@ -59,6 +50,8 @@ export class LocalTable<E> {
   readonly underWay = new WritesUnderWay()
   /** Kept where writers ask for it (see TableSchema.hiddenBy). */
   readonly replaced: ReplacedRows | undefined
+  /** Rows that this node writes itself, and does not show yet; kept where `replaced` is. */
+  readonly votes: OwnVotes | undefined
   readonly #gcPrefix: Buffer
 
   /** @param clock needed on nodes that take writes */
@@ -67,8 +60,11 @@ export class LocalTable<E> {
     private readonly tombstoneDue: TombstoneDue,
     clock?: Clock,
   ) {
-    if (schema.hiddenBy && clock) this.replaced = new ReplacedRows(clock)
     this.codec = new RowCodec(schema)
+    if (schema.hiddenBy && clock) {
+      this.replaced = new ReplacedRows(clock)
+      this.votes = new OwnVotes(this.codec, this.replaced)
+    }
     this.stored = new StoredRows(schema.name)
     this.damage = new RowDamage(schema.name, this.stored, (tx, row, hash) =>
       this.#queueTombstone(tx, row, hash),
@@ -97,9 +93,22 @@ export class LocalTable<E> {
 
   /** Like `get`, but undefined also for a damaged row: for what must go on without it. */
   getIntact(reader: Reader, partitionKey: Buffer, sortKey: Buffer): E | undefined {
-    const key = this.codec.keyOf(partitionKey, sortKey)
+    return this.getIntactByKey(reader, this.codec.keyOf(partitionKey, sortKey))
+  }
+
+  /** Like `getIntact`, by the row key. */
+  getIntactByKey(reader: Reader, key: Buffer): E | undefined {
     const value = this.stored.intactValue(reader, key)
     return value && this.#decode(reader, key, value)
+  }
+
+  /** Like `get`, but what is shown of a row that this node is writing. @throws CarportError Corrupted */
+  getShown(reader: Reader, partitionKey: Buffer, sortKey: Buffer): E | undefined {
+    const key = this.codec.keyOf(partitionKey, sortKey)
+    const instead = this.votes?.instead(key)
+    if (!instead) return this.getByKey(reader, key)
+    const { row } = instead
+    return row && this.codec.decodeStored(row.head, () => row.body)
   }
 
   #decode(reader: Reader, key: Buffer, value: Buffer): E {
@@ -144,7 +153,7 @@ export class LocalTable<E> {
     }
   }
 
-  /** Like `range`, without decoding. */
+  /** Like `range`, without decoding, and as rows are shown that this node is writing. */
   *heads(
     reader: Reader,
     partitionKey: Buffer,
@@ -152,7 +161,9 @@ export class LocalTable<E> {
   ): Generator<{ rowKey: Buffer; sortKey: Buffer; head: Buffer }> {
     const at = 1 + this.schema.partitionKeyBytes
     for (const { key, value } of this.values(reader, partitionKey, query)) {
-      yield { rowKey: key, sortKey: key.subarray(at), head: headOf(value) }
+      const instead = this.votes?.instead(key)
+      const head = instead ? instead.row?.head : headOf(value)
+      if (head) yield { rowKey: key, sortKey: key.subarray(at), head }
     }
   }
 
@@ -168,7 +179,17 @@ export class LocalTable<E> {
   ): void {
     const bounds = this.#bounds(partitionKey, query)
     const at = 1 + this.schema.partitionKeyBytes
-    if (bounds) this.stored.scan(reader, bounds, (key, head) => visit(key.subarray(at), head))
+    if (!bounds) return
+    const { votes } = this
+    if (!votes || votes.size === 0) {
+      this.stored.scan(reader, bounds, (key, head) => visit(key.subarray(at), head))
+      return
+    }
+    this.stored.scan(reader, bounds, (key, stored) => {
+      const instead = votes.instead(key)
+      const head = instead ? instead.row?.head : stored
+      return head ? visit(key.subarray(at), head) : true
+    })
   }
 
   /**
@@ -258,7 +279,7 @@ export class LocalTable<E> {
       refused?.push(row)
       return row.entry
     }
-    this.#write(tx, winner, head, leaves)
+    this.#write(tx, winner, { head, body: oldBody }, leaves)
     if (!winner.body && stored.hasBody(tx, row.key, value)) tx.delete(stored.trees.body, row.key)
     damage.forget(tx, row.key)
     schema.onUpdate?.(tx, current, winner.entry)
@@ -300,10 +321,15 @@ export class LocalTable<E> {
     return true
   }
 
-  #write(tx: Tx, row: Row<E>, old: Buffer | undefined, leaves: LeafChanges | undefined): void {
-    const { hash, oldHash } = this.stored.write(tx, row, old, leaves)
-    const { replaced } = this
-    if (replaced && oldHash) tx.onCommit(() => replaced.add(oldHash))
+  #write(tx: Tx, row: Row<E>, old: StoredRow | undefined, leaves: LeafChanges | undefined): void {
+    const { hash, oldHash } = this.stored.write(tx, row, old?.head, leaves)
+    const { replaced, votes } = this
+    if (votes && votes.size > 0) votes.changed(tx, row.key, old, row)
+    if (replaced && oldHash) {
+      tx.onCommit(() => {
+        if (!votes?.isHeldBack(row.key, old!.head)) replaced.add(oldHash)
+      })
+    }
     this.#queueTombstone(tx, row, hash)
   }
 
@@ -320,21 +346,7 @@ export class LocalTable<E> {
 
   /** Leaves of a partition that are not empty: concatenated [leaf u16 BE][fingerprint], in order. */
   leaves(reader: Reader, partition: number): Buffer {
-    // Most partitions have few leaves, and this is asked for hundreds of them at a time.
-    let out = Buffer.allocUnsafe(LEAVES_ROOM * LEAF_BYTES)
-    let at = 0
-    for (const { key, value } of reader.range(this.trees.leaf, partitionRange(partition))) {
-      if (at === out.length) {
-        const grown = Buffer.allocUnsafe(LEAF_COUNT * LEAF_BYTES)
-        out.copy(grown)
-        out = grown
-      }
-      out[at] = key[1]!
-      out[at + 1] = key[2]!
-      out.set(value, at + 2)
-      at += LEAF_BYTES
-    }
-    return out.subarray(0, at)
+    return readLeaves(reader, this.trees.leaf, partition)
   }
 
   /** Hash over a partition's leaves; undefined when it is empty. Equal roots mean equal copies. */
@@ -353,25 +365,7 @@ export class LocalTable<E> {
     leaves: readonly number[],
     bounds: { after?: Buffer | undefined; last?: Buffer | undefined; limit: number },
   ): { keys: Buffer[]; hashes: Buffer[]; next: Buffer | undefined } {
-    const keys: Buffer[] = []
-    const hashes: Buffer[] = []
-    const from = bounds.after && successor(bounds.after)
-    const to = bounds.last && successor(bounds.last)
-    let previous: Buffer | undefined
-    for (const leaf of leaves) {
-      let start = leafKeyOf(partition, leaf)
-      let end = prefixEnd(start)
-      if (from && from.compare(start) > 0) start = from
-      if (to && (!end || to.compare(end) < 0)) end = to
-      if (end && start.compare(end) >= 0) continue
-      for (const { key, value } of reader.range(this.trees.index, end ? { start, end } : { start })) {
-        if (keys.length >= bounds.limit) return { keys, hashes, next: previous }
-        keys.push(rowKeyOfIndex(key))
-        hashes.push(Buffer.from(value))
-        previous = Buffer.from(key)
-      }
-    }
-    return { keys, hashes, next: undefined }
+    return readHashes(reader, this.trees.index, partition, leaves, bounds)
   }
 
   /** Whether this node has any row of the partition. */

@@ -60,9 +60,12 @@ export class Replica<E> {
     if (!Array.isArray(body) || body.length !== 2 || typeof body[0] !== 'number')
       throw this.#malformed('insert')
     const rows = this.local.codec.parseAll(body[1])
+    const { placement } = this.env
+    // Whoever copies for the newer layout may have been here already, and nobody waits for this writer.
+    if (body[0] < placement.writersVersion) throw outdated(placement.writersVersion)
     // A writer that knows an older layout must not count this node, if the current layouts left it out.
-    if (body[0] < this.env.placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
-    const { later, refused } = await this.#apply(rows)
+    if (body[0] < placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
+    const { later, refused } = await this.#applyWithVote(rows)
     if (refused > 0) throw this.#damaged()
     if (later === 0) return { body: null }
     // Asked now that the transactions of before are through, so that what they replaced is remembered.
@@ -79,6 +82,23 @@ export class Replica<E> {
     // Whoever sends a row here may drop its own copy: it must not believe that this node has it.
     if (refused > 0) throw this.#damaged()
     return { body: null }
+  }
+
+  /** Applies rows, the one of this node's own write as such; and if others bring that one, not before it is decided. */
+  async #applyWithVote(rows: readonly Row<E>[]): Promise<{ later: number; refused: number }> {
+    const { votes } = this.local
+    if (!votes || votes.size === 0 || rows.length > 1) return this.#apply(rows)
+    const { key, head } = rows[0]!
+    const own = votes.own(key, head)
+    if (!own) {
+      await votes.undecided(key, head)?.settled
+      return this.#apply(rows)
+    }
+    try {
+      return await this.#apply(rows)
+    } finally {
+      votes.done(own)
+    }
   }
 
   async #apply(rows: readonly Row<E>[]): Promise<{ later: number; refused: number }> {
@@ -104,7 +124,13 @@ export class Replica<E> {
     const { stored, codec } = this.local
     const key = codec.keyOf(partitionKey, sortKey)
     this.#checkOwn(key[0]!)
-    const value = stored.value(db, key)
+    const instead = this.local.votes?.instead(key)
+    if (instead?.row) {
+      const { head, body } = instead.row
+      const sent = bodyFrom === transport.self ? (body ?? false) : body !== undefined
+      return this.local.underWay.after(key, { body: [head, sent] })
+    }
+    const value = instead ? undefined : stored.value(db, key)
     if (!value) {
       const moving = Buffer.isBuffer(replacedBy) ? this.#moving(partitionKey, sortKey, replacedBy) : undefined
       if (!moving?.sortKey.equals(sortKey)) return { body: null }
@@ -201,9 +227,13 @@ export class Replica<E> {
         else if (order < 0 && !addMoving(moving)) return { rows, more: true }
       }
       if (rows.length >= query.limit) return { rows, more: true }
-      const hasBody = mayHaveBodies && stored.hasBody(db, key, value)
-      const body = hasBody && query.withBodies ? stored.body(db, key, value) : undefined
-      if (!add({ sortKey, head: headOf(value), body, hasBody })) return { rows, more: true }
+      const instead = this.local.votes?.instead(key)
+      if (instead && !instead.row) continue
+      const shown = instead?.row
+      const hasBody = shown ? shown.body !== undefined : mayHaveBodies && stored.hasBody(db, key, value)
+      const load = () => (shown ? shown.body : stored.body(db, key, value))
+      const body = hasBody && query.withBodies ? load() : undefined
+      if (!add({ sortKey, head: shown?.head ?? headOf(value), body, hasBody })) return { rows, more: true }
     }
     if (moving && !addMoving(moving)) return { rows, more: true }
     return { rows, more: false }
@@ -228,6 +258,10 @@ export class Replica<E> {
   #malformed(method: string): CarportError {
     return new CarportError('InvalidArgument', `malformed ${methodOf(this.local.schema.name, method)}`)
   }
+}
+
+function outdated(version: number): CarportError {
+  return new CarportError('LayoutOutdated', `all nodes write with layout version ${version} or a later one`)
 }
 
 function isWithin(sortKey: Buffer, start: Buffer | undefined, end: Buffer | undefined): boolean {

@@ -83,6 +83,18 @@ export class RowCodec<E> {
     return { partition: key[0]!, key, head, body, entry }
   }
 
+  /** The merge of two rows of one key. */
+  mergeParts(
+    key: Buffer,
+    a: { head: Buffer; body: Buffer | undefined },
+    b: { head: Buffer; body: Buffer | undefined },
+  ): { head: Buffer; body: Buffer | undefined } {
+    const [current, incoming] = [this.parseParts(key, a.head, a.body), this.parseParts(key, b.head, b.body)]
+    const merged = this.schema.merge(current.entry, incoming.entry)
+    if (merged === current.entry) return a
+    return merged === incoming.entry ? b : this.encode(merged)
+  }
+
   /** @throws CarportError InvalidArgument unless `value` is an array of rows of this table. */
   parseAll(value: unknown): Row<E>[] {
     if (!Array.isArray(value)) throw invalid(this.schema.name, 'rows expected')

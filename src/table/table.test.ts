@@ -306,6 +306,121 @@ describe('Table', () => {
     await expect(c.run(table.range(TOPIC, { limit: 1 }))).rejects.toMatchObject(refused)
   })
 
+  it('shows no row that only the older layout has, and that the newer one might not show', async () => {
+    const c = cluster({ nodes: 7 })
+    const ids = c.ids()
+    const [old, next] = [ids.slice(0, 3), ids.slice(3, 6)]
+    for (const { placement } of c.nodes) placement.set(ids, 2, () => [old, next], 0)
+    // A writer that reaches two of the old replicas, and none of the new ones.
+    const writer = c.nodes[6]!
+    for (const i of [2, 3, 4, 5]) c.net.cut(writer.id, ids[i]!)
+    await expect(c.run(writer.table.insert(note(TOPIC, 'a', 10, 'x')))).rejects.toMatchObject({
+      code: 'QuorumUnavailable',
+    })
+    const reader = c.nodes[5]!
+    expect((await c.run(reader.table.get(TOPIC, Buffer.from('a'))))?.text).toBe('x')
+    // And once read, it stays so with the newer layout.
+    for (const { placement } of c.nodes) placement.set(ids, 2, () => [old, next], 1)
+    for (const i of [3, 4, 5]) {
+      expect((await c.run(c.nodes[i]!.table.get(TOPIC, Buffer.from('a'))))?.text).toBe('x')
+      const range = await c.run(c.nodes[i]!.table.range(TOPIC, { limit: 9 }))
+      expect(range.map(({ text }) => text)).toEqual(['x'])
+    }
+  })
+
+  it('refuses writers with a layout that no other node uses any more, which take the newer one and write again', async () => {
+    const c = cluster({ nodes: 6 })
+    const ids = c.ids()
+    const [old, next] = [ids.slice(0, 3), ids.slice(3, 6)]
+    for (const { placement } of c.nodes.slice(1)) {
+      placement.set(ids, 2, () => [next])
+      placement.writersVersion = 2
+    }
+    const { placement, table } = c.nodes[0]!
+    placement.set(ids, 1, () => [old])
+    await expect(c.run(table.insert(note(TOPIC, 'a', 10, 'x')))).rejects.toMatchObject({
+      code: 'LayoutNotReady',
+    })
+    expect(textsOn(c, 'a').slice(1)).toEqual([undefined, undefined, undefined, undefined, undefined])
+    placement.onOutdated = () => placement.set(ids, 2, () => [next])
+    expect(await c.run(table.insert(note(TOPIC, 'a', 11, 'y')))).toBe(0)
+    await c.clock.advance(100)
+    expect(textsOn(c, 'a').slice(3)).toEqual(['y', 'y', 'y'])
+  })
+
+  describe('when it is to win over everything before', () => {
+    const latest = (c: TableCluster<Note>, node: number, text: string) => {
+      const times: number[] = []
+      const written = c.nodes[node]!.table.insertLatest(async (laterUs) => {
+        times.push(laterUs)
+        return { entry: note(TOPIC, 'a', laterUs + 1, text) }
+      })
+      return { times, written: c.run(written) }
+    }
+
+    it('writes once if nothing is later, and twice if something was acknowledged', async () => {
+      const c = cluster()
+      expect((await latest(c, 0, 'first').written).replaced).toBe(false)
+      await plant(c, 0, note(TOPIC, 'a', 20, 'later'))
+      for (const node of [1, 2]) await plant(c, node, note(TOPIC, 'a', 50, 'latest'))
+      const { times, written } = latest(c, 0, 'second')
+      expect((await written).entry.timeUs).toBe(51)
+      // The own copy hides it, then those of the others.
+      expect(times).toEqual([0, 20, 50])
+      expect((await c.run(c.nodes[1]!.table.get(TOPIC, Buffer.from('a'))))?.text).toBe('second')
+    })
+
+    it('shows its row at its own replica only once others have it, and not at all if it is written again', async () => {
+      const c = cluster()
+      await plant(c, 1, note(TOPIC, 'a', 50, 'later'))
+      c.kill(2)
+      const { id, db, table, transport } = c.nodes[0]!
+      const call = transport.call.bind(transport)
+      const shown = async () => {
+        const options = { timeoutMs: 1000 }
+        const { body } = await call(id, 'table/note/get', [TOPIC, Buffer.from('a'), null], options)
+        return body === null
+          ? null
+          : table.local.codec.decodeStored((body as [Buffer])[0], () => undefined).text
+      }
+      c.net.latencyMs = () => 100
+      const { times, written } = latest(c, 0, 'mine')
+      await c.clock.advance(50)
+      expect(table.local.get(db, TOPIC, Buffer.from('a'))?.text).toBe('mine')
+      expect(await shown()).toBeNull()
+      expect((await table.local.heads(db, TOPIC, {}).next()).done).toBe(true)
+      expect((await written).replaced).toBe(false)
+      expect(times).toEqual([0, 50])
+      expect(await shown()).toBe('mine')
+      expect(table.local.votes!.size).toBe(0)
+    })
+
+    it('lets nobody bring its row to its own replica before it is decided', async () => {
+      const c = cluster()
+      await plant(c, 1, note(TOPIC, 'a', 50, 'later'))
+      c.net.latencyMs = (from, to) => (from === c.nodes[0]!.id && to === c.nodes[1]!.id ? 200 : 1)
+      const { written } = latest(c, 0, 'mine')
+      await c.clock.advance(10)
+      // The third replica has it, takes it for good, and is gone before it tells.
+      const { codec } = c.nodes[0]!.table.local
+      const wire = [codec.toWire(codec.encode(note(TOPIC, 'a', 1, 'mine')))]
+      const options = { timeoutMs: 5000 }
+      const brought = c.nodes[2]!.transport.call(c.nodes[0]!.id, 'table/note/insert', [1, wire], options)
+      expect((await written).entry.timeUs).toBeGreaterThan(0)
+      expect((await c.run(brought)).body).toBeNull()
+    })
+
+    it('asks for the time first when a replica is away and it is none itself', async () => {
+      const c = cluster({ nodes: 4 })
+      await plant(c, 1, note(TOPIC, 'a', 50, 'later'))
+      c.kill(2)
+      c.net.unlink(c.nodes[3]!.id, c.ids()[2]!)
+      const { times, written } = latest(c, 3, 'mine')
+      expect((await written).entry.timeUs).toBe(51)
+      expect(times).toEqual([0, 50])
+    })
+  })
+
   describe('of full copies', () => {
     it('is written to a majority of all nodes and read without a call', async () => {
       const c = cluster({ nodes: 5, placement: 'full' })

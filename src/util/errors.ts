@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'Timeout' // a deadline passed
   | 'PeerUnreachable' // no link to that node, or it broke during the call
   | 'RemoteError' // the peer answered with an unexpected failure
+  | 'LayoutOutdated' // the caller writes with a layout that no other node uses any more
   | 'LayoutNotReady' // no layout applied, or this node does not know it yet
   | 'StorageFull' // the reserve of free space is reached; writes refused, deletes still served
   | 'BlockMissing' // no replica has the block, or none intact

@@ -56,6 +56,7 @@ const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
   PeerUnreachable: 'ServiceUnavailable',
   RemoteError: 'InternalError',
   LayoutNotReady: 'ServiceUnavailable',
+  LayoutOutdated: 'ServiceUnavailable',
   StorageFull: 'InsufficientStorage',
   BlockMissing: 'InternalError',
   Corrupted: 'InternalError',

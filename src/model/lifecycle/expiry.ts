@@ -21,7 +21,7 @@ export async function expireCurrent(
   const { bucket, key, timeUs } = judged
   if (versioning === 'off') {
     const tombstone = tombstoneOf({ bucket, key, isNull: judged.isNull, timeUs }, judged.id)
-    return (await objects.insert({ ...tombstone, generation: judged.generation + 1 })) === 0
+    return objects.replace({ ...tombstone, generation: judged.generation + 1 })
   }
   const isNull = versioning === 'suspended'
   const createdUs = hlc.now()
@@ -31,7 +31,7 @@ export async function expireCurrent(
     // Made now, whatever its place in the order: the version behind it is noncurrent from now on.
     createdUs,
   }
-  if ((await objects.insert(marker)) === 0) return true
+  if (await objects.replace(marker)) return true
   // Somebody wrote the key meanwhile. Replicas that had the marker before keep it as a noncurrent version.
   if (!isNull) {
     await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: createdUs }, marker.id))

@@ -1,7 +1,6 @@
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
-import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Random } from '../../util/random.js'
 import type { Versioning } from '../buckets/documents.js'
@@ -15,7 +14,6 @@ import type { VersionRecord } from '../versions/record.js'
 import { deletedUpload, type PartRow, partSortKey, type UploadRow } from './tables.js'
 
 const PAGE = 1000
-const MAX_ATTEMPTS = 20
 const ENDS_IN_FLIGHT = 8
 
 /** The fields that a part adds to its stored body. */
@@ -58,9 +56,12 @@ export class Uploads {
   async putPart(upload: UploadRow, part: NewPart, stored: StoredBody): Promise<PartRow> {
     const { parts, lists, blobs, hlc, random } = this.deps
     const { bucket, key, id: uploadId } = upload
-    let timeUs = hlc.now()
-    for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      const first = i === 0 ? stored.nonce : undefined
+    let isFirst = true
+    let undo: (() => Promise<void>) | undefined
+    const { entry, replaced } = await parts.insertLatest(async (laterUs) => {
+      const timeUs = laterUs === 0 ? hlc.now() : hlc.after(laterUs)
+      const first = isFirst ? stored.nonce : undefined
+      isFirst = false
       const id = versionId(timeUs, first ?? random.bytes(NONCE_BYTES))
       if (!first) await blobs.retain(id, stored.blocks)
       else if (stored.claims) await stored.claims.confirm()
@@ -78,12 +79,13 @@ export class Uploads {
         size: stored.size,
         content,
       }
-      const later = await parts.insert(row)
-      if (later === 0) return row
-      if (rows.length > 0) await lists.insertMany(rows.map(deletedBlockList))
-      timeUs = hlc.after(later)
-    }
-    throw new CarportError('Conflict', 'other writers of the same part kept being later')
+      undo = async () => {
+        if (rows.length > 0) await lists.insertMany(rows.map(deletedBlockList))
+      }
+      return { entry: row, undo }
+    })
+    if (replaced) await undo?.()
+    return entry
   }
 
   /** The parts of an upload by number, from the one after `afterNumber` on. */
@@ -127,7 +129,11 @@ export class Uploads {
   ): Promise<VersionRecord> {
     const blocks = await this.gather(parts)
     const size = parts.reduce((sum, part) => sum + part.size, 0)
-    return this.deps.objects.put(version, { size, md5: etagMd5, blocks, partsOf: upload.id }, versioning)
+    const stored = { size, md5: etagMd5, blocks, partsOf: upload.id }
+    const { row, replaced } = await this.deps.objects.write(version, stored, versioning)
+    // Then perhaps no replica stored the row that ends the upload.
+    if (replaced) await this.end(upload)
+    return row
   }
 
   /** Ends an upload; its parts are deleted in the background. */

@@ -121,7 +121,7 @@ export class VersionDeletion {
             ...tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: order.timeUs }, current.id),
             ...order,
           }
-      if ((await objects.insert(next)) !== 0) continue
+      if (!(await objects.replace(next))) continue
       await versions.insert(
         tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: current.createdUs }, current.id),
       )
@@ -184,7 +184,7 @@ export class VersionDeletion {
   /** Repeats on the current version the changes that its noncurrent copy got while it became current again. */
   async #carryOver(promoted: VersionRecord, noncurrent: VersionRecord): Promise<void> {
     const mutable = mergeLwwFields(promoted.mutable, noncurrent.mutable)
-    if (mutable !== promoted.mutable) await this.deps.objects.insert({ ...promoted, mutable })
+    if (mutable !== promoted.mutable) await this.deps.objects.replace({ ...promoted, mutable })
   }
 }
 

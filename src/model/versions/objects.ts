@@ -37,6 +37,13 @@ interface Attempt {
   withdraws?: VersionId[]
 }
 
+/** A version that was written. */
+export interface Written {
+  row: VersionRecord
+  /** Another one was written at the same time, and took its place before a quorum had it. */
+  replaced: boolean
+}
+
 /** Noncurrent versions read per step of the search for the newest live one. */
 const PREDECESSOR_BATCH = 20
 
@@ -108,6 +115,11 @@ export class Objects {
    * @throws QuorumUnavailable; Conflict if others kept being later
    */
   async put(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<VersionRecord> {
+    return (await this.write(version, stored, versioning)).row
+  }
+
+  /** As `put`; tells also whether the version was replaced before a quorum had it as the current one. */
+  async write(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<Written> {
     const { lists, blobs } = this.deps
     const insert = async (
       attempt: Attempt,
@@ -145,8 +157,8 @@ export class Objects {
    * Deletes the key without naming a version: leaves a tombstone where versioning is off, else a delete marker.
    * @returns the marker or tombstone written
    */
-  delete(bucket: Buffer, key: Buffer, owner: string, versioning: Versioning): Promise<VersionRecord> {
-    return this.#insertCurrent(versioning, async (attempt) => ({
+  async delete(bucket: Buffer, key: Buffer, owner: string, versioning: Versioning): Promise<VersionRecord> {
+    const { row } = await this.#insertCurrent(versioning, async (attempt) => ({
       row: {
         bucket,
         key,
@@ -163,6 +175,7 @@ export class Objects {
         body: undefined,
       },
     }))
+    return row
   }
 
   /**
@@ -205,7 +218,7 @@ export class Objects {
       }
       const changed: VersionRecord = { ...plainVersion(version), mutable: canonical(mutable) }
       if (isCurrent) {
-        if ((await objects.insert(changed)) === 0) return changed
+        if (await objects.replace(changed)) return changed
         continue
       }
       await versions.insert(noncurrentOf(changed))
@@ -280,18 +293,21 @@ export class Objects {
     }
   }
 
-  /** Inserts rows made by `make` with later and later times until one takes effect on a whole quorum. */
+  /** Inserts the row made by `make`, perhaps a second one with a later time. */
   async #insertCurrent(
     versioning: Versioning,
     make: (attempt: Attempt, isFirst: boolean) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
     nonce?: Buffer,
-  ): Promise<VersionRecord> {
+  ): Promise<Written> {
+    const { objects, versions, hlc, random } = this.deps
     const isNull = versioning !== 'enabled'
     const withdraws: VersionId[] = []
-    let timeUs = this.deps.hlc.now()
-    for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      const id = versionId(timeUs, (i === 0 && nonce) || this.deps.random.bytes(NONCE_BYTES))
-      const { row, undo } = await make(
+    let isFirst = true
+    let undo: (() => Promise<void>) | undefined
+    const { entry: row, replaced } = await objects.insertLatest(async (laterUs) => {
+      const timeUs = laterUs === 0 ? hlc.now() : hlc.after(laterUs)
+      const id = versionId(timeUs, (isFirst && nonce) || random.bytes(NONCE_BYTES))
+      const made = await make(
         {
           isNull,
           timeUs,
@@ -300,15 +316,19 @@ export class Objects {
           createdUs: timeUs,
           ...(withdraws.length > 0 && { withdraws: [...withdraws] }),
         },
-        i === 0,
+        isFirst,
       )
-      const later = await this.deps.objects.insert(row)
-      if (later === 0) return row
-      await undo?.()
+      isFirst = false
       if (!isNull) withdraws.push(id)
-      timeUs = this.deps.hlc.after(later)
+      undo = made.undo
+      return { entry: made.row, ...(undo && { undo }) }
+    })
+    if (replaced) {
+      // Replicas that never had it as the current version could not move it, and nobody else will.
+      if (!isNull) await versions.insert(noncurrentOf(row))
+      else await undo?.()
     }
-    throw tooManyAttempts()
+    return { row, replaced }
   }
 }
 

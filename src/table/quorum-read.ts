@@ -1,0 +1,215 @@
+import { majority } from '../cluster/placement.js'
+import { type NodeId, Priority } from '../net/transport.js'
+import { CarportError, errorCode } from '../util/errors.js'
+import { CALL_TIMEOUT_MS, layoutNotReady, type TableEnv } from './env.js'
+import type { LocalTable } from './local.js'
+import type { RowWriter } from './quorum-write.js'
+import { allAgree, type Copy } from './range-merge.js'
+import { methodOf } from './replica.js'
+import { parseCopy } from './replies.js'
+import type { Row } from './rows.js'
+
+/** How often a read starts over because the row changes. */
+const ROUNDS_MAX = 20
+/** Deadline for a body that only some replicas have, in ms: another round may find out without them. */
+const FETCH_TIMEOUT_MS = 3_000
+const KEPT_CHANGING = 'a row kept changing while it was read'
+
+/** The merge of several copies of a row, and which nodes hold exactly it. */
+export interface Resolved<E> {
+  row: Row<E> | undefined
+  holders: readonly NodeId[]
+}
+
+/** The reading side of a table, for single rows. */
+export class RowReader<E> {
+  readonly #method: string
+
+  constructor(
+    private readonly local: LocalTable<E>,
+    private readonly env: TableEnv,
+    private readonly writer: () => RowWriter<E>,
+  ) {
+    this.#method = methodOf(local.schema.name, 'get')
+  }
+
+  /**
+   * Reads until what was found is (or was) the copy of a whole quorum of each set: only then may it be shown. A row that
+   * later ones keep from a quorum is not: its writer is told that nobody has read it, and writes it again.
+   *
+   * While the layout changes, a row is shown only if a quorum of each live version has it. A write that failed may have
+   * reached a quorum of the older version alone, after the newer one's nodes copied; whoever showed it from there
+   * would let the next reader, who asks the newer version, go back.
+   */
+  async get(key: Buffer, withBody: boolean, replacedBy?: Buffer): Promise<Row<E> | undefined> {
+    let mayFail = true
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const sets = this.setsOf(key[0]!)
+      const nodes = sets[0]!
+      const query = this.#query(key, withBody ? this.nearest(nodes) : null, replacedBy)
+      const copies = await this.#ask(sets, query)
+      const resolved = await this.resolve(key, copies, withBody, replacedBy).catch((error: unknown) => {
+        // Whoever had the body is away since; the others may be able to answer without.
+        if (!mayFail || errorCode(error) !== 'QuorumUnavailable') throw error
+        mayFail = false
+        return undefined
+      })
+      if (!resolved) continue
+      if (!resolved.row || this.mayBeShown(sets, copies, resolved)) return resolved.row
+      try {
+        const { verdict } = await this.writer().write(resolved.row, { mayRepeat: true })
+        if (verdict === 'taken') return resolved.row
+      } catch (error) {
+        // Perhaps only since a later row is on its way, which the next try finds.
+        if (!mayFail) throw error
+        mayFail = false
+      }
+    }
+    throw new CarportError('QuorumUnavailable', KEPT_CHANGING)
+  }
+
+  /** The latest time of a row that hides this one on a quorum of the replicas, 0 if none does. */
+  async latest(row: Row<E>): Promise<number> {
+    const { schema } = this.local
+    const replies = await this.#ask(this.setsOf(row.partition), this.#query(row.key, null, undefined))
+    let laterUs = 0
+    for (const copy of replies) {
+      if (copy.head) laterUs = Math.max(laterUs, schema.hiddenBy!(row.entry, this.parse(row.key, copy).entry))
+    }
+    return laterUs
+  }
+
+  /** The replicas to ask, a quorum of each set; the first set has the data. @throws CarportError LayoutNotReady */
+  setsOf(partition: number): readonly (readonly NodeId[])[] {
+    const { placement } = this.env
+    const full = this.local.schema.placement === 'full'
+    const nodes = full ? placement.controlReadSet() : placement.readSet(partition)
+    if (nodes.length === 0) throw layoutNotReady()
+    if (full || placement.readQuorum < placement.writeQuorum) return [nodes]
+    const all = placement.writeSets(partition)
+    return all.length === 1 ? all : [nodes, ...all.filter((set) => set !== nodes)]
+  }
+
+  /** Whether a quorum of each set holds the row, or all that were asked where the mode asks fewer. */
+  mayBeShown(
+    sets: readonly (readonly NodeId[])[],
+    copies: readonly Copy[],
+    { holders }: Resolved<E>,
+  ): boolean {
+    const { placement } = this.env
+    if (sets.length === 1 && holders.length === copies.length) return true
+    const full = this.local.schema.placement === 'full'
+    return sets.every((set) => {
+      const needed = full ? majority(set.length) : placement.writeQuorum
+      return holders.reduce((n, node) => n + Number(set.includes(node)), 0) >= needed
+    })
+  }
+
+  async #ask(sets: readonly (readonly NodeId[])[], query: unknown[]): Promise<Copy[]> {
+    const { placement, quorum } = this.env
+    const full = this.local.schema.placement === 'full'
+    const options = {
+      quorum: full ? majority(sets[0]!.length) : placement.readQuorum,
+      timeoutMs: CALL_TIMEOUT_MS,
+      priority: Priority.high,
+    }
+    const replies = await quorum.readSets(sets, this.#method, query, options).catch((error: unknown) => {
+      // A node that does not know of its partition yet has not acknowledged that layout, so nobody copies for it yet:
+      // a row that is on a quorum of the older version now will be copied.
+      const cause = error instanceof CarportError ? error.cause : undefined
+      if (sets.length === 1 || errorCode(cause) !== 'LayoutNotReady') throw error
+      return quorum.read(sets[0]!, this.#method, query, options)
+    })
+    return replies.map(({ node, body }) => parseCopy(node, body))
+  }
+
+  /**
+   * The merge of the copies, and who holds exactly it. Bodies that the merge, the reader or a write-back needs are fetched.
+   */
+  async resolve(
+    key: Buffer,
+    copies: Copy[],
+    withBody: boolean,
+    replacedBy: Buffer | undefined,
+  ): Promise<Resolved<E>> {
+    const { codec, schema } = this.local
+    for (let round = 0; ; round++) {
+      if (round === ROUNDS_MAX) throw new CarportError('QuorumUnavailable', KEPT_CHANGING)
+      if (allAgree(copies)) {
+        const holders = copies.map((copy) => copy.node)
+        if (copies[0]?.head === undefined) return { row: undefined, holders }
+        const copy = withBody ? copies.find((each) => each.body || !each.hasBody) : copies[0]
+        if (copy) return { row: this.parse(key, copy), holders }
+      }
+      // One copy of each distinct head, one that came with its body if there is one.
+      const present = copies.filter((copy) => copy.head !== undefined)
+      const distinct: Copy[] = []
+      for (const copy of present) {
+        const i = distinct.findIndex((other) => other.head!.equals(copy.head!))
+        if (i < 0) distinct.push(copy)
+        else if (!distinct[i]!.body && copy.body) distinct[i] = copy
+      }
+      const bare = distinct.filter((copy) => copy.hasBody && !copy.body)
+      if (bare.length > 0) {
+        // What is fetched may be later than what was seen: judge anew.
+        const fetched = await Promise.all(bare.map((copy) => this.#fetch(key, copy, present, replacedBy)))
+        copies = copies.map((copy) => fetched.find((other) => other.node === copy.node) ?? copy)
+        continue
+      }
+      let row = this.parse(key, distinct[0]!)
+      for (const copy of distinct.slice(1)) {
+        const other = this.parse(key, copy)
+        const merged = schema.merge(row.entry, other.entry)
+        if (merged === other.entry) row = other
+        else if (merged !== row.entry) row = codec.encode(merged)
+      }
+      const holders = copies.filter((copy) => copy.head?.equals(row.head)).map((copy) => copy.node)
+      return { row, holders }
+    }
+  }
+
+  parse(key: Buffer, copy: Copy): Row<E> {
+    try {
+      return this.local.codec.parseParts(key, copy.head!, copy.body)
+    } catch (cause) {
+      const what = `table ${this.local.schema.name}: node ${copy.node.slice(0, 16)} sent a row that does not decode`
+      throw new CarportError('Corrupted', what, { cause })
+    }
+  }
+
+  nearest(nodes: readonly NodeId[]): NodeId {
+    const { quorum } = this.env
+    return nodes.includes(quorum.self) ? quorum.self : quorum.nearestFirst(nodes)[0]!
+  }
+
+  /** A copy with its body, from its node or another one that had the same head. */
+  async #fetch(
+    key: Buffer,
+    copy: Copy,
+    present: readonly Copy[],
+    replacedBy: Buffer | undefined,
+  ): Promise<Copy> {
+    const nodes = present.filter((other) => other.head!.equals(copy.head!)).map((other) => other.node)
+    const { quorum } = this.env
+    let failure: unknown
+    for (const node of quorum.nearestFirst(nodes)) {
+      try {
+        const query = this.#query(key, node, replacedBy)
+        const options = { timeoutMs: FETCH_TIMEOUT_MS, priority: Priority.high }
+        return parseCopy(node, (await quorum.call(node, this.#method, query, options)).body)
+      } catch (error) {
+        failure ??= error
+        quorum.keptWaiting(node)
+      }
+    }
+    throw new CarportError('QuorumUnavailable', `${this.#method}: no replica sends the body`, {
+      cause: failure,
+    })
+  }
+
+  /** What a replica is asked for one row (see Replica). */
+  #query(key: Buffer, bodyFrom: NodeId | null, replacedBy: Buffer | undefined): unknown[] {
+    const at = 1 + this.local.schema.partitionKeyBytes
+    return [key.subarray(1, at), key.subarray(at), bodyFrom, ...(replacedBy ? [replacedBy] : [])]
+  }
+}
