@@ -1,4 +1,4 @@
-import { SonicBoom } from 'sonic-boom'
+import type { SonicBoom } from 'sonic-boom'
 import type { RequestRecord } from '../api/http/front.js'
 import type { AccessLogConfig } from '../config/logging.js'
 import type { Log } from '../util/log.js'
@@ -67,9 +67,11 @@ export async function openAccessLog(config: AccessLogConfig, log: Log): Promise<
   }
 }
 
-function openStream(file: string | null, log: Log): Promise<SonicBoom> {
+async function openStream(file: string | null, log: Log): Promise<SonicBoom> {
+  // Loaded when it is needed, which for most nodes is never.
+  const { default: sonic } = await import('sonic-boom')
   return new Promise((resolve, reject) => {
-    const stream = new SonicBoom({
+    const stream = new sonic.SonicBoom({
       ...(file === null ? { fd: 2 } : { dest: file, append: true, mkdir: true, mode: 0o600 }),
       maxLength: WAITING_BYTES_MAX,
       periodicFlush: FLUSH_MS,
