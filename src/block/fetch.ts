@@ -2,7 +2,7 @@ import type { QuorumCaller } from '../cluster/placement.js'
 import type { NodeId, Priority } from '../net/transport.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
-import type { StoredBlock } from './format.js'
+import { FILE_VERSION, type StoredBlock } from './format.js'
 import { METHODS, receiveBlock } from './wire.js'
 
 /** A further replica is asked when one has not begun to answer within this time, in ms… */
@@ -15,8 +15,10 @@ const TIMEOUT_MS = 30_000
 export interface FetchOptions {
   priority: Priority
   signal?: AbortSignal | undefined
-  /** A further check of the fetched block; false means that the replica's copy is bad. */
-  accept?: (block: StoredBlock) => Promise<boolean>
+  /** Computes the block's hash: of what comes from a node that does not vouch for it. */
+  matches: (block: StoredBlock) => Promise<boolean>
+  /** Compute it in any case, for what is stored here. */
+  thorough?: boolean
 }
 
 /**
@@ -87,12 +89,14 @@ class Fetch {
     const reply = await this.caller.call(
       node,
       METHODS.get,
-      { hash: this.hash },
+      { hash: this.hash, version: FILE_VERSION },
       { timeoutMs: TIMEOUT_MS, priority: this.options.priority, signal: this.#abort.signal },
     )
     if (!this.#done) this.#hedgeAfter(WHOLE_BLOCK_MS)
-    const block = await receiveBlock(reply.body, reply.stream)
-    if (block && this.options.accept && !(await this.options.accept(block))) return undefined
+    const received = await receiveBlock(reply.body, reply.stream, this.hash)
+    if (!received) return undefined
+    const { block, isNamed } = received
+    if ((!isNamed || this.options.thorough) && !(await this.options.matches(block))) return undefined
     return block
   }
 

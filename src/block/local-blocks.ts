@@ -130,7 +130,10 @@ export class LocalBlocks {
     let corrupted = false
     const block = await this.store.read(hash, plainBytes, (path) => {
       corrupted = true
-      this.log.warn({ path }, 'a block does not match its checksum; it is set aside and fetched again')
+      this.log.warn(
+        { path },
+        'a block does not match its checksum or its name; it is set aside and fetched again',
+      )
     })
     if (corrupted) await this.setAside(hash)
     else if (!block && this.counts.get(this.db, hash)?.present) await this.#noteAbsence(hash)
@@ -150,6 +153,14 @@ export class LocalBlocks {
       if (all) await this.store.setAside(hash)
       else if (await this.store.quarantine(hash)) return
       await this.db.transact((tx) => this.counts.setPresent(tx, hash, false))
+    })
+  }
+
+  /** Writes an intact block's file anew, in the newest form: those of the first release do not name their block. */
+  rewrite(hash: Buffer, block: StoredBlock): Promise<void> {
+    return this.#lock.run(hash.toString('hex'), async () => {
+      // It may have been deleted meanwhile.
+      if (await this.store.has(hash)) await this.store.write(hash, block)
     })
   }
 

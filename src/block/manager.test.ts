@@ -2,7 +2,7 @@ import { createHash, randomFillSync } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { BlockCluster, type BlockNode, blockOf, ownerOf, pathOf } from '../../testing/block-cluster.js'
 import { settle } from '../../testing/cluster-fakes.js'
-import { HEAD_BYTES } from './format.js'
+import { FILE_HEAD_BYTES, parseFile } from './format.js'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -39,7 +39,7 @@ describe('blocks on three nodes', () => {
     const data = randomFillSync(Buffer.alloc(300_000))
     const hash = createHash('sha256').update(data).digest()
     await c.run(c.nodes[0]!.blocks.put(hash, data))
-    expect(c.nodes[0]!.disk.files.get(pathOf(hash))!.content.length).toBe(data.length + HEAD_BYTES)
+    expect(c.nodes[0]!.disk.files.get(pathOf(hash))!.content.length).toBe(data.length + FILE_HEAD_BYTES)
     expect((await c.run(c.nodes[1]!.blocks.get(hash))).equals(data)).toBe(true)
   })
 
@@ -99,6 +99,82 @@ describe('blocks on three nodes', () => {
     await c.clock.until(() => has(node, hash), MINUTE)
     expect((await c.run(node.blocks.get(hash))).equals(data)).toBe(true)
     expect(node.blocks.stats()).toMatchObject({ corruptions: 1, remoteGets: 1 })
+  })
+
+  /** Writes the file of a block as the first release did: without the block's hash. */
+  const inOldForm = (node: BlockNode, hash: Buffer) => {
+    const file = node.disk.files.get(pathOf(hash))!
+    const { head, payload } = parseFile(file.content, hash).block
+    node.disk.files.set(pathOf(hash), { ...file, content: Buffer.concat([head, payload]) })
+  }
+  /** Two blocks' files change places, as after a mistake of the file system or of an operator. */
+  const swap = (node: BlockNode, a: Buffer, b: Buffer) => {
+    const { files } = node.disk
+    const [one, other] = [files.get(pathOf(a))!, files.get(pathOf(b))!]
+    files.set(pathOf(a), other)
+    files.set(pathOf(b), one)
+  }
+
+  for (const form of ['the newest form', 'the first form']) {
+    for (const nodes of [1, 3]) {
+      it(`never takes another block for the one that is asked for: ${nodes} nodes, ${form}`, async () => {
+        const c = await make({ nodes })
+        if (nodes === 1) {
+          c.nodes[0]!.placement.writeQuorum = 1
+          c.nodes[0]!.placement.readQuorum = 1
+        }
+        const [a, b] = [blockOf(61, 5000), blockOf(62, 5000)]
+        for (const [i, { hash, data }] of [a, b].entries()) {
+          await c.run(c.nodes[0]!.blocks.put(hash, data, ownerOf(i)))
+          await c.reference(c.nodes[0]!, ownerOf(i), [hash])
+        }
+        await c.clock.advance(100)
+        const node = c.nodes[0]!
+        if (form === 'the first form') for (const { hash } of [a, b]) inOldForm(node, hash)
+        for (const { hash, data } of [a, b])
+          expect((await c.run(node.blocks.get(hash))).equals(data)).toBe(true)
+        swap(node, a.hash, b.hash)
+        if (nodes === 1) {
+          for (const { hash } of [a, b]) {
+            await expect(c.run(node.blocks.get(hash))).rejects.toMatchObject({ code: 'BlockMissing' })
+          }
+          return
+        }
+        // Another node asks this one first: it has no copy to give.
+        const reader = c.nodes[1]!
+        reader.disk.files.delete(pathOf(a.hash))
+        reader.transport.rttMs = (id) => (id === node.id ? 1 : 50)
+        expect((await c.run(reader.blocks.get(a.hash))).equals(a.data)).toBe(true)
+        for (const { hash, data } of [a, b])
+          expect((await c.run(node.blocks.get(hash))).equals(data)).toBe(true)
+        await c.clock.until(() => has(node, a.hash) && has(node, b.hash), MINUTE)
+        expect(node.blocks.stats().corruptions).toBe(2)
+      })
+    }
+  }
+
+  it('answers a node of the first release in the form that it knows, and checks what such a one sends', async () => {
+    const c = await make()
+    const [a, b] = [blockOf(63, 5000), blockOf(64, 5000)]
+    for (const { hash, data } of [a, b]) await c.run(c.nodes[0]!.blocks.put(hash, data))
+    await c.clock.advance(100)
+    const [node, old, reader] = c.nodes as [BlockNode, BlockNode, BlockNode]
+    const get = (body: object) => c.run(old.transport.call(node.id, 'block/get', body, { timeoutMs: 1000 }))
+    expect((await get({ hash: a.hash })).body).toMatchObject({
+      head: expect.objectContaining({ length: 16 }),
+    })
+    expect((await get({ hash: a.hash, version: 2 })).body).toMatchObject({
+      head: expect.objectContaining({ length: FILE_HEAD_BYTES }),
+    })
+    // The old node's files have changed places, and it cannot know.
+    reader.disk.files.delete(pathOf(a.hash))
+    const { call } = reader.transport
+    reader.transport.call = (to, method, body, options) =>
+      method === 'block/get' && to === old.id
+        ? call.call(reader.transport, to, method, { hash: b.hash }, options)
+        : call.call(reader.transport, to, method, body, options)
+    reader.transport.rttMs = (id) => (id === old.id ? 1 : 50)
+    expect((await c.run(reader.blocks.get(a.hash))).equals(a.data)).toBe(true)
   })
 
   it('fetches a lost file again after a read missed it', async () => {

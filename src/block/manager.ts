@@ -16,7 +16,7 @@ import { type Compression, compressBlock } from './compression.js'
 import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
 import { fetchBlock } from './fetch.js'
-import { plainContent, type StoredBlock } from './format.js'
+import { fileHead, matchesHash, plainContent, type StoredBlock } from './format.js'
 import { LocalBlocks } from './local-blocks.js'
 import { NO_OWNER, RC_TREES, type RefCounts } from './rc.js'
 import { REFS_TREES, ReferenceQueue } from './reference-queue.js'
@@ -28,6 +28,7 @@ import { SCRUB_TREES, Scrub } from './scrub.js'
 import { BlockStore } from './store.js'
 import { UploadClaims } from './upload-claims.js'
 import {
+  asksForHash,
   checkGet,
   checkHashes,
   checkPut,
@@ -122,7 +123,7 @@ export class BlockManager implements Service {
     const { clock, random, log, db, disk, dirs, placement, caller, transport, counts, table, options } = parts
     const { compression } = parts
     const pollMs = options.pollMs ?? 5_000
-    const store = new BlockStore(disk, dirs, clock, options)
+    const store = new BlockStore(disk, dirs, clock, { ...options, codec: compression })
     this.local = new LocalBlocks(db, store, counts, clock, log)
     this.refs = new ReferenceQueue(db, table, placement, caller, clock, random, log, pollMs)
     this.resync = new Resync({
@@ -250,7 +251,11 @@ export class BlockManager implements Service {
       nodes.delete(caller.self)
       const order = caller.nearestFirst([...nodes])
       const signal = options.signal?.()
-      block = await fetchBlock(caller, clock, order, hash, { priority: Priority.normal, signal })
+      block = await fetchBlock(caller, clock, order, hash, {
+        priority: Priority.normal,
+        signal,
+        matches: (candidate) => matchesHash(candidate, hash, compression),
+      })
       this.#counters.remoteGets++
     }
     const plain = await plainContent(block, compression)
@@ -347,7 +352,9 @@ export class BlockManager implements Service {
     try {
       const block = await this.local.read(hash)
       if (!block) return { body: { found: false } }
-      const { head, payload } = block
+      const { payload } = block
+      // The own node reads its files itself, and one of the first release does not know the newer head.
+      const head = asksForHash(body) ? fileHead(block, hash) : block.head
       const bytes = payload.length
       this.#sends.adjust(bytes - held)
       held = 0

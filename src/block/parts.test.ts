@@ -6,21 +6,36 @@ import { ByteBudget } from '../util/byte-budget.js'
 import { CarportError } from '../util/errors.js'
 import { compressBlock, zstdCompression } from './compression.js'
 import { DataDirs } from './data-dirs.js'
-import { HEAD_BYTES, isIntact, makeBlock, matchesHash, parseBlock, plainContent } from './format.js'
+import {
+  FILE_HEAD_BYTES,
+  fileHead,
+  HEAD_BYTES,
+  isIntact,
+  makeBlock,
+  matchesHash,
+  parseFile,
+  plainContent,
+} from './format.js'
 import { judge, newRecord } from './rc-record.js'
 import { replicate } from './replicate.js'
 import { receiveBlock, singleChunk } from './wire.js'
 
 const zstd = zstdCompression(1)
+const HASH = createHash('sha256').update('a block').digest()
+
+/** Both forms of a block's file. */
+function filesOf({ head, payload }: { head: Buffer; payload: Buffer }): Buffer[] {
+  return [Buffer.concat([fileHead({ head }, HASH), payload]), Buffer.concat([head, payload])]
+}
 
 describe('the block format', () => {
   it('gives back what was stored, compressed or not', async () => {
     for (const compression of [zstd, zstdCompression('none')]) {
       for (const bytes of [0, 1, 63, 64, 1000, 200_000]) {
         const data = Buffer.alloc(bytes, 'carport ')
-        const { head, payload } = await compressBlock(data, compression)
-        const file = Buffer.concat([head, payload])
-        expect(Buffer.compare(await plainContent(parseBlock(file), zstd), data)).toBe(0)
+        for (const file of filesOf(await compressBlock(data, compression))) {
+          expect(Buffer.compare(await plainContent(parseFile(file, HASH).block, zstd), data)).toBe(0)
+        }
       }
     }
   })
@@ -36,26 +51,33 @@ describe('the block format', () => {
 
   it('hands plain content on without a copy', async () => {
     const data = randomFillSync(Buffer.alloc(1000))
-    const { head, payload } = makeBlock(data, data.length, false)
-    const file = Buffer.concat([head, payload])
-    const plain = await plainContent(parseBlock(file), zstd)
-    expect(plain.buffer).toBe(file.buffer)
+    for (const file of filesOf(makeBlock(data, data.length, false))) {
+      const plain = await plainContent(parseFile(file, HASH).block, zstd)
+      expect(plain.buffer).toBe(file.buffer)
+    }
   })
 
   it('detects every single damaged, missing or additional byte', () => {
-    const { head, payload } = makeBlock(Buffer.alloc(300, 'x'), 300, false)
-    const file = Buffer.concat([head, payload])
-    fc.assert(
-      fc.property(fc.nat(file.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
-        const bad = Buffer.from(file)
-        bad[at]! ^= change
-        expect(() => parseBlock(bad)).toThrow(expect.objectContaining({ code: 'Corrupted' }))
-      }),
-    )
-    for (let length = 0; length < file.length; length += 7) {
-      expect(() => parseBlock(file.subarray(0, length))).toThrow(CarportError)
+    for (const file of filesOf(makeBlock(Buffer.alloc(300, 'x'), 300, false))) {
+      fc.assert(
+        fc.property(fc.nat(file.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+          const bad = Buffer.from(file)
+          bad[at]! ^= change
+          expect(() => parseFile(bad, HASH)).toThrow(expect.objectContaining({ code: 'Corrupted' }))
+        }),
+      )
+      for (let length = 0; length < file.length; length += 7) {
+        expect(() => parseFile(file.subarray(0, length), HASH)).toThrow(CarportError)
+      }
+      expect(() => parseFile(Buffer.concat([file, Buffer.alloc(1)]), HASH)).toThrow(CarportError)
     }
-    expect(() => parseBlock(Buffer.concat([file, Buffer.alloc(1)]))).toThrow(CarportError)
+  })
+
+  it('names its block, or says that it does not', () => {
+    const [named, unnamed] = filesOf(makeBlock(Buffer.alloc(300, 'x'), 300, false))
+    expect(parseFile(named!, HASH).isNamed).toBe(true)
+    expect(() => parseFile(named!, createHash('sha256').digest())).toThrow('another block')
+    expect(parseFile(unnamed!, HASH).isNamed).toBe(false)
   })
 
   it('is Corrupted when it decompresses to something else', async () => {
@@ -78,6 +100,9 @@ describe('the block format', () => {
     const { head } = makeBlock(Buffer.from('123456789'), 9, false)
     expect(head.length).toBe(HEAD_BYTES)
     expect(head.toString('hex')).toBe('4350420100000000000000096fecf21a')
+    const file = fileHead({ head }, Buffer.alloc(32, 7))
+    expect(file.length).toBe(FILE_HEAD_BYTES)
+    expect(file.toString('hex')).toBe(`4350420200000000000000096fecf21a${'07'.repeat(32)}84070198`)
   })
 })
 
@@ -254,23 +279,25 @@ describe('a block on its way from a peer', () => {
 
   it('is put together from any chunks, and passed on without a copy if it is one', async () => {
     const pieces = [payload.subarray(0, 1), payload.subarray(1, 500), payload.subarray(500)]
-    expect((await receiveBlock(body, chunks(...pieces)))!.payload.equals(payload)).toBe(true)
-    expect((await receiveBlock(body, chunks(payload)))!.payload).toBe(payload)
+    expect((await receiveBlock(body, chunks(...pieces), HASH))!.block.payload.equals(payload)).toBe(true)
+    expect((await receiveBlock(body, chunks(payload), HASH))!.block.payload).toBe(payload)
   })
 
   it('is refused when it is too short, too long, damaged, or said to be absurdly long', async () => {
     const bad = Buffer.from(payload)
     bad[7]! ^= 1
-    await expect(receiveBlock(body, chunks(bad))).rejects.toMatchObject({ code: 'Corrupted' })
-    await expect(receiveBlock(body, chunks(payload.subarray(1)))).rejects.toMatchObject({
+    await expect(receiveBlock(body, chunks(bad), HASH)).rejects.toMatchObject({ code: 'Corrupted' })
+    await expect(receiveBlock(body, chunks(payload.subarray(1)), HASH)).rejects.toMatchObject({
       code: 'RemoteError',
     })
-    await expect(receiveBlock(body, chunks(payload, payload))).rejects.toMatchObject({ code: 'RemoteError' })
-    await expect(receiveBlock({ ...body, bytes: 2 ** 40 }, chunks(payload))).rejects.toMatchObject({
+    await expect(receiveBlock(body, chunks(payload, payload), HASH)).rejects.toMatchObject({
       code: 'RemoteError',
     })
-    expect(await receiveBlock({ found: false }, undefined)).toBeUndefined()
-    expect(await receiveBlock(null, undefined)).toBeUndefined()
+    await expect(receiveBlock({ ...body, bytes: 2 ** 40 }, chunks(payload), HASH)).rejects.toMatchObject({
+      code: 'RemoteError',
+    })
+    expect(await receiveBlock({ found: false }, undefined, HASH)).toBeUndefined()
+    expect(await receiveBlock(null, undefined, HASH)).toBeUndefined()
   })
 
   it('gives its memory back exactly once, however the stream ends', async () => {

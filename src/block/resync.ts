@@ -278,7 +278,8 @@ export class Resync implements Service {
     const block = await fetchBlock(caller, clock, caller.nearestFirst([...nodes]), hash, {
       priority: Priority.background,
       signal: this.#abort.signal,
-      accept: (candidate) => matchesHash(candidate, hash, compression),
+      matches: (candidate) => matchesHash(candidate, hash, compression),
+      thorough: true,
     })
     await local.putFetched(hash, block)
     this.#counters.fetched++

@@ -274,7 +274,7 @@ export class Scrub implements Service {
     const { clock, log } = this.parts
     const state = this.#state
     const { rowsOnly, corruptions, rows, damagedRows, sealedRows, mendedRows, missing } = state
-    Object.assign(state, { running: false, position: 0, rowsOnly: false })
+    Object.assign(state, { running: false, phase: 'rows', position: 0, rowsOnly: false })
     if (!rowsOnly) Object.assign(state, { completedMs: clock.nowMs(), nextMs: this.#scheduleMs() })
     await this.#save()
     const counts = { corruptions, missing, rows, damagedRows, sealedRows, mendedRows }
@@ -299,6 +299,7 @@ export class Scrub implements Service {
       )
       await local.setAside(hash, true)
     } else if (block) {
+      if (block.isUnnamed) await local.rewrite(hash, block)
       const record = local.counts.get(local.db, hash)
       if (!record?.present && !record?.deleting) await local.db.transact((tx) => local.counts.adopt(tx, hash))
     }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { expect, it, vi } from 'vitest'
 import { CrashDisk } from '../../testing/block-cluster.js'
 import { ManualClock } from '../../testing/cluster-fakes.js'
+import { zstdCompression } from './compression.js'
 import { DataDirs } from './data-dirs.js'
 import { makeBlock } from './format.js'
 import { BlockStore } from './store.js'
@@ -10,7 +11,8 @@ function setUp() {
   const clock = new ManualClock()
   const disk = new CrashDisk(clock)
   const dirs = new DataDirs([{ path: '/data', capacity: 1, readOnly: false }])
-  const newStore = () => new BlockStore(disk, dirs, clock, { fsync: true, reserveBytes: 0 })
+  const newStore = () =>
+    new BlockStore(disk, dirs, clock, { fsync: true, reserveBytes: 0, codec: zstdCompression(1) })
   const data = Buffer.alloc(1000, 'x')
   const hash = createHash('sha256').update(data).digest()
   return {

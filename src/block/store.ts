@@ -1,8 +1,18 @@
 import type { Clock } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
+import type { Codec } from './codec.js'
 import type { DataDirs } from './data-dirs.js'
 import { type Disk, type FileStat, parentFolder } from './disk.js'
-import { HEAD_BYTES, parseBlock, parseHead, type StoredBlock } from './format.js'
+import {
+  FILE_HEAD_BYTES,
+  fileHead,
+  HEAD_BYTES,
+  matchesHash,
+  parseFile,
+  parseFileHead,
+  parseHead,
+  type StoredBlock,
+} from './format.js'
 
 /** Ends the name of a block's file that did not match its checksum, and was set aside. */
 export const CORRUPTED_SUFFIX = '.corrupted'
@@ -45,6 +55,8 @@ export class BlockStore {
       fsync: boolean
       /** Writes are refused when a folder's file system has less than this free, in bytes. */
       reserveBytes: number
+      /** Decompresses blocks whose file does not name them. */
+      codec: Codec
     },
   ) {
     this.#space = dirs.paths.map(() => ({
@@ -64,14 +76,14 @@ export class BlockStore {
     plainBytes?: number,
     onCorrupted?: (path: string) => void,
   ): Promise<StoredBlock | undefined> {
-    const expectedBytes = plainBytes === undefined ? undefined : HEAD_BYTES + plainBytes
+    const expectedBytes = plainBytes === undefined ? undefined : FILE_HEAD_BYTES + plainBytes
     const name = hash.toString('hex')
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
       try {
         const file = await this.disk.read(path, expectedBytes)
         if (!file) continue
-        const block = parseBlock(file)
+        const block = await this.#verified(file, hash)
         this.counters.bytesRead += file.length
         return block
       } catch (error) {
@@ -92,7 +104,7 @@ export class BlockStore {
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
       if (!(await this.disk.stat(path))) continue
-      if (await this.#isIntact(path)) intact = true
+      if (await this.#isIntact(path, hash)) intact = true
       else await this.#setAside(path)
     }
     return intact
@@ -101,7 +113,7 @@ export class BlockStore {
   /** Whether `write` would find room for a payload of this length, as far as is known. */
   async hasRoom(hash: Buffer, payloadBytes: number): Promise<boolean> {
     for (const index of this.dirs.writable(hash)) {
-      if (await this.#hasRoom(index, HEAD_BYTES + payloadBytes)) return true
+      if (await this.#hasRoom(index, FILE_HEAD_BYTES + payloadBytes)) return true
     }
     return false
   }
@@ -112,14 +124,15 @@ export class BlockStore {
    */
   async write(hash: Buffer, block: StoredBlock): Promise<void> {
     const name = hash.toString('hex')
-    const bytes = HEAD_BYTES + block.payload.length
+    const bytes = FILE_HEAD_BYTES + block.payload.length
     let full: unknown
     this.#durable.delete(knownKey(hash))
     for (const index of this.dirs.writable(hash)) {
       if (!(await this.#hasRoom(index, bytes))) continue
       try {
         const { fsync } = this.options
-        await this.disk.writeDurable(this.dirs.path(index, name), [block.head, block.payload], { fsync })
+        const parts = [fileHead(block, hash), block.payload]
+        await this.disk.writeDurable(this.dirs.path(index, name), parts, { fsync })
       } catch (error) {
         if (errorCode(error) !== 'StorageFull') throw error
         this.#space[index]!.freeBytes = 0
@@ -189,10 +202,11 @@ export class BlockStore {
     }
     if (elsewhere.length === 0) return false
     const target = this.dirs.path(first, name)
-    if (!(await this.#isIntact(target))) {
+    if (!(await this.#isIntact(target, hash))) {
       const block = await this.read(hash)
-      if (!block || !(await this.#hasRoom(first, HEAD_BYTES + block.payload.length))) return false
-      await this.disk.writeDurable(target, [block.head, block.payload], { fsync: this.options.fsync })
+      if (!block || !(await this.#hasRoom(first, FILE_HEAD_BYTES + block.payload.length))) return false
+      const parts = [fileHead(block, hash), block.payload]
+      await this.disk.writeDurable(target, parts, { fsync: this.options.fsync })
     }
     for (const path of elsewhere) await this.disk.remove(path)
     return true
@@ -216,17 +230,26 @@ export class BlockStore {
       const path = this.dirs.path(index, name)
       const stat = await this.disk.stat(path)
       if (!stat || stat.size < HEAD_BYTES) continue
-      const bytes = await this.disk.readRange(path, 0, HEAD_BYTES).catch(() => undefined)
-      const head = bytes && parseHead(bytes)
-      if (head && (head.compressed || head.plainBytes + HEAD_BYTES === stat.size)) return { path, ...stat }
+      const bytes = await this.disk.readRange(path, 0, FILE_HEAD_BYTES).catch(() => undefined)
+      const found = bytes && headOf(bytes, hash)
+      if (found && (found.compressed || found.plainBytes + found.headBytes === stat.size))
+        return { path, ...stat }
     }
     return undefined
   }
 
-  async #isIntact(path: string): Promise<boolean> {
+  /** The block in a file, if it is the one that `hash` names. @throws CarportError Corrupted */
+  async #verified(file: Buffer, hash: Buffer): Promise<StoredBlock> {
+    const { block, isNamed } = parseFile(file, hash)
+    if (isNamed) return block
+    if (await matchesHash(block, hash, this.options.codec)) return { ...block, isUnnamed: true }
+    throw new CarportError('Corrupted', 'the file holds another block than its name says')
+  }
+
+  async #isIntact(path: string, hash: Buffer): Promise<boolean> {
     try {
       const file = await this.disk.read(path)
-      return file !== undefined && parseBlock(file) !== undefined
+      return file !== undefined && (await this.#verified(file, hash)) !== undefined
     } catch {
       return false
     }
@@ -254,6 +277,15 @@ export class BlockStore {
     } finally {
       space.reading = undefined
     }
+  }
+}
+
+function headOf(file: Buffer, hash: Buffer) {
+  try {
+    const { head, headBytes } = parseFileHead(file, hash)
+    return { ...parseHead(head)!, headBytes }
+  } catch {
+    return undefined
   }
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { BlockCluster, type BlockNode, blockOf, ownerOf, pathOf } from '../../testing/block-cluster.js'
+import { parseFile } from './format.js'
 import { NO_OWNER } from './rc.js'
 
 const MINUTE = 60_000
@@ -195,11 +196,12 @@ describe('the scrub', () => {
     const node = c.nodes[1]!
     const file = node.disk.files.get(pathOf(rotten.hash))!
     file.content = Buffer.from(file.content)
-    file.content[40]! ^= 1
+    file.content[file.content.length - 1]! ^= 1
     // Put another block's intact file under this one's name: only SHA-256 can tell.
     node.disk.files.set(pathOf(forged.hash), { ...node.disk.files.get(pathOf(forged.hash))! })
     const other = await store(c, 4)
-    node.disk.files.get(pathOf(forged.hash))!.content = node.disk.files.get(pathOf(other.hash))!.content
+    const { head, payload } = parseFile(node.disk.files.get(pathOf(other.hash))!.content, other.hash).block
+    node.disk.files.get(pathOf(forged.hash))!.content = Buffer.concat([head, payload])
     // Add a file of which nothing is known, and rests of writes, one of them from just now.
     node.disk.files.set(pathOf(lost.hash), {
       ...file,
@@ -218,6 +220,23 @@ describe('the scrub', () => {
     expect(has(node, lost.hash)).toBe(false)
     expect(node.disk.files.has(`${pathOf(other.hash)}.1.tmp`)).toBe(false)
     expect(node.disk.files.has(`${pathOf(other.hash)}.2.tmp`)).toBe(true)
+  })
+
+  it('gives files of the first release the head that names their block', async () => {
+    const c = await make()
+    const blocks: Awaited<ReturnType<typeof store>>[] = []
+    for (let i = 0; i < 4; i++) blocks.push(await store(c, i))
+    const { blocks: manager, disk } = c.nodes[1]!
+    const contents = () => blocks.map(({ hash }) => disk.files.get(pathOf(hash))!.content)
+    const before = contents()
+    for (const { hash } of blocks) {
+      const { head, payload } = parseFile(disk.files.get(pathOf(hash))!.content, hash).block
+      disk.files.get(pathOf(hash))!.content = Buffer.concat([head, payload])
+    }
+    await c.run(manager.scrub.begin())
+    await c.clock.until(() => manager.scrub.status().completedMs > 0, HOUR)
+    expect(contents()).toEqual(before)
+    expect(manager.scrub.status()).toMatchObject({ corruptions: 0, missing: 0 })
   })
 
   it('finds blocks whose file is missing, and they are fetched again', async () => {

@@ -2,7 +2,16 @@ import type { ByteStream } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
 import type { BlockRefRow } from './block-ref.js'
 import { CLAIMANT_BYTES, type Claim, INCARNATION_BYTES, OWNER_BYTES } from './claims.js'
-import { BLOCK_BYTES_MAX, HASH_BYTES, HEAD_BYTES, isIntact, type StoredBlock } from './format.js'
+import {
+  BLOCK_BYTES_MAX,
+  FILE_HEAD_BYTES,
+  FILE_VERSION,
+  HASH_BYTES,
+  HEAD_BYTES,
+  isIntact,
+  parseFileHead,
+  type StoredBlock,
+} from './format.js'
 
 /** Methods of the block layer. Bodies are the interfaces below; `check…` validates a body from outside. */
 export const METHODS = {
@@ -49,20 +58,27 @@ function buffer(body: unknown, name: string, bytes?: number): Buffer {
   return value
 }
 
-/** @throws CarportError InvalidArgument; Corrupted if `verify` and the block does not match its checksum */
+/** @throws CarportError InvalidArgument; Corrupted if the head is malformed, or if `verify` and its checksum does not hold */
 export function checkPut(
   body: unknown,
   verify: boolean,
 ): { hash: Buffer; owner: Buffer; block: StoredBlock } {
   const hash = buffer(body, 'hash', HASH_BYTES)
   const owner = buffer(body, 'owner', OWNER_BYTES)
-  const block = { head: buffer(body, 'head', HEAD_BYTES), payload: buffer(body, 'payload') }
+  const head = buffer(body, 'head')
+  if (head.length !== HEAD_BYTES && head.length !== FILE_HEAD_BYTES) throw invalid('head')
+  const block = { head: parseFileHead(head, hash).head, payload: buffer(body, 'payload') }
   if (verify && !isIntact(block)) throw new CarportError('Corrupted', 'the block was damaged on its way')
   return { hash, owner, block }
 }
 
 export function checkGet(body: unknown): Buffer {
   return buffer(body, 'hash', HASH_BYTES)
+}
+
+/** Whether the one who asks for a block knows heads that name it. */
+export function asksForHash(body: unknown): boolean {
+  return Number(field(body, 'version')) >= FILE_VERSION
 }
 
 export function checkHashes(body: unknown): Buffer[] {
@@ -168,11 +184,15 @@ export function checkFlags(body: unknown, name: string, count: number): boolean[
   return flags
 }
 
-/** Reads a reply to 'block/get' to its end; undefined if the peer does not have the block. */
+/**
+ * Reads a reply to 'block/get' to its end; undefined if the peer does not have the block. `isNamed` tells that the peer
+ * vouches for its hash.
+ */
 export async function receiveBlock(
   body: unknown,
   stream: ByteStream | undefined,
-): Promise<StoredBlock | undefined> {
+  hash: Buffer,
+): Promise<{ block: StoredBlock; isNamed: boolean } | undefined> {
   if (field(body, 'found') !== true || !stream) return undefined
   const bytes = field(body, 'bytes')
   const head = field(body, 'head')
@@ -193,9 +213,10 @@ export async function receiveBlock(
   if (!sane || filled !== bytes || !Buffer.isBuffer(head)) {
     throw new CarportError('RemoteError', 'malformed reply to block/get')
   }
-  const block = { head, payload: payload ?? Buffer.alloc(0) }
+  const { head: own, isNamed } = parseFileHead(head, hash)
+  const block = { head: own, payload: payload ?? Buffer.alloc(0) }
   if (!isIntact(block)) throw new CarportError('Corrupted', 'the block came damaged')
-  return block
+  return { block, isNamed }
 }
 
 /**
