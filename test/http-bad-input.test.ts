@@ -291,6 +291,13 @@ describe('bodies that are not what they are said to be', () => {
 })
 
 describe('what is no proper request', () => {
+  test('two Host headers, whichever is signed', async () => {
+    for (const second of ['Host: example.org', `HOST: 127.0.0.1:${node.s3!.port}`, 'host:']) {
+      const client = open().send(head('GET', `/${BUCKET}/k`).replace('\r\n', `\r\n${second}\r\n`))
+      await expectError(client, 400, 'BadRequest')
+    }
+  })
+
   test('headers larger than 16 KiB', async () => {
     const client = open().send(`GET / HTTP/1.1\r\nhost: x\r\nx-large: ${'a'.repeat(20_000)}\r\n\r\n`)
     await expectError(client, 400, 'RequestHeaderSectionTooLarge')

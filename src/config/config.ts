@@ -187,7 +187,13 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
       timeoutMs: top.rpc_timeout_msec,
       bootstrapPeers: top.bootstrap_peers,
     },
-    s3Api: { bindAddr: s3.api_bind_addr, region: s3.s3_region, rootDomain: s3.root_domain },
+    s3Api: {
+      bindAddr: s3.api_bind_addr,
+      region: s3.s3_region,
+      rootDomain: s3.root_domain,
+      acceptSignatureV2: s3.accept_signature_v2,
+      acceptStorageClasses: s3.accept_storage_classes,
+    },
     k2vApi: k2v === undefined ? null : { bindAddr: k2v.api_bind_addr },
     web:
       web === undefined

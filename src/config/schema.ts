@@ -115,6 +115,8 @@ export const S3_API = {
   api_bind_addr: optional(parseListenAddress, null),
   s3_region: required(parseRegion),
   root_domain: optional(parseRootDomain, null),
+  accept_signature_v2: optional(parseBoolean, true),
+  accept_storage_classes: optional(parseBoolean, true),
 } satisfies SectionSpec
 
 export const K2V_API = {

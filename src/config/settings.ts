@@ -49,6 +49,10 @@ export interface Settings {
     readonly region: string
     /** Without leading dot, in lower case; null: no virtual-host style. */
     readonly rootDomain: string | null
+    /** Whether requests signed by Signature V2 are taken. */
+    readonly acceptSignatureV2: boolean
+    /** Whether storage classes other than STANDARD are taken, all kept in the same way. */
+    readonly acceptStorageClasses: boolean
   }
   readonly k2vApi: { readonly bindAddr: Readonly<ListenAddress> } | null
   readonly web: {

@@ -194,7 +194,7 @@ async function serveS3(
   { model }: Core,
   deps: NodeDeps & { accessLog: AccessLog },
 ): Promise<{ listening: Listening; stop(): Promise<void> } | undefined> {
-  const { bindAddr, region, rootDomain } = config.s3Api
+  const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses } = config.s3Api
   if (!bindAddr) return undefined
   const { clock, random, log, accessLog } = deps
   const { keys } = model
@@ -210,10 +210,11 @@ async function serveS3(
     region,
     rootDomains: rootDomain === null ? [] : [rootDomain],
     secretOf,
+    acceptSignatureV2,
     handlers: s3Handlers({
-      ...{ model, clock, random, log, region },
+      ...{ model, clock, random, log, region, acceptStorageClasses },
       masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
-      verifier: new SignatureVerifier({ service: 's3', region, secretOf }),
+      verifier: new SignatureVerifier({ service: 's3', region, secretOf, acceptV2: acceptSignatureV2 }),
     }),
     hostId: deps.identity.nodeId.slice(0, 16),
     cors: corsHooks(model),

@@ -15,6 +15,8 @@ export interface S3Context {
   region: string
   /** The master keys of SSE-S3; without any, SSE-S3 is refused. */
   masterKeys: MasterKeys
+  /** Whether storage classes other than STANDARD are taken, and told back. */
+  acceptStorageClasses: boolean
   /** Verifies the signatures of POST forms. */
   verifier: SignatureVerifier
 }

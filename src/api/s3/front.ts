@@ -20,7 +20,7 @@ import { percentDecode } from '../http/uri.js'
 import { errorXml, S3Error, toS3Error } from './errors.js'
 import { type Handlers, S3Request, type S3Response } from './request.js'
 import { detectOperation, NO_TARGET, TargetParser } from './router.js'
-import { screen } from './screen.js'
+import { screen, screenHeaders } from './screen.js'
 import { type Auth, type SecretLookup, SignatureVerifier } from './signature/verifier.js'
 
 /** The bucket's CORS rules, as the front needs them. Both may look the bucket up. */
@@ -43,6 +43,8 @@ export interface S3FrontOptions extends HttpFrontOptions {
   /** Domains under which virtual-host style names buckets. */
   readonly rootDomains: readonly string[]
   readonly secretOf: SecretLookup
+  /** Whether Signature V2 is accepted; unless told, it is. */
+  readonly acceptSignatureV2?: boolean
   readonly handlers: Handlers
   /** HostId of error bodies. */
   readonly hostId: string
@@ -70,10 +72,12 @@ class S3Protocol implements Protocol<S3Request> {
       region: options.region,
       secretOf: options.secretOf,
       bucketOfHost: (host) => targets.bucketOfHost(host),
+      acceptV2: options.acceptSignatureV2 ?? true,
     })
   }
 
   serve(request: S3Request): S3Response | Promise<S3Response> {
+    screenHeaders(request)
     if (request.method === 'OPTIONS') return this.#preflight(request)
     const { sts } = this.options
     if (sts?.matches(request) && this.#targets.bucketOfHost(request.headers.host) === undefined) {

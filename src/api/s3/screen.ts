@@ -1,4 +1,5 @@
 import { S3Error } from './errors.js'
+import { isUnknownHeader } from './known-headers.js'
 import type { S3Request } from './request.js'
 
 /** Largest body of one PutObject or UploadPart: 5 GiB. */
@@ -14,6 +15,9 @@ export const METADATA_BYTES_MAX = 2048
 export function screen(request: S3Request): void {
   const { operation } = request
   if (request.rawQuery !== '' && request.query.malformed) throw new S3Error('InvalidURI')
+  if (request.auth.kind === 'key' && request.auth.presigned) {
+    for (const [name] of request.query.pairs) refuseUnknown(name.toLowerCase())
+  }
   if (operation === 'PutObject' || operation === 'UploadPart') {
     const { payload } = request
     if (!payload.hasLength) throw new S3Error('MissingContentLength')
@@ -26,6 +30,27 @@ export function screen(request: S3Request): void {
   if (operation === 'PutObject' || operation === 'CopyObject' || operation === 'CreateMultipartUpload') {
     screenMetadata(request)
   }
+}
+
+/**
+ * Refuses headers that no request should have, before anything is looked at: a second Host, by which somebody before
+ * this node may have decided otherwise, and x-amz-* headers that nothing here knows.
+ * @throws S3Error BadRequest, NotImplemented
+ */
+export function screenHeaders({ headers, rawHeaders }: S3Request): void {
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+  }
+  if (hosts > 1) throw new S3Error('BadRequest', 'The request has more than one Host header.')
+  for (const name in headers) refuseUnknown(name)
+}
+
+/** The same for parameters of presigned URLs and fields of forms that stand for headers. @throws S3Error NotImplemented */
+export function refuseUnknown(lowerName: string): void {
+  if (lowerName.charCodeAt(0) !== 120 || !isUnknownHeader(lowerName)) return // 120: x
+  throw new S3Error('NotImplemented', undefined, { extra: { Header: lowerName.slice(0, 100) } })
 }
 
 function screenMetadata(request: S3Request): void {

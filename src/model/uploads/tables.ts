@@ -8,7 +8,7 @@ import { count } from '../buckets/counters.js'
 import type { ContentEncryption } from '../content/ciphers.js'
 import { blockOwner, type Content, hashesOf } from '../content/refs.js'
 import { bucketPartition, uploadSortKey } from '../sort-keys.js'
-import type { ChecksumAlgorithm, Mutable } from '../versions/record.js'
+import type { ChecksumAlgorithm, Mutable, StorageClass } from '../versions/record.js'
 import type { ContentHooks } from '../versions/tables.js'
 
 /** A multipart upload, as CreateMultipartUpload described it. Deleted when it is completed or aborted. */
@@ -24,6 +24,8 @@ export interface UploadRow {
   metadata: Record<string, string>
   checksumAlgorithm?: ChecksumAlgorithm
   checksumType?: 'FULL_OBJECT' | 'COMPOSITE'
+  /** The class that the object will have; absent for STANDARD. */
+  storageClass?: StorageClass
   /** Of all parts, each of which has its own IV. */
   encryption?: ContentEncryption
   mutable: Mutable

@@ -17,6 +17,8 @@ import {
   type Mutable,
   ORIGINS,
   type Origin,
+  STORAGE_CLASSES,
+  type StorageClass,
   type VersionRecord,
 } from './record.js'
 
@@ -24,6 +26,8 @@ const FORMAT = 1
 const FLAG_LIVE = 1
 const FLAG_MARKER = 2
 const FLAG_NULL = 4
+/** The storage class takes the upper five bits of the flags; zero, as in heads of the first release, is STANDARD. */
+const CLASS_SHIFT = 3
 const NO_CHECKSUM = 0xff
 const COMPOSITE = 0x80
 
@@ -58,7 +62,8 @@ export function encodeHead(v: VersionRecord): Buffer {
   head[AT.flags] =
     (v.state === 'tombstone' ? 0 : FLAG_LIVE) |
     (v.state === 'marker' ? FLAG_MARKER : 0) |
-    (v.isNull ? FLAG_NULL : 0)
+    (v.isNull ? FLAG_NULL : 0) |
+    (v.storageClass === undefined ? 0 : STORAGE_CLASSES.indexOf(v.storageClass) << CLASS_SHIFT)
   writeUint53(head, v.timeUs, AT.time)
   head.writeUInt32BE(v.generation, AT.generation)
   v.id.copy(head, AT.id)
@@ -137,6 +142,7 @@ class DecodedVersion implements VersionRecord {
   readonly etagParts: number
   readonly checksumAlgorithm: ChecksumAlgorithm | undefined
   readonly checksumType: 'FULL_OBJECT' | 'COMPOSITE' | undefined
+  readonly storageClass: StorageClass | undefined
   readonly #head: Buffer
   readonly #bucketAt: number
   /** Where the key ends and the details begin. */
@@ -151,6 +157,7 @@ class DecodedVersion implements VersionRecord {
     const flags = head[AT.flags]!
     this.state = !(flags & FLAG_LIVE) ? 'tombstone' : flags & FLAG_MARKER ? 'marker' : 'object'
     this.isNull = (flags & FLAG_NULL) !== 0
+    if (flags >> CLASS_SHIFT !== 0) this.storageClass = STORAGE_CLASSES[flags >> CLASS_SHIFT]
     this.timeUs = readUint53(head, AT.time)
     this.generation = head.readUInt32BE(AT.generation)
     this.createdUs = readUint53(head, AT.created)
@@ -286,6 +293,7 @@ export interface ListedVersion {
   etag: string
   checksumAlgorithm: ChecksumAlgorithm | undefined
   checksumType: 'FULL_OBJECT' | 'COMPOSITE' | undefined
+  storageClass: StorageClass
   owner: string
 }
 
@@ -324,6 +332,9 @@ class ListedHead implements ListedVersion {
     const checksum = this.head[AT.checksum]!
     if (checksum === NO_CHECKSUM) return undefined
     return checksum & COMPOSITE ? 'COMPOSITE' : 'FULL_OBJECT'
+  }
+  get storageClass(): StorageClass {
+    return STORAGE_CLASSES[this.head[AT.flags]! >> CLASS_SHIFT] ?? 'STANDARD'
   }
   get owner(): string {
     return this.head.toString('latin1', AT.owner + 1, AT.owner + 1 + this.head[AT.owner]!)

@@ -23,7 +23,7 @@ export type { VersionSelector } from './selector.js'
 /** A version as its writer describes it; the store adds ids, times and content when it writes the row. */
 export type NewVersion = Pick<
   VersionRecord,
-  'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType'
+  'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType' | 'storageClass'
 > &
   Omit<VersionDetails, 'content'>
 

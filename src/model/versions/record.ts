@@ -17,6 +17,29 @@ export const CHECKSUM_ALGORITHMS = [
 ] as const
 export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number]
 
+/**
+ * Storage classes by their stored number (index); the order is part of the format. All mean the same to this store:
+ * whole copies on disks.
+ */
+export const STORAGE_CLASSES = [
+  'STANDARD',
+  'REDUCED_REDUNDANCY',
+  'STANDARD_IA',
+  'ONEZONE_IA',
+  'INTELLIGENT_TIERING',
+  'GLACIER',
+  'DEEP_ARCHIVE',
+  'GLACIER_IR',
+  'OUTPOSTS',
+  'SNOW',
+  'EXPRESS_ONEZONE',
+  'FSX_OPENZFS',
+  'FSX_ONTAP',
+  'AWS_BACKUP_WARM',
+  'AWS_BACKUP_LOW_COST_WARM',
+] as const
+export type StorageClass = (typeof STORAGE_CLASSES)[number]
+
 /** Parts of a version that change after it was written, each on its own, stamped by HLC µs. `null` means removed. */
 export interface Mutable {
   tags?: Lww<Record<string, string> | null>
@@ -75,6 +98,8 @@ export interface VersionRecord extends VersionDetails {
   /** Algorithm and type of the checksum; the value is among the details. */
   checksumAlgorithm?: ChecksumAlgorithm
   checksumType?: 'FULL_OBJECT' | 'COMPOSITE'
+  /** The class that the writer named; absent for STANDARD. */
+  storageClass?: StorageClass
   /** Key id of the owner; '' if anonymous. */
   owner: string
   /** Ids of earlier attempts of the same write, which lost to a later row: they must not show up as versions. */
@@ -106,6 +131,7 @@ export function plainVersion(v: VersionRecord): VersionRecord {
     etag: v.etag,
     etagParts: v.etagParts,
     ...(v.checksumAlgorithm && { checksumAlgorithm: v.checksumAlgorithm, checksumType: v.checksumType }),
+    ...(v.storageClass && { storageClass: v.storageClass }),
     owner: v.owner,
     headers: v.headers,
     metadata: v.metadata,

@@ -4,7 +4,7 @@ import { invalidArgument, S3Error } from '../errors.js'
 import { bodyError } from '../payload/payload.js'
 import type { S3Request } from '../request.js'
 import { checkKey } from '../router.js'
-import { METADATA_BYTES_MAX, UPLOAD_BYTES_MAX } from '../screen.js'
+import { METADATA_BYTES_MAX, refuseUnknown, UPLOAD_BYTES_MAX } from '../screen.js'
 
 /** The limit for all fields before the file, in bytes; AWS's is 20 KB. */
 const HEAD_BYTES_MAX = 64 * 1024
@@ -103,6 +103,7 @@ export async function putHeaders(request: S3Request, form: PostForm): Promise<Re
   for (const [name, value] of form.fields) {
     const isHeader = HEADER_FIELDS.has(name) || (name.startsWith('x-amz-') && !NO_HEADER.has(name))
     if (!isHeader) continue
+    refuseUnknown(name)
     headers[name] = Buffer.from(value).toString('latin1')
     if (name.startsWith('x-amz-meta-')) metadataBytes += name.length - 11 + Buffer.byteLength(value)
   }

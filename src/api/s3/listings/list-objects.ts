@@ -213,7 +213,7 @@ function listedFields(version: ListedVersion): string {
   const checksum = version.checksumAlgorithm
     ? `<ChecksumAlgorithm>${version.checksumAlgorithm}</ChecksumAlgorithm><ChecksumType>${version.checksumType}</ChecksumType>`
     : ''
-  return `<LastModified>${listedDate(version)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${checksum}<Size>${version.size}</Size><StorageClass>STANDARD</StorageClass>`
+  return `<LastModified>${listedDate(version)}</LastModified><ETag>&quot;${version.etag}&quot;</ETag>${checksum}<Size>${version.size}</Size><StorageClass>${version.storageClass}</StorageClass>`
 }
 
 function listedDate(version: ListedVersion): string {

@@ -1,5 +1,6 @@
-import type { VersionRecord } from '../../../model/versions/record.js'
+import { STORAGE_CLASSES, type VersionRecord } from '../../../model/versions/record.js'
 import { httpDateOf } from '../../http/date.js'
+import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import type { S3Request } from '../request.js'
@@ -19,12 +20,11 @@ const STORED = [
 const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
 const META = 'x-amz-meta-'
 
-/** Headers and user metadata that a request wants to be stored. @throws S3Error InvalidStorageClass, InvalidArgument */
+/** Headers and user metadata that a request wants to be stored. @throws S3Error InvalidArgument */
 export function storedHeaders(request: S3Request): {
   headers: Record<string, string>
   metadata: Record<string, string>
 } {
-  checkStorageClass(request.header('x-amz-storage-class'))
   const headers: Record<string, string> = {}
   for (const name of STORED) {
     let value = request.header(name)
@@ -55,9 +55,19 @@ function checkedMetadata(metadata: Record<string, string>): Record<string, strin
   return metadata
 }
 
-/** Accepts only STANDARD: there is one storage class, and others are refused rather than faked. */
-export function checkStorageClass(storageClass: string | undefined): void {
-  if (storageClass !== undefined && storageClass !== 'STANDARD') throw new S3Error('InvalidStorageClass')
+/**
+ * The storage class that a request names, to be spread into a new version or upload. All classes are kept in the same way.
+ * @throws S3Error InvalidStorageClass for an unknown one, or any but STANDARD where the configuration takes no others
+ */
+export function storageClassOf(
+  { acceptStorageClasses }: S3Context,
+  request: S3Request,
+): Pick<VersionRecord, 'storageClass'> {
+  const name = request.header('x-amz-storage-class')
+  if (name === undefined || name === 'STANDARD') return {}
+  const storageClass = STORAGE_CLASSES.find((known) => known === name)
+  if (!storageClass || !acceptStorageClasses) throw new S3Error('InvalidStorageClass')
+  return { storageClass }
 }
 
 /** Removes "aws-chunked", which describes the transfer of the body, not its content. */
@@ -110,6 +120,7 @@ export function versionHeaders(
   for (const name in stored) headers[name] = stored[name]!
   const { metadata } = version
   for (const name in metadata) headers[META + name] = metadata[name]!
+  if (version.storageClass) headers['x-amz-storage-class'] = version.storageClass
   if (options.showVersion) headers['x-amz-version-id'] = versionIdText(version)
   if (version.checksum && request.header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED') {
     Object.assign(headers, checksumHeaders(version))

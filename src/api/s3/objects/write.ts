@@ -15,7 +15,7 @@ import type { S3Request, S3Response } from '../request.js'
 import { versionIdText, versionSelector } from '../version-id.js'
 import { bodySource } from './body.js'
 import { expirationHeader } from './expiration-header.js'
-import { checksumHeaders, etagOf, storedHeaders } from './headers.js'
+import { checksumHeaders, etagOf, storageClassOf, storedHeaders } from './headers.js'
 import { deletionGuard, newLock } from './lock.js'
 import { refuseConditionalWrite } from './preconditions.js'
 import { checkQuota } from './quota.js'
@@ -33,6 +33,7 @@ export async function putObject(
   refuseConditionalWrite(request)
   const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request)
+  const storageClass = storageClassOf(context, request)
   const mutable = { ...acl, ...newLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
   const sealing = newSealing(context, bucket, requestedEncryption(request, bucket))
   const sealed = sealing && sealContent(context, sealing)
@@ -57,6 +58,7 @@ export async function putObject(
       checksum: checksum.value,
     }),
     ...stored,
+    ...storageClass,
     ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
     mutable,
   }

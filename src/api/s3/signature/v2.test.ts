@@ -159,7 +159,40 @@ describe('a URL presigned by Signature V2', () => {
     expect(codeOf(() => verifier.verify(presigned(query, text), NOW))).toBe('accepted')
   })
 
+  test('with control characters in what is signed is refused: one value would stand for several lines', () => {
+    const lines = 'x-amz-meta-a:1\nx-amz-acl:public-read'
+    const text = `GET\n\n\n1175139620\n${lines}\n/awsexamplebucket1/photos/puppy.jpg`
+    // Signed as two headers, sent as one with a line end in it; and the other way round.
+    const one = presigned(`&Expires=1175139620&x-amz-meta-a=1%0Ax-amz-acl:public-read`, text)
+    expect(codeOf(() => verifier.verify(one, NOW))).toBe('InvalidRequest')
+    for (const code of ['00', '0A', '0D', '1F', '7F']) {
+      const query = `&Expires=1175139620&response-content-type=a%${code}b`
+      expect(codeOf(() => verifier.verify(presigned(query, ''), NOW))).toBe('InvalidRequest')
+      expect(
+        codeOf(() => verifier.verify(presigned(`&Expires=1175139620&content-type=${'%'}${code}`, ''), NOW)),
+      ).toBe('InvalidRequest')
+    }
+  })
+
   test.each(['', '&Expires=', '&Expires=soon', '&Expires=-1'])('is refused with %j', (query) => {
     expect(codeOf(() => verifier.verify(presigned(query, ''), NOW))).toBe('AccessDenied')
   })
+})
+
+test('can be turned off: in headers, URLs and forms', async () => {
+  const off = new SignatureVerifier({
+    service: 's3',
+    region: 'us-west-1',
+    secretOf: () => SECRET,
+    bucketOfHost: () => undefined,
+    acceptV2: false,
+  })
+  const text = 'GET\n\n\n1175139620\n/photos/puppy.jpg'
+  const url = `/photos/puppy.jpg?AWSAccessKeyId=${KEY_ID}&Signature=${encodeURIComponent(sign(text))}&Expires=1175139620`
+  expect(codeOf(() => off.verify(parts('GET', url, { Host: HOST }), NOW))).toBe('InvalidRequest')
+  const headers = { Host: HOST, Date: new Date(NOW).toUTCString(), Authorization: `AWS ${KEY_ID}:x` }
+  expect(codeOf(() => off.verify(parts('GET', '/', headers), NOW))).toBe('InvalidRequest')
+  const form = { policy: 'e30=', keyId: KEY_ID, signature: sign('e30=') }
+  await expect(verifier.verifyPostPolicyV2(form)).resolves.toMatchObject({ keyId: KEY_ID })
+  await expect(off.verifyPostPolicyV2(form)).rejects.toMatchObject({ code: 'InvalidRequest' })
 })

@@ -39,6 +39,9 @@ const SIGNED_PARAMETERS: ReadonlySet<string> = new Set([
   'response-expires',
 ])
 
+/** All but the tab, which headers may have. */
+const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/
+
 /** The claim in `Authorization: AWS id:signature`. @throws S3Error */
 export function headerClaimV2(
   parts: SignedParts,
@@ -117,6 +120,14 @@ function stringsToSign(
   const resource = (bucketOfHost === undefined ? '' : `/${bucketOfHost}`) + parts.rawPath
   const head = `${parts.method}\n${own('content-md5')}\n${own('content-type')}\n${date}\n${amz.join('')}`
   const tail = subresources(parts.rawQuery)
+  // The text is made of lines. A value that has line ends would stand for several headers, which nobody signed.
+  if (
+    CONTROL.test(
+      [own('content-md5'), own('content-type'), tail, ...amz.map((line) => line.slice(0, -1))].join(''),
+    )
+  ) {
+    throw new S3Error('InvalidRequest', 'What Signature V2 signs has control characters.')
+  }
   const isBucket = bucketOfHost === undefined && parts.rawPath.lastIndexOf('/') === 0 && parts.rawPath !== '/'
   return {
     stringToSign: head + resource + tail,

@@ -102,6 +102,8 @@ export interface SignatureOptions extends Endpoint {
   secretOf: SecretLookup
   /** The bucket that a Host header names. With it, Signature V2 is accepted as well. */
   bucketOfHost?: (host: string | undefined) => string | undefined
+  /** Whether Signature V2 is accepted, of forms too; unless told, it is. */
+  acceptV2?: boolean
 }
 
 /** Verifies Signature V4 (and V2) of requests, by header and presigned, and of POST policies. */
@@ -140,7 +142,7 @@ export class SignatureVerifier {
     }
     if (presignedV2) {
       const { bucketOfHost } = this.options
-      if (!bucketOfHost) throw signatureV2()
+      if (!bucketOfHost || this.options.acceptV2 === false) throw signatureV2()
       return this.#finishV2(parts, queryClaimV2(parts, parsed, nowMs, bucketOfHost(parts.headers.host)))
     }
     if (presigned) return this.#finish(parts, queryClaim(parts, parsed, nowMs, this.options))
@@ -149,7 +151,7 @@ export class SignatureVerifier {
 
   #verifyHeader(parts: SignedParts, authorization: string, nowMs: number): Auth | Promise<Auth> {
     const { bucketOfHost } = this.options
-    if (bucketOfHost && authorization.startsWith('AWS ')) {
+    if (bucketOfHost && this.options.acceptV2 !== false && authorization.startsWith('AWS ')) {
       return this.#finishV2(
         parts,
         headerClaimV2(parts, authorization, nowMs, bucketOfHost(parts.headers.host)),
@@ -202,6 +204,7 @@ export class SignatureVerifier {
     signature: string
     sessionToken?: string
   }): Promise<KeyAuth> {
+    if (this.options.acceptV2 === false) throw signatureV2()
     const found = await this.options.secretOf(form.keyId, form.sessionToken)
     if (found === undefined) throw unknownKey(form.keyId)
     const expected = createHmac('sha1', secretText(found)).update(form.policy).digest('base64')
