@@ -6,10 +6,12 @@ import {
   DeleteBucketPolicyCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
+  DeletePublicAccessBlockCommand,
   GetBucketAclCommand,
   GetBucketPolicyCommand,
   GetBucketPolicyStatusCommand,
   GetObjectAclCommand,
+  GetObjectAttributesCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
@@ -28,6 +30,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
+import { postForm, signedForm } from './support/post-form.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 let node: TestNode
@@ -250,6 +253,84 @@ describe('bucket policies', () => {
     await setPolicy({ Effect: 'Deny', Action: 's3:PutObjectAcl' })
     expect(await codeOf(write(owner, 'x', { ACL: 'public-read' }))).toBe('AccessDenied')
     await write(owner, 'x')
+  })
+
+  test('whom a policy lets write sets lists and tags only where it allows that too', async () => {
+    const upload = (options: object) =>
+      guest.send(new CreateMultipartUploadCommand({ Bucket, Key: 'upload', ...options }))
+    const copy = (options: object) =>
+      guest.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/object`, ...options }))
+    const ways = [(options: object) => write(guest, 'put', options), upload, copy]
+    const wishes: [string, object][] = [
+      ['s3:PutObjectAcl', { ACL: 'bucket-owner-full-control' }],
+      ['s3:PutObjectAcl', { GrantRead: `id=${ownerKey.id}` }],
+      ['s3:PutObjectTagging', { Tagging: 'a=b', TaggingDirective: 'REPLACE' }],
+    ]
+    for (const [action, options] of wishes) {
+      await setPolicy({ Action: ['s3:PutObject', 's3:GetObject'] })
+      for (const way of ways) {
+        expect(await codeOf(way({}))).toBe('none')
+        expect(await codeOf(way(options))).toBe('AccessDenied')
+      }
+      const form = signedForm(guestKey, Bucket, {
+        key: 'form',
+        ...(action === 's3:PutObjectAcl'
+          ? { acl: 'private' }
+          : { tagging: '<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>' }),
+      })
+      const post = () => postForm(`${node.endpoint}/${Bucket}`, form, { content: 'x', name: 'x' })
+      expect((await post()).status).toBe(403)
+      await setPolicy({ Action: ['s3:PutObject', 's3:GetObject', action] })
+      for (const way of ways) expect(await codeOf(way(options))).toBe('none')
+      expect((await post()).status).toBe(204)
+      // The key's own permission to write is for all of it.
+      await write(owner, 'own', options)
+    }
+  })
+
+  test('a copy takes tags along only for whom may read and set them', async () => {
+    await write(owner, 'tagged', { Tagging: 'a=b' })
+    const copy = (options: object = {}) =>
+      guest.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/tagged`, ...options }))
+    const base = ['s3:PutObject', 's3:GetObject']
+    await setPolicy({ Action: base })
+    expect(await codeOf(copy())).toBe('AccessDenied')
+    expect(await codeOf(copy({ TaggingDirective: 'REPLACE' }))).toBe('none')
+    await setPolicy({ Action: [...base, 's3:PutObjectTagging'] })
+    expect(await codeOf(copy())).toBe('AccessDenied')
+    await setPolicy({ Action: [...base, 's3:PutObjectTagging', 's3:GetObjectTagging'] })
+    expect(await codeOf(copy())).toBe('none')
+  })
+
+  test('attributes of an object need the permission to read it as well', async () => {
+    const attributes = () =>
+      guest.send(new GetObjectAttributesCommand({ Bucket, Key: 'object', ObjectAttributes: ['ETag'] }))
+    for (const [actions, code] of [
+      [['s3:GetObject'], 'AccessDenied'],
+      [['s3:GetObjectAttributes'], 'AccessDenied'],
+      [['s3:GetObject', 's3:GetObjectAttributes'], 'none'],
+    ] as const) {
+      await setPolicy({ Action: actions })
+      expect(await codeOf(attributes())).toBe(code)
+    }
+  })
+
+  test('a policy for the id of those who sign nothing is public', async () => {
+    for (const value of ['anonymous', ['anonymous', guestKey.id]]) {
+      const statement = { Action: 's3:GetObject', Condition: { StringEquals: { 'aws:userid': value } } }
+      await setPolicy(statement)
+      expect(await read(anonymous)).toBe('content')
+      const status = await owner.send(new GetBucketPolicyStatusCommand({ Bucket }))
+      expect(status.PolicyStatus?.IsPublic).toBe(true)
+      const block = { BlockPublicPolicy: true, RestrictPublicBuckets: true }
+      await owner.send(new PutPublicAccessBlockCommand({ Bucket, PublicAccessBlockConfiguration: block }))
+      expect(await codeOf(read(anonymous))).toBe('AccessDenied')
+      expect(await codeOf(setPolicy(statement))).toBe('AccessDenied')
+      await owner.send(new DeletePublicAccessBlockCommand({ Bucket }))
+    }
+    await setPolicy({ Action: 's3:GetObject', Condition: { StringEquals: { 'aws:userid': guestKey.id } } })
+    const status = await owner.send(new GetBucketPolicyStatusCommand({ Bucket }))
+    expect(status.PolicyStatus?.IsPublic).toBe(false)
   })
 
   test('whom a policy lets write cannot lock what it writes', async () => {
@@ -482,7 +563,7 @@ describe('object ownership', () => {
 
   test('preferred by the bucket’s owner, objects given to it are its own', async () => {
     await setOwnership('BucketOwnerPreferred')
-    await setPolicy({ Action: ['s3:PutObject', 's3:ListMultipartUploadParts'] })
+    await setPolicy({ Action: ['s3:PutObject', 's3:PutObjectAcl', 's3:ListMultipartUploadParts'] })
     await write(guest, 'given', { ACL: 'bucket-owner-full-control' })
     expect(await ownerOf('given')).toBe(ownerKey.id)
     const upload = await guest.send(new CreateMultipartUploadCommand({ Bucket, Key: 'parts' }))

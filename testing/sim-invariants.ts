@@ -163,12 +163,14 @@ function checkCounters(cluster: SimCluster): string[] {
         uploads: 0,
         uploadBytes: 0,
         parts: 0,
+        markers: 0,
       }
       counted.set(key, counts)
       return counts
     }
     for (const row of rows(node, tables.bucket.local)) of(row.id)
     for (const row of rows(node, tables.object.local)) {
+      if (row.state === 'marker') of(row.bucket).markers++
       if (row.state !== 'object') continue
       of(row.bucket).objects++
       of(row.bucket).bytes += row.size

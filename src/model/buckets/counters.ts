@@ -18,10 +18,12 @@ export interface BucketCounts {
   uploadBytes: number
   /** Parts of the uploads. */
   parts: number
+  /** Keys whose current version is a delete marker; those that were there before this was counted are left out. */
+  markers: number
 }
 
 /** In the order in which they are stored; a new one comes at the end. */
-const NAMES = ['objects', 'bytes', 'noncurrent', 'uploads', 'uploadBytes', 'parts'] as const
+const NAMES = ['objects', 'bytes', 'noncurrent', 'uploads', 'uploadBytes', 'parts', 'markers'] as const
 const COUNTER_BYTES = 8
 
 /** One number for each name; zero where the record was written before there was that counter. */

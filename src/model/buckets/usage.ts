@@ -28,7 +28,12 @@ export class Usage {
       timeoutMs: 10_000,
       priority: Priority.high,
     })
-    const counts = replies.map((r) => r.body as BucketCounts)
-    return counts.reduce((most, c) => (c.objects + c.noncurrent > most.objects + most.noncurrent ? c : most))
+    // Nodes of the first release do not count delete markers.
+    const counts = replies.map((r): BucketCounts => {
+      const told = r.body as Omit<BucketCounts, 'markers'> & Partial<BucketCounts>
+      return { ...told, markers: told.markers ?? 0 }
+    })
+    const versions = (c: BucketCounts) => c.objects + c.noncurrent + c.markers
+    return counts.reduce((most, c) => (versions(c) > versions(most) ? c : most))
   }
 }

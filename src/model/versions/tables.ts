@@ -205,6 +205,8 @@ function countObject(tx: Tx, before: VersionRecord | undefined, after: VersionRe
   const change: Partial<BucketCounts> = {
     objects: Number(is) - Number(was),
     bytes: (is ? after.size : 0) - (was ? before.size : 0),
+    markers: Number(after?.state === 'marker') - Number(before?.state === 'marker'),
   }
-  if (change.objects !== 0 || change.bytes !== 0) count(tx, (after ?? before!).bucket, change)
+  if (change.objects !== 0 || change.bytes !== 0 || change.markers !== 0)
+    count(tx, (after ?? before!).bucket, change)
 }

@@ -1,7 +1,7 @@
 import { isoDate } from '../../http/date.js'
 import { percentDecode } from '../../http/uri.js'
 import { S3Error } from '../errors.js'
-import { EXISTING_TAG } from './policy/condition-keys.js'
+import { ANONYMOUS_USER_ID, EXISTING_TAG } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
 import type { Question } from './question.js'
 
@@ -83,7 +83,7 @@ function conditionValue(
     case 'aws:useragent':
       return request.header('user-agent')
     case 'aws:userid':
-      return caller ? caller.id : 'anonymous'
+      return caller ? caller.id : ANONYMOUS_USER_ID
     case 'aws:username':
       return caller?.name
     case 's3:authtype':

@@ -15,7 +15,7 @@ import { aclAllows, storedAcl } from './acl/acl.js'
 import { isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
 import { type ConditionTags, conditionValues } from './condition-values.js'
 import { Policy } from './policy/policy.js'
-import { type Granted, impliedBy, impliedLocks, type Question } from './question.js'
+import { type Granted, impliedBy, type Question } from './question.js'
 
 /** Actions that the bucket's list can allow, with the permission that they need. */
 const BUCKET_ACL: Readonly<Record<string, AclPermission>> = {
@@ -58,6 +58,10 @@ const OWNERS_ALWAYS: ReadonlySet<string> = new Set([
   's3:PutBucketPolicy',
   's3:DeleteBucketPolicy',
 ])
+
+const NOTHING: ReadonlySet<string> = new Set()
+/** Whoever writes by a list owns the object, and so its ACL. */
+const OWN_BY_LIST: ReadonlySet<string> = new Set(['s3:PutObjectAcl'])
 
 /** Compiled policies. A bucket that changes becomes another object, so an entry never goes stale. */
 const policies = new WeakMap<Bucket, Policy>()
@@ -109,8 +113,9 @@ class Decision {
     if (need.permission !== undefined && this.#permissions?.[need.permission])
       return this.#withVersion(granted)
     const allowed = verdict === 'allow' && !this.#isRestricted()
-    if (this.q.key === undefined || NEEDS_NO_OBJECT.has(action)) {
-      if ((allowed || this.#bucketListAllows(action)) && this.#mayLock()) return granted
+    if (this.q.key === undefined || NEEDS_NO_OBJECT.has(action) || need.ofNewObject) {
+      if (allowed && this.#allowsImplied(NOTHING)) return granted
+      if (this.#bucketListAllows(action) && this.#allowsImplied(OWN_BY_LIST)) return granted
       throw denied()
     }
     // A caller who may list the bucket may learn that an object is missing; to others it looks like one that
@@ -126,7 +131,12 @@ class Decision {
     const { need, action, key } = this.q
     const policy = this.#policy
     if (!policy) return 'none'
-    if (key !== undefined && !NEEDS_NO_OBJECT.has(action) && policy.needsExistingTags(action)) {
+    if (
+      key !== undefined &&
+      !NEEDS_NO_OBJECT.has(action) &&
+      !need.ofNewObject &&
+      policy.needsExistingTags(action)
+    ) {
       const version = await this.#load()
       this.#tags.existing = version?.mutable.tags?.[1] ?? {}
     }
@@ -152,10 +162,16 @@ class Decision {
     return impliedBy(request, action).some((implied) => this.#evaluate(implied, key) === 'deny')
   }
 
-  /** A writer allowed by policy or ACL needs separate permission to set a lock. */
-  #mayLock(): boolean {
+  /**
+   * Whether the policy allows all that a write does beside writing: setting an ACL, tags or a lock.
+   * @param otherwise actions that need no such word
+   */
+  #allowsImplied(otherwise: ReadonlySet<string>): boolean {
     const { request, action, key } = this.q
-    return impliedLocks(request, action).every((lock) => this.#evaluate(lock, key) === 'allow')
+    return impliedBy(request, action).every(
+      (implied) =>
+        otherwise.has(implied) || (this.#evaluate(implied, key) === 'allow' && !this.#isRestricted()),
+    )
   }
 
   #headerTags(): Record<string, string> | undefined {

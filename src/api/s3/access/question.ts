@@ -25,6 +25,8 @@ export interface Need {
   key?: string
   /** The version of `key`. Without `key`, the request's versionId counts. */
   versionId?: string
+  /** The action is part of writing the object, which need not be there yet. */
+  ofNewObject?: true
   /**
    * The tags that the request sets, if they are not in x-amz-tagging. Called only if the policy depends on
    * them.
@@ -57,7 +59,7 @@ export function impliedBy(request: S3Request, action: string): string[] {
 }
 
 /** The actions of impliedBy that set a lock. */
-export function impliedLocks(request: S3Request, action: string): string[] {
+function impliedLocks(request: S3Request, action: string): string[] {
   if (action !== 's3:PutObject') return []
   const actions: string[] = []
   if (request.header('x-amz-object-lock-mode') !== undefined) actions.push('s3:PutObjectRetention')

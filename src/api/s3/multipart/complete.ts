@@ -88,6 +88,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     headers: upload.headers,
     metadata: upload.metadata,
     ...checksum,
+    ...(upload.storageClass && { storageClass: upload.storageClass }),
     parts: parts.map((part) => {
       const own = part.checksumAlgorithm === checksum.checksumAlgorithm ? part.checksum : part.crc64
       return {

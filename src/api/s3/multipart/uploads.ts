@@ -20,7 +20,7 @@ import { bodySource } from '../objects/body.js'
 import { readSource, wantedChecksum } from '../objects/copy.js'
 import { CopyChecksum } from '../objects/copy-checksum.js'
 import { copySource } from '../objects/copy-source.js'
-import { storedHeaders } from '../objects/headers.js'
+import { storageClassOf, storedHeaders } from '../objects/headers.js'
 import { headerLock } from '../objects/lock.js'
 import { checkQuota } from '../objects/quota.js'
 import { newTags } from '../objects/tags.js'
@@ -46,11 +46,13 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
   const sealing = newSealing(context, bucket, requestedEncryption(request, bucket))
   const algorithm = wantedChecksum(request)
   const type = checksumType(request, algorithm)
+  await checkQuota(model, bucket, { bytes: 0, objects: 0, uploads: 1 })
   const upload = await model.uploads.create({
     bucket: bucket.id,
     key: Buffer.from(request.key!),
     owner,
     ...storedHeaders(request),
+    ...storageClassOf(context, request),
     ...(algorithm && type && { checksumAlgorithm: algorithm, checksumType: type }),
     ...(sealing && { encryption: sealing.encryption }),
     mutable,
@@ -288,7 +290,7 @@ export async function listParts(context: S3Context, request: S3Request): Promise
       xmlText('UploadId', query.get('uploadId')) +
       ownerXml(model, upload.owner, 'Initiator') +
       ownerXml(model, upload.owner) +
-      '<StorageClass>STANDARD</StorageClass>' +
+      `<StorageClass>${upload.storageClass ?? 'STANDARD'}</StorageClass>` +
       `<PartNumberMarker>${marker}</PartNumberMarker>` +
       (more ? `<NextPartNumberMarker>${parts.at(-1)?.number ?? marker}</NextPartNumberMarker>` : '') +
       `<MaxParts>${limit}</MaxParts><IsTruncated>${more}</IsTruncated>` +
@@ -334,7 +336,7 @@ export async function listMultipartUploads(context: S3Context, request: S3Reques
       xmlText('UploadId', upload.id.toString('hex')) +
       ownerXml(model, upload.owner, 'Initiator') +
       ownerXml(model, upload.owner) +
-      '<StorageClass>STANDARD</StorageClass>' +
+      `<StorageClass>${upload.storageClass ?? 'STANDARD'}</StorageClass>` +
       xmlText('Initiated', isoDate(Math.floor(upload.timeUs / 1000))) +
       xmlText('ChecksumAlgorithm', upload.checksumAlgorithm) +
       xmlText('ChecksumType', upload.checksumType) +

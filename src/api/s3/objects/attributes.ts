@@ -1,6 +1,7 @@
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { httpDateOf } from '../../http/date.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
+import { authorize } from '../access/authorize.js'
 import { parseMax, xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { openVersion } from '../encryption/requests.js'
@@ -20,6 +21,10 @@ const PART_NUMBER_MAX = 10_000
 /** GetObjectAttributes: the data of HeadObject, and the parts of a multipart object. */
 export async function getObjectAttributes(context: S3Context, request: S3Request): Promise<S3Response> {
   const wanted = wantedAttributes(request)
+  await authorize(context.model, request, {
+    permission: 'read',
+    action: versioned(request, 's3:GetObject', 's3:GetObjectVersion'),
+  })
   const { bucket, version } = await existingVersion(context, request, {
     permission: 'read',
     action: versioned(request, 's3:GetObjectAttributes', 's3:GetObjectVersionAttributes'),
@@ -31,7 +36,7 @@ export async function getObjectAttributes(context: S3Context, request: S3Request
     (has('ETag') ? xmlText('ETag', etagOf(version).slice(1, -1)) : '') +
       (has('Checksum') ? checksumXml(version) : '') +
       (has('ObjectParts') ? await partsXml(context, request, version) : '') +
-      (has('StorageClass') ? xmlText('StorageClass', 'STANDARD') : '') +
+      (has('StorageClass') ? xmlText('StorageClass', version.storageClass ?? 'STANDARD') : '') +
       (has('ObjectSize') ? xmlText('ObjectSize', version.size) : ''),
     {
       'last-modified': httpDateOf(lastModifiedMs(version)),

@@ -3,6 +3,7 @@ import type { VersionSelector } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { percentDecode } from '../../http/uri.js'
 import { authorize } from '../access/authorize.js'
+import type { Need } from '../access/question.js'
 import type { S3Context } from '../context.js'
 import { openVersion, type Sealing } from '../encryption/requests.js'
 import { invalidArgument, S3Error } from '../errors.js'
@@ -18,6 +19,9 @@ export interface CopySource {
   version: VersionRecord
   /** The data key, if the source is encrypted. */
   sealing: Sealing | undefined
+  /** What was needed of the source, in the bucket of that name. */
+  need: Need
+  bucketName: string
 }
 
 /**
@@ -28,7 +32,7 @@ export async function copySource(context: S3Context, request: S3Request): Promis
   const { model } = context
   const { bucketName, key, selector, versionId } = parseCopySource(request.header('x-amz-copy-source')!)
   const action = selector === undefined ? 's3:GetObject' : 's3:GetObjectVersion'
-  const need = { permission: 'read', action, key, ...(versionId !== undefined && { versionId }) } as const
+  const need: Need = { permission: 'read', action, key, ...(versionId !== undefined && { versionId }) }
   const { bucket, version: decided } = await authorize(model, request, need, bucketName)
   const version = decided ?? (await model.objects.get(bucket.id, Buffer.from(key), selector))
   if (!version || (version.state === 'marker' && selector === undefined)) {
@@ -47,7 +51,7 @@ export async function copySource(context: S3Context, request: S3Request): Promis
     { etag: etagOf(version).slice(1, -1), lastModifiedMs: lastModifiedMs(version) },
   )
   if (verdict !== 'ok') throw preconditionFailed(`x-amz-copy-source-${verdict}`)
-  return { bucket, version, sealing: openVersion(context, request, version, 'source') }
+  return { bucket, version, need, bucketName, sealing: openVersion(context, request, version, 'source') }
 }
 
 function parseCopySource(header: string): {

@@ -35,7 +35,7 @@ import { versionIdText } from '../version-id.js'
 import { CopyChecksum } from './copy-checksum.js'
 import { type CopySource, copySource } from './copy-source.js'
 import { expirationHeader } from './expiration-header.js'
-import { checksumText, etagOf, lastModifiedMs, storedHeaders } from './headers.js'
+import { checksumText, etagOf, lastModifiedMs, storageClassOf, storedHeaders } from './headers.js'
 import { newLock } from './lock.js'
 import { refuseConditionalWrite } from './preconditions.js'
 import { checkQuota } from './quota.js'
@@ -63,6 +63,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   refuseConditionalWrite(request)
   const { owner, acl } = await aclForWrite(model, request, target)
   const requested = requestedEncryption(request, bucket)
+  const storageClass = storageClassOf(context, request)
   const source = await copySource(context, request)
   const { version } = source
   const replace = directive(request, 'x-amz-metadata-directive') === 'REPLACE'
@@ -72,6 +73,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     ...newLock(request, bucket, context.clock.nowMs()),
     ...copiedTags(request, version),
   }
+  await authorizeTags(context, request, source)
   await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
   const copied = await copyContent(context, request, bucket, requested, source)
   const written = await model.objects.put(
@@ -82,6 +84,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
       owner,
       ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
       ...copied.version,
+      ...storageClass,
       mutable,
     },
     copied.body,
@@ -117,6 +120,22 @@ function copiedTags(request: S3Request, { mutable }: VersionRecord): Pick<Mutabl
   const replace = directive(request, 'x-amz-tagging-directive') === 'REPLACE'
   const tags = replace ? headerTags(request) : mutable.tags?.[1]
   return tags ? { tags: [0, tags] } : {}
+}
+
+/**
+ * Tags that go along are read from the source and set on the copy, which needs the permissions for both.
+ * @throws S3Error AccessDenied
+ */
+async function authorizeTags(
+  { model }: S3Context,
+  request: S3Request,
+  { version, need, bucketName }: CopySource,
+): Promise<void> {
+  const replace = directive(request, 'x-amz-tagging-directive') === 'REPLACE'
+  if (replace || Object.keys(version.mutable.tags?.[1] ?? {}).length === 0) return
+  const read = need.versionId === undefined ? 's3:GetObjectTagging' : 's3:GetObjectVersionTagging'
+  await authorize(model, request, { ...need, action: read }, bucketName)
+  await authorize(model, request, { permission: 'write', action: 's3:PutObjectTagging', ofNewObject: true })
 }
 
 /** @throws S3Error InvalidRequest for a copy onto itself that changes nothing */

@@ -59,6 +59,9 @@ export function isConditionKey(key: string): boolean {
   )
 }
 
+/** The aws:userid of callers who sign nothing. */
+export const ANONYMOUS_USER_ID = 'anonymous'
+
 /** Begins the keys that need the object's tags, which are known only after it was read. */
 export const EXISTING_TAG = 's3:existingobjecttag/'
 /** Begins the keys that need the tags that the request sets, which may be in its body. */

@@ -1,3 +1,4 @@
+import { ANONYMOUS_USER_ID } from './condition-keys.js'
 import type { Condition } from './conditions.js'
 import { parseRange, prefixBits } from './ip.js'
 import type { Statement } from './parse.js'
@@ -39,9 +40,13 @@ function restricts({ key, operator, values }: Condition): boolean {
   if (key === 'aws:sourceip') {
     return /^(ForAnyValue:)?IpAddress$/i.test(operator) && values.every(isNarrow)
   }
-  return (
-    RESTRICTING.includes(key) && FIXING.test(operator) && values.every((value) => !/[*?]|\$\{/.test(value))
-  )
+  const isFixed = (value: string) => !/[*?]|\$\{/.test(value) && !isAnonymous(key, value)
+  return RESTRICTING.includes(key) && FIXING.test(operator) && values.every(isFixed)
+}
+
+/** Whether it is the id that everybody has who signs nothing. */
+function isAnonymous(key: string, value: string): boolean {
+  return key === 'aws:userid' && value.toLowerCase() === ANONYMOUS_USER_ID
 }
 
 function isNarrow(value: string): boolean {
