@@ -21,6 +21,7 @@ const AMBIENT = /\b(Date\.now|Math\.random|process\.(?!nextTick\b)\w+|new Date(\
 const EXCEPTIONS: Record<string, string[]> = {
   // LMDB is the one implementation of Db for real disks: it makes its folder, extends its file ahead, and syncs it.
   'db/lmdb.ts': ['node:fs', 'node:fs/promises'],
+  'db/lmdb-check.ts': ['node:fs'],
   'db/lmdb-room.ts': ['node:fs'],
   // TLS is the one implementation of Transport for real networks: one file dials, one listens.
   'net/dial.ts': ['node:tls'],

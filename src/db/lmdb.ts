@@ -6,6 +6,7 @@ import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Db, TreeName, Tx } from './db.js'
+import { checkLmdbFile } from './lmdb-check.js'
 import { translate, translateCommit } from './lmdb-errors.js'
 import { type Handles, LmdbReader, openForScans, type Store } from './lmdb-reader.js'
 import { LmdbRoom, PAGE_BYTES } from './lmdb-room.js'
@@ -40,6 +41,7 @@ interface RootInternals {
  */
 export async function openLmdb(options: LmdbOptions): Promise<Db> {
   mkdirSync(options.path, { recursive: true })
+  checkLmdbFile(options.path)
   const stores = new Map<TreeName, Store>()
   try {
     const root = open<Buffer, Buffer>({
