@@ -104,7 +104,8 @@ export class SimCluster {
   /** Boots all nodes and gives each a role. Resolves when every node uses the layout. */
   async start(): Promise<void> {
     await Promise.all(this.nodes.map((node) => this.boot(node)))
-    await this.#until(() => this.nodes.every(({ core }) => core!.cluster.peering.connected().length > 0))
+    const peers = Math.min(1, this.nodes.length - 1)
+    await this.#until(() => this.nodes.every(({ core }) => core!.cluster.peering.connected().length >= peers))
     await this.changeLayout(
       this.nodes.map((node) => ({ node: node.id, role: roleOf(node) })),
       this.nodes[0]!,

@@ -17,9 +17,11 @@ import { MemoryDb } from './memory-db.js'
 export class StaticPlacement implements Placement {
   writeQuorum = 2
   readQuorum = 2
-  layoutVersion = 1
+  layoutVersion = 0
   writersVersion = 1
-  ackedVersion = 1
+  ackedVersion = 0
+  completeUpTo = 1
+  confirmed = true
   readonly synced = new Map<string, number>()
   readonly #listeners = new Set<() => void>()
   #nodes: readonly NodeId[] = []

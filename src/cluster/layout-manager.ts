@@ -3,6 +3,8 @@ import { type NodeId, Priority } from '../net/transport.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+import { DatabaseAge } from './database-age.js'
 import { decodeHistory, type EncodedHistory, encodeHistory } from './layout/codec.js'
 import {
   advanceSync,
@@ -26,6 +28,7 @@ import {
   stageRole,
 } from './layout/operations.js'
 import {
+  currentVersion,
   EMPTY_HISTORY,
   type LayoutHistory,
   type LayoutParameters,
@@ -42,6 +45,7 @@ export interface LayoutManagerOptions {
   db: Db
   quorum: Quorum
   hlc: Hlc
+  random: Random
   log: Log
   replicationFactor: number
   consistencyMode: ConsistencyMode
@@ -84,8 +88,12 @@ export class LayoutManager implements Placement {
   #writesDrained = 0
   #readsDrained = 0
   #stopped = false
+  readonly #confirmedBy = new Set<NodeId>()
+  /** Tells this node's database from an older state of itself. */
+  readonly age: DatabaseAge
 
   constructor(private readonly options: LayoutManagerOptions) {
+    this.age = new DatabaseAge(options)
     const sizes = quorumsOf(options.replicationFactor, options.consistencyMode)
     this.writeQuorum = sizes.write
     this.readQuorum = sizes.read
@@ -100,6 +108,7 @@ export class LayoutManager implements Placement {
    */
   async start(): Promise<void> {
     const history = this.#store.load()
+    await this.age.start(history ? currentVersion(history) : 0)
     if (history) this.#adopt(history)
   }
 
@@ -156,6 +165,20 @@ export class LayoutManager implements Placement {
     } catch (error) {
       log.warn({ peer: node, error: String(error) }, 'the newer layout of a peer could not be had')
     }
+  }
+
+  get completeUpTo(): number {
+    return this.age.completeUpTo
+  }
+
+  get confirmed(): boolean {
+    const others = this.allNodes().filter((node) => node !== this.options.quorum.self)
+    return others.length === 0 || others.some((node) => this.#confirmedBy.has(node))
+  }
+
+  /** A peer said that it remembers no later state of this node's database. */
+  confirm(node: NodeId): void {
+    this.#confirmedBy.add(node)
   }
 
   get ackedVersion(): number {
@@ -333,7 +356,10 @@ export class LayoutManager implements Placement {
       const next = this.#withProgress(changed)
       if (next === before || historyDigest(next) === historyDigest(before)) return
       const encoded = encodeHistory(next)
-      await this.#store.save(encoded)
+      const founds = before.versions.length === 0 && isFirstLayout(changed, this.options.quorum.self)
+      await this.#store.save(encoded, (tx) => {
+        if (founds) this.age.found(tx, currentVersion(changed))
+      })
       this.#adopt(next)
       this.#encoded = encoded
       // This node's progress, added to a peer's news, is news for the peers too.
@@ -392,6 +418,15 @@ export class LayoutManager implements Placement {
     }
     for (const fn of this.#changeListeners) fn()
   }
+}
+
+/**
+ * Whether a history that is the first one here is of a cluster that begins: no earlier layout placed data, and no node of
+ * this id took part in this one before, with a database that was lost since.
+ */
+function isFirstLayout(history: LayoutHistory, self: NodeId): boolean {
+  const { versions, old, trackers } = history
+  return versions.length === 1 && versions[0]!.version === 1 && old.length === 0 && !trackers.has(self)
 }
 
 function stampOf(history: LayoutHistory, version: number): number {

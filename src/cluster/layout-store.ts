@@ -1,5 +1,5 @@
 import { pack, unpack } from 'msgpackr'
-import type { Db } from '../db/db.js'
+import type { Db, Tx } from '../db/db.js'
 import { CarportError } from '../util/errors.js'
 import { decodeHistory, type EncodedHistory } from './layout/codec.js'
 import { type LayoutHistory, newestVersion } from './layout/types.js'
@@ -38,9 +38,12 @@ export class LayoutStore {
     return history
   }
 
-  /** Resolves when the history is durable. */
-  async save(history: EncodedHistory): Promise<void> {
+  /** Resolves when the history is durable, with what `also` writes in the same transaction. */
+  async save(history: EncodedHistory, also: (tx: Tx) => void): Promise<void> {
     const bytes = pack(history)
-    await this.db.transact((tx) => tx.put(CLUSTER_TREE, LAYOUT_KEY, bytes))
+    await this.db.transact((tx) => {
+      tx.put(CLUSTER_TREE, LAYOUT_KEY, bytes)
+      also(tx)
+    })
   }
 }

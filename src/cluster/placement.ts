@@ -37,6 +37,13 @@ export interface Placement {
   readonly writersVersion: number
   /** Asks that node for its layout, since it has a newer one, and resolves once it is in use here. Never rejects. */
   catchUp(node: NodeId): Promise<void>
+  /**
+   * A copy of a partition of which nothing is recorded is whole if the layout is of this version or an older one: this
+   * database was there when the cluster's first layout was applied, or an earlier release kept no such records.
+   */
+  readonly completeUpTo: number
+  /** Whether peers have confirmed, since the start, that this node's database did not go back in time. */
+  readonly confirmed: boolean
   /** Calls `fn` after every change that affects the methods above. Returns the unsubscriber. */
   onChange(fn: () => void): () => void
   /**

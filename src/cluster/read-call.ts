@@ -1,6 +1,6 @@
 import type { NodeId, RpcReply, Transport } from '../net/transport.js'
 import type { Clock, Timer } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, errorCode } from '../util/errors.js'
 import type { NodeReply, QuorumCallOptions } from './placement.js'
 import { quorumsOf } from './quorum-sizes.js'
 import type { SilentNodes } from './silent-nodes.js'
@@ -131,7 +131,8 @@ export class ReadCall {
     if (!this.#replies) return
     this.#open.delete(node)
     for (let i = 0; i < this.sets.length; i++) if (this.sets[i]!.includes(node)) this.#pending[i]!--
-    this.#firstError ??= error
+    // A refusal tells the caller more than a node that is away.
+    if (this.#firstError === undefined || errorCode(error) === 'NotCaughtUp') this.#firstError = error
     if (!this.#checkReachable()) return
     this.#ask(this.#answered.map((answered, i) => answered + this.#pending[i]!))
   }

@@ -6,6 +6,7 @@ import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import { formatAddress, isHost, type PeerSpec, parsePeerSpec, tryParseAddress } from './address.js'
+import { encodeAge, parseAge } from './database-age.js'
 import { type ClusterHealth, clusterHealth } from './health.js'
 import type { LayoutHistory, LayoutParameters, LayoutVersion } from './layout/types.js'
 import type { ConsistencyMode } from './layout/view.js'
@@ -48,6 +49,8 @@ const STATUS_EVERY_MS = 10_000
 const PEERS_EVERY_ROUNDS = 6
 /** A node that was removed from the layout, and is silent for so long, is not waited for any more, in ms. */
 const GONE_AFTER_MS = 5 * 60_000
+/** Time between two steps of the database's age (see DatabaseAge), in ms. */
+const RAISE_EVERY_MS = 10 * 60_000
 const CALL_TIMEOUT_MS = 10_000
 const CONTROL = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.control }
 
@@ -70,6 +73,9 @@ export class ClusterSystem implements Service {
   /** What the log was told last; undefined before the first layout. */
   #hasRole: boolean | undefined
   #startedAtMs = 0
+  #raisedAtMs = 0
+  #renewing = false
+  readonly #wentBackListeners: (() => void)[] = []
   #round = 0
   #roundTimer: Timer | undefined
   #newsTimer: Timer | undefined
@@ -104,6 +110,7 @@ export class ClusterSystem implements Service {
     await this.layout.start()
     this.#running = true
     this.#startedAtMs = this.options.clock.monotonicMs()
+    this.#raisedAtMs = this.#startedAtMs
     this.#gossip.start()
     this.layout.onHistory((origin) => {
       if (origin === 'own') this.#lastPush = this.#gossip.push()
@@ -274,7 +281,14 @@ export class ClusterSystem implements Service {
   // ---- Status ----
 
   #statusFor(node: NodeId): object {
-    return { ...this.ownStatus(), yourHost: this.peering.remoteHost(node) ?? null }
+    const { age } = this.layout
+    const remembered = age.remembered(node)
+    return {
+      ...this.ownStatus(),
+      yourHost: this.peering.remoteHost(node) ?? null,
+      age: encodeAge(age.own()),
+      yourAge: remembered ? encodeAge(remembered) : null,
+    }
   }
 
   #receiveStatus(from: NodeId, body: unknown): void {
@@ -286,8 +300,40 @@ export class ClusterSystem implements Service {
     this.#statuses.set(from, status)
     const yourHost = (body as { yourHost?: unknown }).yourHost
     if (isHost(yourHost)) this.#seenHost = yourHost
+    this.#compareAges(from, body as { age?: unknown; yourAge?: unknown })
     this.#learnAddress(from, status)
     this.#gossip.heard(from, status)
+  }
+
+  /** Remembers how old a peer's database is, and hears from it whether the own one went back in time. */
+  #compareAges(from: NodeId, told: { age?: unknown; yourAge?: unknown }): void {
+    const { layout, options } = this
+    const theirs = parseAge(told.age)
+    if (theirs) layout.age.hear(from, theirs)
+    const remembered = parseAge(told.yourAge)
+    if (!remembered || !layout.age.wentBack(remembered)) {
+      layout.confirm(from)
+      return
+    }
+    if (this.#renewing) return
+    this.#renewing = true
+    // First what follows from it, so that a crash in between does not hide it.
+    for (const fn of this.#wentBackListeners) fn()
+    layout.age
+      .renew(remembered)
+      .catch((error: unknown) => {
+        options.log.error({ error: String(error) }, "could not store the new age of this node's database")
+      })
+      .finally(() => {
+        this.#renewing = false
+        layout.confirm(from)
+        this.#news()
+      })
+  }
+
+  /** Calls `fn` when a peer turns out to remember a later state of this node's database than the one that is here. */
+  onWentBack(fn: () => void): void {
+    this.#wentBackListeners.push(fn)
   }
 
   #learnAddress(node: NodeId, status: NodeStatus): void {
@@ -350,6 +396,7 @@ export class ClusterSystem implements Service {
         if (!this.#running) return
         this.#broadcastStatus()
         this.#skipRemovedNodes()
+        this.#raiseAge()
         const connected = this.peering.connected()
         if (++this.#round % PEERS_EVERY_ROUNDS === 0 && connected.length > 0) {
           const node = connected[Math.floor(this.options.random.float() * connected.length)]!
@@ -357,6 +404,16 @@ export class ClusterSystem implements Service {
         }
         this.#scheduleRound()
       })
+    })
+  }
+
+  /** From time to time the database gets older, so that an image of it from before is told apart. */
+  #raiseAge(): void {
+    const { clock, log } = this.options
+    if (clock.monotonicMs() - this.#raisedAtMs < RAISE_EVERY_MS) return
+    this.#raisedAtMs = clock.monotonicMs()
+    this.layout.age.raise().catch((error: unknown) => {
+      log.warn({ error: String(error) }, "could not store the age of this node's database")
     })
   }
 

@@ -177,8 +177,8 @@ export class Model implements Service {
       quorum,
       placement,
     })
-    this.usage = new Usage({ db, transport, quorum, placement })
-    this.freshness = new ControlFreshness(env, [t.bucket, t.alias, t.key], controlRoundMs)
+    this.usage = new Usage({ db, transport, quorum, placement, objects: t.object })
+    this.freshness = new ControlFreshness(env, tables, [t.bucket, t.alias, t.key], controlRoundMs)
     const { freshness } = this
     const decisions = new FieldDecisions({
       ...{ db, transport, quorum, placement, hlc, clock, random },

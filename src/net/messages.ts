@@ -22,6 +22,7 @@ const ERROR_CODES: Record<ErrorCode, true> = {
   RemoteError: true,
   LayoutNotReady: true,
   LayoutOutdated: true,
+  NotCaughtUp: true,
   StorageFull: true,
   BlockMissing: true,
   Corrupted: true,

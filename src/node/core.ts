@@ -136,6 +136,9 @@ export class Core implements Service {
       log,
     }
     this.tables = new TableSet(env, options.tables)
+    this.cluster.onWentBack(() => {
+      this.tables.standing.demoteAll("a peer remembers a later state of this node's database")
+    })
     const counts = new RefCounts(clock, options.graces)
     this.blockRefs = this.tables.add<BlockRefRow>(blockRefSchema(counts))
     this.blocks = new BlockManager({

@@ -212,7 +212,8 @@ describe('a cluster with a damaged copy', () => {
     for (const { tables } of c.nodes) tables.damaged.start()
     await flip(c, 0, 'head')
     expect((await c.run(c.nodes[0]!.table.get(TOPIC, NAME)))?.load()).toBe(LONG)
-    await c.clock.until(() => dump(c, 0).join() === before.join(), 5000)
+    const { counts } = c.nodes[0]!.tables.damaged
+    await c.clock.until(() => dump(c, 0).join() === before.join() && counts.repaired === 1, 5000)
     expect(c.nodes[0]!.tables.damaged.counts).toMatchObject({ found: 1, repaired: 1 })
     expect(c.nodes[0]!.tables.damaged.status()).toEqual({ known: 0, givenUp: 0 })
     for (const { tables } of c.nodes) await tables.damaged.stop()

@@ -1,27 +1,43 @@
 import { type NodeId, Priority } from '../net/transport.js'
+import { sleep } from '../util/clock.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
-import { LeafChanges } from './leaves.js'
+import { rowHashes, sameHash, sourcesOf, sweepAside } from './aside.js'
 import { gcKeyOf, gcPrefixOf, type LocalTable } from './local.js'
+import { type CollectionMark, newestNumber } from './marks.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
 import { GC_TREE, HASH_BYTES, successor } from './row-keys.js'
 import { batchesOf } from './rows.js'
-import { REPAIR_BYTES_MAX, REPAIR_ROWS_MAX } from './sync-rpc.js'
+import { copyOf, type Standing } from './standing.js'
+import { HASHES_MAX, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX } from './sync-rpc.js'
 import type { TableEnv } from './table.js'
+import { dropTombstones } from './transfer-rpc.js'
 
 export interface GcOptions {
   /** Age at which a tombstone may be collected, in ms. */
   delayMs: number
   /** Time between two looks at the queue, in ms. */
   intervalMs: number
-  /** When a replica was not reachable: how long its tombstones wait, in ms. */
+  /** How long the tombstones of an unreachable replica wait, in ms. */
   postponeMs: number
+  /**
+   * Time from the confirmation by all replicas to the collection, in ms: longer than any read or write that was under way
+   * at the confirmation, and that may carry a row of before it.
+   */
+  settleMs: number
 }
 
+/** Tombstones that are confirmed, and wait to be collected, at the same time; and the bytes of their keys. */
+const CONFIRMED_MAX = 20_000
+const CONFIRMED_BYTES_MAX = 8 << 20
 const BATCH_MAX = 100
 const CALL_TIMEOUT_MS = 30_000
+const ATTEMPTS_MAX = 3
+/** How long rows that were put aside are kept, in ms: thirty days. */
+const ASIDE_KEPT_MS = 30 * 24 * 3600_000
+const SWEEP_EVERY_MS = 3600_000
 
 interface Due {
   queueKey: Buffer
@@ -29,22 +45,42 @@ interface Due {
   rowKey: Buffer
 }
 
+/** Tombstones of one partition of a table that every replica has confirmed under a mark. */
+interface Confirmed {
+  local: LocalTable<unknown>
+  partition: number
+  mark: CollectionMark
+  others: readonly NodeId[]
+  items: Due[]
+}
+
+/** The mark of a partition in one look at the queue, and the replicas that take part under it. */
+interface OpenMark {
+  mark: CollectionMark
+  replicas: string
+}
+
 /**
- * Collection of tombstones, in two phases: every replica confirms that it holds the tombstone or a later row, so
- * that none is left that could bring the deleted row back; then each deletes it, if it is still that very one.
- * If any replica is away, the tombstone stays.
+ * Collection of tombstones, in two phases: every replica confirms that it holds the tombstone or a later row, and
+ * remembers the collection's mark; then, after a while, each deletes the tombstone, if it is still that very one, and
+ * takes no rows any more from copies that do not know the mark (see marks.ts). If any replica is away, the tombstone
+ * stays; so it does while the row from which its own may move again (see TableSchema.source) differs between replicas.
  */
 export class TombstoneGc implements Service {
   readonly name = 'table-gc'
   readonly #worker: Worker
   readonly #tables: LocalTable<unknown>[] = []
+  #sweepAtMs = 0
 
   constructor(
     private readonly env: TableEnv,
     private readonly options: GcOptions,
+    private readonly standing: Standing,
+    private readonly locals: ReadonlyMap<string, LocalTable<unknown>>,
   ) {
     this.#worker = new Worker(this.name, env, async (signal) => {
       await this.#collectAll(signal)
+      await this.#sweep()
       return options.intervalMs * (0.75 + env.random.float() / 2)
     })
   }
@@ -82,17 +118,44 @@ export class TombstoneGc implements Service {
 
   async #collectAll(signal?: AbortSignal): Promise<number> {
     let collected = 0
-    for (const local of this.#tables) {
-      const nowMs = this.env.clock.nowMs()
-      let after: Buffer | undefined
-      while (!signal?.aborted) {
-        const due = this.#due(local, nowMs, after)
-        if (due.length === 0) break
-        collected += await this.#collect(local, due)
-        after = due.at(-1)!.queueKey
+    let isAll = false
+    const nowMs = this.env.clock.nowMs()
+    const after = new Map<string, Buffer>()
+    while (!isAll && !signal?.aborted) {
+      isAll = true
+      const marks = new Map<number, OpenMark>()
+      const confirmed: Confirmed[] = []
+      let count = 0
+      let bytes = 0
+      for (const local of this.#tables) {
+        const { name } = local.schema
+        while (!signal?.aborted) {
+          if (count >= CONFIRMED_MAX || bytes >= CONFIRMED_BYTES_MAX) {
+            isAll = false
+            break
+          }
+          const due = this.#due(local, nowMs, after.get(name))
+          if (due.length === 0) break
+          after.set(name, due.at(-1)!.queueKey)
+          for (const group of await this.#confirmAll(local, due, marks)) {
+            confirmed.push(group)
+            count += group.items.length
+            for (const { rowKey } of group.items) bytes += rowKey.length
+          }
+        }
       }
+      if (confirmed.length === 0) continue
+      await sleep(this.env.clock, this.options.settleMs, signal)
+      for (const group of confirmed) collected += await this.#collect(group)
     }
     return collected
+  }
+
+  async #sweep(): Promise<void> {
+    const { clock } = this.env
+    if (clock.monotonicMs() < this.#sweepAtMs) return
+    this.#sweepAtMs = clock.monotonicMs() + SWEEP_EVERY_MS
+    await sweepAside(this.env, clock.nowMs() - ASIDE_KEPT_MS)
   }
 
   #due(local: LocalTable<unknown>, nowMs: number, after: Buffer | undefined): Due[] {
@@ -110,8 +173,13 @@ export class TombstoneGc implements Service {
     return due
   }
 
-  async #collect(local: LocalTable<unknown>, due: readonly Due[]): Promise<number> {
-    const { db, placement, transport } = this.env
+  /** Lets all replicas confirm tombstones that are due; those that cannot be collected now are postponed. */
+  async #confirmAll(
+    local: LocalTable<unknown>,
+    due: readonly Due[],
+    marks: Map<number, OpenMark>,
+  ): Promise<Confirmed[]> {
+    const { db, log, placement, transport } = this.env
     const moot: Due[] = []
     const byPartition = new Map<number, Due[]>()
     for (const item of due) {
@@ -121,61 +189,125 @@ export class TombstoneGc implements Service {
       if (!held || !local.rowHash(db, item.rowKey)?.equals(item.rowHash)) moot.push(item)
       else byPartition.set(partition, [...(byPartition.get(partition) ?? []), item])
     }
-    if (moot.length > 0)
-      await db.transact((tx) => moot.forEach((item) => void tx.delete(GC_TREE, item.queueKey)))
-    let collected = 0
-    for (const [partition, items] of byPartition) {
-      const replicas = replicasOf(placement, local.schema, partition)
+    await this.#forget(moot)
+    const confirmed: Confirmed[] = []
+    for (const [partition, all] of byPartition) {
+      let items = all
       try {
-        if (await this.#collectPartition(local, partition, replicas, items)) collected += items.length
-        else await this.#postpone(local, items)
+        items = await this.#movedOut(local, partition, all)
+        const group = await this.#confirm(local, partition, items, marks)
+        if (group) confirmed.push(group)
+        await this.#postpone(
+          local,
+          all.filter((item) => !group?.items.includes(item)),
+        )
       } catch (error) {
         if (errorCode(error) === 'Closed') throw error
-        this.env.log.debug({ table: local.schema.name, partition, error }, 'tombstones wait for a replica')
-        await this.#postpone(local, items)
+        log.debug({ table: local.schema.name, partition, error }, 'tombstones wait for a replica')
+        await this.#postpone(local, all)
       }
     }
-    return collected
+    return confirmed
   }
 
-  /** @returns false if it has to wait; @throws what a call failed with */
-  async #collectPartition(
+  /** Those tombstones whose row cannot move here once more from another table, on any replica. */
+  async #movedOut(local: LocalTable<unknown>, partition: number, items: Due[]): Promise<Due[]> {
+    const sources = sourcesOf(
+      this.env.db,
+      local,
+      this.locals,
+      items.map(({ rowKey }) => ({ key: rowKey })),
+    )
+    if (!sources) return items
+    const { transport } = this.env
+    const others = this.#replicas(local, partition).filter((node) => node !== transport.self)
+    const theirs = await Promise.all(
+      others.map((node) => rowHashes(this.env, sources.table, node, sources.keys)),
+    )
+    return items.filter(
+      (_, i) => sources.settled[i] && theirs.every((hashes) => sameHash(sources.hashes[i], hashes[i])),
+    )
+  }
+
+  /** @returns undefined if nothing can be collected now; @throws what a call failed with */
+  async #confirm(
     local: LocalTable<unknown>,
     partition: number,
-    replicas: readonly NodeId[],
-    items: readonly Due[],
-  ): Promise<boolean> {
-    const { db, placement, transport } = this.env
-    const version = placement.layoutVersion
+    items: Due[],
+    marks: Map<number, OpenMark>,
+  ): Promise<Confirmed | undefined> {
+    const { db, random, transport } = this.env
+    const copy = copyOf(local.schema, partition)
+    const replicas = this.#replicas(local, partition)
     const others = replicas.filter((node) => node !== transport.self)
-    if (!others.every((node) => transport.isConnected(node))) return false
-
+    if (items.length === 0 || !this.standing.votes(copy)) return undefined
+    if (!others.every((node) => transport.isConnected(node))) return undefined
     const rows = items.flatMap(({ rowKey }) => {
       const row = local.encoded(db, rowKey)
       return row ? [local.codec.wire(rowKey, row.head, row.body)] : []
     })
     // A tombstone that is damaged here cannot be sent, and must not go anywhere before all have it.
-    if (rows.length < items.length) return false
-    for (const batch of batchesOf(rows, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX)) {
-      await Promise.all(others.map((node) => this.#call(local, node, 'push', [batch])))
-    }
-    const now = replicasOf(placement, local.schema, partition)
-    if (placement.layoutVersion !== version || !now.every((node) => replicas.includes(node))) return false
-
-    const body = [items.map(({ rowKey }) => rowKey), Buffer.concat(items.map(({ rowHash }) => rowHash))]
-    await Promise.all(others.map((node) => this.#call(local, node, 'collect', body)))
-    await db.transact((tx) => {
-      const leaves = new LeafChanges()
-      for (const { rowKey, rowHash, queueKey } of items) {
-        local.drop(tx, rowKey, rowHash, leaves)
-        tx.delete(GC_TREE, queueKey)
+    if (rows.length < items.length) return undefined
+    let n = newestNumber(this.standing.marks(copy)) + 1
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const names = [...replicas].sort().join()
+      let open = marks.get(copy)
+      // A mark stands for all that was confirmed under it, so all of that is confirmed by the same replicas.
+      if (open?.replicas !== names || attempt > 0) {
+        open = { mark: { n, id: random.bytes(4).readUInt32BE() }, replicas: names }
+        marks.set(copy, open)
       }
-      leaves.flush(tx, local.trees)
-    })
-    return true
+      const { mark } = open
+      let newest = 0
+      for (const batch of batchesOf(rows, REPAIR_BYTES_MAX, Math.min(REPAIR_ROWS_MAX, HASHES_MAX))) {
+        const body = [[mark.n, mark.id], replicas, batch]
+        // The own copy is asked like the others: it may have given rows away meanwhile.
+        const answers = await Promise.all(replicas.map((node) => this.#call(local, node, 'confirm', body)))
+        newest = Math.max(newest, ...answers.map(Number))
+        if (newest > 0) break
+      }
+      if (newest === 0) return { local, partition, mark, others, items }
+      n = newest + 1
+    }
+    return undefined
+  }
+
+  /** Returns how many tombstones were collected. */
+  async #collect({ local, partition, mark, others, items }: Confirmed): Promise<number> {
+    const { db, log } = this.env
+    try {
+      const keys = items.map(({ rowKey }) => rowKey)
+      const body = [[mark.n, mark.id], keys, Buffer.concat(items.map(({ rowHash }) => rowHash))]
+      await Promise.all(others.map((node) => this.#call(local, node, 'drop', body)))
+      await db.transact((tx) => {
+        this.standing.collect(tx, copyOf(local.schema, partition), mark)
+        dropTombstones(
+          tx,
+          local,
+          items.map(({ rowKey, rowHash }) => ({ key: rowKey, hash: rowHash })),
+        )
+        for (const { queueKey } of items) tx.delete(GC_TREE, queueKey)
+      })
+      return items.length
+    } catch (error) {
+      if (errorCode(error) === 'Closed') throw error
+      log.debug({ table: local.schema.name, partition, error }, 'the collection of tombstones broke off')
+      await this.#postpone(local, items)
+      return 0
+    }
+  }
+
+  #replicas(local: LocalTable<unknown>, partition: number): readonly NodeId[] {
+    return replicasOf(this.env.placement, local.schema, partition)
+  }
+
+  async #forget(items: readonly Due[]): Promise<void> {
+    if (items.length === 0) return
+    await this.env.db.transact((tx) => items.forEach((item) => void tx.delete(GC_TREE, item.queueKey)))
   }
 
   async #postpone(local: LocalTable<unknown>, items: readonly Due[]): Promise<void> {
+    if (items.length === 0) return
     const { clock, db } = this.env
     const prefix = gcPrefixOf(local.schema.name)
     await db.transact((tx) => {
@@ -187,10 +319,11 @@ export class TombstoneGc implements Service {
     })
   }
 
-  async #call(local: LocalTable<unknown>, node: NodeId, method: string, body: unknown): Promise<void> {
-    await this.env.quorum.call(node, methodOf(local.schema.name, method), body, {
+  async #call(local: LocalTable<unknown>, node: NodeId, method: string, body: unknown): Promise<unknown> {
+    const reply = await this.env.quorum.call(node, methodOf(local.schema.name, method), body, {
       timeoutMs: CALL_TIMEOUT_MS,
       priority: Priority.background,
     })
+    return reply.body
   }
 }

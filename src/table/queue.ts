@@ -1,17 +1,27 @@
-import { pack, unpack } from 'msgpackr'
-import type { Reader, Tx } from '../db/db.js'
 import { type NodeId, Priority } from '../net/transport.js'
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Timer } from '../util/clock.js'
-import { CarportError, errorCode } from '../util/errors.js'
-import { looksLikeMsgpack, versioned } from '../util/format.js'
+import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { LocalTable } from './local.js'
+import { encodeMarks, type WireMarks } from './marks.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
-import { hash16, prefixEnd, RETRY_TREE, rowKeyOf, successor } from './row-keys.js'
+import {
+  entryKey,
+  FORMAT,
+  keptEntryKey,
+  nodePrefix,
+  queuedNodes,
+  type Stored,
+  tableOf,
+  withMisses,
+} from './retry-entries.js'
+import { prefixEnd, RETRY_TREE, rowKeyOf, successor } from './row-keys.js'
 import { type WireRow, wireBytes } from './rows.js'
+import { copyOf, type Standing } from './standing.js'
+import { isUnknownMethod } from './standing-rpc.js'
 import type { MissedWrites, TableEnv } from './table.js'
 
 export interface RetryOptions {
@@ -34,15 +44,20 @@ const POLL_IDLE_MS = 10_000
 const BACKOFF: Backoff = { baseMs: 2_000, maxMs: 60_000 }
 const SWEEP_EVERY_MS = 10 * 60_000
 
-const FORMAT = versioned<Stored>('entry of the retry queue', {
-  encode: (entry) => pack(entry),
-  writes: 1,
-  versions: { 1: decodeStored },
-  unmarked: { is: looksLikeMsgpack, decode: decodeStored },
-})
+interface Pending {
+  key: Buffer
+  stored: Stored
+}
 
-/** [expires at, ms][row key][head | null: the current row is read at the time of sending][body | null] */
-type Stored = [expiresMs: number, rowKey: Buffer, head: Buffer | null, body: Buffer | null]
+/** The rows of one table that are sent to a node in one message. */
+interface Group {
+  table: string
+  /** Rows of this node's own copy, which are as good as it is; others are writes that their coordinator kept. */
+  own: boolean
+  rows: WireRow[]
+}
+
+const MISSES_MAX = 200
 
 /**
  * Hinted handoff: writes that reached their quorum but not this or that replica are kept, and sent when it is
@@ -52,7 +67,7 @@ type Stored = [expiresMs: number, rowKey: Buffer, head: Buffer | null, body: Buf
 export class RetryQueue implements MissedWrites, Service {
   readonly name = 'table-retry'
   readonly #worker: Worker
-  #pending = new Map<string, { key: Buffer; value: Buffer }>()
+  #pending = new Map<string, Pending>()
   #flushTimer: Timer | undefined
   #flushing: Promise<void> = Promise.resolve()
   #bytes = 0
@@ -65,6 +80,7 @@ export class RetryQueue implements MissedWrites, Service {
     private readonly env: TableEnv,
     private readonly tables: ReadonlyMap<string, LocalTable<unknown>>,
     private readonly options: RetryOptions,
+    private readonly standing: Standing,
   ) {
     this.#worker = new Worker(this.name, env, (signal) => this.#work(signal), {
       queueLength: () => env.db.count(RETRY_TREE),
@@ -99,9 +115,11 @@ export class RetryQueue implements MissedWrites, Service {
     for (const [partition, partitionKey, sortKey, head, body] of rows) {
       const rowKey = rowKeyOf(partition, partitionKey, sortKey)
       const local = replicasOf(placement, schema, partition).includes(transport.self)
-      const stored: Stored = local ? [expiresMs, rowKey, null, null] : [expiresMs, rowKey, head, body]
-      const key = entryKey(node, table, local ? rowKey : Buffer.concat([rowKey, head]))
-      this.#pending.set(key.toString('latin1'), { key, value: FORMAT.encode(stored) })
+      const key = local ? entryKey(node, table, rowKey) : keptEntryKey(node, table, rowKey, head, expiresMs)
+      const id = key.toString('latin1')
+      const misses = (this.#pending.get(id)?.stored[4] ?? 0) + 1
+      const stored: Stored = local ? [expiresMs, rowKey, null, null, misses] : [expiresMs, rowKey, head, body]
+      this.#pending.set(id, { key, stored })
     }
     this.#flushTimer ??= clock.after(FLUSH_AFTER_MS, () => {
       this.flush().catch((error: unknown) => {
@@ -123,12 +141,12 @@ export class RetryQueue implements MissedWrites, Service {
     return done
   }
 
-  async #store(entries: { key: Buffer; value: Buffer }[]): Promise<void> {
+  async #store(entries: readonly Pending[]): Promise<void> {
     const room = Math.max(0, this.options.entriesMax - this.env.db.count(RETRY_TREE))
     let bytes = this.#bytes
-    const kept: typeof entries = []
+    const kept: Pending[] = []
     for (const entry of entries) {
-      const size = entry.key.length + entry.value.length
+      const size = entry.key.length + FORMAT.encode(entry.stored).length
       if (kept.length >= room || bytes + size > this.options.bytesMax) break
       bytes += size
       kept.push(entry)
@@ -139,8 +157,10 @@ export class RetryQueue implements MissedWrites, Service {
     this.#full = kept.length < entries.length
     const added = await this.env.db.transact((tx) => {
       let sum = 0
-      for (const { key, value } of kept) {
-        sum += key.length + value.length - sizeOf(tx, key)
+      for (const { key, stored } of kept) {
+        const before = tx.get(RETRY_TREE, key)
+        const value = FORMAT.encode(before ? withMisses(stored, FORMAT.decode(before)) : stored)
+        sum += value.length - (before?.length ?? -key.length)
         tx.put(RETRY_TREE, key, value)
       }
       return sum
@@ -184,34 +204,28 @@ export class RetryQueue implements MissedWrites, Service {
 
   /** Sends all that waits for `node`. @throws the error of a call that failed */
   async #drain(node: NodeId, signal: AbortSignal): Promise<void> {
-    const { db, quorum } = this.env
+    const { db } = this.env
     const prefix = nodePrefix(node)
     let start = prefix
     while (!signal.aborted) {
       const batch: { key: Buffer; value: Buffer }[] = []
-      const rows = new Map<string, WireRow[]>()
+      const groups = new Map<string, Group>()
       let bytes = 0
       for (const { key, value } of db.range(RETRY_TREE, { start, end: prefixEnd(prefix)! })) {
         if (batch.length >= BATCH_ROWS_MAX || bytes > BATCH_BYTES_MAX) break
-        const table = tableOf(key)
-        const row = this.#rowToSend(node, table, value)
         batch.push({ key: Buffer.from(key), value: Buffer.from(value) })
-        if (!row) continue
-        bytes += wireBytes(row)
-        const group = rows.get(table)
-        if (group) group.push(row)
-        else rows.set(table, [row])
-      }
-      if (batch.length === 0) return
-      for (const [table, group] of rows) {
-        try {
-          const options = { timeoutMs: PUSH_TIMEOUT_MS, priority: Priority.background, signal }
-          await quorum.call(node, methodOf(table, 'push'), [group], options)
-        } catch (error) {
-          if (errorCode(error) !== 'InvalidArgument') throw error
-          this.env.log.warn({ node, table, error }, 'a replica refuses missed writes: left to anti-entropy')
+        for (const { table, own, row } of this.#rowsToSend(node, tableOf(key), value)) {
+          bytes += wireBytes(row)
+          const id = `${table} ${own}`
+          const group = groups.get(id)
+          if (group) group.rows.push(row)
+          else groups.set(id, { table, own, rows: [row] })
         }
       }
+      if (batch.length === 0) return
+      // Made in the turn in which the rows were read.
+      const messages = [...groups.values()].map((group) => ({ group, marks: this.#marksOf(group) }))
+      for (const { group, marks } of messages) await this.#send(node, group, marks, signal)
       await this.#remove(batch)
       start = successor(batch.at(-1)!.key)
     }
@@ -231,15 +245,70 @@ export class RetryQueue implements MissedWrites, Service {
     }
   }
 
-  #rowToSend(node: NodeId, tableName: string, value: Buffer): WireRow | undefined {
+  /** The rows that an entry stands for, the one that was written first. */
+  #rowsToSend(
+    node: NodeId,
+    tableName: string,
+    value: Buffer,
+  ): { table: string; own: boolean; row: WireRow }[] {
     const table = this.tables.get(tableName)
-    if (!table) return undefined
-    const [expiresMs, rowKey, head, body] = FORMAT.decode(value)
-    if (expiresMs <= this.env.clock.nowMs()) return undefined
-    if (!replicasOf(this.env.placement, table.schema, rowKey[0]!).includes(node)) return undefined
-    if (head) return table.codec.wire(rowKey, head, body ?? undefined)
-    const row = table.encoded(this.env.db, rowKey)
-    return row && table.codec.wire(rowKey, row.head, row.body)
+    if (!table) return []
+    const { db, clock, placement } = this.env
+    const [expiresMs, rowKey, head, body, misses] = FORMAT.decode(value)
+    if (expiresMs <= clock.nowMs()) return []
+    if (!replicasOf(placement, table.schema, rowKey[0]!).includes(node)) return []
+    if (head)
+      return [{ table: tableName, own: false, row: table.codec.wire(rowKey, head, body ?? undefined) }]
+    // A copy that is not whole gives no rows to others.
+    if (!this.standing.votes(copyOf(table.schema, rowKey[0]!))) return []
+    const row = table.encoded(db, rowKey)
+    if (!row) return []
+    const rows = [{ table: tableName, own: true, row: table.codec.wire(rowKey, row.head, row.body) }]
+    for (const moved of this.tables.values()) {
+      const { source } = moved.schema
+      if (source?.table !== tableName) continue
+      const at = 1 + table.schema.partitionKeyBytes
+      const start = Buffer.concat([rowKey.subarray(0, at), source.prefix(rowKey.subarray(at))])
+      const range = { start, end: prefixEnd(start)!, limit: Math.min(MISSES_MAX, misses ?? 1) }
+      let bytes = 0
+      for (const { key } of db.range(moved.trees.head, range)) {
+        const stored = moved.encoded(db, Buffer.from(key))!
+        const wire = moved.codec.wire(Buffer.from(key), stored.head, stored.body)
+        bytes += wireBytes(wire)
+        if (bytes > BATCH_BYTES_MAX) break
+        rows.push({ table: moved.schema.name, own: true, row: wire })
+      }
+    }
+    return rows
+  }
+
+  #marksOf({ table, rows }: Group): [copy: number, marks: WireMarks][] {
+    const { schema } = this.tables.get(table)!
+    const copies = new Set(rows.map(([partition]) => copyOf(schema, partition)))
+    return [...copies].map((copy) => [copy, encodeMarks(this.standing.marksIn(this.env.db, copy))])
+  }
+
+  async #send(
+    node: NodeId,
+    { table, own, rows }: Group,
+    marks: [copy: number, marks: WireMarks][],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { log, quorum } = this.env
+    const options = { timeoutMs: PUSH_TIMEOUT_MS, priority: Priority.background, signal }
+    try {
+      const [method, body] = own ? ['offer', [marks, rows]] : ['hint', [rows]]
+      try {
+        await quorum.call(node, methodOf(table, method as string), body, options)
+      } catch (error) {
+        if (!isUnknownMethod(error)) throw error
+        await quorum.call(node, methodOf(table, 'push'), [rows], options)
+      }
+    } catch (error) {
+      const code = errorCode(error)
+      if (code !== 'InvalidArgument' && code !== 'Conflict') throw error
+      log.warn({ node, table, error }, 'a replica refuses missed writes: left to anti-entropy')
+    }
   }
 
   /** Removes entries, unless they were written anew meanwhile. */
@@ -276,46 +345,4 @@ export class RetryQueue implements MissedWrites, Service {
       start = successor(last)
     }
   }
-}
-
-/** [length of node id u8][node id][table][0] and a hash that tells rows apart. */
-function entryKey(node: NodeId, table: string, row: Buffer): Buffer {
-  return Buffer.concat([nodePrefix(node), Buffer.from(`${table}\0`), hash16(row)])
-}
-
-function nodePrefix(node: NodeId): Buffer {
-  return Buffer.concat([Buffer.of(node.length), Buffer.from(node, 'latin1')])
-}
-
-function tableOf(key: Buffer): string {
-  const at = 1 + key[0]!
-  return key.toString('utf8', at, key.indexOf(0, at))
-}
-
-/** The nodes for which something waits, by jumping from one to the next. */
-function queuedNodes(db: Reader): NodeId[] {
-  const nodes: NodeId[] = []
-  let start: Buffer | undefined = Buffer.of(0)
-  while (start) {
-    let key: Buffer | undefined
-    for (const first of db.keys(RETRY_TREE, { start, limit: 1 })) key = Buffer.from(first)
-    if (!key) break
-    const prefix = key.subarray(0, 1 + key[0]!)
-    nodes.push(prefix.toString('latin1', 1))
-    start = prefixEnd(prefix)
-  }
-  return nodes
-}
-
-function sizeOf(tx: Tx, key: Buffer): number {
-  const stored = tx.peek(RETRY_TREE, key)
-  return stored ? key.length + stored.length : 0
-}
-
-function decodeStored(value: Buffer): Stored {
-  const stored: unknown = unpack(value)
-  if (!Array.isArray(stored) || typeof stored[0] !== 'number' || !Buffer.isBuffer(stored[1])) {
-    throw new CarportError('Corrupted', 'malformed entry in the retry queue')
-  }
-  return stored as Stored
 }

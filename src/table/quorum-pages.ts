@@ -2,7 +2,7 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { eachLimited } from '../util/limited.js'
 import { BULK_TIMEOUT_MS, type TableEnv } from './env.js'
 import type { LocalTable } from './local.js'
-import type { RowReader } from './quorum-read.js'
+import { type RowReader, readSets } from './quorum-read.js'
 import type { RowWriter } from './quorum-write.js'
 import { mergePages } from './range-merge.js'
 import { methodOf, pageFingerprint } from './replica.js'
@@ -45,7 +45,8 @@ export class PageReader<E> {
     const sets = this.reader.setsOf(partition)
     const options = { quorum: placement.readQuorum, timeoutMs: BULK_TIMEOUT_MS, priority: Priority.high }
     const ask = (pageFrom: NodeId | null) =>
-      quorum.readSets(
+      readSets(
+        quorum,
         sets,
         this.#method,
         [

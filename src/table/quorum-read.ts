@@ -1,4 +1,4 @@
-import { majority } from '../cluster/placement.js'
+import { majority, type QuorumCaller } from '../cluster/placement.js'
 import { type NodeId, Priority } from '../net/transport.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import { CALL_TIMEOUT_MS, layoutNotReady, type TableEnv } from './env.js'
@@ -19,6 +19,28 @@ const KEPT_CHANGING = 'a row kept changing while it was read'
 export interface Resolved<E> {
   row: Row<E> | undefined
   holders: readonly NodeId[]
+}
+
+/**
+ * Asks a quorum of each set; of the first alone, which has the data, if nodes of the others refuse. A node that does not
+ * know of its partition yet has not acknowledged that layout, so nobody copies for it yet: a row that is on a quorum of
+ * the older version now will be copied. A node that is still copying cannot say anything. Either way a row is shown only
+ * after it was written back to the other sets.
+ */
+export async function readSets(
+  quorum: QuorumCaller,
+  sets: readonly (readonly NodeId[])[],
+  method: string,
+  query: unknown,
+  options: Parameters<QuorumCaller['read']>[3],
+): Promise<{ node: NodeId; body: unknown }[]> {
+  try {
+    return await quorum.readSets(sets, method, query, options)
+  } catch (error) {
+    const code = errorCode(error instanceof CarportError ? error.cause : undefined)
+    if (sets.length === 1 || (code !== 'LayoutNotReady' && code !== 'NotCaughtUp')) throw error
+    return quorum.read(sets[0]!, method, query, options)
+  }
 }
 
 /** The reading side of a table, for single rows. */
@@ -113,13 +135,7 @@ export class RowReader<E> {
       timeoutMs: CALL_TIMEOUT_MS,
       priority: Priority.high,
     }
-    const replies = await quorum.readSets(sets, this.#method, query, options).catch((error: unknown) => {
-      // A node that does not know of its partition yet has not acknowledged that layout, so nobody copies for it yet:
-      // a row that is on a quorum of the older version now will be copied.
-      const cause = error instanceof CarportError ? error.cause : undefined
-      if (sets.length === 1 || errorCode(cause) !== 'LayoutNotReady') throw error
-      return quorum.read(sets[0]!, this.#method, query, options)
-    })
+    const replies = await readSets(quorum, sets, this.#method, query, options)
     return replies.map(({ node, body }) => parseCopy(node, body))
   }
 

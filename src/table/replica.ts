@@ -9,6 +9,7 @@ import type { Page, PageRow } from './range-merge.js'
 import { rowHashOf, rowKeyOf } from './row-keys.js'
 import type { Row } from './rows.js'
 import { headOf } from './seal.js'
+import { copyOf, type Standing } from './standing.js'
 
 /** A range reply ends after about this many bytes; the asker goes on from there. */
 export const PAGE_BYTES_MAX = 4 << 20
@@ -43,11 +44,11 @@ export class Replica<E> {
   constructor(
     private readonly local: LocalTable<E>,
     private readonly env: { db: Db; transport: Transport; placement: Placement },
+    private readonly standing: Standing,
   ) {
     const { transport } = env
     const table = local.schema.name
     transport.handle(methodOf(table, 'insert'), (body) => this.#insert(body))
-    transport.handle(methodOf(table, 'push'), (body) => this.#push(body))
     transport.handle(methodOf(table, 'get'), (body) => this.#get(body))
     transport.handle(methodOf(table, 'range'), (body) => this.#range(body))
   }
@@ -72,16 +73,6 @@ export class Replica<E> {
     const [row] = rows
     const was = rows.length === 1 ? this.local.replaced?.has(rowHashOf(row!.key, row!.head)) : false
     return { body: { later, was: was ?? null } }
-  }
-
-  /** [rows] → null. Repair: rows are taken whatever the layout, as they are handed on if they belong elsewhere. */
-  async #push(body: unknown): Promise<RpcReply> {
-    if (!Array.isArray(body) || body.length !== 1) throw this.#malformed('push')
-    const rows = this.local.codec.parseAll(body[0])
-    const { refused } = await this.#apply(rows)
-    // Whoever sends a row here may drop its own copy: it must not believe that this node has it.
-    if (refused > 0) throw this.#damaged()
-    return { body: null }
   }
 
   /** Applies rows, the one of this node's own write as such; and if others bring that one, not before it is decided. */
@@ -124,6 +115,7 @@ export class Replica<E> {
     const { stored, codec } = this.local
     const key = codec.keyOf(partitionKey, sortKey)
     this.#checkOwn(key[0]!)
+    this.standing.checkVote(copyOf(this.local.schema, key[0]!))
     const instead = this.local.votes?.instead(key)
     if (instead?.row) {
       const { head, body } = instead.row
@@ -170,6 +162,7 @@ export class Replica<E> {
     this.local.codec.checkKeys(partitionKey, EMPTY)
     const partition = this.local.codec.partitionOf(partitionKey)
     this.#checkOwn(partition)
+    this.standing.checkVote(copyOf(this.local.schema, partition))
     const page = this.page(partitionKey, {
       ...(start ? { start } : {}),
       ...(end ? { end } : {}),

@@ -11,6 +11,10 @@ export const SORT_KEY_BYTES_MAX = 1850
 export const GC_TREE = 'table:gc'
 /** Shared by all tables: writes that some replica missed. */
 export const RETRY_TREE = 'table:retry'
+/** Shared by all tables: what this node's copies of the partitions are worth (see standing.ts). */
+export const STANDING_TREE = 'table:standing'
+/** Shared by all tables: rows that this node let go of and no other replica had (see aside.ts). */
+export const ASIDE_TREE = 'table:aside'
 
 /** Shared by all tables: rows that are known to be damaged here. [table][0][row key] → when it was found (f64 ms) */
 export const DAMAGED_TREE = 'table:damaged'
@@ -34,7 +38,7 @@ export function treesOf(table: string): Trees {
 /** Every tree that the given tables need in the Db, the shared ones included. */
 export function tableTrees(...schemas: readonly { readonly name: string }[]): TreeName[] {
   const names = schemas.flatMap((schema) => Object.values(treesOf(schema.name)) as TreeName[])
-  return [...names, GC_TREE, RETRY_TREE, DAMAGED_TREE]
+  return [...names, GC_TREE, RETRY_TREE, DAMAGED_TREE, STANDING_TREE, ASIDE_TREE]
 }
 
 /** The row key: [partition u8][partition key][sort key]. */

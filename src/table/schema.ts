@@ -53,6 +53,18 @@ export interface TableSchema<E> {
    */
   bodyMatches?(entry: E, body: Buffer): boolean
   /**
+   * For the same tables: the row of the other table from which a row of this one moves, in the same partition, by the
+   * row's own sort key; and whether that row, as it is, may still move here as `entry`. A tombstone is not collected
+   * before all replicas have the same such row, and it cannot move: it would come back as the row that it deleted.
+   */
+  readonly source?: {
+    readonly table: string
+    sortKey(sortKey: Buffer): Buffer
+    /** The start of the sort keys of all rows that move here from the row of that sort key, the newest first. */
+    prefix(sortKey: Buffer): Buffer
+    mayMove(row: unknown, entry: E): boolean
+  }
+  /**
    * Runs in the transaction that changes this node's copy, on every replica, in whatever order rows arrive: must be
    * idempotent in effect. `before` is undefined for a new row. `after` is undefined when a tombstone is collected
    * or the partition moved away from this node: then only local indexes (counters, references) are to be undone.

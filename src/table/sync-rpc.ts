@@ -3,12 +3,12 @@ import type { Db } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
 import { HASH_BYTES, LEAF_COUNT } from './row-keys.js'
 import { type WireRow, wireBytes } from './rows.js'
+import { copyOf, type Standing } from './standing.js'
 
 /** Most bytes and rows in one message of repair. */
 export const REPAIR_BYTES_MAX = 1 << 20
@@ -40,6 +40,7 @@ export class RepairReplica<E> {
   constructor(
     private readonly local: LocalTable<E>,
     private readonly env: { db: Db; transport: Transport; placement: Placement; clock: Clock },
+    private readonly standing: Standing,
   ) {
     this.#name = local.schema.name
     const { transport } = env
@@ -48,7 +49,6 @@ export class RepairReplica<E> {
     transport.handle(methodOf(this.#name, 'hashes'), (body) => this.#hashes(body))
     transport.handle(methodOf(this.#name, 'pull'), (body) => this.#pull(body))
     transport.handle(methodOf(this.#name, 'check'), (body) => this.#check(body))
-    transport.handle(methodOf(this.#name, 'collect'), (body) => this.#collect(body))
   }
 
   /** [[partition, root | null], ...] → [partitions that differ, partitions this node does not hold] */
@@ -127,22 +127,6 @@ export class RepairReplica<E> {
     return { body: different }
   }
 
-  /** [row keys, concatenated hashes] → null, when those that are still these very tombstones are gone */
-  async #collect(body: unknown): Promise<RpcReply> {
-    const items = this.#keysAndHashes(body, 'collect')
-    await this.env.db.transact((tx) => {
-      const leaves = new LeafChanges()
-      for (const { key, hash } of items) {
-        const row = this.local.encoded(tx, key)
-        if (!row) continue
-        const entry = this.local.codec.decodeStored(row.head, () => row.body)
-        if (this.local.schema.isTombstone(entry)) this.local.drop(tx, key, hash, leaves)
-      }
-      leaves.flush(tx, this.local.trees)
-    })
-    return { body: null }
-  }
-
   #keysAndHashes(body: unknown, method: string): { key: Buffer; hash: Buffer }[] {
     if (!Array.isArray(body) || !Array.isArray(body[0]) || !Buffer.isBuffer(body[1]))
       throw this.#malformed(method)
@@ -155,9 +139,11 @@ export class RepairReplica<E> {
     }))
   }
 
+  /** Whether this node's copy may be compared with: it holds the partition, and the copy is whole. */
   #holds(partition: number): boolean {
     const { placement, transport } = this.env
     const { schema } = this.local
+    if (!this.standing.votes(copyOf(schema, partition))) return false
     return schema.placement === 'full' || replicasOf(placement, schema, partition).includes(transport.self)
   }
 

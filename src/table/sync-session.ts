@@ -2,11 +2,15 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { eachLimited } from '../util/limited.js'
+import { rowHashes, type Suspects, setAside } from './aside.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
+import { type CopyMarks, decodeMarks, encodeMarks, NO_MARKS } from './marks.js'
 import { applyRows, methodOf } from './replica.js'
 import { HASH_BYTES, indexKeyOf, LEAF_COUNT, leafOf, rowHashOf } from './row-keys.js'
 import { batchesOf, type WireRow } from './rows.js'
+import { copyOf, type Standing } from './standing.js'
+import { isUnknownMethod } from './standing-rpc.js'
 import {
   HASHES_MAX,
   parseLeaves,
@@ -28,6 +32,13 @@ export interface SyncCounts {
   rowsDropped: number
 }
 
+/** How a partition is compared with a peer. */
+export interface Comparison {
+  readonly partition: number
+  /** Whether this node's copy is joining: it takes what the peer has, and gives nothing. */
+  readonly joins: boolean
+}
+
 /**
  * Anti-entropy of one table's copy on this node with the copies of others. All calls have background priority,
  * and every piece of work between two yields is bounded, so that requests of clients pass between.
@@ -38,27 +49,31 @@ export class SyncSession<E> {
     private readonly env: TableEnv,
     private readonly counts: SyncCounts,
     private readonly signal: AbortSignal,
+    private readonly standing: Standing,
+    private readonly suspects: Suspects,
     private readonly priority: Priority = Priority.background,
   ) {}
 
   /**
-   * Makes the copies of `partitions` here and on `peer` the same, as of some moment after the call; `done` is told
-   * of each partition that is. Partitions the peer does not hold (by its own layout) are left out.
+   * Makes the copies of partitions here and on `peer` the same, as of some moment after the call; `done` is told
+   * of each partition that is. Where the copy here is joining, it then has all that the peer has, and no rows that
+   * nobody else has. Partitions the peer does not hold (by its own layout) are left out.
    * @param known roots of the own copies that the caller accepts, which are made anew only when a partition changed
    *   here by a comparison: what was equal to an older state of the own copy was complete then.
    * @throws CarportError of the first call that failed
    */
   async syncWith(
     peer: NodeId,
-    partitions: readonly number[],
+    comparisons: readonly Comparison[],
     known: Map<number, Buffer | null>,
     done: (partition: number) => void,
   ): Promise<void> {
     const { db } = this.env
-    for (let at = 0; at < partitions.length; at += ROOTS_MAX) {
+    const joins = new Set(comparisons.filter((each) => each.joins).map(({ partition }) => partition))
+    for (let at = 0; at < comparisons.length; at += ROOTS_MAX) {
       const roots: [number, Buffer | null][] = []
       let present = 0
-      for (const partition of partitions.slice(at, at + ROOTS_MAX)) {
+      for (const { partition } of comparisons.slice(at, at + ROOTS_MAX)) {
         let root = known.get(partition)
         if (root === undefined) {
           root = this.local.root(db, partition) ?? null
@@ -73,13 +88,13 @@ export class SyncSession<E> {
       }
       await eachLimited(differ, PARTITIONS_AT_ONCE, async (partition) => {
         known.delete(partition)
-        await this.#syncPartition(peer, partition)
-        done(partition)
+        if (await this.#syncPartition(peer, partition, joins.has(partition))) done(partition)
       })
     }
   }
 
-  async #syncPartition(peer: NodeId, partition: number): Promise<void> {
+  /** Resolves with whether nothing is left open. */
+  async #syncPartition(peer: NodeId, partition: number, joins: boolean): Promise<boolean> {
     const theirs = parseLeaves(await this.#call(peer, 'leaves', [partition]))
     const mine = parseLeaves(this.local.leaves(this.env.db, partition))
     const differing: number[] = []
@@ -88,13 +103,24 @@ export class SyncSession<E> {
       const b = theirs.get(leaf)
       if (a ? !b?.equals(a) : b !== undefined) differing.push(leaf)
     }
+    let open = 0
     for (let at = 0; at < differing.length; at += LEAVES_AT_ONCE) {
-      await this.#syncLeaves(peer, partition, differing.slice(at, at + LEAVES_AT_ONCE))
+      open += await this.#syncLeaves(peer, partition, differing.slice(at, at + LEAVES_AT_ONCE), joins)
     }
+    return open === 0
   }
 
-  /** Compares the keys of some leaves, at most HASHES_MAX on either side at a time, and exchanges what differs. */
-  async #syncLeaves(peer: NodeId, partition: number, leaves: readonly number[]): Promise<void> {
+  /**
+   * Compares the keys of some leaves, at most HASHES_MAX on either side at a time, and exchanges what differs. Resolves
+   * with the number of rows here about which nothing can be said yet (see Suspects).
+   */
+  async #syncLeaves(
+    peer: NodeId,
+    partition: number,
+    leaves: readonly number[],
+    joins: boolean,
+  ): Promise<number> {
+    let open = 0
     let after: Buffer | undefined
     do {
       const theirs = parseHashes(
@@ -117,12 +143,14 @@ export class SyncSession<E> {
         if (!known.get(id)?.equals(theirs.hashes[i]!)) pull.push(key)
         known.delete(id)
       }
-      for (const id of known.keys()) push.push(Buffer.from(id, 'latin1'))
+      const absent = [...known.keys()].map((id) => Buffer.from(id, 'latin1'))
       await this.#pull(peer, pull, push)
-      await this.push(peer, push)
+      if (joins) open += await this.suspects.settle(this.local, partition, absent)
+      else await this.#push(peer, partition, [...absent, ...push])
       after = until
       await this.#yield()
     } while (after)
+    return open
   }
 
   /** Fetches rows and merges them in; those that differ from the peer's afterwards are added to `push`. */
@@ -130,14 +158,18 @@ export class SyncSession<E> {
     const { db } = this.env
     for (let at = 0; at < keys.length; ) {
       const asked = keys.slice(at, at + REPAIR_ROWS_MAX)
-      const reply = await this.#call(peer, 'pull', [asked])
-      if (!Array.isArray(reply) || reply.length === 0 || reply.length > asked.length) {
+      const { marks, reply } = await this.#fetch(peer, asked)
+      if (reply.length === 0 || reply.length > asked.length) {
         throw new CarportError('RemoteError', 'malformed reply to a pull')
       }
       const rows = this.local.codec.parseAll(reply.filter((row) => row !== null))
+      const copy = copyOf(this.local.schema, asked[0]![0]!)
       await this.local.underWay.follow(
         rows.map((row) => row.key),
-        db.transact((tx) => applyRows(tx, this.local, rows)),
+        db.transact((tx) => {
+          this.standing.checkSource(tx, copy, marks)
+          applyRows(tx, this.local, rows)
+        }),
       )
       for (const row of rows) {
         if (!this.local.rowHash(db, row.key)?.equals(rowHashOf(row.key, row.head))) push.push(row.key)
@@ -148,11 +180,33 @@ export class SyncSession<E> {
     }
   }
 
-  /** Sends the current rows of these keys; resolves when the peer has merged them durably. */
-  async push(peer: NodeId, keys: readonly Buffer[]): Promise<void> {
-    for (const rows of batchesOf(this.#currentRows(keys), REPAIR_BYTES_MAX, REPAIR_ROWS_MAX)) {
-      await this.#call(peer, 'push', [rows])
-      this.counts.rowsPushed += rows.length
+  /** Rows of one partition as the peer has them, with the marks that its copy had. */
+  async #fetch(peer: NodeId, keys: readonly Buffer[]): Promise<{ marks: CopyMarks; reply: unknown[] }> {
+    try {
+      const [marks, rows] = asArray(await this.#call(peer, 'fetch', [keys]))
+      return { marks: decodeMarks(marks), reply: asArray(rows) }
+    } catch (error) {
+      if (!isUnknownMethod(error)) throw error
+      return { marks: NO_MARKS, reply: asArray(await this.#call(peer, 'pull', [keys])) }
+    }
+  }
+
+  /** Sends the current rows of these keys, of one partition; resolves when the peer has merged them durably. */
+  async #push(peer: NodeId, partition: number, keys: readonly Buffer[]): Promise<void> {
+    const copy = copyOf(this.local.schema, partition)
+    for (let at = 0; at < keys.length; at += REPAIR_ROWS_MAX) {
+      // Read before the rows: the copy may take part in a collection while they are sent.
+      const marks = encodeMarks(this.standing.marksIn(this.env.db, copy))
+      const current = this.#currentRows(keys.slice(at, at + REPAIR_ROWS_MAX))
+      for (const rows of batchesOf(current, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX)) {
+        try {
+          await this.#call(peer, 'offer', [[[copy, marks]], rows])
+        } catch (error) {
+          if (!isUnknownMethod(error)) throw error
+          await this.#call(peer, 'push', [rows])
+        }
+        this.counts.rowsPushed += rows.length
+      }
     }
   }
 
@@ -169,35 +223,71 @@ export class SyncSession<E> {
    * @throws CarportError of the first call that failed; what was dropped till then is safe.
    */
   async handOver(partition: number, targets: readonly NodeId[], mayDrop: () => boolean): Promise<void> {
-    const { db } = this.env
-    const { codec, trees } = this.local
     while (mayDrop()) {
-      const start = Buffer.of(partition)
-      const range = partition < 255 ? { start, end: Buffer.of(partition + 1) } : { start }
-      const keys = [...db.keys(trees.head, { ...range, limit: REPAIR_ROWS_MAX })].map((key) =>
-        Buffer.from(key),
-      )
+      const { keys, hashes } = this.#firstRows(partition)
       if (keys.length === 0) return
-      const hashes: Buffer[] = []
-      for (const key of keys) hashes.push(this.local.rowHash(db, key) ?? Buffer.alloc(HASH_BYTES))
       for (const target of targets) {
         const reply = await this.#call(target, 'check', [keys, Buffer.concat(hashes)])
         if (!Array.isArray(reply)) throw new CarportError('RemoteError', 'malformed reply to a check')
-        const missing = reply.map((i) => codec.checkRowKey(keys[Number(i)]))
-        await this.push(target, missing)
+        const missing = reply.map((i) => this.local.codec.checkRowKey(keys[Number(i)]))
+        await this.#push(target, partition, missing)
       }
-      const dropped = await db.transact((tx) => {
-        if (!mayDrop()) return 0
-        const leaves = new LeafChanges()
-        let count = 0
-        for (const [i, key] of keys.entries()) if (this.local.drop(tx, key, hashes[i]!, leaves)) count++
-        leaves.flush(tx, trees)
-        return count
-      })
-      this.counts.rowsDropped += dropped
-      if (dropped === 0) return
+      if ((await this.#drop(keys, hashes, mayDrop)) === 0) return
       await this.#yield()
     }
+  }
+
+  /**
+   * Gives up a partition that is not to be handed over, since this copy missed a collection of tombstones (or was never
+   * whole): rows that all `targets` lack are put aside, as they may be deleted ones; the others are known there.
+   * @throws CarportError of the first call that failed
+   */
+  async giveUp(partition: number, targets: readonly NodeId[], mayDrop: () => boolean): Promise<void> {
+    while (mayDrop()) {
+      const { keys, hashes } = this.#firstRows(partition)
+      if (keys.length === 0) return
+      const theirs = await Promise.all(targets.map((node) => rowHashes(this.env, this.local, node, keys)))
+      const alone = keys.filter((_, i) => theirs.every((known) => known[i] === undefined))
+      if (alone.length > 0 && mayDrop()) {
+        const items = alone.map((key) => ({ key, hash: hashes[keys.indexOf(key)]! }))
+        this.counts.rowsDropped += await setAside(this.env, this.local, items)
+        this.env.log.warn(
+          { table: this.local.schema.name, partition, rows: alone.length },
+          'rows of a partition that moved away, and that its replicas lack, were put aside: they may be deleted ones',
+        )
+      }
+      const rest = keys.map((key, i) => ({ key, hash: hashes[i]! })).filter(({ key }) => !alone.includes(key))
+      const dropped = await this.#drop(
+        rest.map(({ key }) => key),
+        rest.map(({ hash }) => hash),
+        mayDrop,
+      )
+      if (alone.length + dropped === 0) return
+      await this.#yield()
+    }
+  }
+
+  #firstRows(partition: number): { keys: Buffer[]; hashes: Buffer[] } {
+    const { db } = this.env
+    const start = Buffer.of(partition)
+    const range = partition < 255 ? { start, end: Buffer.of(partition + 1) } : { start }
+    const keys = [...db.keys(this.local.trees.head, { ...range, limit: REPAIR_ROWS_MAX })].map((key) =>
+      Buffer.from(key),
+    )
+    return { keys, hashes: keys.map((key) => this.local.rowHash(db, key) ?? Buffer.alloc(HASH_BYTES)) }
+  }
+
+  async #drop(keys: readonly Buffer[], hashes: readonly Buffer[], mayDrop: () => boolean): Promise<number> {
+    const dropped = await this.env.db.transact((tx) => {
+      if (!mayDrop()) return 0
+      const leaves = new LeafChanges()
+      let count = 0
+      for (const [i, key] of keys.entries()) if (this.local.drop(tx, key, hashes[i]!, leaves)) count++
+      leaves.flush(tx, this.local.trees)
+      return count
+    })
+    this.counts.rowsDropped += dropped
+    return dropped
   }
 
   #yield(): Promise<void> {
@@ -213,6 +303,11 @@ export class SyncSession<E> {
     })
     return reply.body
   }
+}
+
+function asArray(reply: unknown): unknown[] {
+  if (!Array.isArray(reply)) throw new CarportError('RemoteError', 'malformed reply to a pull')
+  return reply
 }
 
 function parseRoots(reply: unknown): { differ: number[]; refused: number[] } {

@@ -3,9 +3,15 @@ import type { NodeId } from '../net/transport.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
+import type { Suspects } from './aside.js'
+import { handOver } from './hand-over.js'
+import { Joins } from './joins.js'
 import type { LocalTable } from './local.js'
+import { missed, NO_MARKS } from './marks.js'
 import { replicasOf } from './replicas.js'
-import { type SyncCounts, SyncSession } from './sync-session.js'
+import { copyOf, FULL_COPY, type Standing } from './standing.js'
+import { type PeerCopy, type PeerStanding, standingOf } from './standing-rpc.js'
+import { type Comparison, type SyncCounts, SyncSession } from './sync-session.js'
 import type { TableEnv } from './table.js'
 
 export interface SyncOptions {
@@ -31,6 +37,10 @@ export interface SyncStatus extends SyncCounts {
 
 const POLL_MS = 5_000
 const RETRY_AFTER_MS = 60_000
+/** When a copy, here or on a peer, is not ready: how soon it is looked at again, in ms. */
+const AGAIN_AFTER_MS = 5_000
+/** How long a peer's word about its copies is taken for the state of now, in ms. */
+const TOLD_FOR_MS = 10_000
 
 interface TableState {
   readonly local: LocalTable<unknown>
@@ -59,10 +69,27 @@ export class TableSync implements Service {
   #passes: Promise<unknown> = Promise.resolve()
   #stopped = new AbortController()
 
+  readonly #joins: Joins
+  /** Peers whose copies are not whole, or whose layout is behind: to be compared with again soon. */
+  readonly #again = new Set<NodeId>()
+  /** Answers of peers in the pass under way. */
+  readonly #told = new Map<string, { atMs: number; answer: PeerStanding | undefined }>()
+
   constructor(
     private readonly env: TableEnv,
     private readonly options: SyncOptions,
+    private readonly standing: Standing,
+    private readonly suspects: Suspects,
   ) {
+    this.#joins = new Joins(standing, (copy) =>
+      this.#tables
+        .filter(({ local }) => (local.schema.placement === 'full') === (copy === FULL_COPY))
+        .map(({ status }) => status.table),
+    )
+    standing.onChange(() => {
+      this.#passAtMs = Math.min(this.#passAtMs, this.#soon())
+      this.#worker.wake()
+    })
     this.#worker = new Worker(this.name, env, () => this.#work())
   }
 
@@ -158,6 +185,8 @@ export class TableSync implements Service {
   #pass(peers: ReadonlySet<NodeId> | undefined): Promise<boolean> {
     const pass = this.#passes.then(async () => {
       let whole = true
+      this.#again.clear()
+      this.#told.clear()
       for (const table of this.#tables) {
         table.status.running = true
         try {
@@ -166,16 +195,30 @@ export class TableSync implements Service {
           table.status.running = false
         }
       }
-      return whole
+      if (await this.#joins.finish()) for (const table of this.#tables) this.#markSynced(table)
+      this.#askAgain()
+      return whole && this.#again.size === 0 && this.standing.joining().length === 0
     })
     this.#passes = pass.catch(() => {})
     return pass
   }
 
+  /** Lets another comparison follow soon with those peers whose copies, or own ones, were not ready. */
+  #askAgain(): void {
+    if (this.standing.joining().length > 0) for (const node of this.#connected) this.#again.add(node)
+    const isBehind = this.#tables.some(({ status }) => status.syncedVersion < this.env.placement.ackedVersion)
+    if (this.#again.size === 0 || !isBehind) {
+      if (this.standing.joining().length === 0) return
+    }
+    if (this.#dirty.size === 0) this.#dirtyAtMs = this.env.clock.monotonicMs() + AGAIN_AFTER_MS
+    for (const node of this.#again) this.#dirty.add(node)
+  }
+
   async #passTable(table: TableState, only: ReadonlySet<NodeId> | undefined): Promise<boolean> {
     const { clock, log, transport } = this.env
     const { local, status } = table
-    const session = new SyncSession(local, this.env, status, this.#stopped.signal)
+    const { signal } = this.#stopped
+    const session = new SyncSession(local, this.env, status, signal, this.standing, this.suspects)
     const own = this.#ownPartitions(table)
     const failed: NodeId[] = []
     let roots = new Map<number, Buffer | null>()
@@ -192,12 +235,18 @@ export class TableSync implements Service {
         rootsVersion = version
       }
       try {
-        await session.syncWith(peer, partitions, roots, (partition) => {
-          if (this.#versionOf(table) !== version) return
+        const theirs = await this.#standingOf(table, peer, partitions)
+        const { comparisons, ends } = this.#comparisons(table, peer, partitions, theirs)
+        const isAcked = theirs === undefined || theirs.ackedVersion === version
+        if (!isAcked) this.#again.add(peer)
+        const done = (partition: number) => {
+          ends.get(partition)?.(status.table)
+          if (!isAcked || this.#versionOf(table) !== version) return
           const peers = table.synced.get(partition)
           if (peers) peers.add(peer)
           else table.synced.set(partition, new Set([peer]))
-        })
+        }
+        await session.syncWith(peer, comparisons, roots, done)
       } catch (error) {
         if (this.#stopped.signal.aborted || errorCode(error) === 'Closed') throw error
         log.info(
@@ -207,13 +256,66 @@ export class TableSync implements Service {
         failed.push(peer)
       }
     }
-    const handedOver = only ? true : await this.#handOver(table, session)
+    const handedOver = only ? true : await handOver(this.env, this.standing, table, session, signal)
     if (!only) {
       status.failedPeers = failed
       status.lastPassMs = clock.nowMs()
     }
     this.#markSynced(table)
     return failed.length === 0 && handedOver
+  }
+
+  /** What a peer's copies are worth: asked once for all tables of a pass, if it does not take long. */
+  async #standingOf(
+    { local }: TableState,
+    peer: NodeId,
+    partitions: readonly number[],
+  ): Promise<PeerStanding | undefined> {
+    const { clock } = this.env
+    const id = `${peer} ${local.schema.placement}`
+    const known = this.#told.get(id)
+    if (known && clock.monotonicMs() - known.atMs < TOLD_FOR_MS) return known.answer
+    const copies = partitions.map((partition) => copyOf(local.schema, partition))
+    const atMs = clock.monotonicMs()
+    const answer = await standingOf(this.env, this.standing, peer, copies, this.#stopped.signal)
+    this.#told.set(id, { atMs, answer })
+    return answer
+  }
+
+  /** Which partitions are to be compared with a peer, and how, by what both copies are worth. */
+  #comparisons(
+    { local }: TableState,
+    peer: NodeId,
+    partitions: readonly number[],
+    theirs: PeerStanding | undefined,
+  ): { comparisons: Comparison[]; ends: Map<number, (table: string) => void> } {
+    const { standing } = this
+    const comparisons: Comparison[] = []
+    const ends = new Map<number, (table: string) => void>()
+    for (const partition of partitions) {
+      const copy = copyOf(local.schema, partition)
+      // A peer of an earlier release takes part in no collection, and keeps none from being made with it.
+      const other: PeerCopy | undefined = theirs
+        ? theirs.copies.get(copy)
+        : { whole: true, marks: NO_MARKS, knowsUs: true }
+      if (!other?.whole || !other.knowsUs) {
+        this.#again.add(peer)
+        continue
+      }
+      if (standing.votes(copy) && missed(standing.marks(copy), other.marks)) {
+        standing.demote(copy, 'it missed a collection of tombstones')
+      }
+      const joins = standing.state(copy) === 'joining'
+      // One that missed a collection in which this copy took part learns it from the question that was just asked.
+      if (!joins && (!standing.votes(copy) || missed(other.marks, standing.marks(copy)))) {
+        this.#again.add(peer)
+        continue
+      }
+      const end = this.#joins.begin(copy, peer, other.marks)
+      if (end) ends.set(partition, end)
+      comparisons.push({ partition, joins })
+    }
+    return { comparisons, ends }
   }
 
   #ownPartitions({ local }: TableState): readonly number[] {
@@ -245,35 +347,6 @@ export class TableSync implements Service {
     return version
   }
 
-  /** Hands over the partitions that are no longer this node's in any live layout version. */
-  async #handOver({ local, status }: TableState, session: SyncSession<unknown>): Promise<boolean> {
-    const { db, log, placement, transport } = this.env
-    status.foreignPartitions = 0
-    if (local.schema.placement === 'full' || placement.layoutVersion === 0) return true
-    const isForeign = (partition: number) => {
-      const replicas = placement.storageSet(partition)
-      return placement.layoutVersion > 0 && replicas.length > 0 && !replicas.includes(transport.self)
-    }
-    let whole = true
-    for (let partition = 0; partition < 256; partition++) {
-      if (!isForeign(partition) || !local.hasPartition(db, partition)) continue
-      status.foreignPartitions++
-      const targets = placement.storageSet(partition)
-      const isStill = () => isForeign(partition) && sameNodes(targets, placement.storageSet(partition))
-      try {
-        if (targets.every((node) => transport.isConnected(node))) {
-          await session.handOver(partition, targets, isStill)
-        }
-      } catch (error) {
-        if (this.#stopped.signal.aborted || errorCode(error) === 'Closed') throw error
-        log.info({ table: status.table, partition, error }, 'hand-over broke off, to be tried again')
-      }
-      if (local.hasPartition(db, partition)) whole = false
-      else status.foreignPartitions--
-    }
-    return whole
-  }
-
   /**
    * A layout's data is whole here when every own partition was compared, since all nodes write to it, with so many
    * replicas of each live layout version that every write quorum has one of them.
@@ -285,6 +358,7 @@ export class TableSync implements Service {
     if (version === 0 || status.syncedVersion >= version) return
     const full = local.schema.placement === 'full'
     for (const partition of this.#ownPartitions(table)) {
+      if (!this.standing.votes(copyOf(local.schema, partition))) return
       const peers = table.synced.get(partition)
       for (const set of full ? placement.controlSets() : placement.writeSets(partition)) {
         const quorum = full ? majority(set.length) : placement.writeQuorum
@@ -296,8 +370,4 @@ export class TableSync implements Service {
     status.syncedVersion = version
     placement.markSynced(local.schema.name, version)
   }
-}
-
-function sameNodes(a: readonly NodeId[], b: readonly NodeId[]): boolean {
-  return a.length === b.length && a.every((node) => b.includes(node))
 }

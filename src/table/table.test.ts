@@ -320,6 +320,7 @@ describe('Table', () => {
     const reader = c.nodes[5]!
     expect((await c.run(reader.table.get(TOPIC, Buffer.from('a'))))?.text).toBe('x')
     // And once read, it stays so with the newer layout.
+    for (const i of [3, 4, 5]) await c.run(c.nodes[i]!.tables.sync.syncNow())
     for (const { placement } of c.nodes) placement.set(ids, 2, () => [old, next], 1)
     for (const i of [3, 4, 5]) {
       expect((await c.run(c.nodes[i]!.table.get(TOPIC, Buffer.from('a'))))?.text).toBe('x')

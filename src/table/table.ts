@@ -10,6 +10,7 @@ import { successor } from './row-keys.js'
 import type { WireRow } from './rows.js'
 import type { TableSchema } from './schema.js'
 import { headOf } from './seal.js'
+import { copyOf, type Standing } from './standing.js'
 
 export type { MissedWrites, TableEnv } from './env.js'
 export type { RangeQuery } from './quorum-pages.js'
@@ -37,11 +38,17 @@ export class Table<E> {
     readonly local: LocalTable<E>,
     private readonly env: TableEnv,
     missed: MissedWrites,
+    private readonly standing: Standing,
   ) {
     this.schema = local.schema
     this.#reader = new RowReader(local, env, () => this.#writer)
     this.#writer = new RowWriter(local, env, missed, (row) => this.#reader.latest(row))
     this.#pages = new PageReader(local, env, this.#reader, this.#writer)
+  }
+
+  /** @throws CarportError NotCaughtUp if this node's copy of the rows of a partition key must not count in a read */
+  checkVote(partitionKey: Buffer): void {
+    this.standing.checkVote(copyOf(this.schema, this.local.codec.partitionOf(partitionKey)))
   }
 
   /**

@@ -1,4 +1,6 @@
+import { type NodeId, Priority } from '../net/transport.js'
 import type { Service } from '../util/service.js'
+import { Suspects } from './aside.js'
 import { DamagedRows } from './damaged-rows.js'
 import { TombstoneGc } from './gc.js'
 import { LocalTable } from './local.js'
@@ -6,9 +8,13 @@ import { RetryQueue } from './queue.js'
 import { Replica } from './replica.js'
 import { RowScrub } from './row-scrub.js'
 import type { TableSchema } from './schema.js'
+import { copyOf, Standing } from './standing.js'
+import { StandingReplica } from './standing-rpc.js'
 import { TableSync } from './sync.js'
 import { RepairReplica } from './sync-rpc.js'
+import { SyncSession } from './sync-session.js'
 import { Table, type TableEnv } from './table.js'
+import { TransferReplica } from './transfer-rpc.js'
 
 export interface TableSetOptions {
   /** Age at which tombstones may be collected, in ms (default a day). */
@@ -23,6 +29,8 @@ export interface TableSetOptions {
 }
 
 const HOUR_MS = 3600_000
+/** Longer than any read or write takes, with its write-back or repair, in ms. */
+const SETTLE_MS = 90_000
 
 /**
  * All replicated tables of a node with the services that keep them: retry of missed writes, anti-entropy,
@@ -35,6 +43,9 @@ export class TableSet implements Service {
   readonly sync: TableSync
   readonly gc: TombstoneGc
   readonly damaged: DamagedRows
+  /** What this node's copies are worth. */
+  readonly standing: Standing
+  readonly #suspects: Suspects
   readonly #locals = new Map<string, LocalTable<unknown>>()
 
   constructor(
@@ -42,22 +53,25 @@ export class TableSet implements Service {
     options: TableSetOptions = {},
   ) {
     const delayMs = options.tombstoneDelayMs ?? 24 * HOUR_MS
-    this.retry = new RetryQueue(env, this.#locals, {
+    const settleMs = Math.min(SETTLE_MS, delayMs / 4)
+    this.standing = new Standing(env)
+    new StandingReplica(this.standing, env)
+    this.#suspects = new Suspects(env, this.standing, this.#locals, settleMs)
+    const retry = {
       // A write sent late must not meet replicas that have already forgotten the tombstone after it.
       expireAfterMs: Math.min(6 * HOUR_MS, delayMs / 4),
       entriesMax: options.retryEntriesMax ?? 100_000,
       bytesMax: options.retryBytesMax ?? 64 << 20,
-    })
-    this.sync = new TableSync(env, {
+    }
+    this.retry = new RetryQueue(env, this.#locals, retry, this.standing)
+    const sync = {
       intervalMs: options.syncIntervalMs ?? 10 * 60_000,
       soonMs: options.syncSoonMs ?? 2_000,
-    })
+    }
     this.damaged = new DamagedRows(env)
-    this.gc = new TombstoneGc(env, {
-      delayMs,
-      intervalMs: 60_000,
-      postponeMs: Math.min(10 * 60_000, delayMs),
-    })
+    this.sync = new TableSync(env, sync, this.standing, this.#suspects)
+    const gc = { delayMs, intervalMs: 60_000, postponeMs: Math.min(10 * 60_000, delayMs), settleMs }
+    this.gc = new TombstoneGc(env, gc, this.standing, this.#locals)
   }
 
   /** Builds a table and registers its RPC methods. Its trees (see tableTrees) must be in the Db. */
@@ -69,9 +83,10 @@ export class TableSet implements Service {
     this.sync.addTable(erased)
     this.gc.addTable(erased)
     this.damaged.addTable(erased)
-    new Replica(local, this.env)
-    new RepairReplica(local, this.env)
-    return new Table(local, this.env, this.retry)
+    new Replica(local, this.env, this.standing)
+    new RepairReplica(local, this.env, this.standing)
+    new TransferReplica(local, this.env, this.standing)
+    return new Table(local, this.env, this.retry, this.standing)
   }
 
   /** A walk that verifies all rows; the scrub makes its steps. */
@@ -79,6 +94,23 @@ export class TableSet implements Service {
     return new RowScrub(this.env.db, this.env.clock, [...this.#locals.values()], (rows) =>
       this.damaged.marked(rows),
     )
+  }
+
+  /**
+   * Compares this node's copy of a partition with a peer's now, for requests that wait for it.
+   * @throws CarportError of the first call that failed
+   */
+  async compareWith<E>(
+    local: LocalTable<E>,
+    peer: NodeId,
+    partition: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { env, standing } = this
+    const counts = { rowsPulled: 0, rowsPushed: 0, rowsDropped: 0 }
+    const session = new SyncSession(local, env, counts, signal, standing, this.#suspects, Priority.high)
+    const joins = !standing.votes(copyOf(local.schema, partition))
+    await session.syncWith(peer, [{ partition, joins }], new Map(), () => {})
   }
 
   async start(): Promise<void> {

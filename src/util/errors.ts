@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'RemoteError' // the peer answered with an unexpected failure
   | 'LayoutOutdated' // the caller writes with a layout that no other node uses any more
   | 'LayoutNotReady' // no layout applied, or this node does not know it yet
+  | 'NotCaughtUp' // this node's copy is new, or went back, and was not compared with enough others yet
   | 'StorageFull' // the reserve of free space is reached; writes refused, deletes still served
   | 'BlockMissing' // no replica has the block, or none intact
   | 'Corrupted' // stored bytes do not match their checksum

@@ -57,6 +57,7 @@ const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
   RemoteError: 'InternalError',
   LayoutNotReady: 'ServiceUnavailable',
   LayoutOutdated: 'ServiceUnavailable',
+  NotCaughtUp: 'ServiceUnavailable',
   StorageFull: 'InsufficientStorage',
   BlockMissing: 'InternalError',
   Corrupted: 'InternalError',

@@ -1,7 +1,7 @@
 import { majority } from '../../cluster/placement.js'
 import { type NodeId, Priority, type RpcReply } from '../../net/transport.js'
-import { SyncSession } from '../../table/sync-session.js'
 import type { Table, TableEnv } from '../../table/table.js'
+import type { TableSet } from '../../table/tables.js'
 import { CarportError } from '../../util/errors.js'
 import type { Service } from '../../util/service.js'
 import { Worker } from '../../util/worker.js'
@@ -41,6 +41,7 @@ export class ControlFreshness implements Service {
   /** @param roundEveryMs time between two comparisons in the background */
   constructor(
     private readonly env: TableEnv,
+    private readonly set: TableSet,
     private readonly tables: readonly Table<FieldRow>[],
     private readonly roundEveryMs = ROUND_EVERY_MS,
   ) {
@@ -137,6 +138,8 @@ export class ControlFreshness implements Service {
         timer.cancel()
       }
     }
+    // Rows that only a copy which went back in time has may be ones that were deleted since.
+    this.#checkVote()
     this.#startedEmpty = false
     this.#currentSinceMs = sinceMs
   }
@@ -150,14 +153,20 @@ export class ControlFreshness implements Service {
       const own = this.#ownRoots()[i]!
       const theirs: unknown = body[i]
       if (theirs === null || (Buffer.isBuffer(theirs) && own?.equals(theirs))) continue
-      const counts = { rowsPulled: 0, rowsPushed: 0, rowsDropped: 0 }
-      const session = new SyncSession(local, this.env, counts, signal, Priority.high)
-      await session.syncWith(node, [0], new Map(), () => {})
+      await this.set.compareWith(local, node, 0, signal)
     }
   }
 
-  /** nothing → for each table the root of the own copy, null for an empty one */
+  #checkVote(): void {
+    this.tables[0]?.checkVote(Buffer.alloc(0))
+  }
+
+  /**
+   * nothing → for each table the root of the own copy, null for an empty one
+   * @throws CarportError NotCaughtUp if these copies may lack what was acknowledged
+   */
   #serveRoots(): RpcReply {
+    this.#checkVote()
     return { body: this.#ownRoots() }
   }
 

@@ -10,11 +10,19 @@ const METHOD = 'model/usage'
 /** How much a bucket holds, as its replicas counted. */
 export class Usage {
   constructor(
-    private readonly deps: { db: Db; transport: Transport; quorum: QuorumCaller; placement: Placement },
+    private readonly deps: {
+      db: Db
+      transport: Transport
+      quorum: QuorumCaller
+      placement: Placement
+      /** Knows whether this node's copy counts. */
+      objects: { checkVote(bucket: Buffer): void }
+    },
   ) {
     deps.transport.handle(METHOD, (body) => {
       if (!Buffer.isBuffer(body) || body.length !== 16)
         throw new CarportError('InvalidArgument', 'malformed bucket id')
+      deps.objects.checkVote(body)
       return { body: { ...readCounts(deps.db, body) } }
     })
   }

@@ -172,12 +172,19 @@ export async function pagesByQuorum(
   })
 }
 
-/** @throws CarportError LayoutNotReady if this node is no replica of the bucket: it must not answer "nothing here" */
+/**
+ * @throws CarportError LayoutNotReady if this node is no replica of the bucket, NotCaughtUp if its copy may lack rows: it must
+ * not answer "nothing here"
+ */
 export function checkHolds(
-  { placement, transport }: { placement: Placement; transport: Transport },
+  deps: { placement: Placement; transport: Transport; objects: Table<VersionRecord> },
   bucket: Buffer,
 ): void {
-  if (placement.storageSet(bucketPartition(bucket)).includes(transport.self)) return
+  const { placement, transport, objects } = deps
+  if (placement.storageSet(bucketPartition(bucket)).includes(transport.self)) {
+    objects.checkVote(bucket)
+    return
+  }
   throw new CarportError(
     'LayoutNotReady',
     'this node does not hold that bucket, or does not know yet that it should',

@@ -4,7 +4,7 @@ import type { TableSchema } from '../../table/schema.js'
 import { type BucketCounts, count } from '../buckets/counters.js'
 import { md5 } from '../content/hashing.js'
 import { blockOwner, hashesOf } from '../content/refs.js'
-import { bucketPartition, keyAtStart, NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { bucketPartition, keyAtStart, NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
 import { decodeHead, encodeHead } from './codec.js'
 import { compareOrder, plainVersion, type VersionRecord } from './record.js'
 
@@ -92,6 +92,15 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
     ...shared,
     name: 'version',
     sortKey: (v) => versionSortKey(v.key, v.id, v.isNull),
+    source: {
+      table: 'object',
+      sortKey: keyAtStart,
+      prefix: terminatedKey,
+      mayMove: (row, v) => {
+        const { state, id } = row as VersionRecord
+        return state !== 'tombstone' && id.equals(v.id)
+      },
+    },
     moving(reader, bucket, sortKey, replacedBy) {
       const here = hooks().current(reader, bucket, keyAtStart(sortKey))
       if (!here || here.state === 'tombstone' || here.id.equals(replacedBy)) return undefined

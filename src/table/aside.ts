@@ -1,0 +1,275 @@
+import { pack, unpack } from 'msgpackr'
+import type { Reader, Tx } from '../db/db.js'
+import { type NodeId, Priority } from '../net/transport.js'
+import { CarportError } from '../util/errors.js'
+import { versioned } from '../util/format.js'
+import { LeafChanges } from './leaves.js'
+import type { LocalTable } from './local.js'
+import { methodOf } from './replica.js'
+import { ASIDE_TREE, HASH_BYTES, successor } from './row-keys.js'
+import { copyOf, type Standing } from './standing.js'
+import { REPAIR_ROWS_MAX } from './sync-rpc.js'
+import type { TableEnv } from './table.js'
+
+const CALL_TIMEOUT_MS = 30_000
+/** Rows that are remembered while it is not certain yet that no other replica will have them. */
+const SUSPECTS_MAX = 100_000
+const SWEEP_ROWS = 500
+
+/** A row that was put aside. */
+interface RowAside {
+  /** When, in ms since the epoch. */
+  readonly atMs: number
+  readonly head: Buffer
+  readonly body: Buffer | undefined
+}
+
+const FORMAT = versioned<RowAside>('row that was put aside', {
+  encode: ({ atMs, head, body }) => pack([atMs, head, body ?? null]),
+  writes: 1,
+  versions: { 1: decodeAside },
+})
+
+interface Suspect {
+  readonly hash: Buffer
+  /** When it was first found here and nowhere else, in monotonic ms; undefined if another replica has it. */
+  sinceMs: number | undefined
+}
+
+/**
+ * Rows of a joining copy that the other replicas lack. No write quorum acknowledged such a row, or it was deleted for
+ * good: in either case it must not come back. It is let go of, and kept aside for a while, in case an administrator
+ * knows better (all other replicas were lost).
+ *
+ * A write under way may have reached this replica first: a row is let go of only if it was alone here twice, with so much
+ * time in between that every write which was under way the first time has ended.
+ */
+export class Suspects {
+  readonly #suspects = new Map<string, Suspect>()
+
+  constructor(
+    private readonly env: TableEnv,
+    private readonly standing: Standing,
+    private readonly tables: ReadonlyMap<string, LocalTable<unknown>>,
+    private readonly settleMs: number,
+  ) {}
+
+  /**
+   * Looks into rows of one partition that a whole copy lacks. Resolves with the number of those about which nothing can
+   * be said yet.
+   * @throws CarportError of a call
+   */
+  async settle<E>(local: LocalTable<E>, partition: number, keys: readonly Buffer[]): Promise<number> {
+    const { clock, db } = this.env
+    const nowMs = clock.monotonicMs()
+    const due: { key: Buffer; hash: Buffer }[] = []
+    let open = 0
+    for (const key of keys) {
+      const hash = local.rowHash(db, key)
+      if (!hash) continue
+      const id = idOf(local, key)
+      const known = this.#suspects.get(id)
+      if (!known?.hash.equals(hash)) {
+        open++
+        if (known || this.#suspects.size < SUSPECTS_MAX) this.#suspects.set(id, { hash, sinceMs: nowMs })
+      } else if (known.sinceMs !== undefined) {
+        open++
+        if (nowMs - known.sinceMs >= this.settleMs) due.push({ key, hash })
+      }
+    }
+    for (let at = 0; at < due.length; at += REPAIR_ROWS_MAX) {
+      open -= await this.#letGo(local, partition, due.slice(at, at + REPAIR_ROWS_MAX))
+    }
+    return open
+  }
+
+  /** Resolves with the number of rows that are settled, one way or the other. */
+  async #letGo<E>(
+    local: LocalTable<E>,
+    partition: number,
+    items: readonly { key: Buffer; hash: Buffer }[],
+  ): Promise<number> {
+    const { transport } = this.env
+    const { nodes, needed } = this.standing.quorumToJoin(copyOf(local.schema, partition))
+    const asked = nodes.filter((node) => transport.isConnected(node))
+    const answers = await Promise.allSettled(
+      asked.map(async (node) => {
+        const keys = items.map(({ key }) => key)
+        const hashes = await rowHashes(this.env, local, node, keys)
+        return { node, hashes, sources: await this.#sameSources(local, node, items) }
+      }),
+    )
+    const heard = answers.filter((answer) => answer.status === 'fulfilled').map(({ value }) => value)
+    if (heard.length < needed) return 0
+    let settled = 0
+    const alone: { key: Buffer; hash: Buffer }[] = []
+    for (const [i, item] of items.entries()) {
+      if (heard.some(({ hashes }) => hashes[i] !== undefined)) {
+        this.#suspects.set(idOf(local, item.key), { hash: item.hash, sinceMs: undefined })
+        settled++
+      } else if (heard.every(({ sources }) => sources[i])) alone.push(item)
+    }
+    if (alone.length > 0) {
+      await setAside(this.env, local, alone)
+      this.env.log.warn(
+        { table: local.schema.name, partition, rows: alone.length },
+        'rows that no other replica has were put aside: they were deleted, or never acknowledged',
+      )
+      for (const { key } of alone) this.#suspects.delete(idOf(local, key))
+    }
+    return settled + alone.length
+  }
+
+  /** Whether the rows from which these may have moved are the same on a node, and have moved there. */
+  async #sameSources<E>(
+    local: LocalTable<E>,
+    node: NodeId,
+    items: readonly { key: Buffer }[],
+  ): Promise<boolean[]> {
+    const sources = sourcesOf(this.env.db, local, this.tables, items)
+    if (!sources) return items.map(() => true)
+    const theirs = await rowHashes(this.env, sources.table, node, sources.keys)
+    return sources.hashes.map((hash, i) => sameHash(hash, theirs[i]))
+  }
+}
+
+/** The rows of another table from which rows of this one may have moved, with their hashes here. */
+export function sourcesOf<E>(
+  reader: Reader,
+  local: LocalTable<E>,
+  tables: ReadonlyMap<string, LocalTable<unknown>>,
+  items: readonly { key: Buffer }[],
+):
+  | { table: LocalTable<unknown>; keys: Buffer[]; hashes: (Buffer | undefined)[]; settled: boolean[] }
+  | undefined {
+  const { source } = local.schema
+  const table = source && tables.get(source.table)
+  if (!source || !table) return undefined
+  const keys: Buffer[] = []
+  const settled: boolean[] = []
+  for (const { key } of items) {
+    const row = local.encoded(reader, key)
+    const entry = row && local.codec.decodeStored(row.head, () => row.body)
+    const at = 1 + local.schema.partitionKeyBytes
+    const sortKey = source.sortKey(key.subarray(at))
+    const sourceKey = Buffer.concat([key.subarray(0, at), sortKey])
+    keys.push(sourceKey)
+    const stored = table.encoded(reader, sourceKey)
+    const from = stored && table.codec.decodeStored(stored.head, () => stored.body)
+    settled.push(!entry || !from || !source.mayMove(from, entry))
+  }
+  return { table, keys, hashes: keys.map((key) => table.rowHash(reader, key)), settled }
+}
+
+export function sameHash(a: Buffer | undefined, b: Buffer | undefined): boolean {
+  return a === undefined ? b === undefined : b !== undefined && a.equals(b)
+}
+
+/** The hashes of rows of one partition on a whole copy; undefined for those that are absent there. @throws CarportError */
+export async function rowHashes<E>(
+  env: TableEnv,
+  local: LocalTable<E>,
+  node: NodeId,
+  keys: readonly Buffer[],
+): Promise<(Buffer | undefined)[]> {
+  const reply = await env.quorum.call(node, methodOf(local.schema.name, 'row-hashes'), [keys], {
+    timeoutMs: CALL_TIMEOUT_MS,
+    priority: Priority.background,
+  })
+  const all = reply.body
+  if (!Buffer.isBuffer(all) || all.length !== keys.length * HASH_BYTES) {
+    throw new CarportError('RemoteError', 'malformed reply to a question for hashes')
+  }
+  return keys.map((_, i) => {
+    const hash = all.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)
+    return hash.every((byte) => byte === 0) ? undefined : Buffer.from(hash)
+  })
+}
+
+/** Moves rows out of the table, if they are still the same, and keeps them aside. */
+export function setAside<E>(
+  env: TableEnv,
+  local: LocalTable<E>,
+  items: readonly { key: Buffer; hash: Buffer }[],
+): Promise<number> {
+  const nowMs = env.clock.nowMs()
+  return env.db.transact((tx) => {
+    const leaves = new LeafChanges()
+    let moved = 0
+    for (const { key, hash } of items) {
+      const row = local.encoded(tx, key)
+      if (!row || !local.drop(tx, key, hash, leaves)) continue
+      tx.put(ASIDE_TREE, asideKey(local, key), FORMAT.encode({ atMs: nowMs, head: row.head, body: row.body }))
+      moved++
+    }
+    leaves.flush(tx, local.trees)
+    return moved
+  })
+}
+
+/** Removes rows that were put aside before `beforeMs`, in ms since the epoch. */
+export async function sweepAside(env: TableEnv, beforeMs: number): Promise<void> {
+  let start: Buffer | undefined
+  do {
+    const old: Buffer[] = []
+    let last: Buffer | undefined
+    for (const { key, value } of env.db.range(ASIDE_TREE, { ...(start && { start }), limit: SWEEP_ROWS })) {
+      last = Buffer.from(key)
+      if (FORMAT.decode(value).atMs < beforeMs) old.push(last)
+    }
+    if (old.length > 0)
+      await env.db.transact((tx: Tx) => old.forEach((key) => void tx.delete(ASIDE_TREE, key)))
+    start = last && successor(last)
+  } while (start)
+}
+
+/**
+ * Gives the rows that were put aside to all replicas again, as if they were written now for the first time: for an
+ * administrator who knows that the others lost them. Resolves with their number.
+ * @throws CarportError of the first call that failed; the rows are still there then
+ */
+export async function restoreAside(
+  env: TableEnv,
+  standing: Standing,
+  tables: ReadonlyMap<string, LocalTable<unknown>>,
+  signal?: AbortSignal,
+): Promise<number> {
+  let restored = 0
+  for (const local of tables.values()) {
+    const prefix = Buffer.from(`${local.schema.name}\0`)
+    let start: Buffer | undefined = prefix
+    while (start && !signal?.aborted) {
+      const [entry] = [...env.db.range(ASIDE_TREE, { start, limit: 1 })]
+      if (!entry?.key.subarray(0, prefix.length).equals(prefix)) break
+      const key = Buffer.from(entry.key)
+      const rowKey = key.subarray(prefix.length)
+      const { head, body } = FORMAT.decode(entry.value)
+      const row = local.codec.wire(rowKey, head, body)
+      const holders = standing.holders(copyOf(local.schema, rowKey[0]!))
+      const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background }
+      for (const node of holders)
+        await env.quorum.call(node, methodOf(local.schema.name, 'hint'), [[row]], options)
+      await env.db.transact((tx) => tx.delete(ASIDE_TREE, key))
+      restored++
+      start = successor(key)
+    }
+  }
+  return restored
+}
+
+function decodeAside(payload: Buffer): RowAside {
+  const stored: unknown = unpack(payload)
+  if (!Array.isArray(stored) || typeof stored[0] !== 'number' || !Buffer.isBuffer(stored[1])) {
+    throw new CarportError('Corrupted', 'malformed row that was put aside')
+  }
+  return { atMs: stored[0], head: stored[1], body: Buffer.isBuffer(stored[2]) ? stored[2] : undefined }
+}
+
+/** [table name][0][row key] */
+function asideKey<E>(local: LocalTable<E>, rowKey: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`${local.schema.name}\0`), rowKey])
+}
+
+function idOf<E>(local: LocalTable<E>, rowKey: Buffer): string {
+  return `${local.schema.name}\0${rowKey.toString('latin1')}`
+}
