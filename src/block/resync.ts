@@ -7,6 +7,7 @@ import { CarportError, errorCode } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
+import { sharedAbortController } from '../util/shared-abort.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { Compression } from './compression.js'
 import { fetchBlock } from './fetch.js'
@@ -68,7 +69,7 @@ export class Resync implements Service {
   readonly #errors: ResyncErrors
   readonly #settings: ResyncSettings
   readonly #busy = new Set<string>()
-  #abort = new AbortController()
+  #abort = sharedAbortController()
   #unsubscribe: (() => void) | undefined
   #startedMs = 0
   #own: ReadonlySet<number> = new Set()
@@ -89,7 +90,7 @@ export class Resync implements Service {
 
   async start(): Promise<void> {
     const { local, clock, placement } = this.parts
-    this.#abort = new AbortController()
+    this.#abort = sharedAbortController()
     this.#startedMs = clock.monotonicMs()
     this.#own = new Set(placement.ownPartitions())
     this.#unsubscribe = placement.onChange(() => this.#onLayoutChange())

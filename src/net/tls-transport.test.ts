@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, test } from 'vitest'
 import {
   CountingClock,
@@ -138,6 +139,32 @@ describe.each(['over a link', 'in-process'])('calls %s', (where) => {
     await expect(caller.call(to, 'wait', null, { ...options, signal: controller.signal })).rejects.toThrow(
       'enough',
     )
+  })
+
+  test('leave no listener at their signal, however they end', async () => {
+    const { caller, server, to } = await setup()
+    const { signal } = new AbortController()
+    server.handle('echo', (body) => ({ body }))
+    server.handle('fail', () => {
+      throw new CarportError('NotFound', 'no')
+    })
+    server.handle('never', () => new Promise(() => {}))
+    server.handle('sink', async (_body, { stream }) => {
+      for await (const _ of stream!);
+      return { body: null }
+    })
+    server.handle('source', () => ({ body: null, stream: chunks(5, 1000) }))
+    const call = (method: string, more: object = {}) =>
+      caller.call(to, method, null, { ...options, signal, ...more })
+    for (let i = 0; i < 5; i++) {
+      await call('echo')
+      await expect(call('fail')).rejects.toMatchObject({ code: 'NotFound' })
+      await expect(call('never', { timeoutMs: 5 })).rejects.toMatchObject({ code: 'Timeout' })
+      await call('sink', { stream: chunks(5, 1000) })
+      for await (const _ of (await call('source')).stream!);
+      await (await call('source')).stream![Symbol.asyncIterator]().return?.()
+    }
+    await until(() => getEventListeners(signal, 'abort').length === 0, 'the listeners are gone')
   })
 
   test('carry a stream each way, with a slow reader never far behind the source', async () => {

@@ -2,6 +2,7 @@ import { majority } from '../cluster/placement.js'
 import type { NodeId } from '../net/transport.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
+import { sharedAbortController } from '../util/shared-abort.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { Suspects } from './aside.js'
 import { handOver } from './hand-over.js'
@@ -67,7 +68,7 @@ export class TableSync implements Service {
   #seenVersion = 0
   #unsubscribe: (() => void) | undefined
   #passes: Promise<unknown> = Promise.resolve()
-  #stopped = new AbortController()
+  #stopped = sharedAbortController()
 
   readonly #joins: Joins
   /** Peers whose copies are not whole, or whose layout is behind: to be compared with again soon. */
@@ -109,7 +110,7 @@ export class TableSync implements Service {
   }
 
   start(): void {
-    this.#stopped = new AbortController()
+    this.#stopped = sharedAbortController()
     this.#passAtMs = this.#soon()
     this.#unsubscribe = this.env.placement.onChange(() => {
       this.#passAtMs = Math.min(this.#passAtMs, this.#soon())

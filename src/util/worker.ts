@@ -4,6 +4,7 @@ import { errorCode } from './errors.js'
 import type { Log } from './log.js'
 import type { Random } from './random.js'
 import type { Service } from './service.js'
+import { sharedAbortController } from './shared-abort.js'
 
 /** The waits after runs that failed, unless the worker has others. */
 const BACKOFF: Backoff = { baseMs: 1_000, maxMs: 60_000 }
@@ -67,7 +68,7 @@ export class Worker implements Service {
 
   start(): void {
     if (this.#loop) return
-    this.#stopped = new AbortController()
+    this.#stopped = sharedAbortController()
     this.#loop = this.#run(this.#stopped.signal)
   }
 
