@@ -148,6 +148,17 @@ export function plainVersion(v: VersionRecord): VersionRecord {
   } as VersionRecord
 }
 
+/** The ETag of a version, quoted. */
+export function etagOf(version: Pick<VersionRecord, 'etag' | 'etagParts'>): string {
+  const hex = version.etag.toString('hex')
+  return version.etagParts === 0 ? `"${hex}"` : `"${hex}-${version.etagParts}"`
+}
+
+/** The time when a version was made, in ms. */
+export function lastModifiedMs(version: Pick<VersionRecord, 'createdUs'>): number {
+  return Math.floor(version.createdUs / 1000)
+}
+
 /** Total order of the rows of a key: time, generation, id. */
 export function compareOrder(a: VersionRecord, b: VersionRecord): number {
   return a.timeUs - b.timeUs || a.generation - b.generation || Buffer.compare(a.id, b.id)

@@ -1,9 +1,9 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
+import { type CorsQuestion, corsHeaders, matchCors, requestedHeaders } from '../../http/cors.js'
 import { S3Error } from '../errors.js'
 import type { CorsHooks } from '../front.js'
 import type { S3Headers, S3Request, S3Response } from '../request.js'
-import { type CorsQuestion, corsHeaders, matchCors, requestedHeaders } from './cors.js'
 
 /** CORS for the front, by the rules that the buckets have. */
 export function corsHooks(model: Model): CorsHooks {

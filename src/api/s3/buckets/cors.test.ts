@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { CorsRule } from '../../../model/buckets/documents.js'
+import { corsHeaders, matchCors, matchesWildcard } from '../../http/cors.js'
 import { parseXml } from '../../xml/reader.js'
 import { xmlDocument } from '../../xml/writer.js'
 import { toS3Error } from '../errors.js'
-import { corsHeaders, corsXml, matchCors, matchesWildcard, parseCors } from './cors.js'
+import { corsXml, parseCors } from './cors.js'
 
 const rule = (changes: Partial<CorsRule>): CorsRule => ({
   allowedOrigins: ['*'],

@@ -10,7 +10,7 @@
  */
 import { hash } from 'node:crypto'
 import type { Bucket } from '../../../model/buckets/buckets.js'
-import { contentOpener, contentSealer, partsOpener } from '../../../model/content/block-ciphers.js'
+import { contentSealer } from '../../../model/content/block-ciphers.js'
 import {
   type ContentEncryption,
   customerDataKey,
@@ -21,6 +21,7 @@ import {
   newCustomerKeyEncryption,
 } from '../../../model/content/ciphers.js'
 import type { BlockOpener, BlockSealer } from '../../../model/content/refs.js'
+import { versionOpener } from '../../../model/content/version-opener.js'
 import type { UploadRow } from '../../../model/uploads/tables.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import type { S3Context } from '../context.js'
@@ -235,14 +236,12 @@ export function openVersion(
 }
 
 /** The cipher of a version's content. */
-export async function openContent(
+export function openContent(
   { model }: S3Context,
   version: VersionRecord,
   { dataKey, encryption }: Sealing,
 ): Promise<BlockOpener> {
-  const { iv, format } = encryption
-  if (iv) return contentOpener(format, dataKey, iv, version.size)
-  return partsOpener(format, dataKey, await model.blobs.partsOf(version))
+  return versionOpener(model.blobs, version, encryption, dataKey)
 }
 
 /**

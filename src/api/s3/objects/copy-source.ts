@@ -1,6 +1,7 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { VersionSelector } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
+import { checkConditions, readConditions } from '../../http/conditions.js'
 import { percentDecode } from '../../http/uri.js'
 import { authorize } from '../access/authorize.js'
 import type { Need } from '../access/question.js'
@@ -11,7 +12,7 @@ import type { S3Request } from '../request.js'
 import { checkKey } from '../router.js'
 import { parseVersionId } from '../version-id.js'
 import { etagOf, lastModifiedMs } from './headers.js'
-import { checkConditions, preconditionFailed, readConditions } from './preconditions.js'
+import { preconditionFailed } from './preconditions.js'
 
 /** The source of a copy, which the caller may read. */
 export interface CopySource {

@@ -1,10 +1,17 @@
-import { STORAGE_CLASSES, type VersionRecord } from '../../../model/versions/record.js'
+import {
+  etagOf,
+  lastModifiedMs,
+  STORAGE_CLASSES,
+  type VersionRecord,
+} from '../../../model/versions/record.js'
 import { httpDateOf } from '../../http/date.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import type { S3Request } from '../request.js'
 import { versionIdText } from '../version-id.js'
+
+export { etagOf, lastModifiedMs } from '../../../model/versions/record.js'
 
 /** Headers that are stored with an object and sent with it. */
 const STORED = [
@@ -78,17 +85,6 @@ function withoutAwsChunked(encoding: string): string {
     .map((item) => item.trim())
     .filter((item) => item !== 'aws-chunked' && item !== '')
     .join(',')
-}
-
-/** The ETag of a version, quoted. */
-export function etagOf(version: Pick<VersionRecord, 'etag' | 'etagParts'>): string {
-  const hex = version.etag.toString('hex')
-  return version.etagParts === 0 ? `"${hex}"` : `"${hex}-${version.etagParts}"`
-}
-
-/** The time when a version was made, in ms. */
-export function lastModifiedMs(version: Pick<VersionRecord, 'createdUs'>): number {
-  return Math.floor(version.createdUs / 1000)
 }
 
 /** The response-* parameters of GetObject and the headers they replace. */

@@ -3,6 +3,8 @@ import type { PartInfo } from '../../../model/content/refs.js'
 import type { Model } from '../../../model/model.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { type Awaitable, whenReady } from '../../../util/awaitable.js'
+import { checkConditions, readConditions } from '../../http/conditions.js'
+import type { ByteRange } from '../../http/range.js'
 import type { Need } from '../access/question.js'
 import type { S3Context } from '../context.js'
 import { openContent, openVersion, type Sealing } from '../encryption/requests.js'
@@ -13,8 +15,8 @@ import { versionSelector } from '../version-id.js'
 import { expirationHeader } from './expiration-header.js'
 import { existingVersion } from './find.js'
 import { etagOf, lastModifiedMs, overrideHeaders, versionHeaders } from './headers.js'
-import { checkConditions, preconditionFailed, readConditions } from './preconditions.js'
-import { type ByteRange, parseRange } from './range.js'
+import { preconditionFailed } from './preconditions.js'
+import { requestedRange } from './range.js'
 
 /** A version that the request may read, and the headers that describe it. */
 interface Found {
@@ -143,7 +145,7 @@ function selectBytes(
     }
     return selectPart(model, partNumber, version, headers).then((range) => ({ status: 206, range }))
   }
-  const range = parseRange(request.header('range'), version.size)
+  const range = requestedRange(request.header('range'), version.size)
   if (!range) return { status: 200, range: { start: 0, end: version.size } }
   // The stored checksum is of the whole object.
   if (range.start !== 0 || range.end !== version.size) dropChecksums(headers)
