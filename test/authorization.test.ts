@@ -1,3 +1,4 @@
+import { get as httpGet } from 'node:http'
 import {
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
@@ -82,6 +83,16 @@ const write = (client: S3Client, Key: string, options: object = {}) =>
   client.send(new PutObjectCommand({ Bucket, Key, Body: Key, ...options }))
 const list = (client: S3Client, options: object = {}) =>
   client.send(new ListObjectsV2Command({ Bucket, ...options }))
+
+/** The status of an anonymous GET. */
+function request(url: string, headers: Record<string, string>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    httpGet(url, { headers }, (answer) => {
+      answer.resume()
+      resolve(answer.statusCode!)
+    }).on('error', reject)
+  })
+}
 
 /** The error code of an answer, or the status of an answer to HEAD, which has no body. */
 async function codeOf(answer: Promise<unknown>): Promise<string> {
@@ -247,6 +258,19 @@ describe('bucket policies', () => {
       owner.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `/${Bucket}/object` }))
     expect(await denied({ StringLike: { 's3:x-amz-copy-source': `${Bucket}/obj*` } }, copy)).toBe(true)
     expect(await denied({ StringLike: { 's3:x-amz-copy-source': `${Bucket}/private*` } }, copy)).toBe(false)
+  })
+
+  test('no headers of an anonymous request keep a node busy, whatever policy is stored', async () => {
+    const like = Array.from({ length: 800 }, (_, i) => `*\u0024{aws:referer}${i % 10}*`)
+    await setPolicy({ Action: 's3:GetObject', Condition: { StringLike: { 'aws:UserAgent': like } } })
+    const headers = { 'user-agent': 'a'.repeat(4096), referer: 'a'.repeat(2000) }
+    const before = process.cpuUsage()
+    const answers = Array.from({ length: 3 }, () => request(`${node.endpoint}/${Bucket}/object`, headers))
+    expect(await Promise.all(answers)).toEqual([403, 403, 403])
+    const { user, system } = process.cpuUsage(before)
+    // These three took 30 s before patterns were matched in linear time.
+    expect(user + system).toBeLessThan(5_000_000)
+    expect(await request(`${node.endpoint}/${Bucket}/object`, { 'user-agent': 'a'.repeat(4097) })).toBe(400)
   })
 
   test('a write that sets a list is denied where setting lists is', async () => {

@@ -75,7 +75,7 @@ function prepareFolders(config: Config, log: Log): void {
   // Blocks may be millions: their folder shuts them off.
   for (const folder of dataDirs) mendFolder(folder, { content: false, log })
   for (const folder of new Set([metadataDir, metadataSnapshotsDir]))
-    mendFolder(folder, { content: true, log })
+    mendFolder(folder, { content: true, except: dataDirs, log })
 }
 
 /** Resolves with the first signal to stop. A second one ends the process at once. */

@@ -1,5 +1,5 @@
-import { chmodSync, lstatSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, readdirSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { Log } from '../util/log.js'
 
 const OTHERS = 0o077
@@ -31,9 +31,14 @@ export function socketMode(): number {
  * Takes the rights of other users away from folders that earlier versions, or hands, made: the folder itself, which
  * shuts off all below, and with `content` also the files and folders in it. A line in the log tells of each folder that was
  * open. Folders that are not there, and those that everybody shares (sticky, such as /tmp), are left alone.
+ * @param options.except folders whose content is not looked at: there may be millions of blocks in them
  */
-export function mendFolder(path: string, options: { content: boolean; log: Log }): void {
+export function mendFolder(
+  path: string,
+  options: { content: boolean; except?: readonly string[]; log: Log },
+): void {
   const { log } = options
+  const except = new Set((options.except ?? []).map((folder) => resolve(folder)))
   const mode = modeOf(path)
   if (mode === undefined) return
   if ((mode & STICKY) !== 0) {
@@ -41,7 +46,7 @@ export function mendFolder(path: string, options: { content: boolean; log: Log }
     return
   }
   try {
-    const entries = options.content ? mendContent(path, DEPTH_MAX) : 0
+    const entries = options.content ? mendContent(path, except, DEPTH_MAX) : 0
     if ((mode & OTHERS) !== 0) chmodSync(path, FOLDER_MODE)
     else if (entries === 0) return
     const before = `0${(mode & 0o777).toString(8)}`
@@ -53,12 +58,13 @@ export function mendFolder(path: string, options: { content: boolean; log: Log }
 }
 
 /** @returns how many entries had rights for others */
-function mendContent(folder: string, depth: number): number {
+function mendContent(folder: string, except: ReadonlySet<string>, depth: number): number {
   let mended = 0
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name)
     if (!entry.isFile() && !entry.isDirectory()) continue
-    if (entry.isDirectory() && depth > 1) mended += mendContent(path, depth - 1)
+    const isRead = entry.isDirectory() && depth > 1 && !except.has(resolve(path))
+    if (isRead) mended += mendContent(path, except, depth - 1)
     const mode = modeOf(path)
     if (mode === undefined || (mode & OTHERS) === 0) continue
     chmodSync(path, entry.isDirectory() ? FOLDER_MODE : FILE_MODE)
@@ -68,5 +74,5 @@ function mendContent(folder: string, depth: number): number {
 }
 
 function modeOf(path: string): number | undefined {
-  return lstatSync(path, { throwIfNoEntry: false })?.mode
+  return statSync(path, { throwIfNoEntry: false })?.mode
 }
