@@ -119,8 +119,8 @@ export class HashPool implements Hashing {
     plain: Buffer,
     sealed: Buffer,
   ): Promise<HashedBlock> {
-    const own = movable(plain)
-    const other = sealed === plain ? undefined : movable(sealed)
+    const own = this.#movable(plain)
+    const other = sealed === plain ? undefined : this.#movable(sealed)
     const moved = other ? [own.buffer, other.buffer] : [own.buffer]
     const task = { kind: 'add', body, crc64, plain: own, sealed: other } as const
     const reply = await this.#run(worker, task, moved as ArrayBuffer[])
@@ -128,6 +128,17 @@ export class HashPool implements Hashing {
     if (!reply.sealed) return { hash: bufferOf(reply.digest), sealed: plainBack }
     this.release(plainBack)
     return { hash: bufferOf(reply.digest), sealed: this.#memory.adopt(bufferOf(reply.sealed)) }
+  }
+
+  /**
+   * Returns the bytes in memory that may move. A short buffer can be a part of a slab of Node's, which must not: its size
+   * differs between versions, so only memory that is known counts.
+   */
+  #movable(buffer: Buffer): Buffer {
+    if (buffer.buffer.byteLength === buffer.length || this.#memory.lends(buffer)) return buffer
+    const copy = Buffer.allocUnsafeSlow(buffer.length)
+    buffer.copy(copy)
+    return copy
   }
 
   #wake(): void {
@@ -177,15 +188,6 @@ export class HashPool implements Hashing {
       worker.thread.postMessage({ ...task, task: id }, moved)
     })
   }
-}
-
-/** Returns the bytes in memory that may move: a short buffer can be a part of a slab of Node's, which must not. */
-function movable(buffer: Buffer): Buffer {
-  const bytes = buffer.buffer.byteLength
-  if (bytes === buffer.length || bytes > Buffer.poolSize) return buffer
-  const copy = Buffer.allocUnsafeSlow(buffer.length)
-  buffer.copy(copy)
-  return copy
 }
 
 function bufferOf(bytes: Uint8Array): Buffer {

@@ -29,6 +29,11 @@ export class BufferPool {
     return buffer
   }
 
+  /** Whether the buffer is in memory that is lent. */
+  lends(buffer: Buffer): boolean {
+    return this.#lent.has(buffer.buffer)
+  }
+
   /** Frees all buffers that are not lent. */
   clear(): void {
     this.#free.length = 0

@@ -39,6 +39,11 @@ export class BufferPools {
     return buffer
   }
 
+  /** Whether the buffer is in memory that is lent. */
+  lends(buffer: Buffer): boolean {
+    return this.#sizes.some(({ pool }) => pool.lends(buffer))
+  }
+
   /** Frees all buffers that are not lent. */
   clear(): void {
     for (const { pool } of this.#sizes) pool.clear()
