@@ -79,7 +79,12 @@ export class AdminCluster {
     )
     const snapshots: string[] = []
     const admin = serveAdmin(transport, {
-      ...{ clock, db, log: silentLog, replicationFactor, scrubs: true },
+      ...{ clock, random, db, log: silentLog, replicationFactor, scrubs: true },
+      api: {
+        runtime: 'Node.js 24',
+        connectionParameters: { region: 'garage', s3Endpoint: null, s3UsePathStyle: null, k2vEndpoint: null },
+        configuredTokens: [],
+      },
       ...{ cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
       ...{ blocks: core.blocks, model: core.model },
       snapshot: async () => {

@@ -121,6 +121,7 @@ export function nodeStatus(id: string, values: Partial<NodeStatus> = {}): NodeSt
     dataPartition: { available: 5e11, total: 1e12 },
     metadataPartition: null,
     syncQueueLength: 0,
+    resyncQueueLen: 0,
     ...values,
   }
 }
@@ -161,7 +162,11 @@ export const BUCKET: BucketInfo = {
   created: '2025-06-14T16:12:29.120Z',
   globalAliases: ['photos'],
   websiteAccess: true,
-  websiteConfig: { indexDocument: 'index.html', errorDocument: 'oops.html' },
+  websiteConfig: { indexDocument: 'index.html', errorDocument: 'oops.html', routingRules: null },
+  corsRules: null,
+  lifecycleRules: null,
+  versioning: 'off',
+  objectLock: false,
   keys: [
     {
       accessKeyId: KEY_ID,

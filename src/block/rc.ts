@@ -207,6 +207,19 @@ export class RefCounts {
     tx.delete(RC, hash)
   }
 
+  /**
+   * Takes a referenced block out of the queue, whether it is here or not. Unreferenced and claimed ones stay: without
+   * the queue they would stay for ever. Returns whether it was queued.
+   */
+  unqueueReferenced(tx: Tx, hash: Buffer): boolean {
+    const record = this.get(tx, hash)
+    if (!record || record.dueMs === 0 || record.count === 0 || record.deleting) return false
+    if (this.claims.untilMs(tx, hash) > 0) return false
+    this.#unqueue(tx, hash, record)
+    this.#put(tx, hash, record)
+    return true
+  }
+
   /** Sets a count that was found wrong, with all that follows from it. Returns the count of before. */
   repair(tx: Tx, hash: Buffer, count: number): number {
     const record = this.get(tx, hash) ?? newRecord()

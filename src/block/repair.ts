@@ -6,6 +6,7 @@ import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
 import { HASH_BYTES } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
+import { ResyncErrors } from './resync-errors.js'
 import { FOLDERS, readFolder } from './walk.js'
 
 /** The number of blocks that one transaction handles. */
@@ -87,6 +88,37 @@ export class Repair {
       })
       progress.checked += hashes.length
       progress.changed += hashes.length
+      progress.done = after[0]! / PARTITION_COUNT
+      options.onProgress?.(progress)
+    }
+    progress.done = 1
+    return progress
+  }
+
+  /**
+   * Empties the queue of blocks to be fetched and forgets which could not be (`repair clear-resync-queue`). Blocks that
+   * are missing are not looked for after this, until `resyncAll` queues them again.
+   */
+  async clearQueue(options: RepairOptions = {}): Promise<RepairProgress> {
+    const { db, counts } = this.local
+    const errors = new ResyncErrors(db)
+    const progress: RepairProgress = { checked: 0, changed: 0, done: 0 }
+    let after: Buffer | undefined
+    for (;;) {
+      options.signal?.throwIfAborted()
+      const hashes = counts.hashes(db, { limit: BATCH, ...(after && { after }) })
+      if (hashes.length === 0) break
+      after = hashes.at(-1)!
+      progress.changed += await db.transact((tx) => {
+        let changed = 0
+        for (const hash of hashes) {
+          if (!counts.unqueueReferenced(tx, hash)) continue
+          errors.clear(tx, hash)
+          changed++
+        }
+        return changed
+      })
+      progress.checked += hashes.length
       progress.done = after[0]! / PARTITION_COUNT
       options.onProgress?.(progress)
     }

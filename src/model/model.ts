@@ -5,6 +5,7 @@ import type { TableSet } from '../table/tables.js'
 import type { Service } from '../util/service.js'
 import { Services } from '../util/services.js'
 import { AccessKeys } from './buckets/access-keys.js'
+import { AdminTokens } from './buckets/admin-tokens.js'
 import { Buckets } from './buckets/buckets.js'
 import { type FieldRow, fieldTable } from './buckets/control-rows.js'
 import { COUNTER_TREE } from './buckets/counters.js'
@@ -31,7 +32,17 @@ import type { VersionRecord } from './versions/record.js'
 import { type ContentHooks, objectTable, versionTable } from './versions/tables.js'
 
 /** Names of the model's tables. */
-export const TABLE_NAMES = ['object', 'version', 'list', 'upload', 'part', 'bucket', 'alias', 'key'] as const
+export const TABLE_NAMES = [
+  'object',
+  'version',
+  'list',
+  'upload',
+  'part',
+  'bucket',
+  'alias',
+  'key',
+  'admin_token',
+] as const
 
 /** Trees of the Db that the model needs. */
 export const MODEL_TREES: readonly TreeName[] = [
@@ -76,6 +87,7 @@ export class Model implements Service {
   /** Whether this node's knowledge of buckets and keys is fresh enough to answer from. */
   readonly freshness: ControlFreshness
   readonly keys: AccessKeys
+  readonly adminTokens: AdminTokens
   readonly buckets: Buckets
   readonly objects: Objects
   readonly uploads: Uploads
@@ -96,6 +108,7 @@ export class Model implements Service {
     bucket: Table<FieldRow>
     alias: Table<FieldRow>
     key: Table<FieldRow>
+    adminToken: Table<FieldRow>
   }
   readonly #services: Services
   /** Whether a change of an object's row is changing the version table right now. */
@@ -146,6 +159,7 @@ export class Model implements Service {
       bucket: tables.add(fieldTable('bucket', controlRowChanged)),
       alias: tables.add(fieldTable('alias', controlRowChanged)),
       key: tables.add(fieldTable('key', controlRowChanged)),
+      adminToken: tables.add(fieldTable('admin_token')),
     }
     this.tables = t
     this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, random, log, listsGraceMs })
@@ -186,6 +200,7 @@ export class Model implements Service {
       beforeVote: () => freshness.whenWhole(),
     })
     this.keys = new AccessKeys({ db, keys: t.key, decisions, freshness, hlc, random })
+    this.adminTokens = new AdminTokens({ db, tokens: t.adminToken, hlc, random })
     this.buckets = new Buckets({
       ...{ db, decisions, freshness, hlc, random },
       buckets: t.bucket,

@@ -33,6 +33,7 @@ import { BufferPools } from '../util/buffer-pools.js'
 import { type Clock, Hlc } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
+import { nodeFacts, serveAdminApi } from './admin-api.js'
 import { ALL_TREES, Core } from './core.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
 
@@ -66,6 +67,8 @@ export interface CarportNode {
   transport: TlsTransport
   /** Where the S3 API listens; undefined if the configuration says that it does not. */
   s3: Listening | undefined
+  /** Where the admin API listens; undefined if the configuration says that it does not. */
+  adminApi: Listening | undefined
   rpc: { host: string; port: number }
   /** Opens log files anew, after something has moved them away. */
   reopenLogs(): void
@@ -142,10 +145,11 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
   )
   const snapshots = new MetadataSnapshots(db, config.metadataSnapshotsDir, clock)
   const admin = serveAdmin(transport, {
-    ...{ clock, log, db, cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
+    ...{ clock, random, log, db, cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
     ...{ blocks: core.blocks, model: core.model },
     replicationFactor: config.replicationFactor,
     scrubs: !config.disableScrub,
+    api: nodeFacts(config),
     snapshot: () => snapshots.write(),
   })
   const accessLog = await openAccessLog(config.accessLog, log)
@@ -170,12 +174,19 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     await deps.beforeServing?.(core)
     const s3 = await serveS3(config, core, { ...deps, accessLog })
     if (s3) stops.push(() => s3.stop())
+    const adminApi = await serveAdminApi(config, core, admin, {
+      ...{ clock, random, log },
+      trustedProxies: new TrustedProxies(config.trustedProxies),
+      onRequest: (record) => accessLog.add('admin', record, clock.nowMs()),
+    })
+    if (adminApi) stops.push(() => drain(adminApi.listening, adminApi.front, clock))
     let stopping: Promise<void> | undefined
     return {
       core,
       db,
       transport,
       s3: s3?.listening,
+      adminApi: adminApi?.listening,
       rpc,
       reopenLogs: () => accessLog.reopen(),
       stop: () => {

@@ -15,7 +15,6 @@ export function unusedSettings(config: Config): string[] {
     block_max_concurrent_reads: config.blockMaxConcurrentReads !== 16,
     k2v_api: config.k2vApi !== null,
     s3_web: config.web !== null,
-    'admin.api_bind_addr': config.admin.bindAddr !== null,
   }
   return Object.keys(unused).filter((key) => unused[key])
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { ENDPOINTS } from './http/endpoints.js'
 import { checkOperation, operationSchemas } from './operation-schemas.js'
-import { ADMIN_ENDPOINTS } from './operations.js'
+import { resultSchemas } from './result-schemas.js'
 
 const ID = 'ab'.repeat(32)
 
@@ -43,7 +44,9 @@ describe('administrative calls', () => {
     expect(() => checkOperation(operation, args)).toThrow(message)
   })
 
-  it('every operation has one endpoint of the admin API', () => {
-    expect(Object.values(ADMIN_ENDPOINTS).sort()).toEqual(Object.keys(operationSchemas).sort())
+  it('every operation has one endpoint of the admin API, but for the text of the command line, and a result', () => {
+    const served = Object.values(ENDPOINTS).map(({ operation }) => operation)
+    expect([...served, 'layout.show'].sort()).toEqual(Object.keys(operationSchemas).sort())
+    expect(Object.keys(resultSchemas).sort()).toEqual(Object.keys(operationSchemas).sort())
   })
 })

@@ -4,9 +4,13 @@
  */
 import { z } from 'zod'
 import { CarportError } from '../../util/errors.js'
+import { corsRule, lifecycleRule, routingRule } from './rule-schemas.js'
 
 const noArgs = z.strictObject({})
-const nodeId = z.string().regex(/^[0-9a-f]{64}$/, 'expected a node id of 64 hexadecimal digits')
+/** A node's id, or a unique prefix of it. */
+const nodeId = z
+  .string()
+  .regex(/^[0-9a-f]{4,64}$/, 'expected a node id, or at least its first 4 hexadecimal digits')
 const bucketId = z.string().regex(/^[0-9a-f]{32}$/, 'expected a bucket id of 32 hexadecimal digits')
 const accessKeyId = z.string().min(1).max(128)
 const search = z.string().min(1).max(1024)
@@ -14,8 +18,25 @@ const alias = z.string().min(1).max(255)
 const name = z.string().max(1024)
 const bytes = z.int().nonnegative()
 const time = z.iso.datetime({ offset: true })
-/** Which nodes an operation runs on: 'self' (the one that was asked), '*' (all), or a node id in full. */
-const node = z.string().regex(/^(\*|self|[0-9a-f]{64})$/, "expected '*', 'self' or a node id")
+/** Which nodes an operation runs on: 'self' (the one that was asked), '*' (all), or a node id or a unique prefix of one. */
+const node = z.string().regex(/^(\*|self|[0-9a-f]{4,64})$/, "expected '*', 'self' or a node id")
+/** A part of a list in the order of ids: from the id `offset` on, at most `limit` items. */
+const page = {
+  offset: z.string().max(128).exactOptional(),
+  limit: z.int().nonnegative().max(1_000_000).exactOptional(),
+}
+const tokenId = z.string().regex(/^[0-9a-f]{24}$/, 'expected the id of an admin token, 24 hexadecimal digits')
+/** What is absent or null stays as it is; a new token that says nothing of its scope may do nothing. */
+const tokenUpdate = {
+  name: name.nullable().exactOptional(),
+  expiration: time.nullable().exactOptional(),
+  neverExpires: z.boolean().exactOptional(),
+  scope: z
+    .array(z.string().regex(/^(\*|[A-Za-z0-9]{1,64})$/, 'expected the name of an endpoint, or "*"'))
+    .max(100)
+    .nullable()
+    .exactOptional(),
+}
 /** A block's hash, or a unique prefix of it. */
 const blockHash = z.string().regex(/^[0-9a-f]{4,64}$/, 'expected at least 4 hexadecimal digits')
 
@@ -44,7 +65,7 @@ const roleChange = z.union([
     id: nodeId,
     zone: z.string().min(1).max(255),
     tags: z.array(z.string().max(255)).max(100),
-    capacity: z.int().positive().nullable(),
+    capacity: z.int().positive().nullable().exactOptional(),
   }),
 ])
 const bucketAlias = z.union([
@@ -73,13 +94,21 @@ const bucketUpdate = {
       enabled: z.boolean(),
       indexDocument: z.string().min(1).max(1024).nullable().exactOptional(),
       errorDocument: z.string().min(1).max(1024).nullable().exactOptional(),
+      /** An empty list removes all. */
+      routingRules: z.array(routingRule).nullable().exactOptional(),
     })
     .nullable()
     .exactOptional(),
   quotas: z
-    .strictObject({ maxSize: bytes.nullable(), maxObjects: bytes.nullable() })
+    .strictObject({
+      maxSize: bytes.nullable().exactOptional(),
+      maxObjects: bytes.nullable().exactOptional(),
+    })
     .nullable()
     .exactOptional(),
+  /** All rules of the bucket; an empty list removes them. */
+  corsRules: z.array(corsRule).max(100).nullable().exactOptional(),
+  lifecycleRules: z.array(lifecycleRule).max(1000).nullable().exactOptional(),
 }
 const repairType = z.union([
   z.enum([
@@ -91,6 +120,7 @@ const repairType = z.union([
     'blockRc',
     'rebalance',
     'aliases',
+    'clearResyncQueue',
   ]),
   z.strictObject({ scrub: z.enum(['start', 'pause', 'resume', 'cancel']) }),
 ])
@@ -100,11 +130,14 @@ export const operationSchemas = {
   status: noArgs,
   /** Each node as `<node id>@<host>:<port>`. */
   'node.connect': z.strictObject({ nodes: z.array(z.string().max(512)).min(1).max(1000) }),
+  'node.info': z.strictObject({ node }),
   'node.statistics': z.strictObject({ node }),
+  'cluster.health': noArgs,
   'cluster.statistics': noArgs,
 
   'layout.get': noArgs,
   'layout.show': noArgs,
+  'layout.preview': noArgs,
   /** Adds to the staged changes; a node's last change counts. */
   'layout.stage': z.strictObject({
     roles: z.array(roleChange).max(10_000).exactOptional(),
@@ -116,9 +149,12 @@ export const operationSchemas = {
   'layout.history': noArgs,
   'layout.skipDeadNodes': z.strictObject({ version: z.int().positive(), allowMissingData: z.boolean() }),
 
-  'bucket.list': noArgs,
+  'bucket.list': z.strictObject(page),
+  'bucket.listInfo': z.strictObject(page),
   'bucket.info': bucketQuery,
   'bucket.create': z.strictObject({
+    /** An id of one's own choice: if the bucket exists already under the given names, it is returned as it is. */
+    id: bucketId.exactOptional(),
     globalAlias: alias.nullable().exactOptional(),
     localAlias: z
       .strictObject({ accessKeyId, alias, allow: bucketPermissions.exactOptional() })
@@ -138,7 +174,8 @@ export const operationSchemas = {
   }),
   'bucket.inspectObject': z.strictObject({ bucketId, key: z.string().min(1).max(1024) }),
 
-  'key.list': noArgs,
+  'key.list': z.strictObject(page),
+  'key.listInfo': z.strictObject(page),
   'key.info': keyQuery,
   'key.create': z.strictObject(keyUpdate),
   'key.import': z.strictObject({
@@ -148,6 +185,13 @@ export const operationSchemas = {
   }),
   'key.update': z.strictObject({ id: accessKeyId, ...keyUpdate }),
   'key.delete': z.strictObject({ id: accessKeyId }),
+
+  'adminToken.list': noArgs,
+  /** A token by its full id, or by `search`: a unique prefix of the id, or its name if that is unique. */
+  'adminToken.info': z.union([z.strictObject({ id: tokenId }), z.strictObject({ search })]),
+  'adminToken.create': z.strictObject(tokenUpdate),
+  'adminToken.update': z.strictObject({ id: tokenId, ...tokenUpdate }),
+  'adminToken.delete': z.strictObject({ id: tokenId }),
 
   'worker.list': z.strictObject({
     node,
@@ -183,9 +227,10 @@ export type KeyQuery = z.infer<typeof keyQuery>
 export type BucketKeyPermissionChange = z.infer<typeof permissionChange>
 export type BucketKeyPermissions = Required<z.infer<typeof bucketPermissions>>
 export type BucketUpdate = Omit<OperationArgs<'bucket.update'>, 'id'>
-export type BucketQuotas = NonNullable<BucketUpdate['quotas']>
+export type ListPage = OperationArgs<'bucket.list'>
+export type AdminTokenQuery = OperationArgs<'adminToken.info'>
+export type AdminTokenUpdate = OperationArgs<'adminToken.create'>
 export type KeyUpdate = OperationArgs<'key.create'>
-export type KeyPermissions = Required<z.infer<typeof keyPermissions>>
 export type LayoutParameters = z.infer<typeof layoutParameters>
 export type ZoneRedundancy = LayoutParameters['zoneRedundancy']
 export type NodeRoleChange = z.infer<typeof roleChange>

@@ -33,6 +33,7 @@ export interface AccessKey {
 }
 
 const NO_KEY = Buffer.alloc(0)
+const IMPORTED_NAME = 'Imported key'
 
 /** Access keys: full copies on every node. */
 export class AccessKeys {
@@ -107,10 +108,12 @@ export class AccessKeys {
   }
 
   /**
-   * Adds a key whose id and secret were made elsewhere. Of several who add one id at the same time, one succeeds.
+   * Adds a key whose id and secret were made elsewhere. Of several who add one id with different secrets at the same
+   * time, one succeeds; adding the same key again changes nothing.
+   * @param name undefined: "Imported key", and an existing key keeps its name
    * @throws InvalidArgument; Conflict if the id exists or existed; QuorumUnavailable: the key may exist
    */
-  async import(id: string, secret: string, name: string): Promise<AccessKey> {
+  async import(id: string, secret: string, name?: string): Promise<AccessKey> {
     if (!/^[\x21-\x7e]{3,128}$/.test(id) || id.includes('/')) {
       throw new CarportError('InvalidArgument', 'a key id has 3 to 128 printable ASCII characters and no "/"')
     }
@@ -118,16 +121,26 @@ export class AccessKeys {
       throw new CarportError('InvalidArgument', 'a secret key has 8 to 256 printable ASCII characters')
     }
     const { decisions, hlc, keys } = this.deps
-    let proposed = false
     const row = await decisions.change(keys, Buffer.from(id), 'secret', (current, known) => {
-      // Somebody else may have completed what this call began.
-      if (proposed && current === secret) return undefined
+      // The same call may have been made before, or somebody else may have completed what this one began.
+      if (current === secret && known?.deleted !== true) return undefined
       if (known) throw new CarportError('Conflict', `key ${id} exists already, or was deleted`)
-      proposed = true
       return { value: secret }
     })
     const nowUs = hlc.now()
-    const described = withFields(row, { name, created: Math.floor(nowUs / 1000) }, nowUs)
+    const isNew = field(row, 'created') === undefined
+    const described = withFields(
+      row,
+      {
+        ...((name !== undefined || isNew) && { name: name ?? IMPORTED_NAME }),
+        ...(isNew && { created: Math.floor(nowUs / 1000) }),
+      },
+      nowUs,
+    )
+    // Whoever gives the right secret of a key that is there may repeat the call for ever, without any write.
+    if (Object.keys(described.fields).length === 0 || (!isNew && field(row, 'name') === name)) {
+      return accessKeyOf(row)!
+    }
     await keys.insert(described)
     return accessKeyOf(keys.schema.merge(row, described))!
   }

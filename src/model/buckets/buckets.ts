@@ -129,16 +129,17 @@ export class Buckets {
    * Makes a bucket under a global name, which one of several who want it at the same time gets. All that belongs to the
    * bucket is written before the name is decided: a name leads to a whole bucket, also if this node dies in between.
    * @param options.ownerKey a key that may do everything in the bucket
+   * @param options.id the bucket's id, if it was chosen; no bucket ever had it (see `checkUnusedId`)
    * @throws InvalidArgument for a bad name; Conflict if the name is taken; QuorumUnavailable: the bucket may exist
    */
   async create(
     name: string,
-    options: { owner?: string; ownerKey?: string; documents?: Partial<BucketDocuments> } = {},
+    options: { owner?: string; ownerKey?: string; documents?: Partial<BucketDocuments>; id?: Buffer } = {},
   ): Promise<Bucket> {
     checkBucketName(name)
     const { buckets, hlc, keys, random } = this.deps
     if (await this.#target(name)) throw taken(name)
-    const id = random.bytes(16)
+    const id = options.id ?? random.bytes(16)
     const nowUs = hlc.now()
     const fields: Record<string, unknown> = {
       created: Math.floor(nowUs / 1000),
@@ -164,9 +165,14 @@ export class Buckets {
     return bucketOf(row)!
   }
 
-  /** Makes a bucket without any name. */
-  async createUnnamed(): Promise<Bucket> {
-    const id = this.deps.random.bytes(16)
+  /** @throws Conflict if a bucket has or had that id; QuorumUnavailable */
+  async checkUnusedId(id: Buffer): Promise<void> {
+    const row = await this.deps.buckets.getFromQuorum(NO_KEY, id)
+    if (row) throw new CarportError('Conflict', `bucket ${id.toString('hex')} exists already, or was deleted`)
+  }
+
+  /** Makes a bucket without any name. @param id see `create` */
+  async createUnnamed(id: Buffer = this.deps.random.bytes(16)): Promise<Bucket> {
     const nowUs = this.deps.hlc.now()
     const row = withFields({ id }, { created: Math.floor(nowUs / 1000), owner: '' }, nowUs)
     await this.deps.buckets.insert(row)

@@ -3,6 +3,7 @@ import { CarportError, errorCode } from '../../../util/errors.js'
 import { eachLimited } from '../../../util/limited.js'
 import type { BlockBacklink, BlockError, BlockInfo } from '../types.js'
 import type { AdminContext } from './context.js'
+import { UnknownThing } from './lookup-error.js'
 import { OWNERS_MAX, type Owner } from './owners.js'
 
 const HASH_BYTES = 32
@@ -97,7 +98,7 @@ function findBlock({ db, blocks, blockRefs }: AdminContext, prefix: string): Buf
 }
 
 function unknownBlock(prefix: string): CarportError {
-  return new CarportError('NotFound', `this node knows no block ${prefix}`)
+  return new UnknownThing('Block', `this node knows no block ${prefix}`)
 }
 
 /** The hash before this one; the first hash has none. */

@@ -1,48 +1,45 @@
 import { NO_PERMISSIONS, type Permissions } from '../../../model/buckets/access-keys.js'
-import { type Bucket, checkBucketName } from '../../../model/buckets/buckets.js'
-import type { Quotas, WebsiteDocument } from '../../../model/buckets/documents.js'
+import { checkBucketName } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
-import type { BucketKeyPermissionChange, BucketUpdate } from '../operation-schemas.js'
+import { eachLimited } from '../../../util/limited.js'
+import type { BucketKeyPermissionChange, OperationArgs } from '../operation-schemas.js'
 import type { AdminHandlers } from '../operations.js'
 import type { BucketInfo } from '../types.js'
+import { bucketInfo } from './bucket-info.js'
+import { applyUpdate } from './bucket-update.js'
 import type { AdminContext } from './context.js'
 import { inspectObject } from './inspect.js'
-import { bucketById, findBucket, isoTime, keyById } from './lookup.js'
+import { bucketById, findBucket, isoTime, keyById, pageOf } from './lookup.js'
 
 type BucketHandlers = Pick<AdminHandlers, Extract<keyof AdminHandlers, `bucket.${string}`>>
+
+/** Buckets whose content is counted at the same time. */
+const INFOS_IN_FLIGHT = 16
 
 /** Handlers of the operations on buckets. */
 export function bucketHandlers(context: AdminContext): BucketHandlers {
   const { model, clock } = context
   const infoOf = async (hexId: string) => bucketInfo(model, await bucketById(model, hexId))
   return {
-    'bucket.list': async () =>
-      model.buckets.list().map((bucket) => ({
+    'bucket.list': async (page) =>
+      pageOf(model.buckets.list(), ({ hexId }) => hexId, page).map((bucket) => ({
         id: bucket.hexId,
         created: isoTime(bucket.createdMs),
         globalAliases: [...bucket.aliases],
         localAliases: bucket.localAliases.map(({ keyId, alias }) => ({ accessKeyId: keyId, alias })),
       })),
+    async 'bucket.listInfo'(page) {
+      const buckets = pageOf(model.buckets.list(), ({ hexId }) => hexId, page)
+      const infos: BucketInfo[] = new Array(buckets.length)
+      await eachLimited([...buckets.entries()], INFOS_IN_FLIGHT, async ([i, bucket]) => {
+        infos[i] = await bucketInfo(model, bucket)
+      })
+      return infos
+    },
     'bucket.info': async (query) => bucketInfo(model, await findBucket(model, query)),
 
-    async 'bucket.create'({ globalAlias, localAlias }) {
-      const key = localAlias ? await keyById(model, localAlias.accessKeyId) : undefined
-      // Checked before anything is made, so that a bad name leaves nothing behind.
-      if (localAlias) checkBucketName(localAlias.alias)
-      if (localAlias && key?.localAliases.has(localAlias.alias)) {
-        throw new CarportError('Conflict', `bucket name ${localAlias.alias} is taken for key ${key.id}`)
-      }
-      const bucket = globalAlias
-        ? await model.buckets.create(globalAlias)
-        : await model.buckets.createUnnamed()
-      if (localAlias && key) {
-        await model.buckets.addLocalAlias(bucket, key.id, localAlias.alias)
-        const permissions = { ...NO_PERMISSIONS, ...localAlias.allow }
-        await model.keys.setPermissions(key.id, bucket.id, permissions)
-      }
-      return infoOf(bucket.hexId)
-    },
+    'bucket.create': (args) => createBucket(model, args),
 
     async 'bucket.delete'({ id }) {
       const bucket = await bucketById(model, id)
@@ -59,9 +56,7 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
 
     async 'bucket.update'({ id, ...update }) {
       const bucket = await bucketById(model, id)
-      const changes = changesOf(bucket, update)
-      if ('website' in changes) await model.buckets.setDocument(bucket, 'website', changes.website)
-      if ('quotas' in changes) await model.buckets.setDocument(bucket, 'quotas', changes.quotas)
+      await applyUpdate(context, bucket, update)
       return infoOf(id)
     },
 
@@ -114,42 +109,6 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
   }
 }
 
-/** The documents that an update changes; undefined removes one. */
-interface DocumentChanges {
-  website?: WebsiteDocument | undefined
-  quotas?: Quotas | undefined
-}
-
-/** @throws CarportError InvalidArgument */
-function changesOf(bucket: Bucket, { websiteAccess, quotas }: BucketUpdate): DocumentChanges {
-  const changes: DocumentChanges = {}
-  if (websiteAccess) changes.website = websiteOf(bucket, websiteAccess)
-  if (quotas) {
-    const { maxSize, maxObjects } = quotas
-    const value = { ...(maxSize !== null && { maxSize }), ...(maxObjects !== null && { maxObjects }) }
-    changes.quotas = Object.keys(value).length > 0 ? value : undefined
-  }
-  return changes
-}
-
-function websiteOf(
-  bucket: Bucket,
-  { enabled, indexDocument, errorDocument }: NonNullable<BucketUpdate['websiteAccess']>,
-): WebsiteDocument | undefined {
-  if (!enabled) {
-    if (!indexDocument && !errorDocument) return undefined
-    throw new CarportError('InvalidArgument', 'websiteAccess has documents only when it is enabled')
-  }
-  if (!indexDocument) {
-    throw new CarportError(
-      'InvalidArgument',
-      'websiteAccess.indexDocument is needed to enable website access',
-    )
-  }
-  const { errorDocument: _, redirectAllRequestsTo: __, ...before } = bucket.document('website') ?? {}
-  return { ...before, indexDocument, ...(errorDocument && { errorDocument }) }
-}
-
 async function changePermissions(
   model: Model,
   { bucketId, accessKeyId, permissions }: BucketKeyPermissionChange,
@@ -164,36 +123,38 @@ async function changePermissions(
   })
 }
 
-async function bucketInfo(model: Model, bucket: Bucket): Promise<BucketInfo> {
-  const counts = await model.usage.of(bucket.id)
-  const website = bucket.document('website')
-  const localAliases = (keyId: string) =>
-    bucket.localAliases.filter((local) => local.keyId === keyId).map(({ alias }) => alias)
-  return {
-    id: bucket.hexId,
-    created: isoTime(bucket.createdMs),
-    globalAliases: [...bucket.aliases],
-    websiteAccess: website !== undefined,
-    websiteConfig: website
-      ? { indexDocument: website.indexDocument, errorDocument: website.errorDocument ?? null }
-      : null,
-    keys: model.keys
-      .list()
-      .map((key) => ({
-        accessKeyId: key.id,
-        name: key.name,
-        permissions: { ...(key.permissions.get(bucket.hexId) ?? NO_PERMISSIONS) },
-        bucketLocalAliases: localAliases(key.id),
-      }))
-      .filter(({ permissions: { read, write, owner }, bucketLocalAliases }) => {
-        return read || write || owner || bucketLocalAliases.length > 0
-      }),
-    objects: counts.objects,
-    bytes: counts.bytes,
-    unfinishedUploads: counts.uploads,
-    unfinishedMultipartUploads: counts.uploads,
-    unfinishedMultipartUploadParts: counts.parts,
-    unfinishedMultipartUploadBytes: counts.uploadBytes,
-    quotas: { maxSize: bucket.quotas.maxSize ?? null, maxObjects: bucket.quotas.maxObjects ?? null },
+/**
+ * Makes a bucket. With an id that the caller chose, the call may be repeated: a bucket that has that id, and the names
+ * that are asked for, is returned as it is.
+ * @throws CarportError Conflict if a name is another bucket's, or the id is taken
+ */
+async function createBucket(
+  model: Model,
+  { id: chosenId, globalAlias, localAlias }: OperationArgs<'bucket.create'>,
+): Promise<BucketInfo> {
+  const key = localAlias ? await keyById(model, localAlias.accessKeyId) : undefined
+  // Checked before anything is made, so that a bad name leaves nothing behind.
+  if (localAlias) checkBucketName(localAlias.alias)
+  const id = chosenId === undefined ? undefined : Buffer.from(chosenId, 'hex')
+  const existing = id && (await model.buckets.refresh(id))
+  const isNamed =
+    existing &&
+    (!globalAlias || (await model.buckets.byName(globalAlias, undefined))?.hexId === existing.hexId)
+  const localTarget = localAlias && key?.localAliases.get(localAlias.alias)
+  if (existing && isNamed && (!localAlias || localTarget === existing.hexId)) {
+    return bucketInfo(model, existing)
   }
+  if (id) await model.buckets.checkUnusedId(id)
+  if (localAlias && localTarget) {
+    throw new CarportError('Conflict', `bucket name ${localAlias.alias} is taken for key ${key!.id}`)
+  }
+  const bucket = globalAlias
+    ? await model.buckets.create(globalAlias, { ...(id && { id }) })
+    : await model.buckets.createUnnamed(id)
+  if (localAlias && key) {
+    await model.buckets.addLocalAlias(bucket, key.id, localAlias.alias)
+    const permissions = { ...NO_PERMISSIONS, ...localAlias.allow }
+    await model.keys.setPermissions(key.id, bucket.id, permissions)
+  }
+  return bucketInfo(model, await bucketById(model, bucket.hexId))
 }

@@ -7,10 +7,12 @@ import type { AdminHandlers } from '../operations.js'
 import { forOperator } from '../operator-errors.js'
 import type { ClusterLayout, ConnectNodeResult, LayoutHistory, LayoutPreview, NodeStatus } from '../types.js'
 import type { AdminContext } from './context.js'
+import { layoutStatistics } from './layout-statistics.js'
+import { nodeIdOf } from './lookup.js'
 
 type ClusterHandlers = Pick<
   AdminHandlers,
-  'status' | 'node.connect' | Extract<keyof AdminHandlers, `layout.${string}`>
+  'status' | 'cluster.health' | 'node.connect' | Extract<keyof AdminHandlers, `layout.${string}`>
 >
 
 /** Handlers of the operations on the cluster and its layout. */
@@ -22,18 +24,23 @@ export function clusterHandlers(context: AdminContext): ClusterHandlers {
       layoutVersion: cluster.layout.layoutVersion,
       nodes: cluster.status().map(statusOf),
     }),
+    'cluster.health': async () => {
+      const { storageNodesOk, ...health } = cluster.health()
+      return { ...health, storageNodesUp: storageNodesOk }
+    },
     'node.connect': ({ nodes }) => Promise.all(nodes.map((node) => connect(context, node))),
 
     'layout.get': async () => layout(),
     'layout.show': async () => ({
       layout: layout(),
-      preview: previewOf(context),
+      preview: hasStaged(context) ? previewOf(context) : null,
       text: layoutReport(cluster.layout.history, replicationFactor).split('\n'),
     }),
+    'layout.preview': async () => previewOf(context),
     async 'layout.stage'({ roles, parameters }) {
       const redundancy = parameters?.zoneRedundancy
       await cluster.stageLayout({
-        roles: (roles ?? []).map(roleChange),
+        roles: (roles ?? []).map((role) => roleChange(context, role)),
         ...(redundancy !== undefined && {
           parameters: { zoneRedundancy: redundancy === 'maximum' ? redundancy : redundancy.atLeast },
         }),
@@ -43,13 +50,14 @@ export function clusterHandlers(context: AdminContext): ClusterHandlers {
     async 'layout.apply'({ version }) {
       const { before, applied, push } = await cluster.applyLayout(version)
       const message = changeReport(newestVersion(before), applied)
+      const statistics = layoutStatistics(newestVersion(before), applied)
       if (push.reached < push.connected) {
         message.push(
           '',
           `${push.connected - push.reached} connected nodes did not take it yet; they will get it.`,
         )
       }
-      return { message, layout: layout() }
+      return { message, layout: layout(), statistics }
     },
     async 'layout.revert'() {
       await cluster.revertLayout()
@@ -63,7 +71,8 @@ export function clusterHandlers(context: AdminContext): ClusterHandlers {
   }
 }
 
-function statusOf(node: NodeInfo): NodeStatus {
+/** A node as the admin API describes it. */
+export function statusOf(node: NodeInfo): NodeStatus {
   const { role } = node
   return {
     id: node.id,
@@ -78,6 +87,7 @@ function statusOf(node: NodeInfo): NodeStatus {
     metadataPartition: node.metadataDisk,
     // The last report of a node that is down says nothing about now.
     syncQueueLength: node.isUp ? node.queueLength : null,
+    resyncQueueLen: node.isUp ? node.queueLength : null,
   }
 }
 
@@ -90,21 +100,28 @@ async function connect({ cluster, self }: AdminContext, node: string): Promise<C
   }
 }
 
-function roleChange(change: NodeRoleChange) {
-  if ('remove' in change) return { node: change.id, role: null }
-  const { id, zone, tags, capacity } = change
-  return { node: id, role: { zone, tags, capacityBytes: capacity } }
+/** @throws CarportError InvalidArgument for the first digits of several nodes; NotFound for those of none */
+function roleChange(context: AdminContext, change: NodeRoleChange) {
+  const node = nodeIdOf(context, change.id)
+  if ('remove' in change) return { node, role: null }
+  const { zone, tags, capacity = null } = change
+  return { node, role: { zone, tags, capacityBytes: capacity } }
 }
 
-/** The layout that applying the staged changes would give; null without any. */
-function previewOf({ cluster, replicationFactor }: AdminContext): LayoutPreview | null {
+function hasStaged({ cluster }: AdminContext): boolean {
   const { history } = cluster.layout
-  if (stagedChanges(history).size === 0 && stagedParameters(history) === undefined) return null
+  return stagedChanges(history).size > 0 || stagedParameters(history) !== undefined
+}
+
+/** The layout that applying the staged changes would give. */
+function previewOf({ cluster, replicationFactor }: AdminContext): LayoutPreview {
+  const { history } = cluster.layout
   try {
     const next = previewStaged(history, replicationFactor)
     return {
       message: changeReport(newestVersion(history), next),
       newLayout: layoutJson(history, next) as ClusterLayout,
+      statistics: layoutStatistics(newestVersion(history), next),
     }
   } catch (error) {
     return { error: (error as Error).message }

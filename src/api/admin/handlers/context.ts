@@ -8,14 +8,28 @@ import type { Table } from '../../../table/table.js'
 import type { TableSet } from '../../../table/tables.js'
 import type { Clock } from '../../../util/clock.js'
 import type { Log } from '../../../util/log.js'
+import type { Random } from '../../../util/random.js'
 import type { OperationArgs, OperationName } from '../operation-schemas.js'
 import type { OperationResult } from '../operations.js'
+import type { AdminTokenInfo, ConnectionParameters } from '../types.js'
 import type { Owners } from './owners.js'
 import type { RepairRuns } from './repair-runs.js'
+
+/** What the configuration and the program say of this node, for its description. */
+export interface NodeFacts {
+  /** What the program runs on, such as "Node.js 24.1.0". */
+  runtime: string
+  /** How clients reach this node, as far as its configuration tells. */
+  connectionParameters: ConnectionParameters
+  /** The tokens of the configuration, as they are listed. */
+  configuredTokens: readonly AdminTokenInfo[]
+}
 
 /** The parts of a node that administration needs. */
 export interface AdminDeps {
   clock: Clock
+  random: Random
+  api: NodeFacts
   log: Log
   db: Db
   cluster: ClusterSystem

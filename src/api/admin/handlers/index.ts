@@ -5,9 +5,11 @@ import { bucketHandlers } from './buckets.js'
 import { clusterHandlers } from './cluster.js'
 import type { AdminContext } from './context.js'
 import { keyHandlers } from './keys.js'
+import { nodeInfo } from './node-info.js'
 import { nodeHandlers } from './nodes.js'
 import { launchRepair } from './repairs.js'
 import { clusterStatistics, nodeStatistics } from './statistics.js'
+import { tokenHandlers } from './tokens.js'
 import { listWorkers, workerById } from './workers.js'
 
 /**
@@ -19,11 +21,13 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
   const { db, blocks, log } = context
   return {
     ...clusterHandlers(context),
-    'cluster.statistics': async () => ({ freeform: clusterStatistics(context) }),
+    'cluster.statistics': () => clusterStatistics(context),
     ...bucketHandlers(context),
     ...keyHandlers(context),
+    ...tokenHandlers(context),
     ...nodeHandlers(context, {
-      'node.statistics': async () => ({ freeform: nodeStatistics(context) }),
+      'node.info': async () => nodeInfo(context),
+      'node.statistics': async () => nodeStatistics(context),
       'worker.list': async ({ busyOnly, errorOnly }) =>
         listWorkers(context).filter(
           (info) => (!busyOnly || info.state === 'busy') && (!errorOnly || info.errors > 0),

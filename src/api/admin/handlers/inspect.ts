@@ -2,9 +2,9 @@ import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import type { UploadRow } from '../../../model/uploads/tables.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
-import { CarportError } from '../../../util/errors.js'
 import type { ObjectInspection, ObjectVersionInfo } from '../types.js'
 import { isoTime } from './lookup.js'
+import { UnknownThing } from './lookup-error.js'
 
 /** The largest number of uploads shown for one key. */
 const UPLOADS_MAX = 1000
@@ -27,7 +27,7 @@ export async function inspectObject(model: Model, bucket: Bucket, key: string): 
     versions.push(await versionInfo(model, version))
   }
   if (versions.length === 0) {
-    throw new CarportError('NotFound', `no object "${key}" in bucket ${bucket.aliases[0] ?? bucket.hexId}`)
+    throw new UnknownThing('Key', `no object "${key}" in bucket ${bucket.aliases[0] ?? bucket.hexId}`)
   }
   return { bucketId: bucket.hexId, key, versions }
 }

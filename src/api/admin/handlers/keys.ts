@@ -1,23 +1,37 @@
 import type { AccessKey } from '../../../model/buckets/access-keys.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
+import { eachLimited } from '../../../util/limited.js'
 import type { KeyUpdate } from '../operation-schemas.js'
 import type { AdminHandlers } from '../operations.js'
 import type { KeyInfo } from '../types.js'
 import type { AdminContext } from './context.js'
-import { findKey, isoTime, keyById } from './lookup.js'
+import { findKey, isoTime, keyById, pageOf } from './lookup.js'
 
 type KeyHandlers = Pick<AdminHandlers, Extract<keyof AdminHandlers, `key.${string}`>>
 
 const NAME = 'Unnamed key'
-const IMPORTED_NAME = 'Imported key'
+/** Keys whose buckets are looked up at the same time. */
+const INFOS_IN_FLIGHT = 16
 
 /** Handlers of the operations on access keys. */
 export function keyHandlers({ model, clock }: AdminContext): KeyHandlers {
   const info = (key: AccessKey, showSecret: boolean) => keyInfo(model, key, showSecret, clock.nowMs())
   return {
-    'key.list': async () =>
-      model.keys.list().map((key) => ({ id: key.id, name: key.name, ...timesOf(key, clock.nowMs()) })),
+    'key.list': async (page) =>
+      pageOf(model.keys.list(), ({ id }) => id, page).map((key) => ({
+        id: key.id,
+        name: key.name,
+        ...timesOf(key, clock.nowMs()),
+      })),
+    async 'key.listInfo'(page) {
+      const keys = pageOf(model.keys.list(), ({ id }) => id, page)
+      const infos: KeyInfo[] = new Array(keys.length)
+      await eachLimited([...keys.entries()], INFOS_IN_FLIGHT, async ([i, key]) => {
+        infos[i] = await info(key, false)
+      })
+      return infos
+    },
     'key.info': async (query) => info(await findKey(model, query), query.showSecretKey === true),
 
     async 'key.create'({ name, ...update }) {
@@ -28,7 +42,7 @@ export function keyHandlers({ model, clock }: AdminContext): KeyHandlers {
     },
 
     'key.import': async ({ accessKeyId, secretAccessKey, name }) =>
-      info(await model.keys.import(accessKeyId, secretAccessKey, name ?? IMPORTED_NAME), true),
+      info(await model.keys.import(accessKeyId, secretAccessKey, name ?? undefined), true),
 
     async 'key.update'({ id, ...update }) {
       const key = await keyById(model, id)

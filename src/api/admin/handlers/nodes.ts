@@ -5,9 +5,12 @@ import type { AdminHandlers } from '../operations.js'
 import { forOperator } from '../operator-errors.js'
 import type { MultiResponse } from '../types.js'
 import type { AdminContext } from './context.js'
+import { nodeIdOf } from './lookup.js'
+import { UnknownThing } from './lookup-error.js'
 
 /** Operations that run on the nodes which their argument `node` selects. */
 export const NODE_OPERATIONS = [
+  'node.info',
   'node.statistics',
   'worker.list',
   'worker.info',
@@ -68,16 +71,18 @@ export function nodeHandlers(context: AdminContext, tasks: NodeTasks): Pick<Admi
   return Object.fromEntries(handlers) as unknown as Pick<AdminHandlers, NodeOperation>
 }
 
-/** @throws CarportError NotFound for a node that nobody knows */
-function selectNodes({ self, cluster }: AdminContext, { node }: NodeSelector): NodeId[] {
+/** @throws CarportError NotFound for a node that nobody knows; InvalidArgument for the first digits of several */
+function selectNodes(context: AdminContext, { node }: NodeSelector): NodeId[] {
+  const { self, cluster } = context
   if (node === 'self' || node === self) return [self]
   const known = cluster.status()
   if (node === '*') {
     // A node that was seen once and has no role does not belong to the cluster while it is away.
     return known.filter((info) => info.isUp || info.role !== null || info.draining).map(({ id }) => id)
   }
-  if (known.some(({ id }) => id === node)) return [node]
-  throw new CarportError('NotFound', `no node ${node}: "carport status" shows the nodes that are known`)
+  const id = nodeIdOf(context, node)
+  if (known.some((info) => info.id === id)) return [id]
+  throw new UnknownThing('Node', `no node ${node}: "carport status" shows the nodes that are known`)
 }
 
 async function askNode<N extends NodeOperation>(

@@ -62,6 +62,11 @@ export async function launchRepair(context: AdminContext, type: RepairType): Pro
         progress.changed = await model.buckets.repairAliases()
       })
       break
+    case 'clearResyncQueue':
+      repairs.start(type, (signal, progress) =>
+        follow(progress, (options) => blocks.repair.clearQueue({ signal, ...options })),
+      )
+      break
     case 'versions':
       throw new CarportError(
         'InvalidArgument',

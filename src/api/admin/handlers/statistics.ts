@@ -3,10 +3,37 @@ import { formatBytes, formatTable } from '../../../cluster/layout/report.js'
 import { newestVersion } from '../../../cluster/layout/types.js'
 import { partitionCounts } from '../../../cluster/layout/version.js'
 import type { DiskSpace } from '../../../cluster/node-status.js'
+import { GC_TREE } from '../../../table/row-keys.js'
+import { CarportError } from '../../../util/errors.js'
+import { eachLimited } from '../../../util/limited.js'
+import type { ClusterStatistics, NodeStatistics } from '../types.js'
 import type { AdminContext } from './context.js'
 
-/** Figures of this node, as text. */
-export function nodeStatistics(context: AdminContext): string {
+/** Buckets that one call counts the objects of; where there are more, their sum is unknown. */
+const COUNTED_BUCKETS_MAX = 1000
+const COUNTS_IN_FLIGHT = 16
+
+/** Figures of this node, as data and as text. */
+export function nodeStatistics(context: AdminContext): NodeStatistics {
+  const { db, tables, model, blocks, blockRefs } = context
+  const { known, resync } = blocks.stats()
+  const insertQueueLen = tables.retry.status().entries
+  const gcQueueLen = db.count(GC_TREE)
+  return {
+    freeform: nodeText(context),
+    tableStats: [...Object.values(model.tables), blockRefs].map(({ local }) => ({
+      tableName: local.schema.name,
+      items: db.count(local.trees.head),
+      merkleItems: db.count(local.trees.leaf),
+      merkleQueueLen: 0,
+      insertQueueLen,
+      gcQueueLen,
+    })),
+    blockManagerStats: { rcEntries: known, resyncQueueLen: resync.queued, resyncErrors: resync.errors },
+  }
+}
+
+function nodeText(context: AdminContext): string {
   const { db, tables, model, blocks, blockRefs, cluster } = context
   const status = cluster.ownStatus()
   const stats = blocks.stats()
@@ -55,8 +82,35 @@ export function nodeStatistics(context: AdminContext): string {
   ].join('\n')
 }
 
-/** Figures of the cluster, as this node knows them, as text. */
-export function clusterStatistics({ cluster }: AdminContext): string {
+/** Figures of the cluster, as this node knows them, as data and as text. */
+export async function clusterStatistics(context: AdminContext): Promise<ClusterStatistics> {
+  const { lines, data, metadata, incomplete } = clusterText(context)
+  const { buckets, usage } = context.model
+  const all = buckets.list()
+  const totals = { objects: 0, bytes: 0 }
+  let counted = all.length <= COUNTED_BUCKETS_MAX
+  if (counted) {
+    await eachLimited(all, COUNTS_IN_FLIGHT, async ({ id }) => {
+      const { objects, bytes } = await usage.of(id)
+      totals.objects += objects
+      totals.bytes += bytes
+    }).catch((error: unknown) => {
+      if (!(error instanceof CarportError)) throw error
+      counted = false
+    })
+  }
+  return {
+    freeform: lines.join('\n'),
+    dataAvail: data ?? null,
+    metadataAvail: metadata ?? null,
+    incompleteAvailInfo: incomplete,
+    bucketCount: all.length,
+    totalObjectCount: counted ? totals.objects : null,
+    totalObjectBytes: counted ? totals.bytes : null,
+  }
+}
+
+function clusterText({ cluster }: AdminContext) {
   const version = newestVersion(cluster.layout.history)
   const health = cluster.health()
   const nodes = cluster.status().filter((node) => node.role?.capacityBytes != null)
@@ -90,14 +144,16 @@ export function clusterStatistics({ cluster }: AdminContext): string {
   // Partitions grow evenly, so the node with the least space per partition fills up first.
   const room = (disk: 'dataDisk' | 'metadataDisk') => {
     const holders = nodes.filter((node) => partitions(node.id) > 0)
-    if (holders.length === 0 || holders.some((node) => node[disk] === null)) return undefined
-    const perPartition = Math.min(...holders.map((node) => node[disk]!.available / partitions(node.id)))
+    const known = holders.filter((node) => node[disk] !== null)
+    if (known.length === 0) return undefined
+    const perPartition = Math.min(...known.map((node) => node[disk]!.available / partitions(node.id)))
     return Math.floor(perPartition * PARTITION_COUNT)
   }
+  const incomplete = nodes.some((node) => node.dataDisk === null || node.metadataDisk === null)
   const [data, metadata] = [room('dataDisk'), room('metadataDisk')]
   if (data !== undefined && metadata !== undefined) {
     lines.push(
-      'Room for more, at most (one copy of each object):',
+      `Room for more, at most (one copy of each object)${incomplete ? ', without nodes that are not known' : ''}:`,
       ...indent(
         formatTable([
           ['data:', formatBytes(data)],
@@ -107,7 +163,7 @@ export function clusterStatistics({ cluster }: AdminContext): string {
       '',
     )
   }
-  return lines.join('\n')
+  return { lines, data, metadata, incomplete }
 }
 
 function space(disk: DiskSpace | null): string {

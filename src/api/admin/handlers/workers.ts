@@ -1,7 +1,7 @@
-import { CarportError } from '../../../util/errors.js'
 import type { WorkerStats } from '../../../util/worker.js'
 import type { WorkerInfo } from '../types.js'
 import type { AdminContext } from './context.js'
+import { UnknownThing } from './lookup-error.js'
 
 /** The background services of this node and the repairs that were started on it, numbered from 1. */
 export function listWorkers(context: AdminContext): WorkerInfo[] {
@@ -35,7 +35,7 @@ export function listWorkers(context: AdminContext): WorkerInfo[] {
 /** @throws CarportError NotFound */
 export function workerById(context: AdminContext, id: number): WorkerInfo {
   const found = listWorkers(context).find((info) => info.id === id)
-  if (!found) throw new CarportError('NotFound', `no worker ${id}: "carport worker list" shows the workers`)
+  if (!found) throw new UnknownThing('Worker', `no worker ${id}: "carport worker list" shows the workers`)
   return found
 }
 

@@ -1,4 +1,5 @@
 import type { LifecycleFilter, LifecycleRule } from '../../../model/lifecycle/rules.js'
+import type { Random } from '../../../util/random.js'
 import { isoDate } from '../../http/date.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
@@ -40,6 +41,11 @@ export function parseLifecycle(root: XmlElement, newId: () => string): Lifecycle
     ids.add(rule.id)
     return rule
   })
+}
+
+/** An id for a rule that comes without one. */
+export function newRuleId(random: Random): string {
+  return random.bytes(ID_BYTES).toString('hex')
 }
 
 function parseRule(element: XmlElement, newId: () => string): LifecycleRule {
@@ -295,7 +301,7 @@ function expirationXml(expiration: LifecycleRule['expiration']): string {
 export async function putBucketLifecycle(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:PutLifecycleConfiguration')
   const body = await configurationBody(request, 'LifecycleConfiguration', BODY_BYTES_MAX)
-  const rules = parseLifecycle(body, () => context.random.bytes(ID_BYTES).toString('hex'))
+  const rules = parseLifecycle(body, () => newRuleId(context.random))
   await context.model.buckets.setDocument(bucket, 'lifecycle', rules)
   return { status: 200 }
 }

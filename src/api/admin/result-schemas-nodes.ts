@@ -1,0 +1,132 @@
+/** The results of the operations that run on nodes (see result-schemas.ts). */
+import { z } from 'zod'
+import { freeSpace, nodeAssignedRole } from './result-schemas-cluster.js'
+
+const count = z.int().nonnegative()
+
+/** Answers of several nodes, by node id. */
+function ofNodes<T extends z.ZodType>(answer: T) {
+  return z.object({ success: z.record(z.string(), answer), error: z.record(z.string(), z.string()) })
+}
+
+export const nodeInfo = z.object({
+  nodeId: z.string(),
+  garageVersion: z.string(),
+  garageFeatures: z.array(z.string()),
+  /** What the program runs on; Garage has the version of its compiler here. */
+  rustVersion: z.string(),
+  dbEngine: z.string(),
+  hostname: z.string().nullable(),
+  addr: z.string().nullable(),
+  isUp: z.boolean(),
+  role: nodeAssignedRole.nullable(),
+  draining: z.boolean(),
+  dataPartition: freeSpace.nullable(),
+  metadataPartition: freeSpace.nullable(),
+  /** How clients of S3 and K2V reach this node, as far as its configuration tells. */
+  connectionParameters: z.object({
+    region: z.string(),
+    s3Endpoint: z.string().nullable(),
+    s3UsePathStyle: z.boolean().nullable(),
+    k2vEndpoint: z.string().nullable(),
+  }),
+})
+
+export const nodeStatistics = z.object({
+  freeform: z.string(),
+  tableStats: z.array(
+    z.object({
+      tableName: z.string(),
+      items: count,
+      /** Leaves of the fingerprint tree. */
+      merkleItems: count,
+      /** Always 0: a row's fingerprint changes in the row's own transaction. */
+      merkleQueueLen: count,
+      /** Writes that wait for a replica that missed them, of all tables: one queue serves them all. */
+      insertQueueLen: count,
+      /** Tombstones that wait to be collected, of all tables. */
+      gcQueueLen: count,
+    }),
+  ),
+  blockManagerStats: z.object({ rcEntries: count, resyncQueueLen: count, resyncErrors: count }),
+})
+
+export const workerState = z.union([
+  z.enum(['busy', 'idle', 'done']),
+  z.object({ throttled: z.object({ durationSecs: z.number() }) }),
+])
+
+export const workerInfo = z.object({
+  id: count,
+  name: z.string(),
+  state: workerState,
+  errors: count,
+  consecutiveErrors: count,
+  lastError: z.object({ message: z.string(), secsAgo: count }).nullable(),
+  persistentErrors: count.nullable(),
+  queueLength: count.nullable(),
+  tranquility: count.nullable(),
+  progress: z.string().nullable(),
+  freeform: z.array(z.string()),
+})
+
+export const blockError = z.object({
+  blockHash: z.string(),
+  refcount: count,
+  errorCount: count,
+  lastTrySecsAgo: count,
+  nextTryInSecs: count,
+})
+
+export const blockBacklink = z.union([
+  z.object({ object: z.object({ bucketId: z.string(), key: z.string() }) }),
+  z.object({
+    upload: z.object({
+      uploadId: z.string(),
+      uploadDeleted: z.boolean(),
+      uploadGarbageCollected: z.boolean(),
+      bucketId: z.string().nullable(),
+      key: z.string().nullable(),
+    }),
+  }),
+])
+
+export const blockInfo = z.object({
+  blockHash: z.string(),
+  refcount: count,
+  versions: z.array(
+    z.object({
+      versionId: z.string(),
+      refDeleted: z.boolean(),
+      versionDeleted: z.boolean(),
+      garbageCollected: z.boolean(),
+      backlink: blockBacklink.nullable(),
+    }),
+  ),
+})
+
+export const nodeResults = {
+  'node.info': ofNodes(nodeInfo),
+  'node.statistics': ofNodes(nodeStatistics),
+
+  'worker.list': ofNodes(z.array(workerInfo)),
+  'worker.info': ofNodes(workerInfo),
+  'worker.getVariable': ofNodes(z.record(z.string(), z.string())),
+  'worker.setVariable': ofNodes(z.object({ variable: z.string(), value: z.string() })),
+
+  'block.listErrors': ofNodes(z.array(blockError)),
+  'block.info': ofNodes(blockInfo),
+  'block.retryResync': ofNodes(z.object({ count })),
+  'block.purge': ofNodes(
+    z.object({
+      blocksPurged: count,
+      blockRefsPurged: count,
+      versionsDeleted: count,
+      objectsDeleted: count,
+      uploadsDeleted: count,
+    }),
+  ),
+
+  'repair.launch': ofNodes(z.null()),
+  'meta.snapshot': ofNodes(z.null()),
+}

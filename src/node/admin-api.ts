@@ -1,0 +1,69 @@
+import type { NodeFacts } from '../api/admin/handlers/context.js'
+import type { AdminService } from '../api/admin/serve.js'
+import type { AdminTokenInfo } from '../api/admin/types.js'
+import { HTTP_SERVER_OPTIONS, type HttpFrontOptions } from '../api/http/front.js'
+import type { Config } from '../config/config.js'
+import { type Listening, listen } from '../platform/listen.js'
+import type { Core } from './core.js'
+
+/** What the configuration and the program say of this node, for the admin API. */
+export function nodeFacts({ s3Api, secrets }: Config): NodeFacts {
+  const configured = (name: string, scope: string[]): AdminTokenInfo => ({
+    id: null,
+    name: `${name} (from the configuration)`,
+    created: null,
+    expiration: null,
+    expired: false,
+    scope,
+  })
+  return {
+    runtime: `Node.js ${process.versions.node}`,
+    connectionParameters: {
+      region: s3Api.region,
+      s3Endpoint: null,
+      s3UsePathStyle: null,
+      k2vEndpoint: null,
+    },
+    configuredTokens: [
+      ...(secrets.adminToken === null ? [] : [configured('admin_token', ['*'])]),
+      ...(secrets.metricsToken === null ? [] : [configured('metrics_token', ['Metrics'])]),
+    ],
+  }
+}
+
+/**
+ * Serves the admin API over HTTP where the configuration wants it; loads it only then.
+ * @throws CarportError when the address cannot be had
+ */
+export async function serveAdminApi(
+  config: Config,
+  core: Core,
+  admin: AdminService,
+  options: HttpFrontOptions,
+): Promise<{ listening: Listening; front: { drain(): Promise<void> } } | undefined> {
+  const { bindAddr, metricsRequireToken } = config.admin
+  if (!bindAddr) return undefined
+  const [{ createAdminFront }, { Authorizer }] = await Promise.all([
+    import('../api/admin/http/front.js'),
+    import('../api/admin/http/authorize.js'),
+  ])
+  const { model, cluster, quorum } = core
+  const { adminToken, metricsToken } = config.secrets
+  const front = createAdminFront({
+    ...options,
+    self: quorum.self,
+    region: config.s3Api.region,
+    domains: { s3Root: config.s3Api.rootDomain, webRoot: config.web?.rootDomain ?? null },
+    model,
+    authorizer: new Authorizer({
+      clock: options.clock,
+      tokens: model.adminTokens,
+      ...{ adminToken, metricsToken, metricsRequireToken },
+    }),
+    configuredTokens: nodeFacts(config).configuredTokens,
+    health: () => cluster.health(),
+    load: () => admin.load(),
+  })
+  const listening = await listen(bindAddr, HTTP_SERVER_OPTIONS, (server) => front.attach(server))
+  return { listening, front }
+}
