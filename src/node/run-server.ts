@@ -1,8 +1,9 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, realpathSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { Config } from '../config/config.js'
 import type { Env } from '../config/secrets.js'
 import { realClock, systemRandom } from '../platform/clock-and-random.js'
+import { type FolderLock, lockFolder } from '../platform/folder-lock.js'
 import { createLog } from '../platform/logger.js'
 import { keepFilesPrivate, mendFolder } from '../platform/private-files.js'
 import type { Log } from '../util/log.js'
@@ -31,6 +32,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   for (const { key, message } of config.warnings) log.warn({ key }, message)
   for (const key of unusedSettings(config)) log.warn({ key }, 'has no effect in this version')
   prepareFolders(config, log)
+  const unlock = await lockFolders(config)
   const stopped = untilSignal()
   let made: DefaultAccess | undefined
   const node = await startNode(config, {
@@ -64,6 +66,27 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   process.on('SIGHUP', () => node.reopenLogs())
   log.info({ signal: await stopped }, 'stopping')
   await node.stop()
+  await unlock()
+}
+
+/** Keeps other nodes out of this one's folders: two would write over each other. @throws CarportError Conflict */
+async function lockFolders(config: Config): Promise<() => Promise<void>> {
+  const folders = [
+    config.metadataDir,
+    ...config.dataDirs.filter((dir) => !dir.readOnly).map((dir) => dir.path),
+  ]
+  const locks: FolderLock[] = []
+  const unlock = async () => {
+    for (const lock of locks) await lock.release()
+  }
+  try {
+    for (const folder of new Set(folders.map((path) => realpathSync(path))))
+      locks.push(await lockFolder(folder))
+  } catch (error) {
+    await unlock()
+    throw error
+  }
+  return unlock
 }
 
 /** Makes the node's folders, and sees to it that no other user reads them unless the configuration lets others. */
