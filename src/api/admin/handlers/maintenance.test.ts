@@ -106,6 +106,33 @@ describe('blocks', () => {
     )
   })
 
+  it('that are lost are not looked for once the queue is cleared, until a repair queues them again', async () => {
+    const { bucket, id } = await newBucket('cleared')
+    await cluster.putObject(bucket(), 'gone', contentOf('gone', BLOCK_BYTES))
+    await cluster.putObject(bucket(), 'deleted', contentOf('deleted', BLOCK_BYTES))
+    await cluster.clock.advance(5000)
+    const { versions } = await call('bucket.inspectObject', { bucketId: id, key: 'gone' })
+    const { hash } = versions[0]!.blocks[0]!
+    const { versions: others } = await call('bucket.inspectObject', { bucketId: id, key: 'deleted' })
+    const deletedHash = others[0]!.blocks[0]!.hash
+    for (const path of [...node().disk.files.keys()]) if (path.includes(hash)) node().disk.files.delete(path)
+    await cluster.run(model().objects.delete(bucket().id, Buffer.from('deleted'), '', 'off'))
+    await onSelf(call('repair.launch', { node: 'self', repairType: 'blocks' }))
+    await cluster.clock.advance(10_000)
+    const lost = () => onSelf(call('block.listErrors', { node: 'self' }))
+    expect(await lost()).toMatchObject([{ blockHash: hash }])
+    await onSelf(call('repair.launch', { node: 'self', repairType: 'clearResyncQueue' }))
+    await cluster.clock.advance(3_600_000)
+    expect(await lost()).toEqual([])
+    // A block that nothing refers to is deleted all the same: its place in the queue stayed.
+    expect([...node().disk.files.keys()].filter((path) => path.includes(deletedHash))).toEqual([])
+    await onSelf(call('repair.launch', { node: 'self', repairType: 'blocks' }))
+    await cluster.clock.advance(10_000)
+    expect(await lost()).toMatchObject([{ blockHash: hash }])
+    await onSelf(call('block.purge', { node: 'self', blockHashes: [hash] }))
+    await cluster.clock.advance(3_600_000)
+  })
+
   it('that are lost are listed, tried again, and purged with what needs them', async () => {
     const { bucket, id } = await newBucket('losses')
     await cluster.run(model().buckets.setDocument(bucket(), 'versioning', 'enabled'))
@@ -174,14 +201,20 @@ describe('repairs', () => {
   const worker = async (name: string) =>
     (await onSelf(call('worker.list', { node: 'self' }))).find((info) => info.name === name)
 
-  it.each(['tables', 'blocks', 'multipartUploads', 'blockRefs', 'blockRc', 'rebalance', 'aliases'] as const)(
-    '%s runs to its end',
-    async (type) => {
-      expect(await launch(type)).toBe(null)
-      await cluster.clock.advance(20_000)
-      expect(await worker(`Repair: ${type}`)).toMatchObject({ state: 'done', errors: 0, progress: '100.0%' })
-    },
-  )
+  it.each([
+    'tables',
+    'blocks',
+    'multipartUploads',
+    'blockRefs',
+    'blockRc',
+    'rebalance',
+    'aliases',
+    'clearResyncQueue',
+  ] as const)('%s runs to its end', async (type) => {
+    expect(await launch(type)).toBe(null)
+    await cluster.clock.advance(20_000)
+    expect(await worker(`Repair: ${type}`)).toMatchObject({ state: 'done', errors: 0, progress: '100.0%' })
+  })
 
   it('runs one of a kind at a time', async () => {
     await launch('blockRc')
