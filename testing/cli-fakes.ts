@@ -122,6 +122,8 @@ export function nodeStatus(id: string, values: Partial<NodeStatus> = {}): NodeSt
     metadataPartition: null,
     syncQueueLength: 0,
     resyncQueueLen: 0,
+    clockOffMs: 0,
+    clockDoubt: null,
     ...values,
   }
 }

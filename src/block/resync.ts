@@ -322,11 +322,13 @@ export class Resync implements Service {
 
   /**
    * After a start, others may still have references to carry from before an outage, and so may this node as long
-   * as its own queue does not move: deletions wait, since a reference that comes later finds nothing.
+   * as its own queue does not move: deletions wait, since a reference that comes later finds nothing. While the
+   * clock is in doubt, nobody knows whether a grace is over.
    */
   #mustHoldDeletes(): boolean {
     const { local, clock, oldestRefMs } = this.parts
     const graceMs = local.counts.graces.unreferencedMs
+    if (clock.doubt?.() !== undefined) return true
     return clock.monotonicMs() - this.#startedMs < graceMs || oldestRefMs() > graceMs / 2
   }
 

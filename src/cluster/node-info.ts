@@ -25,6 +25,10 @@ export interface NodeInfo {
   dataDisk: DiskSpace | null
   /** The number of rows and blocks that it has still to fetch or send; null while unknown. */
   queueLength: number | null
+  /** How far it finds its clock ahead of the others' (negative: behind), ms; null while unknown. */
+  clockOffMs: number | null
+  /** Why it does not rely on its clock; null if it does. */
+  clockDoubt: string | null
 }
 
 /** All known nodes: the own one first, then those of the layout, then other peers. */
@@ -64,6 +68,8 @@ export function nodeInfos(input: {
       metadataDisk: status?.metadataDisk ?? null,
       dataDisk: status?.dataDisk ?? null,
       queueLength: status?.queueLength ?? null,
+      clockOffMs: status?.clockOffMs ?? null,
+      clockDoubt: status?.clockDoubt ?? null,
     }
   })
 }

@@ -23,6 +23,12 @@ export interface NodeStatus {
   dataDisk: DiskSpace | null
   /** Rows and blocks that the node has still to fetch or send; null if it does not say. */
   queueLength: number | null
+  /** Its wall clock when it said this, ms since the epoch; null if it does not say. */
+  clockMs: number | null
+  /** How far it finds its clock ahead of the others' (negative: behind), ms; null if it does not say. */
+  clockOffMs: number | null
+  /** Why it does not rely on its clock; null if it does. */
+  clockDoubt: string | null
 }
 
 const TEXT_LENGTH_MAX = 255
@@ -46,6 +52,9 @@ export function parseNodeStatus(value: unknown): NodeStatus | undefined {
     metadataDisk: parseDiskSpace(status.metadataDisk),
     dataDisk: parseDiskSpace(status.dataDisk),
     queueLength: isCount(status.queueLength) ? status.queueLength : null,
+    clockMs: isCount(status.clockMs) ? status.clockMs : null,
+    clockOffMs: Number.isSafeInteger(status.clockOffMs) ? (status.clockOffMs as number) : null,
+    clockDoubt: isText(status.clockDoubt) ? status.clockDoubt : null,
   }
 }
 

@@ -17,6 +17,7 @@ import { type DiskSpace, type NodeStatus, parseNodeStatus } from './node-status.
 import { DbPeerStore } from './peer-store.js'
 import { type Dialer, Peering } from './peering.js'
 import type { Quorum } from './quorum.js'
+import { SelfLog } from './self-log.js'
 
 export interface ClusterSystemOptions {
   transport: Transport
@@ -69,9 +70,8 @@ export class ClusterSystem implements Service {
   #seenHost: string | undefined
   #disks: { metadata: DiskSpace | null; data: DiskSpace | null } = { metadata: null, data: null }
   #lastPush: Promise<PushReport> = Promise.resolve({ reached: 0, connected: 0 })
+  readonly #selfLog: SelfLog
   #running = false
-  /** What the log was told last; undefined before the first layout. */
-  #hasRole: boolean | undefined
   #startedAtMs = 0
   #raisedAtMs = 0
   #renewing = false
@@ -83,6 +83,9 @@ export class ClusterSystem implements Service {
   constructor(private readonly options: ClusterSystemOptions) {
     const { transport, dialer, db, clock, random, log, bootstrapPeers } = options
     this.layout = new LayoutManager(options)
+    this.#selfLog = new SelfLog(options.hlc, log)
+    const { self } = transport
+    options.hlc.peers.expectsPeers = () => this.layout.allNodes().some((node) => node !== self)
     this.peering = new Peering({
       dialer,
       clock,
@@ -126,17 +129,8 @@ export class ClusterSystem implements Service {
     this.#scheduleRound()
   }
 
-  /** Says once, not with every request, that this node answers none, and once that it does again. */
   #tellRole(): void {
-    const { layout } = this
-    if (layout.layoutVersion === 0) return
-    const hasRole = layout.role(this.options.transport.self) !== null
-    if (hasRole === this.#hasRole) return
-    if (!hasRole) {
-      const version = layout.layoutVersion
-      this.options.log.warn({ version }, 'this node has no role in the layout: it answers requests with 503')
-    } else if (this.#hasRole === false) this.options.log.info({}, 'this node has a role in the layout')
-    this.#hasRole = hasRole
+    this.#selfLog.role(this.layout.role(this.options.transport.self) !== null, this.layout.layoutVersion)
   }
 
   async stop(): Promise<void> {
@@ -163,7 +157,7 @@ export class ClusterSystem implements Service {
   }
 
   ownStatus(): NodeStatus {
-    const { hostname, version, replicationFactor, publicAddress, rpcPort } = this.options
+    const { hlc, hostname, version, replicationFactor, publicAddress, rpcPort } = this.options
     return {
       hostname,
       version,
@@ -175,6 +169,9 @@ export class ClusterSystem implements Service {
       metadataDisk: this.#disks.metadata,
       dataDisk: this.#disks.data,
       queueLength: this.options.queueLength?.() ?? null,
+      clockMs: Math.floor(hlc.peers.ownMs()),
+      clockOffMs: Math.round(hlc.peers.offMs()),
+      clockDoubt: hlc.peers.isOff() ? (hlc.peers.doubt() ?? null) : null,
     }
   }
 
@@ -355,8 +352,13 @@ export class ClusterSystem implements Service {
   }
 
   async #sendStatus(node: NodeId): Promise<void> {
+    const { clock } = this.options
+    const sentMs = clock.monotonicMs()
     const reply = await this.#call(node, 'cluster/status', this.#statusFor(node))
-    if (reply) this.#receiveStatus(node, reply.body)
+    if (!reply) return
+    const roundTripMs = clock.monotonicMs() - sentMs
+    this.#receiveStatus(node, reply.body)
+    this.#selfLog.peerClock(node, this.#statuses.get(node)?.clockMs ?? null, roundTripMs)
   }
 
   async #exchangePeers(node: NodeId): Promise<void> {

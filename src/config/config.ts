@@ -160,6 +160,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     metadataSnapshotsDir: top.metadata_snapshots_dir ?? join(top.metadata_dir, 'snapshots'),
     metadataFsync: top.metadata_fsync,
     metadataAutoSnapshotIntervalMs: top.metadata_auto_snapshot_interval,
+    maxClockDriftMs: top.max_clock_drift,
     dataDirs: top.data_dir,
     dataFsync: top.data_fsync,
     disableScrub: top.disable_scrub,

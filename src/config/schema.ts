@@ -1,3 +1,4 @@
+import { MAX_CLOCK_DRIFT_MS } from '../util/clock.js'
 import {
   obsolete,
   optional,
@@ -49,6 +50,7 @@ export const TOP_LEVEL = {
   metadata_snapshots_dir: optional(path, null),
   metadata_fsync: optional(parseBoolean, true),
   metadata_auto_snapshot_interval: optional(parseSnapshotInterval, null),
+  max_clock_drift: optional(parseClockDrift, MAX_CLOCK_DRIFT_MS),
   data_dir: required(parseDataDirs),
   data_fsync: optional(parseBoolean, true),
   disable_scrub: optional(parseBoolean, false),
@@ -210,6 +212,15 @@ function sizeBetween(min: number, max: number): (value: unknown) => number {
     }
     return bytes
   }
+}
+
+/** Less would be within what clocks without a time server drift in a day, more within what rules count in. */
+function parseClockDrift(value: unknown): number {
+  const ms = parseDuration(value)
+  if (ms < 1000 || ms > 3600_000) {
+    throw new ValueError(`is ${show(value)}`, 'a duration from one second to one hour, such as "1m"')
+  }
+  return ms
 }
 
 function parseSnapshotInterval(value: unknown): number {

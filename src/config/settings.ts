@@ -15,6 +15,8 @@ export interface Settings {
   readonly metadataSnapshotsDir: string
   readonly metadataFsync: boolean
   readonly metadataAutoSnapshotIntervalMs: number | null
+  /** How far clocks may be off before they are not believed. */
+  readonly maxClockDriftMs: number
   readonly dataDirs: readonly Readonly<DataDir>[]
   readonly dataFsync: boolean
   readonly disableScrub: boolean

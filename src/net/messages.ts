@@ -23,6 +23,7 @@ const ERROR_CODES: Record<ErrorCode, true> = {
   LayoutNotReady: true,
   LayoutOutdated: true,
   NotCaughtUp: true,
+  ClockSkew: true,
   StorageFull: true,
   BlockMissing: true,
   Corrupted: true,

@@ -102,7 +102,9 @@ export class Core implements Service {
     readonly parts: CoreParts,
     options: CoreOptions,
   ) {
-    const { clock, hlc, random, log, db, transport, dialer } = parts
+    const { hlc, random, log, db, transport, dialer } = parts
+    // Corrected by the peers' clocks, and in doubt while the machine's own is off: see PeerTime.
+    const { clock } = hlc.peers
     this.quorum = new Quorum(transport, clock)
     this.cluster = new ClusterSystem({
       transport,

@@ -30,7 +30,7 @@ import { systemHttpGet } from '../platform/http-get.js'
 import { type Listening, listen } from '../platform/listen.js'
 import { NodeDisk } from '../platform/node-disk.js'
 import { BufferPools } from '../util/buffer-pools.js'
-import { type Clock, Hlc } from '../util/clock.js'
+import { type Clock, Hlc, PeerTime } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import { nodeFacts, serveAdminApi } from './admin-api.js'
@@ -82,7 +82,7 @@ export interface CarportNode {
  */
 export async function startNode(config: Config, deps: NodeDeps): Promise<CarportNode> {
   const { clock, random, log, identity } = deps
-  const hlc = new Hlc(clock)
+  const hlc = new Hlc(clock, new PeerTime(clock, config.maxClockDriftMs))
   const db = await openLmdb({
     path: join(config.metadataDir, 'db'),
     trees: ALL_TREES,
@@ -202,12 +202,15 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
 
 async function serveS3(
   config: Config,
-  { model }: Core,
+  { model, parts }: Core,
   deps: NodeDeps & { accessLog: AccessLog },
 ): Promise<{ listening: Listening; stop(): Promise<void> } | undefined> {
   const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses } = config.s3Api
   if (!bindAddr) return undefined
-  const { clock, random, log, accessLog } = deps
+  const { random, log, accessLog } = deps
+  const { peers } = parts.hlc
+  // Requests are signed with the right time, which the machine's clock may not show.
+  const { clock } = peers
   const { keys } = model
   const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
   const secretOf = secretLookup({ keys, sessions, clock })
@@ -229,6 +232,7 @@ async function serveS3(
     }),
     hostId: deps.identity.nodeId.slice(0, 16),
     cors: corsHooks(model),
+    checkWritable: () => peers.checkMayStamp(),
     ...(sts && { sts }),
     trustedProxies: new TrustedProxies(config.trustedProxies),
     onRequest: (record) => accessLog.add('s3', record, clock.nowMs()),

@@ -121,7 +121,7 @@ export class TombstoneGc implements Service {
     let isAll = false
     const nowMs = this.env.clock.nowMs()
     const after = new Map<string, Buffer>()
-    while (!isAll && !signal?.aborted) {
+    while (!isAll && !signal?.aborted && this.env.clock.doubt?.() === undefined) {
       isAll = true
       const marks = new Map<number, OpenMark>()
       const confirmed: Confirmed[] = []
@@ -146,6 +146,8 @@ export class TombstoneGc implements Service {
       }
       if (confirmed.length === 0) continue
       await sleep(this.env.clock, this.options.settleMs, signal)
+      // A clock that jumped meanwhile may have made them due.
+      if (this.env.clock.doubt?.() !== undefined) break
       for (const group of confirmed) collected += await this.#collect(group)
     }
     return collected
@@ -153,7 +155,7 @@ export class TombstoneGc implements Service {
 
   async #sweep(): Promise<void> {
     const { clock } = this.env
-    if (clock.monotonicMs() < this.#sweepAtMs) return
+    if (clock.monotonicMs() < this.#sweepAtMs || clock.doubt?.() !== undefined) return
     this.#sweepAtMs = clock.monotonicMs() + SWEEP_EVERY_MS
     await sweepAside(this.env, clock.nowMs() - ASIDE_KEPT_MS)
   }

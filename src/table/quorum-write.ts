@@ -195,7 +195,8 @@ export class RowWriter<E> {
       onFailure: (node: NodeId, error: unknown) => {
         const code = errorCode(error)
         if (code === 'LayoutOutdated') onOutdated(node)
-        if (code === 'InvalidArgument') return
+        // A replica that refuses the row shall not get it later either.
+        if (code === 'InvalidArgument' || code === 'ClockSkew') return
         if (acknowledged) this.missed.add(node, name, rows)
         else if (failed) failed.push(node)
         else failed = [node]

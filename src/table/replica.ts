@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Placement } from '../cluster/placement.js'
 import type { Db, Tx } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
+import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
@@ -43,7 +44,7 @@ export function pageFingerprint(page: { rows: readonly PageRow[]; more: boolean 
 export class Replica<E> {
   constructor(
     private readonly local: LocalTable<E>,
-    private readonly env: { db: Db; transport: Transport; placement: Placement },
+    private readonly env: { db: Db; transport: Transport; placement: Placement; hlc: Hlc },
     private readonly standing: Standing,
   ) {
     const { transport } = env
@@ -66,6 +67,7 @@ export class Replica<E> {
     if (body[0] < placement.writersVersion) throw outdated(placement.writersVersion)
     // A writer that knows an older layout must not count this node, if the current layouts left it out.
     if (body[0] < placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
+    this.#checkTimes(rows)
     const { later, refused } = await this.#applyWithVote(rows)
     if (refused > 0) throw this.#damaged()
     if (later === 0) return { body: null }
@@ -230,6 +232,31 @@ export class Replica<E> {
     }
     if (moving && !addMoving(moving)) return { rows, more: true }
     return { rows, more: false }
+  }
+
+  /**
+   * Refuses rows whose time is farther ahead than a right clock can be (twice the bound, since the writer may see the
+   * median of the clocks a little elsewhere), unless this node has a row under that key that
+   * is ahead as well: an earlier version, or a wrong clock, stored it, and what replaces it must be later still. Repair
+   * takes rows whatever their time, so that copies of such rows become equal.
+   * @throws CarportError ClockSkew
+   */
+  #checkTimes(rows: readonly Row<E>[]): void {
+    const { schema } = this.local
+    const { timeUs } = schema
+    if (!timeUs) return
+    const { db, hlc } = this.env
+    const latestUs = hlc.peers.latestUs() + hlc.peers.maxDriftMs * 1000
+    for (const { entry } of rows) {
+      if (timeUs(entry) <= latestUs) continue
+      const stored = this.local.get(db, schema.partitionKey(entry), schema.sortKey(entry))
+      const storedUs = stored ? timeUs(stored) : 0
+      if (timeUs(entry) <= storedUs + hlc.peers.maxDriftMs * 1000) continue
+      throw new CarportError(
+        'ClockSkew',
+        `table ${schema.name}: a row is stamped with a time that is too far ahead`,
+      )
+    }
   }
 
   /** A node that does not hold a partition must not answer "nothing here". */

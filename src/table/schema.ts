@@ -41,6 +41,11 @@ export interface TableSchema<E> {
    */
   hiddenBy?(incoming: E, merged: E): number
   /**
+   * For tables whose rows carry the time of their writer: that time (HLC, µs), the latest if a row has several. Nodes
+   * whose clocks are off write none, and replicas take none that is too far ahead (see Replica).
+   */
+  timeUs?(entry: E): number
+  /**
    * For tables to which rows move from another table of the same placement and partition keys, when they are replaced
    * there. A node that has not yet heard of the row that replaced one, by the name of `replacedBy`, still holds it
    * there: reads that give `replacedBy` take it into account. `sortKey` is that of the row, or (for ranges) a start

@@ -56,9 +56,10 @@ export class Table<E> {
    * already: no such row was on a quorum when this call began. Resolves with the latest time (HLC, µs) of a row that
    * hides it if so many replicas never had it that no read has shown it: only then may it be written again, with a later
    * time. Do not retry otherwise: a client that saw this row and then its successor would see it return.
-   * @throws CarportError QuorumUnavailable: the row may or may not become visible; LayoutNotReady
+   * @throws CarportError QuorumUnavailable: the row may or may not become visible; LayoutNotReady, ClockSkew
    */
   async insert(entry: E): Promise<number> {
+    this.#checkClock()
     const row = this.local.codec.encode(entry)
     const { verdict, laterUs } = await this.#writer.write(row)
     if (verdict === 'undecided') throw undecided(methodOf(this.schema.name, 'insert'))
@@ -73,6 +74,7 @@ export class Table<E> {
    * @throws CarportError QuorumUnavailable, LayoutNotReady
    */
   async replace(entry: E): Promise<boolean> {
+    this.#checkClock()
     const row = this.local.codec.encode(entry)
     return (await this.#writer.write(row, { mayRepeat: true })).verdict === 'taken'
   }
@@ -85,7 +87,10 @@ export class Table<E> {
    * @throws CarportError QuorumUnavailable: the row may or may not become visible; LayoutNotReady; Conflict if rows came
    * from a future far away
    */
-  insertLatest(make: (laterUs: number) => Promise<Attempt<E>>): Promise<{ entry: E; replaced: boolean }> {
+  async insertLatest(
+    make: (laterUs: number) => Promise<Attempt<E>>,
+  ): Promise<{ entry: E; replaced: boolean }> {
+    this.#checkClock()
     return this.#writer.writeLatest(make)
   }
 
@@ -94,6 +99,7 @@ export class Table<E> {
    * @throws CarportError like `insert`; some rows may have been written then.
    */
   async insertMany(entries: readonly E[]): Promise<void> {
+    this.#checkClock()
     const byPartition = new Map<number, WireRow[]>()
     for (const entry of entries) {
       const row = this.local.codec.encode(entry)
@@ -102,6 +108,11 @@ export class Table<E> {
       else byPartition.set(row.partition, [this.local.codec.toWire(row)])
     }
     await this.#writer.writeMany(byPartition, Priority.normal)
+  }
+
+  /** @throws CarportError ClockSkew if rows carry a time, and this node's clock is off */
+  #checkClock(): void {
+    if (this.schema.timeUs) this.env.hlc.peers.checkMayStamp()
   }
 
   /**

@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'LayoutOutdated' // the caller writes with a layout that no other node uses any more
   | 'LayoutNotReady' // no layout applied, or this node does not know it yet
   | 'NotCaughtUp' // this node's copy is new, or went back, and was not compared with enough others yet
+  | 'ClockSkew' // a row's time is too far ahead, or this node's clock is too far off to give rows one
   | 'StorageFull' // the reserve of free space is reached; writes refused, deletes still served
   | 'BlockMissing' // no replica has the block, or none intact
   | 'Corrupted' // stored bytes do not match their checksum

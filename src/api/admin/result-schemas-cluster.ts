@@ -29,6 +29,10 @@ export const nodeStatus = z.object({
   syncQueueLength: count.nullable(),
   /** The same under Garage's name. */
   resyncQueueLen: count.nullable(),
+  /** How far the node finds its clock ahead of the others' (negative: behind), in ms; null while unknown. */
+  clockOffMs: z.number().int().nullable(),
+  /** Why the node does not rely on its clock; null if it does. */
+  clockDoubt: z.string().nullable(),
 })
 
 export const clusterStatus = z.object({ layoutVersion: count, nodes: z.array(nodeStatus) })

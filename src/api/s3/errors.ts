@@ -58,6 +58,7 @@ const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
   LayoutNotReady: 'ServiceUnavailable',
   LayoutOutdated: 'ServiceUnavailable',
   NotCaughtUp: 'ServiceUnavailable',
+  ClockSkew: 'ServiceUnavailable',
   StorageFull: 'InsufficientStorage',
   BlockMissing: 'InternalError',
   Corrupted: 'InternalError',
@@ -75,7 +76,8 @@ const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
 export function toS3Error(error: unknown): S3Error {
   if (error instanceof S3Error) return error
   if (error instanceof CarportError) {
-    const message = error.code === 'InvalidArgument' ? error.message : undefined
+    const isForClients = error.code === 'InvalidArgument' || error.code === 'ClockSkew'
+    const message = isForClients ? error.message : undefined
     return withRetry(FROM_DOMAIN[error.code] ?? 'InternalError', error, message)
   }
   if (error instanceof XmlError) return xmlError(error, 'MalformedXML')

@@ -51,6 +51,8 @@ export interface S3FrontOptions extends HttpFrontOptions {
   readonly cors?: CorsHooks
   /** Issues temporary credentials; without it, requests for them are refused as any POST of that kind. */
   readonly sts?: TokenService
+  /** Throws while this node takes no writes: before their bodies are read. */
+  readonly checkWritable?: () => void
 }
 
 /** The S3 API on the HTTP front; attach it to a server. */
@@ -92,6 +94,7 @@ class S3Protocol implements Protocol<S3Request> {
   /** Detects, screens, looks the handler up and runs it. */
   #dispatch(request: S3Request, auth: Auth): S3Response | Promise<S3Response> {
     request.auth = auth
+    if (request.method !== 'GET' && request.method !== 'HEAD') this.options.checkWritable?.()
     this.#parseTarget(request)
     const operation = detectOperation(request)
     request.operation = operation

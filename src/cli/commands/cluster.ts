@@ -26,6 +26,14 @@ export async function status(admin: AdminClient): Promise<Output> {
       ]),
     )
   }
+  const doubted = up.filter((node) => node.clockDoubt !== null)
+  if (doubted.length > 0) {
+    lines.push('', '==== WRONG CLOCKS ====')
+    for (const { id, hostname, clockDoubt } of doubted) {
+      lines.push(`${shortId(id)} ${hostname ?? '?'}: ${clockDoubt}`)
+    }
+    lines.push('A node whose clock is off takes no writes, and deletes nothing by its age.')
+  }
   if (down.some((node) => node.draining)) {
     lines.push(
       '',

@@ -75,6 +75,7 @@ export function fieldTable(name: string, changed: () => void = () => {}): TableS
     merge,
     // Deleted ids are never reused, and there are few: keeping them is what makes deletion final.
     isTombstone: () => false,
+    timeUs: (row) => Object.values(row.fields).reduce((latestUs, [timeUs]) => Math.max(latestUs, timeUs), 0),
     onUpdate: (tx) => tx.onCommit(changed),
   }
 }

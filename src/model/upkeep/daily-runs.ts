@@ -1,7 +1,7 @@
 import { pack, unpack } from 'msgpackr'
 import type { Placement } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
-import { sleep } from '../../util/clock.js'
+import { type Clock, sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
 import type { Service } from '../../util/service.js'
@@ -13,7 +13,7 @@ export const DAILY_RUNS_TREE = 'model:lifecycle'
 const DAY_MS = 24 * 3600_000
 /** Rest between two steps, in ms: bounds a walk to some tens of thousands of rows a second. */
 const STEP_REST_MS = 10
-/** While there is no layout. */
+/** While there is no layout, or the clock is in doubt. */
 const NOT_READY_MS = 10_000
 
 /** How far a run has come. A run goes over places in ascending order of bucket and phase, and steps through each. */
@@ -48,6 +48,12 @@ function decodePosition(payload: Buffer): RunPosition {
 
 function startOfRun(dayStartMs: number): RunPosition {
   return { dayStartMs, finished: false, bucket: EMPTY, phase: 0, at: EMPTY }
+}
+
+/** @throws CarportError ClockSkew: a wrong clock takes new things for old ones */
+function checkClock(clock: Clock): void {
+  const doubt = clock.doubt?.()
+  if (doubt !== undefined) throw new CarportError('ClockSkew', doubt)
 }
 
 export interface DailyRunsOptions {
@@ -87,6 +93,7 @@ export class Run {
     let at: Buffer | undefined = position.at
     while (at) {
       this.signal.throwIfAborted()
+      checkClock(this.env.clock)
       at = await step(at)
       if (at) {
         position.at = at
@@ -137,14 +144,19 @@ export class DailyRuns implements Service {
     return this.#running
   }
 
-  /** One run over everything, now, after the one that may be under way. For operators and tests. */
+  /**
+   * One run over everything, now, after the one that may be under way. For operators and tests.
+   * @throws CarportError ClockSkew while the clock is in doubt
+   */
   runNow(signal: AbortSignal = new AbortController().signal): Promise<void> {
     return this.#inTurn(startOfRun(this.#today()), signal)
   }
 
   async #work(signal: AbortSignal): Promise<number> {
     const { clock, placement, random } = this.deps
-    if (placement.layoutVersion === 0) return Math.min(NOT_READY_MS, this.#everyMs / 2)
+    if (placement.layoutVersion === 0 || clock.doubt?.() !== undefined) {
+      return Math.min(NOT_READY_MS, this.#everyMs / 2)
+    }
     const today = this.#today()
     let position = this.#load()
     // An interrupted run goes on first. Every day but today is over, also a later one that a wrong clock had shown.
@@ -157,6 +169,7 @@ export class DailyRuns implements Service {
 
   #inTurn(position: RunPosition, signal: AbortSignal): Promise<void> {
     const run = async () => {
+      checkClock(this.deps.clock)
       this.#running = true
       try {
         await this.run(new Run(position, this.deps, (reached) => this.#save(reached), signal))

@@ -73,7 +73,7 @@ export class Purge implements Service {
   /** Deletes what is due. Returns how long the next may wait, in ms. */
   async #drain(signal: AbortSignal): Promise<number> {
     const { clock, db } = this.deps
-    while (!signal.aborted) {
+    while (!signal.aborted && clock.doubt?.() === undefined) {
       const [entry] = db.keys(PURGE_TREE, { limit: 1 })
       if (!entry) break
       const waitMs = entry.readUIntBE(0, DUE_BYTES) - clock.nowMs()

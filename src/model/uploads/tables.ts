@@ -82,6 +82,7 @@ const shared = {
   partition: bucketPartition,
   partitionKey: (row: { bucket: Buffer }) => row.bucket,
   isTombstone: (row: { deleted: boolean }) => row.deleted,
+  timeUs: (row: { timeUs: number }) => row.timeUs,
 }
 
 /** @param purgeParts called in the transaction that deletes an upload: its parts go in the background. */

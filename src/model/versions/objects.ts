@@ -313,7 +313,8 @@ export class Objects {
           timeUs,
           generation: 0,
           id,
-          createdUs: timeUs,
+          // What replaces a row from the future is ordered after it, but was made now.
+          createdUs: timeUs <= hlc.peers.latestUs() ? timeUs : hlc.now(),
           ...(withdraws.length > 0 && { withdraws: [...withdraws] }),
         },
         isFirst,

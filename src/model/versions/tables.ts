@@ -39,6 +39,7 @@ const shared = {
   }),
   decode: decodeHead,
   isTombstone: (v: VersionRecord) => v.state === 'tombstone',
+  timeUs: (v: VersionRecord) => v.timeUs,
   bodyMatches: (v: VersionRecord, body: Buffer) =>
     v.encryption !== undefined || v.etagParts > 0 || md5(body).equals(v.etag),
 }

@@ -88,6 +88,8 @@ export function statusOf(node: NodeInfo): NodeStatus {
     // The last report of a node that is down says nothing about now.
     syncQueueLength: node.isUp ? node.queueLength : null,
     resyncQueueLen: node.isUp ? node.queueLength : null,
+    clockOffMs: node.isUp ? node.clockOffMs : null,
+    clockDoubt: node.isUp ? node.clockDoubt : null,
   }
 }
 

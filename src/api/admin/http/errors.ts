@@ -31,6 +31,7 @@ const FROM_DOMAIN: Record<ErrorCode, readonly [status: number, code: string]> = 
   Timeout: UNAVAILABLE,
   PeerUnreachable: UNAVAILABLE,
   LayoutNotReady: UNAVAILABLE,
+  ClockSkew: UNAVAILABLE,
   LayoutOutdated: UNAVAILABLE,
   NotCaughtUp: UNAVAILABLE,
   Closed: UNAVAILABLE,
