@@ -104,6 +104,8 @@ describe('cluster', () => {
           metadataPartition: { available: 50e9, total: 100e9 },
           syncQueueLength: 0,
           resyncQueueLen: 0,
+          clockOffMs: 0,
+          clockDoubt: null,
         },
       ],
     })
