@@ -23,6 +23,11 @@ export class SelfLog {
     this.#hasRole = hasRole
   }
 
+  /** As `peerClock`, where the round trip is not known: better than nothing until it is. */
+  peerClockHeard(peer: NodeId, clockMs: number | null): void {
+    if (!this.hlc.peers.knows(peer)) this.peerClock(peer, clockMs, 0)
+  }
+
   /**
    * A peer's wall clock showed `clockMs` half of a round trip ago.
    * @param clockMs null if the peer did not tell

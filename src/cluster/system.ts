@@ -85,6 +85,7 @@ export class ClusterSystem implements Service {
     this.layout = new LayoutManager(options)
     this.#selfLog = new SelfLog(options.hlc, log)
     const { self } = transport
+    options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.#statuses.has(node))
     options.hlc.peers.expectsPeers = () => this.layout.allNodes().some((node) => node !== self)
     this.peering = new Peering({
       dialer,
@@ -295,6 +296,7 @@ export class ClusterSystem implements Service {
       return
     }
     this.#statuses.set(from, status)
+    this.#selfLog.peerClockHeard(from, status.clockMs)
     const yourHost = (body as { yourHost?: unknown }).yourHost
     if (isHost(yourHost)) this.#seenHost = yourHost
     this.#compareAges(from, body as { age?: unknown; yourAge?: unknown })

@@ -76,6 +76,14 @@ describe('the peers’ clocks', () => {
     expect(peers.doubt()).toContain('no other node')
   })
 
+  it('are waited for before a row gets a time, while one of them is about to tell its', () => {
+    const { peers, hear } = machine(2 * DAY_MS)
+    peers.awaitsPeers = () => true
+    expect(peers.stampDoubt()).toContain('no other node')
+    hear(0)
+    expect(peers.stampDoubt()).toContain('ahead of')
+  })
+
   it('where there are none, the own one is believed', () => {
     const { peers } = machine(2 * DAY_MS)
     expect(peers.doubt()).toBeUndefined()

@@ -60,6 +60,8 @@ export class PeerTime {
   readonly clock: Clock
   /** Whether there are other nodes: nothing is deleted by age before one of them told its time. */
   expectsPeers: () => boolean = () => false
+  /** Whether some node is about to tell its time: no row gets one before that, if none has yet. */
+  awaitsPeers: () => boolean = () => false
   /** Peer → [its wall clock minus the own monotonic clock, when that was measured (monotonic)], in ms. */
   readonly #peers = new Map<string, readonly [baseMs: number, atMs: number]>()
   /** The two middle ones of these distances; one and the same for an odd number of peers. */
@@ -84,6 +86,11 @@ export class PeerTime {
     const nowMs = this.own.monotonicMs()
     this.#peers.set(peer, [wallMs - nowMs, nowMs])
     this.#settle(nowMs)
+  }
+
+  /** Whether the peer told its time in the last minutes. */
+  knows(peer: string): boolean {
+    return this.#peers.has(peer)
   }
 
   /** What the own wall clock shows, right or wrong, in ms since the epoch: what peers are told. */
@@ -133,6 +140,7 @@ export class PeerTime {
   /** Why this node may not give rows a time now; undefined if it may. */
   stampDoubt(): string | undefined {
     const offMs = this.offMs()
+    if (this.#peers.size === 0) return this.awaitsPeers() ? 'no other node has told its time yet' : undefined
     const isWrong = this.#peers.size === 1 ? offMs > this.maxDriftMs : Math.abs(offMs) > this.maxDriftMs
     return isWrong ? this.#describe() : undefined
   }
