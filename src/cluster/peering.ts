@@ -57,6 +57,8 @@ export interface PeeringOptions {
 
 /** The waits between dials; left to chance in part, so that nodes that lost each other do not dial in step. */
 const BACKOFF: Backoff = { baseMs: 500, maxMs: 30_000 }
+/** How soon a link that broke is made anew, at the latest, in ms: calls wait half a second for it (see LinkWaits). */
+const RELINK_MS = 100
 const FAILURES_TO_WARN = 3
 const ADDRESSES_PER_PEER = 6
 const PEERS_MAX = 1000
@@ -271,7 +273,7 @@ export class Peering implements Service {
       peer.dialing.failures = 0
       peer.dialing.timer?.cancel()
     } else {
-      this.#redialPeer(peer, backoffMs(BACKOFF, 0, this.options.random))
+      this.#redialPeer(peer, RELINK_MS * (0.5 + this.options.random.float() / 2))
       for (const seed of this.#seeds) {
         if (seed.node === peer.id) this.#redialSeed(seed, backoffMs(BACKOFF, 0, this.options.random))
       }

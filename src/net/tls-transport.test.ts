@@ -377,6 +377,19 @@ describe('a link', () => {
     expect(a.hlc.now()).toBeGreaterThan(Number(body))
   })
 
+  test('that breaks is waited for by the calls that come meanwhile', async () => {
+    const { a, b, to } = await pair()
+    b.transport.handle('hello', () => ({ body: 'again' }))
+    a.transport.disconnect(to)
+    expect(a.transport.isConnected(to)).toBe(false)
+    const call = a.transport.call(to, 'hello', null, options)
+    await a.transport.connect(b.address, to)
+    expect((await call).body).toBe('again')
+    a.transport.disconnect(to)
+    const alone = a.transport.call(to, 'hello', null, { timeoutMs: 30 })
+    await expect(alone).rejects.toMatchObject({ code: 'PeerUnreachable' })
+  })
+
   test('tells when it comes and goes', async () => {
     const [a, b] = [await node(), await node()]
     const events: string[] = []

@@ -16,6 +16,7 @@ import {
 } from './handshake.js'
 import type { NodeIdentity } from './identity.js'
 import { Link } from './link.js'
+import { LinkWaits, noLink } from './link-waits.js'
 import { Listener } from './listener.js'
 import { callLocal } from './local-call.js'
 import { BatchPool } from './outbox.js'
@@ -76,6 +77,7 @@ export class TlsTransport implements Transport {
   readonly #context: SecureContext
   readonly #incarnation: string
   readonly #openLinks = new Set<Link>()
+  readonly #waits: LinkWaits
   #listener: Listener | undefined
   #dialNumber = 0
   #closed = false
@@ -87,6 +89,7 @@ export class TlsTransport implements Transport {
     }
     this.#options = options
     this.self = options.identity.nodeId
+    this.#waits = new LinkWaits(options.clock)
     this.#context = secureContext(options.identity)
     this.#incarnation = options.random.bytes(INCARNATION_BYTES).toString('hex')
   }
@@ -104,7 +107,16 @@ export class TlsTransport implements Transport {
     }
     const chosen = this.#peers.get(to)?.preferred
     if (chosen) return chosen.link.call(method, body, options)
-    return Promise.reject(new CarportError('PeerUnreachable', `no link to node ${to.slice(0, 16)}`))
+    if (this.#waits.isExpected(to)) return this.#callOnceLinked(to, method, body, options)
+    return Promise.reject(noLink(to))
+  }
+
+  async #callOnceLinked(to: NodeId, method: string, body: unknown, options: CallOptions): Promise<RpcReply> {
+    const waitedMs = await this.#waits.wait(to, options.timeoutMs, options.signal)
+    const timeoutMs = Math.max(1, options.timeoutMs - waitedMs)
+    const chosen = this.#peers.get(to)?.preferred
+    if (!chosen) throw noLink(to)
+    return chosen.link.call(method, body, { ...options, timeoutMs })
   }
 
   isConnected(node: NodeId): boolean {
@@ -179,6 +191,7 @@ export class TlsTransport implements Transport {
   /** Breaks all links and stops listening. Resolves when every socket is closed. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#waits.close(closedError())
     for (const dialing of [...this.#dialing.values()]) dialing.giveUp(closedError())
     const links = [...this.#openLinks]
     for (const link of links) link.fail('this node is shutting down')
@@ -219,7 +232,10 @@ export class TlsTransport implements Transport {
     const dialNumber = ++this.#dialNumber
     const handshake: HandshakeOptions = { ...this.#handshake('dialer'), dialNumber }
     if (isIP(address.host)) this.#listener?.know(address.host)
-    if (expectedId !== undefined) handshake.expectedId = expectedId
+    if (expectedId !== undefined) {
+      handshake.expectedId = expectedId
+      this.#waits.dialing(expectedId)
+    }
     let giveUp: Dialing['giveUp'] = () => {}
     const promise = new Promise<NodeId>((resolve, reject) => {
       giveUp = dial(address, this.#context, this.#options.clock, handshake, (connection, failure) => {
@@ -269,6 +285,7 @@ export class TlsTransport implements Transport {
     links.add(ranked)
     if (first) this.#tell({ node: peer, up: true, remoteHost: address.host })
     link.start()
+    if (first) this.#waits.linked(peer)
   }
 
   #linkDown(link: Link, address: NodeAddress): void {
@@ -277,6 +294,7 @@ export class TlsTransport implements Transport {
     links.remove(link)
     if (links.preferred) return
     this.#peers.delete(link.peer)
+    this.#waits.lost(link.peer)
     this.#tell({ node: link.peer, up: false, remoteHost: address.host })
   }
 
