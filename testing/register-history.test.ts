@@ -146,19 +146,6 @@ describe('RegisterHistory', () => {
     expect(found).toContain('> read nothing')
   })
 
-  it('knows whether a deletion may still take effect', () => {
-    const history = new RegisterHistory()
-    expect(history.mayBeDeleted('key')).toBe(false)
-    const deletion = history.call('key', 'write', null, '')
-    expect(history.mayBeDeleted('key')).toBe(true)
-    const during = history.call('key', 'write', 'a', '')
-    history.failed(deletion)
-    history.answered(during)
-    expect(history.mayBeDeleted('key')).toBe(true)
-    history.answered(history.call('key', 'write', 'b', ''))
-    expect(history.mayBeDeleted('key')).toBe(false)
-  })
-
   it('ignores reads that got no answer', () => {
     const history = new RegisterHistory()
     history.call('key', 'read', null, '')

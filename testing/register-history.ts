@@ -7,8 +7,6 @@ export interface RegisterOp {
   callAt: number
   /** The moment of the answer; undefined without one or after an error: a write may then happen at any time, or never. */
   returnAt: number | undefined
-  /** When its client heard of an error; undefined while it waits. */
-  failedAt?: number
   /** Shown when the history turns out to be impossible. */
   note: string
 }
@@ -222,30 +220,6 @@ export class RegisterHistory {
     op.value = value
     op.returnAt = this.#moment++
     if (note) op.note += ` ${note}`
-  }
-
-  /** Takes note of an error: a write may take effect all the same. */
-  failed(op: RegisterOp): void {
-    op.failedAt = this.#moment++
-  }
-
-  /**
-   * Whether a deletion without an answer may still take effect: it is under way, or failed with no later write
-   * acknowledged that began after it.
-   */
-  mayBeDeleted(register: string): boolean {
-    const ops = this.#ops.get(register) ?? []
-    const lastCall = ops.reduce(
-      (last, op) => (op.kind === 'write' && op.returnAt !== undefined ? Math.max(last, op.callAt) : last),
-      -1,
-    )
-    return ops.some(
-      (op) =>
-        op.kind === 'write' &&
-        op.value === null &&
-        op.returnAt === undefined &&
-        (op.failedAt === undefined || op.failedAt > lastCall),
-    )
   }
 
   /** Descriptions of the registers that cannot have behaved like that. */

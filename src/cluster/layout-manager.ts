@@ -15,6 +15,7 @@ import {
   minAck,
   readVersion,
   settle,
+  stampOf,
   trackedVersion,
   trackersOf,
 } from './layout/history.js'
@@ -159,12 +160,12 @@ export class LayoutManager implements Placement {
 
   async catchUp(node: NodeId): Promise<void> {
     const { quorum, log } = this.options
-    try {
-      const { body } = await quorum.call(node, 'cluster/get-layout', null, CATCH_UP)
-      await this.merge(body)
-    } catch (error) {
-      log.warn({ peer: node, error: String(error) }, 'the newer layout of a peer could not be had')
-    }
+    const asked = quorum.call(node, 'cluster/get-layout', null, CATCH_UP)
+    await asked
+      .then(({ body }) => this.merge(body))
+      .catch((error: unknown) => {
+        log.warn({ peer: node, error: String(error) }, 'the newer layout of a peer could not be had')
+      })
   }
 
   get completeUpTo(): number {
@@ -427,10 +428,6 @@ export class LayoutManager implements Placement {
 function isFirstLayout(history: LayoutHistory, self: NodeId): boolean {
   const { versions, old, trackers } = history
   return versions.length === 1 && versions[0]!.version === 1 && old.length === 0 && !trackers.has(self)
-}
-
-function stampOf(history: LayoutHistory, version: number): number {
-  return history.versions.find((candidate) => candidate.version === version)?.stamp ?? 0
 }
 
 /** A text that is equal for histories that place data equally. */

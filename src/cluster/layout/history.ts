@@ -164,6 +164,11 @@ export function members(history: LayoutHistory): NodeId[] {
   return [...new Set(history.versions.flatMap(({ roles }) => [...roles.keys()]))].sort()
 }
 
+/** The stamp of a live version; 0 if it is not live. */
+export function stampOf(history: LayoutHistory, version: number): number {
+  return history.versions.find((candidate) => candidate.version === version)?.stamp ?? 0
+}
+
 /** The version up to which a tracker counts, given the layouts that are known now; 0 if none. */
 export function trackedVersion(history: LayoutHistory, stamp: number): number {
   const version = stampVersion(stamp)

@@ -1,6 +1,12 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { SimCluster } from '../../../testing/sim-cluster.js'
+import type { Tx } from '../../db/db.js'
+import type { LocalTable } from '../../table/local.js'
 import { md5 } from '../content/hashing.js'
+import type { VersionRecord } from '../versions/record.js'
+import { tombstoneOf } from '../versions/tables.js'
+import { nextStart } from './objects.js'
+import { buildPage, fullEntry, readPage } from './page.js'
 
 const EMPTY = Buffer.alloc(0)
 
@@ -33,6 +39,111 @@ it('a listing shows nothing that a crash could still take back', async () => {
   await clock.runUntil(Promise.all([asked, put]), 10_000)
   expect(answers.toSorted()).toEqual(['model/list', 'model/list-versions'])
 })
+
+describe('replicas that miss different deletions', () => {
+  it('do not show a common prefix together below which nothing is left', async () => {
+    const c = await smallCluster()
+    const { bucket, put, hide, list } = await bucketOf(c, 'photos')
+    for (const key of ['p/x', 'p/y', 'q/z']) await put(key)
+    await hide('p/x', [1, 2])
+    await hide('p/y', [0, 2])
+    // The first two are near to each other.
+    for (const i of [0, 1]) c.network.setPath(c.nodes[i]!.id, c.nodes[2]!.id, FAR)
+    for (const node of [0, 1, 2]) expect(await list(node, '/')).toEqual(['q/'])
+    expect(await list(0, '')).toEqual(['q/z'])
+    const { model } = c.nodes[0]!.core!
+    const request = { bucket, prefix: EMPTY, delimiter: Buffer.from('/'), start: EMPTY, limit: 9 }
+    const versions = c.clock.runUntil(model.versionListing.page({ ...request, afterVersion: EMPTY }), 60_000)
+    expect((await versions).entries.map(({ key }) => String(key))).toEqual(['q/'])
+  })
+
+  it('do not hide a key that others still show, when the deletion failed', async () => {
+    const c = await smallCluster()
+    const { bucket, put, hide, drop, list } = await bucketOf(c, 'photos')
+    await put('k')
+    await put('m')
+    await drop('k', 1)
+    await hide('k', [0])
+    for (const i of [0, 1]) c.network.setPath(c.nodes[i]!.id, c.nodes[2]!.id, FAR)
+    expect(await list(0, '')).toEqual(['m'])
+    // A reader who asks the others does not see it again.
+    c.network.setPath(c.nodes[1]!.id, c.nodes[2]!.id, NEAR)
+    c.network.setPath(c.nodes[0]!.id, c.nodes[2]!.id, FAR)
+    expect(await list(2, '')).toEqual(['m'])
+    const found = c.nodes[2]!.core!.model.objects.get(bucket, Buffer.from('k'))
+    expect(await c.clock.runUntil(found, 60_000)).toBeUndefined()
+  })
+})
+
+it('a page ends where it has looked at enough rows, and the next one goes on there', async () => {
+  const c = await smallCluster()
+  const { bucket, put, hide } = await bucketOf(c, 'photos')
+  const keys = ['a', 'b', 'c', 'd/1', 'd/2', 'e', 'f']
+  for (const key of keys) await put(key)
+  for (const key of ['a', 'b', 'c', 'e']) await hide(key, [0])
+  const { model } = c.nodes[0]!.core!
+  const { db } = c.nodes[0]!.machine.platform!
+  for (const full of [false, true]) {
+    for (const rowsMax of [1, 2, 3, 4, 5, 6, 7, 100]) {
+      const found: string[] = []
+      let start: Buffer | undefined = EMPTY
+      let pages = 0
+      while (start) {
+        const request = { bucket, prefix: EMPTY, delimiter: Buffer.from('/'), start, limit: 100 }
+        const page = readPage(buildPage(db, model.tables.object.local, request, full, rowsMax))
+        const shown = page.entries.filter((entry) => fullEntry(entry).kind !== 'hidden')
+        found.push(...shown.map(({ key }) => String(key)))
+        start = nextStart(page)
+        pages++
+      }
+      expect(found).toEqual(['d/', 'f'])
+      if (rowsMax === 1) expect(pages).toBeGreaterThan(4)
+      if (rowsMax === 100) expect(pages).toBe(1)
+    }
+  }
+})
+
+const NEAR = { latencyMs: 1, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 }
+const FAR = { ...NEAR, latencyMs: 100 }
+
+/** A bucket with helpers; `hide` puts a key's tombstone on some replicas only, `drop` lets one replica forget the key. */
+async function bucketOf(c: SimCluster, name: string) {
+  const first = c.nodes[0]!.core!.model
+  const { id: bucket } = await c.clock.runUntil(first.buckets.create(name), 60_000)
+  const run = <T>(promise: Promise<T>) => c.clock.runUntil(promise, 60_000)
+  const onNode = (node: number, change: (tx: Tx, local: LocalTable<VersionRecord>) => void) => {
+    const { core, machine } = c.nodes[node]!
+    return run(machine.platform!.db.transact((tx) => change(tx, core!.model.tables.object.local)))
+  }
+  return {
+    bucket,
+    put: async (key: string) => {
+      const body = Buffer.from(key)
+      const version = {
+        ...{ bucket, key: body, etag: md5(body), etagParts: 0, owner: '' },
+        ...{ headers: {}, metadata: {}, mutable: {} },
+      }
+      await run(first.objects.put(version, { size: body.length, md5: md5(body), body, blocks: [] }, 'off'))
+      await c.clock.run(100)
+    },
+    hide: async (key: string, nodes: number[]) => {
+      const current = (await run(first.objects.get(bucket, Buffer.from(key))))!
+      const order = { timeUs: current.timeUs + 1, id: current.id }
+      const tombstone = { ...tombstoneOf({ ...order, bucket, key: current.key, isNull: true }, order.id) }
+      for (const node of nodes) await onNode(node, (tx, local) => local.update(tx, tombstone))
+    },
+    drop: (key: string, node: number) =>
+      onNode(node, (tx, local) => {
+        const rowKey = local.codec.keyOf(bucket, Buffer.from(key))
+        local.drop(tx, rowKey, local.rowHash(tx, rowKey)!)
+      }),
+    list: async (node: number, delimiter: string) => {
+      const request = { bucket, prefix: EMPTY, delimiter: Buffer.from(delimiter), start: EMPTY, limit: 9 }
+      const page = await run(c.nodes[node]!.core!.model.listing.page(request))
+      return page.entries.map(({ key }) => String(key))
+    },
+  }
+}
 
 async function smallCluster(): Promise<SimCluster> {
   const cluster = new SimCluster({

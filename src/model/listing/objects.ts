@@ -4,18 +4,35 @@ import { Priority, type RpcReply, type Transport } from '../../net/transport.js'
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import { CarportError } from '../../util/errors.js'
+import { eachLimited } from '../../util/limited.js'
 import { sha256 } from '../content/hashing.js'
 import { bucketPartition } from '../sort-keys.js'
 import { encodeHead } from '../versions/codec.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { VersionRecord } from '../versions/record.js'
-import { buildPage, type PageEntry, type PageRequest, readPage, sameEntry } from './page.js'
+import {
+  buildPage,
+  type FullEntry,
+  fullEntry,
+  type Page,
+  type PageEntry,
+  type PageRequest,
+  readPage,
+} from './page.js'
 
 const METHOD = 'model/list'
 const TIMEOUT_MS = 15_000
 const MAX_LIMIT = 1001
 /** Keys of a disputed common prefix read per step until a live one is found. */
 const PROBE_ROWS = 100
+/** Entries that are asked about at once. */
+const RESOLVED_AT_ONCE = 32
+
+/** A part of a page, and where to go on; undefined at the end. */
+interface Step {
+  entries: PageEntry[]
+  next: Buffer | undefined
+}
 
 /** A page of a listing, as a quorum of the replicas sees it. */
 export interface ListPage {
@@ -49,63 +66,52 @@ export class Listing {
   }
 
   async #page(request: PageRequest): Promise<ListPage> {
-    const { placement, quorum } = this.deps
-    const nodes = placement.readSet(bucketPartition(request.bucket))
-    const options = { quorum: placement.readQuorum, timeoutMs: TIMEOUT_MS, priority: Priority.high }
-    const pageFrom = quorum.nearestFirst(nodes)[0]
-    const replies = await quorum.read(nodes, METHOD, [...wire(request), pageFrom], options)
-    const page = replies.find((r) => r.node === pageFrom)
-    if (page && Buffer.isBuffer(page.body)) {
-      const bytes = page.body
-      if (replies.length === 1) return readPage(bytes)
-      const mark = sha256(bytes)
-      if (replies.every((r) => r === page || (Buffer.isBuffer(r.body) && r.body.equals(mark))))
-        return readPage(bytes)
+    let start: Buffer | undefined = request.start
+    while (start) {
+      const { entries, next }: Step = await this.#step({ ...request, start })
+      if (entries.length > 0) return { entries, more: next !== undefined }
+      start = next
     }
-    // The replicas disagree, or the nearest one did not answer: all send their page.
-    const pages = await quorum.read(nodes, METHOD, [...wire(request), null], options)
-    return this.#reconcile(
-      request,
-      pages.map(({ body }) => {
-        if (!Buffer.isBuffer(body)) throw new CarportError('RemoteError', 'malformed page of a listing')
-        return readPage(body)
-      }),
-    )
+    return { entries: [], more: false }
+  }
+
+  async #step(request: PageRequest): Promise<Step> {
+    const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, request.bucket, wire(request))
+    return agreed ? { entries: agreed.entries, next: nextStart(agreed) } : this.#reconcile(request, pages)
   }
 
   /** Keeps the entries on which all pages agree, and asks a quorum about every other one. */
-  async #reconcile(
-    request: PageRequest,
-    pages: { more: boolean; entries: PageEntry[] }[],
-  ): Promise<ListPage> {
-    const end = commonEnd(pages)
-    const seen = new Map<string, { entry: PageEntry; votes: number; agreed: boolean }>()
+  async #reconcile(request: PageRequest, pages: Page[]): Promise<Step> {
+    const next = commonNext(pages)
+    const seen = new Map<string, { entry: FullEntry; votes: number; agreed: boolean }>()
     for (const page of pages) {
-      for (const entry of page.entries) {
-        if (end && entry.key.compare(end) > 0) break
-        const name = `${entry.head ? 'k' : 'p'}${entry.key.toString('latin1')}`
+      for (const raw of page.entries) {
+        if (next && raw.key.compare(next) >= 0) break
+        const entry = fullEntry(raw)
+        const name = `${entry.kind === 'prefix' ? 'p' : 'k'}${entry.key.toString('latin1')}`
         const known = seen.get(name)
         if (!known) seen.set(name, { entry, votes: 1, agreed: true })
         else {
           known.votes++
-          known.agreed &&= sameEntry(known.entry, entry)
+          known.agreed &&= known.entry.proof.equals(entry.proof)
         }
       }
     }
-    const resolved = await Promise.all(
-      [...seen.values()].map(({ entry, votes, agreed }) =>
-        votes === pages.length && agreed ? entry : this.#resolve(request.bucket, entry),
-      ),
-    )
-    const entries = resolved.filter((e) => e !== undefined).sort((a, b) => a.key.compare(b.key))
-    const more = end !== undefined || entries.length > request.limit
-    if (entries.length === 0 && end) return this.#page({ ...request, start: successor(end) })
-    return { entries: entries.slice(0, request.limit), more }
+    const entries: PageEntry[] = []
+    await eachLimited([...seen.values()], RESOLVED_AT_ONCE, async ({ entry, votes, agreed }) => {
+      const isAgreed = votes === pages.length && agreed
+      const shown = isAgreed ? entry.shown : await this.#resolve(request.bucket, entry)
+      if (shown && !(isAgreed && entry.kind === 'hidden')) entries.push(shown)
+    })
+    entries.sort((a, b) => a.key.compare(b.key))
+    if (entries.length <= request.limit) return { entries, next }
+    const kept = entries.slice(0, request.limit)
+    return { entries: kept, next: behind(kept.at(-1)!) }
   }
 
-  async #resolve(bucket: Buffer, entry: PageEntry): Promise<PageEntry | undefined> {
+  async #resolve(bucket: Buffer, entry: FullEntry): Promise<PageEntry | undefined> {
     const { objects } = this.deps
-    if (entry.head) {
+    if (entry.kind !== 'prefix') {
       const row = await objects.get(bucket, entry.key, { body: false })
       return row?.state === 'object' ? { key: entry.key, head: encodeHead(row) } : undefined
     }
@@ -113,7 +119,7 @@ export class Listing {
     let start = entry.key
     while (true) {
       const rows = await objects.range(bucket, { start, ...(end && { end }), limit: PROBE_ROWS })
-      if (rows.some((row) => row.state === 'object')) return entry
+      if (rows.some((row) => row.state === 'object')) return entry.shown
       if (rows.length < PROBE_ROWS) return undefined
       start = successor(rows.at(-1)!.key)
     }
@@ -130,28 +136,29 @@ export class Listing {
       throw new CarportError('InvalidArgument', 'limit of a listing is out of range')
     }
     checkHolds(this.deps, bucket as Buffer)
-    const page = buildPage(this.deps.db, this.deps.objects.local, {
+    const request = {
       bucket: bucket as Buffer,
       prefix: prefix as Buffer,
       delimiter: delimiter as Buffer,
       start: start as Buffer,
       limit,
-    })
+    }
+    const page = buildPage(this.deps.db, this.deps.objects.local, request, pageFrom === null)
     const reply = { body: pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page) }
     return this.deps.objects.local.whenDurable(bucket as Buffer, reply)
   }
 }
 
 /**
- * Pages that a quorum of a bucket's replicas sent: one if they all have the same, else each one's. The nearest replica
- * sends its page, the others only its SHA-256. `request` is followed by the node whose page is wanted (null: all).
+ * The page on which a quorum of a bucket's replicas agrees, or else full pages of all of them. The nearest replica sends its
+ * page, the others only its SHA-256. `request` is followed by the node whose page is wanted (null: full pages of all).
  */
 export async function pagesByQuorum(
   deps: { quorum: QuorumCaller; placement: Placement },
   method: string,
   bucket: Buffer,
   request: readonly unknown[],
-): Promise<{ more: boolean; entries: PageEntry[] }[]> {
+): Promise<{ agreed: Page | undefined; pages: Page[] }> {
   const { placement, quorum } = deps
   const nodes = placement.readSet(bucketPartition(bucket))
   const options = { quorum: placement.readQuorum, timeoutMs: TIMEOUT_MS, priority: Priority.high }
@@ -159,17 +166,17 @@ export async function pagesByQuorum(
   const replies = await quorum.read(nodes, method, [...request, pageFrom], options)
   const page = replies.find((r) => r.node === pageFrom)?.body
   if (Buffer.isBuffer(page)) {
-    if (replies.length === 1) return [readPage(page)]
-    const mark = sha256(page)
-    const agrees = (body: unknown) => body === page || (Buffer.isBuffer(body) && body.equals(mark))
-    if (replies.every((r) => agrees(r.body))) return [readPage(page)]
+    const mark = replies.length > 1 ? sha256(page) : undefined
+    const agrees = (body: unknown) => body === page || (Buffer.isBuffer(body) && body.equals(mark!))
+    if (replies.every((r) => agrees(r.body))) return { agreed: readPage(page), pages: [] }
   }
   // The replicas disagree, or the nearest one did not answer: all send their page.
   const all = await quorum.read(nodes, method, [...request, null], options)
-  return all.map(({ body }) => {
+  const pages = all.map(({ body }) => {
     if (!Buffer.isBuffer(body)) throw new CarportError('RemoteError', 'malformed page of a listing')
     return readPage(body)
   })
+  return { agreed: undefined, pages }
 }
 
 /**
@@ -191,14 +198,30 @@ export function checkHolds(
   )
 }
 
-/** The last key about which all replicas said something; undefined if all came to the end. */
-export function commonEnd(pages: readonly { more: boolean; entries: PageEntry[] }[]): Buffer | undefined {
-  let end: Buffer | undefined
+/** Where to go on behind an entry. */
+function behind(entry: PageEntry): Buffer | undefined {
+  return entry.head ? successor(entry.key) : prefixEnd(entry.key)
+}
+
+/** Where to go on after a page; undefined if it came to the end. */
+export function nextStart({ more, entries, position }: Page): Buffer | undefined {
+  if (!more) return undefined
+  const last = entries.at(-1)
+  // A position that is a common prefix is that of the last entry.
+  if (position && !last?.key.equals(position)) return successor(position)
+  if (!last) return undefined
+  const isFold = last.head === undefined || fullEntry(last).kind === 'prefix'
+  return isFold ? prefixEnd(last.key) : successor(last.key)
+}
+
+/** Where to go on after what all pages speak of; undefined if all came to the end. */
+export function commonNext(pages: readonly Page[]): Buffer | undefined {
+  let least: Buffer | undefined
   for (const page of pages) {
-    const last = page.entries.at(-1)
-    if (page.more && last && (!end || last.key.compare(end) < 0)) end = last.key
+    const next = nextStart(page)
+    if (next && (!least || next.compare(least) < 0)) least = next
   }
-  return end
+  return least
 }
 
 function wire(request: PageRequest): unknown[] {

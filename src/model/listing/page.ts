@@ -2,6 +2,7 @@ import type { Reader } from '../../db/db.js'
 import type { LocalTable } from '../../table/local.js'
 import { prefixEnd } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
+import { sha256 } from '../content/hashing.js'
 import { isObjectHead, listedBytes } from '../versions/codec.js'
 import type { VersionRecord } from '../versions/record.js'
 
@@ -23,24 +24,38 @@ export interface PageEntry {
   head: Buffer | undefined
 }
 
-/** Bytes of a head that show which version it is: everything up to the id. Enough to compare two replicas' pages. */
+/** Bytes of a head that show which version it is: everything up to the id. Enough to compare two replicas' rows. */
 const ORDER_BYTES = 30
 /** Heads looked at before a scan that finds nothing to fold is restarted behind a common prefix. */
 const SKIP_AFTER = 8
+/** Rows that one page looks at, whatever it finds: the next page goes on from there. */
+export const PAGE_ROWS_MAX = 20_000
 
 /**
- * A page of this node's copy, encoded: [more u8] then per entry [key length u16][key][head length u16][head], where
- * common prefixes have no head. Common prefixes are skipped over, not walked.
+ * A page of this node's copy. Common prefixes are skipped over, not walked.
+ *
+ * Replicas whose pages are equal must have no reason to differ later. So a page accounts for what it does not show: for
+ * deleted keys, since a deletion that reached one replica only hides a key from some readers and not from others; and for
+ * one key below each common prefix, the first one, since replicas that each missed another deletion would show a prefix
+ * below which nothing is left. Full pages, which are only asked for when pages differ, have these as entries.
  */
-export function buildPage(reader: Reader, objects: LocalTable<VersionRecord>, request: PageRequest): Buffer {
+export function buildPage(
+  reader: Reader,
+  objects: LocalTable<VersionRecord>,
+  request: PageRequest,
+  full = false,
+  rowsMax = PAGE_ROWS_MAX,
+): Buffer {
   const { bucket, prefix, delimiter, limit } = request
-  const out = new PageWriter()
+  const out = new PageWriter(full)
   const end = prefixEnd(prefix)
   const folds = delimiter.length > 0
   let entries = 0
   let more = false
   let folded: Buffer | undefined
   let seenInFold = 0
+  let rows = 0
+  let last: Buffer | undefined
   let start: Buffer | undefined = Buffer.compare(request.start, prefix) > 0 ? request.start : prefix
   while (start) {
     let next: Buffer | undefined
@@ -52,9 +67,18 @@ export function buildPage(reader: Reader, objects: LocalTable<VersionRecord>, re
         return false
       }
       folded = undefined
-      if (!isObjectHead(head)) return true
+      if (rows++ === rowsMax) {
+        more = true
+        return false
+      }
+      if (rows === rowsMax) last = Buffer.from(key)
+      if (!isObjectHead(head)) {
+        out.hidden(key, head)
+        return true
+      }
       if (entries === limit) {
         more = true
+        last = undefined
         return false
       }
       entries++
@@ -63,38 +87,67 @@ export function buildPage(reader: Reader, objects: LocalTable<VersionRecord>, re
       else {
         folded = Buffer.from(key.subarray(0, cut + delimiter.length))
         seenInFold = 0
-        out.entry(folded, undefined)
+        out.fold(folded, key, head)
+        if (last) last = folded
       }
       return true
     })
     start = next
   }
-  return out.finish(more)
+  return out.finish(more, more ? last : undefined)
 }
 
-/** Reads a page that buildPage wrote. @throws CarportError InvalidArgument if it is cut short */
-export function readPage(page: Buffer): { more: boolean; entries: PageEntry[] } {
+/** A page as one replica sent it. */
+export interface Page {
+  entries: PageEntry[]
+  more: boolean
+  /** Where the page ends if not with its last entry: a key, or a common prefix. */
+  position: Buffer | undefined
+}
+
+/** [more u8][digest of what is not shown][length of the position u16] */
+const HEADER_BYTES = 19
+const DIGEST_BYTES = 16
+
+/** Reads a page, full or not. @throws CarportError InvalidArgument if it is cut short */
+export function readPage(page: Buffer): Page {
+  const cutShort = () => new CarportError('InvalidArgument', 'page of a listing is cut short')
+  if (page.length < HEADER_BYTES) throw cutShort()
+  const end = page.length - page.readUInt16BE(HEADER_BYTES - 2)
   const entries: PageEntry[] = []
-  let at = 1
-  while (at < page.length) {
+  let at = HEADER_BYTES
+  while (at < end) {
+    if (at + 2 > end) throw cutShort()
     const keyEnd = at + 2 + page.readUInt16BE(at)
-    if (keyEnd + 2 > page.length) throw new CarportError('InvalidArgument', 'page of a listing is cut short')
+    if (keyEnd + 2 > end) throw cutShort()
     const headBytes = page.readUInt16BE(keyEnd)
     const headEnd = keyEnd + 2 + headBytes
-    if (headEnd > page.length) throw new CarportError('InvalidArgument', 'page of a listing is cut short')
+    if (headEnd > end) throw cutShort()
     entries.push({
       key: page.subarray(at + 2, keyEnd),
       head: headBytes > 0 ? page.subarray(keyEnd + 2, headEnd) : undefined,
     })
     at = headEnd
   }
-  return { more: page[0] === 1, entries }
+  return { more: page[0] === 1, entries, position: end < page.length ? page.subarray(end) : undefined }
 }
 
-/** Whether two replicas mean the same by an entry. */
-export function sameEntry(a: PageEntry, b: PageEntry): boolean {
-  if (!a.head || !b.head) return !a.head && !b.head
-  return a.head.subarray(0, ORDER_BYTES).equals(b.head.subarray(0, ORDER_BYTES))
+/** An entry of a full page. */
+export interface FullEntry {
+  key: Buffer
+  kind: 'object' | 'prefix' | 'hidden'
+  /** Equal on replicas that mean the same. */
+  proof: Buffer
+  /** The entry of a plain page. */
+  shown: PageEntry
+}
+
+/** What the entry of a full page means. */
+export function fullEntry({ key, head }: PageEntry): FullEntry {
+  const flags = head?.[0] ?? FOLD
+  if (flags & FOLD) return { key, kind: 'prefix', proof: head ?? key, shown: { key, head: undefined } }
+  const kind = flags & HIDDEN ? 'hidden' : 'object'
+  return { key, kind, proof: head!.subarray(0, ORDER_BYTES), shown: { key, head } }
 }
 
 function startsWith(key: Buffer, prefix: Buffer): boolean {
@@ -103,39 +156,84 @@ function startsWith(key: Buffer, prefix: Buffer): boolean {
 
 /** Set in the first byte of a page's head (the format number) if the version is its key's current one. */
 const LATEST = 0x80
+/** Set there in full pages: the row is not shown; the entry is a common prefix, and what follows is a key below it. */
+const HIDDEN = 0x40
+const FOLD = 0x20
 
 /** Whether an entry of a page of versions is the current version of its key. */
 export function isLatest(entry: PageEntry): boolean {
   return entry.head !== undefined && (entry.head[0]! & LATEST) !== 0
 }
 
-/** Grows one buffer instead of gathering many small ones. */
-export class PageWriter {
-  #buffer = Buffer.allocUnsafeSlow(16 * 1024)
-  #at = 1
+/** A buffer that grows, with entries [key length u16][key][value length u16][value]. */
+class EntryBuffer {
+  bytes = Buffer.allocUnsafeSlow(16 * 1024)
+  at = HEADER_BYTES
 
-  /** Heads are cut to the fields that listings show. */
-  entry(key: Buffer, head: Buffer | undefined, latest = false): void {
-    const headBytes = head ? listedBytes(head) : 0
-    const needed = this.#at + 4 + key.length + headBytes
-    if (needed > this.#buffer.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2))
-      this.#buffer.copy(grown, 0, 0, this.#at)
-      this.#buffer = grown
+  /** Returns where the value begins. */
+  add(key: Buffer, value: Buffer | undefined, valueBytes: number): number {
+    const needed = this.at + 4 + key.length + valueBytes
+    if (needed > this.bytes.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
+      this.bytes.copy(grown, 0, 0, this.at)
+      this.bytes = grown
     }
-    let at = this.#buffer.writeUInt16BE(key.length, this.#at)
-    at += key.copy(this.#buffer, at)
-    at = this.#buffer.writeUInt16BE(headBytes, at)
-    if (head) {
-      head.copy(this.#buffer, at, 0, headBytes)
-      if (latest) this.#buffer[at]! |= LATEST
-      at += headBytes
-    }
-    this.#at = at
+    let at = this.bytes.writeUInt16BE(key.length, this.at)
+    at += key.copy(this.bytes, at)
+    at = this.bytes.writeUInt16BE(valueBytes, at)
+    const valueAt = at
+    if (value) at += value.copy(this.bytes, at, 0, valueBytes)
+    this.at = at
+    return valueAt
+  }
+}
+
+/** Writes a page, or a full page. */
+export class PageWriter {
+  readonly #shown = new EntryBuffer()
+  #hidden: EntryBuffer | undefined
+
+  constructor(private readonly full: boolean) {}
+
+  /** A version that is shown. Heads are cut to what listings show. */
+  entry(key: Buffer, head: Buffer, latest = false): void {
+    const at = this.#shown.add(key, head, listedBytes(head))
+    if (latest) this.#shown.bytes[at]! |= LATEST
   }
 
-  finish(more: boolean): Buffer {
-    this.#buffer[0] = more ? 1 : 0
-    return this.#buffer.subarray(0, this.#at)
+  /** A row that was met, and is not shown. */
+  hidden(key: Buffer, head: Buffer): void {
+    const at = this.#account().add(key, head, ORDER_BYTES)
+    if (this.full) this.#shown.bytes[at]! |= HIDDEN
+  }
+
+  /** A common prefix, with the first row below it. */
+  fold(prefix: Buffer, key: Buffer, head: Buffer): void {
+    if (!this.full) {
+      this.#shown.add(prefix, undefined, 0)
+      this.#account().add(key, head, ORDER_BYTES)
+      return
+    }
+    const witness = Buffer.concat([head.subarray(0, ORDER_BYTES), key])
+    witness[0]! |= FOLD
+    this.#shown.add(prefix, witness, witness.length)
+  }
+
+  /** @param position where the page ends, if not with its last entry */
+  finish(more: boolean, position?: Buffer): Buffer {
+    const { bytes, at } = this.#shown
+    bytes[0] = more ? 1 : 0
+    bytes.fill(0, 1, HEADER_BYTES)
+    const hidden = this.#hidden
+    if (hidden) sha256(hidden.bytes.subarray(HEADER_BYTES, hidden.at)).copy(bytes, 1, 0, DIGEST_BYTES)
+    if (!position) return bytes.subarray(0, at)
+    bytes.writeUInt16BE(position.length, HEADER_BYTES - 2)
+    return Buffer.concat([bytes.subarray(0, at), position])
+  }
+
+  #account(): EntryBuffer {
+    if (this.full) return this.#shown
+    this.#hidden ??= new EntryBuffer()
+    return this.#hidden
   }
 }

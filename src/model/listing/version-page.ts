@@ -32,26 +32,29 @@ function* walkKeyVersions(
   tables: { objects: LocalTable<VersionRecord>; versions: LocalTable<VersionRecord> },
   bucket: Buffer,
   range: { start: Buffer; end: Buffer | undefined },
+  hidden: (key: Buffer, head: Buffer) => void = () => {},
 ): Generator<KeyVersions> {
   const objects = tables.objects.heads(reader, bucket, range)
   const versions = tables.versions.heads(reader, bucket, {
     start: terminatedKey(range.start).subarray(0, -1),
     end: range.end && terminatedKey(range.end).subarray(0, -1),
   })
-  let object = nextLive(objects)
-  let version = nextLive(versions)
+  const nextObject = () => nextLive(objects, hidden)
+  const nextVersion = () => nextLive(versions, (sortKey, head) => hidden(keyOfSortKey(sortKey, 16), head))
+  let object = nextObject()
+  let version = nextVersion()
   while (object || version) {
     const versionKey = version && keyOfSortKey(version.sortKey, 16)
     const order = !object ? 1 : !versionKey ? -1 : object.sortKey.compare(versionKey)
     const key = Buffer.from(order <= 0 ? object!.sortKey : versionKey!)
     const current = order <= 0 ? Buffer.from(object!.head) : undefined
-    if (order <= 0) object = nextLive(objects)
+    if (order <= 0) object = nextObject()
     const noncurrent: Buffer[] = []
     while (version && keyOfSortKey(version.sortKey, 16).equals(key)) {
       // A version that became current again is still in the version table.
       if (!current || !headId(version.head).equals(headId(current)))
         noncurrent.push(Buffer.from(version.head))
-      version = nextLive(versions)
+      version = nextVersion()
     }
     if (noncurrent.length > 1) noncurrent.sort(newestHeadFirst)
     yield { key, current, noncurrent }
@@ -65,9 +68,14 @@ function newestHeadFirst(a: Buffer, b: Buffer): number {
 
 type HeadRow = { sortKey: Buffer; head: Buffer }
 
-function nextLive(rows: Iterator<HeadRow>): HeadRow | undefined {
+function nextLive(
+  rows: Iterator<HeadRow>,
+  hidden: (sortKey: Buffer, head: Buffer) => void,
+): HeadRow | undefined {
   for (let next = rows.next(); !next.done; next = rows.next()) {
-    if (isLiveHead(next.value.head)) return next.value
+    const { sortKey, head } = next.value
+    if (isLiveHead(head)) return next.value
+    hidden(sortKey, head)
   }
   return undefined
 }
@@ -77,27 +85,29 @@ export function buildVersionPage(
   reader: Reader,
   tables: { objects: LocalTable<VersionRecord>; versions: LocalTable<VersionRecord> },
   request: VersionPageRequest,
+  full = false,
 ): Buffer {
   const { bucket, prefix, delimiter, limit } = request
-  const out = new PageWriter()
+  const out = new PageWriter(full)
+  const hidden = (key: Buffer, head: Buffer) => out.hidden(key, head)
   const end = prefixEnd(prefix)
   let entries = 0
   let start: Buffer | undefined = request.start.compare(prefix) > 0 ? request.start : prefix
   while (start) {
     let restart: Buffer | undefined
-    for (const versions of walkKeyVersions(reader, tables, bucket, { start, end })) {
+    for (const versions of walkKeyVersions(reader, tables, bucket, { start, end }, hidden)) {
       const cut = delimiter.length > 0 ? versions.key.indexOf(delimiter, prefix.length) : -1
       if (cut >= 0) {
         if (entries === limit) return out.finish(true)
         const folded = versions.key.subarray(0, cut + delimiter.length)
-        out.entry(folded, undefined)
+        out.fold(folded, versions.key, versions.current ?? versions.noncurrent[0]!)
         entries++
         restart = prefixEnd(folded)
         break
       }
       for (const entry of entriesOf(versions, request)) {
         if (entries === limit) return out.finish(true)
-        out.entry(entry.key, entry.head, entry.latest)
+        out.entry(entry.key, entry.head!, entry.latest)
         entries++
       }
     }

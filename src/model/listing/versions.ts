@@ -9,8 +9,8 @@ import { encodeHead } from '../versions/codec.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
-import { checkHolds, commonEnd, pagesByQuorum } from './objects.js'
-import { isLatest, type PageEntry } from './page.js'
+import { checkHolds, commonNext, pagesByQuorum } from './objects.js'
+import { fullEntry, isLatest, type Page, type PageEntry } from './page.js'
 import { buildVersionPage, entriesOf, type VersionEntry, type VersionPageRequest } from './version-page.js'
 
 const METHOD = 'model/list-versions'
@@ -46,7 +46,7 @@ export class VersionListing {
     const start = boundedStart(request.start)
     // A text longer than any key has no versions.
     const afterVersion = start === request.start ? request.afterVersion : Buffer.alloc(0)
-    const pages = await pagesByQuorum(this.deps, METHOD, bucket, [
+    const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, bucket, [
       bucket,
       prefix,
       delimiter,
@@ -54,9 +54,8 @@ export class VersionListing {
       afterVersion,
       limit,
     ])
-    if (pages.length > 1) return this.#reconcile(request, pages)
-    const [page] = pages
-    return { entries: page!.entries.map(toVersionEntry), more: page!.more }
+    if (!agreed) return this.#reconcile(request, pages)
+    return { entries: agreed.entries.map(toVersionEntry), more: agreed.more }
   }
 
   /** Whether a bucket has neither versions nor delete markers. @throws QuorumUnavailable */
@@ -69,24 +68,29 @@ export class VersionListing {
     return entries.length === 0
   }
 
-  async #reconcile(
-    request: VersionPageRequest,
-    pages: { more: boolean; entries: PageEntry[] }[],
-  ): Promise<VersionPage> {
-    const end = commonEnd(pages)
-    // The versions of a key as each replica has them, as one text to compare.
+  async #reconcile(request: VersionPageRequest, pages: Page[]): Promise<VersionPage> {
+    const shown = pages.map((page) => ({
+      ...page,
+      entries: page.entries.filter((entry) => fullEntry(entry).kind !== 'hidden'),
+    }))
+    const next = commonNext(shown)
+    const end = commonEnd(shown)
+    // The rows of a key as each replica has them, as one text to compare.
     const groups = new Map<string, { key: Buffer; entries: VersionEntry[]; texts: string[] }>()
     for (const [i, page] of pages.entries()) {
-      for (const entry of page.entries) {
-        if (end && entry.key.compare(end) > 0) break
-        const name = `${entry.head ? 'k' : 'p'}${entry.key.toString('latin1')}`
+      for (const raw of page.entries) {
+        // Rows that are not shown may be from further on.
+        if (end && raw.key.compare(end) > 0) continue
+        const { key, kind, proof, shown: entry } = fullEntry(raw)
+        const name = `${kind === 'prefix' ? 'p' : 'k'}${key.toString('latin1')}`
         let group = groups.get(name)
         if (!group) {
-          group = { key: entry.key, entries: [], texts: pages.map(() => '') }
+          group = { key, entries: [], texts: pages.map(() => '') }
           groups.set(name, group)
         }
-        group.texts[i] += entry.head ? `${entry.head.toString('latin1')}|` : '/'
-        if (i === 0) group.entries.push(toVersionEntry(entry))
+        const text = kind === 'object' ? entry.head! : proof
+        group.texts[i] += `${kind === 'prefix' ? '/' : ''}${text.toString('latin1')}|`
+        if (i === 0 && kind !== 'hidden') group.entries.push(toVersionEntry(entry))
       }
     }
     const resolved = await Promise.all(
@@ -100,11 +104,11 @@ export class VersionListing {
       }),
     )
     const entries = resolved.flat().sort((a, b) => a.key.compare(b.key))
-    if (entries.length === 0 && end)
-      return this.page({ ...request, start: successor(end), afterVersion: Buffer.alloc(0) })
+    if (entries.length === 0 && next)
+      return this.page({ ...request, start: next, afterVersion: Buffer.alloc(0) })
     return {
       entries: entries.slice(0, request.limit),
-      more: end !== undefined || entries.length > request.limit,
+      more: next !== undefined || entries.length > request.limit,
     }
   }
 
@@ -148,19 +152,30 @@ export class VersionListing {
     if (typeof limit !== 'number' || !(limit >= 1 && limit <= MAX_LIMIT)) throw malformed()
     const tables = { objects: this.deps.objects.local, versions: this.deps.versions.local }
     checkHolds(this.deps, bucket as Buffer)
-    const page = buildVersionPage(this.deps.db, tables, {
+    const request = {
       bucket: bucket as Buffer,
       prefix: prefix as Buffer,
       delimiter: delimiter as Buffer,
       start: start as Buffer,
       afterVersion: afterVersion as Buffer,
       limit,
-    })
+    }
+    const page = buildVersionPage(this.deps.db, tables, request, pageFrom === null)
     const reply = { body: pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page) }
     const afterObjects = tables.objects.whenDurable(bucket as Buffer, reply)
     if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(bucket as Buffer, reply)
     return afterObjects.then(() => tables.versions.whenDurable(bucket as Buffer, reply))
   }
+}
+
+/** The last key about which all replicas said something; undefined if all came to the end. */
+function commonEnd(pages: readonly Page[]): Buffer | undefined {
+  let end: Buffer | undefined
+  for (const page of pages) {
+    const last = page.entries.at(-1)
+    if (page.more && last && (!end || last.key.compare(end) < 0)) end = last.key
+  }
+  return end
 }
 
 function toVersionEntry(entry: PageEntry): VersionEntry {
