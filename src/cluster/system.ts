@@ -6,7 +6,7 @@ import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import { formatAddress, isHost, type PeerSpec, parsePeerSpec, tryParseAddress } from './address.js'
-import { encodeAge, parseAge } from './database-age.js'
+import { AgeWatch } from './age-watch.js'
 import { type ClusterHealth, clusterHealth } from './health.js'
 import type { LayoutHistory, LayoutParameters, LayoutVersion } from './layout/types.js'
 import type { ConsistencyMode } from './layout/view.js'
@@ -17,6 +17,7 @@ import { type DiskSpace, type NodeStatus, parseNodeStatus } from './node-status.
 import { DbPeerStore } from './peer-store.js'
 import { type Dialer, Peering } from './peering.js'
 import type { Quorum } from './quorum.js'
+import { skipRemovedNodes } from './removed-nodes.js'
 import { SelfLog } from './self-log.js'
 
 export interface ClusterSystemOptions {
@@ -48,10 +49,6 @@ export interface ClusterSystemOptions {
 
 const STATUS_EVERY_MS = 10_000
 const PEERS_EVERY_ROUNDS = 6
-/** A node that was removed from the layout, and is silent for so long, is not waited for any more, in ms. */
-const GONE_AFTER_MS = 5 * 60_000
-/** Time between two steps of the database's age (see DatabaseAge), in ms. */
-const RAISE_EVERY_MS = 10 * 60_000
 const CALL_TIMEOUT_MS = 10_000
 const CONTROL = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.control }
 
@@ -71,11 +68,9 @@ export class ClusterSystem implements Service {
   #disks: { metadata: DiskSpace | null; data: DiskSpace | null } = { metadata: null, data: null }
   #lastPush: Promise<PushReport> = Promise.resolve({ reached: 0, connected: 0 })
   readonly #selfLog: SelfLog
+  readonly #ages: AgeWatch
   #running = false
   #startedAtMs = 0
-  #raisedAtMs = 0
-  #renewing = false
-  readonly #wentBackListeners: (() => void)[] = []
   #round = 0
   #roundTimer: Timer | undefined
   #newsTimer: Timer | undefined
@@ -84,6 +79,7 @@ export class ClusterSystem implements Service {
     const { transport, dialer, db, clock, random, log, bootstrapPeers } = options
     this.layout = new LayoutManager(options)
     this.#selfLog = new SelfLog(options.hlc, log)
+    this.#ages = new AgeWatch({ layout: this.layout, clock, log, news: () => this.#news() })
     const { self } = transport
     options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.#statuses.has(node))
     options.hlc.peers.expectsPeers = () => this.layout.allNodes().some((node) => node !== self)
@@ -114,7 +110,7 @@ export class ClusterSystem implements Service {
     await this.layout.start()
     this.#running = true
     this.#startedAtMs = this.options.clock.monotonicMs()
-    this.#raisedAtMs = this.#startedAtMs
+    this.#ages.start()
     this.#gossip.start()
     this.layout.onHistory((origin) => {
       if (origin === 'own') this.#lastPush = this.#gossip.push()
@@ -279,13 +275,10 @@ export class ClusterSystem implements Service {
   // ---- Status ----
 
   #statusFor(node: NodeId): object {
-    const { age } = this.layout
-    const remembered = age.remembered(node)
     return {
       ...this.ownStatus(),
       yourHost: this.peering.remoteHost(node) ?? null,
-      age: encodeAge(age.own()),
-      yourAge: remembered ? encodeAge(remembered) : null,
+      ...this.#ages.told(node),
     }
   }
 
@@ -299,40 +292,14 @@ export class ClusterSystem implements Service {
     this.#selfLog.peerClockHeard(from, status.clockMs)
     const yourHost = (body as { yourHost?: unknown }).yourHost
     if (isHost(yourHost)) this.#seenHost = yourHost
-    this.#compareAges(from, body as { age?: unknown; yourAge?: unknown })
+    this.#ages.heard(from, body as { age?: unknown; yourAge?: unknown })
     this.#learnAddress(from, status)
     this.#gossip.heard(from, status)
   }
 
-  /** Remembers how old a peer's database is, and hears from it whether the own one went back in time. */
-  #compareAges(from: NodeId, told: { age?: unknown; yourAge?: unknown }): void {
-    const { layout, options } = this
-    const theirs = parseAge(told.age)
-    if (theirs) layout.age.hear(from, theirs)
-    const remembered = parseAge(told.yourAge)
-    if (!remembered || !layout.age.wentBack(remembered)) {
-      layout.confirm(from)
-      return
-    }
-    if (this.#renewing) return
-    this.#renewing = true
-    // First what follows from it, so that a crash in between does not hide it.
-    for (const fn of this.#wentBackListeners) fn()
-    layout.age
-      .renew(remembered)
-      .catch((error: unknown) => {
-        options.log.error({ error: String(error) }, "could not store the new age of this node's database")
-      })
-      .finally(() => {
-        this.#renewing = false
-        layout.confirm(from)
-        this.#news()
-      })
-  }
-
   /** Calls `fn` when a peer turns out to remember a later state of this node's database than the one that is here. */
   onWentBack(fn: () => void): void {
-    this.#wentBackListeners.push(fn)
+    this.#ages.onWentBack(fn)
   }
 
   #learnAddress(node: NodeId, status: NodeStatus): void {
@@ -394,13 +361,15 @@ export class ClusterSystem implements Service {
 
   #scheduleRound(): void {
     if (!this.#running) return
+    const { clock, log } = this.options
     const delayMs = STATUS_EVERY_MS * (0.9 + this.options.random.float() * 0.2)
-    this.#roundTimer = this.options.clock.after(delayMs, () => {
+    this.#roundTimer = clock.after(delayMs, () => {
       void this.#measureDisks().then(() => {
         if (!this.#running) return
         this.#broadcastStatus()
-        this.#skipRemovedNodes()
-        this.#raiseAge()
+        const uptimeMs = clock.monotonicMs() - this.#startedAtMs
+        skipRemovedNodes(this.layout, this.peering, uptimeMs, log)
+        this.#ages.raise()
         const connected = this.peering.connected()
         if (++this.#round % PEERS_EVERY_ROUNDS === 0 && connected.length > 0) {
           const node = connected[Math.floor(this.options.random.float() * connected.length)]!
@@ -409,37 +378,6 @@ export class ClusterSystem implements Service {
         this.#scheduleRound()
       })
     })
-  }
-
-  /** From time to time the database gets older, so that an image of it from before is told apart. */
-  #raiseAge(): void {
-    const { clock, log } = this.options
-    if (clock.monotonicMs() - this.#raisedAtMs < RAISE_EVERY_MS) return
-    this.#raisedAtMs = clock.monotonicMs()
-    this.layout.age.raise().catch((error: unknown) => {
-      log.warn({ error: String(error) }, "could not store the age of this node's database")
-    })
-  }
-
-  /** A layout change need not wait for a node that it removed and that does not come back. */
-  #skipRemovedNodes(): void {
-    const { clock, log } = this.options
-    const { layout, peering } = this
-    if (layout.history.versions.length < 2 || !layout.view.mayCoordinate) return
-    const uptimeMs = clock.monotonicMs() - this.#startedAtMs
-    const peers = new Map(peering.peers().map((peer) => [peer.id, peer]))
-    const isGone = (node: NodeId) => {
-      if (peering.isUp(node)) return false
-      return Math.min(uptimeMs, peers.get(node)?.lastSeenMsAgo ?? uptimeMs) >= GONE_AFTER_MS
-    }
-    layout.skipRemovedNodes(isGone).then(
-      (nodes) => {
-        if (nodes.length > 0)
-          log.info({ nodes }, 'the layout change goes on without nodes that it removed and that are gone')
-      },
-      (error: unknown) =>
-        log.error({ error: String(error) }, 'could not store the progress of the layout change'),
-    )
   }
 
   async #measureDisks(): Promise<void> {
