@@ -124,6 +124,7 @@ export function nodeStatus(id: string, values: Partial<NodeStatus> = {}): NodeSt
     resyncQueueLen: 0,
     clockOffMs: 0,
     clockDoubt: null,
+    partitions: null,
     ...values,
   }
 }

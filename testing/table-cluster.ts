@@ -52,6 +52,18 @@ export class StaticPlacement implements Placement {
     this.onOutdated()
   }
 
+  get liveVersions(): { oldest: number; newest: number } {
+    return {
+      oldest: Math.max(0, this.layoutVersion - this.#setsOf(0).length + 1),
+      newest: this.layoutVersion,
+    }
+  }
+
+  holdsIn(version: number, partition: number | 'full'): boolean | undefined {
+    if (partition === 'full') return this.#nodes.includes(this.self)
+    return this.#setsOf(partition)[version - this.liveVersions.oldest]?.includes(this.self)
+  }
+
   writeSets(partition: number): readonly (readonly NodeId[])[] {
     return this.#setsOf(partition)
   }

@@ -37,6 +37,7 @@ import {
   type NodeRole,
   newestVersion,
 } from './layout/types.js'
+import { replicaSets } from './layout/version.js'
 import { type ConsistencyMode, LayoutView, quorumsOf } from './layout/view.js'
 import { LayoutStore } from './layout-store.js'
 import type { Placement } from './placement.js'
@@ -166,6 +167,17 @@ export class LayoutManager implements Placement {
       .catch((error: unknown) => {
         log.warn({ peer: node, error: String(error) }, 'the newer layout of a peer could not be had')
       })
+  }
+
+  get liveVersions(): { oldest: number; newest: number } {
+    return { oldest: this.#history.versions[0]?.version ?? 0, newest: this.#view.version }
+  }
+
+  holdsIn(version: number, partition: number | 'full'): boolean | undefined {
+    const { self } = this.options.quorum
+    const live = this.#history.versions.find((candidate) => candidate.version === version)
+    if (!live) return undefined
+    return partition === 'full' ? live.roles.has(self) : replicaSets(live)[partition]!.nodes.includes(self)
   }
 
   get completeUpTo(): number {

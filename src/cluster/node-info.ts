@@ -29,6 +29,8 @@ export interface NodeInfo {
   clockOffMs: number | null
   /** Why it does not rely on its clock; null if it does. */
   clockDoubt: string | null
+  /** Its copies of partitions, and how many of them count in reads; null while unknown. */
+  copies: { whole: number; total: number } | null
 }
 
 /** All known nodes: the own one first, then those of the layout, then other peers. */
@@ -70,6 +72,7 @@ export function nodeInfos(input: {
       queueLength: status?.queueLength ?? null,
       clockOffMs: status?.clockOffMs ?? null,
       clockDoubt: status?.clockDoubt ?? null,
+      copies: status?.copies ?? null,
     }
   })
 }

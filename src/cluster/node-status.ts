@@ -29,6 +29,8 @@ export interface NodeStatus {
   clockOffMs: number | null
   /** Why it does not rely on its clock; null if it does. */
   clockDoubt: string | null
+  /** The node's copies of partitions, and how many of them are whole and count in reads; null if it does not say. */
+  copies: { whole: number; total: number } | null
 }
 
 const TEXT_LENGTH_MAX = 255
@@ -55,7 +57,14 @@ export function parseNodeStatus(value: unknown): NodeStatus | undefined {
     clockMs: isCount(status.clockMs) ? status.clockMs : null,
     clockOffMs: Number.isSafeInteger(status.clockOffMs) ? (status.clockOffMs as number) : null,
     clockDoubt: isText(status.clockDoubt) ? status.clockDoubt : null,
+    copies: parseCopies(status.copies),
   }
+}
+
+function parseCopies(value: unknown): NodeStatus['copies'] {
+  if (typeof value !== 'object' || value === null) return null
+  const { whole, total } = value as Record<string, unknown>
+  return isCount(whole) && isCount(total) ? { whole, total } : null
 }
 
 function parseDiskSpace(value: unknown): DiskSpace | null {

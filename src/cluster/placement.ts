@@ -37,6 +37,10 @@ export interface Placement {
   readonly writersVersion: number
   /** Asks that node for its layout, since it has a newer one, and resolves once it is in use here. Never rejects. */
   catchUp(node: NodeId): Promise<void>
+  /** The numbers of the oldest and the newest live layout version; 0 before the first. */
+  readonly liveVersions: { readonly oldest: number; readonly newest: number }
+  /** Whether this node holds the partition (or the full-copy tables) in that version; undefined if it is not live. */
+  holdsIn(version: number, partition: number | 'full'): boolean | undefined
   /**
    * A copy of a partition of which nothing is recorded is whole if the layout is of this version or an older one: this
    * database was there when the cluster's first layout was applied, or an earlier release kept no such records.

@@ -45,6 +45,8 @@ export interface ClusterSystemOptions {
   diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
   /** The number of rows and blocks that this node has still to fetch or send, for its status. */
   queueLength?: () => number
+  /** This node's copies of partitions, for its status. */
+  copies?: () => { whole: number; total: number }
 }
 
 const STATUS_EVERY_MS = 10_000
@@ -169,6 +171,7 @@ export class ClusterSystem implements Service {
       clockMs: Math.floor(hlc.peers.ownMs()),
       clockOffMs: Math.round(hlc.peers.offMs()),
       clockDoubt: hlc.peers.isOff() ? (hlc.peers.doubt() ?? null) : null,
+      copies: this.options.copies?.() ?? null,
     }
   }
 

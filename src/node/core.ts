@@ -124,6 +124,7 @@ export class Core implements Service {
       rpcPort: options.rpcPort,
       syncedTables: [...TABLE_NAMES, 'block_ref', BLOCKS_SYNC_NAME],
       ...(parts.diskSpace && { diskSpace: parts.diskSpace }),
+      copies: () => this.tables.standing.counts(),
       queueLength: () =>
         queueLength({ tables: this.tables, blocks: this.blocks, placement: this.cluster.layout, clock }),
     })

@@ -19,6 +19,8 @@ export class MetadataSnapshots {
     private readonly db: Db,
     private readonly folder: string,
     private readonly clock: Clock,
+    /** Called after each one, so that the database can be told from the snapshot when that is restored. */
+    private readonly written: () => Promise<void> = async () => {},
   ) {}
 
   /**
@@ -75,6 +77,7 @@ export class MetadataSnapshots {
       await rm(temporary, { recursive: true, force: true })
       throw error
     }
+    await this.written()
     const finished = [...before.filter((entry) => NAME.test(entry)), name].sort()
     await this.#remove(finished.slice(0, -SNAPSHOTS_KEPT))
     return path

@@ -143,7 +143,9 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       scrub: !config.disableScrub,
     },
   )
-  const snapshots = new MetadataSnapshots(db, config.metadataSnapshotsDir, clock)
+  const snapshots = new MetadataSnapshots(db, config.metadataSnapshotsDir, clock, () =>
+    core.cluster.layout.age.raise(),
+  )
   const admin = serveAdmin(transport, {
     ...{ clock, random, log, db, cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
     ...{ blocks: core.blocks, model: core.model },

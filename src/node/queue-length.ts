@@ -9,7 +9,9 @@ const DUE_MAX = 10_000
 /**
  * Rows and blocks that this node has still to fetch or send: zero when it caught up. Counted are blocks that are
  * wanted and absent, writes that other replicas missed, partitions that were not compared with enough replicas since
- * this process started or since the layout changed, and partitions to be handed over.
+ * this process started or since the layout changed, copies that have not joined the others yet, partitions to be handed
+ * over, and all partitions once for each node that is up and was not compared with since a write did not reach it or its
+ * link came up.
  */
 export function queueLength(node: {
   tables: TableSet
@@ -34,7 +36,8 @@ function absentBlocks({ blocks: { local }, clock }: { blocks: BlockManager; cloc
 function unsynced({ tables, placement }: { tables: TableSet; placement: Placement }): number {
   if (placement.layoutVersion === 0) return 0
   const partitions = placement.ownPartitions().length
-  let count = 0
+  let count = tables.standing.joining().length
+  count += tables.sync.compared.open().length * Math.max(1, partitions)
   for (const table of tables.sync.syncStatus()) {
     count += table.foreignPartitions
     const isWhole = table.syncedVersion > 0 && table.syncedVersion >= placement.ackedVersion

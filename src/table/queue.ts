@@ -31,6 +31,8 @@ export interface RetryOptions {
   entriesMax: number
   /** Most bytes kept. */
   bytesMax: number
+  /** Called for each write that a replica missed, also if it is not kept. */
+  onMissed(node: NodeId): void
 }
 
 const BATCH_BYTES_MAX = 1 << 20
@@ -111,6 +113,7 @@ export class RetryQueue implements MissedWrites, Service {
     const { clock, placement, transport } = this.env
     const schema = this.tables.get(table)?.schema
     if (!schema) return
+    this.options.onMissed(node)
     const expiresMs = clock.nowMs() + this.options.expireAfterMs
     for (const [partition, partitionKey, sortKey, head, body] of rows) {
       const rowKey = rowKeyOf(partition, partitionKey, sortKey)

@@ -45,6 +45,19 @@ const FORMAT = versioned<Copy>('standing of a copy', {
   writes: 1,
   versions: { 1: decodeCopy },
 })
+/** The newest layout version that this node knew, and (as bits) which copies it held in it. */
+interface SeenLayout {
+  readonly newest: number
+  readonly held: Buffer
+}
+
+const SEEN_KEY = Buffer.from('layout')
+const SEEN_FORMAT = versioned<SeenLayout>('layout that was seen', {
+  encode: ({ newest, held }) => pack([newest, held]),
+  writes: 1,
+  versions: { 1: decodeSeen },
+})
+
 /** The default of a partition without a record: rows of an earlier release, handed over while nothing was collected. */
 const UNKNOWN: Copy = { state: 'left', marks: NO_MARKS }
 
@@ -68,6 +81,8 @@ export class Standing {
   readonly #joins = new Int32Array(COPIES)
   readonly #known = new Uint8Array(COPIES)
   readonly #listeners: (() => void)[] = []
+  /** The layout at the last look, stored once all that followed from it is. */
+  #seen: SeenLayout | undefined
 
   constructor(private readonly env: StandingEnv) {
     for (let copy = 0; copy < COPIES; copy++) {
@@ -76,6 +91,8 @@ export class Standing {
       this.#marks.push(stored?.marks ?? UNKNOWN.marks)
       this.#known[copy] = stored ? 1 : 0
     }
+    const seen = env.db.get(STANDING_TREE, SEEN_KEY)
+    this.#seen = seen && SEEN_FORMAT.decode(seen)
     env.placement.onChange(() => this.follow())
     this.follow()
   }
@@ -172,12 +189,51 @@ export class Standing {
         if (state === 'whole') next = 'left'
       } else if (this.#known[copy] === 0) {
         next = placement.layoutVersion <= placement.completeUpTo ? 'whole' : 'joining'
-      } else if (state === 'left') next = 'joining'
+      } else if (state === 'left' || (state === 'whole' && !this.#stayed(copy))) next = 'joining'
       if (next === state && (this.#known[copy] === 1 || !own)) continue
       this.#setState(copy, next)
       changed = true
     }
+    this.#saw()
     if (changed) this.#tell()
+  }
+
+  /**
+   * Whether this node held the partition at all times since the layout that it saw last, so that writes went to it. The
+   * live versions are always an interval of numbers, whose ends only grow: a moment without this node is possible if it
+   * is missing in one of the versions that may have been the only live one meanwhile; or, if there is none of these, in all
+   * that were live all the time.
+   */
+  #stayed(copy: number): boolean {
+    const seen = this.#seen
+    if (!seen) return true
+    const { placement } = this.env
+    const { oldest } = placement.liveVersions
+    const name = copy === FULL_COPY ? 'full' : copy
+    if (oldest > seen.newest) {
+      const held = (seen.held[copy >> 3]! & (1 << (copy & 7))) !== 0
+      return held && oldest === seen.newest + 1 && placement.holdsIn(oldest, name) === true
+    }
+    for (let version = oldest; version <= seen.newest; version++) {
+      if (placement.holdsIn(version, name)) return true
+    }
+    return false
+  }
+
+  /** Remembers the layout of now; stored after all states that were changed because of it. */
+  #saw(): void {
+    const { placement, db, log } = this.env
+    const { newest } = placement.liveVersions
+    const held = Buffer.alloc((COPIES + 7) >> 3)
+    for (let copy = 0; copy < COPIES; copy++) {
+      if (placement.holdsIn(newest, copy === FULL_COPY ? 'full' : copy)) held[copy >> 3]! |= 1 << (copy & 7)
+    }
+    if (this.#seen?.newest === newest && this.#seen.held.equals(held)) return
+    const seen = { newest, held }
+    this.#seen = seen
+    db.transact((tx) => tx.put(STANDING_TREE, SEEN_KEY, SEEN_FORMAT.encode(seen))).catch((error: unknown) => {
+      if (errorCode(error) !== 'Closed') log.error({ error }, 'could not store which layout was seen')
+    })
   }
 
   /** A copy turned out to be worth less than it was taken for: it joins anew. */
@@ -283,6 +339,14 @@ export class Standing {
   #tell(): void {
     for (const fn of this.#listeners) fn()
   }
+}
+
+function decodeSeen(payload: Buffer): SeenLayout {
+  const value: unknown = unpack(payload)
+  if (!Array.isArray(value) || typeof value[0] !== 'number' || !Buffer.isBuffer(value[1])) {
+    throw new CarportError('Corrupted', 'malformed record of the layout that was seen')
+  }
+  return { newest: value[0], held: Buffer.from(value[1]) }
 }
 
 function keyOf(copy: number): Buffer {

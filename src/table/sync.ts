@@ -5,14 +5,15 @@ import type { Service } from '../util/service.js'
 import { sharedAbortController } from '../util/shared-abort.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { Suspects } from './aside.js'
+import { ComparedPeers } from './compared-peers.js'
+import { comparisonsWith } from './comparisons.js'
 import { handOver } from './hand-over.js'
 import { Joins } from './joins.js'
 import type { LocalTable } from './local.js'
-import { missed, NO_MARKS } from './marks.js'
 import { replicasOf } from './replicas.js'
 import { copyOf, FULL_COPY, type Standing } from './standing.js'
-import { type PeerCopy, type PeerStanding, standingOf } from './standing-rpc.js'
-import { type Comparison, type SyncCounts, SyncSession } from './sync-session.js'
+import { type PeerStanding, standingOf } from './standing-rpc.js'
+import { type SyncCounts, SyncSession } from './sync-session.js'
 import type { TableEnv } from './table.js'
 
 export interface SyncOptions {
@@ -20,6 +21,8 @@ export interface SyncOptions {
   intervalMs: number
   /** How soon a pass follows after a start, a change of layout, or a link that came up, in ms, before jitter. */
   soonMs: number
+  /** The least time between two comparisons with a peer that misses writes again and again, in ms. */
+  gapMs: number
 }
 
 /** The status of one table's anti-entropy. */
@@ -58,6 +61,8 @@ interface TableState {
  */
 export class TableSync implements Service {
   readonly name = 'table-sync'
+  /** Which peers were compared with since something may have left the copies different. */
+  readonly compared: ComparedPeers
   readonly #worker: Worker
   readonly #tables: TableState[] = []
   readonly #connected = new Set<NodeId>()
@@ -73,6 +78,8 @@ export class TableSync implements Service {
   readonly #joins: Joins
   /** Peers whose copies are not whole, or whose layout is behind: to be compared with again soon. */
   readonly #again = new Set<NodeId>()
+  /** Peers with which a comparison failed in the pass under way. */
+  readonly #failed = new Set<NodeId>()
   /** Answers of peers in the pass under way. */
   readonly #told = new Map<string, { atMs: number; answer: PeerStanding | undefined }>()
 
@@ -82,6 +89,7 @@ export class TableSync implements Service {
     private readonly standing: Standing,
     private readonly suspects: Suspects,
   ) {
+    this.compared = new ComparedPeers(env)
     this.#joins = new Joins(standing, (copy) =>
       this.#tables
         .filter(({ local }) => (local.schema.placement === 'full') === (copy === FULL_COPY))
@@ -145,6 +153,7 @@ export class TableSync implements Service {
   async #work(): Promise<number> {
     const { clock } = this.env
     this.#watchLinks()
+    this.#compareUncompared()
     if (this.#seenVersion !== this.env.placement.ackedVersion) {
       this.#seenVersion = this.env.placement.ackedVersion
       this.#passAtMs = Math.min(this.#passAtMs, this.#soon())
@@ -176,9 +185,19 @@ export class TableSync implements Service {
       if (!transport.isConnected(node)) this.#connected.delete(node)
       else if (!this.#connected.has(node)) {
         this.#connected.add(node)
+        this.compared.mayDiffer(node)
         if (this.#dirty.size === 0) this.#dirtyAtMs = this.#soon()
         this.#dirty.add(node)
       }
+    }
+  }
+
+  /** Lets a comparison follow with peers that missed a write and are up, but not for each write. */
+  #compareUncompared(): void {
+    for (const node of this.compared.waiting(this.options.gapMs)) {
+      if (this.#dirty.has(node)) continue
+      if (this.#dirty.size === 0) this.#dirtyAtMs = this.#soon()
+      this.#dirty.add(node)
     }
   }
 
@@ -186,8 +205,10 @@ export class TableSync implements Service {
   #pass(peers: ReadonlySet<NodeId> | undefined): Promise<boolean> {
     const pass = this.#passes.then(async () => {
       let whole = true
+      const startMs = this.env.clock.monotonicMs()
       this.#again.clear()
       this.#told.clear()
+      this.#failed.clear()
       for (const table of this.#tables) {
         table.status.running = true
         try {
@@ -196,12 +217,24 @@ export class TableSync implements Service {
           table.status.running = false
         }
       }
+      for (const node of this.#connected) {
+        const isWhole = !this.#failed.has(node) && !this.#again.has(node)
+        if (isWhole && (!peers || peers.has(node))) this.compared.note(node, startMs)
+      }
       if (await this.#joins.finish()) for (const table of this.#tables) this.#markSynced(table)
       this.#askAgain()
       return whole && this.#again.size === 0 && this.standing.joining().length === 0
     })
     this.#passes = pass.catch(() => {})
     return pass
+  }
+
+  /**
+   * Takes this node's joining copies for whole, with what they have: for an administrator who knows that the other
+   * replicas are lost, or that all went back in time together. Resolves with their number.
+   */
+  trustCopies(): Promise<number> {
+    return this.#joins.trust()
   }
 
   /** Lets another comparison follow soon with those peers whose copies, or own ones, were not ready. */
@@ -222,12 +255,16 @@ export class TableSync implements Service {
     const session = new SyncSession(local, this.env, status, signal, this.standing, this.suspects)
     const own = this.#ownPartitions(table)
     const failed: NodeId[] = []
+    const fail = (peer: NodeId) => {
+      failed.push(peer)
+      this.#failed.add(peer)
+    }
     let roots = new Map<number, Buffer | null>()
     let rootsVersion = this.#versionOf(table)
     for (const [peer, partitions] of this.#byPeer(table, own)) {
       if (only && !only.has(peer)) continue
       if (!transport.isConnected(peer)) {
-        failed.push(peer)
+        fail(peer)
         continue
       }
       const version = this.#versionOf(table)
@@ -237,7 +274,15 @@ export class TableSync implements Service {
       }
       try {
         const theirs = await this.#standingOf(table, peer, partitions)
-        const { comparisons, ends } = this.#comparisons(table, peer, partitions, theirs)
+        const { comparisons, ends, isWhole } = comparisonsWith(
+          this.standing,
+          this.#joins,
+          local,
+          peer,
+          partitions,
+          theirs,
+        )
+        if (!isWhole) this.#again.add(peer)
         const isAcked = theirs === undefined || theirs.ackedVersion === version
         if (!isAcked) this.#again.add(peer)
         const done = (partition: number) => {
@@ -254,7 +299,7 @@ export class TableSync implements Service {
           { table: status.table, peer, error },
           'comparison with a replica broke off, to be tried again',
         )
-        failed.push(peer)
+        fail(peer)
       }
     }
     const handedOver = only ? true : await handOver(this.env, this.standing, table, session, signal)
@@ -281,42 +326,6 @@ export class TableSync implements Service {
     const answer = await standingOf(this.env, this.standing, peer, copies, this.#stopped.signal)
     this.#told.set(id, { atMs, answer })
     return answer
-  }
-
-  /** Which partitions are to be compared with a peer, and how, by what both copies are worth. */
-  #comparisons(
-    { local }: TableState,
-    peer: NodeId,
-    partitions: readonly number[],
-    theirs: PeerStanding | undefined,
-  ): { comparisons: Comparison[]; ends: Map<number, (table: string) => void> } {
-    const { standing } = this
-    const comparisons: Comparison[] = []
-    const ends = new Map<number, (table: string) => void>()
-    for (const partition of partitions) {
-      const copy = copyOf(local.schema, partition)
-      // A peer of an earlier release takes part in no collection, and keeps none from being made with it.
-      const other: PeerCopy | undefined = theirs
-        ? theirs.copies.get(copy)
-        : { whole: true, marks: NO_MARKS, knowsUs: true }
-      if (!other?.whole || !other.knowsUs) {
-        this.#again.add(peer)
-        continue
-      }
-      if (standing.votes(copy) && missed(standing.marks(copy), other.marks)) {
-        standing.demote(copy, 'it missed a collection of tombstones')
-      }
-      const joins = standing.state(copy) === 'joining'
-      // One that missed a collection in which this copy took part learns it from the question that was just asked.
-      if (!joins && (!standing.votes(copy) || missed(other.marks, standing.marks(copy)))) {
-        this.#again.add(peer)
-        continue
-      }
-      const end = this.#joins.begin(copy, peer, other.marks)
-      if (end) ends.set(partition, end)
-      comparisons.push({ partition, joins })
-    }
-    return { comparisons, ends }
   }
 
   #ownPartitions({ local }: TableState): readonly number[] {

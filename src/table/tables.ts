@@ -1,11 +1,12 @@
 import { type NodeId, Priority } from '../net/transport.js'
 import type { Service } from '../util/service.js'
-import { Suspects } from './aside.js'
+import { restoreAside, Suspects } from './aside.js'
 import { DamagedRows } from './damaged-rows.js'
 import { TombstoneGc } from './gc.js'
 import { LocalTable } from './local.js'
 import { RetryQueue } from './queue.js'
 import { Replica } from './replica.js'
+import { ASIDE_TREE } from './row-keys.js'
 import { RowScrub } from './row-scrub.js'
 import type { TableSchema } from './schema.js'
 import { copyOf, Standing } from './standing.js'
@@ -62,11 +63,13 @@ export class TableSet implements Service {
       expireAfterMs: Math.min(6 * HOUR_MS, delayMs / 4),
       entriesMax: options.retryEntriesMax ?? 100_000,
       bytesMax: options.retryBytesMax ?? 64 << 20,
+      onMissed: (node: NodeId) => this.sync.compared.mayDiffer(node),
     }
     this.retry = new RetryQueue(env, this.#locals, retry, this.standing)
     const sync = {
       intervalMs: options.syncIntervalMs ?? 10 * 60_000,
       soonMs: options.syncSoonMs ?? 2_000,
+      gapMs: 10 * (options.syncSoonMs ?? 2_000),
     }
     this.damaged = new DamagedRows(env)
     this.sync = new TableSync(env, sync, this.standing, this.#suspects)
@@ -94,6 +97,16 @@ export class TableSet implements Service {
     return new RowScrub(this.env.db, this.env.clock, [...this.#locals.values()], (rows) =>
       this.damaged.marked(rows),
     )
+  }
+
+  /** Rows that were put aside (see Suspects) and are still kept. */
+  asideCount(): number {
+    return this.env.db.count(ASIDE_TREE)
+  }
+
+  /** See restoreAside. */
+  restoreAside(signal: AbortSignal): Promise<number> {
+    return restoreAside(this.env, this.standing, this.#locals, signal)
   }
 
   /**

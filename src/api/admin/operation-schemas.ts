@@ -121,6 +121,8 @@ const repairType = z.union([
     'rebalance',
     'aliases',
     'clearResyncQueue',
+    'trustCopies',
+    'restoreAside',
   ]),
   z.strictObject({ scrub: z.enum(['start', 'pause', 'resume', 'cancel']) }),
 ])

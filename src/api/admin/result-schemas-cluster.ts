@@ -33,6 +33,11 @@ export const nodeStatus = z.object({
   clockOffMs: z.number().int().nullable(),
   /** Why the node does not rely on its clock; null if it does. */
   clockDoubt: z.string().nullable(),
+  /**
+   * Partitions that the node holds (the full-copy tables count as one), and how many of them it has compared with enough
+   * other replicas to count in reads; null while unknown.
+   */
+  partitions: z.object({ compared: count, total: count }).nullable(),
 })
 
 export const clusterStatus = z.object({ layoutVersion: count, nodes: z.array(nodeStatus) })

@@ -93,6 +93,10 @@ function freeSpace(node: NodeStatus): string {
 }
 
 function syncState(node: NodeStatus): string {
+  const { partitions } = node
+  if (partitions && partitions.compared < partitions.total) {
+    return `${partitions.compared} of ${partitions.total} partitions`
+  }
   if (node.syncQueueLength === null) return '?'
   return node.syncQueueLength === 0 ? 'ok' : `${node.syncQueueLength} to do`
 }

@@ -166,6 +166,8 @@ export const REPAIRS: Record<string, Exclude<RepairType, object>> = {
   'block-rc': 'blockRc',
   aliases: 'aliases',
   rebalance: 'rebalance',
+  'trust-copies': 'trustCopies',
+  'restore-aside': 'restoreAside',
 }
 export const SCRUB_COMMANDS: readonly ScrubCommand[] = ['start', 'pause', 'resume', 'cancel']
 

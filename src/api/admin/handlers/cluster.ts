@@ -90,6 +90,7 @@ export function statusOf(node: NodeInfo): NodeStatus {
     resyncQueueLen: node.isUp ? node.queueLength : null,
     clockOffMs: node.isUp ? node.clockOffMs : null,
     clockDoubt: node.isUp ? node.clockDoubt : null,
+    partitions: node.isUp && node.copies ? { compared: node.copies.whole, total: node.copies.total } : null,
   }
 }
 

@@ -106,6 +106,7 @@ describe('cluster', () => {
           resyncQueueLen: 0,
           clockOffMs: 0,
           clockDoubt: null,
+          partitions: { compared: 257, total: 257 },
         },
       ],
     })

@@ -57,6 +57,16 @@ export async function launchRepair(context: AdminContext, type: RepairType): Pro
     case 'multipartUploads':
       repairs.start(type, (signal, progress) => purgeStrayParts(context, signal, progress))
       break
+    case 'trustCopies':
+      repairs.start(type, async (_, progress) => {
+        progress.changed = await tables.sync.trustCopies()
+      })
+      break
+    case 'restoreAside':
+      repairs.start(type, async (signal, progress) => {
+        progress.changed = await tables.restoreAside(signal)
+      })
+      break
     case 'aliases':
       repairs.start(type, async (_, progress) => {
         progress.changed = await model.buckets.repairAliases()

@@ -81,14 +81,29 @@ function syncWorker(context: AdminContext): WorkerInfo {
     ...loop(context, context.tables.sync.workerStats()),
     ...(running.length > 0 && { state: 'busy' as const }),
     queueLength: tables.reduce((sum, table) => sum + table.foreignPartitions, 0),
-    freeform: tables.map((table) => {
-      const failed = table.failedPeers.length > 0 ? `, ${table.failedPeers.length} peers not compared` : ''
-      const handed = table.foreignPartitions > 0 ? `, ${table.foreignPartitions} partitions to hand over` : ''
-      const pass =
-        table.lastPassMs === undefined ? 'no pass yet' : `pass ${secsAgo(context, table.lastPassMs)} s ago`
-      return `${table.table}: ${table.running ? 'comparing, ' : ''}${pass}${failed}${handed}`
-    }),
+    freeform: [
+      ...copiesOf(context),
+      ...tables.map((table) => {
+        const failed = table.failedPeers.length > 0 ? `, ${table.failedPeers.length} peers not compared` : ''
+        const handed =
+          table.foreignPartitions > 0 ? `, ${table.foreignPartitions} partitions to hand over` : ''
+        const pass =
+          table.lastPassMs === undefined ? 'no pass yet' : `pass ${secsAgo(context, table.lastPassMs)} s ago`
+        return `${table.table}: ${table.running ? 'comparing, ' : ''}${pass}${failed}${handed}`
+      }),
+    ],
   })
+}
+
+function copiesOf({ tables }: AdminContext): string[] {
+  const { whole, total } = tables.standing.counts()
+  const aside = tables.asideCount()
+  return [
+    ...(whole < total
+      ? [`${total - whole} of ${total} partitions not compared with enough replicas yet`]
+      : []),
+    ...(aside > 0 ? [`${aside} rows put aside, that no other replica has`] : []),
+  ]
 }
 
 function secsAgo({ clock }: AdminContext, ms: number): number {
