@@ -94,7 +94,10 @@ export class PageReader<E> {
       if (this.reader.mayBeShown(sets, copies, resolved)) return
       // A row that later ones may keep from a quorum is judged on its own.
       if (mayBeHidden) rows[i] = (await this.reader.get(key, withBody, query.replacedBy))?.entry
-      else writeBack.push(codec.toWire(resolved.row))
+      else {
+        const row = await this.reader.forWriteBack(key, copies, resolved.row, query.replacedBy)
+        writeBack.push(codec.toWire(row))
+      }
     })
     if (writeBack.length > 0) await this.writer.writeMany(new Map([[partition, writeBack]]), Priority.high)
     return { rows: rows.filter((row) => row !== undefined), next: merged.next }

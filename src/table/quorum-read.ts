@@ -79,8 +79,9 @@ export class RowReader<E> {
       if (!resolved) continue
       if (!resolved.row || this.mayBeShown(sets, copies, resolved)) return resolved.row
       try {
-        const { verdict } = await this.writer().write(resolved.row, { mayRepeat: true })
-        if (verdict === 'taken') return resolved.row
+        const row = await this.forWriteBack(key, copies, resolved.row, replacedBy)
+        const { verdict } = await this.writer().write(row, { mayRepeat: true })
+        if (verdict === 'taken') return row
       } catch (error) {
         // Perhaps only since a later row is on its way, which the next try finds.
         if (!mayFail) throw error
@@ -110,6 +111,19 @@ export class RowReader<E> {
     if (full || placement.readQuorum < placement.writeQuorum) return [nodes]
     const all = placement.writeSets(partition)
     return all.length === 1 ? all : [nodes, ...all.filter((set) => set !== nodes)]
+  }
+
+  /** The row with its body, which a reader that did not ask for it has not got where all copies agreed. */
+  async forWriteBack(
+    key: Buffer,
+    copies: Copy[],
+    row: Row<E>,
+    replacedBy: Buffer | undefined,
+  ): Promise<Row<E>> {
+    const hasBody = copies.some((copy) => copy.hasBody && copy.head!.equals(row.head))
+    if (row.body !== undefined || !hasBody) return row
+    const whole = await this.resolve(key, copies, true, replacedBy)
+    return whole.row ?? row
   }
 
   /** Whether a quorum of each set holds the row, or all that were asked where the mode asks fewer. */

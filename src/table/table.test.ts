@@ -329,6 +329,23 @@ describe('Table', () => {
     }
   })
 
+  it('writes back bodies with rows, to nodes that are still copying, also for readers that do not want them', async () => {
+    const c = cluster({ nodes: 6 })
+    const ids = c.ids()
+    const [old, next] = [ids.slice(0, 3), ids.slice(3, 6)]
+    for (const name of ['a', 'b']) await c.run(c.nodes[0]!.table.insert(note(TOPIC, name, 10, LONG)))
+    await c.clock.advance(100)
+    for (const { placement } of c.nodes) placement.set(ids, 2, () => [old, next])
+    const { table } = c.nodes[1]!
+    await c.run(table.get(TOPIC, Buffer.from('a'), { body: false }))
+    await c.run(table.range(TOPIC, { limit: 9 }))
+    await c.clock.advance(100)
+    for (const i of [3, 4, 5]) {
+      const { db, table: copy } = c.nodes[i]!
+      for (const name of ['a', 'b']) expect(copy.local.get(db, TOPIC, Buffer.from(name))?.load()).toBe(LONG)
+    }
+  })
+
   it('refuses writers with a layout that no other node uses any more, which take the newer one and write again', async () => {
     const c = cluster({ nodes: 6 })
     const ids = c.ids()
