@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { CURRENT_MS } from '../src/model/buckets/freshness.js'
-import { errorCode } from '../src/util/errors.js'
+import { CarportError, errorCode } from '../src/util/errors.js'
 import { SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'
 
 /** Runs `body` on a simulated cluster with a key that may read and write a bucket. */
@@ -148,5 +148,34 @@ it('a node that the layout left out says that it cannot tell, instead of what it
       expect(await ask(out, key)).toBe('unavailable')
       await cluster.clock.sleep(1000)
     }
+  })
+})
+
+it('a node of a mode that reads what may be old answers by what it remembers where nobody can be asked', async () => {
+  await withCluster({ consistencyMode: 'degraded' }, async (cluster, nodes, key) => {
+    const [a, b, d] = nodes as [SimNode, SimNode, SimNode]
+    for (const node of [b, d]) cluster.crash(node, 'machine')
+    await cluster.clock.sleep(60_000)
+    expect(await ask(a, key)).toBe('allowed')
+  })
+})
+
+it('a node among others of an earlier version, which do not know the comparison, compares as anti-entropy does', async () => {
+  await withCluster({}, async (cluster, nodes, key, bucket) => {
+    const [a, , late] = nodes as [SimNode, SimNode, SimNode]
+    cluster.crash(late, 'process')
+    await a.core!.model.keys.setPermissions(key, bucket, NOTHING)
+    await cluster.boot(late)
+    const { quorum } = late.core!
+    const unknown = new CarportError('RemoteError', 'unknown method control/roots')
+    const { read, call } = { read: quorum.read.bind(quorum), call: quorum.call.bind(quorum) }
+    quorum.read = (set, method, body, options) =>
+      method === 'control/roots' ? Promise.reject(unknown) : read(set, method, body, options)
+    quorum.call = (node, method, body, options) =>
+      method === 'control/roots' ? Promise.reject(unknown) : call(node, method, body, options)
+    while (late.core!.cluster.peering.connected().length < 2) await cluster.clock.sleep(10)
+    await cluster.clock.sleep(10_000)
+    expect(await ask(late, key)).toBe('denied')
+    expect(late.core!.model.freshness.isCurrent()).toBe(true)
   })
 })

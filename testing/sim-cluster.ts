@@ -1,6 +1,7 @@
 import type { Compression } from '../src/block/compression.js'
 import { DataDirs } from '../src/block/data-dirs.js'
 import type { Graces } from '../src/block/rc.js'
+import type { ConsistencyMode } from '../src/cluster/layout/view.js'
 import type { RoleChange } from '../src/cluster/layout-manager.js'
 import { inlineHashing } from '../src/model/content/hashing.js'
 import type { NodeId } from '../src/net/transport.js'
@@ -30,6 +31,8 @@ export interface SimClusterOptions {
   graces: Graces
   /** Time between two comparisons of control rows; a minute unless told, since only the S3 API asks for more. */
   controlRoundMs?: number
+  /** 'consistent' unless told. */
+  consistencyMode?: ConsistencyMode
   /** Gets one line for each message and event. */
   trace?: (line: string) => void
   log?: (node: number) => Log
@@ -147,7 +150,7 @@ export class SimCluster {
       },
       {
         replicationFactor: options.replicationFactor,
-        consistencyMode: 'consistent',
+        consistencyMode: options.consistencyMode ?? 'consistent',
         bootstrapPeers: this.nodes
           .filter((other) => other !== node)
           .map(({ id, index }) => ({ id, address: { host: `node${index}`, port: RPC_PORT } })),

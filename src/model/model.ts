@@ -10,7 +10,7 @@ import { Buckets } from './buckets/buckets.js'
 import { type FieldRow, fieldTable } from './buckets/control-rows.js'
 import { COUNTER_TREE } from './buckets/counters.js'
 import { DECISION_TREE, FieldDecisions } from './buckets/decisions.js'
-import { ControlFreshness } from './buckets/freshness.js'
+import { ControlFreshness, type FreshnessOptions } from './buckets/freshness.js'
 import { Usage } from './buckets/usage.js'
 import { BlobStore, type Blocks } from './content/blobs.js'
 import { type BlockListRow, blockListTable } from './content/block-lists.js'
@@ -74,7 +74,7 @@ export interface ModelDeps {
   /** How long lists of deleted versions are kept (see Purge). */
   listsGraceMs?: number | undefined
   /** See ControlFreshness. */
-  controlRoundMs?: number | undefined
+  freshness?: FreshnessOptions
   /** How lifecycle rules count days, and the like; as AWS does by default. */
   lifecycle?: LifecycleOptions
   /** Targets of event notifications, and what messages say of this store. */
@@ -124,7 +124,7 @@ export class Model implements Service {
     lifecycle,
     events,
     listsGraceMs,
-    controlRoundMs,
+    freshness: freshnessOptions,
     ...sizes
   }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
@@ -192,7 +192,7 @@ export class Model implements Service {
       placement,
     })
     this.usage = new Usage({ db, transport, quorum, placement, objects: t.object })
-    this.freshness = new ControlFreshness(env, tables, [t.bucket, t.alias, t.key], controlRoundMs)
+    this.freshness = new ControlFreshness(env, tables, [t.bucket, t.alias, t.key], freshnessOptions)
     const { freshness } = this
     const decisions = new FieldDecisions({
       ...{ db, transport, quorum, placement, hlc, clock, random },

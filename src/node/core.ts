@@ -172,7 +172,10 @@ export class Core implements Service {
       blocksInFlight: options.blocksInFlight ?? 8,
       memoryBytes: options.blocks.memoryBytes,
       listsGraceMs: options.graces?.unreferencedMs,
-      controlRoundMs: options.controlRoundMs,
+      freshness: {
+        ...(options.controlRoundMs !== undefined && { roundEveryMs: options.controlRoundMs }),
+        mayBeOld: options.consistencyMode !== 'consistent',
+      },
       ...(options.lifecycle && { lifecycle: options.lifecycle }),
       ...(options.events && { events: options.events }),
     })

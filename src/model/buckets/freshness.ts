@@ -2,7 +2,7 @@ import { majority } from '../../cluster/placement.js'
 import { type NodeId, Priority, type RpcReply } from '../../net/transport.js'
 import type { Table, TableEnv } from '../../table/table.js'
 import type { TableSet } from '../../table/tables.js'
-import { CarportError } from '../../util/errors.js'
+import { CarportError, errorCode } from '../../util/errors.js'
 import type { Service } from '../../util/service.js'
 import { Worker } from '../../util/worker.js'
 import type { FieldRow } from './control-rows.js'
@@ -16,6 +16,16 @@ const ROUND_EVERY_MS = 1_000
 /** How long a request waits for a comparison, in ms. */
 const ROUND_MAX_MS = 5_000
 const ROOTS_METHOD = 'control/roots'
+
+export interface FreshnessOptions {
+  /** Time between two comparisons in the background, in ms (default a second). */
+  roundEveryMs?: number
+  /**
+   * Whether this node answers from its copies all the same where too few nodes can be asked: for consistency modes
+   * that read what may be old.
+   */
+  mayBeOld?: boolean
+}
 
 /**
  * Knows whether this node's copies of buckets, names and keys may be answered from without asking anybody. They may for
@@ -38,12 +48,11 @@ export class ControlFreshness implements Service {
   #startedEmpty: boolean
   #unsubscribe: (() => void) | undefined
 
-  /** @param roundEveryMs time between two comparisons in the background */
   constructor(
     private readonly env: TableEnv,
     private readonly set: TableSet,
     private readonly tables: readonly Table<FieldRow>[],
-    private readonly roundEveryMs = ROUND_EVERY_MS,
+    private readonly options: FreshnessOptions = {},
   ) {
     this.#worker = new Worker(this.name, env, () => this.#work())
     this.#startedEmpty = tables.every(({ local }) => !local.hasPartition(env.db, 0))
@@ -81,18 +90,22 @@ export class ControlFreshness implements Service {
   /**
    * Resolves once the own copies have everything that was acknowledged before this call. Callers that wait at the same
    * time share a comparison.
-   * @throws QuorumUnavailable, LayoutNotReady
+   * @throws QuorumUnavailable (unless `mayBeOld`), LayoutNotReady
    */
   async catchUp(): Promise<void> {
     const calledMs = this.env.clock.monotonicMs()
     // One that began before this call may have missed what was acknowledged since: the next one is waited for.
     if (this.#round && this.#round.sinceMs < calledMs) await this.#round.done.catch(() => {})
-    await this.#compare()
+    try {
+      await this.#compare()
+    } catch (error) {
+      if (!this.options.mayBeOld || errorCode(error) !== 'QuorumUnavailable') throw error
+    }
   }
 
   /** Resolves once this node has what it acknowledged before its database was lost, if it was. @throws as `catchUp` */
   async whenWhole(): Promise<void> {
-    if (this.#startedEmpty) await this.catchUp()
+    if (this.#startedEmpty) await this.#compare()
   }
 
   async #work(): Promise<number> {
@@ -102,7 +115,8 @@ export class ControlFreshness implements Service {
       if (this.#abort.signal.aborted) throw error
       this.env.log.debug({ error }, 'buckets and keys could not be compared with other nodes')
     }
-    return this.roundEveryMs * (0.75 + this.env.random.float() / 2)
+    const { roundEveryMs = ROUND_EVERY_MS } = this.options
+    return roundEveryMs * (0.75 + this.env.random.float() / 2)
   }
 
   #compare(): Promise<void> {
@@ -131,9 +145,7 @@ export class ControlFreshness implements Service {
       )
       const signal = AbortSignal.any([tooLong.signal, this.#abort.signal])
       try {
-        const options = { quorum: needed, timeoutMs: ROUND_MAX_MS, priority: Priority.high }
-        const replies = await quorum.read(others, ROOTS_METHOD, null, options)
-        await Promise.all(replies.map(({ node, body }) => this.#take(node, body, signal)))
+        await this.#takeFrom(others, needed, signal)
       } finally {
         timer.cancel()
       }
@@ -142,6 +154,32 @@ export class ControlFreshness implements Service {
     this.#checkVote()
     this.#startedEmpty = false
     this.#currentSinceMs = sinceMs
+  }
+
+  /** Fetches what `needed` of the nodes have and this one lacks. @throws QuorumUnavailable */
+  async #takeFrom(nodes: readonly NodeId[], needed: number, signal: AbortSignal): Promise<void> {
+    const { quorum } = this.env
+    const options = { timeoutMs: ROUND_MAX_MS, priority: Priority.high }
+    try {
+      const replies = await quorum.read(nodes, ROOTS_METHOD, null, { ...options, quorum: needed })
+      await Promise.all(replies.map(({ node, body }) => this.#take(node, body, signal)))
+    } catch (error) {
+      // One by one: a node of an earlier version does not know the call, but takes part in anti-entropy.
+      let taken = 0
+      for (const node of quorum.nearestFirst(nodes)) {
+        if (taken === needed || signal.aborted) break
+        try {
+          const reply = await quorum.call(node, ROOTS_METHOD, null, { ...options, signal })
+          await this.#take(node, reply.body, signal)
+          taken++
+        } catch (failure) {
+          if (errorCode(failure) !== 'RemoteError' || signal.aborted) continue
+          const compared = this.tables.map(({ local }) => this.set.compareWith(local, node, 0, signal))
+          if ((await Promise.allSettled(compared)).every(({ status }) => status === 'fulfilled')) taken++
+        }
+      }
+      if (taken < needed) throw error
+    }
   }
 
   /** Fetches what a node has and this one lacks. */
