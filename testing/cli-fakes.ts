@@ -125,6 +125,7 @@ export function nodeStatus(id: string, values: Partial<NodeStatus> = {}): NodeSt
     clockOffMs: 0,
     clockDoubt: null,
     partitions: null,
+    damagedRows: 0,
     ...values,
   }
 }

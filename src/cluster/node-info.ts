@@ -31,6 +31,8 @@ export interface NodeInfo {
   clockDoubt: string | null
   /** Its copies of partitions, and how many of them count in reads; null while unknown. */
   copies: { whole: number; total: number } | null
+  /** See NodeStatus. */
+  damagedRows: number | null
 }
 
 /** All known nodes: the own one first, then those of the layout, then other peers. */
@@ -73,6 +75,7 @@ export function nodeInfos(input: {
       clockOffMs: status?.clockOffMs ?? null,
       clockDoubt: status?.clockDoubt ?? null,
       copies: status?.copies ?? null,
+      damagedRows: status?.damagedRows ?? null,
     }
   })
 }

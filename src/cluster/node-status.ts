@@ -31,6 +31,8 @@ export interface NodeStatus {
   clockDoubt: string | null
   /** The node's copies of partitions, and how many of them are whole and count in reads; null if it does not say. */
   copies: { whole: number; total: number } | null
+  /** Rows that are damaged on the node and not repaired yet; null if it does not say. */
+  damagedRows: number | null
 }
 
 const TEXT_LENGTH_MAX = 255
@@ -58,6 +60,7 @@ export function parseNodeStatus(value: unknown): NodeStatus | undefined {
     clockOffMs: Number.isSafeInteger(status.clockOffMs) ? (status.clockOffMs as number) : null,
     clockDoubt: isText(status.clockDoubt) ? status.clockDoubt : null,
     copies: parseCopies(status.copies),
+    damagedRows: isCount(status.damagedRows) ? status.damagedRows : null,
   }
 }
 

@@ -47,6 +47,8 @@ export interface ClusterSystemOptions {
   queueLength?: () => number
   /** This node's copies of partitions, for its status. */
   copies?: () => { whole: number; total: number }
+  /** Rows that are damaged on this node. */
+  damagedRows?: () => number
 }
 
 const STATUS_EVERY_MS = 10_000
@@ -172,6 +174,7 @@ export class ClusterSystem implements Service {
       clockOffMs: Math.round(hlc.peers.offMs()),
       clockDoubt: hlc.peers.isOff() ? (hlc.peers.doubt() ?? null) : null,
       copies: this.options.copies?.() ?? null,
+      damagedRows: this.options.damagedRows?.() ?? null,
     }
   }
 

@@ -125,6 +125,7 @@ export class Core implements Service {
       syncedTables: [...TABLE_NAMES, 'block_ref', BLOCKS_SYNC_NAME],
       ...(parts.diskSpace && { diskSpace: parts.diskSpace }),
       copies: () => this.tables.standing.counts(),
+      damagedRows: () => this.tables.damaged.status().known,
       queueLength: () =>
         queueLength({ tables: this.tables, blocks: this.blocks, placement: this.cluster.layout, clock }),
     })

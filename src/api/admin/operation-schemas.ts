@@ -116,6 +116,7 @@ const repairType = z.union([
     'blocks',
     'versions',
     'multipartUploads',
+    'damagedRows',
     'blockRefs',
     'blockRc',
     'rebalance',

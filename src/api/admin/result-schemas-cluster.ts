@@ -27,6 +27,8 @@ export const nodeStatus = z.object({
   metadataPartition: freeSpace.nullable(),
   /** Rows and blocks that this node has yet to fetch or send: zero once it has caught up, null while unknown. */
   syncQueueLength: count.nullable(),
+  /** Rows that are damaged on the node and not repaired yet; null if it is down or of an older version. */
+  damagedRows: count.nullable(),
   /** The same under Garage's name. */
   resyncQueueLen: count.nullable(),
   /** How far the node finds its clock ahead of the others' (negative: behind), in ms; null while unknown. */

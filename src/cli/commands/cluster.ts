@@ -34,6 +34,13 @@ export async function status(admin: AdminClient): Promise<Output> {
     }
     lines.push('A node whose clock is off takes no writes, and deletes nothing by its age.')
   }
+  for (const node of up.filter(({ damagedRows }) => (damagedRows ?? 0) > 0)) {
+    lines.push(
+      '',
+      `${shortId(node.id)} has ${node.damagedRows} damaged rows. They are fetched from the other replicas; its log names those`,
+      'that no replica has, and docs/operations.md tells what to do about them.',
+    )
+  }
   if (down.some((node) => node.draining)) {
     lines.push(
       '',

@@ -168,6 +168,7 @@ export const REPAIRS: Record<string, Exclude<RepairType, object>> = {
   rebalance: 'rebalance',
   'trust-copies': 'trustCopies',
   'restore-aside': 'restoreAside',
+  'damaged-rows': 'damagedRows',
 }
 export const SCRUB_COMMANDS: readonly ScrubCommand[] = ['start', 'pause', 'resume', 'cancel']
 

@@ -91,6 +91,7 @@ export function statusOf(node: NodeInfo): NodeStatus {
     clockOffMs: node.isUp ? node.clockOffMs : null,
     clockDoubt: node.isUp ? node.clockDoubt : null,
     partitions: node.isUp && node.copies ? { compared: node.copies.whole, total: node.copies.total } : null,
+    damagedRows: node.isUp ? node.damagedRows : null,
   }
 }
 

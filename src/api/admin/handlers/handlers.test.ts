@@ -107,6 +107,7 @@ describe('cluster', () => {
           clockOffMs: 0,
           clockDoubt: null,
           partitions: { compared: 257, total: 257 },
+          damagedRows: 0,
         },
       ],
     })

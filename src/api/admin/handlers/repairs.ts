@@ -54,6 +54,12 @@ export async function launchRepair(context: AdminContext, type: RepairType): Pro
     case 'blockRefs':
       repairs.start(type, (signal, progress) => announceReferences(context, signal, progress))
       break
+    case 'damagedRows':
+      repairs.start(type, async (_, progress) => {
+        progress.checked = await tables.damaged.repairNow()
+        progress.changed = (await tables.damaged.forgetGivenUp()).length
+      })
+      break
     case 'multipartUploads':
       repairs.start(type, (signal, progress) => purgeStrayParts(context, signal, progress))
       break

@@ -12,6 +12,7 @@ export function listWorkers(context: AdminContext): WorkerInfo[] {
       ...loop(context, context.tables.gc.workerStats()),
       freeform: ['deletes rows that were deleted on every replica'],
     }),
+    damagedRowsWorker(context),
     purgeWorker(context),
     lifecycleWorker(context),
     orphansWorker(context),
@@ -114,6 +115,19 @@ function retryWorker(context: AdminContext): WorkerInfo {
   return worker('Retry of missed writes', loop(context, context.tables.retry.workerStats()))
 }
 
+function damagedRowsWorker(context: AdminContext): WorkerInfo {
+  const { damaged } = context.tables
+  const { found, repaired, replaced, discarded } = damaged.counts
+  const { givenUp } = damaged.status()
+  return worker('Repair of damaged rows', {
+    ...loop(context, damaged.workerStats()),
+    freeform: [
+      `${found} found, ${repaired + replaced} fetched from other replicas, ${discarded} let go of since the start`,
+      ...(givenUp > 0 ? [`${givenUp} lost: no other replica has them`] : []),
+    ],
+  })
+}
+
 function purgeWorker(context: AdminContext): WorkerInfo {
   const stats = context.model.purge.workerStats()
   return worker('Purge of deleted rows', {
@@ -193,6 +207,9 @@ function scrubWorker(context: AdminContext): WorkerInfo {
     ...(status.completedMs > 0 ? [`last completed at ${time(status.completedMs)}`] : []),
     ...(status.running || !scrubs ? [] : [`next one at ${time(status.nextMs)}`]),
     ...(status.corruptions > 0 ? [`${status.corruptions} corrupted blocks in this or the last one`] : []),
+    ...(status.missing > 0 ? [`${status.missing} missing blocks`] : []),
+    ...(status.rows > 0 ? [`${status.rows} rows verified, ${status.damagedRows} damaged`] : []),
+    ...(status.mendedRows > 0 ? [`${status.mendedRows} entries of indexes put right`] : []),
   ]
   return worker('Block scrub', {
     ...loop(context, blocks.scrub.workerStats()),
