@@ -181,7 +181,8 @@ export class Model implements Service {
       hlc,
       random,
     })
-    this.listing = new Listing({ db, objects: t.object, transport, quorum, placement })
+    const current = (bucket: Buffer, key: Buffer) => this.objects.current(bucket, key)
+    this.listing = new Listing({ db, objects: t.object, current, transport, quorum, placement })
     this.versionListing = new VersionListing({
       db,
       objects: t.object,

@@ -14,6 +14,7 @@ import {
   buildPage,
   type FullEntry,
   fullEntry,
+  isUnsettledEntry,
   type Page,
   type PageEntry,
   type PageRequest,
@@ -51,6 +52,8 @@ export class Listing {
     private readonly deps: {
       db: Db
       objects: Table<VersionRecord>
+      /** See Objects.current. */
+      current: (bucket: Buffer, key: Buffer) => Promise<VersionRecord | undefined>
       transport: Transport
       quorum: QuorumCaller
       placement: Placement
@@ -77,7 +80,9 @@ export class Listing {
 
   async #step(request: PageRequest): Promise<Step> {
     const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, request.bucket, wire(request))
-    return agreed ? { entries: agreed.entries, next: nextStart(agreed) } : this.#reconcile(request, pages)
+    if (!agreed) return this.#reconcile(request, pages)
+    if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed])
+    return { entries: agreed.entries, next: nextStart(agreed) }
   }
 
   /** Keeps the entries on which all pages agree, and asks a quorum about every other one. */
@@ -99,7 +104,7 @@ export class Listing {
     }
     const entries: PageEntry[] = []
     await eachLimited([...seen.values()], RESOLVED_AT_ONCE, async ({ entry, votes, agreed }) => {
-      const isAgreed = votes === pages.length && agreed
+      const isAgreed = votes === pages.length && agreed && !isUnsettledEntry(entry.shown)
       const shown = isAgreed ? entry.shown : await this.#resolve(request.bucket, entry)
       if (shown && !(isAgreed && entry.kind === 'hidden')) entries.push(shown)
     })
@@ -110,9 +115,9 @@ export class Listing {
   }
 
   async #resolve(bucket: Buffer, entry: FullEntry): Promise<PageEntry | undefined> {
-    const { objects } = this.deps
+    const { objects, current } = this.deps
     if (entry.kind !== 'prefix') {
-      const row = await objects.get(bucket, entry.key, { body: false })
+      const row = await current(bucket, entry.key)
       return row?.state === 'object' ? { key: entry.key, head: encodeHead(row) } : undefined
     }
     const end = prefixEnd(entry.key)

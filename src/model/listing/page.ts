@@ -3,7 +3,8 @@ import type { LocalTable } from '../../table/local.js'
 import { prefixEnd } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
 import { sha256 } from '../content/hashing.js'
-import { isObjectHead, listedBytes } from '../versions/codec.js'
+import { decodeHead, headGeneration, isObjectHead, listedBytes } from '../versions/codec.js'
+import { isUnsettled } from '../versions/promotion.js'
 import type { VersionRecord } from '../versions/record.js'
 
 /** A request to one replica: the next live keys of a bucket, folded by a delimiter. */
@@ -83,7 +84,7 @@ export function buildPage(
       }
       entries++
       const cut = folds ? key.indexOf(delimiter, prefix.length) : -1
-      if (cut < 0) out.entry(key, head)
+      if (cut < 0) out.entry(key, head, true)
       else {
         folded = Buffer.from(key.subarray(0, cut + delimiter.length))
         seenInFold = 0
@@ -159,10 +160,21 @@ const LATEST = 0x80
 /** Set there in full pages: the row is not shown; the entry is a common prefix, and what follows is a key below it. */
 const HIDDEN = 0x40
 const FOLD = 0x20
+/** Set there if the version became current again and has to be read by itself before it is shown; see promotion.ts. */
+const UNSETTLED = 0x10
 
 /** Whether an entry of a page of versions is the current version of its key. */
 export function isLatest(entry: PageEntry): boolean {
   return entry.head !== undefined && (entry.head[0]! & LATEST) !== 0
+}
+
+/** Whether the version of an entry has to be read by itself before it is shown. */
+export function isUnsettledEntry({ head }: PageEntry): boolean {
+  return head !== undefined && (head[0]! & (UNSETTLED | FOLD)) === UNSETTLED
+}
+
+function isUnsettledHead(head: Buffer): boolean {
+  return headGeneration(head) > 0 && isUnsettled(decodeHead(head, () => undefined))
 }
 
 /** A buffer that grows, with entries [key length u16][key][value length u16][value]. */
@@ -195,10 +207,15 @@ export class PageWriter {
 
   constructor(private readonly full: boolean) {}
 
-  /** A version that is shown. Heads are cut to what listings show. */
-  entry(key: Buffer, head: Buffer, latest = false): void {
+  /**
+   * A version that is shown. Heads are cut to what listings show.
+   * @param isCurrent it is the current one
+   * @param isMarked the page tells current versions from others
+   */
+  entry(key: Buffer, head: Buffer, isCurrent: boolean, isMarked = false): void {
     const at = this.#shown.add(key, head, listedBytes(head))
-    if (latest) this.#shown.bytes[at]! |= LATEST
+    if (isCurrent && isMarked) this.#shown.bytes[at]! |= LATEST
+    if (isCurrent && isUnsettledHead(head)) this.#shown.bytes[at]! |= UNSETTLED
   }
 
   /** A row that was met, and is not shown. */

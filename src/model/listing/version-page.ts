@@ -107,7 +107,7 @@ export function buildVersionPage(
       }
       for (const entry of entriesOf(versions, request)) {
         if (entries === limit) return out.finish(true)
-        out.entry(entry.key, entry.head!, entry.latest)
+        out.entry(entry.key, entry.head!, entry.latest, true)
         entries++
       }
     }

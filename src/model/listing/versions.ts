@@ -10,7 +10,7 @@ import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
 import { checkHolds, commonNext, pagesByQuorum } from './objects.js'
-import { fullEntry, isLatest, type Page, type PageEntry } from './page.js'
+import { fullEntry, isLatest, isUnsettledEntry, type Page, type PageEntry } from './page.js'
 import { buildVersionPage, entriesOf, type VersionEntry, type VersionPageRequest } from './version-page.js'
 
 const METHOD = 'model/list-versions'
@@ -55,6 +55,7 @@ export class VersionListing {
       limit,
     ])
     if (!agreed) return this.#reconcile(request, pages)
+    if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed])
     return { entries: agreed.entries.map(toVersionEntry), more: agreed.more }
   }
 
@@ -76,7 +77,7 @@ export class VersionListing {
     const next = commonNext(shown)
     const end = commonEnd(shown)
     // The rows of a key as each replica has them, as one text to compare.
-    const groups = new Map<string, { key: Buffer; entries: VersionEntry[]; texts: string[] }>()
+    const groups = new Map<string, Group>()
     for (const [i, page] of pages.entries()) {
       for (const raw of page.entries) {
         // Rows that are not shown may be from further on.
@@ -85,18 +86,19 @@ export class VersionListing {
         const name = `${kind === 'prefix' ? 'p' : 'k'}${key.toString('latin1')}`
         let group = groups.get(name)
         if (!group) {
-          group = { key, entries: [], texts: pages.map(() => '') }
+          group = { key, entries: [], texts: pages.map(() => ''), isUnsettled: false }
           groups.set(name, group)
         }
+        if (isUnsettledEntry(entry)) group.isUnsettled = true
         const text = kind === 'object' ? entry.head! : proof
         group.texts[i] += `${kind === 'prefix' ? '/' : ''}${text.toString('latin1')}|`
         if (i === 0 && kind !== 'hidden') group.entries.push(toVersionEntry(entry))
       }
     }
     const resolved = await Promise.all(
-      [...groups.values()].map(({ key, entries, texts }) => {
+      [...groups.values()].map(({ key, entries, texts, isUnsettled }) => {
         // A page may end in the middle of a key's versions.
-        const agreed = texts.every((text) => text === texts[0]) && !(end && key.equals(end))
+        const agreed = !isUnsettled && texts.every((text) => text === texts[0]) && !(end && key.equals(end))
         if (agreed) return entries
         return texts.some((text) => text.startsWith('/'))
           ? this.#resolvePrefix(request.bucket, key)
@@ -166,6 +168,16 @@ export class VersionListing {
     if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(bucket as Buffer, reply)
     return afterObjects.then(() => tables.versions.whenDurable(bucket as Buffer, reply))
   }
+}
+
+/** The rows of a key, or a common prefix, as the replicas sent them. */
+interface Group {
+  key: Buffer
+  /** Of the first replica. */
+  entries: VersionEntry[]
+  /** One for each replica, to compare. */
+  texts: string[]
+  isUnsettled: boolean
 }
 
 /** The last key about which all replicas said something; undefined if all came to the end. */

@@ -269,6 +269,11 @@ export function isObjectHead(head: Buffer): boolean {
   return (head[AT.flags]! & (FLAG_LIVE | FLAG_MARKER)) === FLAG_LIVE
 }
 
+/** The generation of the row; not 0 if a deletion wrote it. */
+export function headGeneration(head: Buffer): number {
+  return head.readUInt32BE(AT.generation)
+}
+
 export function headId(head: Buffer): VersionId {
   return head.subarray(AT.id, AT.id + 16)
 }

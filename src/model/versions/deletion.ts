@@ -1,10 +1,10 @@
-import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { VersionId } from '../content/refs.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
-import { type MutableChange, plainVersion, type VersionRecord } from './record.js'
+import type { Promotions } from './promotion.js'
+import type { MutableChange, VersionRecord } from './record.js'
 import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
@@ -25,8 +25,8 @@ export interface VersionStore {
     selector: VersionSelector,
     change: (version: VersionRecord) => MutableChange,
   ): Promise<VersionRecord | undefined>
-  /** The version that becomes current when `current` is deleted. */
-  predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined>
+  /** The row of a key, tombstones included, without its body. */
+  current(bucket: Buffer, key: Buffer): Promise<VersionRecord | undefined>
 }
 
 interface Target {
@@ -61,6 +61,7 @@ export class VersionDeletion {
       versions: Table<VersionRecord>
       hlc: Hlc
       store: VersionStore
+      promotions: Promotions
     },
   ) {}
 
@@ -68,7 +69,7 @@ export class VersionDeletion {
   async deleteVersion(target: Target): Promise<VersionRecord | undefined> {
     const { bucket, key } = target
     let { selector, guard } = target
-    const { objects, versions, hlc, store } = this.deps
+    const { objects, versions, hlc, store, promotions } = this.deps
     if (guard) {
       const version = await store.get(bucket, key, selector, { body: false })
       if (!version) return undefined
@@ -93,7 +94,7 @@ export class VersionDeletion {
         announcedUs = hlc.now()
         if (!(await this.#announce(target, guard))) return undefined
       }
-      const current = await objects.get(bucket, key, { body: false })
+      const current = await store.current(bucket, key)
       if (!current || !matches(current, selector)) {
         const isNull = selector === 'null'
         const slot = versionSortKey(key, isNull ? NULL_SLOT : (selector as Buffer), isNull)
@@ -111,29 +112,16 @@ export class VersionDeletion {
         }
         return deleted
       }
-      const predecessor = await store.predecessor(bucket, key, current)
+      const { next, isLive } = await promotions.successorOf(current)
       if (!begin(current)) continue
       deleted ??= current
-      const order = { timeUs: current.timeUs, generation: current.generation + 1 }
-      const next: VersionRecord = predecessor
-        ? { ...plainVersion(predecessor), ...order }
-        : {
-            ...tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: order.timeUs }, current.id),
-            ...order,
-          }
       if (!(await objects.replace(next))) continue
       await versions.insert(
         tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: current.createdUs }, current.id),
       )
-      if (!predecessor) return deleted
-      const still = await versions.get(bucket, versionSortKey(key, predecessor.id, predecessor.isNull), {
-        body: false,
-      })
-      if (still?.state !== 'tombstone') {
-        if (still?.id.equals(next.id)) await this.#carryOver(next, still)
-        return deleted
-      }
-      selector = predecessor.isNull ? 'null' : predecessor.id
+      // The predecessor may have been deleted or changed meanwhile.
+      if (isLive) await promotions.settle(bucket, key, next)
+      return deleted
     }
     throw tooManyAttempts()
   }
@@ -179,12 +167,6 @@ export class VersionDeletion {
 
   #refuseWhileDeleted({ mutable: { deletion } }: VersionRecord): void {
     if (deletion?.[1] && this.deps.hlc.now() - deletion[0] < ANNOUNCED_US) throw underDeletion()
-  }
-
-  /** Repeats on the current version the changes that its noncurrent copy got while it became current again. */
-  async #carryOver(promoted: VersionRecord, noncurrent: VersionRecord): Promise<void> {
-    const mutable = mergeLwwFields(promoted.mutable, noncurrent.mutable)
-    if (mutable !== promoted.mutable) await this.deps.objects.replace({ ...promoted, mutable })
   }
 }
 

@@ -8,6 +8,7 @@ import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content/refs.js'
 import { NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
 import { type DeletionGuard, VersionDeletion } from './deletion.js'
+import { isUnsettled, Promotions } from './promotion.js'
 import {
   type Mutable,
   type MutableChange,
@@ -52,6 +53,7 @@ const NO_ETAG = Buffer.alloc(16)
 /** Objects and their versions: reads and writes by quorum. Callers authorize, and know S3's forms. */
 export class Objects {
   readonly #deletion: VersionDeletion
+  readonly #promotions: Promotions
 
   constructor(
     private readonly deps: {
@@ -63,7 +65,10 @@ export class Objects {
       random: Random
     },
   ) {
-    this.#deletion = new VersionDeletion({ ...deps, store: this })
+    const predecessor = (bucket: Buffer, key: Buffer, current: VersionRecord) =>
+      this.predecessor(bucket, key, current)
+    this.#promotions = new Promotions({ ...deps, predecessor })
+    this.#deletion = new VersionDeletion({ ...deps, store: this, promotions: this.#promotions })
   }
 
   /**
@@ -88,7 +93,22 @@ export class Objects {
   ): VersionRecord | undefined | Promise<VersionRecord | undefined> {
     if (selector !== undefined) return this.#getSelected(bucket, key, selector, options)
     const current = this.deps.objects.read(bucket, key, options)
-    return current instanceof Promise ? current.then(live) : live(current)
+    if (current instanceof Promise) return current.then((row) => this.#settled(bucket, key, row))
+    return this.#settled(bucket, key, current)
+  }
+
+  #settled(
+    bucket: Buffer,
+    key: Buffer,
+    row: VersionRecord | undefined,
+  ): VersionRecord | undefined | Promise<VersionRecord | undefined> {
+    return isUnsettled(row) ? this.#promotions.settle(bucket, key).then(live) : live(row)
+  }
+
+  /** The row of a key, tombstones included, without its body. */
+  async current(bucket: Buffer, key: Buffer): Promise<VersionRecord | undefined> {
+    const row = await this.deps.objects.get(bucket, key, { body: false })
+    return isUnsettled(row) ? this.#promotions.settle(bucket, key) : row
   }
 
   async #getSelected(
@@ -104,7 +124,11 @@ export class Objects {
       objects.get(bucket, key, options),
       versions.get(bucket, slot, options),
     ])
-    if (matches(current, selector)) return live(current)
+    if (matches(current, selector)) {
+      if (!isUnsettled(current)) return live(current)
+      await this.#promotions.settle(bucket, key)
+      return this.#getSelected(bucket, key, selector, options)
+    }
     if (noncurrent || !current) return live(noncurrent)
     // A version replaced a moment ago may be on its way from one table to the other.
     return live(await versions.get(bucket, slot, { ...options, replacedBy: current.id }))
@@ -205,7 +229,8 @@ export class Objects {
   ): Promise<VersionRecord | undefined> {
     const { objects, versions, hlc } = this.deps
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      const current = await objects.get(bucket, key)
+      let current = await objects.get(bucket, key)
+      if (isUnsettled(current)) current = await this.#promotions.settle(bucket, key, current)
       const isCurrent = selector === undefined || matches(current, selector)
       const version = isCurrent ? live(current) : await this.get(bucket, key, selector)
       if (!version) return undefined
@@ -245,7 +270,7 @@ export class Objects {
   /** Noncurrent versions of a key, live ones only, newest first. */
   async noncurrent(bucket: Buffer, key: Buffer): Promise<VersionRecord[]> {
     const found: VersionRecord[] = []
-    const current = await this.deps.objects.get(bucket, key, { body: false })
+    const current = await this.current(bucket, key)
     for await (const version of this.#walkNoncurrent(bucket, key, current, false)) found.push(version)
     return found.sort((a, b) => b.createdUs - a.createdUs || Buffer.compare(b.id, a.id))
   }

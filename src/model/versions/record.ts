@@ -48,6 +48,8 @@ export interface Mutable {
   /** Set while a version that may be locked is being deleted; see deletion.ts. */
   deletion?: Lww<boolean>
   acl?: Lww<unknown>
+  /** Time and generation of the row that was settled after the version became current again; see promotion.ts. */
+  settled?: Lww<number>
 }
 
 /** New values of what may change of a version. */
