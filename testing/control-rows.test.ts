@@ -230,3 +230,43 @@ describe('a name', () => {
     })
   })
 })
+
+it('a name is never given twice while the layout changes and nodes join that know nothing', async () => {
+  for (const seed of [21]) {
+    await withCluster({ seed, path: far, tables: { syncSoonMs: 1000 } }, async (cluster, nodes) => {
+      const { clock, random } = cluster
+      const old = [...nodes]
+      const news = [await cluster.grow(), await cluster.grow(), await cluster.grow()]
+      const told = new Map<string, Set<string>>()
+      let running = true
+      const creators = [...old, ...news].map(async (node) => {
+        while (running) {
+          await clock.sleep(random.float() * 300)
+          const name = `name-${Math.floor(clock.monotonicMs() / 1000)}`
+          try {
+            const { hexId } = await bucketsOf(node).create(name)
+            told.set(name, (told.get(name) ?? new Set()).add(hexId))
+          } catch (error) {
+            expect(['Conflict', 'QuorumUnavailable', 'LayoutNotReady']).toContain(errorCode(error))
+          }
+        }
+      })
+      await clock.sleep(5_000)
+      const roles = [
+        ...news.map((node) => ({ node: node.id, role: roleOf(node) })),
+        ...old.slice(1).map((node) => ({ node: node.id, role: null })),
+      ]
+      await cluster.changeLayout(roles, nodes[0]!)
+      await clock.sleep(90_000)
+      running = false
+      await Promise.all(creators)
+      await clock.sleep(60_000)
+      expect(told.size).toBeGreaterThan(40)
+      for (const [name, winners] of told) {
+        expect([name, [...winners]]).toEqual([name, [expect.any(String)]])
+        expect((await bucketsOf(news[0]!).byName(name, undefined))!.hexId).toBe([...winners][0])
+      }
+      expect(nodes[0]!.core!.cluster.layout.history.versions.map(({ version }) => version)).toEqual([2])
+    })
+  }
+}, 120_000)

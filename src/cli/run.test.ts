@@ -178,6 +178,13 @@ ID                Hostname  Tags  Zone  Capacity          Last seen
 cc33000000000000  ?                     NO ROLE ASSIGNED  2 hours ago`)
   })
 
+  it('status: nodes whose clocks are off', async () => {
+    const clockDoubt = 'the clock of this node is 172800 s ahead of those of the other nodes: set it right'
+    const nodes = [nodeStatus(NODE_A, { clockOffMs: 172_800_000, clockDoubt })]
+    const { out } = await run('status', { status: { layoutVersion: 1, nodes } })
+    expect(out).toContain(`==== WRONG CLOCKS ====\n${NODE_A.slice(0, 16)} host: ${clockDoubt}`)
+  })
+
   it('status: staged roles, draining nodes, and a cluster without layout', async () => {
     const staged = { ...LAYOUT, stagedRoleChanges: [{ id: NODE_C, zone: 'z3', tags: [], capacity: 1e9 }] }
     const withStaged = await run('status', { 'layout.get': staged })
