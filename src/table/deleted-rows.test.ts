@@ -7,6 +7,8 @@ import { type Note, note, noteTable } from '../../testing/note-table.js'
 import { TableCluster } from '../../testing/table-cluster.js'
 import { CarportError } from '../util/errors.js'
 import { ASIDE_TREE, tableTrees } from './row-keys.js'
+import type { TableSchema } from './schema.js'
+import type { Table } from './table.js'
 
 const TOPIC = Buffer.from([7, 0, 0, 1])
 const HOUR_MS = 3600_000
@@ -197,5 +199,80 @@ describe('a node of an earlier release', () => {
     await c.clock.advance(DELAY_MS * 1.5)
     expect(await c.run(a!.tables.gc.collectNow())).toBe(0)
     expect(textOn(c, 0, 'x')).toBe('')
+  })
+})
+
+describe('a row that moves here from another table', () => {
+  /** The newest row of each name, and those that it replaced, which move in the transaction that replaces them. */
+  function twoTables() {
+    const older: { table: Table<Note> | undefined }[] = Array.from({ length: 3 }, () => ({
+      table: undefined,
+    }))
+    const schemas = older.map((own) =>
+      noteTable({
+        onUpdate(tx, before, after) {
+          if (!before || !after || before.text === '') return
+          const { topic, name, timeUs } = before
+          own.table!.local.update(tx, note(topic, `${name}/${timeUs}`, timeUs, before.load()))
+        },
+      }),
+    )
+    const olderSchema: TableSchema<Note> = {
+      ...noteTable({ name: 'older' }),
+      source: {
+        table: 'note',
+        sortKey: (key) => key.subarray(0, key.indexOf('/')),
+        prefix: (key) => Buffer.concat([key, Buffer.from('/')]),
+        mayMove: (row, entry) => entry.name.endsWith(`/${(row as Note).timeUs}`),
+      },
+    }
+    const trees = tableTrees(schemas[0]!, olderSchema)
+    const c = new TableCluster((i) => schemas[i]!, trees, { nodes: 3, tombstoneDelayMs: DELAY_MS })
+    for (const [i, own] of older.entries()) own.table = c.nodes[i]!.tables.add(olderSchema)
+    return { c, older: (i: number) => older[i]!.table! }
+  }
+
+  it('does not come back after it was deleted, however late a replica hears that it was replaced', async () => {
+    const { c, older } = twoTables()
+    const [a, b, late] = c.ids() as [string, string, string]
+    await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'k', 1, 'first')))
+    await c.clock.advance(100)
+    for (const node of [a, b]) c.net.cut(node, late)
+    await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'k', 2, 'second')))
+    await c.run(older(0).insert(note(TOPIC, 'k/1', 2, '')))
+    for (const node of [a, b]) c.net.heal(node, late)
+    c.connect(late)
+    await c.clock.advance(DELAY_MS * 1.5)
+
+    // All replicas can confirm the tombstone, but one would still make the row anew.
+    expect(await c.run(c.nodes[0]!.tables.gc.collectNow())).toBe(0)
+    await c.run(c.nodes[0]!.tables.sync.syncNow())
+    for (let i = 0; i < 3; i++) expect(textOn(c, i, 'k')).toBe('second')
+    await c.clock.advance(HOUR_MS)
+    expect(await c.run(c.nodes[0]!.tables.gc.collectNow())).toBe(1)
+    await c.run(c.nodes[0]!.tables.sync.syncNow())
+    for (let i = 0; i < 3; i++) {
+      expect(older(i).local.get(c.nodes[i]!.db, TOPIC, Buffer.from('k/1'))).toBeUndefined()
+    }
+  })
+
+  it('comes with the hints for the row that replaced it', async () => {
+    const { c, older } = twoTables()
+    const [a, b, late] = c.ids() as [string, string, string]
+    for (const node of [a, b]) c.net.cut(node, late)
+    for (let i = 1; i <= 4; i++) await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'k', i, `text ${i}`)))
+    await c.clock.advance(1000)
+    for (const node of [a, b]) c.net.heal(node, late)
+    c.connect(late)
+    c.nodes[0]!.tables.retry.start()
+    await c.clock.advance(20_000)
+    expect(textOn(c, 2, 'k')).toBe('text 4')
+    const { db } = c.nodes[2]!
+    const texts = [1, 2, 3].map((i) =>
+      older(2)
+        .local.get(db, TOPIC, Buffer.from(`k/${i}`))
+        ?.load(),
+    )
+    expect(texts).toEqual(['text 1', 'text 2', 'text 3'])
   })
 })
