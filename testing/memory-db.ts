@@ -322,11 +322,15 @@ class MemoryTx implements Tx {
   }
 
   put(tree: TreeName, key: Buffer, value: Buffer): void {
+    if (this.db.full) throw new CarportError('StorageFull', 'the disk of the metadata is full')
+    this.putRecord(tree, key, value)
+  }
+
+  putRecord(tree: TreeName, key: Buffer, value: Buffer): void {
     this.#begin()
     if (key.length === 0 || key.length > KEY_BYTES_MAX) {
       throw new CarportError('InvalidArgument', `a key has 1 to ${KEY_BYTES_MAX} bytes, not ${key.length}`)
     }
-    if (this.db.full) throw new CarportError('StorageFull', 'the disk of the metadata is full')
     this.writable(tree).set(key.toString('latin1'), Buffer.from(value))
   }
 

@@ -321,7 +321,7 @@ export class Scrub implements Service {
   async #save(): Promise<void> {
     this.#savedMs = this.parts.clock.monotonicMs()
     const stored = FORMAT.encode(this.#state)
-    await this.parts.local.db.transact((tx) => tx.put(STATE, STATE_KEY, stored))
+    await this.parts.local.db.transact((tx) => tx.putRecord(STATE, STATE_KEY, stored))
   }
 }
 

@@ -130,7 +130,7 @@ export class DatabaseAge {
   }
 
   async #store(own: Stored): Promise<void> {
-    await this.env.db.transact((tx) => tx.put(CLUSTER_TREE, OWN_KEY, FORMAT.encode(own)))
+    await this.env.db.transact((tx) => tx.putRecord(CLUSTER_TREE, OWN_KEY, FORMAT.encode(own)))
     this.#own = own
   }
 

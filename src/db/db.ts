@@ -39,6 +39,11 @@ export interface Reader {
 /** Reads and writes inside of a transaction; reads see the writes before them. */
 export interface Tx extends Reader {
   put(tree: TreeName, key: Buffer, value: Buffer): void
+  /**
+   * Like `put`, also on a full disk, from the room that is kept for deletions: for the few bytes of its own records
+   * without which a node cannot start.
+   */
+  putRecord(tree: TreeName, key: Buffer, value: Buffer): void
   /** Absent keys are no error. */
   delete(tree: TreeName, key: Buffer): void
   /** Calls `fn` after the transaction is durable, before its promise resolves. */

@@ -45,15 +45,28 @@ it('on a full disk refuses puts before LMDB notices, still deletes, and stays re
   expect(refusal).toMatchObject({ name: 'CarportError', code: 'StorageFull' })
   expect(fs.statSync(join(folder, 'data.mdb')).size).toBe(sizeBefore)
 
+  // A node's own records still find room, also in a store that is opened now.
+  await db.transact((tx) => tx.putRecord('a', key(900_000), Buffer.from('started')))
+  await db.close()
+  const full = await openLmdb(options)
+  await full.transact((tx) => tx.putRecord('a', key(900_000), Buffer.from('started again')))
+  expect(full.get('a', key(900_000))!.toString()).toBe('started again')
+  await expect(full.transact((tx) => tx.put('a', key(count), value))).rejects.toMatchObject({
+    code: 'StorageFull',
+  })
+  await full.transact((tx) => tx.delete('a', key(900_000)))
+  await full.close()
+  const reopened = await openLmdb(options)
+
   const mixed = await Promise.allSettled([
-    db.transact((tx) => tx.delete('a', key(0))),
-    db.transact((tx) => tx.put('a', key(999), value)),
-    db.transact((tx) => tx.delete('a', key(1))),
+    reopened.transact((tx) => tx.delete('a', key(0))),
+    reopened.transact((tx) => tx.put('a', key(999), value)),
+    reopened.transact((tx) => tx.delete('a', key(1))),
   ])
   expect(mixed.map((r) => r.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
-  for (let i = 2; i < count; i++) await db.transact((tx) => tx.delete('a', key(i)))
-  expect(db.count('a')).toBe(0)
-  await db.close()
+  for (let i = 2; i < count; i++) await reopened.transact((tx) => tx.delete('a', key(i)))
+  expect(reopened.count('a')).toBe(0)
+  await reopened.close()
 
   const again = await openLmdb(options)
   expect(again.count('a')).toBe(0)

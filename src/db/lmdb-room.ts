@@ -65,6 +65,13 @@ export class LmdbRoom {
     this.#leftBytes -= needed
   }
 
+  /** Accounts for a put that may use the reserve, as a delete may. @throws like takeForPut when that is used up as well. */
+  takeForRecord(bytes: number): void {
+    const needed = bytes + COPIED_BYTES
+    while (this.#leftBytes < needed) this.#grow()
+    this.#leftBytes -= needed
+  }
+
   /** Accounts for a delete, which may use the reserve. @throws like takeForPut when that is used up as well. */
   takeForDelete(): void {
     while (this.#leftBytes < COPIED_BYTES) this.#grow()

@@ -89,12 +89,20 @@ class LmdbTx extends LmdbReader implements Tx {
   }
 
   put(tree: TreeName, key: Buffer, value: Buffer): void {
+    this.#put(tree, key, value, () => this.room.takeForPut(value.length))
+  }
+
+  putRecord(tree: TreeName, key: Buffer, value: Buffer): void {
+    this.#put(tree, key, value, () => this.room.takeForRecord(value.length))
+  }
+
+  #put(tree: TreeName, key: Buffer, value: Buffer, takeRoom: () => void): void {
     const store = this.writable(tree)
     if (key.length === 0 || key.length > KEY_BYTES_MAX) {
       throw new CarportError('InvalidArgument', `a key has 1 to ${KEY_BYTES_MAX} bytes, not ${key.length}`)
     }
     try {
-      this.room.takeForPut(value.length)
+      takeRoom()
     } catch (error) {
       throw translate(error)
     }

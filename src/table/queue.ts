@@ -275,7 +275,8 @@ export class RetryQueue implements MissedWrites, Service {
       const range = { start, end: prefixEnd(start)!, limit: Math.min(MISSES_MAX, misses ?? 1) }
       let bytes = 0
       for (const { key } of db.range(moved.trees.head, range)) {
-        const stored = moved.encoded(db, Buffer.from(key))!
+        const stored = moved.encoded(db, Buffer.from(key))
+        if (!stored) continue
         const wire = moved.codec.wire(Buffer.from(key), stored.head, stored.body)
         bytes += wireBytes(wire)
         if (bytes > BATCH_BYTES_MAX) break
