@@ -2,7 +2,7 @@ import type { NodeId } from '../net/transport.js'
 import type { Clock } from '../util/clock.js'
 
 /** How long a node counts as silent after it kept somebody waiting, in ms, unless it answers before. */
-const SILENT_MS = 5_000
+const SILENT_MS = 15_000
 
 /** Nodes that kept a call waiting for longer than usual, and have not answered any since. */
 export class SilentNodes {

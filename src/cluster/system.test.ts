@@ -251,6 +251,30 @@ describe('layout', () => {
     await cluster.clock.until(() => again.system.layout.digest === a.system.layout.digest, 1000)
   })
 
+  test('is fetched at once by a node whose write was refused, since it knows an older one', async () => {
+    const cluster = new TestCluster()
+    const [a, b, c] = await cluster.three()
+    const zones: [Member, string][] = [
+      [a, 'x'],
+      [b, 'y'],
+      [c, 'z'],
+    ]
+    await cluster.layOut(a, zones, 1)
+    await cluster.clock.until(() => allAt([a, b, c], 1), 10_000)
+    for (const other of [b, c]) cluster.net.cut(a.node.self, other.node.self)
+    await cluster.layOut(b, [[b, 'w']], 2)
+    expect(a.system.layout.layoutVersion).toBe(1)
+    // Without a link it is told so, and goes on.
+    await cluster.run(a.system.layout.catchUp(b.node.self))
+    expect(a.system.layout.layoutVersion).toBe(1)
+    cluster.net.heal(a.node.self, b.node.self)
+    cluster.net.link(a.node.self, b.node.self)
+    await cluster.run(a.system.layout.catchUp(b.node.self))
+    expect(a.system.layout.layoutVersion).toBe(2)
+    // Not all have acknowledged it: writers with the older one are not refused yet.
+    expect(b.system.layout.writersVersion).toBe(1)
+  })
+
   test('goes to a node that has no link to the one that applied it', async () => {
     const cluster = new TestCluster()
     const [a, b, c] = await cluster.three()

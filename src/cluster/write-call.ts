@@ -171,8 +171,9 @@ export class WriteCall {
     if (this.#overruling.length === 0) return undefined
     const without = this.#isUnread(true) ? 'overruled' : options.mayRepeat ? 'undecided' : undefined
     if (without && (!takeable || this.#graceOver)) return without
-    // A node that has not answered may still make it a success, but is not waited for long.
-    if (without) this.#startGrace()
+    // A node that has not answered may still make it a success, but is not waited for long; and if nothing can be decided
+    // without it, the next writers must know.
+    this.#startGrace()
     return undefined
   }
 

@@ -9,6 +9,10 @@
  *  - `readVersion` is the newest version for which all of its own storage nodes advanced `sync`.
  *  - A node advances `syncAck` to the version it reads when no read from an older one is under way. Older versions
  *    are pruned when all nodes of the versions from there on did: then nobody reads them.
+ *  - Replicas refuse writers whose newest version is older than `minAck`: left over from a node that was skipped as
+ *    dead, they could reach replicas that were already copied from.
+ *  - A read shows a row only if a quorum of each live version has it, or after it wrote it back to all of them: a write that
+ *    failed may have reached a quorum of an older version alone, after the newer one's nodes had copied.
  *  - A node without a role in the newest version that it knows coordinates nothing: nobody waits for its acks later.
  *  - A layout is applied on a node with a role in the one before, and histories are always sent whole: so a node that
  *    sees all acks of v also knows all layouts that were applied under the number v, and all newer ones that the

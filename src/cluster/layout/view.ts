@@ -41,7 +41,7 @@ export class LayoutView {
   readonly readVersion: number
   /**
    * The version that all members acked. A write made with an older view is a leftover of a node that was skipped
-   * as dead; replicas may refuse it.
+   * as dead; replicas refuse it, and its node takes the newer layout and writes again (Placement.writersVersion).
    */
   readonly minAck: number
   /** The version to copy data for; undefined while older writes may be under way. */
