@@ -2,21 +2,19 @@
  * Sends bad input to a whole node, byte by byte over real sockets. For each case, the answer carries AWS's error code,
  * nothing is stored, and in the end neither sockets nor block files are left.
  */
-import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { crc32 } from '@node-rs/crc32'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { amzDate } from '../src/api/http/date.js'
-import { canonicalQuery } from '../src/api/s3/signature/canonical.js'
-import { deriveSigningKey } from '../src/api/s3/signature/keys.js'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { ALPN_PROTOCOL } from '../src/net/handshake.js'
 import { realClock } from '../src/platform/clock-and-random.js'
 import type { Clock } from '../src/util/clock.js'
 import { RawClient } from '../testing/s3-front.js'
+import { signedHead } from './support/signed-head.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 const IDLE_MS = 1000
@@ -61,37 +59,7 @@ function head(
   headers: Record<string, string> = {},
   payloadHash = 'UNSIGNED-PAYLOAD',
 ): string {
-  const date = amzDate(clock.nowMs())
-  const all: Record<string, string> = {
-    host: `127.0.0.1:${node.s3!.port}`,
-    'x-amz-content-sha256': payloadHash,
-    'x-amz-date': date,
-    ...headers,
-  }
-  // Hop-by-hop and length headers stay out of the signature, as in real clients.
-  const names = Object.keys(all)
-    .filter((name) => name === 'host' || name.startsWith('x-amz-'))
-    .sort()
-  const [path, query = ''] = target.split('?') as [string, string?]
-  const canonical = [
-    method,
-    path,
-    canonicalQuery(query),
-    ...names.map((name) => `${name}:${all[name]}`),
-    '',
-    names.join(';'),
-    payloadHash,
-  ].join('\n')
-  const scope = `${date.slice(0, 8)}/us-east-1/s3/aws4_request`
-  const stringToSign = `AWS4-HMAC-SHA256\n${date}\n${scope}\n${createHash('sha256').update(canonical).digest('hex')}`
-  const signature = createHmac('sha256', deriveSigningKey(key.secret, date.slice(0, 8), 'us-east-1', 's3'))
-    .update(stringToSign)
-    .digest('hex')
-  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
-  return (
-    `${method} ${target} HTTP/1.1\r\n${lines.join('')}Authorization: AWS4-HMAC-SHA256 ` +
-    `Credential=${key.id}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}\r\n\r\n`
-  )
+  return signedHead({ key, port: node.s3!.port, nowMs: clock.nowMs() }, method, target, headers, payloadHash)
 }
 
 /** A whole answer: head, and the body that its Content-Length announces, or all until the end. */

@@ -26,7 +26,7 @@ export async function parseXml(body: Buffer, root: string): Promise<XmlElement> 
   if (body.length > XML_BYTES_MAX) throw new XmlError('TooLarge')
   let text: string
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(body)
+    text = new TextDecoder('utf-8', { fatal: true }).decode(withLineFeeds(body))
   } catch (cause) {
     throw new XmlError('Malformed', { cause })
   }
@@ -96,7 +96,7 @@ class Parser {
         const parent = this.#open.at(-1)
         // A DTD is an attacker's tool, which no S3 client needs.
         if (!parent || !text.startsWith('<![CDATA[', this.#at)) throw new XmlError('Malformed')
-        parent.content += lines(this.#skip(']]>', 9))
+        parent.content += this.#skip(']]>', 9)
         return
       }
       default:
@@ -162,8 +162,7 @@ class Parser {
   }
 
   /** Resolves references. @throws XmlError when one is unknown, or stands for no character */
-  #decode(raw: string): string {
-    const text = lines(raw)
+  #decode(text: string): string {
     if (!text.includes('&')) return text
     let out = ''
     let from = 0
@@ -189,9 +188,27 @@ class Parser {
 const REFERENCE_LENGTH_MAX = 12
 const PREDEFINED: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
-/** Line ends become line feeds (XML 1.0, section 2.11). */
-function lines(text: string): string {
-  return text.includes('\r') ? text.replaceAll('\r\n', '\n').replaceAll('\r', '\n') : text
+const CR = 13
+const LF = 10
+
+/**
+ * The document with its line ends as line feeds (XML 1.0, section 2.11), which comes before anything else is read: on
+ * bytes, in one pass, since replacing millions of line ends in a string takes seconds.
+ */
+function withLineFeeds(body: Buffer): Buffer {
+  const first = body.indexOf(CR)
+  if (first < 0) return body
+  const out = Buffer.allocUnsafe(body.length)
+  body.copy(out, 0, 0, first)
+  let length = first
+  for (let at = first; at < body.length; at++) {
+    const byte = body[at]!
+    if (byte === CR) {
+      out[length++] = LF
+      if (body[at + 1] === LF) at++
+    } else out[length++] = byte
+  }
+  return out.subarray(0, length)
 }
 
 function local(name: string): string {

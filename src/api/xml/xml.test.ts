@@ -118,6 +118,22 @@ describe('the XML reader', () => {
     expect(user + system).toBeLessThan(1_000_000)
   })
 
+  test('a document of carriage returns takes about the time of one of text', async () => {
+    const cpuOf = async (piece: string) => {
+      const body = Buffer.from(`<Root>${piece.repeat(2 ** 20 / piece.length)}</Root>`)
+      const times: number[] = []
+      for (let i = 0; i < 5; i++) {
+        const started = process.cpuUsage()
+        await parseXml(body, 'Root')
+        const { user, system } = process.cpuUsage(started)
+        times.push(user + system)
+      }
+      return Math.min(...times)
+    }
+    const text = await cpuOf('a')
+    for (const piece of ['\r', 'a\r', '\r\n']) expect(await cpuOf(piece)).toBeLessThan(20 * text + 20_000)
+  })
+
   test('answers any input with a document or an XmlError', async () => {
     const piece = fc.constantFrom(
       ...[

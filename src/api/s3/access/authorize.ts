@@ -76,15 +76,21 @@ function judge(
 }
 
 /**
- * Finds the request's bucket without checking permissions: for requests about many keys, each of which is
- * authorized by itself.
+ * Finds the request's bucket: for requests about many keys, each of which is authorized by itself once the body that
+ * names them is read.
+ * @param check throws where the caller can be allowed nothing of what such a body may ask for
  * @throws S3Error NoSuchBucket; AccessDenied if the bucket does not belong to the expected owner
  */
-export async function findBucket(model: Model, request: S3Request): Promise<Granted> {
+export async function findBucket(
+  model: Model,
+  request: S3Request,
+  check?: (bucket: Bucket, caller: AccessKey | undefined) => void,
+): Promise<Granted> {
   return confirmDenial(model, async () => {
     const caller = callerOf(model, request)
     const bucket = await bucketNamed(model, request.bucket!, caller)
     checkExpectedOwner(model, request, bucket, 'x-amz-expected-bucket-owner')
+    check?.(bucket, caller)
     return { bucket, caller }
   })
 }

@@ -4,7 +4,7 @@
  * allows.
  */
 
-import type { Permissions } from '../../../model/buckets/access-keys.js'
+import type { AccessKey, Permissions } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { AclPermission, Grant } from '../../../model/buckets/documents.js'
 import type { VersionSelector } from '../../../model/versions/objects.js'
@@ -91,6 +91,26 @@ export async function decide(question: Question): Promise<Granted> {
   return new Decision(question).run()
 }
 
+/**
+ * Whether a caller may delete any key of a bucket, as far as that can be told without the keys: asked before a document
+ * that names them is read. @throws S3Error AccessDenied
+ */
+export function checkMayDelete(bucket: Bucket, caller: AccessKey | undefined): void {
+  if (caller?.permissions.get(bucket.hexId)?.write) return
+  const policy = policyOf(bucket)
+  const actions = ['s3:DeleteObject', 's3:DeleteObjectVersion']
+  if (policy && actions.some((action) => policy.mayAllow(action, caller?.id))) return
+  if (!listAllows(bucket, caller?.id, 'WRITE')) throw denied()
+}
+
+/** Whether the bucket's list allows something to others than its owner, whose rights are the key's permissions. */
+function listAllows(bucket: Bucket, callerId: string | undefined, permission: AclPermission): boolean {
+  const stored = storedAcl(bucket.document('acl'))
+  if (!stored || objectOwnership(bucket) === 'BucketOwnerEnforced') return false
+  const others = { grants: stored.grants.filter(({ grantee }) => grantee !== bucket.owner) }
+  return aclAllows(others, callerId, permission, publicAccessBlock(bucket).ignorePublicAcls)
+}
+
 class Decision {
   readonly #permissions: Permissions | undefined
   readonly #tags: ConditionTags = {}
@@ -140,8 +160,11 @@ class Decision {
       const version = await this.#load()
       this.#tags.existing = version?.mutable.tags?.[1] ?? {}
     }
-    if (policy.needsRequestTags(action))
+    if (policy.needsRequestTags(action)) {
+      // The body is not read for a caller whom no statement can allow the action.
+      if (need.requestTags && !this.#mayBeAllowed()) throw denied()
       this.#tags.requested = (await need.requestTags?.()) ?? this.#headerTags()
+    }
     return this.#evaluate(action, key)
   }
 
@@ -153,6 +176,12 @@ class Decision {
       key,
       values: conditionValues({ ...question, action }, this.#tags),
     })
+  }
+
+  #mayBeAllowed(): boolean {
+    const { need, caller, action } = this.q
+    if (need.permission !== undefined && this.#permissions?.[need.permission]) return true
+    return this.#policy?.mayAllow(action, caller?.id) === true
   }
 
   /** Denies a write that also sets an ACL, tags or a lock where the policy denies setting these by themselves. */
@@ -191,12 +220,7 @@ class Decision {
   #bucketListAllows(action: string): boolean {
     const { bucket, caller } = this.q
     const permission = BUCKET_ACL[action]
-    if (permission === undefined || this.#enforced) return false
-    const stored = storedAcl(bucket.document('acl'))
-    if (!stored) return false
-    // The key's permissions say what the owner may do: its own grant must not outlive them.
-    const others = { grants: stored.grants.filter(({ grantee }) => grantee !== bucket.owner) }
-    return aclAllows(others, caller?.id, permission, publicAccessBlock(bucket).ignorePublicAcls)
+    return permission !== undefined && listAllows(bucket, caller?.id, permission)
   }
 
   #mayList(): boolean {

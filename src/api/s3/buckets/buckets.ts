@@ -21,6 +21,14 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   const caller = requireCaller(model, request)
   const name = request.bucket!
   checkSessionOutside(request, caller, 's3:CreateBucket', name)
+  const existing = await model.buckets.byName(name, caller)
+  if (existing) {
+    const owns = caller.permissions.get(existing.hexId)?.owner
+    if (!owns) throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
+  } else if (!caller.mayCreateBuckets && !(await model.keys.refresh(caller.id))?.mayCreateBuckets) {
+    // Denied is only what a majority says: the right may have been given a moment ago.
+    throw new S3Error('AccessDenied', 'This access key may not create buckets.')
+  }
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   if (body.length > 0) {
     const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
@@ -34,10 +42,7 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     }
   }
   const access = await accessOfNewBucket(context, request, caller.id)
-  const existing = await model.buckets.byName(name, caller)
   if (existing) {
-    const owns = caller.permissions.get(existing.hexId)?.owner
-    if (!owns) throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
     // Changing the list here would surprise a client that only makes sure that the bucket exists.
     if (!access.isAsIn(existing)) {
       throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
@@ -45,10 +50,6 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     // In us-east-1 AWS answers success, elsewhere that the bucket exists; clients of this store expect
     // success.
     return { status: 200, headers: { location: `/${name}` } }
-  }
-  // Denied is only what a majority says: the right may have been given a moment ago.
-  if (!caller.mayCreateBuckets && !(await model.keys.refresh(caller.id))?.mayCreateBuckets) {
-    throw new S3Error('AccessDenied', 'This access key may not create buckets.')
   }
   try {
     checkBucketName(name)

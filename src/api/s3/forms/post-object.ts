@@ -1,5 +1,6 @@
 import { uriEncode } from '../../http/uri.js'
 import { xmlText } from '../../xml/writer.js'
+import { findBucket } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { putObject } from '../objects/write.js'
@@ -18,6 +19,8 @@ export async function postObject(context: S3Context, request: S3Request): Promis
   if (request.auth.kind === 'key') {
     throw new S3Error('InvalidRequest', 'A POST of a form is signed by its fields, not by the request.')
   }
+  // The form's fields say who is asking; that there is such a bucket is known before they are read.
+  await findBucket(context.model, request)
   const form = await readPostForm(request)
   const { auth, policy } = await authenticate(context, form)
   const range = policy

@@ -6,6 +6,7 @@ import type { NewVersion } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
+import { authorize } from '../access/authorize.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { customerKey, encryptionHeaders, openUpload } from '../encryption/requests.js'
@@ -44,11 +45,13 @@ interface NamedPart {
 /** CompleteMultipartUpload. When a client repeats it with the same parts, it gets the first answer again. */
 export async function completeMultipartUpload(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
+  // Nothing of the body is read for a caller who may not write.
+  const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const named = await readParts(request)
   const etag = md5(Buffer.concat(named.map((part) => Buffer.from(part.etag, 'hex'))))
   let found: Awaited<ReturnType<typeof findUploadAndParts>>
   try {
-    found = await findUploadAndParts(context, request, 's3:PutObject')
+    found = await findUploadAndParts(context, request, granted)
   } catch (error) {
     const done =
       error instanceof S3Error &&

@@ -109,13 +109,12 @@ export async function findUpload(
   return { ...granted, upload }
 }
 
-/** As findUpload, with the stored parts, in one round trip for both. */
+/** As findUpload, for a caller who was authorized, with the stored parts, in one round trip for both. */
 export async function findUploadAndParts(
   { model }: S3Context,
   request: S3Request,
-  action: string,
+  granted: Granted,
 ): Promise<Granted & { upload: UploadRow; parts: PartRow[] }> {
-  const granted = await authorize(model, request, { permission: 'write', action })
   const id = uploadIdOf(request)
   const bucket = granted.bucket.id
   const [upload, parts] = await Promise.all([

@@ -2,6 +2,7 @@ import type { VersionRecord } from '../../../model/versions/record.js'
 import { parseXml } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
 import { authorize, findBucket } from '../access/authorize.js'
+import { checkMayDelete } from '../access/decision.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error, toS3Error } from '../errors.js'
@@ -21,7 +22,7 @@ const CONCURRENCY = 32
 /** DeleteObjects: up to 1000 keys or versions in one request; each succeeds or fails on its own. */
 export async function deleteObjects(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
-  const { bucket, caller } = await findBucket(model, request)
+  const { bucket, caller } = await findBucket(model, request, checkMayDelete)
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   const root = await parseXml(body, 'Delete')
   const quiet = root.text('Quiet') === 'true'

@@ -88,6 +88,13 @@ export class Policy {
     return verdict
   }
 
+  /** Whether any statement allows the action to that principal, on some resource and condition. */
+  mayAllow(action: string, principal: string | undefined): boolean {
+    return this.#about(action).some(
+      ({ effect, principals }) => effect === 'Allow' && principals.includes(principal),
+    )
+  }
+
   #about(action: string): readonly Statement[] {
     let statements = this.#byAction.get(action)
     if (!statements) {

@@ -1,0 +1,52 @@
+import { createHash, createHmac } from 'node:crypto'
+import { amzDate } from '../../src/api/http/date.js'
+import { canonicalQuery } from '../../src/api/s3/signature/canonical.js'
+import { deriveSigningKey } from '../../src/api/s3/signature/keys.js'
+
+/** Who signs, for which node, and when. */
+export interface Signer {
+  key: { id: string; secret: string }
+  port: number
+  nowMs: number
+}
+
+/** The head of a request signed for a single node, the empty line included. */
+export function signedHead(
+  { key, port, nowMs }: Signer,
+  method: string,
+  target: string,
+  headers: Record<string, string> = {},
+  payloadHash = 'UNSIGNED-PAYLOAD',
+): string {
+  const date = amzDate(nowMs)
+  const all: Record<string, string> = {
+    host: `127.0.0.1:${port}`,
+    'x-amz-content-sha256': payloadHash,
+    'x-amz-date': date,
+    ...headers,
+  }
+  // Hop-by-hop and length headers stay out of the signature, as in real clients.
+  const names = Object.keys(all)
+    .filter((name) => name === 'host' || name.startsWith('x-amz-'))
+    .sort()
+  const [path, query = ''] = target.split('?') as [string, string?]
+  const canonical = [
+    method,
+    path,
+    canonicalQuery(query),
+    ...names.map((name) => `${name}:${all[name]}`),
+    '',
+    names.join(';'),
+    payloadHash,
+  ].join('\n')
+  const scope = `${date.slice(0, 8)}/us-east-1/s3/aws4_request`
+  const stringToSign = `AWS4-HMAC-SHA256\n${date}\n${scope}\n${createHash('sha256').update(canonical).digest('hex')}`
+  const signature = createHmac('sha256', deriveSigningKey(key.secret, date.slice(0, 8), 'us-east-1', 's3'))
+    .update(stringToSign)
+    .digest('hex')
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+  return (
+    `${method} ${target} HTTP/1.1\r\n${lines.join('')}Authorization: AWS4-HMAC-SHA256 ` +
+    `Credential=${key.id}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}\r\n\r\n`
+  )
+}
