@@ -69,6 +69,9 @@ export const TOP_LEVEL = {
   block_ram_buffer_max: optional(sizeBetween(MIB, TIB), 64 * MIB),
   block_max_concurrent_reads: optional(parseInteger(1, 65536), 16),
   block_max_concurrent_writes_per_request: optional(parseInteger(1, 1024), 8),
+  max_connections: optional(parseInteger(1, 1_000_000), null),
+  max_requests: optional(parseInteger(1, 100_000), null),
+  request_memory_max: optional(sizeBetween(8 * MIB, TIB), 64 * MIB),
   compression_level: optional(parseCompressionLevel, 1),
   replication_factor: required(parseInteger(1, 255)),
   consistency_mode: optional(

@@ -28,6 +28,10 @@ export interface Settings {
   readonly blockRamBufferMaxBytes: number
   readonly blockMaxConcurrentReads: number
   readonly blockMaxConcurrentWritesPerRequest: number
+  /** Null: as many as the machine allows. */
+  readonly maxConnections: number | null
+  readonly maxRequests: number | null
+  readonly requestMemoryBytes: number
   /** A zstd level; null: blocks are stored as they are. */
   readonly compressionLevel: number | null
   readonly replicationFactor: number

@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { serveAdmin } from '../api/admin/serve.js'
+import { admissionLimits, LimitedAdmission } from '../api/http/admission.js'
 import { HTTP_SERVER_OPTIONS } from '../api/http/front.js'
 import { TrustedProxies } from '../api/http/trusted-proxies.js'
 import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
@@ -28,6 +29,7 @@ import { eventTargets } from '../platform/event-targets.js'
 import { HashPool } from '../platform/hash-pool.js'
 import { systemHttpGet } from '../platform/http-get.js'
 import { type Listening, listen } from '../platform/listen.js'
+import { machineLimits } from '../platform/machine-limits.js'
 import { NodeDisk } from '../platform/node-disk.js'
 import { BufferPools } from '../util/buffer-pools.js'
 import { type Clock, Hlc, PeerTime } from '../util/clock.js'
@@ -213,6 +215,7 @@ async function serveS3(
   const { peers } = parts.hlc
   // Requests are signed with the right time, which the machine's clock may not show.
   const { clock } = peers
+  const admission = new LimitedAdmission(admissionLimits(config, machineLimits()), clock, log)
   const { keys } = model
   const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
   const secretOf = secretLookup({ keys, sessions, clock })
@@ -237,6 +240,7 @@ async function serveS3(
     checkWritable: () => peers.checkMayStamp(),
     ...(sts && { sts }),
     trustedProxies: new TrustedProxies(config.trustedProxies),
+    admission,
     onRequest: (record) => accessLog.add('s3', record, clock.nowMs()),
     ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })

@@ -12,7 +12,6 @@ export function unusedSettings(config: Config): string[] {
     rpc_ping_timeout_msec: config.rpc.pingTimeoutMs !== null,
     rpc_timeout_msec: config.rpc.timeoutMs !== null,
     rpc_public_addr_subnet: config.rpc.publicAddrSubnet !== null,
-    block_max_concurrent_reads: config.blockMaxConcurrentReads !== 16,
     k2v_api: config.k2vApi !== null,
     s3_web: config.web !== null,
   }

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Idle, IdleWatch } from './idle-watch.js'
+import { DOCUMENT_RATE, isBelow, type LeastRate, OBJECT_RATE } from './least-rate.js'
 
-/** Aborted: the client went away before the end. Idle: it sent nothing for too long. TooLarge: over the limit. */
+/** Aborted: the client went away before the end. Idle: it sent nothing for too long, or too slowly. TooLarge: over the limit. */
 export class BodyError extends Error {
   override readonly name = 'BodyError'
   constructor(
@@ -21,6 +22,8 @@ const AHEAD_MAX = 256 * 1024
  */
 export class BodyReader implements Idle {
   lastMs = 0
+  /** The least speed asked for while the body is read in pieces. */
+  rate: LeastRate = OBJECT_RATE
   /** Bytes of the body received so far. */
   receivedBytes = 0
   /** Whether anything was read. */
@@ -35,6 +38,11 @@ export class BodyReader implements Idle {
   #waiter: { resolve(chunk: Buffer | undefined): void; reject(error: BodyError): void } | undefined
   /** Handles failures of `collect` and `discard`. */
   #onFailure: ((error: BodyError) => void) | undefined
+  /** Time spent waiting for the client before the wait that is under way, in ms. */
+  #waitedMs = 0
+  #waitsSinceMs = 0
+  /** Bytes that `discard` has read; undefined before it is called. */
+  #discardedBytes: number | undefined
 
   constructor(
     private readonly request: IncomingMessage,
@@ -66,16 +74,27 @@ export class BodyReader implements Idle {
       this.request.resume()
     }
     this.watch.add(this)
+    this.#waitsSinceMs = this.lastMs
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject }
     })
   }
 
+  isTooSlow(nowMs: number): boolean {
+    return isBelow(
+      this.rate,
+      this.#discardedBytes ?? this.receivedBytes,
+      this.#waitedMs + nowMs - this.#waitsSinceMs,
+    )
+  }
+
   /**
    * The whole body; the bytes are not copied when they came in one piece.
+   * @param rate the least speed: that of documents unless told
    * @throws BodyError Aborted, Idle, TooLarge (as soon as there are more than `bytesMax`)
    */
-  collect(bytesMax: number): Promise<Buffer> {
+  collect(bytesMax: number, rate: LeastRate = DOCUMENT_RATE): Promise<Buffer> {
+    this.rate = rate
     return new Promise((resolve, reject) => {
       const { request } = this
       let first: Buffer | undefined
@@ -107,6 +126,7 @@ export class BodyReader implements Idle {
       this.started = true
       this.#onFailure = finish
       this.watch.add(this)
+      this.#waitsSinceMs = this.lastMs
       // An aborted request emits 'error'; 'close' follows and ends the read.
       request.on('error', ignore)
       request.on('data', onData).on('end', onEnd).on('close', onClose)
@@ -147,6 +167,7 @@ export class BodyReader implements Idle {
       if (waiter) {
         this.#waiter = undefined
         this.watch.remove(this)
+        this.#waitedMs += this.watch.clock.monotonicMs() - this.#waitsSinceMs
         waiter.resolve(chunk)
         return
       }
@@ -193,12 +214,17 @@ export class BodyReader implements Idle {
       const onData = (chunk: Buffer) => {
         this.lastMs = this.watch.clock.monotonicMs()
         discarded += chunk.length
+        this.#discardedBytes = discarded
         if (discarded > bytesMax) finish(false)
       }
       const onEnd = () => finish(true)
       const onClose = () => finish(false)
       this.#onFailure = () => finish(false)
+      this.#discardedBytes = 0
+      this.rate = DOCUMENT_RATE
       this.watch.add(this)
+      this.#waitedMs = 0
+      this.#waitsSinceMs = this.lastMs
       request.on('error', ignore)
       request.on('data', onData).on('end', onEnd).on('close', onClose)
       request.resume()

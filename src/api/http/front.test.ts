@@ -127,6 +127,8 @@ test('requests that are not admitted are answered at once, and those that are gi
   let free = 1
   const { client, protocol, errors } = await start({
     admitConnection: () => true,
+    isSurplus: () => false,
+    admitBulk: () => true,
     admitRequest: () => free > 0 && free-- > 0,
     endRequest: () => void free++,
   })
@@ -143,6 +145,8 @@ test('requests that are not admitted are answered at once, and those that are gi
 test('connections that are not admitted are closed before anything is read', async () => {
   const { client, records } = await start({
     admitConnection: () => false,
+    isSurplus: () => false,
+    admitBulk: () => true,
     admitRequest: () => true,
     endRequest() {},
   })

@@ -16,7 +16,7 @@ import { answerBrokenRequest, type BrokenRequest, type BrokenRequestAnswer } fro
 import { httpDate } from './date.js'
 import { IdleWatch } from './idle-watch.js'
 import type { HttpRequest } from './request.js'
-import { type RequestState, respond } from './respond.js'
+import { closeBody, isStream, type RequestState, respond } from './respond.js'
 import type { TrustedProxies } from './trusted-proxies.js'
 
 /** An API on top of the front. */
@@ -79,12 +79,17 @@ export const HTTP_SERVER_OPTIONS = {
   noDelay: true,
 } as const
 
+/** Requests with longer bodies count as bulk. */
+const BULK_BYTES_MIN = 64 * 1024
+
 /** A request with the state of its answer. */
 interface Exchange<R> extends RequestState {
   readonly request: R
   readonly response: ServerResponse
   readonly startedMs: number
-  admitted: boolean
+  readonly admitted: boolean
+  /** Whether it counts as one with a long body or answer. */
+  isBulk: boolean
   errorCode: string | undefined
   bytesSent: number
   awaitsContinue: boolean
@@ -163,15 +168,18 @@ export class HttpFront<R extends HttpRequest> {
       clock.nowMs(),
       trustedProxies,
     )
+    const bodyLength = announcedLength(message)
+    const isBulk = bodyLength === undefined || bodyLength > BULK_BYTES_MIN
     const exchange: Exchange<R> = {
       request,
       response,
       reader,
       isHead: request.method === 'HEAD',
-      bodyLength: announcedLength(message),
+      bodyLength,
       awaitsContinue,
       startedMs: clock.monotonicMs(),
-      admitted: admission?.admitRequest() ?? true,
+      admitted: admission?.admitRequest(message.socket, isBulk) ?? true,
+      isBulk,
       errorCode: undefined,
       bytesSent: 0,
     }
@@ -229,9 +237,10 @@ export class HttpFront<R extends HttpRequest> {
   }
 
   /** Does not throw. */
-  #write(exchange: Exchange<R>, answer: Answer, more: AnswerHeaders | undefined): void {
+  #write(exchange: Exchange<R>, wanted: Answer, more: AnswerHeaders | undefined): void {
     const { request, response } = exchange
-    const { clock, log } = this.options
+    const { clock, log, admission } = this.options
+    const answer = this.#admitted(exchange, wanted)
     const headers: (string | number | readonly string[])[] = [
       this.protocol.requestIdHeader,
       request.requestId,
@@ -242,7 +251,8 @@ export class HttpFront<R extends HttpRequest> {
     ]
     append(headers, answer.headers)
     append(headers, more)
-    if (this.#draining) headers.push('Connection', 'close')
+    const closes = this.#draining || (!exchange.admitted && admission?.isSurplus(request.socket))
+    if (closes) headers.push('Connection', 'close')
     try {
       const sent = respond(response, exchange, this.#watch, answer.status, headers, answer.body, (error) => {
         exchange.errorCode = this.protocol.errorAnswer(error, request).code
@@ -261,10 +271,25 @@ export class HttpFront<R extends HttpRequest> {
     }
   }
 
+  /** The answer, or that there are too many long ones under way. */
+  #admitted(exchange: Exchange<R>, answer: Answer): Answer {
+    const { admission } = this.options
+    const { body } = answer
+    if (!admission || exchange.isBulk || !exchange.admitted || !isStream(body)) return answer
+    if (admission.admitBulk()) {
+      exchange.isBulk = true
+      return answer
+    }
+    void closeBody(body)
+    const refusal = this.protocol.errorAnswer(new OverloadedError(), exchange.request)
+    exchange.errorCode = refusal.code
+    return refusal
+  }
+
   #onClose(exchange: Exchange<R>): void {
     this.#inFlight--
     const { clock, onRequest, admission } = this.options
-    if (exchange.admitted) admission?.endRequest()
+    if (exchange.admitted) admission?.endRequest(exchange.isBulk)
     if (onRequest) onRequest(recordOf(exchange, clock.monotonicMs()))
     if (this.#inFlight === 0 && this.#onDrained.length > 0) {
       const waiting = this.#onDrained

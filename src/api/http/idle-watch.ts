@@ -4,13 +4,18 @@ import type { Clock, Timer } from '../../util/clock.js'
 export interface Idle {
   /** Monotonic time of the last sign of life, in ms; the waiting code updates it. */
   lastMs: number
+  /** Whether the client is too slow by now, though it is not silent. */
+  isTooSlow?(nowMs: number): boolean
   /** The wait took too long; called once, after the entry was removed. */
   onIdle(): void
 }
 
+const CHECK_MS_MAX = 5_000
+
 /**
- * Ends waits for clients that neither send nor read. One timer serves all waits: it runs only while there are
- * any, and checks them four times per time-out, so that a wait ends after 1 to 1.25 times the time-out.
+ * Ends waits for clients that neither send nor read, or do so too slowly. One timer serves all waits: it runs only while
+ * there are any, and checks them four times per time-out and every five seconds, so that a wait ends after 1 to 1.25 times
+ * the time-out.
  */
 export class IdleWatch {
   readonly #waiting = new Set<Idle>()
@@ -34,11 +39,12 @@ export class IdleWatch {
   }
 
   #schedule(): void {
-    this.#timer = this.clock.after(this.timeoutMs / 4, () => {
+    this.#timer = this.clock.after(Math.min(this.timeoutMs / 4, CHECK_MS_MAX), () => {
       this.#timer = undefined
-      const limit = this.clock.monotonicMs() - this.timeoutMs
+      const nowMs = this.clock.monotonicMs()
+      const limit = nowMs - this.timeoutMs
       for (const entry of this.#waiting) {
-        if (entry.lastMs > limit) continue
+        if (entry.lastMs > limit && entry.isTooSlow?.(nowMs) !== true) continue
         this.#waiting.delete(entry)
         entry.onIdle()
       }

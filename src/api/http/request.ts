@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { BodyReader } from './body-reader.js'
 import { Query } from './query.js'
 import { splitTarget } from './target.js'
@@ -35,6 +36,11 @@ export class HttpRequest {
     this.rawQuery = rawQuery
     this.headers = message.headers
     this.query = new Query(rawQuery)
+  }
+
+  /** The connection. */
+  get socket(): Socket {
+    return this.message.socket
   }
 
   /** Names and values in turn, as sent. */

@@ -43,7 +43,7 @@ export function respond(
   const rest = restOf(response, request)
   if (rest === 'close' || rest === 'linger') headers.push('Connection', 'close')
   const bodyless = request.isHead || status === 204 || status === 304
-  const streams = typeof body === 'object' && !Buffer.isBuffer(body)
+  const streams = isStream(body)
   let data: string | Buffer | undefined
   if (!streams) {
     data = bodyless ? undefined : body
@@ -52,12 +52,12 @@ export function respond(
     }
   }
   if (response.destroyed) {
-    if (streams) void close(body)
+    if (streams) void closeBody(body)
     return 0
   }
   writeHead(response, status, headers)
   if (streams && !bodyless) return stream(response, request, watch, headers, body, rest, onError)
-  if (streams) void close(body)
+  if (streams) void closeBody(body)
   const length = data === undefined ? 0 : typeof data === 'string' ? Buffer.byteLength(data) : data.length
   if (rest === 'linger') {
     if (length > 0) response.write(data)
@@ -69,6 +69,11 @@ export function respond(
   response.end(data)
   if (rest === 'drain') drain(response, request)
   return length
+}
+
+/** Whether a body comes piece by piece. */
+export function isStream(body: AnswerBody | undefined): body is AsyncIterable<Buffer> {
+  return typeof body === 'object' && !Buffer.isBuffer(body)
 }
 
 type Rest = 'none' | 'drain' | 'linger' | 'close'
@@ -138,7 +143,8 @@ function watchEnd(response: ServerResponse, watch: IdleWatch): void {
   response.on('close', () => watch.remove(entry))
 }
 
-async function close(body: AsyncIterable<Buffer>): Promise<void> {
+/** Lets go of a body that nobody reads. Does not reject. */
+export async function closeBody(body: AsyncIterable<Buffer>): Promise<void> {
   try {
     await body[Symbol.asyncIterator]().return?.()
   } catch {

@@ -1,3 +1,4 @@
+import { DOCUMENT_RATE, OBJECT_RATE } from '../../http/least-rate.js'
 import { FormError, type FormFile, formBoundary, readForm } from '../../http/multipart-form.js'
 import { parseXml } from '../../xml/reader.js'
 import { invalidArgument, S3Error } from '../errors.js'
@@ -23,13 +24,17 @@ export interface PostForm {
 export async function readPostForm(request: S3Request): Promise<PostForm> {
   const boundary = formBoundary(request.headers['content-type'])
   if (boundary === undefined) throw new S3Error('MalformedPOSTRequest')
-  const next = () => request.reader.next()
+  const { reader } = request
+  const next = () => reader.next()
+  // Nobody knows yet who is asking.
+  reader.rate = DOCUMENT_RATE
   const { fields, file } = await readForm(next, boundary, (name) => name.toLowerCase() === 'file', {
     headBytesMax: HEAD_BYTES_MAX,
     fieldsMax: FIELDS_MAX,
   }).catch((error: unknown) => {
     throw formError(error)
   })
+  reader.rate = OBJECT_RATE
   const byName = new Map<string, string>()
   for (const { name, value } of fields) {
     const lower = name.toLowerCase()

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { BodyError } from '../../http/body-reader.js'
+import type { LeastRate } from '../../http/least-rate.js'
 import { S3Error, type S3ErrorCode } from '../errors.js'
 import type { Auth } from '../signature/verifier.js'
 import { AwsChunkedDecoder } from './aws-chunked.js'
@@ -32,7 +33,7 @@ export interface BodyBytes {
   /** The next bytes, or undefined at the end. */
   next(): Promise<Buffer | undefined>
   /** The whole body, refused when it has more than `bytesMax`. */
-  collect(bytesMax: number): Promise<Buffer>
+  collect(bytesMax: number, rate?: LeastRate): Promise<Buffer>
 }
 
 export interface PayloadOptions {
@@ -118,14 +119,19 @@ export class Payload implements AsyncIterable<Buffer> {
 
   /**
    * The whole body in one buffer.
+   * @param rate the least speed of the client: that of documents unless told
    * @throws S3Error `tooLarge` when it is longer than `bytesMax`, and the errors of the verification
    */
-  async readAll(bytesMax: number, tooLarge: S3ErrorCode = 'EntityTooLarge'): Promise<Buffer> {
+  async readAll(
+    bytesMax: number,
+    tooLarge: S3ErrorCode = 'EntityTooLarge',
+    rate?: LeastRate,
+  ): Promise<Buffer> {
     if (this.contentLength !== undefined && this.contentLength > bytesMax) throw new S3Error(tooLarge)
     let body: Buffer
     try {
       // Framing takes some 90 bytes for each chunk, and chunks of a sane client are not that small.
-      body = await this.#reader.collect(this.#decoder ? 2 * bytesMax + 65_536 : bytesMax)
+      body = await this.#reader.collect(this.#decoder ? 2 * bytesMax + 65_536 : bytesMax, rate)
     } catch (error) {
       throw bodyError(error, tooLarge)
     }
