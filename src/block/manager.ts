@@ -86,6 +86,8 @@ export interface BlockOptions {
   reserveBytes: number
   /** Memory for blocks on their way to replicas, in bytes; as much again for blocks sent to other nodes. */
   memoryBytes: number
+  /** Most blocks read from disk at the same time (default 16). */
+  readsMax?: number
   resync?: Partial<ResyncSettings>
   scrubTranquility?: number
   /** How often the background process looks for what other processes queued, in ms (default 5 s). */

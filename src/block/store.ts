@@ -1,5 +1,6 @@
 import type { Clock } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
+import { Semaphore } from '../util/semaphore.js'
 import type { Codec } from './codec.js'
 import type { DataDirs } from './data-dirs.js'
 import { type Disk, type FileStat, parentFolder } from './disk.js'
@@ -44,6 +45,7 @@ export interface StoreCounters {
 export class BlockStore {
   readonly counters: StoreCounters = { bytesRead: 0, bytesWritten: 0, corruptions: 0 }
   readonly #space: FolderSpace[]
+  readonly #reads: Semaphore
   /** Files that were found durable, by hash, the longest known first. */
   readonly #durable = new Map<string, KnownFile>()
 
@@ -57,8 +59,11 @@ export class BlockStore {
       reserveBytes: number
       /** Decompresses blocks whose file does not name them. */
       codec: Codec
+      /** Most blocks read at the same time (default 16). */
+      readsMax?: number
     },
   ) {
+    this.#reads = new Semaphore(options.readsMax ?? 16)
     this.#space = dirs.paths.map(() => ({
       freeBytes: 0,
       readAtMs: Number.NEGATIVE_INFINITY,
@@ -81,7 +86,7 @@ export class BlockStore {
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
       try {
-        const file = await this.disk.read(path, expectedBytes)
+        const file = await this.#reads.run(() => this.disk.read(path, expectedBytes))
         if (!file) continue
         const block = await this.#verified(file, hash)
         this.counters.bytesRead += file.length

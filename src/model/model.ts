@@ -163,7 +163,7 @@ export class Model implements Service {
     }
     this.tables = t
     this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, random, log, listsGraceMs })
-    this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, random, ...sizes })
+    this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, random, clock, ...sizes })
     this.objects = new Objects({
       objects: t.object,
       versions: t.version,

@@ -73,6 +73,8 @@ export interface CoreOptions {
   inlineBytesMax?: number
   /** Blocks of one body that are stored at the same time. */
   blocksInFlight?: number
+  /** Memory for contents of all requests, in bytes; that of blocks unless told. */
+  requestMemoryBytes?: number
   lifecycle?: LifecycleOptions
   events?: EventOptions
   blocks: BlockOptions
@@ -171,7 +173,7 @@ export class Core implements Service {
       blockBytes: options.blockBytes,
       inlineBytesMax: options.inlineBytesMax ?? INLINE_BYTES_MAX,
       blocksInFlight: options.blocksInFlight ?? 8,
-      memoryBytes: options.blocks.memoryBytes,
+      memoryBytes: options.requestMemoryBytes ?? options.blocks.memoryBytes,
       listsGraceMs: options.graces?.unreferencedMs,
       freshness: {
         ...(options.controlRoundMs !== undefined && { roundEveryMs: options.controlRoundMs }),

@@ -131,6 +131,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       blockBytes: config.blockSizeBytes,
       inlineBytesMax: config.inlineBytesMax,
       blocksInFlight: config.blockMaxConcurrentWritesPerRequest,
+      requestMemoryBytes: config.requestMemoryBytes,
       lifecycle: lifecycleOf(config),
       events: {
         targets: eventTargets(config.secrets.notifications),
@@ -141,6 +142,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
         fsync: config.dataFsync,
         reserveBytes: RESERVE_BYTES,
         memoryBytes: config.blockRamBufferMaxBytes,
+        readsMax: config.blockMaxConcurrentReads,
       },
       scrub: !config.disableScrub,
     },
@@ -241,6 +243,7 @@ async function serveS3(
     ...(sts && { sts }),
     trustedProxies: new TrustedProxies(config.trustedProxies),
     admission,
+    memory: model.blobs.memory,
     onRequest: (record) => accessLog.add('s3', record, clock.nowMs()),
     ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })

@@ -43,6 +43,21 @@ export class ByteBudget {
     return promise
   }
 
+  /**
+   * Takes `bytes` if no more than `share` of the budget (0 to 1) is then taken, and nobody waits. Returns whether it did:
+   * for memory that is useful, but not needed.
+   */
+  tryAcquire(bytes: number, share = 1): boolean {
+    if (this.#closed || this.isBeyond(share, bytes)) return false
+    this.#usedBytes += bytes
+    return true
+  }
+
+  /** Whether more than `share` of the budget (0 to 1) is taken, with `bytes` more, or somebody waits. */
+  isBeyond(share: number, bytes = 0): boolean {
+    return this.#waiters.length > 0 || this.#usedBytes + bytes > this.limitBytes * share
+  }
+
   /** Corrects an amount that was taken, without waiting. */
   adjust(bytes: number): void {
     this.release(-bytes)

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { ByteBudget } from '../../util/byte-budget.js'
 import type { Idle, IdleWatch } from './idle-watch.js'
 import { DOCUMENT_RATE, isBelow, type LeastRate, OBJECT_RATE } from './least-rate.js'
 
@@ -13,8 +14,14 @@ export class BodyError extends Error {
   }
 }
 
-/** Bytes received ahead of the reader before the client is held back. */
+/** Bytes received ahead of the reader before the client is held back… */
 const AHEAD_MAX = 256 * 1024
+/** …unless more than this share of the memory of all requests is taken: then one piece at a time is received. */
+const AHEAD_SHARE = 0.5
+/** Whole bodies up to this length take no part in that memory: requests are counted. */
+const FREE_BYTES = 64 * 1024
+/** What a document takes in memory when it is parsed, in multiples of its length. */
+const DOCUMENT_FACTOR = 4
 
 /**
  * Reads one request's body: either whole by `collect`, or in pieces by `next`. It listens to the request only
@@ -43,11 +50,16 @@ export class BodyReader implements Idle {
   #waitsSinceMs = 0
   /** Bytes that `discard` has read; undefined before it is called. */
   #discardedBytes: number | undefined
+  /** Of the memory of all requests, beside what is queued. */
+  #heldBytes = 0
+  #closed = false
 
   constructor(
     private readonly request: IncomingMessage,
     private readonly watch: IdleWatch,
     private readonly onFirstRead?: () => void,
+    /** Bounds the memory of all requests. */
+    private readonly memory?: ByteBudget,
   ) {}
 
   /** Whether the whole body arrived. */
@@ -61,7 +73,8 @@ export class BodyReader implements Idle {
     const chunk = this.#queue.shift()
     if (chunk !== undefined) {
       this.#queuedBytes -= chunk.length
-      if (this.#paused && this.#queuedBytes <= AHEAD_MAX / 2) {
+      this.memory?.release(chunk.length)
+      if (this.#paused && this.#queuedBytes <= AHEAD_MAX / 2 && !this.#isShort) {
         this.#paused = false
         this.request.resume()
       }
@@ -95,6 +108,29 @@ export class BodyReader implements Idle {
    */
   collect(bytesMax: number, rate: LeastRate = DOCUMENT_RATE): Promise<Buffer> {
     this.rate = rate
+    const waiting = this.#reserve(bytesMax)
+    return waiting ? waiting.then(() => this.#collect(bytesMax)) : this.#collect(bytesMax)
+  }
+
+  /** Takes memory for a long body, before anything of it is read; it counts until `close`. */
+  #reserve(bytesMax: number): Promise<void> | undefined {
+    if (!this.memory) return undefined
+    const announced = this.request.headers['content-length']
+    const length = announced === undefined ? bytesMax : Math.min(Number(announced), bytesMax)
+    if (!(length > FREE_BYTES)) return undefined
+    const bytes = length * (this.rate === DOCUMENT_RATE ? DOCUMENT_FACTOR : 1)
+    const waiting = this.memory.acquire(bytes)
+    if (!waiting) {
+      this.#heldBytes = bytes
+      return undefined
+    }
+    return waiting.then(() => {
+      if (this.#closed) this.memory!.release(bytes)
+      else this.#heldBytes = bytes
+    })
+  }
+
+  #collect(bytesMax: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const { request } = this
       let first: Buffer | undefined
@@ -163,6 +199,7 @@ export class BodyReader implements Idle {
     request.on('error', ignore)
     request.on('data', (chunk: Buffer) => {
       this.receivedBytes += chunk.length
+      if (this.#closed) return
       const waiter = this.#waiter
       if (waiter) {
         this.#waiter = undefined
@@ -173,7 +210,8 @@ export class BodyReader implements Idle {
       }
       this.#queue.push(chunk)
       this.#queuedBytes += chunk.length
-      if (this.#queuedBytes >= AHEAD_MAX && !this.#paused) {
+      this.memory?.adjust(chunk.length)
+      if (!this.#paused && (this.#queuedBytes >= AHEAD_MAX || this.#isShort)) {
         this.#paused = true
         request.pause()
       }
@@ -191,6 +229,25 @@ export class BodyReader implements Idle {
     this.onFirstRead?.()
   }
 
+  /** Gives back what the request holds of the memory of all; nothing more is read. */
+  close(): void {
+    this.#closed = true
+    this.#forgetQueue()
+    if (this.#heldBytes > 0) this.memory!.release(this.#heldBytes)
+    this.#heldBytes = 0
+  }
+
+  #forgetQueue(): void {
+    if (this.#queuedBytes > 0) this.memory?.release(this.#queuedBytes)
+    this.#queue = []
+    this.#queuedBytes = 0
+  }
+
+  /** Whether memory is too short to receive ahead of the reader. */
+  get #isShort(): boolean {
+    return this.memory?.isBeyond(AHEAD_SHARE) === true
+  }
+
   /**
    * Throws away the rest of the body, at most `bytesMax`. Resolves with whether the end was reached; false
    * after an idle time, or when the client went away. No other read may follow.
@@ -198,8 +255,7 @@ export class BodyReader implements Idle {
   discard(bytesMax: number): Promise<boolean> {
     const { request } = this
     this.watch.remove(this)
-    this.#queue = []
-    this.#queuedBytes = 0
+    this.#forgetQueue()
     if (this.#ended || request.readableEnded) return Promise.resolve(true)
     if (request.destroyed) return Promise.resolve(false)
     request.removeAllListeners('data')

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { ByteBudget } from '../../util/byte-budget.js'
 import type { Clock } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
@@ -68,6 +69,8 @@ export interface HttpFrontOptions {
   readonly trustedProxies?: TrustedProxies
   /** Without it, every connection and request is admitted. */
   readonly admission?: Admission
+  /** Bounds the memory of bodies that are read; without it, only each by itself is bounded. */
+  readonly memory?: ByteBudget
 }
 
 /** Options for the node:http server: long uploads must not be cut off, slow headers must. */
@@ -159,6 +162,7 @@ export class HttpFront<R extends HttpRequest> {
             response.writeContinue()
           }
         : undefined,
+      this.options.memory,
     )
     const request = new this.protocol.Request(
       message,
@@ -288,6 +292,7 @@ export class HttpFront<R extends HttpRequest> {
 
   #onClose(exchange: Exchange<R>): void {
     this.#inFlight--
+    exchange.reader.close()
     const { clock, onRequest, admission } = this.options
     if (exchange.admitted) admission?.endRequest(exchange.isBulk)
     if (onRequest) onRequest(recordOf(exchange, clock.monotonicMs()))

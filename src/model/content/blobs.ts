@@ -4,12 +4,14 @@ import type { UploadClaims } from '../../block/upload-claims.js'
 import type { Table } from '../../table/table.js'
 import { assert } from '../../util/assert.js'
 import { ByteBudget } from '../../util/byte-budget.js'
+import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
+import { BlockGatherer, type GatheredBlock } from './block-gatherer.js'
 import { type BlockListRow, blockListSortKey, LIST_ROW_BLOCKS, LIST_ROW_PARTS } from './block-lists.js'
+import { BlockReads, type ReadOptions } from './block-reads.js'
 import { digestsOf, type Hashing } from './hashing.js'
 import {
-  type BlockOpener,
   type BlockPointer,
   type BlockSealer,
   blockOwner,
@@ -76,12 +78,11 @@ export interface PartedContent {
 /** Where list rows are to be found by who owns them; see BlockListRow. */
 export type ListPlace = Pick<BlockListRow, 'bucket' | 'owner' | 'key' | 'part'>
 
-/** Blocks fetched ahead of the client: enough for a link of 100 ms at 40 MiB/s. */
-const READ_AHEAD = 4
-
 /** Turns bodies into blocks and back. */
 export class BlobStore {
-  readonly #memory: ByteBudget
+  /** Bounds the memory of contents on their way in and out, and of long documents of requests. */
+  readonly memory: ByteBudget
+  readonly #reads: BlockReads
 
   constructor(
     private readonly deps: {
@@ -95,12 +96,20 @@ export class BlobStore {
       inlineBytesMax: number
       /** Blocks of one body that are stored at the same time. */
       blocksInFlight: number
-      /** Memory for blocks of all bodies on their way in, in bytes, beside the one that each is gathering. */
+      /** Memory for blocks of all contents on their way in and out, in bytes. */
       memoryBytes: number
       random: Random
+      clock: Clock
     },
   ) {
-    this.#memory = new ByteBudget(deps.memoryBytes)
+    const { blocks, recycle, clock } = deps
+    this.memory = new ByteBudget(deps.memoryBytes, () => this.#reads.onShortage())
+    this.#reads = new BlockReads({
+      get: (hash, options) => blocks.get(hash, options),
+      recycle,
+      memory: this.memory,
+      clock,
+    })
   }
 
   /**
@@ -150,11 +159,10 @@ export class BlobStore {
         stored.push(hash)
       }
     }
-    const launch = async (plain: Buffer, isLast: boolean) => {
+    const launch = async ({ plain, heldBytes }: GatheredBlock, isLast: boolean) => {
       while (inFlight.size >= this.deps.blocksInFlight) await Promise.race(inFlight)
       // Read first: hashing detaches the buffer.
       const { length } = plain
-      await this.#memory.acquire(length)
       size += length
       const task: Promise<void> = store(plain, size - length, isLast)
         .catch((error: unknown) => {
@@ -162,24 +170,28 @@ export class BlobStore {
         })
         .finally(() => {
           inFlight.delete(task)
-          this.#memory.release(length)
+          this.memory.release(heldBytes)
         })
       inFlight.add(task)
     }
 
+    const { memory } = this
+    const { clock } = this.deps
+    const gather = new BlockGatherer({ hashing: this.deps.hashing, memory, clock, blockBytes }, source.length)
     try {
-      const gather = new BlockGatherer(this.deps.hashing, blockBytes, source.length)
       for await (const chunk of source.stream()) {
         let rest = chunk
         while (rest.length > 0) {
           // A full block waits until there is more: only then is it known not to be the last.
-          if (gather.isFull) await launch(gather.cut(), false)
+          if (gather.isFull && !(await gather.grow())) await launch(gather.cut(), false)
           if (failure) throw failure.error
           rest = gather.take(rest)
         }
       }
-      const last = gather.cut()
+      const lastBlock = gather.cut()
+      const last = lastBlock.plain
       if (inline && blocks.length === 0 && last.length <= inlineBytesMax) {
+        memory.release(lastBlock.heldBytes)
         // Copied, so that a few bytes do not keep a whole block's buffer alive.
         return {
           size: last.length,
@@ -188,7 +200,7 @@ export class BlobStore {
           blocks: [],
         }
       }
-      if (last.length > 0) await launch(last, true)
+      if (last.length > 0) await launch(lastBlock, true)
       const digests = await hashing.end()
       while (inFlight.size > 0) await Promise.race(inFlight)
       if (failure) throw failure.error
@@ -197,6 +209,7 @@ export class BlobStore {
     } finally {
       // Blocks under way must not outlive the request that pays for them.
       await Promise.all(inFlight)
+      gather.discard()
       hashing.discard()
       if (isGivenUp) await claims?.release()
       else claims?.settle()
@@ -303,11 +316,8 @@ export class BlobStore {
     version: { bucket: Buffer; id: Buffer; content: Content; readonly body: Buffer | undefined },
     start: number,
     end: number,
-    options: { cipher?: BlockOpener; signal?: BlockReadOptions['signal'] } = {},
+    options: ReadOptions = {},
   ): AsyncGenerator<Buffer> {
-    const { cipher, signal } = options
-    const { recycle } = this.deps
-    const overheadBytes = cipher?.overheadBytes ?? 0
     assert(
       start >= 0 && Number.isSafeInteger(start) && Number.isSafeInteger(end),
       'a range is of whole bytes',
@@ -315,74 +325,13 @@ export class BlobStore {
     if (start >= end) return
     if (version.content.kind === 'inline') {
       if (!version.body) throw new CarportError('Corrupted', 'inline content is missing')
-      const plain = cipher ? cipher.open(version.body, 0) : version.body
+      const plain = options.cipher ? options.cipher.open(version.body, 0) : version.body
       yield plain.subarray(start, end)
       return
     }
     const refs = this.blocksFrom(version.bucket, version.id, version.content, start)
-    const ahead: { offset: number; size: number; data: Promise<Buffer> }[] = []
-    const fetchNext = async () => {
-      const next = await refs.next()
-      if (next.done || next.value.offset >= end) return false
-      const { offset, ref } = next.value
-      const data = this.deps.blocks.get(ref.hash, { plainBytes: ref.size + overheadBytes, signal })
-      data.catch(() => {}) // The failure is reported when the block's turn comes.
-      ahead.push({ offset, size: ref.size, data })
-      return true
-    }
-    let more = true
-    while (true) {
-      while (more && ahead.length <= READ_AHEAD) more = await fetchNext()
-      const first = ahead.shift()
-      if (!first) return
-      const sealed = await first.data
-      const plain = cipher ? cipher.open(sealed, first.offset) : sealed
-      if (plain !== sealed) recycle?.(sealed)
-      if (plain.length !== first.size)
-        throw new CarportError('Corrupted', 'a block has another length than its object says')
-      yield first.offset >= start && first.offset + plain.length <= end
-        ? plain
-        : plain.subarray(Math.max(0, start - first.offset), end - first.offset)
-      if (plain === sealed) recycle?.(sealed)
-    }
+    yield* this.#reads.read(refs, start, end, options)
   }
 }
 
 const EMPTY = Buffer.alloc(0)
-
-/** Gathers chunks into blocks of one size, copying each byte once. */
-class BlockGatherer {
-  #block: Buffer | undefined
-  #filled = 0
-  #expected: number
-
-  /** @param expectedBytes of the whole body, if known, so that the last block's buffer is not larger than needed */
-  constructor(
-    private readonly memory: Pick<Hashing, 'allocate'>,
-    private readonly blockBytes: number,
-    expectedBytes: number | undefined,
-  ) {
-    this.#expected = expectedBytes ?? Number.POSITIVE_INFINITY
-  }
-
-  get isFull(): boolean {
-    return this.#filled === this.blockBytes
-  }
-
-  /** Takes as much of `chunk` as fits; returns the rest. */
-  take(chunk: Buffer): Buffer {
-    this.#block ??= this.memory.allocate(Math.max(1, Math.min(this.blockBytes, this.#expected)))
-    const copied = chunk.copy(this.#block, this.#filled)
-    this.#filled += copied
-    this.#expected -= copied
-    return copied === chunk.length ? EMPTY : chunk.subarray(copied)
-  }
-
-  /** Hands out the block gathered so far; the next one starts empty. */
-  cut(): Buffer {
-    const block = this.#block?.subarray(0, this.#filled) ?? EMPTY
-    this.#block = undefined
-    this.#filled = 0
-    return block
-  }
-}

@@ -242,7 +242,7 @@ export async function* readSource(
   end: number,
 ): AsyncGenerator<Buffer> {
   const cipher = sealing && (await openContent(context, version, sealing))
-  const options = { signal: () => request.signal, ...(cipher && { cipher }) }
+  const options = { isCopy: true, signal: () => request.signal, ...(cipher && { cipher }) }
   yield* context.model.blobs.read(version, start, end, options)
 }
 
