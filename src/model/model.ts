@@ -182,7 +182,7 @@ export class Model implements Service {
       random,
     })
     const current = (bucket: Buffer, key: Buffer) => this.objects.current(bucket, key)
-    this.listing = new Listing({ db, objects: t.object, current, transport, quorum, placement })
+    this.listing = new Listing({ db, objects: t.object, current, transport, quorum, placement, clock })
     this.versionListing = new VersionListing({
       db,
       objects: t.object,
@@ -191,6 +191,7 @@ export class Model implements Service {
       transport,
       quorum,
       placement,
+      clock,
     })
     this.usage = new Usage({ db, transport, quorum, placement, objects: t.object })
     this.freshness = new ControlFreshness(env, tables, [t.bucket, t.alias, t.key], freshnessOptions)

@@ -6,7 +6,9 @@ import { md5 } from '../content/hashing.js'
 import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
 import { nextStart } from './objects.js'
-import { buildPage, fullEntry, readPage } from './page.js'
+import { buildPage, fullEntry, PAGE_ROWS_MAX, readPage } from './page.js'
+import { inTurns, TURN_ROWS, type Turns } from './turns.js'
+import { buildVersionPage } from './version-page.js'
 
 const EMPTY = Buffer.alloc(0)
 
@@ -90,7 +92,8 @@ it('a page ends where it has looked at enough rows, and the next one goes on the
       let pages = 0
       while (start) {
         const request = { bucket, prefix: EMPTY, delimiter: Buffer.from('/'), start, limit: 100 }
-        const page = readPage(buildPage(db, model.tables.object.local, request, full, rowsMax))
+        const walk = buildPage(db, model.tables.object.local, request, full, rowsMax)
+        const page = readPage(await inTurns(walk, c.clock))
         const shown = page.entries.filter((entry) => fullEntry(entry).kind !== 'hidden')
         found.push(...shown.map(({ key }) => String(key)))
         start = nextStart(page)
@@ -101,6 +104,46 @@ it('a page ends where it has looked at enough rows, and the next one goes on the
       if (rowsMax === 100) expect(pages).toBe(1)
     }
   }
+})
+
+it('a turn of the event loop looks at no more rows than it may, however many are deleted', async () => {
+  const c = await smallCluster()
+  const { bucket, put } = await bucketOf(c, 'photos')
+  for (const key of ['a', 'z']) await put(key)
+  const { model } = c.nodes[0]!.core!
+  const { db } = c.nodes[0]!.machine.platform!
+  const { object, version } = model.tables
+  const [live] = [...object.local.range(db, bucket, {})]
+  const deleted = 5 * TURN_ROWS
+  await c.clock.runUntil(
+    db.transact((tx) => {
+      for (let i = 0; i < deleted; i++) {
+        const key = Buffer.from(`m${String(i).padStart(6, '0')}`)
+        const row = tombstoneOf({ bucket, key, isNull: true, timeUs: live!.timeUs }, live!.id)
+        object.local.update(tx, row)
+        version.local.update(tx, row)
+      }
+    }),
+    600_000,
+  )
+  const run = (walk: Turns<Buffer>) => {
+    let turns = 1
+    for (;;) {
+      const { done, value } = walk.next()
+      if (done) return { turns, keys: readPage(value).entries.map(({ key }) => String(key)) }
+      turns++
+    }
+  }
+  const request = { bucket, prefix: EMPTY, delimiter: EMPTY, start: EMPTY, limit: 100 }
+  expect(run(buildPage(db, object.local, request))).toEqual({ turns: 6, keys: ['a', 'z'] })
+  expect(deleted).toBeLessThan(PAGE_ROWS_MAX)
+  const tables = { objects: object.local, versions: version.local }
+  const versions = run(buildVersionPage(db, tables, { ...request, afterVersion: EMPTY }))
+  expect(versions.keys).toEqual(['a', 'z'])
+  expect(versions.turns).toBeGreaterThan(10)
+  // A prefix whose rows are all deleted, as folders are listed.
+  const folder = { ...request, prefix: Buffer.from('m'), delimiter: Buffer.from('/') }
+  expect(run(buildPage(db, object.local, folder))).toEqual({ turns: 5, keys: [] })
 })
 
 const NEAR = { latencyMs: 1, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 }

@@ -3,6 +3,7 @@ import type { Db } from '../../db/db.js'
 import { Priority, type RpcReply, type Transport } from '../../net/transport.js'
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
+import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import { sha256 } from '../content/hashing.js'
@@ -20,6 +21,7 @@ import {
   type PageRequest,
   readPage,
 } from './page.js'
+import { inTurns } from './turns.js'
 
 const METHOD = 'model/list'
 const TIMEOUT_MS = 15_000
@@ -57,6 +59,7 @@ export class Listing {
       transport: Transport
       quorum: QuorumCaller
       placement: Placement
+      clock: Clock
     },
   ) {
     deps.transport.handle(METHOD, (body) => this.#serve(body))
@@ -148,9 +151,13 @@ export class Listing {
       start: start as Buffer,
       limit,
     }
-    const page = buildPage(this.deps.db, this.deps.objects.local, request, pageFrom === null)
-    const reply = { body: pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page) }
-    return this.deps.objects.local.whenDurable(bucket as Buffer, reply)
+    const { db, objects, transport, clock } = this.deps
+    const page = inTurns(buildPage(db, objects.local, request, pageFrom === null), clock)
+    const answer = (built: Buffer) => {
+      const isWhole = pageFrom === null || pageFrom === transport.self
+      return objects.local.whenDurable(request.bucket, { body: isWhole ? built : sha256(built) })
+    }
+    return page instanceof Promise ? page.then(answer) : answer(page)
   }
 }
 

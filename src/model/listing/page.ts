@@ -6,6 +6,7 @@ import { sha256 } from '../content/hashing.js'
 import { decodeHead, headGeneration, isObjectHead, listedBytes } from '../versions/codec.js'
 import { isUnsettled } from '../versions/promotion.js'
 import type { VersionRecord } from '../versions/record.js'
+import { TURN_ROWS, type Turns } from './turns.js'
 
 /** A request to one replica: the next live keys of a bucket, folded by a delimiter. */
 export interface PageRequest {
@@ -33,20 +34,21 @@ const SKIP_AFTER = 8
 export const PAGE_ROWS_MAX = 20_000
 
 /**
- * A page of this node's copy. Common prefixes are skipped over, not walked.
+ * A page of this node's copy. Common prefixes are skipped over, not walked. Rows that are there from the first turn to the last
+ * are in it; of those that change meanwhile, it has what it met.
  *
  * Replicas whose pages are equal must have no reason to differ later. So a page accounts for what it does not show: for
  * deleted keys, since a deletion that reached one replica only hides a key from some readers and not from others; and for
  * one key below each common prefix, the first one, since replicas that each missed another deletion would show a prefix
  * below which nothing is left. Full pages, which are only asked for when pages differ, have these as entries.
  */
-export function buildPage(
+export function* buildPage(
   reader: Reader,
   objects: LocalTable<VersionRecord>,
   request: PageRequest,
   full = false,
   rowsMax = PAGE_ROWS_MAX,
-): Buffer {
+): Turns<Buffer> {
   const { bucket, prefix, delimiter, limit } = request
   const out = new PageWriter(full)
   const end = prefixEnd(prefix)
@@ -56,11 +58,20 @@ export function buildPage(
   let folded: Buffer | undefined
   let seenInFold = 0
   let rows = 0
+  let left = TURN_ROWS
   let last: Buffer | undefined
   let start: Buffer | undefined = Buffer.compare(request.start, prefix) > 0 ? request.start : prefix
   while (start) {
+    if (left <= 0) {
+      yield
+      left = TURN_ROWS
+    }
     let next: Buffer | undefined
     objects.scan(reader, bucket, { start, end }, (key, head) => {
+      if (left-- <= 0) {
+        next = Buffer.from(key)
+        return false
+      }
       if (folded && startsWith(key, folded)) {
         // Short groups are cheaper to walk than to seek over.
         if (++seenInFold < SKIP_AFTER) return true

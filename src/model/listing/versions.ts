@@ -3,6 +3,7 @@ import type { Db } from '../../db/db.js'
 import type { RpcReply, Transport } from '../../net/transport.js'
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
+import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { sha256 } from '../content/hashing.js'
 import { encodeHead } from '../versions/codec.js'
@@ -11,6 +12,7 @@ import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
 import { checkHolds, commonNext, pagesByQuorum } from './objects.js'
 import { fullEntry, isLatest, isUnsettledEntry, type Page, type PageEntry } from './page.js'
+import { inTurns } from './turns.js'
 import { buildVersionPage, entriesOf, type VersionEntry, type VersionPageRequest } from './version-page.js'
 
 const METHOD = 'model/list-versions'
@@ -34,6 +36,7 @@ export class VersionListing {
       transport: Transport
       quorum: QuorumCaller
       placement: Placement
+      clock: Clock
     },
   ) {
     deps.transport.handle(METHOD, (body) => this.#serve(body))
@@ -162,11 +165,16 @@ export class VersionListing {
       afterVersion: afterVersion as Buffer,
       limit,
     }
-    const page = buildVersionPage(this.deps.db, tables, request, pageFrom === null)
-    const reply = { body: pageFrom === null || pageFrom === this.deps.transport.self ? page : sha256(page) }
-    const afterObjects = tables.objects.whenDurable(bucket as Buffer, reply)
-    if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(bucket as Buffer, reply)
-    return afterObjects.then(() => tables.versions.whenDurable(bucket as Buffer, reply))
+    const { db, transport, clock } = this.deps
+    const page = inTurns(buildVersionPage(db, tables, request, pageFrom === null), clock)
+    const answer = (built: Buffer) => {
+      const isWhole = pageFrom === null || pageFrom === transport.self
+      const reply = { body: isWhole ? built : sha256(built) }
+      const afterObjects = tables.objects.whenDurable(request.bucket, reply)
+      if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(request.bucket, reply)
+      return afterObjects.then(() => tables.versions.whenDurable(request.bucket, reply))
+    }
+    return page instanceof Promise ? page.then(answer) : answer(page)
   }
 }
 
