@@ -69,7 +69,8 @@ export class BlockGatherer {
 
   /** Takes what fits of `chunk`; returns the rest. */
   take(chunk: Buffer): Buffer {
-    const block = (this.#block ??= this.#begin())
+    this.#block ??= this.#begin()
+    const block = this.#block
     const copied = chunk.copy(block, this.#filled)
     this.#filled += copied
     this.#expected -= copied
