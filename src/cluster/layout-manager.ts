@@ -90,6 +90,8 @@ export class LayoutManager implements Placement {
   #writesDrained = 0
   #readsDrained = 0
   #stopped = false
+  /** Asked for at each read, so it is remembered. */
+  #isConfirmed = false
   readonly #confirmedBy = new Set<NodeId>()
   /** Tells this node's database from an older state of itself. */
   readonly age: DatabaseAge
@@ -185,8 +187,10 @@ export class LayoutManager implements Placement {
   }
 
   get confirmed(): boolean {
+    if (this.#isConfirmed) return true
     const others = this.allNodes().filter((node) => node !== this.options.quorum.self)
-    return others.length === 0 || others.some((node) => this.#confirmedBy.has(node))
+    this.#isConfirmed = others.some((node) => this.#confirmedBy.has(node))
+    return this.#isConfirmed || others.length === 0
   }
 
   /** A peer said that it remembers no later state of this node's database. */

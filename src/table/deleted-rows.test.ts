@@ -178,6 +178,19 @@ describe('a replica that missed a collection', () => {
   })
 })
 
+describe('a node that has just started', () => {
+  it('has no vote until a peer has confirmed its database, except where one copy is enough for a read', async () => {
+    const c = cluster(3)
+    const { placement, tables } = c.nodes[0]!
+    expect(tables.standing.votes(7)).toBe(true)
+    placement.confirmed = false
+    expect(tables.standing.votes(7)).toBe(false)
+    expect(() => tables.standing.checkVote(7)).toThrow('not caught up')
+    placement.readQuorum = 1
+    expect(tables.standing.votes(7)).toBe(true)
+  })
+})
+
 describe('a node of an earlier release', () => {
   it('is compared with, both ways, and keeps tombstones from being collected', async () => {
     const c = cluster(3)

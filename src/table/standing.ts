@@ -108,7 +108,10 @@ export class Standing {
 
   /** Whether this node's copy counts in reads. */
   votes(copy: number): boolean {
-    return this.#states[copy] === 'whole' && this.env.placement.confirmed
+    if (this.#states[copy] !== 'whole') return false
+    // Where one copy alone answers reads, no other need be up to vouch for it.
+    const { placement } = this.env
+    return placement.readQuorum === 1 || placement.confirmed
   }
 
   /** @throws CarportError NotCaughtUp if this node's copy may lack what was acknowledged */
