@@ -21,8 +21,10 @@ import {
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { Bucket as BucketInfo } from '../src/model/buckets/buckets.js'
 import { lockGuard } from '../src/model/versions/lock.js'
+import { realClock } from '../src/platform/clock-and-random.js'
 import { CarportError } from '../src/util/errors.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
@@ -360,11 +362,7 @@ describe('a lock and a deletion at the same time', () => {
           bucket.id,
           key,
           versionId,
-          lockGuard(
-            () => Date.now(),
-            false,
-            () => new Error('locked'),
-          ),
+          lockGuard(realClock, { bypass: false, announces: true, refuse: () => new Error('locked') }),
         ),
       )
       const lock = outcome(() =>
@@ -386,4 +384,58 @@ describe('a lock and a deletion at the same time', () => {
     expect([...seen].some((s) => s.startsWith('lock done'))).toBe(true)
     expect([...seen].some((s) => s.endsWith('deletion done'))).toBe(true)
   })
+})
+
+describe('a node that has not heard yet that the bucket has locks', () => {
+  /** The bucket as such a node knows it. */
+  async function unaware<T>(act: () => Promise<T>): Promise<T> {
+    const { buckets } = node.core.model
+    const find = buckets.find.bind(buckets)
+    const stale = vi.spyOn(buckets, 'find').mockImplementation((name, key) => {
+      const bucket = find(name, key)
+      const forget = (known: BucketInfo | undefined) => {
+        if (!known) return undefined
+        const copy = Object.create(known) as BucketInfo
+        return Object.defineProperty(copy, 'objectLock', { value: false })
+      }
+      return bucket instanceof Promise ? bucket.then(forget) : forget(bucket)
+    })
+    try {
+      return await act()
+    } finally {
+      expect(stale).toHaveBeenCalled()
+      stale.mockRestore()
+    }
+  }
+
+  test.each(['DeleteObject', 'DeleteObjects'])(
+    '%s goes by the lock of the version itself',
+    async (operation) => {
+      const Key = `unaware-${operation}`
+      const [held, retained, free] = [await put(Key), await put(Key), await put(Key)]
+      const { VersionId: current } = await s3.send(new PutObjectCommand({ Bucket, Key, Body: 'y' }))
+      await s3.send(
+        new PutObjectLegalHoldCommand({ Bucket, Key, VersionId: held, LegalHold: { Status: 'ON' } }),
+      )
+      await s3.send(
+        new PutObjectLegalHoldCommand({ Bucket, Key, VersionId: current, LegalHold: { Status: 'ON' } }),
+      )
+      await retain(Key, 'COMPLIANCE', 1, { VersionId: retained })
+      const removeIt = async (VersionId: string) => {
+        if (operation === 'DeleteObject') return void (await remove(Key, VersionId))
+        const { Errors } = await s3.send(
+          new DeleteObjectsCommand({ Bucket, Delete: { Objects: [{ Key, VersionId }] } }),
+        )
+        if (Errors) throw Object.assign(new Error(), { name: Errors[0]!.Code })
+      }
+      await unaware(async () => {
+        for (const version of [held, retained, current!]) {
+          await expect(removeIt(version)).rejects.toMatchObject({ name: 'AccessDenied' })
+          expect((await read(Key, version)).ContentLength).toBe(1)
+        }
+        await removeIt(free)
+      })
+      await expect(read(Key, free)).rejects.toMatchObject({ name: 'NoSuchVersion' })
+    },
+  )
 })

@@ -212,14 +212,14 @@ export class LifecycleWalk {
   /** Deletes one version for good, unless it is locked or has been replaced by another in its slot. */
   async #deleteVersion(bucket: Bucket, version: VersionRecord): Promise<void> {
     const { objects, clock } = this.deps
-    const guard = (now: VersionRecord) => {
+    const check = (now: VersionRecord) => {
       if (!now.id.equals(version.id) || isLocked(now.mutable, clock.nowMs())) throw new Keep()
     }
     if (isLocked(version.mutable, clock.nowMs())) return
     // An id means one version for ever: only the slot of null versions, and locks, can change under way.
-    const guarded = version.isNull || bucket.objectLock
+    const guard = { check, announces: version.isNull || bucket.objectLock }
     const selector = version.isNull ? 'null' : version.id
-    const deleted = await objects.deleteVersion(bucket.id, version.key, selector, guarded ? guard : undefined)
+    const deleted = await objects.deleteVersion(bucket.id, version.key, selector, guard)
     if (deleted) this.counts.deletedVersions++
   }
 

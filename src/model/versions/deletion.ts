@@ -8,8 +8,16 @@ import type { MutableChange, VersionRecord } from './record.js'
 import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
-/** Throws if object lock forbids to delete a version. It may be called several times. */
-export type DeletionGuard = (version: VersionRecord) => void
+/** Says whether object lock forbids to delete a version. */
+export interface DeletionGuard {
+  /** Throws if it does. It may be called several times. */
+  check(version: VersionRecord): void
+  /**
+   * Whether locks may be set in this bucket meanwhile, so that the deletion has to announce itself. One of a version that
+   * ever had a lock does so whatever this says: the node may not know yet that the bucket has locks.
+   */
+  announces: boolean
+}
 
 /** The part of the store of versions that a deletion needs; Objects tells what each method does. */
 export interface VersionStore {
@@ -50,6 +58,9 @@ const ANNOUNCED_US = 60e6
  * then reads the row, and reports success only if no deletion is announced there. As quorums intersect, at least one of
  * the two sees the other. If both do, both fail, with Conflict or the guard's error, and nothing is deleted.
  *
+ * Where nobody has set a lock yet, as far as this node and the version's row know, the guard only sees the row that is
+ * deleted, and nothing is announced.
+ *
  * What remains: a deletion that reached less than a write quorum, and so failed, is not undone. If a lock is set later,
  * through a quorum that does not know of it and after ANNOUNCED_US, the deletion wins nevertheless. And an announcement
  * is overlooked if clocks differ by more than ANNOUNCED_US less BEGIN_US_MAX.
@@ -70,10 +81,11 @@ export class VersionDeletion {
     const { bucket, key } = target
     let { selector, guard } = target
     const { objects, versions, hlc, store, promotions } = this.deps
-    if (guard) {
+    let announces = guard?.announces === true
+    if (guard && announces) {
       const version = await store.get(bucket, key, selector, { body: false })
       if (!version) return undefined
-      guard(version)
+      guard.check(version)
       if (version.state === 'marker') guard = undefined // Delete markers cannot be locked.
     }
     let deleted: VersionRecord | undefined
@@ -83,14 +95,15 @@ export class VersionDeletion {
     /** Whether the deletion may take effect. Once a replica may have carried it out, all must, whatever the guard says. */
     const begin = (version: VersionRecord) => {
       if (guard && !began) {
-        guard(version)
-        if (isStale()) return false
+        guard.check(version)
+        announces ||= hadLock(version)
+        if (announces && isStale()) return false
       }
       began = true
       return true
     }
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
-      if (guard && !began && isStale()) {
+      if (guard && announces && !began && isStale()) {
         announcedUs = hlc.now()
         if (!(await this.#announce(target, guard))) return undefined
       }
@@ -150,14 +163,14 @@ export class VersionDeletion {
   async #announce({ bucket, key, selector }: Target, guard: DeletionGuard): Promise<boolean> {
     const { store } = this.deps
     const announced = await store.update(bucket, key, selector, (version) => {
-      guard(version)
+      guard.check(version)
       return { deletion: true }
     })
     if (!announced) return false
     const now = await store.get(bucket, key, selector, { body: false })
     if (!now) return false
     try {
-      guard(now)
+      guard.check(now)
     } catch (error) {
       await store.update(bucket, key, selector, () => ({ deletion: false }))
       throw error
@@ -168,6 +181,11 @@ export class VersionDeletion {
   #refuseWhileDeleted({ mutable: { deletion } }: VersionRecord): void {
     if (deletion?.[1] && this.deps.hlc.now() - deletion[0] < ANNOUNCED_US) throw underDeletion()
   }
+}
+
+/** Whether a lock was ever set: it may be set again at any time. */
+function hadLock({ mutable }: VersionRecord): boolean {
+  return mutable.legalHold !== undefined || mutable.retention !== undefined
 }
 
 function underDeletion(): CarportError {

@@ -4,6 +4,7 @@ import type { Mutable, VersionRecord } from './record.js'
 
 const NOW = Date.UTC(2026, 1, 28, 12)
 const DAY = 86_400_000
+const clock = (doubt?: string) => ({ nowMs: () => NOW, doubt: () => doubt })
 const withLock = (mutable: Mutable) => ({ mutable }) as VersionRecord
 const retained = (mode: Retention['mode'], untilMs: number) => withLock({ retention: [1, { mode, untilMs }] })
 
@@ -20,15 +21,19 @@ describe('state of a version', () => {
 
   test('bypassing counts for governance alone', () => {
     const guard = (bypass: boolean) =>
-      lockGuard(
-        () => NOW,
-        bypass,
-        (state) => new Error(state),
-      )
-    expect(() => guard(false)(retained('GOVERNANCE', NOW + 1))).toThrow('governance')
-    expect(() => guard(true)(retained('GOVERNANCE', NOW + 1))).not.toThrow()
-    expect(() => guard(true)(retained('COMPLIANCE', NOW + 1))).toThrow('compliance')
-    expect(() => guard(true)(withLock({ legalHold: [1, true] }))).toThrow('legal-hold')
+      lockGuard(clock(), { bypass, announces: true, refuse: (state) => new Error(state) })
+    expect(() => guard(false).check(retained('GOVERNANCE', NOW + 1))).toThrow('governance')
+    expect(() => guard(true).check(retained('GOVERNANCE', NOW + 1))).not.toThrow()
+    expect(() => guard(true).check(retained('COMPLIANCE', NOW + 1))).toThrow('compliance')
+    expect(() => guard(true).check(withLock({ legalHold: [1, true] }))).toThrow('legal-hold')
+  })
+
+  test('no retention ends while the clock is in doubt', () => {
+    const options = { bypass: false, announces: true, refuse: (state: string) => new Error(state) }
+    const past = retained('COMPLIANCE', NOW - DAY)
+    expect(() => lockGuard(clock(), options).check(past)).not.toThrow()
+    expect(() => lockGuard(clock('it is wrong'), options).check(past)).toThrow('compliance')
+    expect(() => lockGuard(clock('it is wrong'), options).check(withLock({}))).not.toThrow()
   })
 })
 

@@ -1,3 +1,4 @@
+import type { Clock } from '../../util/clock.js'
 import type { DeletionGuard } from './deletion.js'
 import type { VersionRecord } from './record.js'
 
@@ -29,19 +30,25 @@ export function lockState({ mutable }: Pick<VersionRecord, 'mutable'>, nowMs: nu
 }
 
 /**
- * A guard for Objects.deleteVersion that lets versions go that are not locked.
- * @param bypass whether retention in governance mode does not count
- * @param refuse makes what is thrown for a locked version
+ * A guard for Objects.deleteVersion that lets versions go that are not locked. While the clock is in doubt, no retention
+ * ends.
+ * @param options.bypass whether retention in governance mode does not count
+ * @param options.refuse makes what is thrown for a locked version
+ * @param options.announces see DeletionGuard
  */
 export function lockGuard(
-  nowMs: () => number,
-  bypass: boolean,
-  refuse: (state: LockState) => Error,
+  clock: Pick<Clock, 'nowMs' | 'doubt'>,
+  options: { bypass: boolean; announces: boolean; refuse: (state: LockState) => Error },
 ): DeletionGuard {
-  return (version) => {
-    const state = lockState(version, nowMs())
-    if (state === 'free' || (state === 'governance' && bypass)) return
-    throw refuse(state)
+  const { bypass, announces, refuse } = options
+  return {
+    announces,
+    check(version) {
+      const nowMs = clock.doubt?.() === undefined ? clock.nowMs() : Number.NEGATIVE_INFINITY
+      const state = lockState(version, nowMs)
+      if (state === 'free' || (state === 'governance' && bypass)) return
+      throw refuse(state)
+    },
   }
 }
 

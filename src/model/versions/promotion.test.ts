@@ -102,14 +102,16 @@ describe('a version that becomes current again by a deletion whose node dies', (
       const [a, b] = models as [Model, Model]
       await a.objects.updateLock(bucket, KEY, old!.id, () => ({ legalHold: true }))
       await promote()
-      const guard = ({ mutable: { legalHold } }: VersionRecord) => {
+      const check = ({ mutable: { legalHold } }: VersionRecord) => {
         if (legalHold?.[1]) throw new Error('on hold')
       }
       for (const selector of [old!.id, undefined]) {
         const found = await b.objects.get(bucket, KEY, selector, { body: false })
         expect(found?.mutable.legalHold?.[1]).toBe(true)
       }
-      await expect(b.objects.deleteVersion(bucket, KEY, old!.id, guard)).rejects.toThrow('on hold')
+      await expect(b.objects.deleteVersion(bucket, KEY, old!.id, { check, announces: true })).rejects.toThrow(
+        'on hold',
+      )
       expect(String((await a.objects.get(bucket, KEY))?.body)).toBe('old')
     })
   })

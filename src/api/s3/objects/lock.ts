@@ -135,18 +135,17 @@ export async function mayBypassGovernance(
 }
 
 /**
- * The check that each deletion of a version must pass in a bucket with object lock; undefined in other
- * buckets.
+ * The check that each deletion of a version must pass. It goes by the version's own lock: this node may not have heard
+ * yet that the bucket has any.
  */
 export async function deletionGuard(
   context: S3Context,
   request: S3Request,
   bucket: Bucket,
   key?: string,
-): Promise<DeletionGuard | undefined> {
-  if (!bucket.objectLock) return undefined
+): Promise<DeletionGuard> {
   const bypass = await mayBypassGovernance(context, request, key)
-  return lockGuard(() => context.clock.nowMs(), bypass, protectedByLock)
+  return lockGuard(context.clock, { bypass, announces: bucket.objectLock, refuse: protectedByLock })
 }
 
 /** The error for a change that object lock forbids. */
