@@ -68,6 +68,8 @@ export class PeerTime {
   #lowMs = 0
   #highMs = 0
   #oldestMs = Number.POSITIVE_INFINITY
+  #computedAtMs = Number.NaN
+  #computedMs = 0
 
   constructor(
     private readonly own: Clock,
@@ -100,12 +102,24 @@ export class PeerTime {
 
   /** How far the own clock is ahead of its peers' (negative: behind), in ms; 0 while nothing is known of any. */
   offMs(): number {
+    return this.#offAt(this.own.nowMs())
+  }
+
+  /** As `offMs`, computed once for each millisecond of the own wall clock: every message and row asks. */
+  #offAt(ownMs: number): number {
+    if (this.#peers.size === 0) return 0
+    if (ownMs === this.#computedAtMs) return this.#computedMs
     const nowMs = this.own.monotonicMs()
     if (nowMs - this.#oldestMs > FORGET_AFTER_MS) this.#settle(nowMs)
-    if (this.#peers.size === 0) return 0
-    const baseMs = this.own.nowMs() - nowMs
-    if (baseMs > this.#highMs) return baseMs - this.#highMs
-    return baseMs < this.#lowMs ? baseMs - this.#lowMs : 0
+    const baseMs = ownMs - nowMs
+    let offMs = 0
+    if (this.#peers.size > 0) {
+      if (baseMs > this.#highMs) offMs = baseMs - this.#highMs
+      else if (baseMs < this.#lowMs) offMs = baseMs - this.#lowMs
+    }
+    this.#computedAtMs = ownMs
+    this.#computedMs = offMs
+    return offMs
   }
 
   /** Whether the own clock is off by more than allowed, or the only peer's is. */
@@ -115,9 +129,10 @@ export class PeerTime {
 
   /** The time in ms since the epoch by the own clock, or by the peers' where the own one is known to be wrong. */
   nowMs(): number {
-    if (this.#peers.size < 2) return this.own.nowMs()
-    const offMs = this.offMs()
-    return Math.abs(offMs) > this.maxDriftMs ? this.own.nowMs() - offMs : this.own.nowMs()
+    const ownMs = this.own.nowMs()
+    if (this.#peers.size < 2) return ownMs
+    const offMs = this.#offAt(ownMs)
+    return Math.abs(offMs) > this.maxDriftMs ? ownMs - offMs : ownMs
   }
 
   /**
@@ -125,9 +140,10 @@ export class PeerTime {
    * peer that is ahead is not followed.
    */
   latestUs(): number {
-    const offMs = this.offMs()
+    const ownMs = this.own.nowMs()
+    const offMs = this.#offAt(ownMs)
     const aheadMs = this.#peers.size > 1 ? offMs : Math.max(offMs, 0)
-    return (this.own.nowMs() - aheadMs + this.maxDriftMs) * 1000
+    return (ownMs - aheadMs + this.maxDriftMs) * 1000
   }
 
   /** Why nothing may be deleted by its age now; undefined if it may. */
@@ -159,6 +175,7 @@ export class PeerTime {
   }
 
   #settle(nowMs: number): void {
+    this.#computedAtMs = Number.NaN
     this.#oldestMs = Number.POSITIVE_INFINITY
     for (const [peer, [, atMs]] of this.#peers) {
       if (nowMs - atMs > FORGET_AFTER_MS) this.#peers.delete(peer)
@@ -190,7 +207,8 @@ export class Hlc {
   now(): number {
     const wallUs = this.peers.nowMs() * 1000
     const isBehind = wallUs > this.#lastUs
-    const isTooFar = !isBehind && this.#lastUs > this.peers.latestUs() + COUNTED_US_MAX
+    const isAhead = this.#lastUs - wallUs > COUNTED_US_MAX
+    const isTooFar = isAhead && this.#lastUs > this.peers.latestUs() + COUNTED_US_MAX
     this.#lastUs = isBehind || isTooFar ? Math.floor(wallUs) : this.#lastUs + 1
     return this.#lastUs
   }
