@@ -100,15 +100,24 @@ test.each<[string, WebsiteConfiguration, string]>([
     'a code that redirects nothing',
     {
       IndexDocument: { Suffix: 'a' },
-      RoutingRules: [{ Redirect: { HostName: 'x', HttpRedirectCode: '200' } }],
+      RoutingRules: [{ Redirect: { HostName: 'x', HttpRedirectCode: '204' } }],
     },
     'InvalidRequest',
   ],
   [
+    'a page of another host to send instead',
+    {
+      IndexDocument: { Suffix: 'a' },
+      RoutingRules: [{ Redirect: { HostName: 'x', HttpRedirectCode: '200' } }],
+    },
+    'InvalidRequest',
+  ],
+  ['a host that is none', { RedirectAllRequestsTo: { HostName: 'x/y\r\nA: b' } }, 'InvalidRequest'],
+  [
     'too many rules',
     {
       IndexDocument: { Suffix: 'a' },
-      RoutingRules: Array.from({ length: 51 }, () => ({ Redirect: { HostName: 'x' } })),
+      RoutingRules: Array.from({ length: 1001 }, () => ({ Redirect: { HostName: 'x' } })),
     },
     'InvalidRequest',
   ],

@@ -101,6 +101,7 @@ test('an unknown class is refused, and with accept_storage_classes = false all b
     bindAddr: { kind: 'tcp', host: '127.0.0.1', port: 0 },
     region: 'us-east-1',
     rootDomain: null,
+    tls: null,
   } as const
   const strict = await startTestNode({
     s3Api: { ...s3Api, acceptSignatureV2: true, acceptStorageClasses: false },

@@ -115,7 +115,7 @@ describe('defaults', () => {
       timeoutMs: null,
       bootstrapPeers: [],
     })
-    expect(config.admin).toEqual({ bindAddr: null, metricsRequireToken: false, traceSink: null })
+    expect(config.admin).toEqual({ bindAddr: null, metricsRequireToken: false, traceSink: null, tls: null })
     expect(config.secrets).toEqual({
       rpcSecret: SECRET,
       sseMasterKeys: [],
@@ -212,6 +212,7 @@ describe('each key', () => {
   it('[k2v_api] and [s3_web]', () => {
     expect(load(toml({ k2v: { api_bind_addr: '"[::]:3904"' } })).k2vApi).toEqual({
       bindAddr: { kind: 'tcp', host: '::', port: 3904 },
+      tls: null,
     })
     expect(
       web({ bind_addr: '"[::]:3902"', root_domain: '".web.garage"', add_host_to_metrics: 'true' }),
@@ -219,7 +220,32 @@ describe('each key', () => {
       bindAddr: { kind: 'tcp', host: '::', port: 3902 },
       rootDomain: 'web.garage',
       addHostToMetrics: true,
+      pageCacheBytesMax: 32 * 1024 * 1024,
+      tls: null,
     })
+    expect(web({ bind_addr: '"[::]:3902"', page_cache_max: '"1MiB"' })).toMatchObject({
+      rootDomain: null,
+      pageCacheBytesMax: 1024 * 1024,
+    })
+  })
+
+  it('certificates of each port', () => {
+    const files = { tls_cert_file: '"/c.pem"', tls_key_file: '"/k.pem"' }
+    const tls = { certFile: '/c.pem', keyFile: '/k.pem' }
+    const config = load(
+      toml({
+        s3: files,
+        web: { bind_addr: '"[::]:1"', ...files },
+        k2v: { api_bind_addr: '"[::]:2"', ...files },
+        admin: files,
+      }),
+    )
+    expect([config.s3Api.tls, config.web?.tls, config.k2vApi?.tls, config.admin.tls]).toEqual([
+      tls,
+      tls,
+      tls,
+      tls,
+    ])
   })
 
   it('[admin]', () => {
@@ -234,6 +260,7 @@ describe('each key', () => {
       bindAddr: { kind: 'tcp', host: '0.0.0.0', port: 3903 },
       metricsRequireToken: true,
       traceSink: 'http://localhost:4317',
+      tls: null,
     })
     expect(config.secrets).toMatchObject({ adminToken: 'a', metricsToken: 'm' })
   })
@@ -379,7 +406,16 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     ],
     ['a region', { s3: { s3_region: '"a b"' } }, /^s3_api.s3_region: is "a b"/],
     ['a domain', { s3: { root_domain: '"a..b"' } }, /^s3_api.root_domain: is "a..b", expected a domain name/],
-    ['[s3_web] without domain', { web: { bind_addr: '"[::]:1"' } }, /^s3_web.root_domain: is missing/],
+    [
+      'a certificate without its key',
+      { s3: { tls_cert_file: '"/c.pem"' } },
+      /^s3_api.tls_key_file: is missing beside tls_cert_file/,
+    ],
+    [
+      'a key without its certificate',
+      { web: { bind_addr: '"[::]:1"', tls_key_file: '"/k.pem"' } },
+      /^s3_web.tls_cert_file: is missing beside tls_key_file/,
+    ],
     ['[k2v_api] without address', { k2v: {} }, /^k2v_api.api_bind_addr: is missing/],
     ['a section that is none', { top: { admin: '"x"' } }, /^admin: is "x", expected a section$/],
     ['a URL', { admin: { trace_sink: '"localhost"' } }, /^admin.trace_sink: is "localhost", expected a URL/],

@@ -14,10 +14,10 @@ import {
   worldReadableAllowed,
 } from './secrets.js'
 import { Findings, type Problem, readSection } from './section.js'
-import type { Config, Secrets, Settings } from './settings.js'
+import type { Config, Secrets, Settings, TlsFiles } from './settings.js'
 import { formatListenAddress, type ListenAddress } from './values.js'
 
-export type { Config, ConsistencyMode, Secrets, Settings } from './settings.js'
+export type { Config, ConsistencyMode, Secrets, Settings, TlsFiles } from './settings.js'
 
 /** All problems of a configuration at once. */
 export class ConfigError extends Error {
@@ -197,16 +197,24 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
       rootDomain: s3.root_domain,
       acceptSignatureV2: s3.accept_signature_v2,
       acceptStorageClasses: s3.accept_storage_classes,
+      tls: tlsFilesOf(s3),
     },
-    k2vApi: k2v === undefined ? null : { bindAddr: k2v.api_bind_addr },
+    k2vApi: k2v === undefined ? null : { bindAddr: k2v.api_bind_addr, tls: tlsFilesOf(k2v) },
     web:
       web === undefined
         ? null
-        : { bindAddr: web.bind_addr, rootDomain: web.root_domain, addHostToMetrics: web.add_host_to_metrics },
+        : {
+            bindAddr: web.bind_addr,
+            rootDomain: web.root_domain,
+            addHostToMetrics: web.add_host_to_metrics,
+            pageCacheBytesMax: web.page_cache_max,
+            tls: tlsFilesOf(web),
+          },
     admin: {
       bindAddr: admin.api_bind_addr,
       metricsRequireToken: admin.metrics_require_token,
       traceSink: admin.trace_sink,
+      tls: tlsFilesOf(admin),
     },
     multipartAbortAfterMs: top.multipart_abort_after,
     lifecycleDaySeconds: top.lifecycle_day_seconds,
@@ -215,6 +223,16 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     log,
     warnings: findings.warnings,
   }
+}
+
+function tlsFilesOf({
+  tls_cert_file: certFile,
+  tls_key_file: keyFile,
+}: {
+  tls_cert_file: string | null
+  tls_key_file: string | null
+}): TlsFiles | null {
+  return certFile === null || keyFile === null ? null : { certFile, keyFile }
 }
 
 /** Rules that bind several keys. Keys that had a problem of their own are undefined here. */
@@ -233,6 +251,13 @@ function checkAcrossKeys(file: FileValues, findings: Findings): void {
     const other = takenBy.get(text)
     if (other === undefined) takenBy.set(text, key)
     else findings.problem(key, `is ${text}, where ${other} listens already, expected an address of its own`)
+  }
+  for (const name of ['s3_api', 'k2v_api', 's3_web', 'admin'] as const) {
+    const { tls_cert_file: cert, tls_key_file: key } = file[name] ?? {}
+    if (cert !== null && key === null)
+      findings.problem(`${name}.tls_key_file`, 'is missing beside tls_cert_file')
+    if (cert === null && key !== null)
+      findings.problem(`${name}.tls_cert_file`, 'is missing beside tls_key_file')
   }
   const { block_size: blockSize, block_ram_buffer_max: buffer } = file.top
   if (blockSize !== undefined && buffer !== undefined && buffer < blockSize) {

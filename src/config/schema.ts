@@ -116,22 +116,32 @@ export const TOP_LEVEL = {
   notifications: optional(parseTable, null),
 } satisfies SectionSpec
 
+/** A certificate and its key, for a port with TLS of its own. */
+const TLS = {
+  tls_cert_file: optional(parseText('the path of a file'), null),
+  tls_key_file: optional(parseText('the path of a file'), null),
+} satisfies SectionSpec
+
 export const S3_API = {
   api_bind_addr: optional(parseListenAddress, null),
   s3_region: required(parseRegion),
   root_domain: optional(parseRootDomain, null),
   accept_signature_v2: optional(parseBoolean, true),
   accept_storage_classes: optional(parseBoolean, true),
+  ...TLS,
 } satisfies SectionSpec
 
 export const K2V_API = {
   api_bind_addr: required(parseListenAddress),
+  ...TLS,
 } satisfies SectionSpec
 
 export const S3_WEB = {
   bind_addr: required(parseListenAddress),
-  root_domain: required(parseRootDomain),
+  root_domain: optional(parseRootDomain, null),
   add_host_to_metrics: optional(parseBoolean, false),
+  page_cache_max: optional(sizeBetween(0, TIB), 32 * MIB),
+  ...TLS,
   index: obsolete('has no meaning any more: the index document is set for each bucket by "bucket website"'),
 } satisfies SectionSpec
 
@@ -143,6 +153,7 @@ export const ADMIN = {
   metrics_token_file: optional(secretFile, null),
   metrics_require_token: optional(parseBoolean, false),
   trace_sink: optional(parseUrl, null),
+  ...TLS,
 } satisfies SectionSpec
 
 /** The sections with a table of their own, by name. */

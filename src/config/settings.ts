@@ -7,6 +7,12 @@ import type { HostPort, ListenAddress, PeerAddress, TcpAddress } from './values.
 
 export type ConsistencyMode = 'consistent' | 'degraded' | 'dangerous'
 
+/** Files of a certificate (with its chain) and its private key, in PEM. */
+export interface TlsFiles {
+  readonly certFile: string
+  readonly keyFile: string
+}
+
 /** A node's configuration without its secrets. Frozen in depth. Null means "not set". */
 export interface Settings {
   /** The file that it was read from; null for a single node without one. */
@@ -59,18 +65,24 @@ export interface Settings {
     readonly acceptSignatureV2: boolean
     /** Whether storage classes other than STANDARD are taken, all kept in the same way. */
     readonly acceptStorageClasses: boolean
+    /** Null: served without TLS. */
+    readonly tls: TlsFiles | null
   }
-  readonly k2vApi: { readonly bindAddr: Readonly<ListenAddress> } | null
+  readonly k2vApi: { readonly bindAddr: Readonly<ListenAddress>; readonly tls: TlsFiles | null } | null
   readonly web: {
     readonly bindAddr: Readonly<ListenAddress>
-    /** Without leading dot, in lower case. */
-    readonly rootDomain: string
+    /** Without leading dot, in lower case; null: sites have full host names only. */
+    readonly rootDomain: string | null
     readonly addHostToMetrics: boolean
+    /** Memory for small pages. */
+    readonly pageCacheBytesMax: number
+    readonly tls: TlsFiles | null
   } | null
   readonly admin: {
     readonly bindAddr: Readonly<ListenAddress> | null
     readonly metricsRequireToken: boolean
     readonly traceSink: string | null
+    readonly tls: TlsFiles | null
   }
   /** Addresses and networks of proxies whose word counts about who the client is. */
   readonly trustedProxies: readonly string[]

@@ -1,10 +1,10 @@
 import type { NodeFacts } from '../api/admin/handlers/context.js'
 import type { AdminService } from '../api/admin/serve.js'
 import type { AdminTokenInfo } from '../api/admin/types.js'
-import { HTTP_SERVER_OPTIONS, type HttpFrontOptions } from '../api/http/front.js'
+import type { HttpFrontOptions } from '../api/http/front.js'
 import type { Config } from '../config/config.js'
-import { type Listening, listen } from '../platform/listen.js'
 import type { Core } from './core.js'
+import { type Serving, serveHttp } from './serve-http.js'
 
 /** What the configuration and the program say of this node, for the admin API. */
 export function nodeFacts({ s3Api, secrets }: Config): NodeFacts {
@@ -40,8 +40,8 @@ export async function serveAdminApi(
   core: Core,
   admin: AdminService,
   options: HttpFrontOptions,
-): Promise<{ listening: Listening; front: { drain(): Promise<void> } } | undefined> {
-  const { bindAddr, metricsRequireToken } = config.admin
+): Promise<Serving | undefined> {
+  const { bindAddr, metricsRequireToken, tls } = config.admin
   if (!bindAddr) return undefined
   const [{ createAdminFront }, { Authorizer }] = await Promise.all([
     import('../api/admin/http/front.js'),
@@ -64,6 +64,5 @@ export async function serveAdminApi(
     health: () => cluster.health(),
     load: () => admin.load(),
   })
-  const listening = await listen(bindAddr, HTTP_SERVER_OPTIONS, (server) => front.attach(server))
-  return { listening, front }
+  return serveHttp(front, bindAddr, options, tls && { files: tls, http2: false })
 }

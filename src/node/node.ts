@@ -3,7 +3,6 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { serveAdmin } from '../api/admin/serve.js'
 import { admissionLimits, LimitedAdmission } from '../api/http/admission.js'
-import { HTTP_SERVER_OPTIONS } from '../api/http/front.js'
 import { TrustedProxies } from '../api/http/trusted-proxies.js'
 import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
 import { createS3Front } from '../api/s3/front.js'
@@ -24,11 +23,11 @@ import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle/rules.js'
 import type { LifecycleOptions } from '../model/lifecycle/worker.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
-import { type AccessLog, openAccessLog } from '../platform/access-log.js'
+import { openAccessLog } from '../platform/access-log.js'
 import { eventTargets } from '../platform/event-targets.js'
 import { HashPool } from '../platform/hash-pool.js'
 import { systemHttpGet } from '../platform/http-get.js'
-import { type Listening, listen } from '../platform/listen.js'
+import type { Listening } from '../platform/listen.js'
 import { machineLimits } from '../platform/machine-limits.js'
 import { NodeDisk } from '../platform/node-disk.js'
 import { BufferPools } from '../util/buffer-pools.js'
@@ -38,6 +37,8 @@ import type { Random } from '../util/random.js'
 import { nodeFacts, serveAdminApi } from './admin-api.js'
 import { ALL_TREES, Core } from './core.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
+import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
+import { serveWeb } from './serve-web.js'
 
 /** Free space that writes leave on a data disk, in bytes: for deletions, which need some, and for the rest of the machine. */
 const RESERVE_BYTES = 256 * 1024 * 1024
@@ -45,8 +46,6 @@ const RESERVE_BYTES = 256 * 1024 * 1024
 const BLOCK_FILE_OVERHEAD_BYTES = 4096
 /** Buffers of whole blocks that were read, kept for the next ones. */
 const BLOCK_BUFFERS_KEPT = 16
-/** How long requests may go on after SIGTERM, in ms. */
-const DRAIN_MS = 30_000
 
 export interface NodeDeps {
   clock: Clock
@@ -71,6 +70,8 @@ export interface CarportNode {
   s3: Listening | undefined
   /** Where the admin API listens; undefined if the configuration says that it does not. */
   adminApi: Listening | undefined
+  /** Where sites are served; undefined if the configuration says that they are not. */
+  web: Listening | undefined
   rpc: { host: string; port: number }
   /** Opens log files anew, after something has moved them away. */
   reopenLogs(): void
@@ -178,14 +179,18 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     const automaticSnapshots = snapshots.every(config.metadataAutoSnapshotIntervalMs, random, log)
     stops.push(async () => automaticSnapshots.cancel())
     await deps.beforeServing?.(core)
-    const s3 = await serveS3(config, core, { ...deps, accessLog })
+    const admission = new LimitedAdmission(admissionLimits(config, machineLimits()), clock, log)
+    const served = { ...deps, accessLog, admission }
+    const s3 = await serveS3(config, core, served)
     if (s3) stops.push(() => s3.stop())
     const adminApi = await serveAdminApi(config, core, admin, {
       ...{ clock, random, log },
       trustedProxies: new TrustedProxies(config.trustedProxies),
       onRequest: (record) => accessLog.add('admin', record, clock.nowMs()),
     })
-    if (adminApi) stops.push(() => drain(adminApi.listening, adminApi.front, clock))
+    if (adminApi) stops.push(() => adminApi.stop())
+    const web = await serveWeb(config, core, served)
+    if (web) stops.push(() => web.stop())
     let stopping: Promise<void> | undefined
     return {
       core,
@@ -193,6 +198,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       transport,
       s3: s3?.listening,
       adminApi: adminApi?.listening,
+      web: web?.listening,
       rpc,
       reopenLogs: () => accessLog.reopen(),
       stop: () => {
@@ -209,15 +215,14 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
 async function serveS3(
   config: Config,
   { model, parts }: Core,
-  deps: NodeDeps & { accessLog: AccessLog },
-): Promise<{ listening: Listening; stop(): Promise<void> } | undefined> {
-  const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses } = config.s3Api
+  deps: NodeDeps & ServeDeps,
+): Promise<Serving | undefined> {
+  const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses, tls } = config.s3Api
   if (!bindAddr) return undefined
-  const { random, log, accessLog } = deps
+  const { random, log, accessLog, admission } = deps
   const { peers } = parts.hlc
   // Requests are signed with the right time, which the machine's clock may not show.
   const { clock } = peers
-  const admission = new LimitedAdmission(admissionLimits(config, machineLimits()), clock, log)
   const { keys } = model
   const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
   const secretOf = secretLookup({ keys, sessions, clock })
@@ -247,23 +252,7 @@ async function serveS3(
     onRequest: (record) => accessLog.add('s3', record, clock.nowMs()),
     ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })
-  const idleMs = deps.clientIdleMs
-  const options = {
-    ...HTTP_SERVER_OPTIONS,
-    ...(idleMs !== undefined && { headersTimeout: idleMs, connectionsCheckingInterval: idleMs / 4 }),
-  }
-  const listening = await listen(bindAddr, options, (server) => front.attach(server))
-  return { listening, stop: () => drain(listening, front, clock) }
-}
-
-/** New connections are refused and old ones closed after their request; requests that take too long are cut off. */
-async function drain(listening: Listening, front: { drain(): Promise<void> }, clock: Clock): Promise<void> {
-  const closed = listening.close()
-  const timer = clock.after(DRAIN_MS, () => listening.server.closeAllConnections())
-  await front.drain()
-  listening.server.closeIdleConnections()
-  await closed
-  timer.cancel()
+  return serveHttp(front, bindAddr, deps, tls && { files: tls, http2: false })
 }
 
 function lifecycleOf({ lifecycleDaySeconds, multipartAbortAfterMs, useLocalTz }: Config): LifecycleOptions {

@@ -13,7 +13,6 @@ export function unusedSettings(config: Config): string[] {
     rpc_timeout_msec: config.rpc.timeoutMs !== null,
     rpc_public_addr_subnet: config.rpc.publicAddrSubnet !== null,
     k2v_api: config.k2vApi !== null,
-    s3_web: config.web !== null,
   }
   return Object.keys(unused).filter((key) => unused[key])
 }

@@ -91,6 +91,30 @@ export class RowReader<E> {
     throw new CarportError('QuorumUnavailable', KEPT_CHANGING)
   }
 
+  /**
+   * The row as the nearest replica that answers has it: perhaps an older one, or that of a write that failed. Needs no
+   * quorum, and writes nothing back.
+   * @throws CarportError LayoutNotReady; QuorumUnavailable if no replica answers
+   */
+  async getAny(key: Buffer, withBody: boolean): Promise<Row<E> | undefined> {
+    const { placement, quorum } = this.env
+    const nodes = placement.readSet(key[0]!)
+    if (nodes.length === 0) throw layoutNotReady()
+    let failure: unknown
+    for (const node of quorum.nearestFirst(nodes)) {
+      try {
+        const query = this.#query(key, withBody ? node : null, undefined)
+        const options = { timeoutMs: FETCH_TIMEOUT_MS, priority: Priority.high }
+        const copy = parseCopy(node, (await quorum.call(node, this.#method, query, options)).body)
+        return copy.head && this.parse(key, copy)
+      } catch (error) {
+        failure ??= error
+        quorum.keptWaiting(node)
+      }
+    }
+    throw new CarportError('QuorumUnavailable', `${this.#method}: no replica answers`, { cause: failure })
+  }
+
   /** The latest time of a row that hides this one on a quorum of the replicas, 0 if none does. */
   async latest(row: Row<E>): Promise<number> {
     const { schema } = this.local

@@ -21,6 +21,8 @@ export interface ReadOptions {
   body?: boolean
   /** See TableSchema.moving. */
   replacedBy?: Buffer
+  /** Sharded tables: take the copy of any one replica, which may be an old one. Not together with `replacedBy`. */
+  anyReplica?: boolean
 }
 
 /**
@@ -133,7 +135,10 @@ export class Table<E> {
     if (!replacedBy && this.#isReadQuorum(partition) && !this.local.underWay.covers(key)) {
       return this.#getOwn(key, withBody)
     }
-    return this.#reader.get(key, withBody, replacedBy).then((row) => row?.entry)
+    const row = options?.anyReplica
+      ? this.#reader.getAny(key, withBody)
+      : this.#reader.get(key, withBody, replacedBy)
+    return row.then((found) => found?.entry)
   }
 
   /**

@@ -98,6 +98,8 @@ export interface WebsiteDocument {
   indexDocument: string
   errorDocument?: string
   redirectAllRequestsTo?: { hostName: string; protocol?: 'http' | 'https' }
+  /** 'degraded': pages are read from any one replica, also while no quorum can be reached; else as all reads are. */
+  consistencyMode?: 'degraded'
   /** The first rule that fits counts. */
   routingRules?: RoutingRule[]
 }
@@ -110,7 +112,7 @@ export interface RoutingRule {
     hostName?: string
     replaceKeyPrefixWith?: string
     replaceKeyWith?: string
-    /** 301 unless told. */
+    /** 302 unless told. 200 and 404 send another page instead of a redirect, with that status. */
     httpRedirectCode?: number
   }
 }

@@ -283,6 +283,7 @@ export class BlobStore {
     owner: Buffer,
     content: Content,
     start: number,
+    anyReplica = false,
   ): AsyncGenerator<{ offset: number; ref: BlockPointer }> {
     let offset = 0
     if (content.kind === 'blocks') {
@@ -293,7 +294,9 @@ export class BlobStore {
     } else if (content.kind === 'lists') {
       for (const [index, bytes] of content.chunkBytes.entries()) {
         if (offset + bytes > start) {
-          const row = await this.deps.lists.get(bucket, blockListSortKey(owner, 'blocks', index))
+          const row = await this.deps.lists.get(bucket, blockListSortKey(owner, 'blocks', index), {
+            anyReplica,
+          })
           if (!row || row.deleted)
             throw new CarportError('BlockMissing', 'the list of blocks of an object is gone')
           let at = offset
@@ -310,13 +313,14 @@ export class BlobStore {
   /**
    * Content bytes from `start` up to `end` (exclusive), with blocks fetched ahead. Every block is verified.
    * A chunk is the consumer's only until it asks for the next one: its memory is used again.
+   * @param options.anyReplica lists of blocks need no quorum
    * @throws BlockMissing, Corrupted, QuorumUnavailable, while iterating
    */
   async *read(
     version: { bucket: Buffer; id: Buffer; content: Content; readonly body: Buffer | undefined },
     start: number,
     end: number,
-    options: ReadOptions = {},
+    options: ReadOptions & { anyReplica?: boolean } = {},
   ): AsyncGenerator<Buffer> {
     assert(
       start >= 0 && Number.isSafeInteger(start) && Number.isSafeInteger(end),
@@ -329,7 +333,7 @@ export class BlobStore {
       yield plain.subarray(start, end)
       return
     }
-    const refs = this.blocksFrom(version.bucket, version.id, version.content, start)
+    const refs = this.blocksFrom(version.bucket, version.id, version.content, start, options.anyReplica)
     yield* this.#reads.read(refs, start, end, options)
   }
 }

@@ -74,6 +74,7 @@ export class Objects {
   /**
    * The selected version; undefined if there is none. Delete markers are returned as such.
    * @param options.body also load inline content (default true)
+   * @param options.anyReplica for current versions: take the copy of any one replica, which may be an old one
    */
   async get(
     bucket: Buffer,
@@ -89,7 +90,7 @@ export class Objects {
     bucket: Buffer,
     key: Buffer,
     selector?: VersionSelector,
-    options?: { body?: boolean },
+    options?: { body?: boolean; anyReplica?: boolean },
   ): VersionRecord | undefined | Promise<VersionRecord | undefined> {
     if (selector !== undefined) return this.#getSelected(bucket, key, selector, options)
     const current = this.deps.objects.read(bucket, key, options)

@@ -2,6 +2,7 @@
 import type { ClusterHealth } from '../../../cluster/health.js'
 import type { Model } from '../../../model/model.js'
 import type { Answer } from '../../http/answer.js'
+import { bucketNamesOf, hostNameOf } from '../../http/host.js'
 import { AdminError } from './errors.js'
 
 const HEALTH_TEXT: Record<ClusterHealth['status'], string> = {
@@ -35,13 +36,9 @@ export async function checkDomain(
   if (domain === undefined || domain === '' || domain.length > 253) {
     throw new AdminError(400, 'InvalidRequest', 'expected /check?domain=, with a domain name')
   }
-  const host = domain.toLowerCase().replace(/\.$/, '')
-  const s3Bucket = bucketBelow(host, domains.s3Root)
-  const name = s3Bucket ?? bucketBelow(host, domains.webRoot) ?? host
-  const bucket = await model.buckets.find(name, undefined)
-  const isServed = bucket && (s3Bucket !== undefined || bucket.document('website') !== undefined)
-  if (!isServed) {
-    throw new AdminError(400, 'InvalidRequest', `Domain '${host}' is not managed by Carport`)
+  const host = hostNameOf(domain)
+  if (host === undefined || domain.includes(':') || !(await isServed(model, domains, host))) {
+    throw new AdminError(400, 'InvalidRequest', `Domain '${host ?? domain}' is not managed by Carport`)
   }
   return {
     status: 200,
@@ -50,7 +47,13 @@ export async function checkDomain(
   }
 }
 
-function bucketBelow(host: string, root: string | null): string | undefined {
-  if (root === null || !host.endsWith(`.${root}`)) return undefined
-  return host.slice(0, -root.length - 1)
+async function isServed({ buckets }: Model, { s3Root, webRoot }: Domains, host: string): Promise<boolean> {
+  if (s3Root !== null && host.endsWith(`.${s3Root}`)) {
+    return (await buckets.find(host.slice(0, -s3Root.length - 1), undefined)) !== undefined
+  }
+  for (const name of bucketNamesOf(host, webRoot)) {
+    const bucket = await buckets.find(name, undefined)
+    if (bucket?.document('website') !== undefined) return true
+  }
+  return false
 }

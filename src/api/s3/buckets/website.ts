@@ -7,9 +7,15 @@ import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
 
-const ROUTING_RULES_MAX = 50
-/** The index of stored configurations that redirect everything and need none. */
+/** AWS takes 50. Each request is held against them in turn. */
+const ROUTING_RULES_MAX = 1000
+const BODY_BYTES_MAX = 512 * 1024
+/** The index of configurations that name none. */
 const DEFAULT_INDEX = 'index.html'
+/** Codes of rules that send another page, with that status, instead of redirecting to it. AWS does not have them. */
+const REWRITES = [200, 404]
+/** A host name or address, perhaps with a port. */
+const HOST = /^[A-Za-z0-9._~:[\]-]{1,253}$/
 
 type Protocol = 'http' | 'https'
 
@@ -27,22 +33,23 @@ export function parseWebsite(root: XmlElement): WebsiteDocument {
         'RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.',
       )
     }
-    const hostName = redirectAll.only('HostName', 'Protocol').needText('HostName').trim()
-    if (hostName === '') throw new S3Error('MalformedXML')
+    const hostName = checkedHost(redirectAll.only('HostName', 'Protocol').needText('HostName').trim())
     const protocol = protocolOf(redirectAll)
     return {
       indexDocument: DEFAULT_INDEX,
       redirectAllRequestsTo: { hostName, ...(protocol && { protocol }) },
     }
   }
-  const suffix = root.child('IndexDocument')?.only('Suffix').needText('Suffix')
-  if (suffix === undefined) {
+  const routingRules = root.child('RoutingRules')?.only('RoutingRule').all('RoutingRule').map(parseRule)
+  const index = root.child('IndexDocument')
+  if (!index && !routingRules?.length) {
     throw invalidArgument(
       'A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty',
       'IndexDocument',
       'null',
     )
   }
+  const suffix = index?.only('Suffix').needText('Suffix') ?? DEFAULT_INDEX
   if (suffix === '' || suffix.includes('/')) {
     throw invalidArgument('The IndexDocument Suffix is not well formed', 'IndexDocument', suffix)
   }
@@ -50,7 +57,6 @@ export function parseWebsite(root: XmlElement): WebsiteDocument {
   if (errorDocument === '') {
     throw invalidArgument('The ErrorDocument Key is not well formed', 'ErrorDocument', '')
   }
-  const routingRules = root.child('RoutingRules')?.only('RoutingRule').all('RoutingRule').map(parseRule)
   if (routingRules && routingRules.length > ROUTING_RULES_MAX) {
     throw new S3Error(
       'InvalidRequest',
@@ -102,14 +108,21 @@ function parseRedirect(element: XmlElement): RoutingRule['redirect'] {
     throw new S3Error('InvalidRequest', 'You can only define ReplaceKeyPrefix or ReplaceKey but not both.')
   }
   const code = element.integer('HttpRedirectCode')
-  if (code !== undefined && (code < 301 || code > 399)) {
+  if (code !== undefined && (code < 301 || code > 399) && !REWRITES.includes(code)) {
     throw new S3Error(
       'InvalidRequest',
-      `The provided HTTP redirect code (${code}) is not valid. Valid codes are 3XX except 300.`,
+      `The provided HTTP redirect code (${code}) is not valid. Valid codes are 3XX except 300, 200 and 404.`,
     )
   }
   const protocol = protocolOf(element)
-  const hostName = element.text('HostName')
+  const host = element.text('HostName')
+  const hostName = host === undefined ? undefined : checkedHost(host.trim())
+  if (code !== undefined && REWRITES.includes(code) && (hostName !== undefined || protocol !== undefined)) {
+    throw new S3Error(
+      'InvalidRequest',
+      `An HTTP redirect code of ${code} sends a page of this site: it goes with neither HostName nor Protocol.`,
+    )
+  }
   return {
     ...(protocol && { protocol }),
     ...(hostName !== undefined && { hostName }),
@@ -117,6 +130,12 @@ function parseRedirect(element: XmlElement): RoutingRule['redirect'] {
     ...(replaceKey !== undefined && { replaceKeyWith: replaceKey }),
     ...(code !== undefined && { httpRedirectCode: code }),
   }
+}
+
+/** @throws S3Error InvalidRequest for a name that a header cannot carry, or that is no host's */
+function checkedHost(name: string): string {
+  if (HOST.test(name)) return name
+  throw new S3Error('InvalidRequest', `The HostName "${name}" is not valid.`)
 }
 
 function protocolOf(element: XmlElement): Protocol | undefined {
@@ -169,8 +188,11 @@ export function websiteXml(website: WebsiteDocument): string {
 /** PutBucketWebsite. */
 export async function putBucketWebsite(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:PutBucketWebsite')
-  const website = parseWebsite(await configurationBody(request, 'WebsiteConfiguration', 128 * 1024))
-  await context.model.buckets.setDocument(bucket, 'website', website)
+  const website = parseWebsite(await configurationBody(request, 'WebsiteConfiguration', BODY_BYTES_MAX))
+  // S3 has no word for it, so it is not S3's to take away.
+  const consistencyMode = bucket.document('website')?.consistencyMode
+  const document = { ...website, ...(consistencyMode && { consistencyMode }) }
+  await context.model.buckets.setDocument(bucket, 'website', document)
   return { status: 200 }
 }
 
