@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
@@ -423,5 +426,42 @@ describe('what is no page of a site', () => {
     const bucket = node.core.model.buckets.localByName('closing', undefined)!
     await node.core.model.buckets.setDocument(bucket, 'website', undefined)
     expect((await get('/', {}, 'closing.web.localhost')).status).toBe(404)
+  })
+})
+
+describe('a proxy', () => {
+  test('that is trusted tells by which protocol the visitor came, and the access log has the visitor', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'carport-web-log-'))
+    const file = join(dir, 'access.log')
+    const behind = await startTestNode({
+      trustedProxies: ['127.0.0.1'],
+      accessLog: { requests: 'all', file },
+      allowPunycode: true,
+    })
+    try {
+      const buckets = behind.core.model.buckets
+      const redirectAllRequestsTo = { hostName: 'example.org' }
+      await buckets.create('all', { documents: { website: { indexDocument: 'i', redirectAllRequestsTo } } })
+      const forwarded = { 'x-forwarded-for': '192.0.2.7', 'x-forwarded-proto': 'https' }
+      const answer = await visit(behind.web!.port, 'all.web.localhost', '/x', { headers: forwarded })
+      expect(answer.headers.location).toBe('https://example.org/x')
+      await buckets.create('xn--bcher-kva.example', { documents: { website: { indexDocument: 'i' } } })
+      expect((await visit(behind.web!.port, 'xn--bcher-kva.example', '/')).status).toBe(404)
+      await behind.stop()
+      const lines = readFileSync(file, 'utf8').trim().split('\n')
+      expect(JSON.parse(lines[0]!)).toMatchObject({
+        ...{ api: 'web', source: '192.0.2.7', bucket: 'all', operation: 'GetPage', path: '/x', status: 301 },
+      })
+    } finally {
+      await behind.dispose()
+      rmSync(dir, { recursive: true, force: true })
+    }
+  })
+
+  test('or anybody cannot have a bucket named with xn-- where that is not allowed', async () => {
+    await expect(node.core.model.buckets.create('a.xn--bcher-kva')).rejects.toThrow('not a valid bucket name')
+    await expect(s3.send(new CreateBucketCommand({ Bucket: 'xn--bcher-kva' }))).rejects.toMatchObject({
+      name: 'InvalidBucketName',
+    })
   })
 })

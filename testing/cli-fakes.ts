@@ -166,7 +166,12 @@ export const BUCKET: BucketInfo = {
   created: '2025-06-14T16:12:29.120Z',
   globalAliases: ['photos'],
   websiteAccess: true,
-  websiteConfig: { indexDocument: 'index.html', errorDocument: 'oops.html', routingRules: null },
+  websiteConfig: {
+    indexDocument: 'index.html',
+    errorDocument: 'oops.html',
+    consistencyMode: 'consistent',
+    routingRules: null,
+  },
   corsRules: null,
   lifecycleRules: null,
   versioning: 'off',

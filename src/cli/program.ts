@@ -184,6 +184,7 @@ function addBucket(parent: Command, context: Context): void {
     ['--allow', 'serve it'],
     ['--deny', 'do not'],
     ['-e, --error-document <key>', 'object to show when there is no such page'],
+    ['--consistency-mode <mode>', 'degraded: pages from any one replica, also old ones; else consistent'],
   ])
     .option('-i, --index-document <name>', 'name of the page of a folder', 'index.html')
     .action(

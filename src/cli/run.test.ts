@@ -107,6 +107,19 @@ describe('the command line asks the node for', () => {
         websiteAccess: { enabled: true, indexDocument: 'main.html', errorDocument: 'oops.html' },
       },
     ],
+    [
+      'bucket website --allow photos --consistency-mode degraded',
+      'bucket.update',
+      {
+        id: BUCKET_ID,
+        websiteAccess: {
+          enabled: true,
+          indexDocument: 'index.html',
+          errorDocument: 'oops.html',
+          consistencyMode: 'degraded',
+        },
+      },
+    ],
     ['bucket website --deny photos', 'bucket.update', { id: BUCKET_ID, websiteAccess: { enabled: false } }],
     [
       'bucket set-quotas photos --max-size 10GiB',
@@ -243,6 +256,7 @@ Objects:           3
 Website access:    true
   index document:  index.html
   error document:  oops.html
+  consistency:     consistent
 
 Quotas:            enabled
   maximum size:    953.7 MiB (1.0 GB)

@@ -73,6 +73,8 @@ export interface ModelDeps {
   memoryBytes: number
   /** How long lists of deleted versions are kept (see Purge). */
   listsGraceMs?: number | undefined
+  /** Whether names of buckets may have parts that begin with "xn--"; unless told, they may not. */
+  allowPunycode?: boolean | undefined
   /** See ControlFreshness. */
   freshness?: FreshnessOptions
   /** How lifecycle rules count days, and the like; as AWS does by default. */
@@ -125,6 +127,7 @@ export class Model implements Service {
     events,
     listsGraceMs,
     freshness: freshnessOptions,
+    allowPunycode = false,
     ...sizes
   }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
@@ -204,7 +207,7 @@ export class Model implements Service {
     this.keys = new AccessKeys({ db, keys: t.key, decisions, freshness, hlc, random })
     this.adminTokens = new AdminTokens({ db, tokens: t.adminToken, hlc, random })
     this.buckets = new Buckets({
-      ...{ db, decisions, freshness, hlc, random },
+      ...{ db, decisions, freshness, hlc, random, allowPunycode },
       buckets: t.bucket,
       aliases: t.alias,
       keys: this.keys,

@@ -67,7 +67,7 @@ function readDefaults(env: Env): Defaults {
   const name = readEnv(env, 'DEFAULT_BUCKET')
   const bucket = name?.value ?? BUCKET_NAME
   try {
-    checkBucketName(bucket)
+    checkBucketName(bucket, true)
   } catch (error) {
     throw new CarportError('InvalidArgument', `${name?.variable}: ${(error as Error).message}`)
   }

@@ -81,6 +81,8 @@ export interface CoreOptions {
   /** Whether the slow walk that checks every block runs by itself. */
   scrub: boolean
   tables?: TableSetOptions
+  /** See ModelDeps. */
+  allowPunycode?: boolean
   /** Time between two comparisons of buckets, names and keys, in ms (see ControlFreshness). */
   controlRoundMs?: number
   /** How long blocks without references are kept (see GRACES). */
@@ -179,6 +181,7 @@ export class Core implements Service {
         ...(options.controlRoundMs !== undefined && { roundEveryMs: options.controlRoundMs }),
         mayBeOld: options.consistencyMode !== 'consistent',
       },
+      allowPunycode: options.allowPunycode,
       ...(options.lifecycle && { lifecycle: options.lifecycle }),
       ...(options.events && { events: options.events }),
     })

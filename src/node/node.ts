@@ -131,6 +131,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       rpcPort: config.rpc.bindAddr.port,
       blockBytes: config.blockSizeBytes,
       inlineBytesMax: config.inlineBytesMax,
+      allowPunycode: config.allowPunycode,
       blocksInFlight: config.blockMaxConcurrentWritesPerRequest,
       requestMemoryBytes: config.requestMemoryBytes,
       lifecycle: lifecycleOf(config),

@@ -95,7 +95,9 @@ const bucketUpdate = {
       indexDocument: z.string().min(1).max(1024).nullable().exactOptional(),
       errorDocument: z.string().min(1).max(1024).nullable().exactOptional(),
       /** An empty list removes all. */
-      routingRules: z.array(routingRule).nullable().exactOptional(),
+      routingRules: z.array(routingRule).max(1000).nullable().exactOptional(),
+      /** "degraded": the site is read from any one replica. Beyond Garage. */
+      consistencyMode: z.enum(['consistent', 'degraded']).nullable().exactOptional(),
     })
     .nullable()
     .exactOptional(),

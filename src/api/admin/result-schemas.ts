@@ -31,6 +31,7 @@ export const bucketInfo = z.object({
     .object({
       indexDocument: z.string(),
       errorDocument: z.string().nullable(),
+      consistencyMode: z.enum(['consistent', 'degraded']),
       routingRules: z.array(routingRule).nullable(),
     })
     .nullable(),

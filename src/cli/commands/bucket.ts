@@ -116,14 +116,17 @@ export async function changePermissions(
   return show(await admin.call(operation, { bucketId: bucket.id, accessKeyId, permissions }))
 }
 
+const MODES = ['consistent', 'degraded'] as const
+
 export interface WebsiteOptions {
   allow?: boolean
   deny?: boolean
   indexDocument: string
   errorDocument?: string
+  consistencyMode?: string
 }
 
-/** `bucket website`: without --error-document, the one set before stays. */
+/** `bucket website`: without --error-document and --consistency-mode, those set before stay. */
 export async function setWebsite(
   admin: AdminClient,
   pattern: string,
@@ -132,12 +135,17 @@ export async function setWebsite(
   if (Boolean(options.allow) === Boolean(options.deny)) {
     throw new CliError('give one of --allow and --deny')
   }
+  const mode = MODES.find((known) => known === options.consistencyMode)
+  if (options.consistencyMode !== undefined && !mode) {
+    throw new CliError(`--consistency-mode is "${options.consistencyMode}", expected ${MODES.join(' or ')}`)
+  }
   const bucket = await findBucket(admin, pattern)
   const websiteAccess = options.allow
     ? {
         enabled: true,
         indexDocument: options.indexDocument,
         errorDocument: options.errorDocument ?? bucket.websiteConfig?.errorDocument ?? null,
+        ...(mode && { consistencyMode: mode }),
       }
     : { enabled: false }
   return show(await admin.call('bucket.update', { id: bucket.id, websiteAccess }))
@@ -248,6 +256,7 @@ function show(bucket: BucketInfo): Output {
     rows.push(
       ['  index document:', bucket.websiteConfig.indexDocument],
       ['  error document:', bucket.websiteConfig.errorDocument ?? '(not defined)'],
+      ['  consistency:', bucket.websiteConfig.consistencyMode],
     )
   }
   const { maxSize, maxObjects } = bucket.quotas

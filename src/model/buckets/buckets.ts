@@ -37,15 +37,19 @@ const REFRESHES_IN_FLIGHT = 16
 /** S3's rules: 3 to 63 of a-z 0-9 . -, starting and ending with a letter or digit. */
 const NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 
-/** @throws CarportError InvalidArgument unless the name follows S3's rules for bucket names */
-export function checkBucketName(name: string): void {
+/**
+ * @param allowPunycode whether parts of the name may begin with "xn--", as those of international domain names do
+ * @throws CarportError InvalidArgument unless the name follows S3's rules for bucket names
+ */
+export function checkBucketName(name: string, allowPunycode: boolean): void {
   const bad =
     !NAME.test(name) ||
     name.includes('..') ||
     name.includes('.-') ||
     name.includes('-.') ||
     /^\d+\.\d+\.\d+\.\d+$/.test(name)
-  if (bad || name.startsWith('xn--') || name.endsWith('-s3alias')) {
+  const isPunycode = name.startsWith('xn--') || name.includes('.xn--')
+  if (bad || (isPunycode && !allowPunycode) || name.endsWith('-s3alias')) {
     throw new CarportError('InvalidArgument', `"${name}" is not a valid bucket name`)
   }
 }
@@ -66,10 +70,16 @@ export class Buckets {
       keys: AccessKeys
       hlc: Hlc
       random: Random
+      allowPunycode: boolean
     },
   ) {
     this.#buckets = new RowCache(deps.db, deps.buckets, 'latin1', bucketOf)
     this.#aliases = new RowCache(deps.db, deps.aliases, 'utf8', (row) => aliasTarget(row)?.toString('latin1'))
+  }
+
+  /** @throws CarportError InvalidArgument unless a bucket may have that name here */
+  checkName(name: string): void {
+    checkBucketName(name, this.deps.allowPunycode)
   }
 
   /** The bucket with that id, as this node knows it. */
@@ -136,7 +146,7 @@ export class Buckets {
     name: string,
     options: { owner?: string; ownerKey?: string; documents?: Partial<BucketDocuments>; id?: Buffer } = {},
   ): Promise<Bucket> {
-    checkBucketName(name)
+    this.checkName(name)
     const { buckets, hlc, keys, random } = this.deps
     if (await this.#target(name)) throw taken(name)
     const id = options.id ?? random.bytes(16)
@@ -214,7 +224,7 @@ export class Buckets {
 
   /** Gives a bucket one more global name. @throws InvalidArgument, Conflict, QuorumUnavailable */
   async addAlias(bucket: Bucket, name: string): Promise<void> {
-    checkBucketName(name)
+    this.checkName(name)
     await this.#claimName(name, bucket.id)
     await this.change(bucket, { [`alias:${name}`]: true })
   }
@@ -229,7 +239,7 @@ export class Buckets {
 
   /** Gives a bucket a name that only one key sees. @throws InvalidArgument, Conflict, NotFound, QuorumUnavailable */
   async addLocalAlias(bucket: Bucket, keyId: string, name: string): Promise<void> {
-    checkBucketName(name)
+    this.checkName(name)
     await this.deps.keys.claimAlias(keyId, name, bucket.hexId, (hexId) =>
       this.#exists(Buffer.from(hexId, 'hex')),
     )

@@ -22,6 +22,7 @@ export async function bucketInfo(model: Model, bucket: Bucket): Promise<BucketIn
       ? {
           indexDocument: website.indexDocument,
           errorDocument: website.errorDocument ?? null,
+          consistencyMode: website.consistencyMode ?? 'consistent',
           routingRules: website.routingRules ? routingRulesJson(website.routingRules) : null,
         }
       : null,

@@ -37,7 +37,13 @@ export async function applyUpdate(
 
 async function websiteOf(
   bucket: Bucket,
-  { enabled, indexDocument, errorDocument, routingRules }: NonNullable<BucketUpdate['websiteAccess']>,
+  {
+    enabled,
+    indexDocument,
+    errorDocument,
+    routingRules,
+    consistencyMode,
+  }: NonNullable<BucketUpdate['websiteAccess']>,
 ): Promise<WebsiteDocument | undefined> {
   if (!enabled) {
     if (!indexDocument && !errorDocument && !routingRules?.length) return undefined
@@ -54,10 +60,15 @@ async function websiteOf(
   }
   const before = bucket.document('website')
   const rules = routingRules ? await parseRoutingRules(routingRules) : before?.routingRules
-  const { errorDocument: _, redirectAllRequestsTo: __, routingRules: ___, ...kept } = before ?? {}
+  const mode = consistencyMode ?? before?.consistencyMode
+  const kept = { ...before }
+  for (const name of ['errorDocument', 'redirectAllRequestsTo', 'routingRules', 'consistencyMode'] as const) {
+    delete kept[name]
+  }
   return {
     ...kept,
     indexDocument,
+    ...(mode === 'degraded' && { consistencyMode: mode }),
     ...(errorDocument && { errorDocument }),
     ...(rules && rules.length > 0 && { routingRules: rules }),
   }

@@ -1,5 +1,4 @@
 import { NO_PERMISSIONS, type Permissions } from '../../../model/buckets/access-keys.js'
-import { checkBucketName } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
 import { eachLimited } from '../../../util/limited.js'
@@ -134,7 +133,7 @@ async function createBucket(
 ): Promise<BucketInfo> {
   const key = localAlias ? await keyById(model, localAlias.accessKeyId) : undefined
   // Checked before anything is made, so that a bad name leaves nothing behind.
-  if (localAlias) checkBucketName(localAlias.alias)
+  if (localAlias) model.buckets.checkName(localAlias.alias)
   const id = chosenId === undefined ? undefined : Buffer.from(chosenId, 'hex')
   const existing = id && (await model.buckets.refresh(id))
   const isNamed =

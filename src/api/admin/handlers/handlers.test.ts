@@ -287,6 +287,14 @@ describe('buckets', () => {
     })
     expect(bucket().document('website')).toEqual({ indexDocument: 'index.html', errorDocument: 'oops.html' })
     expect(bucket().quotas).toEqual({ maxSize: 1e9 })
+    const degraded = { enabled: true, indexDocument: 'a.html', consistencyMode: 'degraded' as const }
+    await call('bucket.update', { id, websiteAccess: degraded })
+    expect(bucket().document('website')).toEqual({ indexDocument: 'a.html', consistencyMode: 'degraded' })
+    expect(await call('bucket.update', { id, websiteAccess: website })).toMatchObject({
+      websiteConfig: { consistencyMode: 'degraded' },
+    })
+    await call('bucket.update', { id, websiteAccess: { ...website, consistencyMode: 'consistent' as const } })
+    expect(bucket().document('website')).not.toHaveProperty('consistencyMode')
     const off = { websiteAccess: { enabled: false }, quotas: { maxSize: null, maxObjects: null } }
     expect(await call('bucket.update', { id, ...off })).toMatchObject({
       websiteAccess: false,

@@ -1,4 +1,3 @@
-import { checkBucketName } from '../../../model/buckets/buckets.js'
 import { errorCode } from '../../../util/errors.js'
 import { parseXml } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
@@ -52,7 +51,7 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     return { status: 200, headers: { location: `/${name}` } }
   }
   try {
-    checkBucketName(name)
+    model.buckets.checkName(name)
   } catch {
     throw new S3Error('InvalidBucketName', undefined, { extra: { BucketName: name } })
   }
