@@ -14,6 +14,7 @@ import { INLINE_BYTES_MAX, NodeDied, type SimCluster, type SimNode } from './sim
 /** Errors that clients may get when nodes are away: any other one is a bug. */
 const EXPECTED_FAILURES = new Set([
   'QuorumUnavailable',
+  'ClockSkew',
   'LayoutNotReady',
   'Conflict',
   'Timeout',
