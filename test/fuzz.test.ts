@@ -19,6 +19,8 @@ import { startTestNode, type TestNode } from './support/test-node.js'
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 250)
 const SEED = process.env.FUZZ_SEED
+/** On a machine with nothing else to do, 50 ms. */
+const TURN_MS_MAX = 2_000
 const PATH = process.env.FUZZ_PATH
 
 /** A token service that is never asked: nothing listens there. */
@@ -67,6 +69,10 @@ beforeAll(async () => {
 
 afterAll(async () => {
   process.off('unhandledRejection', onUnhandled)
+  // The clients run in this process too, and other processes may take the machine: a record, with a bound far off.
+  const longestMs = node?.turns.takeLongestMs() ?? 0
+  console.log(`longest turn of the event loop: ${longestMs.toFixed()} ms`)
+  expect(longestMs).toBeLessThan(TURN_MS_MAX)
   await node?.dispose()
 })
 
