@@ -4,6 +4,7 @@ import type { AdminTokenInfo } from '../api/admin/types.js'
 import type { HttpFrontOptions } from '../api/http/front.js'
 import type { Config } from '../config/config.js'
 import type { Core } from './core.js'
+import type { Metrics } from './metrics/metrics.js'
 import { type Serving, serveHttp } from './serve-http.js'
 
 /** What the configuration and the program say of this node, for the admin API. */
@@ -39,6 +40,7 @@ export async function serveAdminApi(
   config: Config,
   core: Core,
   admin: AdminService,
+  metrics: Metrics | undefined,
   options: HttpFrontOptions,
 ): Promise<Serving | undefined> {
   const { bindAddr, metricsRequireToken, tls } = config.admin
@@ -63,6 +65,7 @@ export async function serveAdminApi(
     configuredTokens: nodeFacts(config).configuredTokens,
     health: () => cluster.health(),
     load: () => admin.load(),
+    ...(metrics && { metrics: () => metrics.text() }),
   })
   return serveHttp(front, bindAddr, options, tls && { files: tls, http2: false })
 }

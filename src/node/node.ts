@@ -23,7 +23,7 @@ import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle/rules.js'
 import type { LifecycleOptions } from '../model/lifecycle/worker.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { TlsTransport } from '../net/tls-transport.js'
-import { openAccessLog } from '../platform/access-log.js'
+import { type AccessLog, openAccessLog } from '../platform/access-log.js'
 import { eventTargets } from '../platform/event-targets.js'
 import { HashPool } from '../platform/hash-pool.js'
 import { systemHttpGet } from '../platform/http-get.js'
@@ -106,13 +106,18 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     hlc,
     log,
   })
-  const hashing = new HashPool(clock, deps.hashThreads, config.blockSizeBytes)
   const blockMemory = new BufferPools(config.blockSizeBytes + BLOCK_FILE_OVERHEAD_BYTES, BLOCK_BUFFERS_KEPT)
+  const metrics = config.admin.bindAddr
+    ? new (await import('./metrics/metrics.js')).Metrics(clock)
+    : undefined
+  const disk = new NodeDisk(blockMemory)
+  const hashing = new HashPool(clock, deps.hashThreads, config.blockSizeBytes)
   const core = new Core(
     {
-      ...{ clock, hlc, random, log, db, transport, hashing },
+      ...{ clock, hlc, random, log, db, hashing },
+      transport: metrics?.measureTransport(transport) ?? transport,
       dialer: transport,
-      disk: new NodeDisk(blockMemory),
+      disk: metrics?.measureDisk(disk) ?? disk,
       recycle: (block) => blockMemory.give(block),
       dirs: dataDirsOf(config),
       compression: zstdCompression(config.compressionLevel ?? 'none'),
@@ -163,9 +168,18 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     api: nodeFacts(config),
     snapshot: () => snapshots.write(),
   })
-  const accessLog = await openAccessLog(config.accessLog, log)
+  metrics?.observe(core, config, deps.version)
+  const requestLog = await openAccessLog(config.accessLog, log)
+  const accessLog: AccessLog = {
+    ...requestLog,
+    add(api, record, endMs) {
+      requestLog.add(api, record, endMs)
+      metrics?.addRequest(api, record)
+    },
+  }
   const stops: (() => Promise<void>)[] = [
     () => accessLog.close(),
+    async () => metrics?.stop(),
     () => db.close(),
     () => hashing.stop(),
     () => transport.close(),
@@ -187,7 +201,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     const served = { ...deps, accessLog, admission }
     const s3 = await serveS3(config, core, served)
     if (s3) stops.push(() => s3.stop())
-    const adminApi = await serveAdminApi(config, core, admin, {
+    const adminApi = await serveAdminApi(config, core, admin, metrics, {
       ...{ clock, random, log },
       trustedProxies: new TrustedProxies(config.trustedProxies),
       onRequest: (record) => accessLog.add('admin', record, clock.nowMs()),
