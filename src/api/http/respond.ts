@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { AnswerBody } from './answer.js'
 import type { BodyReader } from './body-reader.js'
-import type { Idle, IdleWatch } from './idle-watch.js'
+import type { IdleWatch } from './idle-watch.js'
+import { ReadingClient } from './reading-client.js'
 
 /** The rest of a request's body up to this size is read and thrown away to keep the connection. */
 const REST_KEPT_MAX = 1024 * 1024
@@ -65,8 +66,8 @@ export function respond(
     finishLinger(response, request)
     return length
   }
-  if (length >= WATCHED_BODY_MIN) watchEnd(response, watch)
   response.end(data)
+  if (length >= WATCHED_BODY_MIN) watchEnd(response, watch)
   if (rest === 'drain') drain(response, request)
   return length
 }
@@ -138,9 +139,9 @@ function writeHead(
 }
 
 function watchEnd(response: ServerResponse, watch: IdleWatch): void {
-  const entry: Idle = { lastMs: 0, onIdle: () => response.destroy() }
-  watch.add(entry)
-  response.on('close', () => watch.remove(entry))
+  const client = new ReadingClient(response, watch)
+  client.begin()
+  response.on('close', () => client.end())
 }
 
 /** Lets go of a body that nobody reads. Does not reject. */
@@ -164,7 +165,7 @@ async function stream(
   const expected = lengthOf(headers)
   let sent = 0
   let wake: (() => void) | undefined
-  const entry: Idle = { lastMs: 0, onIdle: () => response.destroy() }
+  const client = new ReadingClient(response, watch)
   const onWake = () => wake?.()
   response.on('close', onWake)
   try {
@@ -174,14 +175,14 @@ async function stream(
         throw new Error(`the body is longer than its ${expected} bytes`)
       }
       sent += chunk.length
-      watch.add(entry)
       // The producer reuses a chunk's memory when the next one is asked for, so it must be written by then.
       await new Promise<void>((resolve) => {
         wake = resolve
         response.write(chunk, onWake)
+        client.begin()
       })
       wake = undefined
-      watch.remove(entry)
+      client.end()
       if (response.destroyed) return sent
     }
     if (expected !== undefined && sent !== expected) {
@@ -189,8 +190,8 @@ async function stream(
     }
     if (rest === 'linger') finishLinger(response, request)
     else {
-      watchEnd(response, watch)
       response.end()
+      watchEnd(response, watch)
       if (rest === 'drain') drain(response, request)
     }
   } catch (error) {
@@ -199,7 +200,7 @@ async function stream(
       response.destroy()
     }
   } finally {
-    watch.remove(entry)
+    client.end()
     response.off('close', onWake)
   }
   return sent

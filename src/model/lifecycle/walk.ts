@@ -28,6 +28,8 @@ export type Phase = (typeof PHASES)[number]
 
 /** Rows of the own copy looked at in one step, without a pause for other work. */
 const STEP_ROWS = 256
+/** Deleted versions of one key that a step looks at. */
+const DELETED_ROWS_MAX = 64
 const DUE_PER_STEP_MAX = 4 * STEP_ROWS
 const ACTIONS_IN_FLIGHT = 8
 
@@ -105,14 +107,19 @@ export class LifecycleWalk {
     return rows < STEP_ROWS ? undefined : successor(last!)
   }
 
-  /** Of delete markers. False only if this replica knows of none. */
+  /**
+   * Of delete markers. False only if this replica knows of none: where it would have to look at many deleted ones, true
+   * until these are collected.
+   */
   #hasLocalNoncurrent(bucket: Buffer, key: Buffer): boolean {
     const start = terminatedKey(key)
-    const end = prefixEnd(start)
-    for (const row of this.deps.tables.version.local.range(this.deps.db, bucket, { start, end, ...SKIP })) {
+    const range = { start, end: prefixEnd(start), limit: DELETED_ROWS_MAX, ...SKIP }
+    let rows = 0
+    for (const row of this.deps.tables.version.local.range(this.deps.db, bucket, range)) {
       if (row.state !== 'tombstone') return true
+      rows++
     }
-    return false
+    return rows === DELETED_ROWS_MAX
   }
 
   async #endCurrent(bucket: Bucket, key: Buffer): Promise<void> {

@@ -19,6 +19,9 @@ const ENDS_IN_FLIGHT = 8
 /** The fields that a part adds to its stored body. */
 export type NewPart = Pick<PartRow, 'number' | 'etag' | 'checksumAlgorithm' | 'checksum' | 'crc64' | 'iv'>
 
+/** Rows that one page looks at, whatever it finds. */
+const PAGE_ROWS_MAX = 20_000
+
 /** Multipart uploads. */
 export class Uploads {
   constructor(
@@ -167,7 +170,8 @@ export class Uploads {
   }
 
   /**
-   * A page of a bucket's uploads under way, in order of key and then time, folded by a delimiter.
+   * A page of a bucket's uploads under way, in order of key and then time, folded by a delimiter. It may have fewer than there
+   * are, or none, where it has looked at many that ended: `next` says where to go on.
    * @param query.after the upload (or with no id: all uploads of that key) that the page starts after
    */
   async page(
@@ -186,6 +190,7 @@ export class Uploads {
       if (past.compare(start) > 0) start = past
     }
     let last: UploadPage['next']
+    let lookedAt = 0
     while (true) {
       const rows = await this.deps.uploads.range(bucket, { start, ...(end && { end }), limit: PAGE })
       for (const row of rows) {
@@ -204,8 +209,16 @@ export class Uploads {
         }
       }
       if (rows.length < PAGE) return page
-      const lastRow = rows.at(-1)!
-      start = successor(uploadSortKey(lastRow.key, lastRow.id))
+      const { key, id } = rows.at(-1)!
+      const folded = page.prefixes.at(-1)
+      // What else is below a common prefix is skipped, not walked.
+      const isFolded = folded !== undefined && key.toString().startsWith(folded)
+      const behind = isFolded ? { key: Buffer.from(folded) } : { key, id }
+      start = pastUpload(behind, delimiter, prefix)
+      lookedAt += rows.length
+      if (lookedAt >= PAGE_ROWS_MAX) {
+        return { ...page, next: isFolded ? { key: folded } : { key: key.toString(), id: id.toString('hex') } }
+      }
     }
   }
 }
