@@ -38,6 +38,7 @@ import type { Random } from '../util/random.js'
 import { nodeFacts, serveAdminApi } from './admin-api.js'
 import { ALL_TREES, Core } from './core.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
+import type { Metrics } from './metrics/metrics.js'
 import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
 import { serveWeb } from './serve-web.js'
 
@@ -169,14 +170,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     snapshot: () => snapshots.write(),
   })
   metrics?.observe(core, config, deps.version)
-  const requestLog = await openAccessLog(config.accessLog, log)
-  const accessLog: AccessLog = {
-    ...requestLog,
-    add(api, record, endMs) {
-      requestLog.add(api, record, endMs)
-      metrics?.addRequest(api, record)
-    },
-  }
+  const accessLog = countRequests(await openAccessLog(config.accessLog, log, clock), metrics)
   const stops: (() => Promise<void>)[] = [
     () => accessLog.close(),
     async () => metrics?.stop(),
@@ -204,7 +198,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     const adminApi = await serveAdminApi(config, core, admin, metrics, {
       ...{ clock, random, log },
       trustedProxies: new TrustedProxies(config.trustedProxies),
-      onRequest: (record) => accessLog.add('admin', record, clock.nowMs()),
+      ...accessLog.of('admin'),
     })
     if (adminApi) stops.push(() => adminApi.stop())
     const web = await serveWeb(config, core, served)
@@ -232,6 +226,21 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     await stopAll()
     throw error
   }
+}
+
+/** The access log, telling the metrics of each request as well. */
+function countRequests(log: AccessLog, metrics: Metrics | undefined): AccessLog {
+  if (!metrics) return log
+  const of: AccessLog['of'] = (api) => {
+    const { onRequest, onlyFailed } = log.of(api)
+    return {
+      onRequest(record) {
+        metrics.addRequest(api, record)
+        if (!onlyFailed || record.status >= 400) onRequest?.(record)
+      },
+    }
+  }
+  return { ...log, of }
 }
 
 async function serveS3(
@@ -271,7 +280,7 @@ async function serveS3(
     trustedProxies: new TrustedProxies(config.trustedProxies),
     admission,
     memory: model.blobs.memory,
-    onRequest: (record) => accessLog.add('s3', record, clock.nowMs()),
+    ...accessLog.of('s3'),
     ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })
   return serveHttp(front, bindAddr, deps, tls && { files: tls, http2: false })

@@ -20,7 +20,7 @@ export async function serveWeb(
     cacheBytesMax: pageCacheBytesMax,
     masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
     trustedProxies: new TrustedProxies(config.trustedProxies),
-    onRequest: (record) => accessLog.add('web', record, clock.nowMs()),
+    ...accessLog.of('web'),
     ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })
   return serveHttp(front, bindAddr, deps, tls && { files: tls, http2: true })

@@ -1,6 +1,7 @@
 import type { SonicBoom } from 'sonic-boom'
-import type { RequestRecord } from '../api/http/front.js'
+import type { HttpFrontOptions, RequestRecord } from '../api/http/front.js'
 import type { AccessLogConfig } from '../config/logging.js'
+import type { Clock } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 
 /** Bytes of lines that may wait for the disk: further ones are dropped, and counted, rather than kept in memory. */
@@ -21,8 +22,11 @@ const REFUSED_SIGNATURES: ReadonlySet<string> = new Set([
 
 /** Takes the records of requests; see `openAccessLog`. */
 export interface AccessLog {
-  /** @param api the front that served it: "s3", "web" … */
-  add(api: string, record: RequestRecord, endMs: number): void
+  /**
+   * What makes a front tell the log of its requests.
+   * @param api its name: "s3", "web" …
+   */
+  of(api: string): Pick<HttpFrontOptions, 'onRequest' | 'onlyFailed'>
   /** Opens the file anew, after something has moved it away. */
   reopen(): void
   /** Writes what is left, and closes the file. */
@@ -34,7 +38,11 @@ export interface AccessLog {
  * whatever it is to have.
  * @throws Error when the file cannot be opened
  */
-export async function openAccessLog(config: AccessLogConfig, log: Log): Promise<AccessLog> {
+export async function openAccessLog(
+  config: AccessLogConfig,
+  log: Log,
+  clock: Pick<Clock, 'nowMs'>,
+): Promise<AccessLog> {
   const stream = config.requests === 'off' ? undefined : await openStream(config.file, log)
   let dropped = 0
   stream?.on('drop', () => {
@@ -45,16 +53,17 @@ export async function openAccessLog(config: AccessLogConfig, log: Log): Promise<
     if (dropped > 0) log.warn({ dropped }, 'lines of the access log were dropped')
     dropped = 0
   })
+  const add = (api: string, record: RequestRecord) => {
+    const { errorCode } = record
+    if (errorCode !== undefined && REFUSED_SIGNATURES.has(errorCode)) {
+      const { requestId, remoteAddress: source, keyId } = record
+      log.warn({ requestId, source, keyId, code: errorCode }, 'a signature was refused')
+    }
+    if (!stream || (config.requests === 'errors' && record.status < 400)) return
+    stream.write(`${JSON.stringify(lineOf(api, record, clock.nowMs()))}\n`)
+  }
   return {
-    add(api, record, endMs) {
-      const { errorCode } = record
-      if (errorCode !== undefined && REFUSED_SIGNATURES.has(errorCode)) {
-        const { requestId, remoteAddress: source, keyId } = record
-        log.warn({ requestId, source, keyId, code: errorCode }, 'a signature was refused')
-      }
-      if (!stream || (config.requests === 'errors' && record.status < 400)) return
-      stream.write(`${JSON.stringify(lineOf(api, record, endMs))}\n`)
-    },
+    of: (api) => ({ onRequest: (record) => add(api, record), onlyFailed: config.requests !== 'all' }),
     reopen() {
       stream?.reopen()
     },

@@ -63,6 +63,8 @@ export interface HttpFrontOptions {
   readonly log: Log
   /** Called once for each request, when its answer was sent or its connection closed. */
   readonly onRequest?: (record: RequestRecord) => void
+  /** Whether `onRequest` is called for requests that failed alone: with a status of 400 or more. */
+  readonly onlyFailed?: boolean
   /** How long to wait for a client that neither sends nor reads; 60 s unless set. */
   readonly idleTimeoutMs?: number
   /** Proxies whose word counts about who the client is. */
@@ -293,9 +295,12 @@ export class HttpFront<R extends HttpRequest> {
   #onClose(exchange: Exchange<R>): void {
     this.#inFlight--
     exchange.reader.close()
-    const { clock, onRequest, admission } = this.options
+    const { clock, onRequest, onlyFailed, admission } = this.options
     if (exchange.admitted) admission?.endRequest(exchange.isBulk)
-    if (onRequest) onRequest(recordOf(exchange, clock.monotonicMs()))
+    // A record costs more than all else here, and most requests need none.
+    if (onRequest && !(onlyFailed && exchange.response.headersSent && exchange.response.statusCode < 400)) {
+      onRequest(recordOf(exchange, clock.monotonicMs()))
+    }
     if (this.#inFlight === 0 && this.#onDrained.length > 0) {
       const waiting = this.#onDrained
       this.#onDrained = []

@@ -8,6 +8,9 @@ export interface Client {
   secure: boolean | undefined
 }
 
+/** Addresses whose answers are kept. */
+const KNOWN_MAX = 1000
+
 interface Hop {
   address: string | undefined
   proto: string | undefined
@@ -19,6 +22,8 @@ interface Hop {
  */
 export class TrustedProxies {
   readonly #list = new BlockList()
+  /** The answers of the list, which cost a few microseconds each. */
+  readonly #known = new Map<string, boolean>()
 
   /** @param networks addresses ("192.0.2.1") and networks ("10.0.0.0/8", "fd00::/8") */
   constructor(networks: readonly string[]) {
@@ -31,8 +36,14 @@ export class TrustedProxies {
   }
 
   has(address: string): boolean {
-    const family = isIP(address)
-    return family !== 0 && this.#list.check(address, family === 6 ? 'ipv6' : 'ipv4')
+    let trusted = this.#known.get(address)
+    if (trusted === undefined) {
+      const family = isIP(address)
+      trusted = family !== 0 && this.#list.check(address, family === 6 ? 'ipv6' : 'ipv4')
+      if (this.#known.size >= KNOWN_MAX) this.#known.clear()
+      this.#known.set(address, trusted)
+    }
+    return trusted
   }
 
   /**
