@@ -16,6 +16,7 @@ import { formRequest, fuzzForm, fuzzSts } from './support/fuzz-forms.js'
 import { BUCKETS, fuzzRequest, PRELUDE } from './support/fuzz-requests.js'
 import { FuzzRunner } from './support/fuzz-runner.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
+import { TurnWatch } from './support/turn-watch.js'
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 250)
 const SEED = process.env.FUZZ_SEED
@@ -35,9 +36,11 @@ let key: AccessKey
 let prepare: () => Promise<void>
 const errors: string[] = []
 const unhandled: unknown[] = []
+const turns = new TurnWatch()
 const onUnhandled = (reason: unknown) => void unhandled.push(reason)
 
 beforeAll(async () => {
+  turns.start()
   process.on('unhandledRejection', onUnhandled)
   const secrets = { sseMasterKeys: ['07'.repeat(32)] }
   const log = createLog({ level: 'error', format: 'text' }, realClock, (line) => errors.push(line))
@@ -70,7 +73,8 @@ beforeAll(async () => {
 afterAll(async () => {
   process.off('unhandledRejection', onUnhandled)
   // The clients run in this process too, and other processes may take the machine: a record, with a bound far off.
-  const longestMs = node?.turns.takeLongestMs() ?? 0
+  const longestMs = turns.takeLongestMs()
+  turns.stop()
   console.log(`longest turn of the event loop: ${longestMs.toFixed()} ms`)
   expect(longestMs).toBeLessThan(TURN_MS_MAX)
   await node?.dispose()

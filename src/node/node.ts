@@ -30,7 +30,6 @@ import { systemHttpGet } from '../platform/http-get.js'
 import type { Listening } from '../platform/listen.js'
 import { machineLimits } from '../platform/machine-limits.js'
 import { NodeDisk } from '../platform/node-disk.js'
-import { TurnWatch } from '../platform/turn-watch.js'
 import { BufferPools } from '../util/buffer-pools.js'
 import { type Clock, Hlc, PeerTime } from '../util/clock.js'
 import type { Log } from '../util/log.js'
@@ -75,8 +74,6 @@ export interface CarportNode {
   /** Where sites are served; undefined if the configuration says that they are not. */
   web: Listening | undefined
   rpc: { host: string; port: number }
-  /** How long turns of the event loop take: for metrics. */
-  turns: TurnWatch
   /** Opens log files anew, after something has moved them away. */
   reopenLogs(): void
   /** Lets requests end, then stops everything. Idempotent. */
@@ -203,9 +200,6 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     if (adminApi) stops.push(() => adminApi.stop())
     const web = await serveWeb(config, core, served)
     if (web) stops.push(() => web.stop())
-    const turns = new TurnWatch()
-    turns.start()
-    stops.push(async () => turns.stop())
     let stopping: Promise<void> | undefined
     return {
       core,
@@ -215,7 +209,6 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       adminApi: adminApi?.listening,
       web: web?.listening,
       rpc,
-      turns,
       reopenLogs: () => accessLog.reopen(),
       stop: () => {
         stopping ??= stopAll()

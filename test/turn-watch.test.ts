@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
-import { TurnWatch } from './turn-watch.js'
+import { TurnWatch } from './support/turn-watch.js'
 
 const watch = new TurnWatch(5)
 
