@@ -118,15 +118,40 @@ test('a visitor who goes away in the middle of a page leaves the others on the c
   })
 })
 
-test('a site is served over HTTP/1.1 too', async () => {
-  const body = await new Promise((resolve, reject) => {
-    const options = { port: node.web!.port, host: '127.0.0.1', rejectUnauthorized: false, agent: false }
-    const sent = request({ ...options, path: '/', headers: { host: HOST } }, (response) => {
-      response.setEncoding('utf8').on('data', resolve)
+/** A request over TLS and HTTP/1.1. */
+function overHttp1(port: number, host: string, path: string): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const options = { port, host: '127.0.0.1', rejectUnauthorized: false, agent: false }
+    const sent = request({ ...options, path, headers: { host } }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk
+      })
+      response.on('end', () => resolve({ status: response.statusCode!, text }))
     })
     sent.on('error', reject).end()
   })
-  expect(body).toBe('home')
+}
+
+test('a site is served over HTTP/1.1 too', async () => {
+  expect(await overHttp1(node.web!.port, HOST, '/')).toEqual({ status: 200, text: 'home' })
+})
+
+test('the S3 and admin APIs are served over TLS where they have certificates', async () => {
+  const s3Api = { region: 'us-east-1', rootDomain: null, acceptSignatureV2: true, acceptStorageClasses: true }
+  const admin = { metricsRequireToken: false, traceSink: null }
+  const secure = await startTestNode({
+    s3Api: { ...s3Api, bindAddr: tcp, tls: files },
+    admin: { ...admin, bindAddr: tcp, tls: files },
+  })
+  try {
+    const answer = await overHttp1(secure.s3!.port, 'localhost', '/bucket/key')
+    expect([answer.status, answer.text.includes('<Error><Code>')]).toEqual([404, true])
+    expect((await overHttp1(secure.adminApi!.port, 'localhost', '/health')).status).toBe(200)
+    await expect(fetch(`http://127.0.0.1:${secure.s3!.port}/`)).rejects.toThrow()
+  } finally {
+    await secure.dispose()
+  }
 })
 
 /** The certificate that a server shows, as PEM without line ends. */

@@ -51,13 +51,14 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   })
   if (made && node.s3) {
     const { localEndpoint, welcome } = await import('./welcome.js')
-    const endpoint = localEndpoint(node.s3.address)
+    const endpoint = localEndpoint(node.s3.address, node.s3.secure)
     process.stdout.write(welcome({ ...made, endpoint, region: config.s3Api.region }))
   }
   log.info(
     {
       node: node.core.quorum.self.slice(0, 16),
       s3: node.s3?.address,
+      web: node.web?.address,
       admin: node.adminApi?.address,
       rpc: `${node.rpc.host}:${node.rpc.port}`,
     },

@@ -35,7 +35,7 @@ test.each(['0123abcd', `it's $HOME, "x": \`id\` \\ !!`])(
 )
 
 test('a node that listens on all addresses is shown by one that clients can use', () => {
-  expect(localEndpoint('0.0.0.0:3900')).toBe('http://127.0.0.1:3900')
-  expect(localEndpoint('[::]:3900')).toBe('http://[::1]:3900')
-  expect(localEndpoint('10.0.0.1:80')).toBe('http://10.0.0.1:80')
+  expect(localEndpoint('0.0.0.0:3900', false)).toBe('http://127.0.0.1:3900')
+  expect(localEndpoint('[::]:3900', false)).toBe('http://[::1]:3900')
+  expect(localEndpoint('10.0.0.1:443', true)).toBe('https://10.0.0.1:443')
 })

@@ -31,8 +31,8 @@ rclone:
 }
 
 /** The URL at which a server that listens on `address` (host:port) is reached from the same machine. */
-export function localEndpoint(address: string): string {
-  return `http://${address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')}`
+export function localEndpoint(address: string, secure: boolean): string {
+  return `http${secure ? 's' : ''}://${address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')}`
 }
 
 /** One word of a POSIX shell: secrets and keys that were chosen by hand may have any printable character. */
