@@ -6,19 +6,7 @@ import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import { DatabaseAge } from './database-age.js'
 import { decodeHistory, type EncodedHistory, encodeHistory } from './layout/codec.js'
-import {
-  advanceSync,
-  conflictingVersions,
-  historyDigest,
-  members,
-  mergeHistories,
-  minAck,
-  readVersion,
-  settle,
-  stampOf,
-  trackedVersion,
-  trackersOf,
-} from './layout/history.js'
+import { conflictingVersions, historyDigest, isFirstLayout, mergeHistories } from './layout/history.js'
 import {
   applyStaged,
   revertStaged,
@@ -38,7 +26,8 @@ import {
   newestVersion,
 } from './layout/types.js'
 import { replicaSets } from './layout/version.js'
-import { type ConsistencyMode, LayoutView, quorumsOf } from './layout/view.js'
+import { type ConsistencyMode, LayoutView, placementKey, quorumsOf } from './layout/view.js'
+import { LayoutProgress } from './layout-progress.js'
 import { LayoutStore } from './layout-store.js'
 import type { Placement } from './placement.js'
 import type { Quorum } from './quorum.js'
@@ -69,8 +58,8 @@ const NO_NODES: readonly NodeId[] = []
 const NO_SETS: readonly (readonly NodeId[])[] = []
 
 /**
- * This node's copy of the layout history, stored before it is used or told, and all that follows from it: the
- * Placement for the storage layers, and this node's own progress (ack, sync, syncAck) in a layout change.
+ * This node's copy of the layout history, stored before it is used or told, and the Placement for the storage layers that
+ * follows from it. LayoutProgress knows this node's own progress in a layout change.
  */
 export class LayoutManager implements Placement {
   readonly writeQuorum: number
@@ -82,13 +71,8 @@ export class LayoutManager implements Placement {
   /** The queue of changes: each begins with the history that the one before it stored. */
   #queue: Promise<unknown> = Promise.resolve()
   readonly #changeListeners = new Set<() => void>()
-  readonly #syncedListeners: ((name: string, ackedVersion: number) => void)[] = []
   readonly #historyListeners = new Set<(origin: ChangeOrigin) => void>()
-  /** By table: the stamp of the newest layout of which the table has everything. */
-  readonly #synced = new Map<string, number>()
-  /** Stamps of the newest layouts for which no older write, and no older read, is under way here. */
-  #writesDrained = 0
-  #readsDrained = 0
+  readonly #progress: LayoutProgress
   #stopped = false
   /** Asked for at each read, so it is remembered. */
   #isConfirmed = false
@@ -103,7 +87,7 @@ export class LayoutManager implements Placement {
     this.readQuorum = sizes.read
     this.#store = new LayoutStore(options.db, options.replicationFactor)
     this.#view = new LayoutView(this.#history, options.quorum.self)
-    for (const table of options.syncedTables) this.#synced.set(table, 0)
+    this.#progress = new LayoutProgress({ ...options, advanced: () => this.#settle() })
   }
 
   /**
@@ -204,7 +188,7 @@ export class LayoutManager implements Placement {
 
   /** Calls `fn` at each markSynced: for copies that can only be complete after a table is. */
   onSynced(fn: (name: string, ackedVersion: number) => void): void {
-    this.#syncedListeners.push(fn)
+    this.#progress.onSynced(fn)
   }
 
   onChange(fn: () => void): () => void {
@@ -213,12 +197,7 @@ export class LayoutManager implements Placement {
   }
 
   markSynced(name: string, ackedVersion: number): void {
-    for (const listener of this.#syncedListeners) listener(name, ackedVersion)
-    const before = this.#synced.get(name)
-    if (before === undefined) throw new Error(`table ${name} is not among those that the layout waits for`)
-    if (ackedVersion <= before) return
-    this.#synced.set(name, ackedVersion)
-    this.#settle()
+    this.#progress.markSynced(name, ackedVersion)
   }
 
   // ---- For the cluster system ----
@@ -353,11 +332,8 @@ export class LayoutManager implements Placement {
   async skipRemovedNodes(isGone: (node: NodeId) => boolean): Promise<NodeId[]> {
     let skipped: NodeId[] = []
     await this.#change('own', (before) => {
-      const history = skipRemovedNodes(before, isGone)
-      skipped =
-        history === before
-          ? []
-          : members(before).filter((node) => trackersOf(before, node).ack !== trackersOf(history, node).ack)
+      const { history, ...result } = skipRemovedNodes(before, isGone)
+      skipped = result.skipped
       return history
     })
     return skipped
@@ -370,7 +346,7 @@ export class LayoutManager implements Placement {
     const run = this.#queue.then(async () => {
       const before = this.#history
       const changed = fn(before)
-      const next = this.#withProgress(changed)
+      const next = this.#progress.applyTo(changed)
       if (next === before || historyDigest(next) === historyDigest(before)) return
       const encoded = encodeHistory(next)
       const founds = before.versions.length === 0 && isFirstLayout(changed, this.options.quorum.self)
@@ -385,21 +361,6 @@ export class LayoutManager implements Placement {
     })
     this.#queue = run.then(undefined, () => {})
     return run
-  }
-
-  /** The history with this node's trackers as far as they may be, and without versions that nobody needs any more. */
-  #withProgress(history: LayoutHistory): LayoutHistory {
-    const { self } = this.options.quorum
-    const isMember = history.versions.some(({ roles }) => roles.has(self))
-    const synced = Math.min(...this.#synced.values())
-    const withSync =
-      isMember && Number.isFinite(synced)
-        ? advanceSync(history, self, trackedVersion(history, synced))
-        : history
-    return settle(withSync, self, {
-      ackable: trackedVersion(withSync, this.#writesDrained),
-      syncAckable: trackedVersion(withSync, this.#readsDrained),
-    })
   }
 
   /** Brings this node's trackers up to date; a failure to store is tried again at the next change. */
@@ -417,36 +378,10 @@ export class LayoutManager implements Placement {
     if (placementKey(history) === placementKey(before.history)) return
     const view = new LayoutView(history, this.options.quorum.self)
     this.#view = view
-    const { quorum, log } = this.options
-    if (view.version !== before.version) log.info({ version: view.version }, 'new cluster layout')
-    if (view.stamp !== before.stamp) {
-      // Requests that begin from now on use the new sets; those under way are waited for.
-      void quorum.drainWrites().then(() => {
-        this.#writesDrained = Math.max(this.#writesDrained, view.stamp)
-        this.#settle()
-      })
-    }
-    const readStamp = stampOf(history, view.readVersion)
-    if (readStamp !== stampOf(before.history, before.readVersion)) {
-      void quorum.drainReads().then(() => {
-        this.#readsDrained = Math.max(this.#readsDrained, readStamp)
-        this.#settle()
-      })
-    }
+    if (view.version !== before.version)
+      this.options.log.info({ version: view.version }, 'new cluster layout')
+    // Requests that begin from now on use the new sets; those under way are waited for.
+    this.#progress.adopted(view, before)
     for (const fn of this.#changeListeners) fn()
   }
-}
-
-/**
- * Whether a history that is the first one here is of a cluster that begins: no earlier layout placed data, and no node of
- * this id took part in this one before, with a database that was lost since.
- */
-function isFirstLayout(history: LayoutHistory, self: NodeId): boolean {
-  const { versions, old, trackers } = history
-  return versions.length === 1 && versions[0]!.version === 1 && old.length === 0 && !trackers.has(self)
-}
-
-/** A text that is equal for histories that place data equally. */
-function placementKey(history: LayoutHistory): string {
-  return [...history.versions.map(({ stamp }) => stamp), minAck(history), readVersion(history)].join()
 }

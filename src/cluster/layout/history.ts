@@ -168,6 +168,15 @@ export function members(history: LayoutHistory): NodeId[] {
   return [...new Set(history.versions.flatMap(({ roles }) => [...roles.keys()]))].sort()
 }
 
+/**
+ * Whether a history that is the first one on node `self` is of a cluster that begins: no earlier layout placed data, and no
+ * node of this id took part in this one before, with a database that was lost since.
+ */
+export function isFirstLayout(history: LayoutHistory, self: NodeId): boolean {
+  const { versions, old, trackers } = history
+  return versions.length === 1 && versions[0]!.version === 1 && old.length === 0 && !trackers.has(self)
+}
+
 /** The stamp of a live version; 0 if it is not live. */
 export function stampOf(history: LayoutHistory, version: number): number {
   return history.versions.find((candidate) => candidate.version === version)?.stamp ?? 0

@@ -212,15 +212,22 @@ export function skipDeadNodes(history: LayoutHistory, options: SkipDeadNodesOpti
 /**
  * Stops waiting for nodes that have no role in the newest version and are gone: their requests count as finished.
  * Safe without asking anybody, since replicas refuse a write whose view ends before the version that all acked, and
- * since the data of the newest version is waited for all the same. Returns the same history if there is nothing to do.
+ * since the data of the newest version is waited for all the same. Returns the same history if there is nothing to do,
+ * and the nodes that are no longer waited for.
  */
-export function skipRemovedNodes(history: LayoutHistory, isGone: (node: NodeId) => boolean): LayoutHistory {
+export function skipRemovedNodes(
+  history: LayoutHistory,
+  isGone: (node: NodeId) => boolean,
+): { history: LayoutHistory; skipped: NodeId[] } {
   const newest = newestVersion(history)
-  if (history.versions.length < 2 || newest === undefined) return history
+  const skipped: NodeId[] = []
+  if (history.versions.length < 2 || newest === undefined) return { history, skipped }
   let next = history
   for (const node of members(history)) {
     if (newest.roles.has(node) || !isGone(node)) continue
-    next = advance(advance(next, node, 'ack', newest.version), node, 'syncAck', newest.version)
+    const before = next
+    next = advance(advance(before, node, 'ack', newest.version), node, 'syncAck', newest.version)
+    if (next !== before) skipped.push(node)
   }
-  return next === history ? history : pruneVersions(next)
+  return { history: next === history ? history : pruneVersions(next), skipped }
 }

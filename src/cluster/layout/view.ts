@@ -117,6 +117,11 @@ export class LayoutView {
   }
 }
 
+/** A text that is equal for histories that place data equally: one view serves them. */
+export function placementKey(history: LayoutHistory): string {
+  return [...history.versions.map(({ stamp }) => stamp), minAck(history), readVersion(history)].join()
+}
+
 /**
  * Counts the requests under way per view, to know when this node may advance its trackers:
  * `const view = views.beginWrite(); try { … } finally { views.endWrite(view) }`.
