@@ -100,6 +100,8 @@ test('an unknown class is refused, and with accept_storage_classes = false all b
   const s3Api = {
     bindAddr: { kind: 'tcp', host: '127.0.0.1', port: 0 },
     region: 'us-east-1',
+    publicEndpoint: null,
+    publicEndpointPathStyle: null,
     rootDomain: null,
     tls: null,
   } as const

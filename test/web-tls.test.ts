@@ -138,7 +138,14 @@ test('a site is served over HTTP/1.1 too', async () => {
 })
 
 test('the S3 and admin APIs are served over TLS where they have certificates', async () => {
-  const s3Api = { region: 'us-east-1', rootDomain: null, acceptSignatureV2: true, acceptStorageClasses: true }
+  const s3Api = {
+    region: 'us-east-1',
+    rootDomain: null,
+    publicEndpoint: null,
+    publicEndpointPathStyle: null,
+    acceptSignatureV2: true,
+    acceptStorageClasses: true,
+  }
   const admin = { metricsRequireToken: false, traceSink: null }
   const secure = await startTestNode({
     s3Api: { ...s3Api, bindAddr: tcp, tls: files },

@@ -33,6 +33,8 @@ export class Quorum implements QuorumCaller {
   constructor(
     private readonly transport: Transport,
     clock: Clock,
+    /** Replaces the deadlines of all quorum calls, in ms (rpc_timeout_msec). */
+    private readonly timeoutMs?: number,
   ) {
     this.self = transport.self
     this.#silent = new SilentNodes(clock)
@@ -43,8 +45,9 @@ export class Quorum implements QuorumCaller {
     sets: readonly (readonly NodeId[])[],
     method: string,
     body: unknown,
-    options: QuorumWriteOptions,
+    given: QuorumWriteOptions,
   ): Promise<NodeReply[]> {
+    const options = this.#timed(given)
     const epoch = this.#writes.enter()
     const first = sets[0]
     if (sets.length === 1 && first!.length === 1 && options.quorum === 1) {
@@ -73,8 +76,9 @@ export class Quorum implements QuorumCaller {
     sets: readonly (readonly NodeId[])[],
     method: string,
     body: unknown,
-    options: JudgedWriteOptions,
+    given: JudgedWriteOptions,
   ): Promise<{ verdict: WriteVerdict; replies: NodeReply[] }> {
+    const options = this.#timed(given)
     const epoch = this.#writes.enter()
     return new Promise((resolve, reject) => {
       const done = () => this.#writes.leave(epoch)
@@ -91,8 +95,9 @@ export class Quorum implements QuorumCaller {
     sets: readonly (readonly NodeId[])[],
     method: string,
     body: unknown,
-    options: ReadOptions,
+    given: ReadOptions,
   ): Promise<NodeReply[]> {
+    const options = this.#timed(given)
     const epoch = this.#reads.enter()
     const nodes = sets.length === 1 ? sets[0]! : [...new Set(sets.flat())]
     if (nodes.length === 1 && options.quorum === 1) {
@@ -119,6 +124,10 @@ export class Quorum implements QuorumCaller {
       const done = () => this.#reads.leave(epoch)
       new ReadCall(this.#env, sets, order, method, body, options, resolve, reject, done).start()
     })
+  }
+
+  #timed<O extends { timeoutMs: number }>(options: O): O {
+    return this.timeoutMs === undefined ? options : { ...options, timeoutMs: this.timeoutMs }
   }
 
   nearestFirst(nodes: readonly NodeId[]): NodeId[] {

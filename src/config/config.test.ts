@@ -212,6 +212,7 @@ describe('each key', () => {
   it('[k2v_api] and [s3_web]', () => {
     expect(load(toml({ k2v: { api_bind_addr: '"[::]:3904"' } })).k2vApi).toEqual({
       bindAddr: { kind: 'tcp', host: '::', port: 3904 },
+      publicEndpoint: null,
       tls: null,
     })
     expect(
@@ -309,12 +310,10 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     ['a prototype name', { top: { constructor: '1' } }, /^constructor: is not a known key/],
     ['replication_mode', { top: { replication_mode: '"3"' } }, /^replication_mode: is no longer supported/],
     [
-      'sqlite',
-      { top: { db_engine: '"sqlite"' } },
-      /^db_engine: is "sqlite", which is not offered, expected "lmdb"$/,
+      'a strange engine',
+      { top: { db_engine: '"foo"' } },
+      /^db_engine: is "foo", expected "lmdb" or "sqlite" or "fjall" or "sled"$/,
     ],
-    ['fjall', { top: { db_engine: '"fjall"' } }, /^db_engine: is "fjall", which is not offered/],
-    ['a strange engine', { top: { db_engine: '"foo"' } }, /^db_engine: is "foo", expected "lmdb"$/],
     [
       'a mode',
       { top: { consistency_mode: '"strong"' } },
@@ -468,9 +467,31 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     expect(problems('metadata_dir = "/m"\ndata_dir = ')[0]).toMatch(/^: line 2, column \d+: .*expected TOML$/)
   })
 
+  it.each([
+    ['db_engine = "sqlite"', 'db_engine', /is "sqlite", which Carport does not have: .*LMDB/],
+    ['db_engine = "fjall"', 'db_engine', /LMDB/],
+    ['fjall_block_cache_size = 1000', 'fjall_block_cache_size', /LMDB/],
+    ['sled_cache_capacity = 1000', 'sled_cache_capacity', /LMDB/],
+  ])('%s of another engine is a warning, not an end', (line, key, message) => {
+    const config = load(toml({}).replace('metadata_dir', `${line}\nmetadata_dir`))
+    expect(config.dbEngine).toBe('lmdb')
+    expect(config.warnings).toEqual([{ key, message: expect.stringMatching(message) }])
+  })
+
+  it('the endpoints that are told to clients are URLs', () => {
+    const s3 = { public_endpoint: '"https://s3.example.org"', public_endpoint_path_style: 'true' }
+    expect(load(toml({ s3 })).s3Api).toMatchObject({
+      publicEndpoint: 'https://s3.example.org',
+      publicEndpointPathStyle: true,
+    })
+    expect(problems(toml({ s3: { public_endpoint: '"s3.example.org"' } }))).toEqual([
+      expect.stringMatching(/^s3_api.public_endpoint: is "s3.example.org", expected a URL/),
+    ])
+  })
+
   it('several are told at once, in the file, the environment and the secret files', () => {
     const text = toml({
-      top: { metadata_dir: '1', blok_size: '1', rpc_secret: '"zz"', db_engine: '"sqlite"' },
+      top: { metadata_dir: '1', blok_size: '1', rpc_secret: '"zz"', db_engine: '"x"' },
       s3: { s3_region: undefined },
       admin: { admin_token_file: '"/gone"', metrics_token: '5' },
     })

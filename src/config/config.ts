@@ -165,7 +165,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     dataFsync: top.data_fsync,
     disableScrub: top.disable_scrub,
     useLocalTz: top.use_local_tz,
-    dbEngine: top.db_engine,
+    dbEngine: 'lmdb',
     lmdbMapSizeBytes: top.lmdb_map_size,
     blockSizeBytes: top.block_size,
     inlineBytesMax: top.inline_max,
@@ -194,12 +194,17 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     s3Api: {
       bindAddr: s3.api_bind_addr,
       region: s3.s3_region,
+      publicEndpoint: s3.public_endpoint,
+      publicEndpointPathStyle: s3.public_endpoint_path_style,
       rootDomain: s3.root_domain,
       acceptSignatureV2: s3.accept_signature_v2,
       acceptStorageClasses: s3.accept_storage_classes,
       tls: tlsFilesOf(s3),
     },
-    k2vApi: k2v === undefined ? null : { bindAddr: k2v.api_bind_addr, tls: tlsFilesOf(k2v) },
+    k2vApi:
+      k2v === undefined
+        ? null
+        : { bindAddr: k2v.api_bind_addr, publicEndpoint: k2v.public_endpoint, tls: tlsFilesOf(k2v) },
     web:
       web === undefined
         ? null
@@ -262,6 +267,10 @@ function checkAcrossKeys(file: FileValues, findings: Findings): void {
   const { block_size: blockSize, block_ram_buffer_max: buffer } = file.top
   if (blockSize !== undefined && buffer !== undefined && buffer < blockSize) {
     findings.problem('block_ram_buffer_max', `is ${buffer}, expected at least block_size (${blockSize})`)
+  }
+  const { db_engine: engine } = file.top
+  if (engine !== undefined && engine !== 'lmdb') {
+    findings.warn('db_engine', `is "${engine}", which Carport does not have: it keeps its metadata in LMDB`)
   }
   if (file.top.rpc_public_addr && file.top.rpc_public_addr_subnet) {
     findings.warn('rpc_public_addr_subnet', 'has no effect beside rpc_public_addr')

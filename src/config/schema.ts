@@ -33,6 +33,9 @@ export interface DataDir {
   readOnly: boolean
 }
 
+/** The engines of metadata that Garage has or had. */
+export type DbEngine = 'lmdb' | 'sqlite' | 'fjall' | 'sled'
+
 const KIB = 1024
 const MIB = 1024 * KIB
 const TIB = MIB * MIB
@@ -55,14 +58,8 @@ export const TOP_LEVEL = {
   data_fsync: optional(parseBoolean, true),
   disable_scrub: optional(parseBoolean, false),
   use_local_tz: optional(parseBoolean, false),
-  db_engine: optional(
-    parseChoice(['lmdb'], {
-      sqlite: 'is "sqlite", which is not offered',
-      fjall: 'is "fjall", which is not offered',
-      sled: 'is "sled", which is not offered',
-    }),
-    'lmdb' as const,
-  ),
+  /** Garage's engines are taken, with a warning: the one of Carport is used. */
+  db_engine: optional(parseChoice(['lmdb', 'sqlite', 'fjall', 'sled']), 'lmdb' as DbEngine),
   lmdb_map_size: optional(sizeBetween(10 * MIB, 128 * TIB), TIB),
   block_size: optional(sizeBetween(KIB, 256 * MIB), MIB),
   inline_max: optional(sizeBetween(0, 128 * KIB), 64 * KIB),
@@ -107,6 +104,7 @@ export const TOP_LEVEL = {
     'is not offered, expected no such section: name other nodes in bootstrap_peers instead',
   ),
   sled_cache_capacity: obsolete('has no meaning any more: the metadata engine is LMDB'),
+  fjall_block_cache_size: obsolete('has no meaning here: the metadata engine is LMDB'),
   sled_flush_every_ms: obsolete('has no meaning any more: the metadata engine is LMDB'),
   s3_api: required(parseTable),
   k2v_api: optional(parseTable, null),
@@ -125,6 +123,8 @@ const TLS = {
 export const S3_API = {
   api_bind_addr: optional(parseListenAddress, null),
   s3_region: required(parseRegion),
+  public_endpoint: optional(parseUrl, null),
+  public_endpoint_path_style: optional(parseBoolean, null as boolean | null),
   root_domain: optional(parseRootDomain, null),
   accept_signature_v2: optional(parseBoolean, true),
   accept_storage_classes: optional(parseBoolean, true),
@@ -133,6 +133,7 @@ export const S3_API = {
 
 export const K2V_API = {
   api_bind_addr: required(parseListenAddress),
+  public_endpoint: optional(parseUrl, null),
   ...TLS,
 } satisfies SectionSpec
 

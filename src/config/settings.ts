@@ -59,6 +59,10 @@ export interface Settings {
     /** Null: this node serves no S3. */
     readonly bindAddr: Readonly<ListenAddress> | null
     readonly region: string
+    /** Where clients reach the S3 API, as a URL: told by GetNodeInfo, and nothing else. */
+    readonly publicEndpoint: string | null
+    /** Whether clients should name buckets in the path there; null: not told. */
+    readonly publicEndpointPathStyle: boolean | null
     /** Without leading dot, in lower case; null: no virtual-host style. */
     readonly rootDomain: string | null
     /** Whether requests signed by Signature V2 are taken. */
@@ -68,7 +72,11 @@ export interface Settings {
     /** Null: served without TLS. */
     readonly tls: TlsFiles | null
   }
-  readonly k2vApi: { readonly bindAddr: Readonly<ListenAddress>; readonly tls: TlsFiles | null } | null
+  readonly k2vApi: {
+    readonly bindAddr: Readonly<ListenAddress>
+    readonly publicEndpoint: string | null
+    readonly tls: TlsFiles | null
+  } | null
   readonly web: {
     readonly bindAddr: Readonly<ListenAddress>
     /** Without leading dot, in lower case; null: sites have full host names only. */

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { type ConnectionOptions, connect, createSecureContext, type SecureContext } from 'node:tls'
 import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
@@ -31,6 +32,7 @@ export function secureContext(identity: NodeIdentity | undefined): SecureContext
 /**
  * Opens a connection and exchanges hellos. Calls `onDone` once: with the connection, or with a CarportError
  * PeerUnreachable, Timeout or Conflict (another node than expected). Returns a function that gives up.
+ * @param localHost the own IP address that the connection comes from; any unless it is given
  */
 export function dial(
   address: NodeAddress,
@@ -38,6 +40,7 @@ export function dial(
   clock: Clock,
   handshake: HandshakeOptions,
   onDone: (connection: SecureConnection | undefined, failure?: CarportError) => void,
+  localHost?: string,
 ): (reason: CarportError) => void {
   const at = address.host.includes(':')
     ? `[${address.host}]:${address.port}`
@@ -51,6 +54,8 @@ export function dial(
     // Nobody signs a node's certificate: only the key in it counts, and the handshake checks that.
     rejectUnauthorized: false,
     servername: '',
+    // An address of the other family cannot be reached from this one.
+    ...(localHost !== undefined && { localAddress: localHost, family: isIP(localHost) }),
   }
   const finish = (connection: SecureConnection | undefined, failure?: CarportError) => {
     if (done) return

@@ -1,8 +1,11 @@
 import type { Clock, Timer } from '../util/clock.js'
 
-const PING_INTERVAL_MS = 2000
-/** Intervals without a byte from the peer, each with a ping of ours, after which the link is given up. */
-const SILENT_INTERVALS_MAX = 3
+/** The longest time between two pings. */
+const PING_INTERVAL_MS_MAX = 2000
+/** How long a peer may send nothing, while it is pinged, until the link is given up. */
+const SILENT_MS_MAX = 6000
+/** Intervals without a byte from the peer, each with a ping of ours, that make it silent: at least so many. */
+const SILENT_INTERVALS_MIN = 3
 /** Weight of a new sample in the smoothed round-trip time (RFC 6298). */
 const RTT_GAIN = 1 / 8
 
@@ -24,9 +27,15 @@ export class LinkPulse {
   #heard = true
   #silentIntervals = 0
 
-  constructor(clock: Clock, host: PulseHost) {
+  readonly #intervalMs: number
+  readonly #silentIntervalsMax: number
+
+  /** @param timeoutMs after how long without a byte the peer is silent */
+  constructor(clock: Clock, host: PulseHost, timeoutMs = SILENT_MS_MAX) {
     this.#clock = clock
     this.#host = host
+    this.#intervalMs = Math.min(PING_INTERVAL_MS_MAX, timeoutMs / SILENT_INTERVALS_MIN)
+    this.#silentIntervalsMax = Math.max(SILENT_INTERVALS_MIN, Math.round(timeoutMs / this.#intervalMs))
   }
 
   /** Sends the first ping; the others follow at intervals. */
@@ -34,7 +43,7 @@ export class LinkPulse {
     const payload = Buffer.allocUnsafe(8)
     payload.writeDoubleBE(this.#clock.monotonicMs())
     this.#host.ping(payload)
-    this.#timer = this.#clock.after(PING_INTERVAL_MS, () => this.#onInterval())
+    this.#timer = this.#clock.after(this.#intervalMs, () => this.#onInterval())
   }
 
   stop(): void {
@@ -59,7 +68,7 @@ export class LinkPulse {
     // Silence is counted in timers, not in time: a pause of this process is not the peer's fault.
     this.#silentIntervals = this.#heard ? 0 : this.#silentIntervals + 1
     this.#heard = false
-    if (this.#silentIntervals < SILENT_INTERVALS_MAX) this.start()
+    if (this.#silentIntervals < this.#silentIntervalsMax) this.start()
     else this.#host.onSilent()
   }
 }

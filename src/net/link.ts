@@ -39,6 +39,8 @@ export interface LinkOptions {
   hlc: Hlc | undefined
   log: Log
   pool: BatchPool
+  /** See LinkPulse. */
+  pingTimeoutMs?: number | undefined
   /** Called once, as soon as the link is of no use any more. */
   onDown(link: Link): void
 }
@@ -88,13 +90,17 @@ export class Link implements FrameSink, StreamHost {
     socket.on('close', () => this.fail('the connection was closed'))
     socket.on('end', () => this.fail('the peer closed the connection'))
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
-    this.#pulse = new LinkPulse(this.clock, {
-      ping: (payload) => this.outbox.addControl(FrameType.ping, 0, payload),
-      onSilent: () => {
-        log.warn({ peer }, 'RPC link dropped: the peer is silent')
-        this.fail('the peer is silent')
+    this.#pulse = new LinkPulse(
+      this.clock,
+      {
+        ping: (payload) => this.outbox.addControl(FrameType.ping, 0, payload),
+        onSilent: () => {
+          log.warn({ peer }, 'RPC link dropped: the peer is silent')
+          this.fail('the peer is silent')
+        },
       },
-    })
+      options.pingTimeoutMs,
+    )
     this.#pulse.start()
   }
 

@@ -39,6 +39,10 @@ export interface TlsTransportOptions {
   random: Random
   hlc: Hlc
   log: Log
+  /** The own IP address that connections to others come from; any unless it is given. */
+  outgoingHost?: string
+  /** After how long without a byte a peer is silent, in ms (see LinkPulse). */
+  pingTimeoutMs?: number
   /** The versions of the protocol to offer; only tests of upgrades set this. */
   versions?: VersionRange
 }
@@ -238,14 +242,21 @@ export class TlsTransport implements Transport {
     }
     let giveUp: Dialing['giveUp'] = () => {}
     const promise = new Promise<NodeId>((resolve, reject) => {
-      giveUp = dial(address, this.#context, this.#options.clock, handshake, (connection, failure) => {
-        this.#dialing.delete(key)
-        if (!connection) return reject(failure)
-        this.#listener?.know(connection.socket.remoteAddress ?? address.host)
-        if (connection.peer === this.self) connection.socket.destroy()
-        else this.#addPeer(connection, address, true, dialNumber)
-        resolve(connection.peer)
-      })
+      giveUp = dial(
+        address,
+        this.#context,
+        this.#options.clock,
+        handshake,
+        (connection, failure) => {
+          this.#dialing.delete(key)
+          if (!connection) return reject(failure)
+          this.#listener?.know(connection.socket.remoteAddress ?? address.host)
+          if (connection.peer === this.self) connection.socket.destroy()
+          else this.#addPeer(connection, address, true, dialNumber)
+          resolve(connection.peer)
+        },
+        this.#options.outgoingHost,
+      )
     })
     const dialing = { promise, giveUp }
     this.#dialing.set(key, dialing)
@@ -311,6 +322,7 @@ export class TlsTransport implements Transport {
       hlc,
       log,
       pool: this.#pool,
+      pingTimeoutMs: this.#options.pingTimeoutMs,
       onDown,
     })
     this.#openLinks.add(link)

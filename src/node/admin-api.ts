@@ -8,7 +8,7 @@ import type { Metrics } from './metrics/metrics.js'
 import { type Serving, serveHttp } from './serve-http.js'
 
 /** What the configuration and the program say of this node, for the admin API. */
-export function nodeFacts({ s3Api, secrets }: Config): NodeFacts {
+export function nodeFacts({ s3Api, k2vApi, secrets }: Config): NodeFacts {
   const configured = (name: string, scope: string[]): AdminTokenInfo => ({
     id: null,
     name: `${name} (from the configuration)`,
@@ -21,9 +21,9 @@ export function nodeFacts({ s3Api, secrets }: Config): NodeFacts {
     runtime: `Node.js ${process.versions.node}`,
     connectionParameters: {
       region: s3Api.region,
-      s3Endpoint: null,
-      s3UsePathStyle: null,
-      k2vEndpoint: null,
+      s3Endpoint: s3Api.publicEndpoint,
+      s3UsePathStyle: s3Api.publicEndpointPathStyle,
+      k2vEndpoint: k2vApi?.publicEndpoint ?? null,
     },
     configuredTokens: [
       ...(secrets.adminToken === null ? [] : [configured('admin_token', ['*'])]),

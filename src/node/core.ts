@@ -68,6 +68,8 @@ export interface CoreOptions {
   version: string
   publicAddress?: string
   rpcPort: number
+  /** The deadline of quorum calls, in ms; each has its own unless this is set. */
+  callTimeoutMs?: number
   blockBytes: number
   /** The longest content kept in its row instead of in blocks, in bytes. */
   inlineBytesMax?: number
@@ -109,7 +111,7 @@ export class Core implements Service {
     const { hlc, random, log, db, transport, dialer } = parts
     // Corrected by the peers' clocks, and in doubt while the machine's own is off: see PeerTime.
     const { clock } = hlc.peers
-    this.quorum = new Quorum(transport, clock)
+    this.quorum = new Quorum(transport, clock, options.callTimeoutMs)
     this.cluster = new ClusterSystem({
       transport,
       dialer,

@@ -13,7 +13,6 @@ import { secretLookup } from '../api/sts/secret-lookup.js'
 import { Sessions } from '../api/sts/sessions.js'
 import { zstdCompression } from '../block/compression.js'
 import { DataDirs } from '../block/data-dirs.js'
-import { formatAddress } from '../cluster/address.js'
 import type { DiskSpace } from '../cluster/node-status.js'
 import type { Config } from '../config/config.js'
 import type { Db } from '../db/db.js'
@@ -38,6 +37,7 @@ import { nodeFacts, serveAdminApi } from './admin-api.js'
 import { ALL_TREES, Core } from './core.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
 import type { Metrics } from './metrics/metrics.js'
+import { outgoingHost, publicAddress } from './own-address.js'
 import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
 import { serveWeb } from './serve-web.js'
 
@@ -95,7 +95,15 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     clock,
     log,
   })
+  const announced = publicAddress(config.rpc)
+  if (announced === undefined && config.rpc.publicAddrSubnet !== null) {
+    const { publicAddrSubnet: subnet } = config.rpc
+    log.warn({ subnet }, 'this machine has no address in rpc_public_addr_subnet: none is announced')
+  }
+  const localHost = outgoingHost(config.rpc)
   const transport = new TlsTransport({
+    ...(localHost !== undefined && { outgoingHost: localHost }),
+    ...(config.rpc.pingTimeoutMs !== null && { pingTimeoutMs: config.rpc.pingTimeoutMs }),
     identity,
     rpcSecret: Buffer.from(config.secrets.rpcSecret, 'hex'),
     listen: config.rpc.bindAddr,
@@ -133,7 +141,8 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       })),
       hostname: hostname(),
       version: deps.version,
-      ...(config.rpc.publicAddr && { publicAddress: formatAddress(config.rpc.publicAddr) }),
+      ...(announced !== undefined && { publicAddress: announced }),
+      ...(config.rpc.timeoutMs !== null && { callTimeoutMs: config.rpc.timeoutMs }),
       rpcPort: config.rpc.bindAddr.port,
       blockBytes: config.blockSizeBytes,
       inlineBytesMax: config.inlineBytesMax,

@@ -8,6 +8,7 @@ import { createLog } from '../platform/logger.js'
 import { keepFilesPrivate, mendFolder } from '../platform/private-files.js'
 import type { Log } from '../util/log.js'
 import type { DefaultAccess } from './bootstrap.js'
+import { refuseGarageFolders } from './garage-folder.js'
 import { startNode } from './node.js'
 import { loadOrCreateNodeIdentity } from './node-key.js'
 import { unusedSettings } from './unused-settings.js'
@@ -31,6 +32,10 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   const log = createLog(config.log, realClock, (line) => process.stderr.write(line))
   for (const { key, message } of config.warnings) log.warn({ key }, message)
   for (const key of unusedSettings(config)) log.warn({ key }, 'has no effect in this version')
+  refuseGarageFolders(
+    config.metadataDir,
+    config.dataDirs.map((dir) => dir.path),
+  )
   prepareFolders(config, log)
   const unlock = await lockFolders(config)
   const stopped = untilSignal()
