@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { pack, unpack } from 'msgpackr'
 import type { Tx } from '../src/db/db.js'
 import type { TableSchema } from '../src/table/schema.js'
@@ -36,14 +37,9 @@ export function noteTable(
     encode(row) {
       const text = row.load()
       const long = text.length > INLINE_MAX
-      // The head tells texts of equal length apart, as an ETag would.
-      const head = pack([
-        row.topic,
-        row.name,
-        row.timeUs,
-        long ? `#${text.length}:${text.slice(0, 8)}` : text,
-        long,
-      ])
+      // The head tells all texts apart, as the id and the ETag of an object do.
+      const digest = () => createHash('sha256').update(text).digest('hex').slice(0, 16)
+      const head = pack([row.topic, row.name, row.timeUs, long ? `#${text.length}:${digest()}` : text, long])
       return long ? { head, body: Buffer.from(text) } : { head }
     },
     decode(head, body) {

@@ -27,7 +27,11 @@ export interface TableSchema<E> {
   partition(partitionKey: Buffer): number
   partitionKey(entry: E): Buffer
   sortKey(entry: E): Buffer
-  /** Equal entries must encode to equal heads: replicas compare fingerprints of heads. */
+  /**
+   * Equal entries must encode to equal heads, and different ones to different heads, even if only their bodies differ:
+   * replicas compare fingerprints of heads, and take rows with equal heads for the same row. So a head with a body has an
+   * id of its own, or a digest of the body.
+   */
   encode(entry: E): EncodedRow
   /** @throws any Error on malformed bytes; the table turns it into CarportError Corrupted or InvalidArgument. */
   decode(head: Buffer, body: BodyLoader): E

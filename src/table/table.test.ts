@@ -50,6 +50,17 @@ describe('Table', () => {
     expect(await c.run(c.nodes[1]!.table.insert(note(TOPIC, 'a', 51, 'latest')))).toBe(0)
   })
 
+  it('keeps one of two rows that were written at the same time, with bodies that differ at their end only', async () => {
+    const c = cluster()
+    const texts = [`${LONG} 0`, `${LONG} 1`]
+    const writers = [0, 1].map((i) => c.nodes[i]!.table.insert(note(TOPIC, 'a', 10, texts[i]!)))
+    expect(await c.run(Promise.all(writers))).toEqual([0, 0])
+    await c.clock.advance(100)
+    const [kept] = textsOn(c, 'a')
+    expect(texts).toContain(kept)
+    expect(textsOn(c, 'a')).toEqual([kept, kept, kept])
+  })
+
   it('is content with a quorum when another writer was earlier on the rest', async () => {
     const c = cluster()
     await plant(c, 1, note(TOPIC, 'a', 50, 'concurrent'))
