@@ -1,4 +1,4 @@
-import { crc32c } from '@node-rs/crc32'
+import { crc32c } from '../util/crc32c.js'
 import { HASH_BYTES } from './row-keys.js'
 
 /*
@@ -66,7 +66,7 @@ export function bodyHolds(value: Buffer, body: Buffer | undefined): boolean {
 }
 
 function checksum(rowKey: Buffer, value: Buffer): number {
-  return crc32c(value.subarray(BODY_CHECKSUM_AT), crc32c(rowKey))
+  return crc32c(value, BODY_CHECKSUM_AT, crc32c(rowKey))
 }
 
 function bodyChecksum(body: Buffer): number {
@@ -109,5 +109,5 @@ export function markedValue(mark: Buffer): Buffer {
 }
 
 function markChecksum(rowKey: Buffer, mark: Buffer): number {
-  return crc32c(mark.subarray(0, MARK_CHECKSUM_AT), crc32c(rowKey))
+  return crc32c(mark.subarray(0, MARK_CHECKSUM_AT), 0, crc32c(rowKey))
 }
