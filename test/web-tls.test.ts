@@ -161,6 +161,16 @@ test('the S3 and admin APIs are served over TLS where they have certificates', a
   }
 })
 
+test('connections over TLS are counted while they are open, and no longer', async () => {
+  const web = { rootDomain: 'web.localhost', addHostToMetrics: false, pageCacheBytesMax: 0 }
+  const small = await startTestNode({ maxConnections: 3, web: { ...web, bindAddr: tcp, tls: files } })
+  try {
+    for (let i = 0; i < 100; i++) expect((await overHttp1(small.web!.port, 'none', '/')).status).toBe(404)
+  } finally {
+    await small.dispose()
+  }
+})
+
 /** The certificate that a server shows, as PEM without line ends. */
 function shown(port: number): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -150,6 +150,10 @@ describe('a site', () => {
     const SSECustomerKey = Buffer.alloc(32, 1).toString('base64')
     await put('blog', 'customer', 'x', { SSECustomerAlgorithm: 'AES256', SSECustomerKey })
     expect((await get('/customer')).status).toBe(403)
+    expect((await visit(port, HOST, '/customer', { method: 'HEAD' })).status).toBe(403)
+    await put('blog', 'theirs.js', 'plain')
+    await put('blog', 'theirs.js.br', 'x', { SSECustomerAlgorithm: 'AES256', SSECustomerKey })
+    expect((await get('/theirs.js', { 'accept-encoding': 'br' })).text).toBe('plain')
   })
 })
 

@@ -132,6 +132,7 @@ class WebProtocol implements Protocol<WebRequest> {
 
   /** Sends a page. Conditions and ranges are about pages that are there, so they count for status 200 alone. */
   #send(request: WebRequest, page: Page, status: number): Awaitable<Answer> {
+    if (page.isSealed) throw new WebError(403, 'This page is encrypted with a key that only its owner has.')
     if (status !== 200) return this.#sendBytes(request, page, { status, headers: page.headers }, 0, page.size)
     if (page.redirect !== undefined) return redirect(301, page.redirect)
     const conditions = readConditions((name) => request.headers[name] as string | undefined)

@@ -6,7 +6,6 @@ import type { Model } from '../model/model.js'
 import { etagOf, lastModifiedMs, type VersionRecord } from '../model/versions/record.js'
 import { type Awaitable, whenReady } from '../util/awaitable.js'
 import { CODINGS, type Coding, mayBeCompressed } from './encoding.js'
-import { WebError } from './errors.js'
 import { PageCache } from './page-cache.js'
 import type { Site } from './sites.js'
 
@@ -20,6 +19,8 @@ export interface Page {
   readonly size: number
   /** Of an answer with the whole page. */
   readonly headers: Record<string, string>
+  /** Whether it is encrypted with a key that only its owner has, so that it cannot be sent. */
+  readonly isSealed: boolean
   /** Where the object's own redirect leads. */
   readonly redirect: string | undefined
   /** The whole content, if it is at hand. */
@@ -56,7 +57,7 @@ export class Pages {
 
   /**
    * The page of that key, or one of its compressed siblings, the first in `codings` that is there.
-   * @throws WebError 403 for a page that needs a key to be read; CarportError as reads do
+   * @throws CarportError as reads do
    */
   negotiate(site: Site, key: string, codings: readonly Coding[]): Awaitable<Page | undefined> {
     const plain = this.read(site, key)
@@ -97,7 +98,10 @@ export class Pages {
     )
   }
 
-  /** Bytes of a page from `start` up to `end` (exclusive). @throws CarportError as reads do, also while iterating */
+  /**
+   * Bytes of a page, which must not be sealed, from `start` up to `end` (exclusive).
+   * @throws CarportError as reads do, also while iterating
+   */
   content(
     page: Page,
     start: number,
@@ -126,21 +130,19 @@ export class Pages {
     anyReplica: boolean,
   ): Awaitable<Page | undefined> {
     if (version?.state !== 'object') return undefined
-    if (version.encryption?.kind === 'SSE-C') {
-      throw new WebError(403, 'This page is encrypted with a key that only its owner has.')
-    }
     const page: Page = {
       id: version.id,
       etag: etagOf(version),
       lastModifiedMs: lastModifiedMs(version),
       size: version.size,
       headers: headersOf(version, key),
+      isSealed: version.encryption?.kind === 'SSE-C',
       redirect: version.headers[REDIRECT],
       bytes: version.size === 0 ? EMPTY : undefined,
       source: { cacheKey, version, anyReplica },
     }
     const { body } = version
-    if (version.content.kind !== 'inline' || !body) return page
+    if (version.content.kind !== 'inline' || !body || page.isSealed) return page
     return whenReady(this.#opener(version), (cipher) => {
       // Copied where it is kept: it may be a part of a longer buffer.
       const bytes = cipher ? cipher.open(body, 0) : this.#cache.takes(body.length) ? Buffer.from(body) : body
@@ -167,7 +169,7 @@ function choose(
   siblings: readonly (Page | undefined)[],
 ): Page | undefined {
   if (!page || page.redirect !== undefined || page.headers['content-encoding'] !== undefined) return page
-  const at = siblings.findIndex((sibling) => sibling !== undefined)
+  const at = siblings.findIndex((sibling) => sibling !== undefined && !sibling.isSealed)
   const sibling = siblings[at]
   if (!sibling) return page
   const { etag, 'last-modified': modified, 'content-length': length } = sibling.headers
