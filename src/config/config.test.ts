@@ -419,9 +419,14 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     ['a section that is none', { top: { admin: '"x"' } }, /^admin: is "x", expected a section$/],
     ['a URL', { admin: { trace_sink: '"localhost"' } }, /^admin.trace_sink: is "localhost", expected a URL/],
     [
-      'Consul',
+      'Consul without an address',
       { rest: '[consul_discovery]\nservice_name = "g"' },
-      /^consul_discovery: is not offered, .*bootstrap_peers/,
+      /^consul_discovery.consul_http_addr: is missing, expected a URL/,
+    ],
+    [
+      'a misspelt key of Consul',
+      { rest: '[consul_discovery]\nservice_name = "g"\nconsul_http_addr = "http://c:1"\ntokn = "x"' },
+      /^consul_discovery.tokn: .*did you mean "consul_discovery.token"/,
     ],
     [
       'Kubernetes',

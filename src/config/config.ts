@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { parse as parseToml, TomlError } from 'smol-toml'
+import { readConsul } from './discovery.js'
 import { readLogConfig } from './logging.js'
 import { readNotifications } from './notifications.js'
 import { readOidc } from './oidc.js'
@@ -146,6 +147,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
   const { findings } = source
   const log = readLogConfig(source.env, findings)
   const oidc = readOidc(file.top.oidc, findings)
+  const consul = readConsul(file.top.consul_discovery, findings)
   checkAcrossKeys(file, findings)
   if (findings.problems.length > 0) return undefined
   // Without problems every key of every section that is there has a value.
@@ -224,6 +226,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     multipartAbortAfterMs: top.multipart_abort_after,
     lifecycleDaySeconds: top.lifecycle_day_seconds,
     oidc,
+    consul,
     workers: top.workers,
     log,
     warnings: findings.warnings,

@@ -97,9 +97,7 @@ export const TOP_LEVEL = {
   multipart_abort_after: optional(parseAbortAge, null),
   lifecycle_day_seconds: optional(parseInteger(1, 86_400), null),
   workers: optional(parseInteger(1, 256), 1),
-  consul_discovery: refused(
-    'is not offered, expected no such section: name other nodes in bootstrap_peers instead',
-  ),
+  consul_discovery: optional(parseTable, null),
   kubernetes_discovery: refused(
     'is not offered, expected no such section: name other nodes in bootstrap_peers instead',
   ),

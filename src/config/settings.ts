@@ -1,3 +1,4 @@
+import type { ConsulDiscovery } from './discovery.js'
 import type { AccessLogConfig, LogConfig } from './logging.js'
 import type { NotificationTarget } from './notifications.js'
 import type { OidcProvider } from './oidc.js'
@@ -101,6 +102,8 @@ export interface Settings {
   readonly lifecycleDaySeconds: number | null
   /** Identity providers whose tokens are exchanged for temporary credentials. */
   readonly oidc: readonly Readonly<OidcProvider>[]
+  /** Finds other nodes through Consul; null: not. */
+  readonly consul: Readonly<ConsulDiscovery> | null
   /** Processes that serve requests. */
   readonly workers: number
   readonly log: LogConfig

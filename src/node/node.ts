@@ -13,6 +13,7 @@ import { secretLookup } from '../api/sts/secret-lookup.js'
 import { Sessions } from '../api/sts/sessions.js'
 import { zstdCompression } from '../block/compression.js'
 import { DataDirs } from '../block/data-dirs.js'
+import { tryParseAddress } from '../cluster/address.js'
 import type { DiskSpace } from '../cluster/node-status.js'
 import type { Config } from '../config/config.js'
 import type { Db } from '../db/db.js'
@@ -33,6 +34,7 @@ import { BufferPools } from '../util/buffer-pools.js'
 import { type Clock, Hlc, PeerTime } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
+import type { Worker, WorkerEnv } from '../util/worker.js'
 import { nodeFacts, serveAdminApi } from './admin-api.js'
 import { ALL_TREES, Core } from './core.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
@@ -194,6 +196,10 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       () => core.stop(),
       () => admin.stop(),
     )
+    if (config.consul) {
+      const discovery = await startConsulDiscovery(config, core, { clock, random, log }, announced)
+      stops.push(() => discovery.stop())
+    }
     const automaticSnapshots = snapshots.every(config.metadataAutoSnapshotIntervalMs, random, log)
     stops.push(async () => automaticSnapshots.cancel())
     await deps.beforeServing?.(core)
@@ -323,4 +329,25 @@ async function spaceOf(folders: readonly string[]): Promise<DiskSpace | null> {
     totalBytes += stats.blocks * stats.bsize
   }
   return totalBytes > 0 ? { available: freeBytes, total: totalBytes } : null
+}
+
+/** Finds other nodes through Consul, and announces this one there if it has an address to announce. */
+async function startConsulDiscovery(
+  config: Config,
+  { cluster, quorum }: Core,
+  env: WorkerEnv,
+  announced: string | undefined,
+): Promise<Worker> {
+  const [{ consulDiscovery }, { systemHttpCall }] = await Promise.all([
+    import('./discovery/discovery.js'),
+    import('../platform/http-call.js'),
+  ])
+  const address = announced === undefined ? undefined : tryParseAddress(announced)
+  const own = address && { id: quorum.self, hostname: hostname(), ...address }
+  if (!own) env.log.warn({}, 'this node is not announced to Consul: rpc_public_addr is not set')
+  const worker = consulDiscovery(env, config.consul!, systemHttpCall, own, (nodes) =>
+    cluster.peering.learn(nodes),
+  )
+  worker.start()
+  return worker
 }
