@@ -431,7 +431,7 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     [
       'Kubernetes',
       { rest: '[kubernetes_discovery]\nnamespace = "g"' },
-      /^kubernetes_discovery: is not offered/,
+      /^kubernetes_discovery.service_name: is missing, expected the name of a service/,
     ],
     [
       'an address twice',

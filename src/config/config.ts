@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { parse as parseToml, TomlError } from 'smol-toml'
-import { readConsul } from './discovery.js'
+import { readConsul, readKubernetes } from './discovery.js'
 import { readLogConfig } from './logging.js'
 import { readNotifications } from './notifications.js'
 import { readOidc } from './oidc.js'
@@ -148,6 +148,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
   const log = readLogConfig(source.env, findings)
   const oidc = readOidc(file.top.oidc, findings)
   const consul = readConsul(file.top.consul_discovery, findings)
+  const kubernetes = readKubernetes(file.top.kubernetes_discovery, findings)
   checkAcrossKeys(file, findings)
   if (findings.problems.length > 0) return undefined
   // Without problems every key of every section that is there has a value.
@@ -227,6 +228,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     lifecycleDaySeconds: top.lifecycle_day_seconds,
     oidc,
     consul,
+    kubernetes,
     workers: top.workers,
     log,
     warnings: findings.warnings,

@@ -65,6 +65,31 @@ export function readConsul(
   }
 }
 
+/** The keys of [kubernetes_discovery], as in Garage. */
+export const KUBERNETES_DISCOVERY = {
+  namespace: required(parseText('the name of a namespace')),
+  service_name: required(parseText('the name of a service')),
+  skip_crd: optional(parseBoolean, false),
+} satisfies SectionSpec
+
+export interface KubernetesDiscovery {
+  namespace: string
+  serviceName: string
+  /** Whether the kind of resource is made by somebody else. */
+  skipCrd: boolean
+}
+
+/** Reads the section; null without it. Problems go to `findings`. */
+export function readKubernetes(
+  table: Record<string, unknown> | null | undefined,
+  findings: Findings,
+): KubernetesDiscovery | null {
+  if (!table) return null
+  const read = readSection(KUBERNETES_DISCOVERY, table, 'kubernetes_discovery.', findings)
+  if (read.namespace === undefined || read.service_name === undefined) return null
+  return { namespace: read.namespace, serviceName: read.service_name, skipCrd: read.skip_crd ?? false }
+}
+
 function parseHttpUrl(value: unknown): string {
   if (typeof value !== 'string' || !/^https?:\/\//.test(value) || !URL.canParse(value)) {
     throw new ValueError(`is ${show(value)}`, 'a URL such as "http://127.0.0.1:8500"')

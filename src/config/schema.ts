@@ -98,9 +98,7 @@ export const TOP_LEVEL = {
   lifecycle_day_seconds: optional(parseInteger(1, 86_400), null),
   workers: optional(parseInteger(1, 256), 1),
   consul_discovery: optional(parseTable, null),
-  kubernetes_discovery: refused(
-    'is not offered, expected no such section: name other nodes in bootstrap_peers instead',
-  ),
+  kubernetes_discovery: optional(parseTable, null),
   sled_cache_capacity: obsolete('has no meaning any more: the metadata engine is LMDB'),
   fjall_block_cache_size: obsolete('has no meaning here: the metadata engine is LMDB'),
   sled_flush_every_ms: obsolete('has no meaning any more: the metadata engine is LMDB'),

@@ -1,4 +1,4 @@
-import type { ConsulDiscovery } from './discovery.js'
+import type { ConsulDiscovery, KubernetesDiscovery } from './discovery.js'
 import type { AccessLogConfig, LogConfig } from './logging.js'
 import type { NotificationTarget } from './notifications.js'
 import type { OidcProvider } from './oidc.js'
@@ -104,6 +104,8 @@ export interface Settings {
   readonly oidc: readonly Readonly<OidcProvider>[]
   /** Finds other nodes through Consul; null: not. */
   readonly consul: Readonly<ConsulDiscovery> | null
+  /** Finds other nodes through Kubernetes; null: not. */
+  readonly kubernetes: Readonly<KubernetesDiscovery> | null
   /** Processes that serve requests. */
   readonly workers: number
   readonly log: LogConfig

@@ -196,9 +196,9 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       () => core.stop(),
       () => admin.stop(),
     )
-    if (config.consul) {
-      const discovery = await startConsulDiscovery(config, core, { clock, random, log }, announced)
-      stops.push(() => discovery.stop())
+    if (config.consul || config.kubernetes) {
+      const workers = await startDiscovery(config, core, { clock, random, log }, announced)
+      stops.push(async () => void (await Promise.all(workers.map((worker) => worker.stop()))))
     }
     const automaticSnapshots = snapshots.every(config.metadataAutoSnapshotIntervalMs, random, log)
     stops.push(async () => automaticSnapshots.cancel())
@@ -331,23 +331,29 @@ async function spaceOf(folders: readonly string[]): Promise<DiskSpace | null> {
   return totalBytes > 0 ? { available: freeBytes, total: totalBytes } : null
 }
 
-/** Finds other nodes through Consul, and announces this one there if it has an address to announce. */
-async function startConsulDiscovery(
-  config: Config,
+/** Finds other nodes in directories, and announces this one there if it has an address to announce. */
+async function startDiscovery(
+  { consul, kubernetes }: Config,
   { cluster, quorum }: Core,
   env: WorkerEnv,
   announced: string | undefined,
-): Promise<Worker> {
-  const [{ consulDiscovery }, { systemHttpCall }] = await Promise.all([
+): Promise<Worker[]> {
+  const [{ consulDirectory, discovery, kubernetesDirectory }, { systemHttpCall }] = await Promise.all([
     import('./discovery/discovery.js'),
     import('../platform/http-call.js'),
   ])
   const address = announced === undefined ? undefined : tryParseAddress(announced)
   const own = address && { id: quorum.self, hostname: hostname(), ...address }
-  if (!own) env.log.warn({}, 'this node is not announced to Consul: rpc_public_addr is not set')
-  const worker = consulDiscovery(env, config.consul!, systemHttpCall, own, (nodes) =>
-    cluster.peering.learn(nodes),
-  )
-  worker.start()
-  return worker
+  if (!own) env.log.warn({}, 'this node is not announced to others: rpc_public_addr is not set')
+  const directories = {
+    ...(consul && { consul: consulDirectory(consul, systemHttpCall) }),
+    ...(kubernetes && { kubernetes: kubernetesDirectory(kubernetes, systemHttpCall, process.env) }),
+  }
+  return Object.entries(directories).map(([name, directory]) => {
+    const worker = discovery(`${name}-discovery`, env, directory, own, (nodes) =>
+      cluster.peering.learn(nodes),
+    )
+    worker.start()
+    return worker
+  })
 }

@@ -6,7 +6,7 @@ import { realClock, systemRandom } from '../../platform/clock-and-random.js'
 import { systemHttpCall } from '../../platform/http-call.js'
 import { silentLog } from '../../util/log.js'
 import type { FoundNode } from './consul.js'
-import { consulDiscovery } from './discovery.js'
+import { consulDirectory, discovery } from './discovery.js'
 
 /** Consul's catalog, as far as it is used: what is registered is listed. */
 let server: Server
@@ -54,8 +54,12 @@ test.each(['catalog', 'agent'] as const)(
     const url = await startConsul()
     const heard: FoundNode[][] = []
     for (const n of [1, 6]) {
-      const worker = consulDiscovery(env, config(url, { api }), systemHttpCall, own(n), (nodes) =>
-        heard.push(nodes),
+      const worker = discovery(
+        'consul',
+        env,
+        consulDirectory(config(url, { api }), systemHttpCall),
+        own(n),
+        (nodes) => heard.push(nodes),
       )
       worker.start()
       await vi.waitFor(() =>
@@ -63,7 +67,9 @@ test.each(['catalog', 'agent'] as const)(
       )
       await worker.stop()
     }
-    const last = consulDiscovery(env, config(url), systemHttpCall, undefined, (nodes) => heard.push(nodes))
+    const last = discovery('consul', env, consulDirectory(config(url), systemHttpCall), undefined, (nodes) =>
+      heard.push(nodes),
+    )
     last.start()
     await vi.waitFor(() => expect(heard).toHaveLength(3))
     await last.stop()
@@ -81,7 +87,13 @@ test.each(['catalog', 'agent'] as const)(
 
 test('a refusal is counted, and tried again later', async () => {
   const url = await startConsul()
-  const worker = consulDiscovery(env, config(url, { token: null }), systemHttpCall, own(1), () => {})
+  const worker = discovery(
+    'consul',
+    env,
+    consulDirectory(config(url, { token: null }), systemHttpCall),
+    own(1),
+    () => {},
+  )
   worker.start()
   await vi.waitFor(() => expect(worker.stats().lastError?.message).toMatch(/Consul answered 403/))
   await worker.stop()
