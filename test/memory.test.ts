@@ -95,8 +95,9 @@ describe.runIf(existsSync('/proc/self/status'))('one node', () => {
     rmSync(dir, { recursive: true, force: true })
   })
 
-  test(`takes less than ${IDLE_RSS_MAX_MIB} MiB when it has nothing to do`, () => {
-    expect(memoryMib(node, 'VmRSS')).toBeLessThan(IDLE_RSS_MAX_MIB)
+  // What the start leaves behind is given back some seconds later, when V8 finds that little is allocated.
+  test(`takes less than ${IDLE_RSS_MAX_MIB} MiB when it has nothing to do, with admin API, metrics and web sites`, async () => {
+    await expect.poll(() => memoryMib(node, 'VmRSS'), { timeout: 45_000 }).toBeLessThan(IDLE_RSS_MAX_MIB)
   })
 
   test(
