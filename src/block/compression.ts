@@ -1,3 +1,4 @@
+import { CarportError } from '../util/errors.js'
 import type { Codec } from './codec.js'
 import { makeBlock, type StoredBlock } from './format.js'
 
@@ -24,8 +25,54 @@ export function zstdCompression(level: number | 'none'): Compression {
   return {
     enabled: level !== 'none',
     compress: async (data) => (await zstd()).compress(data, level === 'none' ? 1 : level),
-    decompress: async (data) => (await zstd()).decompress(data),
+    decompress: async (data, plainBytes) => {
+      checkFrame(data, plainBytes)
+      return (await zstd()).decompress(data)
+    },
   }
+}
+
+/** Bytes that the blocks of a frame hold on average at the least: libzstd splits 128 KiB into at most 196. */
+const FRAME_BLOCK_BYTES_MEAN_MIN = 512
+
+/**
+ * Bounds what decompressing takes before it begins, since the library makes all the bytes that it is told to: the data
+ * must be one zstd frame (RFC 8878) with no more blocks than `plainBytes` need, which hold 128 KiB each at the most; a size
+ * that it announces, and what its uncompressed and repeated blocks hold, must not be more than that.
+ * @throws CarportError Corrupted
+ */
+export function checkFrame(data: Buffer, plainBytes: number): void {
+  const corrupted = (what: string) => new CarportError('Corrupted', `a compressed block is no ${what}`)
+  if (data.length < 9 || data.readUInt32LE(0) !== 0xfd2fb528) throw corrupted('zstd frame')
+  const descriptor = data[4]!
+  const isSingleSegment = (descriptor & 0x20) !== 0
+  const sizeFlag = descriptor >> 6
+  const sizeBytes = sizeFlag === 0 ? Number(isSingleSegment) : 1 << sizeFlag
+  let at = 5 + (isSingleSegment ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]!
+  if (at + sizeBytes > data.length) throw corrupted('zstd frame')
+  if (sizeBytes > 0) {
+    const announced =
+      sizeBytes === 8
+        ? Number(data.readBigUInt64LE(at))
+        : data.readUIntLE(at, sizeBytes) + (sizeBytes === 2 ? 256 : 0)
+    if (announced !== plainBytes) throw corrupted(`frame of ${plainBytes} bytes`)
+  }
+  at += sizeBytes
+  let blocksLeft = 16 + plainBytes / FRAME_BLOCK_BYTES_MEAN_MIN
+  let known = 0
+  for (let isLast = false; !isLast; blocksLeft--) {
+    if (at + 3 > data.length || blocksLeft < 0) throw corrupted(`frame of ${plainBytes} bytes`)
+    const header = data.readUIntLE(at, 3)
+    isLast = (header & 1) !== 0
+    const size = header >> 3
+    const kind = (header >> 1) & 3
+    if (kind < 2) known += size
+    if (known > plainBytes) throw corrupted(`frame of ${plainBytes} bytes`)
+    // A block of one repeated byte stores that byte alone.
+    at += 3 + (kind === 1 ? 1 : size)
+  }
+  if (descriptor & 4) at += 4
+  if (at !== data.length) throw corrupted('single frame')
 }
 
 /**
