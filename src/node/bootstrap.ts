@@ -14,7 +14,8 @@ const BUCKET_NAME = 'default-bucket'
 
 export interface DefaultAccess {
   accessKeyId: string
-  secretAccessKey: string
+  /** Only of a key that this start made: logs of later ones do not repeat it. */
+  secretAccessKey: string | undefined
   bucket: string
 }
 
@@ -33,9 +34,9 @@ export async function bootstrapSingleNode(
   const wanted = defaultBucket ? readDefaults(env) : undefined
   await applyFirstLayout(cluster)
   if (!wanted) return undefined
-  const key = await provideKey(model, wanted.key)
+  const { key, isNew } = await provideKey(model, wanted.key)
   await provideBucket(model, key, wanted.bucket)
-  return { accessKeyId: key.id, secretAccessKey: key.secret, bucket: wanted.bucket }
+  return { accessKeyId: key.id, secretAccessKey: isNew ? key.secret : undefined, bucket: wanted.bucket }
 }
 
 /** Makes this node the whole cluster, unless some layout was applied before. */
@@ -74,15 +75,17 @@ function readDefaults(env: Env): Defaults {
   return { key: id && secret && { id: id.value, secret: secret.value }, bucket }
 }
 
-async function provideKey(model: Model, wanted: Defaults['key']): Promise<AccessKey> {
+async function provideKey(
+  model: Model,
+  wanted: Defaults['key'],
+): Promise<{ key: AccessKey; isNew: boolean }> {
   const { keys } = model
-  let key: AccessKey
-  if (!wanted) key = keys.list().find(({ name }) => name === KEY_NAME) ?? (await keys.create(KEY_NAME))
-  else {
-    key = keys.local(wanted.id) ?? (await keys.import(wanted.id, wanted.secret, KEY_NAME))
-    if (key.secret !== wanted.secret) key = await keys.change(key.id, { secret: wanted.secret })
-  }
-  return key.mayCreateBuckets ? key : keys.change(key.id, { createBucket: true })
+  const known = wanted ? keys.local(wanted.id) : keys.list().find(({ name }) => name === KEY_NAME)
+  let key = known
+  key ??= wanted ? await keys.import(wanted.id, wanted.secret, KEY_NAME) : await keys.create(KEY_NAME)
+  if (wanted && key.secret !== wanted.secret) key = await keys.change(key.id, { secret: wanted.secret })
+  if (!key.mayCreateBuckets) key = await keys.change(key.id, { createBucket: true })
+  return { key, isNew: known === undefined }
 }
 
 async function provideBucket(model: Model, key: AccessKey, name: string): Promise<void> {

@@ -34,6 +34,18 @@ test.each(['0123abcd', `it's $HOME, "x": \`id\` \\ !!`])(
   },
 )
 
+test('a secret that an earlier start has shown is not shown again, but where to see it', () => {
+  const text = welcome({
+    endpoint: 'http://127.0.0.1:3900',
+    region: 'us-east-1',
+    accessKeyId: 'GK00',
+    secretAccessKey: undefined,
+    bucket: 'first',
+  })
+  expect(text).toContain('carport key info GK00 --show-secret')
+  expect(text).not.toContain('AWS_SECRET_ACCESS_KEY')
+})
+
 test('a node that listens on all addresses is shown by one that clients can use', () => {
   expect(localEndpoint('0.0.0.0:3900', false)).toBe('http://127.0.0.1:3900')
   expect(localEndpoint('[::]:3900', false)).toBe('http://[::1]:3900')

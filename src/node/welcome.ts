@@ -1,23 +1,30 @@
-/** The text to print when a single node is ready: enough to paste and go. */
-export function welcome(made: {
+export interface Welcome {
   endpoint: string
   region: string
   accessKeyId: string
-  secretAccessKey: string
+  /** Undefined where the key was made by an earlier start, which has shown it. */
+  secretAccessKey: string | undefined
   bucket: string
-}): string {
+}
+
+/** The text to print when a single node is ready: enough to paste and go, once the secret is known. */
+export function welcome(made: Welcome): string {
   const { endpoint, region, accessKeyId, secretAccessKey, bucket } = made
-  const remote =
-    `:s3,provider=Other,endpoint=${rcloneValue(endpoint)},region=${rcloneValue(region)},` +
-    `access_key_id=${rcloneValue(accessKeyId)},secret_access_key=${rcloneValue(secretAccessKey)}:${bucket}`
-  return `
+  const facts = `
 Carport is ready.
 
   endpoint    ${endpoint}
   region      ${region}
   bucket      ${bucket}
   access key  ${accessKeyId}
-  secret key  ${secretAccessKey}
+`
+  if (secretAccessKey === undefined) {
+    return `${facts}  secret key  was shown when it was made; to see it again: carport key info ${accessKeyId} --show-secret\n\n`
+  }
+  const remote =
+    `:s3,provider=Other,endpoint=${rcloneValue(endpoint)},region=${rcloneValue(region)},` +
+    `access_key_id=${rcloneValue(accessKeyId)},secret_access_key=${rcloneValue(secretAccessKey)}:${bucket}`
+  return `${facts}  secret key  ${secretAccessKey}
 
 aws-cli:
   export AWS_ACCESS_KEY_ID=${shellWord(accessKeyId)} AWS_SECRET_ACCESS_KEY=${shellWord(secretAccessKey)} AWS_DEFAULT_REGION=${shellWord(region)}
