@@ -1,32 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { errorCode } from '../src/util/errors.js'
-import { roleOf, SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'
+import { roleOf, type SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'
+import { onCluster } from './sim-histories.js'
 
-/** Runs `body` on a simulated cluster, by default of three nodes in three zones. */
 const LOOSE = { text: 'loose', bucket: 'b' }
 const STRICT = { text: 'strict', bucket: 'b' }
 
-async function withCluster(
+/** Runs `body` on a simulated cluster, by default of three nodes in three zones. */
+function withCluster(
   options: Partial<SimClusterOptions>,
   body: (cluster: SimCluster, nodes: SimNode[]) => Promise<void>,
 ): Promise<void> {
-  const cluster = new SimCluster({
-    seed: 7,
-    nodes: 3,
-    zones: 3,
-    replicationFactor: 3,
-    blockBytes: 4096,
-    clockSkewMs: 0,
-    path: { latencyMs: 2, jitterMs: 1, lossShare: 0, bytesPerMs: 10_000 },
-    tables: {},
-    graces: { unreferencedMs: 600_000, unclaimedMs: 86_400_000 },
-    ...options,
-  })
-  const run = async () => {
-    await cluster.start()
-    await body(cluster, cluster.nodes)
-  }
-  await cluster.clock.runUntil(run(), 60 * 3600_000)
+  return onCluster(options, (cluster) => body(cluster, cluster.nodes))
 }
 
 const far = { latencyMs: 20, jitterMs: 15, lossShare: 0, bytesPerMs: 10_000 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { BodySource } from '../src/model/content/blobs.js'
-import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
+import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
+import { HOUR_MS, onCluster } from './sim-histories.js'
 
-const HOUR_MS = 3_600_000
+/** As long as the cluster's blocks are. */
 const BLOCK_BYTES = 4096
 const KEY = Buffer.from('k')
 
@@ -13,7 +14,7 @@ const KEY = Buffer.from('k')
  */
 describe('an upload that takes its time', { timeout: 180_000 }, () => {
   it('is whole after 30 hours of sending', async () => {
-    await simulate(async (cluster) => {
+    await onCluster({}, async (cluster) => {
       const [a, b] = cluster.nodes as [SimNode, SimNode]
       const bucket = (await a.core!.model.buckets.create('bucket')).id
       const body = bytes(30)
@@ -32,7 +33,7 @@ describe('an upload that takes its time', { timeout: 180_000 }, () => {
 
   for (const off of [false, true]) {
     it(`is whole when all replicas are replaced meanwhile${off ? ', and the old ones are off when it ends' : ''}`, async () => {
-      await simulate(async (cluster) => {
+      await onCluster({}, async (cluster) => {
         const [a] = cluster.nodes as [SimNode]
         const old = cluster.nodes.slice(0, 3)
         const bucket = (await a.core!.model.buckets.create('bucket')).id
@@ -77,7 +78,7 @@ describe('an upload that takes its time', { timeout: 180_000 }, () => {
   }
 
   it('leaves no block for longer than a few minutes when it breaks off', async () => {
-    await simulate(async (cluster) => {
+    await onCluster({}, async (cluster) => {
       const [a] = cluster.nodes as [SimNode]
       const bucket = (await a.core!.model.buckets.create('bucket')).id
       await cluster.clock.sleep(15 * 60_000)
@@ -94,7 +95,7 @@ describe('an upload that takes its time', { timeout: 180_000 }, () => {
   })
 
   it('leaves no block for longer than an hour or two when its node crashes', async () => {
-    await simulate(async (cluster) => {
+    await onCluster({}, async (cluster) => {
       const [a, b] = cluster.nodes as [SimNode, SimNode]
       const bucket = (await a.core!.model.buckets.create('bucket')).id
       await cluster.clock.sleep(15 * 60_000)
@@ -127,27 +128,6 @@ describe('an upload that takes its time', { timeout: 180_000 }, () => {
 
 function blocksKnown(cluster: SimCluster): number {
   return cluster.nodes.reduce((sum, { core }) => sum + core!.blocks.stats().known, 0)
-}
-
-async function simulate(run: (cluster: SimCluster) => Promise<void>): Promise<void> {
-  const cluster = new SimCluster({
-    seed: 7,
-    nodes: 3,
-    zones: 3,
-    replicationFactor: 3,
-    blockBytes: BLOCK_BYTES,
-    clockSkewMs: 0,
-    path: { latencyMs: 2, jitterMs: 1, lossShare: 0, bytesPerMs: 10_000 },
-    tables: {},
-    graces: { unreferencedMs: 600_000, unclaimedMs: 24 * HOUR_MS },
-  })
-  await cluster.clock.runUntil(
-    (async () => {
-      await cluster.start()
-      await run(cluster)
-    })(),
-    100 * HOUR_MS,
-  )
 }
 
 /** Makes blocks that differ from each other. */
