@@ -137,6 +137,7 @@ test('a token is asked for where the configuration wants one, and a scope of Met
       bindAddr: { kind: 'tcp', host: '127.0.0.1', port: 0 },
       metricsRequireToken: true,
       traceSink: null,
+      traceSampleRatio: 1,
       tls: null,
     },
     secrets: { adminToken: 'master' },

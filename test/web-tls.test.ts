@@ -146,7 +146,7 @@ test('the S3 and admin APIs are served over TLS where they have certificates', a
     acceptSignatureV2: true,
     acceptStorageClasses: true,
   }
-  const admin = { metricsRequireToken: false, traceSink: null }
+  const admin = { metricsRequireToken: false, traceSink: null, traceSampleRatio: 1 }
   const secure = await startTestNode({
     s3Api: { ...s3Api, bindAddr: tcp, tls: files },
     admin: { ...admin, bindAddr: tcp, tls: files },

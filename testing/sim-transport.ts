@@ -164,7 +164,7 @@ export class SimTransport implements Transport, Dialer {
     return new Promise<RpcReply>((resolve, reject) => {
       // The promise rejects with any error thrown here.
       if (options.signal?.aborted) throw options.signal.reason
-      const bytes = encodeRequest(this.options.hlc.now(), options.timeoutMs, method, body)
+      const bytes = encodeRequest(this.options.hlc.now(), options.timeoutMs, method, body, options.trace)
       new OutgoingCall(this.#network, link, this, method, options, resolve, reject).send(bytes)
     })
   }
@@ -172,9 +172,9 @@ export class SimTransport implements Transport, Dialer {
   /** Serves a request that came over `link`. */
   serve(link: LinkOfTransport, bytes: Buffer, stream: SimStream | undefined, incoming: IncomingCall): void {
     const { clock, hlc, log = silentLog } = this.options
-    const { hlcUs, timeoutMs, method, body } = decodeRequest(bytes)
+    const { hlcUs, timeoutMs, method, body, trace } = decodeRequest(bytes)
     hlc.observe(hlcUs)
-    const context = new CallContext(clock, timeoutMs, link.other(this).self, stream)
+    const context = new CallContext(clock, timeoutMs, link.other(this).self, stream, trace)
     const goAway = () => {
       if (this.alive) context.abort(new CarportError('PeerUnreachable', 'the caller went away'))
     }

@@ -115,7 +115,13 @@ describe('defaults', () => {
       timeoutMs: null,
       bootstrapPeers: [],
     })
-    expect(config.admin).toEqual({ bindAddr: null, metricsRequireToken: false, traceSink: null, tls: null })
+    expect(config.admin).toEqual({
+      bindAddr: null,
+      metricsRequireToken: false,
+      traceSink: null,
+      traceSampleRatio: 1,
+      tls: null,
+    })
     expect(config.secrets).toEqual({
       rpcSecret: SECRET,
       sseMasterKeys: [],
@@ -256,11 +262,13 @@ describe('each key', () => {
       metrics_token: '"m"',
       metrics_require_token: 'true',
       trace_sink: '"http://localhost:4317"',
+      trace_sample_ratio: '0.01',
     })
     expect(config.admin).toEqual({
       bindAddr: { kind: 'tcp', host: '0.0.0.0', port: 3903 },
       metricsRequireToken: true,
       traceSink: 'http://localhost:4317',
+      traceSampleRatio: 0.01,
       tls: null,
     })
     expect(config.secrets).toMatchObject({ adminToken: 'a', metricsToken: 'm' })
@@ -417,6 +425,7 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     ],
     ['[k2v_api] without address', { k2v: {} }, /^k2v_api.api_bind_addr: is missing/],
     ['a section that is none', { top: { admin: '"x"' } }, /^admin: is "x", expected a section$/],
+    ['a share', { admin: { trace_sample_ratio: '1.5' } }, /is 1.5, expected a number from 0 to 1/],
     ['a URL', { admin: { trace_sink: '"localhost"' } }, /^admin.trace_sink: is "localhost", expected a URL/],
     [
       'Consul without an address',

@@ -222,6 +222,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
       bindAddr: admin.api_bind_addr,
       metricsRequireToken: admin.metrics_require_token,
       traceSink: admin.trace_sink,
+      traceSampleRatio: admin.trace_sample_ratio,
       tls: tlsFilesOf(admin),
     },
     multipartAbortAfterMs: top.multipart_abort_after,

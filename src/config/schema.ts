@@ -150,6 +150,7 @@ export const ADMIN = {
   metrics_token_file: optional(secretFile, null),
   metrics_require_token: optional(parseBoolean, false),
   trace_sink: optional(parseUrl, null),
+  trace_sample_ratio: optional(parseShare, 1),
   ...TLS,
 } satisfies SectionSpec
 
@@ -254,6 +255,13 @@ function parseCompressionLevel(value: unknown): number | null {
   if (typeof value === 'string' && value.toLowerCase() === 'none') return null
   if (typeof value !== 'number' || !Number.isInteger(value) || value < -99 || value > 22) {
     throw new ValueError(`is ${show(value)}`, 'a whole number from -99 to 22, or "none"')
+  }
+  return value
+}
+
+function parseShare(value: unknown): number {
+  if (typeof value !== 'number' || !(value >= 0 && value <= 1)) {
+    throw new ValueError(`is ${show(value)}`, 'a number from 0 to 1, such as 0.01')
   }
   return value
 }

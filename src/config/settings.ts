@@ -91,6 +91,8 @@ export interface Settings {
     readonly bindAddr: Readonly<ListenAddress> | null
     readonly metricsRequireToken: boolean
     readonly traceSink: string | null
+    /** The share of requests that are traced, 0 to 1. */
+    readonly traceSampleRatio: number
     readonly tls: TlsFiles | null
   }
   /** Addresses and networks of proxies whose word counts about who the client is. */

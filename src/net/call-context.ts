@@ -10,6 +10,7 @@ import type { ByteStream, NodeId } from './transport.js'
 export class CallContext {
   readonly from: NodeId
   readonly stream?: ByteStream
+  readonly trace?: string
   readonly #clock: Clock
   readonly #timeoutMs: number
   #lastMs: number
@@ -18,12 +19,13 @@ export class CallContext {
   #abortedBy: CarportError | undefined
   #replied = false
 
-  constructor(clock: Clock, timeoutMs: number, from: NodeId, stream: ByteStream | undefined) {
+  constructor(clock: Clock, timeoutMs: number, from: NodeId, stream: ByteStream | undefined, trace?: string) {
     this.#clock = clock
     this.#timeoutMs = timeoutMs
     this.#lastMs = clock.monotonicMs()
     this.from = from
     if (stream) this.stream = stream
+    if (trace !== undefined) this.trace = trace
   }
 
   get signal(): AbortSignal {

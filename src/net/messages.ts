@@ -8,6 +8,8 @@ export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 export const TIMEOUT_MS_MAX = 0x7fff_ffff
 
 const METHOD_CHARS_MAX = 256
+/** The length of a traceparent. */
+const TRACE_CHARS = 55
 const ERROR_CHARS_MAX = 2048
 /** msgpackr keeps encoding into a buffer as large as the largest message; beyond this it is given a small one. */
 const SLAB_BYTES_MAX = 256 * 1024
@@ -40,11 +42,22 @@ export interface RequestMessage {
   timeoutMs: number
   method: string
   body: unknown
+  /** The caller's span (see CallOptions). */
+  trace?: string
 }
 
 /** @throws CarportError InvalidArgument when the body is too large or cannot be encoded. */
-export function encodeRequest(hlcUs: number, timeoutMs: number, method: string, body: unknown): Buffer {
-  return encode([hlcUs, timeoutMs, method, body], method)
+export function encodeRequest(
+  hlcUs: number,
+  timeoutMs: number,
+  method: string,
+  body: unknown,
+  trace?: string,
+): Buffer {
+  return encode(
+    trace === undefined ? [hlcUs, timeoutMs, method, body] : [hlcUs, timeoutMs, method, body, trace],
+    method,
+  )
 }
 
 /** @throws CarportError InvalidArgument when the body is too large or cannot be encoded. */
@@ -76,14 +89,15 @@ function encode(message: unknown[], method: string): Buffer {
 /** @throws ProtocolError */
 export function decodeRequest(bytes: Buffer): RequestMessage {
   const message = decode(bytes, 4)
-  const [hlcUs, timeoutMs, method, body] = message
+  const [hlcUs, timeoutMs, method, body, trace] = message
   if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > TIMEOUT_MS_MAX) {
     throw new ProtocolError('a request without a valid timeout')
   }
   if (typeof method !== 'string' || method.length > METHOD_CHARS_MAX) {
     throw new ProtocolError('a request without a valid method')
   }
-  return { hlcUs: checkedTime(hlcUs), timeoutMs, method, body }
+  const isTraced = typeof trace === 'string' && trace.length === TRACE_CHARS
+  return { hlcUs: checkedTime(hlcUs), timeoutMs, method, body, ...(isTraced && { trace }) }
 }
 
 /** @throws ProtocolError */

@@ -56,6 +56,8 @@ export interface CoreParts {
   hashing: Hashing
   /** Takes the memory of a block that was read and is not needed any more. */
   recycle?: (block: Buffer) => void
+  /** Stand in for the classes of quorum calls and blocks: with others that trace. */
+  classes?: { Quorum: typeof Quorum; BlockManager: typeof BlockManager }
   /** Space of the file systems of metadata and data, for `status`. */
   diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
 }
@@ -111,7 +113,8 @@ export class Core implements Service {
     const { hlc, random, log, db, transport, dialer } = parts
     // Corrected by the peers' clocks, and in doubt while the machine's own is off: see PeerTime.
     const { clock } = hlc.peers
-    this.quorum = new Quorum(transport, clock, options.callTimeoutMs)
+    const classes = parts.classes ?? { Quorum, BlockManager }
+    this.quorum = new classes.Quorum(transport, clock, options.callTimeoutMs)
     this.cluster = new ClusterSystem({
       transport,
       dialer,
@@ -151,7 +154,7 @@ export class Core implements Service {
     })
     const counts = new RefCounts(clock, options.graces)
     this.blockRefs = this.tables.add<BlockRefRow>(blockRefSchema(counts))
-    this.blocks = new BlockManager({
+    this.blocks = new classes.BlockManager({
       ...{ clock, random, log, db, transport, counts },
       disk: parts.disk,
       dirs: parts.dirs,

@@ -42,6 +42,7 @@ import type { Metrics } from './metrics/metrics.js'
 import { outgoingHost, publicAddress } from './own-address.js'
 import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
 import { serveWeb } from './serve-web.js'
+import type { NodeTracing } from './tracing/start.js'
 
 /** Free space that writes leave on a data disk, in bytes: for deletions, which need some, and for the rest of the machine. */
 const RESERVE_BYTES = 256 * 1024 * 1024
@@ -119,13 +120,20 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     ? new (await import('./metrics/metrics.js')).Metrics(clock)
     : undefined
   const disk = new NodeDisk(blockMemory)
+  const tracing = await traces(config, deps)
+  tracing?.database(db)
+  const measured = {
+    transport: metrics?.measureTransport(transport) ?? transport,
+    disk: metrics?.measureDisk(disk) ?? disk,
+  }
   const hashing = new HashPool(clock, deps.hashThreads, config.blockSizeBytes)
   const core = new Core(
     {
       ...{ clock, hlc, random, log, db, hashing },
-      transport: metrics?.measureTransport(transport) ?? transport,
+      transport: tracing?.transport(measured.transport) ?? measured.transport,
       dialer: transport,
-      disk: metrics?.measureDisk(disk) ?? disk,
+      disk: tracing?.disk(measured.disk) ?? measured.disk,
+      ...(tracing && { classes: tracing.classes() }),
       recycle: (block) => blockMemory.give(block),
       dirs: dataDirsOf(config),
       compression: zstdCompression(config.compressionLevel ?? 'none'),
@@ -178,10 +186,11 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     snapshot: () => snapshots.write(),
   })
   metrics?.observe(core, config, deps.version)
-  const accessLog = countRequests(await openAccessLog(config.accessLog, log, clock), metrics)
+  const accessLog = watchRequests(await openAccessLog(config.accessLog, log, clock), metrics, tracing)
   const stops: (() => Promise<void>)[] = [
     () => accessLog.close(),
     async () => metrics?.stop(),
+    async () => tracing?.stop(),
     () => db.close(),
     () => hashing.stop(),
     () => transport.close(),
@@ -236,11 +245,15 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
   }
 }
 
-/** The access log, telling the metrics of each request as well. */
-function countRequests(log: AccessLog, metrics: Metrics | undefined): AccessLog {
-  if (!metrics) return log
-  const of: AccessLog['of'] = (api) => {
+/** The access log, telling metrics and traces of each request as well. */
+function watchRequests(
+  log: AccessLog,
+  metrics: Metrics | undefined,
+  tracing: NodeTracing | undefined,
+): AccessLog {
+  const counted: AccessLog['of'] = (api) => {
     const { onRequest, onlyFailed } = log.of(api)
+    if (!metrics) return log.of(api)
     return {
       onRequest(record) {
         metrics.addRequest(api, record)
@@ -248,7 +261,16 @@ function countRequests(log: AccessLog, metrics: Metrics | undefined): AccessLog 
       },
     }
   }
-  return { ...log, of }
+  return { ...log, of: (api) => ({ ...counted(api), ...(tracing && { beginSpan: tracing.requests(api) }) }) }
+}
+
+/** What makes traces, loaded only where the configuration has somewhere to send them. */
+async function traces({ admin }: Config, deps: NodeDeps): Promise<NodeTracing | undefined> {
+  const { traceSink: sink, traceSampleRatio: ratio } = admin
+  if (sink === null) return undefined
+  const { startTracing } = await import('./tracing/start.js')
+  const { log, random, version, identity } = deps
+  return startTracing(sink, log, { node: identity.nodeId, version, ratio, random })
 }
 
 async function serveS3(

@@ -26,7 +26,7 @@ export interface AccessLog {
    * What makes a front tell the log of its requests.
    * @param api its name: "s3", "web" …
    */
-  of(api: string): Pick<HttpFrontOptions, 'onRequest' | 'onlyFailed'>
+  of(api: string): Pick<HttpFrontOptions, 'onRequest' | 'onlyFailed' | 'beginSpan'>
   /** Opens the file anew, after something has moved it away. */
   reopen(): void
   /** Writes what is left, and closes the file. */

@@ -64,8 +64,11 @@ export class ProcessCluster {
   readonly s3Ports: number[] = []
   readonly #configs: string[] = []
 
-  /** Writes the configuration files; nodes are in zones z1, z2, … in turn. */
-  static async create(count: number, replicationFactor: number): Promise<ProcessCluster> {
+  /**
+   * Writes the configuration files; nodes are in zones z1, z2, … in turn.
+   * @param more lines for the section [admin]
+   */
+  static async create(count: number, replicationFactor: number, more = ''): Promise<ProcessCluster> {
     const cluster = new ProcessCluster()
     const ports = await freePorts(count * 3)
     for (let i = 0; i < count; i++) {
@@ -85,6 +88,7 @@ s3_region = "garage"
 root_domain = ".s3.localhost"
 [admin]
 api_bind_addr = "127.0.0.1:${admin}"
+${more}
 `,
       )
       cluster.#configs.push(config)

@@ -17,8 +17,11 @@ import { answerBrokenRequest, type BrokenRequest, type BrokenRequestAnswer } fro
 import { httpDate } from './date.js'
 import { IdleWatch } from './idle-watch.js'
 import type { HttpRequest } from './request.js'
+import type { BeginRequestSpan, RequestRecord, RequestSpan } from './request-record.js'
 import { closeBody, isStream, type RequestState, respond } from './respond.js'
 import type { TrustedProxies } from './trusted-proxies.js'
+
+export type { RequestRecord } from './request-record.js'
 
 /** An API on top of the front. */
 export interface Protocol<R extends HttpRequest> {
@@ -38,25 +41,6 @@ export interface Protocol<R extends HttpRequest> {
   originHeaders?(request: R): AnswerHeaders | undefined | Promise<AnswerHeaders | undefined>
 }
 
-/** One line of the request log. */
-export interface RequestRecord {
-  readonly requestId: string
-  readonly method: string
-  /** Undefined when the request failed before its operation was known. */
-  readonly operation: string | undefined
-  readonly bucket: string | undefined
-  readonly keyId: string | undefined
-  readonly rawPath: string
-  readonly remoteAddress: string
-  /** 499 when the client went away before the answer began. */
-  readonly status: number
-  /** The protocol's error code of the answer. */
-  readonly errorCode: string | undefined
-  readonly bytesReceived: number
-  readonly bytesSent: number
-  readonly durationMs: number
-}
-
 export interface HttpFrontOptions {
   readonly clock: Clock
   readonly random: Random
@@ -65,6 +49,8 @@ export interface HttpFrontOptions {
   readonly onRequest?: (record: RequestRecord) => void
   /** Whether `onRequest` is called for requests that failed alone: with a status of 400 or more. */
   readonly onlyFailed?: boolean
+  /** Begins the span of a request; undefined for one that is not traced. Not set where nothing is traced. */
+  readonly beginSpan?: BeginRequestSpan | undefined
   /** How long to wait for a client that neither sends nor reads; 60 s unless set. */
   readonly idleTimeoutMs?: number
   /** Proxies whose word counts about who the client is. */
@@ -93,6 +79,7 @@ interface Exchange<R> extends RequestState {
   readonly response: ServerResponse
   readonly startedMs: number
   readonly admitted: boolean
+  readonly span: RequestSpan | undefined
   /** Whether it counts as one with a long body or answer. */
   isBulk: boolean
   errorCode: string | undefined
@@ -154,7 +141,7 @@ export class HttpFront<R extends HttpRequest> {
   }
 
   #serve(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
-    const { clock, admission, trustedProxies } = this.options
+    const { clock, admission, trustedProxies, beginSpan } = this.options
     const reader = new BodyReader(
       message,
       this.#watch,
@@ -185,6 +172,7 @@ export class HttpFront<R extends HttpRequest> {
       awaitsContinue,
       startedMs: clock.monotonicMs(),
       admitted: admission?.admitRequest(message.socket, isBulk) ?? true,
+      span: beginSpan?.(message.headers.traceparent),
       isBulk,
       errorCode: undefined,
       bytesSent: 0,
@@ -192,6 +180,12 @@ export class HttpFront<R extends HttpRequest> {
     this.#inFlight++
     response.sendDate = false
     response.on('close', () => this.#onClose(exchange))
+    if (exchange.span) exchange.span.run(() => this.#answer(exchange))
+    else this.#answer(exchange)
+  }
+
+  #answer(exchange: Exchange<R>): void {
+    const { request } = exchange
     try {
       if (!exchange.admitted) throw new OverloadedError()
       const answer = this.protocol.serve(request)
@@ -301,6 +295,7 @@ export class HttpFront<R extends HttpRequest> {
     if (onRequest && !(onlyFailed && exchange.response.headersSent && exchange.response.statusCode < 400)) {
       onRequest(recordOf(exchange, clock.monotonicMs()))
     }
+    exchange.span?.end(recordOf(exchange, clock.monotonicMs()))
     if (this.#inFlight === 0 && this.#onDrained.length > 0) {
       const waiting = this.#onDrained
       this.#onDrained = []
