@@ -172,6 +172,7 @@ export class Model implements Service {
       versions: t.version,
       lists: t.list,
       blobs: this.blobs,
+      clock,
       hlc,
       random,
     })

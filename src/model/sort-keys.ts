@@ -73,6 +73,11 @@ export function newestFirst(id: VersionId): Buffer {
   return out
 }
 
+/** Whether a version was written before another one, and so stands behind it in a listing. */
+export function isOlder(id: VersionId, than: VersionId): boolean {
+  return newestFirst(id).compare(newestFirst(than)) > 0
+}
+
 /** Sort key of an upload: by key, then oldest first. */
 export function uploadSortKey(key: Buffer, uploadId: Buffer): Buffer {
   assert(uploadId.length === ID_BYTES, 'an upload id has 16 bytes')

@@ -126,8 +126,11 @@ export class LifecycleWalk {
     const { objects, tables, hlc, random, clock } = this.deps
     const row = await tables.object.get(bucket.id, key, { body: false })
     if (!row || row.state === 'tombstone') return
-    const others = row.state === 'marker' ? await objects.noncurrent(bucket.id, key) : []
-    const facts = currentFacts(row, () => others.some((other) => !other.id.equals(row.id)))
+    const { versions } =
+      row.state === 'marker'
+        ? await objects.noncurrent.list(bucket.id, key, row, { limit: 0 })
+        : { versions: [] }
+    const facts = currentFacts(row, () => versions.length > 0)
     const verdict = evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)
     if (verdict?.action === 'expire') {
       // Where versioning is off, the version goes for good; elsewhere a lock does not keep a marker from being put on top.

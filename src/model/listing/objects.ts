@@ -29,7 +29,9 @@ const MAX_LIMIT = 1001
 /** Keys of a disputed common prefix read per step until a live one is found. */
 const PROBE_ROWS = 100
 /** Entries that are asked about at once. */
-const RESOLVED_AT_ONCE = 32
+export const RESOLVED_AT_ONCE = 32
+/** Pages of the replicas that one request looks at until it finds an entry. */
+export const STEPS_MAX = 10
 
 /** A part of a page, and where to go on; undefined at the end. */
 interface Step {
@@ -42,6 +44,8 @@ export interface ListPage {
   entries: PageEntry[]
   /** Whether there is more after the last entry. */
   more: boolean
+  /** The first key of the next page; undefined if there is no more. */
+  next?: Buffer | undefined
 }
 
 /**
@@ -65,20 +69,20 @@ export class Listing {
     deps.transport.handle(METHOD, (body) => this.#serve(body))
   }
 
-  /** Live keys and common prefixes from `start` on. @throws QuorumUnavailable */
+  /**
+   * Live keys and common prefixes from `start` on. A page may have no entries and more to come: one request looks at so many
+   * rows at the most.
+   * @throws QuorumUnavailable
+   */
   async page(request: PageRequest): Promise<ListPage> {
     if (request.limit === 0 || !isKeyWithinBounds(request.prefix)) return { entries: [], more: false }
-    return this.#page({ ...request, start: boundedStart(request.start) })
-  }
-
-  async #page(request: PageRequest): Promise<ListPage> {
-    let start: Buffer | undefined = request.start
-    while (start) {
+    let start = boundedStart(request.start)
+    for (let step = 1; ; step++) {
       const { entries, next }: Step = await this.#step({ ...request, start })
-      if (entries.length > 0) return { entries, more: next !== undefined }
+      if (entries.length > 0 || !next || step === STEPS_MAX)
+        return { entries, more: next !== undefined, next }
       start = next
     }
-    return { entries: [], more: false }
   }
 
   async #step(request: PageRequest): Promise<Step> {

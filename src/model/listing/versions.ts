@@ -5,24 +5,43 @@ import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
+import { eachLimited } from '../../util/limited.js'
 import { sha256 } from '../content/hashing.js'
+import { isOlder } from '../sort-keys.js'
 import { encodeHead } from '../versions/codec.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
-import { checkHolds, commonNext, pagesByQuorum } from './objects.js'
-import { fullEntry, isLatest, isUnsettledEntry, type Page, type PageEntry } from './page.js'
+import { checkHolds, pagesByQuorum, RESOLVED_AT_ONCE, STEPS_MAX } from './objects.js'
+import { fullEntry, isLatest, isUnsettledEntry, PAGE_ROWS_MAX, type Page, type PageEntry } from './page.js'
 import { inTurns } from './turns.js'
-import { buildVersionPage, entriesOf, type VersionEntry, type VersionPageRequest } from './version-page.js'
+import {
+  buildVersionPage,
+  commonPosition,
+  nextPosition,
+  type VersionEntry,
+  type VersionPageRequest,
+  type VersionPosition,
+} from './version-page.js'
 
 const METHOD = 'model/list-versions'
 const MAX_LIMIT = 1001
 const PROBE_ROWS = 100
+const ID_BYTES = 16
 
 /** A page of versions; common prefixes have no head. */
 export interface VersionPage {
   entries: VersionEntry[]
   more: boolean
+  /** Where the next page begins, if that is not behind the last entry. Always there if a page without entries has more. */
+  next?: VersionPosition | undefined
+}
+
+/** What a quorum has of one key from a position on. */
+interface KeyVersions {
+  entries: VersionEntry[]
+  /** Where the search ended, if before the end of the key. */
+  next?: VersionPosition | undefined
 }
 
 /** Listings of all versions and delete markers; works as Listing does, key by key where replicas differ. */
@@ -42,43 +61,48 @@ export class VersionListing {
     deps.transport.handle(METHOD, (body) => this.#serve(body))
   }
 
-  /** Versions from a position on, by key and then newest first. @throws QuorumUnavailable */
+  /**
+   * Versions from a position on, by key and then newest first. A page may have no entries and more to come: one request looks at
+   * so many rows at the most.
+   * @throws QuorumUnavailable
+   */
   async page(request: VersionPageRequest): Promise<VersionPage> {
-    const { bucket, prefix, delimiter, limit } = request
-    if (limit === 0 || !isKeyWithinBounds(prefix)) return { entries: [], more: false }
+    if (request.limit === 0 || !isKeyWithinBounds(request.prefix)) return { entries: [], more: false }
     const start = boundedStart(request.start)
     // A text longer than any key has no versions.
     const afterVersion = start === request.start ? request.afterVersion : Buffer.alloc(0)
-    const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, bucket, [
-      bucket,
-      prefix,
-      delimiter,
-      start,
-      afterVersion,
-      limit,
-    ])
+    let at: VersionPosition = { start, afterVersion }
+    for (let step = 1; ; step++) {
+      const page = await this.#step({ ...request, ...at })
+      if (page.entries.length > 0 || !page.next || step === STEPS_MAX) return page
+      at = page.next
+    }
+  }
+
+  async #step(request: VersionPageRequest): Promise<VersionPage> {
+    const { bucket, prefix, delimiter, start, afterVersion, limit } = request
+    const wire = [bucket, prefix, delimiter, start, afterVersion, limit]
+    const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, bucket, wire)
     if (!agreed) return this.#reconcile(request, pages)
     if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed])
-    return { entries: agreed.entries.map(toVersionEntry), more: agreed.more }
+    return { entries: agreed.entries.map(toVersionEntry), more: agreed.more, next: nextPosition(agreed) }
   }
 
   /** Whether a bucket has neither versions nor delete markers. @throws QuorumUnavailable */
   async isEmpty(bucket: Buffer): Promise<boolean> {
     const none = Buffer.alloc(0)
-    const { entries } = await this.page({
-      ...{ bucket, prefix: none, delimiter: none, start: none, afterVersion: none },
-      limit: 1,
-    })
-    return entries.length === 0
+    let at: VersionPosition | undefined = { start: none, afterVersion: none }
+    while (at) {
+      const page: VersionPage = await this.page({ bucket, prefix: none, delimiter: none, ...at, limit: 1 })
+      if (page.entries.length > 0) return false
+      at = page.next
+    }
+    return true
   }
 
   async #reconcile(request: VersionPageRequest, pages: Page[]): Promise<VersionPage> {
-    const shown = pages.map((page) => ({
-      ...page,
-      entries: page.entries.filter((entry) => fullEntry(entry).kind !== 'hidden'),
-    }))
-    const next = commonNext(shown)
-    const end = commonEnd(shown)
+    const next = commonPosition(pages)
+    const end = commonEnd(pages)
     // The rows of a key as each replica has them, as one text to compare.
     const groups = new Map<string, Group>()
     for (const [i, page] of pages.entries()) {
@@ -98,36 +122,47 @@ export class VersionListing {
         if (i === 0 && kind !== 'hidden') group.entries.push(toVersionEntry(entry))
       }
     }
-    const resolved = await Promise.all(
-      [...groups.values()].map(({ key, entries, texts, isUnsettled }) => {
-        // A page may end in the middle of a key's versions.
-        const agreed = !isUnsettled && texts.every((text) => text === texts[0]) && !(end && key.equals(end))
-        if (agreed) return entries
-        return texts.some((text) => text.startsWith('/'))
-          ? this.#resolvePrefix(request.bucket, key)
-          : this.#resolveKey(request, key)
-      }),
-    )
-    const entries = resolved.flat().sort((a, b) => a.key.compare(b.key))
-    if (entries.length === 0 && next)
-      return this.page({ ...request, start: next, afterVersion: Buffer.alloc(0) })
-    return {
-      entries: entries.slice(0, request.limit),
-      more: next !== undefined || entries.length > request.limit,
-    }
+    const entries: VersionEntry[] = []
+    let cut: VersionPosition | undefined
+    await eachLimited([...groups.values()], RESOLVED_AT_ONCE, async (group) => {
+      const found = await this.#resolve(request, group, end)
+      for (const entry of found.entries) entries.push(entry)
+      if (found.next && (!cut || found.next.start.compare(cut.start) < 0)) cut = found.next
+    })
+    entries.sort((a, b) => a.key.compare(b.key))
+    const kept = entries.filter(({ key }) => !cut || key.compare(cut.start) <= 0)
+    if (kept.length > request.limit) return { entries: kept.slice(0, request.limit), more: true }
+    const more = cut ?? next
+    // What pages have of their last key is a part of it, and a quorum was asked for all: the next page is behind the last entry.
+    return { entries: kept, more: more !== undefined, next: cut ?? (kept.length === 0 ? next : undefined) }
   }
 
-  async #resolveKey(request: VersionPageRequest, key: Buffer): Promise<VersionEntry[]> {
+  async #resolve(request: VersionPageRequest, group: Group, end: Buffer | undefined): Promise<KeyVersions> {
+    const { key, entries, texts, isUnsettled } = group
+    // A page may end in the middle of a key's versions.
+    const agreed = !isUnsettled && texts.every((text) => text === texts[0]) && !(end && key.equals(end))
+    if (agreed) return { entries }
+    return texts.some((text) => text.startsWith('/'))
+      ? { entries: await this.#resolvePrefix(request.bucket, key) }
+      : this.#resolveKey(request, key)
+  }
+
+  async #resolveKey(request: VersionPageRequest, key: Buffer): Promise<KeyVersions> {
     const { store } = this.deps
-    const [current, noncurrent] = await Promise.all([
-      store.get(request.bucket, key, undefined, { body: false }),
-      store.noncurrent(request.bucket, key),
-    ])
-    const others = current ? noncurrent.filter((v) => !v.id.equals(current.id)) : noncurrent
-    return entriesOf(
-      { key, current: current && encodeHead(current), noncurrent: others.map(encodeHead) },
-      request,
-    )
+    const { bucket, limit } = request
+    const marker = request.start.equals(key) && request.afterVersion.length > 0 && request.afterVersion
+    const row = await store.current(bucket, key)
+    const current = row?.state === 'tombstone' ? undefined : row
+    const after = marker || undefined
+    const found = await store.noncurrent.list(bucket, key, row, { after, limit, rowsMax: PAGE_ROWS_MAX })
+    const { versions, cut } = found
+    const isNext = current && (!after || isOlder(current.id, after)) && !(cut && isOlder(current.id, cut))
+    if (isNext) versions.push(current)
+    versions.sort((a, b) => (isOlder(a.id, b.id) ? 1 : -1))
+    return {
+      entries: versions.map((version) => ({ key, head: encodeHead(version), latest: version === current })),
+      next: cut && { start: key, afterVersion: cut },
+    }
   }
 
   async #resolvePrefix(bucket: Buffer, prefix: Buffer): Promise<VersionEntry[]> {
@@ -192,10 +227,16 @@ interface Group {
 function commonEnd(pages: readonly Page[]): Buffer | undefined {
   let end: Buffer | undefined
   for (const page of pages) {
-    const last = page.entries.at(-1)
-    if (page.more && last && (!end || last.key.compare(end) < 0)) end = last.key
+    const last = lastKey(page)
+    if (last && (!end || last.compare(end) < 0)) end = last
   }
   return end
+}
+
+function lastKey(page: Page): Buffer | undefined {
+  if (!page.more) return undefined
+  if (page.position) return page.position.subarray(0, -ID_BYTES)
+  return page.entries.findLast((entry) => fullEntry(entry).kind !== 'hidden')?.key
 }
 
 function toVersionEntry(entry: PageEntry): VersionEntry {

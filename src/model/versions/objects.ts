@@ -1,13 +1,13 @@
-import { prefixEnd } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
-import type { Hlc } from '../../util/clock.js'
+import type { Clock, Hlc } from '../../util/clock.js'
 import type { Random } from '../../util/random.js'
 import type { Versioning } from '../buckets/documents.js'
 import type { BlobStore, StoredBody } from '../content/blobs.js'
 import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content/refs.js'
-import { NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
+import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import { type DeletionGuard, VersionDeletion } from './deletion.js'
+import { NoncurrentVersions } from './noncurrent.js'
 import { isUnsettled, Promotions } from './promotion.js'
 import {
   type Mutable,
@@ -45,13 +45,12 @@ export interface Written {
   replaced: boolean
 }
 
-/** Noncurrent versions read per step of the search for the newest live one. */
-const PREDECESSOR_BATCH = 20
-
 const NO_ETAG = Buffer.alloc(16)
 
 /** Objects and their versions: reads and writes by quorum. Callers authorize, and know S3's forms. */
 export class Objects {
+  /** Of each key, the versions that are not the current one. */
+  readonly noncurrent: NoncurrentVersions
   readonly #deletion: VersionDeletion
   readonly #promotions: Promotions
 
@@ -61,13 +60,13 @@ export class Objects {
       versions: Table<VersionRecord>
       lists: Table<BlockListRow>
       blobs: BlobStore
+      clock: Clock
       hlc: Hlc
       random: Random
     },
   ) {
-    const predecessor = (bucket: Buffer, key: Buffer, current: VersionRecord) =>
-      this.predecessor(bucket, key, current)
-    this.#promotions = new Promotions({ ...deps, predecessor })
+    this.noncurrent = new NoncurrentVersions(deps)
+    this.#promotions = new Promotions({ ...deps, noncurrent: this.noncurrent })
     this.#deletion = new VersionDeletion({ ...deps, store: this, promotions: this.#promotions })
   }
 
@@ -266,57 +265,6 @@ export class Objects {
     change: (version: VersionRecord) => MutableChange,
   ): Promise<VersionRecord | undefined> {
     return this.#deletion.updateLock({ bucket, key, selector }, change)
-  }
-
-  /** Noncurrent versions of a key, live ones only, newest first. */
-  async noncurrent(bucket: Buffer, key: Buffer): Promise<VersionRecord[]> {
-    const found: VersionRecord[] = []
-    const current = await this.current(bucket, key)
-    for await (const version of this.#walkNoncurrent(bucket, key, current, false)) found.push(version)
-    return found.sort((a, b) => b.createdUs - a.createdUs || Buffer.compare(b.id, a.id))
-  }
-
-  /** The version that becomes current when `current` is deleted. */
-  async predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined> {
-    const nullSlot = await this.deps.versions.get(bucket, versionSortKey(key, NULL_SLOT, true), {
-      replacedBy: current.id,
-    })
-    // A version that became current again is still among the noncurrent ones.
-    const isOther = (version: VersionRecord) => !version.id.equals(current.id)
-    const nullVersion = nullSlot && isOther(nullSlot) ? live(nullSlot) : undefined
-    for await (const version of this.#walkNoncurrent(bucket, key, current, true)) {
-      if (version.isNull) break
-      if (!isOther(version)) continue
-      return nullVersion && nullVersion.createdUs > version.createdUs ? nullVersion : version
-    }
-    return nullVersion
-  }
-
-  async *#walkNoncurrent(
-    bucket: Buffer,
-    key: Buffer,
-    current: VersionRecord | undefined,
-    body: boolean,
-  ): AsyncGenerator<VersionRecord> {
-    const prefix = terminatedKey(key)
-    const end = prefixEnd(prefix)
-    let start: Buffer = prefix
-    while (true) {
-      const rows = await this.deps.versions.range(bucket, {
-        start,
-        ...(end && { end }),
-        ...(current && { replacedBy: current.id }),
-        limit: PREDECESSOR_BATCH,
-        body,
-      })
-      for (const row of rows) if (row.state !== 'tombstone') yield row
-      if (rows.length < PREDECESSOR_BATCH) return
-      const last = rows.at(-1)!
-      start = Buffer.concat([
-        versionSortKey(last.key, last.isNull ? NULL_SLOT : last.id, last.isNull),
-        Buffer.alloc(1),
-      ])
-    }
   }
 
   /** Inserts the row made by `make`, perhaps a second one with a later time. */

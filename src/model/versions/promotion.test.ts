@@ -34,7 +34,7 @@ async function keyWithTwoVersions(run: (s: Setup) => Promise<void>, contents = [
     const now = await put('now')
     await cluster.clock.sleep(1000)
     // What a deletion of `now` has read before anything else happens, and then writes before its node dies.
-    const predecessor = plainVersion((await model.objects.predecessor(bucket, KEY, now))!)
+    const predecessor = plainVersion((await model.objects.noncurrent.predecessor(bucket, KEY, now))!)
     const promote = () =>
       model.tables.object.insert({ ...predecessor, timeUs: now.timeUs, generation: now.generation + 1 })
     await run({ cluster, models, bucket, olds, now, promote })

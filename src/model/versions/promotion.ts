@@ -1,6 +1,7 @@
 import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Table } from '../../table/table.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import type { NoncurrentVersions } from './noncurrent.js'
 import { plainVersion, type VersionRecord } from './record.js'
 import { MAX_ATTEMPTS, tooManyAttempts } from './selector.js'
 import { tombstoneOf } from './tables.js'
@@ -26,7 +27,7 @@ export class Promotions {
     private readonly deps: {
       objects: Table<VersionRecord>
       versions: Table<VersionRecord>
-      predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined>
+      noncurrent: NoncurrentVersions
     },
   ) {}
 
@@ -36,7 +37,7 @@ export class Promotions {
    */
   async successorOf(current: VersionRecord): Promise<{ next: VersionRecord; isLive: boolean }> {
     const { bucket, key, isNull, id, timeUs } = current
-    const predecessor = await this.deps.predecessor(bucket, key, current)
+    const predecessor = await this.deps.noncurrent.predecessor(bucket, key, current)
     const order = { timeUs, generation: current.generation + 1 }
     return predecessor
       ? { next: { ...plainVersion(predecessor), ...order }, isLive: true }

@@ -6,8 +6,9 @@ import type { ObjectInspection, ObjectVersionInfo } from '../types.js'
 import { isoTime } from './lookup.js'
 import { UnknownThing } from './lookup-error.js'
 
-/** The largest number of uploads shown for one key. */
+/** The largest number of uploads, and of versions that are not the current one, shown for one key. */
 const UPLOADS_MAX = 1000
+const VERSIONS_MAX = 1000
 
 /**
  * Everything stored under a key: uploads under way, the current version, noncurrent ones, newest first.
@@ -15,13 +16,13 @@ const UPLOADS_MAX = 1000
  */
 export async function inspectObject(model: Model, bucket: Bucket, key: string): Promise<ObjectInspection> {
   const keyBytes = Buffer.from(key)
-  const [current, noncurrent, uploads] = await Promise.all([
-    model.objects.get(bucket.id, keyBytes, undefined, { body: false }),
-    model.objects.noncurrent(bucket.id, keyBytes),
+  const [row, uploads] = await Promise.all([
+    model.objects.current(bucket.id, keyBytes),
     model.uploads.page(bucket.id, { prefix: key, delimiter: '', limit: UPLOADS_MAX }),
   ])
-  // A version that is moving from one table to the other is in both.
-  const older = noncurrent.filter((version) => !current?.id.equals(version.id))
+  const current = row?.state === 'tombstone' ? undefined : row
+  const noncurrent = await model.objects.noncurrent.list(bucket.id, keyBytes, row, { limit: VERSIONS_MAX })
+  const older = noncurrent.versions.slice(0, VERSIONS_MAX)
   const versions: ObjectVersionInfo[] = uploads.uploads.filter((u) => u.key.equals(keyBytes)).map(uploadInfo)
   for (const version of current ? [current, ...older] : older) {
     versions.push(await versionInfo(model, version))

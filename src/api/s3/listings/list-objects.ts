@@ -1,4 +1,5 @@
 import type { PageEntry } from '../../../model/listing/page.js'
+import type { VersionPage } from '../../../model/listing/versions.js'
 import type { Model } from '../../../model/model.js'
 import { type ListedVersion, readListed } from '../../../model/versions/codec.js'
 import { isKeyWithinBounds } from '../../../model/versions/key-bounds.js'
@@ -47,7 +48,8 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
   const list = readListQuery(request)
   const marker = request.query.get('marker') ?? ''
   const page = await model.listing.page(pageRequest(bucket.id, list, after(marker, list)))
-  const last = page.entries.at(-1)
+  // A page without entries ends behind a key that is deleted.
+  const last = page.entries.at(-1)?.key ?? (page.next && markerOf(page.next))
   const xml = pageWriter('ListBucketResult', page.entries)
   xml.add(
     xmlText('Name', request.bucket) +
@@ -55,7 +57,7 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
       `<Marker>${list.encode(marker)}</Marker>` +
       // AWS sends NextMarker only with a delimiter; without one, clients use the last key. Sending it always
       // does no harm.
-      (page.more && last ? `<NextMarker>${list.encode(last.key.toString())}</NextMarker>` : '') +
+      (page.more && last ? `<NextMarker>${list.encode(last.toString())}</NextMarker>` : '') +
       tail(list, page.more),
   )
   writeEntries(xml, page.entries, list, ownersOf(model))
@@ -75,14 +77,13 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   // An empty token is repeated in the answer and means the first page.
   const start = token ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
   const page = await model.listing.page(pageRequest(bucket.id, list, start))
-  const last = page.entries.at(-1)
   const xml = pageWriter('ListBucketResult', page.entries)
   xml.add(
     xmlText('Name', request.bucket) +
       `<Prefix>${list.encode(list.prefix)}</Prefix>` +
       (token !== undefined ? xmlText('ContinuationToken', token) : '') +
       (startAfter !== undefined ? `<StartAfter>${list.encode(startAfter)}</StartAfter>` : '') +
-      (page.more && last ? xmlText('NextContinuationToken', writeToken(keyAfter(last))) : '') +
+      (page.next ? xmlText('NextContinuationToken', writeToken(page.next)) : '') +
       `<KeyCount>${page.entries.length}</KeyCount>` +
       tail(list, page.more),
   )
@@ -119,12 +120,7 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
     afterVersion,
   })
   const owners = ownersOf(model)
-  const last = page.entries.at(-1)
-  const next =
-    page.more && last
-      ? `<NextKeyMarker>${list.encode(last.key.toString())}</NextKeyMarker>` +
-        (last.head ? xmlText('NextVersionIdMarker', versionIdText(readListed(last.head))) : '')
-      : ''
+  const next = page.more ? nextVersionMarkers(page, list) : ''
   const xml = pageWriter('ListVersionsResult', page.entries)
   xml.add(
     xmlText('Name', request.bucket) +
@@ -147,6 +143,18 @@ export async function listObjectVersions(context: S3Context, request: S3Request)
   }
   writePrefixes(xml, page.entries, list)
   return xmlBody(xml.finish())
+}
+
+function nextVersionMarkers({ entries, next }: VersionPage, list: ListQuery): string {
+  const markers = (key: Buffer, id: string | undefined) =>
+    `<NextKeyMarker>${list.encode(key.toString())}</NextKeyMarker>${xmlText('NextVersionIdMarker', id)}`
+  const last = entries.at(-1)
+  if (last) return markers(last.key, last.head && versionIdText(readListed(last.head)))
+  // Only deleted versions were found: the next page begins behind one of them, or behind all of its key.
+  const { start, afterVersion } = next!
+  return afterVersion.length > 0
+    ? markers(start, afterVersion.toString('hex'))
+    : markers(markerOf(start), undefined)
 }
 
 function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
@@ -173,9 +181,10 @@ function after(marker: string, list: Pick<ListQuery, 'prefix' | 'delimiter'>): B
   return successor(key)
 }
 
-/** The first key of the next page: after an object's key, or after all that a common prefix folds. */
-function keyAfter(last: PageEntry): Buffer {
-  return last.head ? successor(last.key) : (prefixEnd(last.key) ?? successor(last.key))
+/** The marker of a page that begins not behind an entry, but behind a deleted key or all keys below a common prefix. */
+function markerOf(start: Buffer): Buffer {
+  const last = start.at(-1)!
+  return last === 0 ? start.subarray(0, -1) : Buffer.concat([start.subarray(0, -1), Buffer.of(last - 1)])
 }
 
 /** Roughly the bytes of an entry beside its key, and of a page beside its entries. */

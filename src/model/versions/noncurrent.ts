@@ -1,0 +1,113 @@
+import { prefixEnd, successor } from '../../table/row-keys.js'
+import type { Table } from '../../table/table.js'
+import { type Clock, sleep } from '../../util/clock.js'
+import type { VersionId } from '../content/refs.js'
+import { isOlder, NULL_SLOT, newestFirst, terminatedKey, versionSortKey } from '../sort-keys.js'
+import type { VersionRecord } from './record.js'
+import { live } from './selector.js'
+
+/** Versions read per step of the search for the newest live one. */
+const BATCH_ROWS = 20
+/** Rows of a search that are read in one turn of the event loop. */
+const TURN_ROWS = 200
+
+/**
+ * The noncurrent versions of keys, read by quorum. A key may have any number of them, and any number of deleted ones: what
+ * searches them takes so many at a time, and lets other work go on between.
+ */
+export class NoncurrentVersions {
+  constructor(private readonly deps: { versions: Table<VersionRecord>; clock: Clock }) {}
+
+  /**
+   * Noncurrent versions of a key, live ones only, newest first.
+   * @param current the current version of the key, settled; what is meant is all others
+   * @param options.after only versions older than this one
+   * @param options.limit one more is returned if there are more
+   * @param options.rowsMax rows, deleted ones included, that are looked at
+   * @returns `cut`: the last version looked at, if the search ended for `rowsMax`
+   */
+  async list(
+    bucket: Buffer,
+    key: Buffer,
+    current: VersionRecord | undefined,
+    options: { after?: VersionId | undefined; limit: number; rowsMax?: number },
+  ): Promise<{ versions: VersionRecord[]; cut?: VersionId }> {
+    const { after, limit, rowsMax = Number.POSITIVE_INFINITY } = options
+    const versions: VersionRecord[] = []
+    let rows = 0
+    let last: VersionId | undefined
+    let isWhole = true
+    let cut: VersionId | undefined
+    for await (const version of this.#walkNoncurrent(bucket, key, current, { body: false, after })) {
+      isWhole = versions.length <= limit && rows < rowsMax
+      if (!isWhole) {
+        if (versions.length <= limit) cut = last
+        break
+      }
+      rows++
+      last = version.id
+      const isOther = !current?.id.equals(version.id)
+      if (isOther && version.state !== 'tombstone' && !version.isNull) versions.push(version)
+    }
+    const nullVersion = await this.#nullVersion(bucket, key, current, false)
+    const isAsked = nullVersion && (!after || isOlder(nullVersion.id, after))
+    if (isAsked && (isWhole || isOlder(last!, nullVersion.id))) versions.push(nullVersion)
+    versions.sort((a, b) => newestFirst(a.id).compare(newestFirst(b.id)))
+    return { versions, ...(cut && { cut }) }
+  }
+
+  /** The null version of a key, if it is a noncurrent one. */
+  async #nullVersion(
+    bucket: Buffer,
+    key: Buffer,
+    current: VersionRecord | undefined,
+    body: boolean,
+  ): Promise<VersionRecord | undefined> {
+    const slot = versionSortKey(key, NULL_SLOT, true)
+    const replacedBy = current && { replacedBy: current.id }
+    const row = live(await this.deps.versions.get(bucket, slot, { body, ...replacedBy }))
+    // A version that became current again is still among the noncurrent ones.
+    return row && current?.id.equals(row.id) ? undefined : row
+  }
+
+  /** The version that becomes current when `current` is deleted. */
+  async predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined> {
+    const nullVersion = await this.#nullVersion(bucket, key, current, true)
+    for await (const version of this.#walkNoncurrent(bucket, key, current, { body: true })) {
+      if (version.isNull) break
+      if (version.state === 'tombstone' || version.id.equals(current.id)) continue
+      return nullVersion && isOlder(version.id, nullVersion.id) ? nullVersion : version
+    }
+    return nullVersion
+  }
+
+  /** All rows of a key's noncurrent versions, deleted ones included, with other work between them. */
+  async *#walkNoncurrent(
+    bucket: Buffer,
+    key: Buffer,
+    current: VersionRecord | undefined,
+    { body, after }: { body: boolean; after?: VersionId | undefined },
+  ): AsyncGenerator<VersionRecord> {
+    const prefix = terminatedKey(key)
+    const end = prefixEnd(prefix)
+    let start: Buffer = after ? successor(versionSortKey(key, after, false)) : prefix
+    for (let rowsInTurn = 0; ; rowsInTurn += BATCH_ROWS) {
+      if (rowsInTurn >= TURN_ROWS) {
+        // Where this node's copy is the quorum, reads wait for nothing.
+        await sleep(this.deps.clock, 0)
+        rowsInTurn = 0
+      }
+      const rows = await this.deps.versions.range(bucket, {
+        start,
+        ...(end && { end }),
+        ...(current && { replacedBy: current.id }),
+        limit: BATCH_ROWS,
+        body,
+      })
+      yield* rows
+      if (rows.length < BATCH_ROWS) return
+      const last = rows.at(-1)!
+      start = successor(versionSortKey(last.key, last.isNull ? NULL_SLOT : last.id, last.isNull))
+    }
+  }
+}
