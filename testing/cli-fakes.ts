@@ -42,6 +42,8 @@ export interface Result {
   targets: Target[]
   servers: { config: Config; options: ServerOptions }[]
   secretsMade: string[]
+  /** Nodes whose contents were counted anew. */
+  recounted: Config[]
   closed: number
 }
 
@@ -51,6 +53,7 @@ export interface World {
   answers?: Answers
   nodeId?: string
   modes?: Record<string, number>
+  stdin?: string
 }
 
 /** Runs a command line, given as words. */
@@ -63,6 +66,7 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     targets: [],
     servers: [],
     secretsMade: [],
+    recounted: [],
     closed: 0,
   }
   const readText = (path: string) => {
@@ -88,6 +92,7 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     out: (text) => out.push(text),
     err: (text) => err.push(text),
     readText,
+    readStdin: async () => world.stdin ?? '',
     readSecretFile: (path) => ({ text: readText(path), mode: world.modes?.[path] ?? 0o100600 }),
     readNodeId: () => nodeId,
     createNodeId: () => nodeId ?? NODE_A,
@@ -101,6 +106,10 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     },
     runServer: async (config, options) => {
       result.servers.push({ config, options })
+    },
+    repairObjectCounters: async (config) => {
+      result.recounted.push(config)
+      return { rows: 7, buckets: 2, corrected: [BUCKET_ID] }
     },
     version: () => '1.2.3',
   }

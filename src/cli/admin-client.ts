@@ -14,6 +14,9 @@ export interface Output {
   text: string
 }
 
+/** The result of a command that prints nothing. */
+export const SILENT: Output = { json: undefined, text: '' }
+
 /** A command's failure: one line, which says what to do. */
 export class CliError extends Error {
   override readonly name = 'CliError'
@@ -26,3 +29,6 @@ export class CliError extends Error {
     super(message)
   }
 }
+
+/** The command line itself is wrong, or lacks a confirmation; nothing was changed. */
+export class UsageError extends CliError {}

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { AdminClient, Output } from './admin-client.js'
-import * as layout from './commands/layout.js'
+import { parseDuration } from '../config/values.js'
+import { type AdminClient, type Output, SILENT, UsageError } from './admin-client.js'
 import { type GlobalFlags, withFlags } from './config-source.js'
 import type { CliIo } from './io.js'
 
@@ -15,7 +15,7 @@ export type RunOnNode = (
 export const SHARED_OPTIONS: [flags: string, description: string][] = [
   ['-c, --config <file>', 'configuration file (default: /etc/carport.toml, then /etc/garage.toml)'],
   [
-    '-h, --rpc-host <host>',
+    '-h, --rpc-host [host]',
     'node to talk to, <node id>@<host>:<port> (default: the one of the configuration)',
   ],
   ['-s, --rpc-secret <secret>', 'RPC secret, instead of rpc_secret in the configuration'],
@@ -29,6 +29,11 @@ export const SECRET_OPTIONS: [flags: string, description: string][] = [
   ['--metrics-token-file <file>', 'file with it'],
   ['--allow-world-readable-secrets [bool]', 'take secret files that others may read'],
 ]
+
+/** Prints a command's result as text, or as JSON where that was asked for. */
+export function printOutput(io: CliIo, flags: GlobalFlags, output: Output): void {
+  if (output !== SILENT) io.out(flags.json ? JSON.stringify(output.json, null, 2) : output.text)
+}
 
 /** Ties the commands to the world. */
 export class Context {
@@ -53,6 +58,15 @@ export class Context {
     run: (admin: AdminClient, ...args: A) => Promise<Output>,
   ): (...args: [...A, Command]) => Promise<void> {
     return this.local<A>((io, flags, ...args) => this.runOnNode(io, flags, (admin) => run(admin, ...args)))
+  }
+
+  /** Like `remote`, for commands that print while they run: `run` gets the world too. */
+  live<A extends unknown[]>(
+    run: (admin: AdminClient, io: CliIo, flags: GlobalFlags, ...args: A) => Promise<Output>,
+  ): (...args: [...A, Command]) => Promise<void> {
+    return this.local<A>((io, flags, ...args) =>
+      this.runOnNode(io, flags, (admin) => run(admin, io, flags, ...args)),
+    )
   }
 
   nowMs(): number {
@@ -97,10 +111,48 @@ export function wholeNumber(text: string): number {
   return Number(text)
 }
 
-export function redundancy(text: string) {
-  const parsed = layout.parseRedundancy(text)
-  if (parsed === undefined) throw new Error('expected a number of zones, or "max"')
-  return parsed
+/**
+ * Gives all commands what Garage's have: `-h` alone and `-V` work after every verb. Call this when all are registered.
+ */
+export function completeCommands(command: Command, version: string): void {
+  for (const child of command.commands) {
+    const ownVersion = child.options.some((option) => option.long === '--version')
+    child.version(version, ownVersion ? '-V' : '-V, --version')
+    child.options.at(-1)!.hideHelp()
+    if (child.commands.length > 0) child.helpOption('-h, --help', 'show this help')
+    else helpByHostOption(child)
+    completeCommands(child, version)
+  }
+}
+
+/** After a verb `-h` names a host as before it, and without one it asks for help. */
+export function helpByHostOption(command: Command): void {
+  command.on('option:rpc-host', (host: string | null) => {
+    if (host === null) command.help()
+  })
+}
+
+/** A duration in ms. @throws UsageError that names the flag */
+export function durationFlag(name: string, text: string): number {
+  return flagValue(name, parseDuration, text)
+}
+
+/** A flag's value. @throws UsageError that names the flag */
+export function flagValue<T>(name: string, parse: (value: unknown) => T, text: string): T {
+  try {
+    return parse(text)
+  } catch (error) {
+    throw new UsageError(`${name} ${(error as Error).message}`)
+  }
+}
+
+/** "-z=dc1" as Garage takes it: "-z", "dc1". Words after "--" stay as they are. */
+export function splitShortFlags(argv: readonly string[]): string[] {
+  const end = argv.indexOf('--')
+  return argv.flatMap((word, i) => {
+    const match = end >= 0 && i > end ? null : /^(-[A-Za-z])=(.*)$/s.exec(word)
+    return match ? [match[1]!, match[2]!] : [word]
+  })
 }
 
 export function collect(value: string, previous: string[]): string[] {

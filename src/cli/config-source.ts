@@ -10,7 +10,7 @@ import { checkRpcSecret, type Env, readEnv, resolveSecret, worldReadableAllowed 
 import { Findings } from '../config/section.js'
 import { singleNodeDataDir, singleNodePaths, singleNodeRpcConfig } from '../config/single-node.js'
 import { formatHostPort, type HostPort, parsePeer } from '../config/values.js'
-import { CliError } from './admin-client.js'
+import { CliError, UsageError } from './admin-client.js'
 import type { CliIo, Target } from './io.js'
 
 /** Flags that replace the configuration or a part of it, by their long names. */
@@ -131,7 +131,7 @@ function parseHost(text: string) {
   try {
     return parsePeer(text)
   } catch (error) {
-    throw new CliError(`the RPC host ${(error as Error).message}: "carport node id" prints it on that node`)
+    throw new UsageError(`the RPC host ${(error as Error).message}: "carport node id" prints it on that node`)
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js'
 import type { Env, ReadSecretFile } from '../config/secrets.js'
 import type { HostPort } from '../config/values.js'
+import type { Recount } from '../model/buckets/recount.js'
 import type { AdminClient } from './admin-client.js'
 
 /** The node that a command talks to. */
@@ -15,6 +16,9 @@ export interface Target {
 
 export interface ServerOptions {
   singleNode: boolean
+  /** Makes a key at the first start. */
+  defaultAccessKey: boolean
+  /** Makes a bucket and a key at the first start. */
   defaultBucket: boolean
   env: Env
 }
@@ -29,6 +33,8 @@ export interface CliIo {
   err(text: string): void
   /** A file's text. Throws an error with `code`, such as ENOENT. */
   readText(path: string): string
+  /** All of stdin. @throws CliError if it is too long */
+  readStdin(): Promise<string>
   readSecretFile: ReadSecretFile
   /** The node id whose key is in that folder; undefined if there is none, or it must not be read. */
   readNodeId(metadataDir: string): string | undefined
@@ -40,5 +46,7 @@ export interface CliIo {
   connect(target: Target): Promise<AdminClient>
   /** Runs until the server was stopped. */
   runServer(config: Config, options: ServerOptions): Promise<void>
+  /** See repairObjectCounters in node/offline-repair.ts. @throws CarportError */
+  repairObjectCounters(config: Config): Promise<Recount>
   version(): string
 }

@@ -6,7 +6,7 @@ import type {
   MultiResponse,
   NodeAssignedRole,
 } from '../api/admin/types.js'
-import { type AdminClient, CliError } from './admin-client.js'
+import { type AdminClient, CliError, UsageError } from './admin-client.js'
 import { shortId } from './format.js'
 
 /** The node that the command talks to, or all of them. */
@@ -21,7 +21,7 @@ export function nodeSelector(all: boolean | undefined): string {
 export function findNode(status: ClusterStatus, layout: ClusterLayout, pattern: string): string {
   const prefix = pattern.toLowerCase().replace(/@.*$/, '')
   if (!/^[0-9a-f]{1,64}$/.test(prefix)) {
-    throw new CliError(`"${pattern}" is no node id: give its first digits, as "carport status" shows them`)
+    throw new UsageError(`"${pattern}" is no node id: give its first digits, as "carport status" shows them`)
   }
   const ids = new Set([...status.nodes, ...layout.roles, ...layout.stagedRoleChanges].map((node) => node.id))
   const matching = [...ids].filter((id) => id.startsWith(prefix)).sort()

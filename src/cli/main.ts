@@ -5,9 +5,13 @@ import { readVersion } from '../node/version.js'
 import { realClock, systemRandom } from '../platform/clock-and-random.js'
 import { createOnce } from '../platform/create-once.js'
 import { CarportError } from '../util/errors.js'
+import { CliError } from './admin-client.js'
 import { connectAdmin } from './connect.js'
 import type { CliIo } from './io.js'
 import { runCli } from './run.js'
+
+/** As much as the admin API takes over HTTP. */
+const STDIN_BYTES_MAX = 8 * 1024 * 1024
 
 const io: CliIo = {
   env: process.env,
@@ -19,6 +23,16 @@ const io: CliIo = {
     process.stderr.write(`${text}\n`)
   },
   readText: (path) => readFileSync(path, 'utf8'),
+  readStdin: async () => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    for await (const chunk of process.stdin) {
+      chunks.push(chunk as Buffer)
+      bytes += (chunk as Buffer).length
+      if (bytes > STDIN_BYTES_MAX) throw new CliError('stdin is longer than 8 MiB')
+    }
+    return Buffer.concat(chunks).toString('utf8')
+  },
   readSecretFile: (path) => ({ mode: statSync(path).mode, text: readFileSync(path, 'utf8') }),
   readNodeId: (metadataDir) => {
     try {
@@ -41,6 +55,10 @@ const io: CliIo = {
   runServer: async (config, options) => {
     const { runServer } = await import('../node/run-server.js')
     await runServer(config, options)
+  },
+  repairObjectCounters: async (config) => {
+    const { repairObjectCounters } = await import('../node/offline-repair.js')
+    return repairObjectCounters(config)
   },
   version: readVersion,
 }

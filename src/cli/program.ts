@@ -1,11 +1,22 @@
 import { Command } from 'commander'
-import { Context, type RunOnNode, SECRET_OPTIONS, SHARED_OPTIONS } from './command-line.js'
+import {
+  Context,
+  completeCommands,
+  helpByHostOption,
+  type RunOnNode,
+  SECRET_OPTIONS,
+  SHARED_OPTIONS,
+} from './command-line.js'
 import type { CliIo } from './io.js'
+import { registerAdminTokenVerbs } from './verbs/admin-token.js'
+import { registerApiVerbs } from './verbs/api.js'
 import { registerBucketVerbs } from './verbs/bucket.js'
 import { registerKeyVerbs } from './verbs/key.js'
 import { registerLayoutVerbs } from './verbs/layout.js'
 import { registerMaintenanceVerbs } from './verbs/maintenance.js'
 import { registerNodeVerbs } from './verbs/node.js'
+import { registerOfflineVerbs } from './verbs/offline.js'
+import { registerShellVerbs } from './verbs/shell.js'
 
 /** Each family of commands adds its own verbs to the program, in the order of the help. */
 const FAMILIES: readonly ((program: Command, context: Context) => void)[] = [
@@ -13,7 +24,11 @@ const FAMILIES: readonly ((program: Command, context: Context) => void)[] = [
   registerLayoutVerbs,
   registerBucketVerbs,
   registerKeyVerbs,
+  registerAdminTokenVerbs,
   registerMaintenanceVerbs,
+  registerOfflineVerbs,
+  registerApiVerbs,
+  registerShellVerbs,
 ]
 
 /** The command line as a whole, with Garage's verbs and flags. */
@@ -30,5 +45,7 @@ export function buildProgram(io: CliIo, runOnNode: RunOnNode): Command {
     program.option(flags, description)
   const context = new Context(io, runOnNode)
   for (const register of FAMILIES) register(program, context)
+  helpByHostOption(program)
+  completeCommands(program, io.version())
   return program
 }

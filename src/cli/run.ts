@@ -1,24 +1,31 @@
 import { CommanderError } from 'commander'
 import { ConfigError } from '../config/config.js'
 import { CarportError } from '../util/errors.js'
-import { CliError, type Output } from './admin-client.js'
-import { findTarget, type GlobalFlags } from './config-source.js'
+import { CliError, UsageError } from './admin-client.js'
+import { printOutput, splitShortFlags } from './command-line.js'
+import { findTarget } from './config-source.js'
 import { printable } from './format.js'
 import type { CliIo } from './io.js'
 import { buildProgram } from './program.js'
 
+/** The command failed, or the node refused it. */
+const FAILED = 1
+/** The command line is wrong: an unknown verb or flag, a value that cannot be read, a confirmation that is missing. */
+const WRONG_USAGE = 2
+
 /**
  * Runs the command line.
  * @param argv the arguments alone, without the program
- * @returns the exit status: 0, or 1 after one message on stderr
+ * @returns the exit status: 0 after success; 1 (failed) or 2 (wrong command line, nothing was changed) after one message
+ * on stderr
  */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
   const program = buildProgram(io, async (world, flags, command) => {
     const admin = await world.connect(findTarget(world, flags))
     try {
-      print(world, flags, await command(admin))
+      printOutput(world, flags, await command(admin))
     } catch (error) {
-      if (error instanceof CliError && error.output) print(world, flags, error.output)
+      if (error instanceof CliError && error.output) printOutput(world, flags, error.output)
       throw error
     } finally {
       await admin.close()
@@ -30,22 +37,18 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     command.configureOutput({ writeOut: chunked(io.out), writeErr: chunked(io.err), outputError: () => {} })
   }
   try {
-    await program.parseAsync(argv, { from: 'user' })
+    await program.parseAsync(splitShortFlags(argv), { from: 'user' })
     return 0
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
-    if (error instanceof CommanderError && error.code === 'commander.help') return 1
+    if (error instanceof CommanderError && error.code === 'commander.help') return WRONG_USAGE
     io.err(`carport: ${messageOf(error)}`)
-    return 1
+    return error instanceof CommanderError || error instanceof UsageError ? WRONG_USAGE : FAILED
   }
 }
 
 function descendants(command: ReturnType<typeof buildProgram>): ReturnType<typeof buildProgram>[] {
   return command.commands.flatMap((child) => [child, ...descendants(child)])
-}
-
-function print(io: CliIo, flags: GlobalFlags, output: Output): void {
-  io.out(flags.json ? JSON.stringify(output.json, null, 2) : output.text)
 }
 
 /** The message of an error: one line, except for configurations with several problems. */

@@ -143,19 +143,18 @@ test('what other nodes tell is checked, dialled and stored', async () => {
   await clock.until(() => again.isUp(b.self), 2000)
 })
 
-test('connect checks the id and refuses the own node', async () => {
+test('connect checks the id, and connecting to itself succeeds without a link', async () => {
   const { clock, net, add } = makeNet()
   const [a, b] = [add('a', 1), add('b', 2)]
   const peering = start(net, a)
   const wrong = expect(peering.connect(parsePeerSpec(`${nodeId('c')}@host:2`))).rejects.toMatchObject({
     code: 'Conflict',
   })
-  const self = expect(peering.connect(parsePeerSpec('host:1'))).rejects.toMatchObject({
-    code: 'InvalidArgument',
-  })
+  const self = expect(peering.connect(parsePeerSpec('host:1'))).resolves.toBe(a.self)
+  const selfById = expect(peering.connect(parsePeerSpec(`${a.self}@gone:9`))).resolves.toBe(a.self)
   const right = expect(peering.connect(parsePeerSpec(`${b.self}@host:2`))).resolves.toBe(b.self)
   await clock.advance(10)
-  await Promise.all([wrong, self, right])
+  await Promise.all([wrong, self, selfById, right])
   expect(peering.records()).toEqual([{ id: b.self, addresses: ['host:2'] }])
 })
 

@@ -1,7 +1,6 @@
 import type { NodeId } from '../net/transport.js'
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Clock, Timer } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
@@ -205,15 +204,15 @@ export class Peering implements Service {
   }
 
   /**
-   * Connects to a node now, and keeps the link from then on. Resolves with its id.
-   * @throws CarportError PeerUnreachable, Timeout, Conflict (another id), InvalidArgument (the own node).
+   * Connects to a node now, and keeps the link from then on. Resolves with its id; a node needs no link to itself, so that
+   * one list of nodes can be given to all of them.
+   * @throws CarportError PeerUnreachable, Timeout, Conflict (another id).
    */
   async connect(spec: PeerSpec): Promise<NodeId> {
     const { dialer } = this.options
-    if (spec.id === dialer.self) throw new CarportError('InvalidArgument', 'that is this node itself')
+    if (spec.id === dialer.self) return dialer.self
     const id = await dialer.connect(spec.address, spec.id)
-    if (id === dialer.self) throw new CarportError('InvalidArgument', 'that is this node itself')
-    this.#hear(id, [spec.address])
+    if (id !== dialer.self) this.#hear(id, [spec.address])
     return id
   }
 

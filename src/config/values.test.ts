@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { nearestName } from './suggest.js'
 import {
@@ -51,13 +52,66 @@ describe('durations', () => {
     ['1M', (365.25 * 86_400_000) / 12],
     ['1m', 60_000],
     ['1 year', 365.25 * 86_400_000],
+    ['second', 1000],
+    ['999us +1d', 86_400_001],
+    ['55s500ms', 55_500],
+    ['300ms20s 5day', 5 * 86_400_000 + 20_300],
+    ['1y 12month', 2 * 365.25 * 86_400_000],
+    ['12.3 seconds', 12_300],
+    ['.5h', 1_800_000],
+    ['2 h\n30', 7_230_000],
+    ['1500 µs', 2],
+    ['1w, 2 Days', 9 * 86_400_000],
   ])('%s is %d ms', (text, ms) => {
     expect(parseDuration(text)).toBe(Math.round(ms))
   })
 
-  it.each(['', 'h', '6x', '-6h', '6h!', null, true, -1])('%s is refused', (value) => {
-    expect(() => parseDuration(value)).toThrow(ValueError)
+  it.each<[string, number]>([
+    ['us', 0.001],
+    ['usec', 0.001],
+    ['ms', 1],
+    ['msec', 1],
+    ...['s', 'sec', 'second', 'seconds'].map((unit): [string, number] => [unit, 1000]),
+    ...['m', 'min', 'minute', 'minutes'].map((unit): [string, number] => [unit, 60_000]),
+    ...['h', 'hr', 'hour', 'hours'].map((unit): [string, number] => [unit, 3_600_000]),
+    ...['d', 'day', 'days'].map((unit): [string, number] => [unit, 86_400_000]),
+    ...['w', 'week', 'weeks'].map((unit): [string, number] => [unit, 604_800_000]),
+    ...['M', 'month', 'months'].map((unit): [string, number] => [unit, 2_629_800_000]),
+    ...['y', 'year', 'years'].map((unit): [string, number] => [unit, 31_557_600_000]),
+  ])('the unit %s of systemd.time(7) is %d ms', (unit, ms) => {
+    const part = fc.nat({ max: 5000 })
+    const space = fc.constantFrom('', ' ', '\t', '  ')
+    fc.assert(
+      fc.property(part, part, space, space, (number, seconds, before, between) => {
+        const text = `${before}${number}${between}${unit} ${seconds}`
+        expect(parseDuration(text)).toBe(Math.round(number * ms + seconds * 1000))
+        expect(parseDuration(`${seconds}s${number}${unit}`)).toBe(parseDuration(text))
+      }),
+      { numRuns: 50 },
+    )
   })
+
+  it('no text makes the parser slow, or gives anything else than whole milliseconds or its error', () => {
+    const text = fc.oneof(fc.string(), fc.stringMatching(/^[0-9. +,hmsdu-]{0,300}$/))
+    fc.assert(
+      fc.property(text, (value) => {
+        try {
+          const ms = parseDuration(value)
+          expect(Number.isSafeInteger(ms) && ms >= 0).toBe(true)
+        } catch (error) {
+          expect(error).toBeInstanceOf(ValueError)
+        }
+      }),
+    )
+    expect(() => parseDuration('1 '.repeat(100_000))).toThrow(ValueError)
+  })
+
+  it.each(['', '6x', '-6h', '5d -1ms', '6h!', '1.', '1.2.3', '1e3s', '++1s', 'infinity', null, true, -1])(
+    '%s is refused',
+    (value) => {
+      expect(() => parseDuration(value)).toThrow(ValueError)
+    },
+  )
 })
 
 describe('addresses', () => {

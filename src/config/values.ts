@@ -59,9 +59,10 @@ export function parseSize(value: unknown): number {
 
 const SECOND_MS = 1000
 const DAY_MS = 86_400 * SECOND_MS
-// Months and years as in Rust's parse_duration, which Garage's users know: an average Gregorian year.
+// A year of systemd's has 365.25 days, and a month is a twelfth of it.
 const YEAR_MS = 365.25 * DAY_MS
 const DURATION_UNITS: [names: RegExp, ms: number][] = [
+  [/^(us|µs|μs|usecs?|microseconds?)$/, 0.001],
   [/^(ms|msecs?|millis?|milliseconds?)$/, 1],
   [/^(s|secs?|seconds?)$/, SECOND_MS],
   [/^(m|mins?|minutes?)$/, 60 * SECOND_MS],
@@ -72,28 +73,43 @@ const DURATION_UNITS: [names: RegExp, ms: number][] = [
   [/^(y|yrs?|years?)$/, YEAR_MS],
 ]
 export const DURATION_EXPECTED = 'a duration such as "6h", "30m" or "1d 12h"'
+const DURATION_CHARS_MAX = 200
+/** A number and its unit; either may be missing, but not both. */
+const DURATION_PART = /[\s,]*(?:\+\s*)?(?:(\d+(?:\.\d+)?|\.\d+)(?![\d.])\s*([a-zµμ]*)|([a-zµμ]+))[\s,]*/giy
 
 /**
- * Milliseconds of a duration: numbers with units, added up; a number alone is seconds.
+ * Milliseconds of a time span as systemd writes it (systemd.time(7)), as Garage takes it: numbers with units, added up.
+ * A number alone is seconds, a unit alone is one of it. "infinity" is refused, since it is no length of time.
+ * Beyond systemd, commas may stand between the parts, and units may be in any case, except that M is a month and m a minute.
  * @throws ValueError
  */
 export function parseDuration(value: unknown): number {
   if (typeof value === 'number') return checkDuration(value * SECOND_MS, value)
-  if (typeof value !== 'string') throw new ValueError(`is ${show(value)}`, DURATION_EXPECTED)
-  const text = value.trim()
-  if (/^\d+(\.\d+)?$/.test(text)) return checkDuration(Number(text) * SECOND_MS, value)
-  if (!/^(\d+(\.\d+)?\s*[a-zA-Z]+[\s,]*)+$/.test(text)) {
+  const text = typeof value === 'string' ? value.trim() : ''
+  if (text === '' || text.length > DURATION_CHARS_MAX) {
     throw new ValueError(`is ${show(value)}`, DURATION_EXPECTED)
   }
   let totalMs = 0
-  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)\s*([a-zA-Z]+)/g)) {
-    // A lone M is a month and a lone m a minute; everything else may be in any case.
-    const name = unit === 'M' ? 'M' : unit!.toLowerCase()
-    const known = DURATION_UNITS.find(([names]) => names.test(name))
-    if (known === undefined) throw new ValueError(`has the unknown unit ${show(unit)}`, DURATION_EXPECTED)
-    totalMs += Number(number) * known[1]
+  DURATION_PART.lastIndex = 0
+  while (DURATION_PART.lastIndex < text.length) {
+    const part = DURATION_PART.exec(text)
+    if (part === null) throw new ValueError(`is ${show(value)}`, DURATION_EXPECTED)
+    const [, number = '1', unitOfNumber, unitAlone] = part
+    const unit = unitOfNumber ?? unitAlone!
+    const ms = unitMs(unit)
+    if (ms === undefined) {
+      const wrong = text === unit ? `is ${show(value)}` : `has the unknown unit ${show(unit)}`
+      throw new ValueError(wrong, DURATION_EXPECTED)
+    }
+    totalMs += Number(number) * ms
   }
   return checkDuration(totalMs, value)
+}
+
+function unitMs(unit: string): number | undefined {
+  if (unit === '') return SECOND_MS
+  const name = unit === 'M' ? unit : unit.toLowerCase()
+  return DURATION_UNITS.find(([names]) => names.test(name))?.[1]
 }
 
 function checkDuration(ms: number, value: unknown): number {

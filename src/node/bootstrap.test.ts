@@ -10,8 +10,8 @@ beforeEach(async () => {
 })
 afterEach(() => cluster.stop())
 
-const boot = (env: Record<string, string> = {}, defaultBucket = true) =>
-  cluster.run(bootstrapSingleNode(cluster.nodes[0]!.core, { defaultBucket, env }))
+const boot = (env: Record<string, string> = {}, defaultBucket = true, defaultAccessKey = false) =>
+  cluster.run(bootstrapSingleNode(cluster.nodes[0]!.core, { defaultAccessKey, defaultBucket, env }))
 const info = (globalAlias: string) => cluster.call('bucket.info', { globalAlias })
 
 describe('a single node at its start', () => {
@@ -71,6 +71,21 @@ describe('a single node at its start', () => {
     expect(await boot()).toMatchObject({ accessKeyId: 'GKmine', bucket: 'default-bucket' })
   })
 
+  it('makes a key without a bucket where a key alone is asked for', async () => {
+    const made = await boot({ CARPORT_DEFAULT_BUCKET: 'not-asked-for' }, false, true)
+    expect(made).toEqual({
+      accessKeyId: expect.stringMatching(/^GK[0-9a-f]{24}$/),
+      secretAccessKey: expect.stringMatching(/^[0-9a-f]{64}$/),
+      bucket: undefined,
+    })
+    expect(await cluster.call('bucket.list', {})).toEqual([])
+    expect(await boot({}, true, true)).toMatchObject({
+      ...made,
+      secretAccessKey: undefined,
+      bucket: 'default-bucket',
+    })
+  })
+
   it('gives back what was taken from the key since', async () => {
     const made = await boot()
     const { id } = await info('default-bucket')
@@ -84,6 +99,20 @@ describe('a single node at its start', () => {
       owner: true,
     })
     expect((await cluster.call('key.info', { id: accessKeyId })).permissions.createBucket).toBe(true)
+  })
+
+  it('refuses a cluster of several nodes, before and after they are laid out', async () => {
+    const two = new AdminCluster(2)
+    await two.start()
+    const alone = () =>
+      two.run(
+        bootstrapSingleNode(two.nodes[0]!.core, { defaultAccessKey: false, defaultBucket: false, env: {} }),
+      )
+    await expect(alone()).rejects.toMatchObject({ code: 'Conflict' })
+    expect(await two.call('layout.get', {})).toMatchObject({ version: 0 })
+    await two.layOut()
+    await expect(alone()).rejects.toThrow(/has other nodes: start this one without --single-node/)
+    await two.stop()
   })
 
   it.each([

@@ -16,33 +16,48 @@ export interface DefaultAccess {
   accessKeyId: string
   /** Only of a key that this start made: logs of later ones do not repeat it. */
   secretAccessKey: string | undefined
-  bucket: string
+  /** Undefined where a key alone was asked for. */
+  bucket: string | undefined
 }
 
 /**
  * Prepares a node of `server --single-node` at each start, without changing anything that is there: applies a layout
- * of this node alone, and with `defaultBucket` makes sure that there is a key and a bucket that it owns.
+ * of this node alone, with `defaultAccessKey` makes sure that there is a key, and with `defaultBucket` that there are a key
+ * and a bucket that it owns.
  *
  * The key is the one of CARPORT_DEFAULT_ACCESS_KEY and CARPORT_DEFAULT_SECRET_KEY, else the one named "default", which
  * the first start makes; the bucket is named by CARPORT_DEFAULT_BUCKET, else "default-bucket".
- * @throws CarportError InvalidArgument for a fault in the environment; Conflict for a key that was deleted
+ * @throws CarportError InvalidArgument for a fault in the environment; Conflict for a key that was deleted, and in a cluster
+ * of several nodes
  */
 export async function bootstrapSingleNode(
   { cluster, model }: { cluster: ClusterSystem; model: Model },
-  { defaultBucket, env }: { defaultBucket: boolean; env: Env },
+  options: { defaultAccessKey: boolean; defaultBucket: boolean; env: Env },
 ): Promise<DefaultAccess | undefined> {
-  const wanted = defaultBucket ? readDefaults(env) : undefined
+  const { defaultAccessKey, defaultBucket, env } = options
+  const wanted = defaultAccessKey || defaultBucket ? readDefaults(env) : undefined
   await applyFirstLayout(cluster)
   if (!wanted) return undefined
   const { key, isNew } = await provideKey(model, wanted.key)
-  await provideBucket(model, key, wanted.bucket)
-  return { accessKeyId: key.id, secretAccessKey: isNew ? key.secret : undefined, bucket: wanted.bucket }
+  const bucket = defaultBucket ? wanted.bucket : undefined
+  if (bucket !== undefined) await provideBucket(model, key, bucket)
+  return { accessKeyId: key.id, secretAccessKey: isNew ? key.secret : undefined, bucket }
 }
 
-/** Makes this node the whole cluster, unless some layout was applied before. */
+/**
+ * Makes this node the whole cluster, unless that was done before.
+ * @throws CarportError Conflict if there are other nodes: a layout of this one alone would part them
+ */
 async function applyFirstLayout(cluster: ClusterSystem): Promise<void> {
-  if (cluster.layout.layoutVersion > 0) return
-  const [own] = cluster.status()
+  const [own, ...others] = cluster.status()
+  const isNew = cluster.layout.layoutVersion === 0
+  if (others.some(({ role }) => isNew || role !== null)) {
+    throw new CarportError(
+      'Conflict',
+      'this cluster has other nodes: start this one without --single-node, and give it a role by "carport layout assign"',
+    )
+  }
+  if (!isNew) return
   const capacityBytes = cluster.ownStatus().dataDisk?.total ?? CAPACITY_UNKNOWN_BYTES
   await cluster.stageLayout({ roles: [{ node: own!.id, role: { zone: ZONE, capacityBytes, tags: [] } }] })
   await cluster.applyLayout(1)

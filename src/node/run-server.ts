@@ -17,6 +17,8 @@ import { readVersion } from './version.js'
 export interface RunOptions {
   /** Lays this node out as a cluster of one at the first start. */
   singleNode: boolean
+  /** Makes a key at the first start, and prints its id at each. */
+  defaultAccessKey: boolean
   /** Makes a key and a bucket at the first start, and prints them at each. */
   defaultBucket: boolean
   env: Env

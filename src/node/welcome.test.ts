@@ -34,6 +34,16 @@ test.each(['0123abcd', `it's $HOME, "x": \`id\` \\ !!`])(
   },
 )
 
+test('a key without a bucket is shown with commands that need none', () => {
+  const endpoint = 'http://127.0.0.1:3900'
+  const lines = pasted(
+    welcome({ endpoint, region: 'r', accessKeyId: 'GK00', secretAccessKey: 'abc', bucket: undefined }),
+  )
+  const account = ['GK00', 'abc', 'r', '--endpoint-url', endpoint]
+  const remote = `:s3,provider=Other,endpoint="${endpoint}",region=r,access_key_id=GK00,secret_access_key=abc:`
+  expect(lines).toEqual([...account, 's3', 'mb', 's3://my-bucket', ...account, 's3', 'ls', 'lsd', remote])
+})
+
 test('a secret that an earlier start has shown is not shown again, but where to see it', () => {
   const text = welcome({
     endpoint: 'http://127.0.0.1:3900',

@@ -1,7 +1,8 @@
 import type { BucketKeyPermissions } from '../../api/admin/operation-schemas.js'
 import type { BucketInfo } from '../../api/admin/types.js'
-import { parseDuration, parseSize } from '../../config/values.js'
-import { type AdminClient, CliError, type Output } from '../admin-client.js'
+import { parseSize } from '../../config/values.js'
+import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
+import { durationFlag, flagValue } from '../command-line.js'
 import {
   abbreviate,
   formatDate,
@@ -61,7 +62,7 @@ export async function deleteBucket(
       `bucket "${pattern}" is "${local.bucketLocalAliases[0]}" to key ${local.accessKeyId}: remove that alias with "carport bucket unalias --local" first`,
     )
   }
-  if (!confirmed) throw new CliError(`this deletes bucket ${bucket.id} ("${pattern}"): confirm with --yes`)
+  if (!confirmed) throw new UsageError(`this deletes bucket ${bucket.id} ("${pattern}"): confirm with --yes`)
   await admin.call('bucket.delete', { id: bucket.id })
   return { json: { id: bucket.id }, text: `Bucket ${bucket.id} has been deleted.` }
 }
@@ -109,7 +110,7 @@ export async function changePermissions(
   permissions: Partial<BucketKeyPermissions>,
 ): Promise<Output> {
   if (!permissions.read && !permissions.write && !permissions.owner) {
-    throw new CliError('nothing to change: give --read, --write or --owner, or several of them')
+    throw new UsageError('nothing to change: give --read, --write or --owner, or several of them')
   }
   const bucket = await findBucket(admin, pattern)
   const { accessKeyId } = await findKey(admin, keyPattern)
@@ -133,11 +134,11 @@ export async function setWebsite(
   options: WebsiteOptions,
 ): Promise<Output> {
   if (Boolean(options.allow) === Boolean(options.deny)) {
-    throw new CliError('give one of --allow and --deny')
+    throw new UsageError('give one of --allow and --deny')
   }
   const mode = MODES.find((known) => known === options.consistencyMode)
   if (options.consistencyMode !== undefined && !mode) {
-    throw new CliError(`--consistency-mode is "${options.consistencyMode}", expected ${MODES.join(' or ')}`)
+    throw new UsageError(`--consistency-mode is "${options.consistencyMode}", expected ${MODES.join(' or ')}`)
   }
   const bucket = await findBucket(admin, pattern)
   const websiteAccess = options.allow
@@ -159,12 +160,13 @@ export async function setQuotas(
 ): Promise<Output> {
   const { maxSize, maxObjects } = options
   if (maxSize === undefined && maxObjects === undefined) {
-    throw new CliError('nothing to set: give --max-size or --max-objects, or both')
+    throw new UsageError('nothing to set: give --max-size or --max-objects, or both')
   }
   if (maxObjects !== undefined && maxObjects !== 'none' && !/^\d{1,15}$/.test(maxObjects)) {
-    throw new CliError(`--max-objects is "${maxObjects}", expected a whole number or "none"`)
+    throw new UsageError(`--max-objects is "${maxObjects}", expected a whole number or "none"`)
   }
-  const size = maxSize === undefined || maxSize === 'none' ? null : flag('--max-size', parseSize, maxSize)
+  const size =
+    maxSize === undefined || maxSize === 'none' ? null : flagValue('--max-size', parseSize, maxSize)
   const bucket = await findBucket(admin, pattern)
   const quotas = {
     maxSize: maxSize === undefined ? bucket.quotas.maxSize : size,
@@ -180,7 +182,7 @@ export async function cleanupUploads(
   patterns: readonly string[],
   olderThan: string,
 ): Promise<Output> {
-  const olderThanSecs = flag('--older-than', parseDuration, olderThan) / 1000
+  const olderThanSecs = durationFlag('--older-than', olderThan) / 1000
   const results: { bucketId: string; uploadsDeleted: number }[] = []
   for (const pattern of patterns) {
     const { id: bucketId } = await findBucket(admin, pattern)
@@ -222,15 +224,6 @@ export async function inspectObject(admin: AdminClient, pattern: string, key: st
     return `==== OBJECT VERSION ====\n${facts}${list}`
   })
   return { json: object, text: texts.join('\n\n') }
-}
-
-/** A flag's value. @throws CliError that names the flag. */
-function flag<T>(name: string, parse: (value: unknown) => T, text: string): T {
-  try {
-    return parse(text)
-  } catch (error) {
-    throw new CliError(`${name} ${(error as Error).message}`)
-  }
 }
 
 function show(bucket: BucketInfo): Output {

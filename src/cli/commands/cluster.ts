@@ -1,5 +1,5 @@
 import type { ClusterLayout, NodeStatus } from '../../api/admin/types.js'
-import { type AdminClient, CliError, type Output } from '../admin-client.js'
+import { type AdminClient, CliError, type Output, SILENT } from '../admin-client.js'
 import { formatAgo, formatCapacity, formatSize, shortId, table } from '../format.js'
 import { stagedTable } from './layout.js'
 
@@ -106,6 +106,31 @@ function syncState(node: NodeStatus): string {
   }
   if (node.syncQueueLength === null) return '?'
   return node.syncQueueLength === 0 ? 'ok' : `${node.syncQueueLength} to do`
+}
+
+/** `health`: fails when the cluster is unavailable, for scripts and health checks. */
+export async function health(admin: AdminClient, quiet: boolean): Promise<Output> {
+  const now = await admin.call('cluster.health', {})
+  const rows: string[][] = [
+    ['Cluster health:', now.status.toUpperCase()],
+    ['Known nodes:', String(now.knownNodes)],
+    ['Connected nodes:', String(now.connectedNodes)],
+    ['Storage nodes:', String(now.storageNodes)],
+    ['Storage nodes up:', String(now.storageNodesUp)],
+    ['Partitions:', String(now.partitions)],
+    ['Partitions with quorum:', String(now.partitionsQuorum)],
+    ['Fully healthy partitions:', String(now.partitionsAllOk)],
+  ]
+  const output: Output = { json: now, text: table(rows) }
+  if (now.status === 'unavailable') {
+    const lacking = now.partitions - now.partitionsQuorum
+    const why =
+      now.storageNodes === 0
+        ? 'no node has a role yet'
+        : `${lacking} of ${now.partitions} partitions have no quorum`
+    throw new CliError(`the cluster is unavailable: ${why}`, quiet ? undefined : output)
+  }
+  return quiet ? SILENT : output
 }
 
 /** `node connect`. */

@@ -1,9 +1,10 @@
 import type { KeyUpdate } from '../../api/admin/operation-schemas.js'
 import type { KeyInfo } from '../../api/admin/types.js'
-import { parseDuration } from '../../config/values.js'
-import { type AdminClient, CliError, type Output } from '../admin-client.js'
+import { shellWord } from '../../util/shell-word.js'
+import { type AdminClient, type Output, UsageError } from '../admin-client.js'
+import { type ExpiryFlags, readExpiry } from '../expiry.js'
 import { abbreviate, formatDate, formatPermissions, formatTime, shortId, table } from '../format.js'
-import { findKey } from '../lookup.js'
+import { findKey, onlyAnswer } from '../lookup.js'
 
 /** `key list`, oldest first. */
 export async function listKeys(admin: AdminClient): Promise<Output> {
@@ -26,9 +27,45 @@ export async function listKeys(admin: AdminClient): Promise<Output> {
   }
 }
 
+export interface KeyInfoOptions {
+  showSecret?: boolean
+  /** Print the id alone. */
+  keyId?: boolean
+  /** Print the secret alone. */
+  secretKey?: boolean
+}
+
 /** `key info`. */
-export async function keyInfo(admin: AdminClient, pattern: string, showSecretKey: boolean): Promise<Output> {
-  return show(await admin.call('key.info', { search: pattern, showSecretKey }))
+export async function keyInfo(
+  admin: AdminClient,
+  pattern: string,
+  { showSecret, keyId, secretKey }: KeyInfoOptions,
+): Promise<Output> {
+  const showSecretKey = (showSecret ?? false) || (secretKey ?? false)
+  const key = await admin.call('key.info', { search: pattern, showSecretKey })
+  if (keyId) return { json: key, text: key.accessKeyId }
+  if (secretKey) return { json: key, text: key.secretAccessKey ?? '' }
+  return show(key)
+}
+
+/** `key export-env`: lines that a shell or an EnvironmentFile of systemd reads. */
+export async function exportEnv(admin: AdminClient, pattern: string, prefix: string): Promise<Output> {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$|^$/.test(prefix)) {
+    throw new UsageError(
+      `--prefix is "${prefix}", expected letters, digits and "_", as in names of variables`,
+    )
+  }
+  const key = await admin.call('key.info', { search: pattern, showSecretKey: true })
+  const node = onlyAnswer(await admin.call('node.info', { node: 'self' }))
+  const { region, s3Endpoint } = node.connectionParameters
+  const variables = {
+    [`${prefix}ACCESS_KEY_ID`]: key.accessKeyId,
+    [`${prefix}SECRET_ACCESS_KEY`]: key.secretAccessKey ?? '',
+    [`${prefix}DEFAULT_REGION`]: region,
+    ...(s3Endpoint !== null && { [`${prefix}ENDPOINT_URL`]: s3Endpoint }),
+  }
+  const lines = Object.entries(variables).map(([name, value]) => `${name}=${shellWord(value)}`)
+  return { json: variables, text: lines.join('\n') }
 }
 
 /** `key create`. `nowMs` is the time that --expires-in counts from. */
@@ -38,20 +75,21 @@ export async function createKey(
   expiresIn: string | undefined,
   nowMs: number,
 ): Promise<Output> {
-  return show(await admin.call('key.create', { name, ...expiration(expiresIn, nowMs) }))
+  const { expiration } = readExpiry({ ...(expiresIn !== undefined && { expiresIn }) }, nowMs)
+  return show(await admin.call('key.create', { name, ...(expiration !== undefined && { expiration }) }))
 }
 
 /** `key set`. */
 export async function setKey(
   admin: AdminClient,
   pattern: string,
-  options: { expiresIn?: string; neverExpires?: boolean },
+  options: ExpiryFlags,
   nowMs: number,
 ): Promise<Output> {
-  if ((options.expiresIn === undefined) === !options.neverExpires) {
-    throw new CliError('give one of --expires-in and --never-expires')
+  const change = readExpiry(options, nowMs)
+  if (Object.keys(change).length === 0) {
+    throw new UsageError('nothing to set: give one of --expires-in and --never-expires')
   }
-  const change = options.neverExpires ? { neverExpires: true } : expiration(options.expiresIn, nowMs)
   return update(admin, pattern, change)
 }
 
@@ -67,7 +105,7 @@ export function changeKeyPermissions(
   pattern: string,
   createBucket: boolean | undefined,
 ): Promise<Output> {
-  if (!createBucket) throw new CliError('nothing to change: give --create-bucket')
+  if (!createBucket) throw new UsageError('nothing to change: give --create-bucket')
   return update(admin, pattern, { [change]: { createBucket: true } })
 }
 
@@ -79,7 +117,7 @@ export async function deleteKey(
 ): Promise<Output> {
   const key = await findKey(admin, pattern)
   if (!confirmed) {
-    throw new CliError(`this deletes access key ${key.accessKeyId} ("${key.name}"): confirm with --yes`)
+    throw new UsageError(`this deletes access key ${key.accessKeyId} ("${key.name}"): confirm with --yes`)
   }
   await admin.call('key.delete', { id: key.accessKeyId })
   return { json: { id: key.accessKeyId }, text: `Access key ${key.accessKeyId} has been deleted.` }
@@ -88,7 +126,8 @@ export async function deleteKey(
 /** `key delete-expired`. */
 export async function deleteExpiredKeys(admin: AdminClient, confirmed: boolean | undefined): Promise<Output> {
   const expired = (await admin.call('key.list', {})).filter((key) => key.expired)
-  if (!confirmed) throw new CliError(`this deletes ${expired.length} expired access keys: confirm with --yes`)
+  if (!confirmed)
+    throw new UsageError(`this deletes ${expired.length} expired access keys: confirm with --yes`)
   for (const key of expired) await admin.call('key.delete', { id: key.id })
   return {
     json: expired.map((key) => key.id),
@@ -108,7 +147,7 @@ export async function importKey(
   confirmed: boolean | undefined,
 ): Promise<Output> {
   if (!confirmed) {
-    throw new CliError(
+    throw new UsageError(
       'this takes a key that was made elsewhere ("carport key create" makes a new one): confirm with --yes',
     )
   }
@@ -118,15 +157,6 @@ export async function importKey(
 async function update(admin: AdminClient, pattern: string, change: KeyUpdate): Promise<Output> {
   const { accessKeyId } = await findKey(admin, pattern)
   return show(await admin.call('key.update', { id: accessKeyId, ...change }))
-}
-
-function expiration(expiresIn: string | undefined, nowMs: number): { expiration?: string } {
-  if (expiresIn === undefined) return {}
-  try {
-    return { expiration: new Date(nowMs + parseDuration(expiresIn)).toISOString() }
-  } catch (error) {
-    throw new CliError(`--expires-in ${(error as Error).message}`)
-  }
 }
 
 function formatExpiration(time: string | null): string {

@@ -1,6 +1,6 @@
 import type { NodeRoleChange, ZoneRedundancy } from '../../api/admin/operation-schemas.js'
 import type { ClusterLayout } from '../../api/admin/types.js'
-import { type AdminClient, CliError, type Output } from '../admin-client.js'
+import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
 import { formatCapacity, printable, shortId, table } from '../format.js'
 import { findNode, stagedOrCurrentRole } from '../lookup.js'
 
@@ -29,7 +29,7 @@ export async function assignRoles(
   options: AssignOptions,
 ): Promise<Output> {
   if (options.gateway && options.capacityBytes !== undefined) {
-    throw new CliError('a gateway has no capacity: give -c or -g, not both')
+    throw new UsageError('a gateway has no capacity: give -c or -g, not both')
   }
   const cluster = await admin.call('status', {})
   const layout = await admin.call('layout.get', {})
@@ -41,10 +41,10 @@ export async function assignRoles(
     const id = findNode(cluster, layout, pattern)
     const current = stagedOrCurrentRole(layout, id)
     const zone = options.zone ?? current?.zone
-    if (zone === undefined) throw new CliError(`node ${shortId(id)} has no zone yet: give one with -z`)
+    if (zone === undefined) throw new UsageError(`node ${shortId(id)} has no zone yet: give one with -z`)
     const capacity = options.gateway ? null : (options.capacityBytes ?? current?.capacity)
     if (capacity === undefined) {
-      throw new CliError(
+      throw new UsageError(
         `node ${shortId(id)} has no capacity yet: give one with -c, or -g if it is to store nothing`,
       )
     }
@@ -68,7 +68,8 @@ export async function configureLayout(
   admin: AdminClient,
   redundancy: ZoneRedundancy | undefined,
 ): Promise<Output> {
-  if (redundancy === undefined) throw new CliError('nothing to set: give -r with a number of zones, or "max"')
+  if (redundancy === undefined)
+    throw new UsageError('nothing to set: give -r with a number of zones, or "max"')
   const staged = await admin.call('layout.stage', { parameters: { zoneRedundancy: redundancy } })
   return { json: staged, text: `Zone redundancy ${formatRedundancy(redundancy)} is staged. ${STAGED_HINT}` }
 }
@@ -77,7 +78,7 @@ export async function configureLayout(
 export async function applyLayout(admin: AdminClient, version: number | undefined): Promise<Output> {
   if (version === undefined) {
     const { version: current } = await admin.call('layout.get', {})
-    throw new CliError(
+    throw new UsageError(
       `look at the changes with "carport layout show", then confirm the version they make with --version ${current + 1}`,
     )
   }
@@ -92,7 +93,7 @@ export async function applyLayout(admin: AdminClient, version: number | undefine
 
 /** `layout revert`. */
 export async function revertLayout(admin: AdminClient, confirmed: boolean | undefined): Promise<Output> {
-  if (!confirmed) throw new CliError('this drops all staged changes: confirm with --yes')
+  if (!confirmed) throw new UsageError('this drops all staged changes: confirm with --yes')
   return { json: await admin.call('layout.revert', {}), text: 'All staged changes are dropped.' }
 }
 

@@ -1,6 +1,6 @@
 import type { RepairType, ScrubCommand } from '../../api/admin/operation-schemas.js'
 import type { BlockInfo, MultiResponse, WorkerInfo } from '../../api/admin/types.js'
-import { type AdminClient, CliError, type Output } from '../admin-client.js'
+import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
 import { formatAgo, formatSpan, shortId, table } from '../format.js'
 import { onlyAnswer } from '../lookup.js'
 
@@ -131,7 +131,7 @@ function referenceRow(version: BlockInfo['versions'][number]): string[] {
 
 /** `block retry-now`. */
 export async function retryBlocks(admin: AdminClient, all: boolean, hashes: string[]): Promise<Output> {
-  if (all === hashes.length > 0) throw new CliError('give hashes of blocks, or --all, not both')
+  if (all === hashes.length > 0) throw new UsageError('give hashes of blocks, or --all, not both')
   const args = all ? { node: 'self', all: true as const } : { node: 'self', blockHashes: lowerCase(hashes) }
   const result = onlyAnswer(await admin.call('block.retryResync', args))
   return { json: result, text: `${result.count} blocks are queued for another try now.` }
@@ -144,7 +144,7 @@ export async function purgeBlocks(
   hashes: string[],
 ): Promise<Output> {
   if (!confirmed)
-    throw new CliError('this deletes every object that needs one of these blocks: confirm with --yes')
+    throw new UsageError('this deletes every object that needs one of these blocks: confirm with --yes')
   const result = onlyAnswer(await admin.call('block.purge', { node: 'self', blockHashes: lowerCase(hashes) }))
   const text = table([
     ['Blocks purged:', String(result.blocksPurged)],
@@ -166,6 +166,7 @@ export const REPAIRS: Record<string, Exclude<RepairType, object>> = {
   'block-rc': 'blockRc',
   aliases: 'aliases',
   rebalance: 'rebalance',
+  'clear-resync-queue': 'clearResyncQueue',
   'trust-copies': 'trustCopies',
   'restore-aside': 'restoreAside',
   'damaged-rows': 'damagedRows',
@@ -181,7 +182,7 @@ export async function repair(
   confirmed: boolean | undefined,
 ): Promise<Output> {
   const repairType = repairTypeOf(what, scrub)
-  if (!confirmed) throw new CliError('this starts work on the stored data: confirm with --yes')
+  if (!confirmed) throw new UsageError('this starts work on the stored data: confirm with --yes')
   const response = await admin.call('repair.launch', { node, repairType })
   return perNode(response, (id) => [[shortId(id), 'Repair launched']])
 }
@@ -190,10 +191,10 @@ function repairTypeOf(what: string, scrub: string | undefined): RepairType {
   if (what === 'scrub') {
     const command = SCRUB_COMMANDS.find((c) => c === scrub)
     if (command !== undefined) return { scrub: command }
-    throw new CliError(`scrub needs one of: ${SCRUB_COMMANDS.join(', ')}`)
+    throw new UsageError(`scrub needs one of: ${SCRUB_COMMANDS.join(', ')}`)
   }
   if (!Object.hasOwn(REPAIRS, what) || scrub !== undefined) {
-    throw new CliError(
+    throw new UsageError(
       `"${scrub ?? what}" is no repair, expected one of: ${Object.keys(REPAIRS).join(', ')}, scrub`,
     )
   }

@@ -1,10 +1,11 @@
 import { secretFilesNeeded, singleNodeConfig, singleNodeDataDir } from '../../config/single-node.js'
-import { CliError } from '../admin-client.js'
+import { CliError, UsageError } from '../admin-client.js'
 import { findConfig, type GlobalFlags, namedConfig, readFullConfig } from '../config-source.js'
 import type { CliIo } from '../io.js'
 
 export interface ServerFlags {
   singleNode?: boolean
+  defaultAccessKey?: boolean
   defaultBucket?: boolean
   data?: string
 }
@@ -13,12 +14,14 @@ export interface ServerFlags {
 export async function runServerCommand(io: CliIo, flags: GlobalFlags, server: ServerFlags): Promise<void> {
   const singleNode = server.singleNode ?? false
   const defaultBucket = server.defaultBucket ?? false
-  if (!singleNode && defaultBucket) throw new CliError('--default-bucket needs --single-node')
+  const defaultAccessKey = server.defaultAccessKey ?? false
+  if (!singleNode && defaultBucket) throw new UsageError('--default-bucket needs --single-node')
+  if (!singleNode && defaultAccessKey) throw new UsageError('--default-access-key needs --single-node')
   if (!singleNode && server.data !== undefined) {
-    throw new CliError('--data needs --single-node: a configuration file names its folders itself')
+    throw new UsageError('--data needs --single-node: a configuration file names its folders itself')
   }
   const config = singleNode ? readSingleNodeConfig(io, flags, server.data) : readConfig(io, flags)
-  await io.runServer(config, { singleNode, defaultBucket, env: io.env })
+  await io.runServer(config, { singleNode, defaultAccessKey, defaultBucket, env: io.env })
 }
 
 function readConfig(io: CliIo, flags: GlobalFlags) {
@@ -39,7 +42,7 @@ function readSingleNodeConfig(io: CliIo, flags: GlobalFlags, data: string | unde
     for (const path of secretFilesNeeded(dataDir, io.env)) io.createSecret(path)
     return singleNodeConfig({ dataDir, env: io.env, readSecretFile: io.readSecretFile })
   }
-  if (data !== undefined) throw new CliError('give one of --data and a configuration file')
+  if (data !== undefined) throw new UsageError('give one of --data and a configuration file')
   const config = readFullConfig(io, named)
   if (config.replicationFactor !== 1) {
     throw new CliError(

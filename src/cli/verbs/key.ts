@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { type Context, group, leaf } from '../command-line.js'
 import * as key from '../commands/key.js'
+import type { ExpiryFlags } from '../expiry.js'
 
 /** `key` and its verbs. */
 export function registerKeyVerbs(program: Command, context: Context): void {
@@ -9,9 +10,11 @@ export function registerKeyVerbs(program: Command, context: Context): void {
   leaf(parent, 'list', 'list access keys').action(context.remote<[object]>((admin) => key.listKeys(admin)))
   leaf(parent, 'info <key>', 'show an access key, given by name or by the first digits of its id', [
     ['--show-secret', 'show the secret key too'],
+    ['--key-id', 'print the id of the key alone'],
+    ['--secret-key', 'print the secret key alone'],
   ]).action(
-    context.remote<[string, { showSecret?: boolean }]>((admin, pattern, { showSecret }) =>
-      key.keyInfo(admin, pattern, showSecret ?? false),
+    context.remote<[string, key.KeyInfoOptions]>((admin, pattern, options) =>
+      key.keyInfo(admin, pattern, options),
     ),
   )
   leaf(parent, 'create', 'create an access key', [
@@ -51,11 +54,18 @@ export function registerKeyVerbs(program: Command, context: Context): void {
     ['--expires-in <duration>', 'from now, such as 30d'],
     ['--never-expires', 'without end'],
   ]).action(
-    context.remote<[string, { expiresIn?: string; neverExpires?: boolean }]>((admin, pattern, options) =>
+    context.remote<[string, ExpiryFlags]>((admin, pattern, options) =>
       key.setKey(admin, pattern, options, context.nowMs()),
     ),
   )
   leaf(parent, 'delete-expired', 'delete all access keys that have expired', [['--yes', 'confirm']]).action(
     context.remote<[{ yes?: boolean }]>((admin, { yes }) => key.deleteExpiredKeys(admin, yes)),
   )
+  leaf(parent, 'export-env <key>', 'print an access key as variables of the environment')
+    .option('--prefix <prefix>', 'of the names of the variables', 'AWS_')
+    .action(
+      context.remote<[string, { prefix: string }]>((admin, pattern, { prefix }) =>
+        key.exportEnv(admin, pattern, prefix),
+      ),
+    )
 }

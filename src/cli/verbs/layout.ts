@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { parseSize } from '../../config/values.js'
-import { argument, type Context, collect, group, leaf, redundancy, wholeNumber } from '../command-line.js'
+import { argument, type Context, collect, group, leaf, wholeNumber } from '../command-line.js'
 import * as layout from '../commands/layout.js'
 
 /** `layout` and its verbs. */
@@ -31,6 +31,11 @@ export function registerLayoutVerbs(program: Command, context: Context): void {
         }),
       ),
     )
+  const redundancy = (text: string) => {
+    const parsed = layout.parseRedundancy(text)
+    if (parsed === undefined) throw new Error('expected a number of zones, or "max"')
+    return parsed
+  }
   leaf(parent, 'remove <node>', "stage the removal of a node's role").action(
     context.remote<[string, object]>((admin, node) => layout.removeRole(admin, node)),
   )

@@ -4,16 +4,23 @@ import * as cluster from '../commands/cluster.js'
 import { printNodeId } from '../commands/node-id.js'
 import { runServerCommand } from '../commands/server.js'
 
-/** `server`, `status` and `node`. */
+/** `server`, `status`, `health` and `node`. */
 export function registerNodeVerbs(program: Command, context: Context): void {
   leaf(program, 'server', 'run a node', [
     ['--single-node', 'run alone: no layout to make, and no configuration file needed'],
-    ['--default-bucket', 'with --single-node: make a bucket and a key at the first start'],
+    ['--default-access-key', 'with --single-node: make an access key at the first start'],
+    ['--default-bucket', 'with --single-node: make a bucket and an access key at the first start'],
     ['--data <dir>', 'with --single-node: folder to keep everything in (default: ./data)'],
   ]).action(context.local(runServerCommand))
 
   leaf(program, 'status', 'show the nodes of the cluster').action(
     context.remote<[object]>((admin) => cluster.status(admin)),
+  )
+
+  leaf(program, 'health', 'tell whether the cluster answers requests; fails if it does not', [
+    ['-q, --quiet', 'print nothing on stdout'],
+  ]).action(
+    context.remote<[{ quiet?: boolean }]>((admin, { quiet }) => cluster.health(admin, quiet ?? false)),
   )
 
   const node = group(program, 'node', 'this node and its connections')

@@ -56,6 +56,21 @@ export function count(tx: Tx, bucket: Buffer, change: Partial<BucketCounts>): vo
   tx.put(COUNTER_TREE, bucket, FORMAT.encode(counts))
 }
 
+/** The counters of an empty bucket. */
+export const NO_COUNTS = Object.fromEntries(NAMES.map((name) => [name, 0])) as Readonly<
+  Record<(typeof NAMES)[number], number>
+>
+
+/** Sets all counters of a bucket: for a recount, see recount.ts. */
+export function setCounts(tx: Tx, bucket: Buffer, counts: BucketCounts): void {
+  tx.put(COUNTER_TREE, bucket, FORMAT.encode(NAMES.map((name) => counts[name])))
+}
+
+/** The buckets that have counters on this node. */
+export function countedBuckets(reader: Reader): Buffer[] {
+  return [...reader.keys(COUNTER_TREE)].map((key) => Buffer.from(key))
+}
+
 /** The counters of a bucket on this node; zeros if it has none. */
 export function readCounts(reader: Reader, bucket: Buffer): BucketCounts {
   const stored = reader.get(COUNTER_TREE, bucket)

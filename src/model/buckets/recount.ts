@@ -1,0 +1,74 @@
+import type { Db } from '../../db/db.js'
+import { LocalTable } from '../../table/local.js'
+import type { TableSchema } from '../../table/schema.js'
+import { partTable, uploadTable } from '../uploads/tables.js'
+import { type ContentHooks, objectTable, versionTable } from '../versions/tables.js'
+import { type BucketCounts, countedBuckets, NO_COUNTS, readCounts, setCounts } from './counters.js'
+
+export interface Recount {
+  /** Rows that were counted. */
+  rows: number
+  buckets: number
+  /** Buckets whose counters were wrong, as hexadecimal ids, in the order of ids. */
+  corrected: string[]
+}
+
+/**
+ * Counts the contents of all buckets on this node anew from its rows, and sets the counters that are wrong. Nothing else may
+ * use the database meanwhile: the walk takes a single turn, and a row that changes behind it would be counted as it was. Damaged rows are left out.
+ * @throws CarportError StorageFull, Corrupted (a row in a form that this version does not know)
+ */
+export async function recountBuckets(db: Db): Promise<Recount> {
+  // The schemas are used for reading rows alone: their hooks are not called.
+  const hooks = {} as ContentHooks
+  const unused = () => hooks
+  const counts = new Map<string, BucketCounts>()
+  const add = (bucket: Buffer, change: Partial<BucketCounts>) => {
+    const id = bucket.toString('hex')
+    const sum = counts.get(id) ?? { ...NO_COUNTS }
+    for (const name of Object.keys(change) as (keyof BucketCounts)[]) sum[name] += change[name]!
+    counts.set(id, sum)
+  }
+  const rows = [
+    eachRow(db, objectTable(hooks), (v) => {
+      if (v.state === 'object') add(v.bucket, { objects: 1, bytes: v.size })
+      if (v.state === 'marker') add(v.bucket, { markers: 1 })
+    }),
+    eachRow(db, versionTable(unused), (v) => {
+      if (v.state !== 'tombstone') add(v.bucket, { noncurrent: 1, bytes: v.size })
+    }),
+    eachRow(
+      db,
+      uploadTable(() => {}),
+      (upload) => {
+        if (!upload.deleted) add(upload.bucket, { uploads: 1 })
+      },
+    ),
+    eachRow(db, partTable(unused), (part) => {
+      if (!part.deleted) add(part.bucket, { parts: 1, uploadBytes: part.size })
+    }),
+  ]
+  // A bucket without rows has counters still.
+  for (const bucket of countedBuckets(db)) add(bucket, {})
+  const corrected: string[] = []
+  for (const id of [...counts.keys()].sort()) {
+    const bucket = Buffer.from(id, 'hex')
+    const right = counts.get(id)!
+    const stored = readCounts(db, bucket)
+    if (Object.entries(right).every(([name, n]) => stored[name as keyof BucketCounts] === n)) continue
+    await db.transact((tx) => setCounts(tx, bucket, right))
+    corrected.push(id)
+  }
+  return { rows: rows.reduce((sum, n) => sum + n, 0), buckets: counts.size, corrected }
+}
+
+/** Visits all intact rows of this node's copy of a table; returns their number. */
+function eachRow<E>(db: Db, schema: TableSchema<E>, visit: (row: E) => void): number {
+  const table = new LocalTable(schema, () => 0)
+  let rows = 0
+  for (const { head } of table.walk(db, {})) {
+    visit(table.codec.decodeStored(head, () => undefined))
+    rows++
+  }
+  return rows
+}
