@@ -1,6 +1,7 @@
 import { appendFileSync, rmSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { runScenario, type ScenarioOptions } from './sim-scenario.js'
+import { describeShrunk, shrink } from './sim-shrink.js'
 
 /**
  * A cluster of five nodes under the seeded simulator, for many seeds. `SEEDS=200 npm run sim` runs 200 of them,
@@ -11,7 +12,9 @@ const FIRST = Number(process.env.FIRST_SEED ?? 1)
 const single = process.env.CARPORT_SIM_SEED
 const traceFile = process.env.CARPORT_SIM_TRACE
 const LOAD_MS = 2 * 60_000
-const TIMEOUT_MS = 10 * 60_000
+const TIMEOUT_MS = 20 * 60_000
+/** How long a run that failed is cut down, in ms. */
+const SHRINK_MS = Number(process.env.SHRINK_SECONDS ?? 120) * 1000
 
 const seeds = single === undefined ? Array.from({ length: SEEDS }, (_, i) => FIRST + i) : [Number(single)]
 
@@ -33,8 +36,10 @@ async function run(options: ScenarioOptions): Promise<void> {
   if (single !== undefined)
     console.log(options.kind, result.counts, result.acts, result.operations, result.traceHash)
   if (result.problems.length > 0) {
+    const untilMs = performance.now() + SHRINK_MS
+    const shrunk = await shrink(options, result, () => performance.now() > untilMs)
     expect.fail(
-      `${result.problems.join('\n')}\n\nReplay it with: CARPORT_SIM_SEED=${options.seed} npm run sim`,
+      `${result.problems.join('\n')}\n\nReplay it with: CARPORT_SIM_SEED=${options.seed} npm run sim\n\n${describeShrunk(shrunk)}`,
     )
   }
 }
@@ -55,4 +60,12 @@ describe.each([2, 4])('with %i copies of everything', (replicationFactor) => {
 
 describe('the same while a node is added and another removed', () => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind: 'layout', loadMs: LOAD_MS }))
+})
+
+describe('whatever a seed draws', () => {
+  it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind: 'swarm', loadMs: LOAD_MS }))
+})
+
+describe.each(['power', 'outage', 'wiped', 'busy'] as const)('mostly %s', (kind) => {
+  it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
 })

@@ -10,6 +10,9 @@ import { CarportError } from '../src/util/errors.js'
 import type { RegisterHistory, RegisterOp } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX, NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
+import type { OperationName, Operations } from './sim-profile.js'
+import type { Script } from './sim-script.js'
+import type { Stacks } from './sim-stacks.js'
 
 /** Errors that clients may get when nodes are away: any other one is a bug. */
 const EXPECTED_FAILURES = new Set([
@@ -70,9 +73,15 @@ export interface Workload {
   versions: Map<string, { key: string; version: VersionRecord }>
   /** The same, after their deletion was acknowledged. */
   deletedVersions: Map<string, { key: string; version: VersionRecord }>
+  /** What is seen of keys whose current versions are deleted for good. */
+  stacks: Stacks
+  operations: Operations
   /** Time that a client thinks between two operations, in ms, on average. */
   thinkMs: number
   counts: Record<string, number>
+  /** Is told of each acknowledgement, in the turn in which it arrives. */
+  onAcknowledged?: (node: SimNode, operationId: string) => void
+  script: Script
 }
 
 type Target = { bucket: Bucket; key: string; register: string }
@@ -80,19 +89,30 @@ type Target = { bucket: Bucket; key: string; register: string }
 /** A client that does one operation after the other, mostly at one node. */
 export class SimClient {
   readonly #home: SimNode
+  #random: SeededRandom
+  #operationId = ''
 
   constructor(
     private readonly w: Workload,
-    private readonly random: SeededRandom,
+    private readonly seed: SeededRandom,
     private readonly name: string,
   ) {
-    this.#home = random.pick(w.cluster.nodes)
+    this.#random = seed
+    this.#home = seed.pick(w.cluster.nodes)
   }
 
+  /**
+   * Works until that time. Each operation draws from a generator of its own, so that it stays what it is when others are
+   * left out.
+   */
   async run(untilMs: number): Promise<void> {
-    const { clock } = this.w.cluster
-    while (clock.monotonicMs() < untilMs) {
-      await clock.sleep(this.random.exponential(this.w.thinkMs))
+    const { cluster, script } = this.w
+    const { clock } = cluster
+    for (let i = 0; clock.monotonicMs() < untilMs; i++) {
+      this.#operationId = `${this.name}/${i}`
+      this.#random = this.seed.fork(String(i))
+      const thinkMs = this.#random.exponential(this.w.thinkMs)
+      if (!(await script.wait(clock, this.#operationId, thinkMs))) continue
       const node = this.#node()
       if (node) await this.#step(node)
     }
@@ -101,24 +121,63 @@ export class SimClient {
   #node(): SimNode | undefined {
     const ready = this.w.cluster.readyNodes()
     if (ready.length === 0) return undefined
-    return this.#home.ready && this.random.chance(0.7) ? this.#home : this.random.pick(ready)
+    return this.#home.ready && this.#random.chance(0.7) ? this.#home : this.#random.pick(ready)
   }
 
   async #step(node: SimNode): Promise<void> {
-    const { random, w } = this
+    const { w } = this
+    const random = this.#random
     const versioned = random.chance(0.2)
     const keys = versioned ? w.versionedKeys : w.keys
     const key = random.chance(HOT_SHARE) ? keys[0]! : random.pick(keys)
     const bucket = versioned ? w.versionedBucket : w.bucket
     const target = { bucket, key, register: `${versioned ? 'versioned/' : ''}${key}` }
-    const roll = random.float()
-    if (roll < 0.32) return this.#put(node, target)
-    if (roll < 0.57) return this.#get(node, target)
-    if (roll < 0.7) return this.#head(node, target)
-    if (roll < 0.82) return this.#delete(node, target)
-    if (roll < 0.87) return this.#list(node, versioned)
-    if (roll < 0.92) return this.#multipart(node, target)
-    return roll < 0.97 ? this.#getVersion(node) : this.#deleteVersion(node)
+    switch (this.#operation()) {
+      case 'put':
+        return this.#put(node, target)
+      case 'get':
+        return this.#get(node, target)
+      case 'head':
+        return this.#head(node, target)
+      case 'delete':
+        return this.#delete(node, target)
+      case 'list':
+        return this.#list(node, versioned)
+      case 'multipart':
+        return this.#multipart(node, target)
+      case 'get-version':
+        return this.#getVersion(node)
+      case 'delete-version':
+        return this.#deleteVersion(node)
+      case 'stack':
+        return w.stacks.step(
+          random,
+          node,
+          w.versionedBucket.id,
+          (name) => this.#write(node, w.versionedBucket, name),
+          (what, run) => this.#try(node, what, run),
+        )
+    }
+  }
+
+  /** The next operation, by its share. */
+  #operation(): OperationName {
+    const shares = Object.entries(this.w.operations) as [OperationName, number][]
+    let roll = this.#random.float() * shares.reduce((sum, [, share]) => sum + share, 0)
+    for (const [name, share] of shares) {
+      roll -= share
+      if (roll < 0) return name
+    }
+    return shares[0]![0]
+  }
+
+  /** Writes a short object, of which nothing is remembered. */
+  async #write(node: SimNode, bucket: Bucket, key: string): Promise<VersionRecord | undefined> {
+    const content = this.w.contents.make(this.#random, 64)
+    return this.#try(node, `push ${key}`, async (model) => {
+      const stored = await model.blobs.write(sourceOf(content, this.#random))
+      return model.objects.put(newVersion(bucket, key, stored.md5), stored, bucket.versioning)
+    })
   }
 
   /** Runs an operation at a node; undefined if it failed in a way that must be expected. */
@@ -127,7 +186,9 @@ export class SimClient {
     const startMs = cluster.clock.monotonicMs()
     let outcome = 'ok'
     try {
-      return await cluster.surviving(node, run(node.core!.model))
+      const result = await cluster.surviving(node, run(node.core!.model))
+      this.w.onAcknowledged?.(node, this.#operationId)
+      return result
     } catch (error) {
       outcome = error instanceof CarportError ? error.code : String(error)
       if (
@@ -153,7 +214,8 @@ export class SimClient {
   }
 
   #bodyBytes(): number {
-    const { random, w } = this
+    const { w } = this
+    const random = this.#random
     const { blockBytes } = w.cluster.options
     if (random.chance(0.6)) return 16 + random.below(1000)
     // Some contents are so long that their list of blocks does not fit in the row.
@@ -163,12 +225,12 @@ export class SimClient {
 
   async #put(node: SimNode, { bucket, key, register }: Target): Promise<void> {
     const { contents, history } = this.w
-    const content = contents.make(this.random, this.#bodyBytes())
+    const content = contents.make(this.#random, this.#bodyBytes())
     const etag = createHash('md5').update(content).digest('hex')
     contents.register(etag, content)
     const op = history.call(register, 'write', etag, this.#note(node, 'put'))
     const written = await this.#try(node, `put ${register} ${etag.slice(0, 8)}`, async (model) => {
-      const stored = await model.blobs.write(sourceOf(content, this.random))
+      const stored = await model.blobs.write(sourceOf(content, this.#random))
       return model.objects.put(newVersion(bucket, key, stored.md5), stored, bucket.versioning)
     })
     if (!written) return
@@ -243,7 +305,7 @@ export class SimClient {
     const page = await this.#try(node, 'list', (model) =>
       model.listing.page({
         ...{ bucket: bucket.id, prefix: EMPTY, delimiter: EMPTY, start: EMPTY },
-        limit: this.random.chance(0.5) ? LIST_LIMIT : keys.length,
+        limit: this.#random.chance(0.5) ? LIST_LIMIT : keys.length,
       }),
     )
     if (!page) return
@@ -258,7 +320,8 @@ export class SimClient {
   }
 
   async #multipart(node: SimNode, { bucket, key, register }: Target): Promise<void> {
-    const { random, w } = this
+    const { w } = this
+    const random = this.#random
     const upload = await this.#try(node, `upload ${register}`, (model) =>
       model.uploads.create({
         bucket: bucket.id,
@@ -314,12 +377,13 @@ export class SimClient {
   /** Picks another node that is ready, as a load balancer does; the same one if there is none. */
   #otherThan(node: SimNode): SimNode {
     const ready = this.w.cluster.readyNodes()
-    return ready.length > 0 ? this.random.pick(ready) : node
+    return ready.length > 0 ? this.#random.pick(ready) : node
   }
 
   /** Checks that every acknowledged version can be read by its id. */
   async #getVersion(node: SimNode): Promise<void> {
-    const { random, w } = this
+    const { w } = this
+    const random = this.#random
     if (w.versions.size === 0) return
     const id = random.pick([...w.versions.keys()])
     const { key, version } = w.versions.get(id)!
@@ -335,7 +399,8 @@ export class SimClient {
 
   /** Deletes a version that is not current, so that the key's register stays what it is. */
   async #deleteVersion(node: SimNode): Promise<void> {
-    const { random, w } = this
+    const { w } = this
+    const random = this.#random
     const ids = [...w.versions.keys()]
     if (ids.length === 0) return
     const id = random.pick(ids)

@@ -333,3 +333,24 @@ async function checkVersions(w: Workload): Promise<string[]> {
   }
   return problems
 }
+
+const AVAILABLE_TRIES = 4
+
+/** Checks that requests succeed at every node, each at its first try, while nothing is wrong. */
+export async function checkAvailable(w: Workload): Promise<string[]> {
+  const problems: string[] = []
+  for (const node of w.cluster.nodes) {
+    const { model, cluster } = node.core!
+    if (!cluster.layout.view.mayCoordinate) continue
+    for (let i = 0; i < AVAILABLE_TRIES; i++) {
+      const key = Buffer.from(`available/${node.index}/${i}`)
+      try {
+        await model.objects.delete(w.bucket.id, key, '', 'off')
+        await model.objects.get(w.bucket.id, key)
+      } catch (error) {
+        problems.push(`node${node.index} refuses a request though all is well: ${String(error)}`)
+      }
+    }
+  }
+  return problems
+}

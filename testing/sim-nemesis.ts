@@ -1,28 +1,12 @@
 import type { SeededRandom } from './seeded-random.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
+import type { Profile } from './sim-profile.js'
+import type { Script } from './sim-script.js'
 
-export interface NemesisOptions {
-  /** Time between two acts, in ms, on average. */
-  everyMs: number
-  /** How long a partition or a slow path lasts at most, and a node stays down, in ms. */
-  lastsMs: number
-  /** How many nodes may be down at the same time, power cuts of the whole cluster aside. */
-  downMax: number
-}
-
-const ACTS = [
-  'partition',
-  'partition',
-  'one-way',
-  'slow',
-  'lossy',
-  'kill',
-  'kill',
-  'power-off',
-  'power-off',
-  'clock',
-  'blackout',
-] as const
+export type NemesisOptions = Pick<
+  Profile,
+  'acts' | 'everyMs' | 'lastsMs' | 'outageMs' | 'downMax' | 'strikeShare'
+>
 
 /**
  * Breaks things, and mends them after a while: partitions, one-way cuts, slow and lossy paths, dead processes and
@@ -33,26 +17,34 @@ export class Nemesis {
   readonly acts: Record<string, number> = {}
   readonly #mend = new Set<() => void>()
   #down = 0
+  #isOver = false
+  #random: SeededRandom
 
   constructor(
     private readonly cluster: SimCluster,
-    private readonly random: SeededRandom,
+    private readonly seed: SeededRandom,
+    private readonly script: Script,
     private readonly options: NemesisOptions,
     /** Descriptions of violated promises, which must stay empty whatever fails. */
     private readonly problems: string[],
-  ) {}
+  ) {
+    this.#random = seed
+  }
 
   async run(untilMs: number): Promise<void> {
     const { clock } = this.cluster
-    for (;;) {
-      await clock.sleep(this.random.exponential(this.options.everyMs))
+    for (let i = 0; ; i++) {
+      this.#random = this.seed.fork(String(i))
+      const wait = this.#random.exponential(this.options.everyMs)
+      const isKept = await this.script.wait(clock, `nemesis/${i}`, wait)
       if (clock.monotonicMs() >= untilMs) return
-      this.#act()
+      if (isKept) this.#act()
     }
   }
 
   /** Mends everything. Resolves when all nodes are up. */
   async end(): Promise<void> {
+    this.#isOver = true
     for (const mend of [...this.#mend]) mend()
     this.cluster.resetPaths()
     const { clock, nodes } = this.cluster
@@ -60,8 +52,9 @@ export class Nemesis {
   }
 
   #act(): void {
-    const act = this.random.pick(ACTS)
-    const { cluster, random } = this
+    const act = this.#random.pick(this.options.acts)
+    const { cluster } = this
+    const random = this.#random
     const [a, b] = this.#twoNodes()
     switch (act) {
       case 'partition': {
@@ -90,6 +83,19 @@ export class Nemesis {
         this.#crash(a, act === 'kill' ? 'process' : 'machine')
         break
       }
+      case 'outage': {
+        if (!a.machine.platform || this.#down >= this.options.downMax) return
+        const [leastMs, mostMs] = this.options.outageMs
+        this.#crash(a, 'machine', leastMs + random.float() * (mostMs - leastMs))
+        break
+      }
+      case 'wipe': {
+        // The others must have all that was acknowledged: one database is lost at a time.
+        if (this.#down > 0 || !cluster.nodes.every((node) => isWhole(node))) return
+        this.#crash(a, 'machine')
+        a.machine.wipe()
+        break
+      }
       case 'clock': {
         const platform = a.machine.platform
         const offsetMs = (2 * random.float() - 1) * cluster.options.clockSkewMs
@@ -103,11 +109,30 @@ export class Nemesis {
         for (const node of cluster.nodes) if (node.machine.platform) this.#crash(node, 'machine')
         break
     }
-    this.acts[act] = (this.acts[act] ?? 0) + 1
+    this.#count(act)
     cluster.network.trace(`nemesis: ${act} node${a.index} node${b.index}`)
   }
 
-  #crash(node: SimNode, what: 'process' | 'machine'): void {
+  /** Is told of acknowledgements: at some of them the power goes off, on one node or on all. */
+  onAcknowledged(node: SimNode, operationId: string): void {
+    if (this.#isOver) return
+    this.#random = this.seed.fork(`strike/${operationId}`)
+    if (!this.#random.chance(this.options.strikeShare)) return
+    if (!this.script.happens(this.cluster.clock, `strike/${operationId}`)) return
+    const { nodes } = this.cluster
+    const isBlackout = this.#random.chance(0.5)
+    if (!isBlackout && this.#down >= this.options.downMax) return
+    for (const struck of isBlackout ? nodes : [node])
+      if (struck.machine.platform) this.#crash(struck, 'machine')
+    this.#count(isBlackout ? 'blackout at an answer' : 'power-off at an answer')
+  }
+
+  #count(act: string): void {
+    this.acts[act] = (this.acts[act] ?? 0) + 1
+  }
+
+  /** @param forMs how long it stays down; by default as long as other faults last */
+  #crash(node: SimNode, what: 'process' | 'machine', forMs?: number): void {
     this.#down++
     this.cluster.crash(node, what)
     this.#for(() => {
@@ -115,34 +140,41 @@ export class Nemesis {
       this.cluster.boot(node).catch((error: unknown) => {
         this.problems.push(`node${node.index} does not start again: ${String(error)}`)
       })
-    })
+    }, forMs)
   }
 
   /** Arranges that an act is mended later. */
-  #for(mend: () => void): void {
+  #for(mend: () => void, afterMs = 500 + this.#random.float() ** 2 * this.options.lastsMs): void {
     const once = () => {
       if (this.#mend.delete(once)) mend()
     }
     this.#mend.add(once)
-    this.cluster.clock.after(500 + this.random.float() ** 2 * this.options.lastsMs, once)
+    this.cluster.clock.after(afterMs, once)
   }
 
   #twoNodes(): [SimNode, SimNode] {
     const { nodes } = this.cluster
-    const a = this.random.pick(nodes)
-    return [a, this.random.pick(nodes.filter((node) => node !== a))]
+    const a = this.#random.pick(nodes)
+    return [a, this.#random.pick(nodes.filter((node) => node !== a))]
   }
 
   /** Two groups that together are all nodes; often one node alone. */
   #groups(): [string[], string[]] {
     const { nodes } = this.cluster
-    const alone = this.random.chance(0.5) ? this.random.pick(nodes) : undefined
+    const alone = this.#random.chance(0.5) ? this.#random.pick(nodes) : undefined
     const left: string[] = []
     const right: string[] = []
     for (const node of nodes) {
-      const isLeft = alone ? node === alone : this.random.chance(0.5)
+      const isLeft = alone ? node === alone : this.#random.chance(0.5)
       ;(isLeft ? left : right).push(node.id)
     }
     return [left, right]
   }
+}
+
+/** Whether a node is up, and its copies have all that was acknowledged. */
+function isWhole(node: SimNode): boolean {
+  if (!node.ready) return false
+  const { whole, total } = node.core!.tables.standing.counts()
+  return whole === total
 }

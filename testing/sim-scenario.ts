@@ -5,13 +5,15 @@ import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { Contents, SimClient, type Workload } from './sim-clients.js'
 import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
-import { checkQuiescent } from './sim-invariants.js'
+import { checkAvailable, checkQuiescent } from './sim-invariants.js'
 import { Nemesis } from './sim-nemesis.js'
+import { drawProfile, type Profile, type ScenarioKind } from './sim-profile.js'
+import { Script, type ScriptEvent } from './sim-script.js'
+import { Stacks } from './sim-stacks.js'
 
 export interface ScenarioOptions {
   seed: number
-  /** With 'faults' the five nodes stay; with 'layout' a sixth node comes and another one goes. */
-  kind: 'faults' | 'layout'
+  kind: ScenarioKind
   /** The number of copies of everything (default 3). */
   replicationFactor?: number
   /** How long clients work while things break, in ms of virtual time. */
@@ -23,6 +25,8 @@ export interface ScenarioOptions {
    * rounds of graces and tombstones one after the other. 0: no check of what is stored.
    */
   quietMs?: number
+  /** Only these events of a run before happen; all that the seed draws unless given. */
+  only?: readonly ScriptEvent[]
   /** Gets every line of the trace. */
   onTrace?: (line: string) => void
 }
@@ -38,11 +42,11 @@ export interface ScenarioResult {
   acts: Record<string, number>
   /** The number of reads and writes of registers. */
   operations: number
+  /** All that was done to the cluster. */
+  events: readonly ScriptEvent[]
 }
 
 const CLIENTS = 8
-const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
-const VERSIONED_KEYS = ['v', 'v/w', 'x']
 const QUIET_MS = 10 * 60_000
 /** The longest that a run may take, in ms of virtual time. */
 const LIMIT_MS = 24 * 3600_000
@@ -54,21 +58,12 @@ const LIMIT_MS = 24 * 3600_000
 export async function runScenario(options: ScenarioOptions): Promise<ScenarioResult> {
   const random = new SeededRandom(`scenario/${options.kind}/${options.seed}`)
   const hash = createHash('sha256')
-  const blockBytes = random.pick([4096, 32 * 1024])
+  const profile = drawProfile(options.kind, random, options.replicationFactor)
+  const { tombstoneDelayMs } = profile
   const cluster = new SimCluster({
+    ...profile,
     seed: options.seed,
-    nodes: 5,
-    zones: random.pick([3, 5]),
-    replicationFactor: options.replicationFactor ?? 3,
-    blockBytes,
-    clockSkewMs: random.pick([5, 200, 3000]),
-    path: {
-      latencyMs: random.pick([2, 20, 50]),
-      jitterMs: 5,
-      lossShare: random.pick([0, 0.005]),
-      bytesPerMs: 10_000,
-    },
-    tables: { tombstoneDelayMs: 120_000, syncIntervalMs: 60_000, syncSoonMs: 2000 },
+    tables: { tombstoneDelayMs, syncIntervalMs: 60_000, syncSoonMs: 2000 },
     graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
     trace: (line) => {
       hash.update(line)
@@ -76,7 +71,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
     },
   })
   const problems: string[] = []
-  const scenario = new Scenario(options, cluster, random, blockBytes, problems)
+  const scenario = new Scenario(options, profile, cluster, random, problems)
   await cluster.clock.runUntil(scenario.run(), LIMIT_MS)
   return {
     problems,
@@ -84,37 +79,39 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
     counts: scenario.counts,
     acts: scenario.acts,
     operations: scenario.history.size,
+    events: scenario.script.events,
   }
 }
 
 class Scenario {
   readonly history = new RegisterHistory()
+  readonly script: Script
   readonly counts: Record<string, number> = {}
   acts: Record<string, number> = {}
 
   constructor(
     private readonly options: ScenarioOptions,
+    private readonly profile: Profile,
     private readonly cluster: SimCluster,
     private readonly random: SeededRandom,
-    private readonly blockBytes: number,
     private readonly problems: string[],
-  ) {}
+  ) {
+    this.script = new Script(options.only)
+  }
 
   async run(): Promise<void> {
-    const { cluster, random, options, problems } = this
+    const { cluster, random, options, problems, profile } = this
     await cluster.start()
     const w = await this.#workload()
-    const nemesis = new Nemesis(
-      cluster,
-      random.fork('nemesis'),
-      { everyMs: 3000, lastsMs: 20_000, downMax: 2 },
-      problems,
-    )
-    const untilMs = cluster.clock.monotonicMs() + options.loadMs
+    const nemesis = new Nemesis(cluster, random.fork('nemesis'), this.script, profile, problems)
+    w.onAcknowledged = (node, operationId) => nemesis.onAcknowledged(node, operationId)
+    const loadMs = options.loadMs * profile.loadFactor
+    const untilMs = cluster.clock.monotonicMs() + loadMs
     const clients = Array.from({ length: CLIENTS }, (_, i) =>
       new SimClient(w, random.fork(`client${i}`), `client${i}`).run(untilMs),
     )
-    const layouts = options.kind === 'layout' ? this.#changeLayouts() : undefined
+    const changesLayout = profile.changesLayout && this.script.happens(cluster.clock, 'layout/0')
+    const layouts = changesLayout ? this.#changeLayouts(loadMs) : undefined
     await Promise.all([...clients, layouts, nemesis.run(untilMs).then(() => nemesis.end())])
     this.acts = nemesis.acts
     await this.#readAll(w)
@@ -125,15 +122,16 @@ class Scenario {
     const { quietMs = QUIET_MS } = options
     await cluster.clock.sleep(quietMs)
     await this.#readAll(w)
-    problems.push(...this.history.check())
+    problems.push(...this.history.check(), ...w.stacks.check())
     if (quietMs === 0) return
     // The checks ask only once, so no message may get lost.
     cluster.resetPaths({ lossShare: 0 })
     problems.push(...(await checkQuiescent(w)))
+    problems.push(...(await checkAvailable(w)))
   }
 
   async #workload(): Promise<Workload> {
-    const { cluster } = this
+    const { cluster, profile } = this
     const bucket = await this.#retried((node) => node.core!.model.buckets.create('plain'))
     let versionedBucket: Bucket = await this.#retried((node) => node.core!.model.buckets.create('versioned'))
     await this.#retried((node) =>
@@ -143,21 +141,24 @@ class Scenario {
     while (known()?.versioning !== 'enabled') await cluster.clock.sleep(100)
     versionedBucket = known()!
     return {
-      ...{ cluster, bucket, versionedBucket, keys: KEYS, versionedKeys: VERSIONED_KEYS },
+      ...{ cluster, bucket, versionedBucket, keys: profile.keys, versionedKeys: profile.versionedKeys },
       history: this.history,
-      contents: new Contents(this.blockBytes),
+      stacks: new Stacks(),
+      operations: profile.operations,
+      script: this.script,
+      contents: new Contents(profile.blockBytes),
       problems: this.problems,
       versions: new Map(),
       deletedVersions: new Map(),
-      thinkMs: this.options.thinkMs ?? this.random.pick([20, 150, 400]),
+      thinkMs: this.options.thinkMs ?? profile.thinkMs,
       counts: this.counts,
     }
   }
 
   /** A sixth node joins and gets a role, then another one loses its, while everything goes on. */
-  async #changeLayouts(): Promise<void> {
+  async #changeLayouts(loadMs: number): Promise<void> {
     const { cluster, random } = this
-    const everyMs = this.options.loadMs / 3
+    const everyMs = loadMs / 3
     await cluster.clock.sleep(everyMs / 2)
     const newcomer = await cluster.grow()
     await this.#retried((by) => cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by))

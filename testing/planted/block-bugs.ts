@@ -1,0 +1,82 @@
+import type { PlantedBug } from './planted-bug.js'
+
+/** Bugs in the block store: durability, reference counts, deletion. */
+export const BLOCK_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'block file not synced',
+    breaks: 'contents that were acknowledged survive a power cut',
+    hunts: ['power'],
+    edits: [
+      {
+        file: 'src/block/store.ts',
+        find: 'await this.disk.writeDurable(this.dirs.path(index, name), parts, { fsync })',
+        replace:
+          'await this.disk.writeDurable(this.dirs.path(index, name), parts, { fsync: fsync && false })',
+      },
+    ],
+  },
+  {
+    name: 'references counted twice',
+    breaks: 'blocks of nobody go away',
+    hunts: ['faults'],
+    edits: [{ file: 'src/block/rc.ts', find: 'record.count++', replace: 'record.count += 2' }],
+  },
+  {
+    name: 'dereferences counted twice',
+    breaks: 'blocks that are referenced stay',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/block/rc.ts',
+        find: 'record.count--',
+        replace: 'record.count = Math.max(0, record.count - 2)',
+      },
+    ],
+  },
+  {
+    name: 'no grace before a block goes',
+    breaks: 'a read that began goes on when its object is overwritten',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/block/rc.ts',
+        find: 'record.keepUntilMs = this.clock.nowMs() + this.graces.unreferencedMs',
+        replace: 'record.keepUntilMs = this.clock.nowMs()',
+      },
+      {
+        file: 'src/block/resync.ts',
+        find: 'return clock.monotonicMs() - this.#startedMs < graceMs || oldestRefMs() > graceMs / 2',
+        replace: 'return clock.monotonicMs() < this.#startedMs && oldestRefMs() > graceMs',
+      },
+    ],
+  },
+  {
+    name: 'claims of no time',
+    breaks: 'blocks of an upload under way stay',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/block/rc.ts',
+        find: `    const record = this.get(tx, hash) ?? newRecord()
+    const untilMs = this.clock.nowMs() + this.graces.unclaimedMs
+    this.claims.put(tx, { hash, owner, untilMs, by })`,
+        replace: `    const record = this.get(tx, hash) ?? newRecord()
+    const untilMs = this.clock.nowMs()
+    this.claims.put(tx, { hash, owner, untilMs, by })`,
+      },
+    ],
+  },
+  {
+    name: 'a torn block file is taken for a whole one',
+    breaks: 'contents that were acknowledged survive a power cut',
+    hunts: ['power'],
+    edits: [
+      {
+        file: 'src/block/store.ts',
+        find: `      if (found && (found.compressed || found.plainBytes + found.headBytes === stat.size))
+        return { path, ...stat }`,
+        replace: '      return { path, ...stat, ...(found && {}) }',
+      },
+    ],
+  },
+]

@@ -1,0 +1,114 @@
+import type { PlantedBug } from './planted-bug.js'
+
+/** Bugs in versions, uploads and listings. */
+export const MODEL_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'listings trust the nearest replica',
+    breaks: 'a listing has all that was acknowledged before it began',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/listing/objects.ts',
+        find: 'if (replies.every((r) => agrees(r.body))) return { agreed: readPage(page), pages: [] }',
+        replace:
+          'if (replies.every((r) => agrees(r.body)) || page) return { agreed: readPage(page), pages: [] }',
+      },
+    ],
+  },
+  {
+    name: 'a replaced version not kept',
+    breaks: 'versions stay until they are deleted',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/versions/tables.ts',
+        find: 'if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))',
+        replace: 'if (staysAsNoncurrent(before, after)) void noncurrentOf(before)',
+      },
+    ],
+  },
+  {
+    name: 'a predecessor promoted at a later time',
+    breaks: 'a write wins over what became current again before it',
+    hunts: ['faults', 'busy'],
+    edits: [
+      {
+        file: 'src/model/versions/promotion.ts',
+        find: 'const order = { timeUs, generation: current.generation + 1 }',
+        replace: 'const order = { timeUs: timeUs + 5e6, generation: current.generation + 1 }',
+      },
+    ],
+  },
+  {
+    name: 'a lock is not looked at again before a deletion',
+    breaks: 'a locked version is not deleted',
+    hunts: ['busy'],
+    edits: [
+      {
+        file: 'src/model/versions/deletion.ts',
+        find: `    try {
+      guard.check(now)
+    } catch (error) {`,
+        replace: `    try {
+      void guard
+    } catch (error) {`,
+      },
+      {
+        file: 'src/model/versions/deletion.ts',
+        find: `      if (guard && !began) {
+        guard.check(version)`,
+        replace: `      if (guard && !began) {
+        void version`,
+      },
+    ],
+  },
+  {
+    name: 'a version that became current again is shown before it is settled',
+    breaks: 'a deleted version stays deleted',
+    hunts: ['busy'],
+    edits: [
+      {
+        file: 'src/model/versions/promotion.ts',
+        find: "  if (row === undefined || row.generation === 0 || row.state === 'tombstone') return false\n",
+        replace: '  if (row === undefined || row.generation >= 0) return false\n',
+      },
+    ],
+  },
+  {
+    name: 'a completed upload stays',
+    breaks: 'an upload ends with its completion',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/versions/tables.ts',
+        find: 'if (after.completes) hooks.endUpload(tx, after.bucket, after.key, after.completes)',
+        replace: 'if (after.completes) void hooks',
+      },
+    ],
+  },
+  {
+    name: 'a full page of a listing skips the next key',
+    breaks: 'a listing has all that was acknowledged before it began',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/listing/objects.ts',
+        find: 'return isFold ? prefixEnd(last.key) : successor(last.key)',
+        replace: 'return isFold ? prefixEnd(last.key) : prefixEnd(last.key)',
+      },
+    ],
+  },
+  {
+    name: 'deleted keys are not accounted for in listings',
+    breaks: 'a listing has nothing that was deleted before it began',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/listing/page.ts',
+        find: `        out.hidden(key, head)
+        return true`,
+        replace: '        return true',
+      },
+    ],
+  },
+]

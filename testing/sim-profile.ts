@@ -1,0 +1,176 @@
+import type { SeededRandom } from './seeded-random.js'
+import type { PathProfile } from './sim-paths.js'
+
+/** What may break. An act that stands several times comes up more often. */
+export type Act =
+  | 'partition'
+  | 'one-way'
+  | 'slow'
+  | 'lossy'
+  | 'kill'
+  | 'power-off'
+  | 'clock'
+  | 'blackout'
+  | 'outage'
+  | 'wipe'
+
+/** The operations of clients, with the share of each; they need not add up to 1. */
+export type Operations = Partial<Record<OperationName, number>>
+
+export type OperationName =
+  | 'put'
+  | 'get'
+  | 'head'
+  | 'delete'
+  | 'list'
+  | 'multipart'
+  | 'get-version'
+  | 'delete-version'
+  | 'stack'
+
+/**
+ * - 'faults': five nodes stay, everything breaks; 'layout': a sixth node comes and another one goes meanwhile;
+ * - 'power': power cuts, many of them right at an acknowledgement;
+ * - 'outage': nodes are away for longer than every delay and grace;
+ * - 'wiped': databases are lost, one at a time;
+ * - 'busy': few keys, many writers, versions that come, go and are locked;
+ * - 'swarm': each seed draws which of all that it has at all.
+ */
+export type ScenarioKind = 'faults' | 'layout' | 'power' | 'outage' | 'wiped' | 'busy' | 'swarm'
+
+/** What a seed has: drawn once, before the run. */
+export interface Profile {
+  nodes: number
+  zones: number
+  replicationFactor: number
+  blockBytes: number
+  clockSkewMs: number
+  path: PathProfile
+  tombstoneDelayMs: number
+  acts: readonly Act[]
+  /** Time between two acts, in ms, on average. */
+  everyMs: number
+  /** How long a partition or a slow path lasts at most, and a node stays down, in ms. */
+  lastsMs: number
+  /** How long a node is away in an outage, in ms: longer than tombstones and graces last. */
+  outageMs: readonly [number, number]
+  /** How many nodes may be down at the same time, power cuts of the whole cluster aside. */
+  downMax: number
+  /** Share of the acknowledgements at which the power goes off, on one node or on all. */
+  strikeShare: number
+  /** Whether a sixth node joins and another one leaves. */
+  changesLayout: boolean
+  operations: Operations
+  keys: readonly string[]
+  versionedKeys: readonly string[]
+  /** Time that a client thinks between two operations, in ms, on average. */
+  thinkMs: number
+  /** How long clients work, as a multiple of what the caller asks for. */
+  loadFactor: number
+}
+
+const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
+const VERSIONED_KEYS = ['v', 'v/w', 'x']
+
+const ALL_ACTS: readonly Act[] = [
+  ...['partition', 'partition', 'one-way', 'slow', 'lossy', 'kill', 'kill', 'power-off', 'power-off'],
+  ...['clock', 'blackout'],
+] as Act[]
+
+const ALL_OPERATIONS: Operations = {
+  put: 0.32,
+  get: 0.25,
+  head: 0.13,
+  delete: 0.12,
+  list: 0.05,
+  multipart: 0.05,
+  'get-version': 0.05,
+  'delete-version': 0.03,
+}
+
+/** Draws what a seed of that kind has. */
+export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicationFactor = 3): Profile {
+  const base: Profile = {
+    blockBytes: random.pick([4096, 32 * 1024]),
+    nodes: 5,
+    zones: random.pick([3, 5]),
+    replicationFactor,
+    clockSkewMs: random.pick([5, 200, 3000]),
+    path: {
+      latencyMs: random.pick([2, 20, 50]),
+      jitterMs: 5,
+      lossShare: random.pick([0, 0.005]),
+      bytesPerMs: 10_000,
+    },
+    tombstoneDelayMs: 120_000,
+    ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
+    ...{ strikeShare: 0, changesLayout: kind === 'layout', operations: ALL_OPERATIONS },
+    ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
+    thinkMs: random.pick([20, 150, 400]),
+  }
+  switch (kind) {
+    case 'faults':
+    case 'layout':
+      return base
+    case 'power':
+      return { ...base, ...power(random) }
+    case 'outage':
+      return { ...base, ...outage(random) }
+    case 'wiped':
+      return { ...base, acts: ['wipe', 'wipe', 'partition', 'kill', 'slow'], everyMs: 8000, downMax: 1 }
+    case 'busy':
+      return { ...base, ...busy(random) }
+    case 'swarm':
+      return { ...base, ...swarm(random) }
+  }
+}
+
+function power(random: SeededRandom): Partial<Profile> {
+  const acts: Act[] = ['power-off', 'blackout', 'partition', 'slow', 'lossy', 'kill']
+  return { acts, strikeShare: random.pick([0.002, 0.01]), lastsMs: 5000, thinkMs: random.pick([20, 100]) }
+}
+
+/** Nodes are away for longer than tombstones, missed writes and blocks without references are kept. */
+function outage(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: ['outage', 'partition', 'partition', 'kill', 'one-way'],
+    ...{ everyMs: 15_000, lastsMs: 30_000, outageMs: [60_000, 180_000], downMax: 1 },
+    ...{ tombstoneDelayMs: 20_000, loadFactor: 6, thinkMs: random.pick([700, 2000]) },
+    operations: { put: 0.3, get: 0.25, delete: 0.35, list: 0.1 },
+  }
+}
+
+function busy(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: ['slow', 'lossy', 'partition', 'one-way', 'kill', 'clock'],
+    clockSkewMs: random.pick([200, 3000]),
+    ...{ thinkMs: random.pick([10, 40]), keys: KEYS.slice(0, 2), loadFactor: 0.5 },
+    operations: { put: 0.3, get: 0.2, head: 0.1, delete: 0.1, stack: 0.3 },
+  }
+}
+
+/** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
+function swarm(random: SeededRandom): Partial<Profile> {
+  const drawn = <T>(all: readonly T[]) => {
+    const some = all.filter(() => random.chance(0.5))
+    return some.length > 0 ? some : [random.pick(all)]
+  }
+  const acts = drawn<Act>([...ALL_ACTS, 'outage', 'wipe'])
+  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15 }
+  for (const name of ['delete', 'list', 'multipart', 'get-version', 'delete-version', 'stack'] as const) {
+    if (random.chance(0.5)) delete operations[name]
+  }
+  return {
+    ...{ acts, operations, changesLayout: random.chance(0.3) },
+    replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
+    everyMs: random.pick([1000, 3000, 10_000]),
+    lastsMs: random.pick([5000, 20_000, 60_000]),
+    outageMs: [60_000, 180_000],
+    downMax: random.pick([1, 2]),
+    strikeShare: random.pick([0, 0, 0.005]),
+    tombstoneDelayMs: random.pick([20_000, 120_000]),
+    keys: KEYS.slice(0, random.pick([1, 3, 6])),
+    thinkMs: random.pick([20, 150, 400, 1500]),
+    loadFactor: random.pick([0.5, 1, 3]),
+  }
+}
