@@ -54,7 +54,10 @@ test('every source and folder that the design, its decisions and the guides name
 })
 
 test('every source that a comment names is there', () => {
-  const sources = ['src', 'testing', 'test', 'bench'].flatMap(below).filter((name) => name.endsWith('.ts'))
+  const configs = readdirSync(root)
+  const sources = [...['src', 'testing', 'test', 'bench'].flatMap(below), ...configs].filter((name) =>
+    name.endsWith('.ts'),
+  )
   const missing = sources.flatMap((name) => {
     const comments = read(name).match(/^\s*(\/?\*|\/\/).*$/gm) ?? []
     const named = comments.flatMap((line) => line.match(/(?<![\w.-])[\w-]+(\/[\w-]+)*(\.\w+)*\.ts\b/g) ?? [])
