@@ -104,7 +104,9 @@ describe('a name', () => {
         for (const node of nodes) {
           expect(bucketsOf(node).localByName(name, undefined)!.hexId).toBe(won[0]!.value.hexId)
         }
-        expect(bucketsOf(nodes[2]!).list()).toHaveLength(i + 1)
+        const ids: string[] = []
+        for await (const { hexId } of bucketsOf(nodes[2]!).walk()) ids.push(hexId)
+        expect(ids).toHaveLength(i + 1)
       }
     })
   })

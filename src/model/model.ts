@@ -161,7 +161,12 @@ export class Model implements Service {
       part: tables.add(partTable(() => hooks)),
       bucket: tables.add(fieldTable('bucket', controlRowChanged)),
       alias: tables.add(fieldTable('alias', controlRowChanged)),
-      key: tables.add(fieldTable('key', controlRowChanged)),
+      key: tables.add(
+        fieldTable('key', (id) => {
+          this.keys.index.changed(id.toString())
+          controlRowChanged()
+        }),
+      ),
       adminToken: tables.add(fieldTable('admin_token')),
     }
     this.tables = t
@@ -205,10 +210,10 @@ export class Model implements Service {
       tables: [t.alias, t.key],
       beforeVote: () => freshness.whenWhole(),
     })
-    this.keys = new AccessKeys({ db, keys: t.key, decisions, freshness, hlc, random })
-    this.adminTokens = new AdminTokens({ db, tokens: t.adminToken, hlc, random })
+    this.keys = new AccessKeys({ db, clock, keys: t.key, decisions, freshness, hlc, random })
+    this.adminTokens = new AdminTokens({ db, clock, tokens: t.adminToken, hlc, random })
     this.buckets = new Buckets({
-      ...{ db, decisions, freshness, hlc, random, allowPunycode },
+      ...{ db, clock, decisions, freshness, hlc, random, allowPunycode },
       buckets: t.bucket,
       aliases: t.alias,
       keys: this.keys,
@@ -236,7 +241,8 @@ export class Model implements Service {
     ])
   }
 
-  start(): Promise<void> {
+  async start(): Promise<void> {
+    await this.keys.start()
     return this.#services.start()
   }
 

@@ -95,12 +95,17 @@ async function provideKey(
   wanted: Defaults['key'],
 ): Promise<{ key: AccessKey; isNew: boolean }> {
   const { keys } = model
-  const known = wanted ? keys.local(wanted.id) : keys.list().find(({ name }) => name === KEY_NAME)
+  const known = wanted ? keys.local(wanted.id) : await defaultKey(model)
   let key = known
   key ??= wanted ? await keys.import(wanted.id, wanted.secret, KEY_NAME) : await keys.create(KEY_NAME)
   if (wanted && key.secret !== wanted.secret) key = await keys.change(key.id, { secret: wanted.secret })
   if (!key.mayCreateBuckets) key = await keys.change(key.id, { createBucket: true })
   return { key, isNew: known === undefined }
+}
+
+async function defaultKey({ keys }: Model): Promise<AccessKey | undefined> {
+  for await (const key of keys.walk()) if (key.name === KEY_NAME) return key
+  return undefined
 }
 
 async function provideBucket(model: Model, key: AccessKey, name: string): Promise<void> {

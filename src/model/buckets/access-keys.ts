@@ -1,11 +1,12 @@
 import type { Db } from '../../db/db.js'
 import type { Table } from '../../table/table.js'
-import type { Hlc } from '../../util/clock.js'
+import type { Clock, Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
-import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
+import { type FieldRow, field, fieldsWithPrefix, walkRows, withFields } from './control-rows.js'
 import type { FieldDecisions } from './decisions.js'
 import type { ControlFreshness } from './freshness.js'
+import { KeyIndex } from './key-index.js'
 import { RowCache } from './row-cache.js'
 
 /** The permissions of a key in a bucket. */
@@ -37,11 +38,14 @@ const IMPORTED_NAME = 'Imported key'
 
 /** Access keys: full copies on every node. */
 export class AccessKeys {
+  /** Complete once the start has ended. */
+  readonly index = new KeyIndex<AccessKey>((id) => this.local(id))
   readonly #cache: RowCache<AccessKey | undefined>
 
   constructor(
     private readonly deps: {
       db: Db
+      clock: Clock
       keys: Table<FieldRow>
       decisions: FieldDecisions
       freshness: ControlFreshness
@@ -82,14 +86,21 @@ export class AccessKeys {
     return this.local(id)
   }
 
-  /** All keys, by id. */
-  list(): AccessKey[] {
-    const found: AccessKey[] = []
-    for (const row of this.deps.keys.local.range(this.deps.db, NO_KEY, {})) {
+  /** All keys, by id, from the id `start` on: a walk with other work between. */
+  async *walk(start?: string): AsyncGenerator<AccessKey> {
+    for await (const row of walkRows(
+      this.deps,
+      this.deps.keys,
+      start === undefined ? undefined : Buffer.from(start),
+    )) {
       const key = accessKeyOf(row)
-      if (key) found.push(key)
+      if (key) yield key
     }
-    return found
+  }
+
+  /** Makes the index. Changes that come meanwhile are in it. */
+  async start(): Promise<void> {
+    for await (const { id } of walkRows(this.deps, this.deps.keys)) this.index.changed(id.toString())
   }
 
   /**

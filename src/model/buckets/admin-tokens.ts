@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Db } from '../../db/db.js'
 import type { Table } from '../../table/table.js'
-import type { Hlc } from '../../util/clock.js'
+import type { Clock, Hlc } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
-import { type FieldRow, field, withFields } from './control-rows.js'
+import { type FieldRow, field, walkRows, withFields } from './control-rows.js'
 import { RowCache } from './row-cache.js'
 
 /** The scope that allows every operation. */
@@ -40,7 +40,15 @@ const SECRET_BYTES = 32
 export class AdminTokens {
   readonly #cache: RowCache<AdminToken | undefined>
 
-  constructor(private readonly deps: { db: Db; tokens: Table<FieldRow>; hlc: Hlc; random: Random }) {
+  constructor(
+    private readonly deps: {
+      db: Db
+      clock: Clock
+      tokens: Table<FieldRow>
+      hlc: Hlc
+      random: Random
+    },
+  ) {
     this.#cache = new RowCache(deps.db, deps.tokens, 'utf8', tokenOf)
   }
 
@@ -56,14 +64,12 @@ export class AdminTokens {
     return this.local(id)
   }
 
-  /** All tokens, by id. */
-  list(): AdminToken[] {
-    const found: AdminToken[] = []
-    for (const row of this.deps.tokens.local.range(this.deps.db, NO_KEY, {})) {
+  /** All tokens, by id: a walk with other work between. */
+  async *walk(): AsyncGenerator<AdminToken> {
+    for await (const row of walkRows(this.deps, this.deps.tokens)) {
       const token = tokenOf(row)
-      if (token) found.push(token)
+      if (token) yield token
     }
-    return found
   }
 
   /**

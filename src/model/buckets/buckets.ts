@@ -1,11 +1,11 @@
 import type { Db } from '../../db/db.js'
 import type { Table } from '../../table/table.js'
-import type { Hlc } from '../../util/clock.js'
+import type { Clock, Hlc } from '../../util/clock.js'
 import { CarportError, errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Random } from '../../util/random.js'
 import { type AccessKey, type AccessKeys, NO_PERMISSIONS } from './access-keys.js'
-import { type FieldRow, field, fieldsWithPrefix, withFields } from './control-rows.js'
+import { type FieldRow, field, fieldsWithPrefix, walkRows, withFields } from './control-rows.js'
 import type { FieldDecisions } from './decisions.js'
 import type { BucketDocuments, DocumentName, Quotas, Versioning } from './documents.js'
 import type { ControlFreshness } from './freshness.js'
@@ -63,6 +63,7 @@ export class Buckets {
   constructor(
     private readonly deps: {
       db: Db
+      clock: Clock
       buckets: Table<FieldRow>
       aliases: Table<FieldRow>
       decisions: FieldDecisions
@@ -125,14 +126,12 @@ export class Buckets {
     return row && bucketOf(row)
   }
 
-  /** All buckets, by id. */
-  list(): Bucket[] {
-    const found: Bucket[] = []
-    for (const row of this.deps.buckets.local.range(this.deps.db, NO_KEY, {})) {
+  /** All buckets, by id, from the id `start` on: a walk with other work between. */
+  async *walk(start?: Buffer): AsyncGenerator<Bucket> {
+    for await (const row of walkRows(this.deps, this.deps.buckets, start)) {
       const bucket = bucketOf(row)
-      if (bucket) found.push(bucket)
+      if (bucket) yield bucket
     }
-    return found
   }
 
   /**
@@ -196,8 +195,8 @@ export class Buckets {
     const now = (await this.refresh(bucket.id)) ?? bucket
     for (const alias of now.aliases) await this.#releaseName(alias, bucket.id)
     for (const { keyId, alias } of now.localAliases) await keys.releaseAlias(keyId, alias, bucket.hexId)
-    for (const key of keys.list()) {
-      if (key.permissions.has(bucket.hexId)) await keys.setPermissions(key.id, bucket.id, NO_PERMISSIONS)
+    for (const { id } of keys.index.keysOf(bucket.hexId)) {
+      await keys.setPermissions(id, bucket.id, NO_PERMISSIONS)
     }
     await buckets.insert({ id: bucket.id, deleted: true, fields: {} })
   }
@@ -257,10 +256,10 @@ export class Buckets {
    * @throws QuorumUnavailable: the knowledge of this node alone is not enough to judge by
    */
   async repairAliases(): Promise<number> {
-    const { db, aliases, keys } = this.deps
+    const { aliases, keys } = this.deps
     await this.#refreshAll()
     let corrected = 0
-    for (const bucket of this.list()) {
+    for await (const bucket of this.walk()) {
       for (const name of bucket.aliases) {
         const row = await aliases.getFromQuorum(NO_KEY, Buffer.from(name))
         const target = row && aliasTarget(row)
@@ -276,7 +275,7 @@ export class Buckets {
         await this.change(bucket, { [`local:${keyId}/${alias}`]: null })
       }
     }
-    for (const row of [...aliases.local.range(db, NO_KEY, {})]) {
+    for await (const row of walkRows(this.deps, aliases)) {
       const target = aliasTarget(row)
       if (!target || this.byId(target)?.aliases.includes(row.id.toString())) continue
       const bucket = await this.refresh(target)
@@ -284,7 +283,7 @@ export class Buckets {
       if (bucket) await this.change(bucket, { [`alias:${row.id}`]: true })
       else await this.#releaseName(row.id.toString(), target)
     }
-    for (const key of keys.list()) {
+    for await (const key of keys.walk()) {
       for (const [alias, hexId] of key.localAliases) {
         const bucket = await this.refresh(Buffer.from(hexId, 'hex'))
         if (bucket?.localAliases.some((local) => local.keyId === key.id && local.alias === alias)) continue
@@ -298,10 +297,13 @@ export class Buckets {
 
   /** Brings what this node knows of all names up to what a majority knows. */
   async #refreshAll(): Promise<void> {
-    const { db, buckets, aliases, keys } = this.deps
-    await eachLimited(keys.list(), REFRESHES_IN_FLIGHT, ({ id }) => keys.refresh(id))
+    const { buckets, aliases, keys } = this.deps
+    const keyIds: string[] = []
+    for await (const { id } of keys.walk()) keyIds.push(id)
+    await eachLimited(keyIds, REFRESHES_IN_FLIGHT, (id) => keys.refresh(id))
     for (const table of [buckets, aliases]) {
-      const ids = [...table.local.range(db, NO_KEY, {})].map((row) => Buffer.from(row.id))
+      const ids: Buffer[] = []
+      for await (const { id } of walkRows(this.deps, table)) ids.push(Buffer.from(id))
       await eachLimited(ids, REFRESHES_IN_FLIGHT, (id) => table.getFromQuorum(NO_KEY, id))
     }
   }

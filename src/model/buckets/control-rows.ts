@@ -1,6 +1,10 @@
 import { Packr } from 'msgpackr'
 import { type Lww, lwwUpdate, mergeLwwFields } from '../../crdt/lww.js'
+import type { Db } from '../../db/db.js'
+import { successor } from '../../table/row-keys.js'
 import type { TableSchema } from '../../table/schema.js'
+import type { Table } from '../../table/table.js'
+import { type Clock, sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
 
@@ -59,9 +63,9 @@ function merge(current: FieldRow, incoming: FieldRow): FieldRow {
 
 /**
  * Schema of a full-copy table of FieldRows. Ids are variable in length, so they are the sort key.
- * @param changed is called when a changed row is durable here
+ * @param changed is called with a row's id when a change of it is durable here
  */
-export function fieldTable(name: string, changed: () => void = () => {}): TableSchema<FieldRow> {
+export function fieldTable(name: string, changed: (id: Buffer) => void = () => {}): TableSchema<FieldRow> {
   const none = Buffer.alloc(0)
   return {
     name,
@@ -76,7 +80,27 @@ export function fieldTable(name: string, changed: () => void = () => {}): TableS
     // Deleted ids are never reused, and there are few: keeping them is what makes deletion final.
     isTombstone: () => false,
     timeUs: (row) => Object.values(row.fields).reduce((latestUs, [timeUs]) => Math.max(latestUs, timeUs), 0),
-    onUpdate: (tx) => tx.onCommit(changed),
+    onUpdate: (tx, before, after) => tx.onCommit(() => changed((after ?? before!).id)),
+  }
+}
+
+/** Rows that a walk reads in one turn of the event loop: they may have thousands of fields each. */
+const TURN_ROWS = 100
+const NO_KEY = Buffer.alloc(0)
+
+/** All rows of a control table by id, from `start` on, as this node has them, with other work between. */
+export async function* walkRows(
+  { db, clock }: { db: Db; clock: Clock },
+  table: Table<FieldRow>,
+  start?: Buffer,
+): AsyncGenerator<FieldRow> {
+  let at = start
+  for (;;) {
+    const rows = [...table.local.range(db, NO_KEY, { ...(at && { start: at }), limit: TURN_ROWS })]
+    yield* rows
+    if (rows.length < TURN_ROWS) return
+    at = successor(rows.at(-1)!.id)
+    await sleep(clock, 0)
   }
 }
 

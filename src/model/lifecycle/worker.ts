@@ -90,8 +90,7 @@ export class LifecycleWorker implements Service {
   async #run(run: Run): Promise<void> {
     const { placement, transport, log, walk } = this.deps
     try {
-      const buckets = this.deps.buckets.list().sort((a, b) => Buffer.compare(a.id, b.id))
-      for (const bucket of buckets) {
+      for await (const bucket of this.deps.buckets.walk()) {
         if (!leadsPartition(placement, transport, bucketPartition(bucket.id))) continue
         for (const phase of this.#phasesOf(bucket)) {
           this.#runningBucket = bucket.hexId

@@ -1,9 +1,19 @@
-import { NO_PERMISSIONS } from '../../../model/buckets/access-keys.js'
+import { type AccessKey, NO_PERMISSIONS } from '../../../model/buckets/access-keys.js'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import type { BucketInfo } from '../types.js'
 import { corsRulesJson, lifecycleRulesJson, routingRulesJson } from './bucket-rules.js'
 import { isoTime } from './lookup.js'
+
+/** The keys that have a permission in a bucket, or a name of their own for it, by id. */
+function keysOf({ keys }: Model, bucket: Bucket): AccessKey[] {
+  const found = new Map(keys.index.keysOf(bucket.hexId).map((key) => [key.id, key]))
+  for (const { keyId } of bucket.localAliases) {
+    const key = found.get(keyId) ?? keys.local(keyId)
+    if (key) found.set(keyId, key)
+  }
+  return [...found.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+}
 
 /** Everything that administrators want to know of a bucket. @throws CarportError QuorumUnavailable */
 export async function bucketInfo(model: Model, bucket: Bucket): Promise<BucketInfo> {
@@ -28,8 +38,7 @@ export async function bucketInfo(model: Model, bucket: Bucket): Promise<BucketIn
       : null,
     corsRules: cors ? corsRulesJson(cors) : null,
     lifecycleRules: lifecycle ? lifecycleRulesJson(lifecycle) : null,
-    keys: model.keys
-      .list()
+    keys: keysOf(model, bucket)
       .map((key) => ({
         accessKeyId: key.id,
         name: key.name,

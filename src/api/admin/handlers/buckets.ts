@@ -1,8 +1,9 @@
 import { NO_PERMISSIONS, type Permissions } from '../../../model/buckets/access-keys.js'
+import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
 import { eachLimited } from '../../../util/limited.js'
-import type { BucketKeyPermissionChange, OperationArgs } from '../operation-schemas.js'
+import type { BucketKeyPermissionChange, ListPage, OperationArgs } from '../operation-schemas.js'
 import type { AdminHandlers } from '../operations.js'
 import type { BucketInfo } from '../types.js'
 import { bucketInfo } from './bucket-info.js'
@@ -22,14 +23,14 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
   const infoOf = async (hexId: string) => bucketInfo(model, await bucketById(model, hexId))
   return {
     'bucket.list': async (page) =>
-      pageOf(model.buckets.list(), ({ hexId }) => hexId, page).map((bucket) => ({
+      (await bucketsOf(model, page)).map((bucket) => ({
         id: bucket.hexId,
         created: isoTime(bucket.createdMs),
         globalAliases: [...bucket.aliases],
         localAliases: bucket.localAliases.map(({ keyId, alias }) => ({ accessKeyId: keyId, alias })),
       })),
     async 'bucket.listInfo'(page) {
-      const buckets = pageOf(model.buckets.list(), ({ hexId }) => hexId, page)
+      const buckets = await bucketsOf(model, page)
       const infos: BucketInfo[] = new Array(buckets.length)
       await eachLimited([...buckets.entries()], INFOS_IN_FLIGHT, async ([i, bucket]) => {
         infos[i] = await bucketInfo(model, bucket)
@@ -106,6 +107,18 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
     'bucket.inspectObject': async ({ bucketId, key }) =>
       inspectObject(model, await bucketById(model, bucketId), key),
   }
+}
+
+/** A part of all buckets. The offset may be any text: ids are compared with it as texts. */
+async function bucketsOf({ buckets }: Model, page: ListPage): Promise<Bucket[]> {
+  const from = page.offset ?? ''
+  const digits = /^[0-9a-f]*/.exec(from)![0]
+  async function* walk() {
+    for await (const bucket of buckets.walk(Buffer.from(digits.slice(0, digits.length & ~1), 'hex'))) {
+      if (bucket.hexId >= from) yield bucket
+    }
+  }
+  return pageOf(walk(), page)
 }
 
 async function changePermissions(

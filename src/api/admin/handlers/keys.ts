@@ -19,13 +19,13 @@ export function keyHandlers({ model, clock }: AdminContext): KeyHandlers {
   const info = (key: AccessKey, showSecret: boolean) => keyInfo(model, key, showSecret, clock.nowMs())
   return {
     'key.list': async (page) =>
-      pageOf(model.keys.list(), ({ id }) => id, page).map((key) => ({
+      (await pageOf(model.keys.walk(page.offset), page)).map((key) => ({
         id: key.id,
         name: key.name,
         ...timesOf(key, clock.nowMs()),
       })),
     async 'key.listInfo'(page) {
-      const keys = pageOf(model.keys.list(), ({ id }) => id, page)
+      const keys = await pageOf(model.keys.walk(page.offset), page)
       const infos: KeyInfo[] = new Array(keys.length)
       await eachLimited([...keys.entries()], INFOS_IN_FLIGHT, async ([i, key]) => {
         infos[i] = await info(key, false)

@@ -26,7 +26,12 @@ export async function findBucket(model: Model, query: BucketQuery): Promise<Buck
   if (named) return bucketById(model, named.hexId)
   if ('search' in query && /^[0-9a-f]{1,32}$/i.test(name)) {
     const prefix = name.toLowerCase()
-    const matching = model.buckets.list().filter(({ hexId }) => hexId.startsWith(prefix))
+    const matching: Bucket[] = []
+    const start = Buffer.from(prefix.slice(0, prefix.length & ~1), 'hex')
+    for await (const bucket of model.buckets.walk(start)) {
+      if (bucket.hexId.startsWith(prefix)) matching.push(bucket)
+      else if (bucket.hexId > prefix) break
+    }
     if (matching.length > 1) {
       throw new CarportError(
         'InvalidArgument',
@@ -52,9 +57,13 @@ export async function findKey(model: Model, query: KeyQuery): Promise<AccessKey>
   const pattern = query.search
   const exact = await model.keys.get(pattern)
   if (exact) return keyById(model, exact.id)
-  const keys = model.keys.list()
-  const named = keys.filter(({ name }) => name === pattern)
-  const matching = named.length > 0 ? named : keys.filter(({ id }) => id.startsWith(pattern))
+  const named: AccessKey[] = []
+  const begun: AccessKey[] = []
+  for await (const key of model.keys.walk()) {
+    if (key.name === pattern) named.push(key)
+    if (key.id.startsWith(pattern)) begun.push(key)
+  }
+  const matching = named.length > 0 ? named : begun
   if (matching.length > 1) {
     const what = named.length > 0 ? 'are named' : 'have ids that start with'
     throw new CarportError(
@@ -82,9 +91,13 @@ export async function tokenById(model: Model, id: string): Promise<AdminToken> {
 export async function findToken(model: Model, query: AdminTokenQuery): Promise<AdminToken> {
   if ('id' in query) return tokenById(model, query.id)
   const pattern = query.search
-  const tokens = model.adminTokens.list()
-  const named = tokens.filter(({ name }) => name === pattern)
-  const matching = named.length > 0 ? named : tokens.filter(({ id }) => id.startsWith(pattern))
+  const named: AdminToken[] = []
+  const begun: AdminToken[] = []
+  for await (const token of model.adminTokens.walk()) {
+    if (token.name === pattern) named.push(token)
+    if (token.id.startsWith(pattern)) begun.push(token)
+  }
+  const matching = named.length > 0 ? named : begun
   if (matching.length > 1) {
     throw new CarportError(
       'InvalidArgument',
@@ -112,9 +125,13 @@ export function nodeIdOf({ cluster }: Pick<AdminContext, 'cluster'>, id: string)
   throw new UnknownThing('Node', `no node ${id}: "carport status" shows the nodes that are known`)
 }
 
-/** The part of a list that was asked for: from the id `offset` on, in the order of ids, which the list is in. */
-export function pageOf<T>(items: readonly T[], idOf: (item: T) => string, { offset, limit }: ListPage): T[] {
-  const from = offset === undefined ? 0 : items.findIndex((item) => idOf(item) >= offset)
-  if (from < 0) return []
-  return items.slice(from, limit === undefined ? undefined : from + limit)
+/** At most `limit` of the items of a walk. */
+export async function pageOf<T>(walk: AsyncIterable<T>, { limit }: ListPage): Promise<T[]> {
+  const items: T[] = []
+  if (limit === 0) return items
+  for await (const item of walk) {
+    items.push(item)
+    if (items.length === limit) break
+  }
+  return items
 }

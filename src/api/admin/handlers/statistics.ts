@@ -86,11 +86,12 @@ function nodeText(context: AdminContext): string {
 export async function clusterStatistics(context: AdminContext): Promise<ClusterStatistics> {
   const { lines, data, metadata, incomplete } = clusterText(context)
   const { buckets, usage } = context.model
-  const all = buckets.list()
+  const ids: Buffer[] = []
+  for await (const { id } of buckets.walk()) ids.push(id)
   const totals = { objects: 0, bytes: 0 }
-  let counted = all.length <= COUNTED_BUCKETS_MAX
+  let counted = ids.length <= COUNTED_BUCKETS_MAX
   if (counted) {
-    await eachLimited(all, COUNTS_IN_FLIGHT, async ({ id }) => {
+    await eachLimited(ids, COUNTS_IN_FLIGHT, async (id) => {
       const { objects, bytes } = await usage.of(id)
       totals.objects += objects
       totals.bytes += bytes
@@ -104,7 +105,7 @@ export async function clusterStatistics(context: AdminContext): Promise<ClusterS
     dataAvail: data ?? null,
     metadataAvail: metadata ?? null,
     incompleteAvailInfo: incomplete,
-    bucketCount: all.length,
+    bucketCount: ids.length,
     totalObjectCount: counted ? totals.objects : null,
     totalObjectBytes: counted ? totals.bytes : null,
   }

@@ -15,7 +15,11 @@ export function tokenHandlers({ model, clock, api }: AdminContext): TokenHandler
   const { adminTokens } = model
   const info = (token: AdminToken) => tokenInfo(token, clock.nowMs())
   return {
-    'adminToken.list': async () => [...api.configuredTokens, ...adminTokens.list().map(info)],
+    async 'adminToken.list'() {
+      const found = [...api.configuredTokens]
+      for await (const token of adminTokens.walk()) found.push(info(token))
+      return found
+    },
     'adminToken.info': async (query) => info(await findToken(model, query)),
     async 'adminToken.create'(update) {
       const { name = NAME, expiresMs = null, scope = [] } = changesOf(update)

@@ -55,9 +55,8 @@ async function bucketsOf(model: Model, name: string): Promise<Bucket[]> {
   const global = await model.buckets.byName(name, undefined)
   if (global) return [global]
   const found = new Map<string, Bucket>()
-  for (const key of model.keys.list()) {
-    const hexId = key.localAliases.get(name)
-    const bucket = hexId === undefined ? undefined : model.buckets.byId(Buffer.from(hexId, 'hex'))
+  for (const key of model.keys.index.keysWithAlias(name)) {
+    const bucket = model.buckets.byId(Buffer.from(key.localAliases.get(name)!, 'hex'))
     if (bucket) found.set(bucket.hexId, bucket)
   }
   return [...found.values()]

@@ -1,3 +1,4 @@
+import { sleep } from '../../../util/clock.js'
 import { isoDate } from '../../http/date.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
 import { callerOf } from '../access/authorize.js'
@@ -8,9 +9,12 @@ import { invalidArgument } from '../errors.js'
 import { readToken, writeToken } from '../listings/token.js'
 import type { S3Request, S3Response } from '../request.js'
 
+/** Buckets that are looked at in one turn of the event loop. */
+const TURN_BUCKETS = 500
+
 /** ListBuckets: the buckets in which the caller has any permission; none for anonymous callers. */
-export function listBuckets(context: S3Context, request: S3Request): S3Response {
-  const { model } = context
+export async function listBuckets(context: S3Context, request: S3Request): Promise<S3Response> {
+  const { model, clock } = context
   const caller = callerOf(model, request)
   checkSessionOutside(request, caller, 's3:ListAllMyBuckets')
   const { query } = request
@@ -23,7 +27,9 @@ export function listBuckets(context: S3Context, request: S3Request): S3Response 
   const from = token === undefined || token === '' ? '' : readToken(token).toString()
   const found: { name: string; createdMs: number }[] = []
   const locals = new Map([...(caller?.localAliases ?? [])].map(([name, id]) => [id, name]))
+  let looks = 0
   for (const id of caller?.permissions.keys() ?? []) {
+    if (++looks % TURN_BUCKETS === 0) await sleep(clock, 0)
     const bucket = model.buckets.byId(Buffer.from(id, 'hex'))
     const name = locals.get(id) ?? bucket?.aliases[0]
     if (bucket && name !== undefined) found.push({ name, createdMs: bucket.createdMs })

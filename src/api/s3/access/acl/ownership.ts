@@ -30,18 +30,11 @@ export function publicAccessBlock(bucket: Bucket): PublicAccessBlock {
   return bucket.document('public-access-block') ?? NOTHING_BLOCKED
 }
 
-/** Owners of buckets that an administrator made; kept because finding one looks through all keys. */
-const foundOwners = new WeakMap<Bucket, string>()
-
 /** The key id of a bucket's owner: its maker, else the first key with the owner permission, else ''. */
 export function bucketOwner(model: Model, bucket: Bucket): string {
   if (bucket.owner !== '') return bucket.owner
-  const owns = (key: AccessKey | undefined) => key?.permissions.get(bucket.hexId)?.owner === true
-  const known = foundOwners.get(bucket)
-  if (known !== undefined && owns(model.keys.local(known))) return known
-  const found = model.keys.list().find(owns)?.id ?? ''
-  if (found !== '') foundOwners.set(bucket, found)
-  return found
+  const owns = (key: AccessKey) => key.permissions.get(bucket.hexId)?.owner === true
+  return model.keys.index.keysOf(bucket.hexId).find(owns)?.id ?? ''
 }
 
 /**
