@@ -1,0 +1,70 @@
+/** The rows of the model, their order, and the rules that follow from it. */
+
+/** Mistakes that the model can make on purpose, to show that its checks find them. */
+export const FLAWS = [
+  'promise not durable',
+  'promise dropped early',
+  'accept without check',
+  'push that bypasses promises',
+  'epoch that spans one phase',
+  'own finished attempt taken for another',
+  'base that no quorum has',
+  'version of a losing proposal kept',
+  'version of a base dropped',
+  'refused proposal not withdrawn',
+] as const
+export type Flaw = (typeof FLAWS)[number]
+
+export interface Row {
+  readonly time: number
+  readonly root: string
+  readonly generation: number
+  readonly ballot: number
+  /** Of the proposal; other ballots may repeat it. */
+  readonly id: string
+  /** The content; null: deleted. */
+  readonly value: string | null
+  /** The ids of the row's bases, the newest first. */
+  readonly lineage: readonly string[]
+}
+
+export const NOTHING: Row = { time: 0, root: '', generation: 0, ballot: 0, id: '', value: null, lineage: [] }
+/** So few that runs go beyond it. */
+export const LINEAGE_MAX = 2
+
+export function compareRows(a: Row, b: Row): number {
+  if (a.time !== b.time) return a.time - b.time
+  if (a.root !== b.root) return a.root < b.root ? -1 : 1
+  return a.generation - b.generation || a.ballot - b.ballot
+}
+
+export const isSame = (a: Row, b: Row) => compareRows(a, b) === 0
+export const isOfChain = (a: Row, b: Row) => a.time === b.time && a.root === b.root
+export const newestOf = (rows: readonly Row[]) => rows.reduce((a, b) => (compareRows(b, a) > 0 ? b : a))
+export const nameOf = (row: Row) => `${row.time}/${row.root}/${row.generation}/${row.ballot}`
+
+/** Whether a noncurrent version was never chosen, since another proposal for the same place had a later ballot. */
+export function isBeaten(row: Row, other: Row): boolean {
+  return (
+    row.id !== other.id &&
+    isOfChain(row, other) &&
+    row.generation === other.generation &&
+    row.ballot < other.ballot
+  )
+}
+
+/** What became of a proposal, once `base` is on a quorum that promised a later ballot. */
+export function fateOf(
+  proposal: Row,
+  base: Row,
+  replies: readonly { had?: boolean | undefined }[],
+): 'chosen' | 'dead' | 'unknown' {
+  if (base.id === proposal.id) return 'chosen'
+  if (isOfChain(proposal, base)) {
+    const back = base.generation - proposal.generation
+    if (back <= 0) return 'dead'
+    if (back > base.lineage.length) return 'unknown'
+    return base.lineage[back - 1] === proposal.id ? 'chosen' : 'dead'
+  }
+  return replies.every((reply) => reply.had === false) ? 'dead' : 'unknown'
+}
