@@ -86,7 +86,7 @@ export class AdminCluster {
         configuredTokens: [],
       },
       ...{ cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
-      ...{ blocks: core.blocks, model: core.model },
+      ...{ blocks: core.blocks, model: core.model, catchUp: core.catchUp },
       snapshot: async () => {
         const path = `/snapshots/${snapshots.length}`
         await db.snapshot(path)

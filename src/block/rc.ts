@@ -8,8 +8,12 @@ import { decodeRecord, encodeRecord, judge, newRecord, type RcRecord, type Verdi
 const RC: TreeName = 'block:rc'
 /** due time, hash → nothing: the resync queue, each block at most once */
 const QUEUE: TreeName = 'block:queue'
+/** hash → nothing: blocks that are referenced, queued, and not here; so that their number is known without a walk */
+const ABSENT: TreeName = 'block:absent'
 
-export const RC_TREES: readonly TreeName[] = [RC, ...CLAIM_TREES, QUEUE]
+export const RC_TREES: readonly TreeName[] = [RC, ...CLAIM_TREES, QUEUE, ABSENT]
+
+const NOTHING = Buffer.alloc(0)
 
 /** The owner of a claim that no reference redeems; it only expires. */
 export const NO_OWNER = Buffer.alloc(OWNER_BYTES)
@@ -205,6 +209,7 @@ export class RefCounts {
     this.#unqueue(tx, hash, record)
     this.claims.deleteAll(tx, hash)
     tx.delete(RC, hash)
+    if (tx.has(ABSENT, hash)) tx.delete(ABSENT, hash)
   }
 
   /**
@@ -248,6 +253,12 @@ export class RefCounts {
     return entries
   }
 
+  /** Blocks to be looked at now: all that are missing, and of the others that are due at most `limit`. */
+  pending(reader: Reader, nowMs: number, limit: number): number {
+    const others = this.due(reader, nowMs, limit).filter(({ hash }) => !reader.has(ABSENT, hash))
+    return reader.count(ABSENT) + others.length
+  }
+
   /** When the first entry of the queue is due; undefined if it is empty. */
   nextDueMs(reader: Reader): number | undefined {
     for (const key of reader.keys(QUEUE, { limit: 1 })) return decodeQueueKey(key).dueMs
@@ -263,9 +274,17 @@ export class RefCounts {
     return [...reader.keys(RC, { ...(start && { start }), ...(end && { end }), limit: options.limit })]
   }
 
-  /** Entries in the queue, and how many blocks have a record. */
-  sizes(reader: Reader): { queued: number; known: number; claims: number } {
-    return { queued: reader.count(QUEUE), known: reader.count(RC), claims: this.claims.count(reader) }
+  /**
+   * Entries in the queue, how many blocks have a record, and how many are referenced, queued and not here. A database of an
+   * earlier release counts these as they are looked at, which all are that are due.
+   */
+  sizes(reader: Reader): { queued: number; known: number; claims: number; absent: number } {
+    return {
+      queued: reader.count(QUEUE),
+      known: reader.count(RC),
+      claims: this.claims.count(reader),
+      absent: reader.count(ABSENT),
+    }
   }
 
   #startGrace(tx: Tx, hash: Buffer, record: RcRecord): void {
@@ -279,7 +298,7 @@ export class RefCounts {
     const rounded = Math.ceil(dueMs)
     if (record.dueMs === rounded) return
     if (record.dueMs !== 0) tx.delete(QUEUE, queueKey(record.dueMs, hash))
-    tx.put(QUEUE, queueKey(rounded, hash), Buffer.alloc(0))
+    tx.put(QUEUE, queueKey(rounded, hash), NOTHING)
     record.dueMs = rounded
     if (rounded < this.armedForMs) tx.onCommit(this.#due)
   }
@@ -291,7 +310,17 @@ export class RefCounts {
 
   #put(tx: Tx, hash: Buffer, record: RcRecord): void {
     tx.put(RC, hash, encodeRecord(record))
+    const isAbsent = isMissing(record) && record.dueMs !== 0
+    if (isAbsent !== tx.has(ABSENT, hash)) {
+      if (isAbsent) tx.put(ABSENT, hash, NOTHING)
+      else tx.delete(ABSENT, hash)
+    }
   }
+}
+
+/** Whether references want a block that is not here. */
+export function isMissing(record: RcRecord): boolean {
+  return record.count > 0 && !record.present
 }
 
 function queueKey(dueMs: number, hash: Buffer): Buffer {

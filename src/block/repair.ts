@@ -1,6 +1,7 @@
 import { PARTITION_COUNT } from '../cluster/layout/partitions.js'
 import type { Reader } from '../db/db.js'
 import { type Clock, sleep } from '../util/clock.js'
+import { eachLimited } from '../util/limited.js'
 import type { BlockRefTable } from './block-ref.js'
 import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
@@ -11,6 +12,8 @@ import { FOLDERS, readFolder } from './walk.js'
 
 /** The number of blocks that one transaction handles. */
 const BATCH = 200
+/** Blocks whose files are looked for at the same time. */
+const LOOKS_IN_FLIGHT = 8
 
 export interface RepairProgress {
   checked: number
@@ -72,7 +75,10 @@ export class Repair {
     return progress
   }
 
-  /** Queues every block that this node knows of, to compare files with counters (`repair blocks`). */
+  /**
+   * Looks for the file of every block that this node should have, and queues those that lack it to be fetched, with the blocks
+   * that nothing refers to (`repair blocks`). The number of blocks that are missing is known when this has ended.
+   */
   async resyncAll(options: RepairOptions = {}): Promise<RepairProgress> {
     const { db, counts } = this.local
     const progress: RepairProgress = { checked: 0, changed: 0, done: 0 }
@@ -82,12 +88,17 @@ export class Repair {
       const hashes = counts.hashes(db, { limit: BATCH, ...(after && { after }) })
       if (hashes.length === 0) break
       after = hashes.at(-1)!
-      await db.transact((tx) => {
+      await eachLimited(hashes, LOOKS_IN_FLIGHT, (hash) => this.local.verifyPresence(hash))
+      progress.changed += await db.transact((tx) => {
         const nowMs = this.clock.nowMs()
-        for (const hash of hashes) counts.enqueue(tx, hash, nowMs)
+        const unsettled = hashes.filter((hash) => {
+          const record = counts.get(tx, hash)
+          return record !== undefined && record.present !== record.count > 0
+        })
+        for (const hash of unsettled) counts.enqueue(tx, hash, nowMs)
+        return unsettled.length
       })
       progress.checked += hashes.length
-      progress.changed += hashes.length
       progress.done = after[0]! / PARTITION_COUNT
       options.onProgress?.(progress)
     }

@@ -76,7 +76,7 @@ export class Resync implements Service {
   #walk: Promise<void> = Promise.resolve()
   /** The version to tell the layout once all blocks that were due at `atMs` are done. */
   #syncing: { ackedVersion: number; atMs: number } | undefined
-  readonly #counters = { fetched: 0, deleted: 0, offered: 0, failures: 0 }
+  readonly #counters = { fetched: 0, fetchedBytes: 0, deleted: 0, offered: 0, failures: 0 }
 
   constructor(private readonly parts: ResyncParts) {
     const queueLength = () => parts.local.counts.sizes(parts.local.db).queued
@@ -168,18 +168,20 @@ export class Resync implements Service {
     })
   }
 
-  stats(): {
-    queued: number
-    errors: number
-    busy: number
-    fetched: number
-    deleted: number
-    failures: number
-  } {
+  /** Numbers since the start, and lengths as of now; `fetchedBytes` as they are on the disk. */
+  stats() {
     const { db, counts } = this.parts.local
-    const { fetched, deleted, failures } = this.#counters
+    const { fetched, fetchedBytes, deleted, failures } = this.#counters
     const { queued } = counts.sizes(db)
-    return { queued, errors: this.#errors.count, busy: this.#busy.size, fetched, deleted, failures }
+    return {
+      queued,
+      errors: this.#errors.count,
+      busy: this.#busy.size,
+      fetched,
+      fetchedBytes,
+      deleted,
+      failures,
+    }
   }
 
   /** Looks at the next due block, or several unreferenced ones; returns how long the worker rests, in ms. */
@@ -284,6 +286,7 @@ export class Resync implements Service {
     })
     await local.putFetched(hash, block)
     this.#counters.fetched++
+    this.#counters.fetchedBytes += block.payload.length
     if (this.#errors.get(local.db, hash)) await local.db.transact((tx) => this.#errors.clear(tx, hash))
   }
 

@@ -35,15 +35,25 @@ interface KnownFile extends FileStat {
   path: string
 }
 
+/** What the files of this node's blocks went through, for whomever: its own clients, other nodes, repairs. */
 export interface StoreCounters {
+  blocksRead: number
+  /** Bytes of files, as they are on the disk. */
   bytesRead: number
+  blocksWritten: number
   bytesWritten: number
   corruptions: number
 }
 
 /** The block files of this node, over one or more folders. Knows nothing of references or replicas. */
 export class BlockStore {
-  readonly counters: StoreCounters = { bytesRead: 0, bytesWritten: 0, corruptions: 0 }
+  readonly counters: StoreCounters = {
+    blocksRead: 0,
+    bytesRead: 0,
+    blocksWritten: 0,
+    bytesWritten: 0,
+    corruptions: 0,
+  }
   readonly #space: FolderSpace[]
   readonly #reads: Semaphore
   /** Files that were found durable, by hash, the longest known first. */
@@ -89,6 +99,7 @@ export class BlockStore {
         const file = await this.#reads.run(() => this.disk.read(path, expectedBytes))
         if (!file) continue
         const block = await this.#verified(file, hash)
+        this.counters.blocksRead++
         this.counters.bytesRead += file.length
         return block
       } catch (error) {
@@ -145,6 +156,7 @@ export class BlockStore {
         continue
       }
       this.#space[index]!.freeBytes -= bytes
+      this.counters.blocksWritten++
       this.counters.bytesWritten += bytes
       return
     }

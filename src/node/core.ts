@@ -1,5 +1,6 @@
 import { ADMIN_TREES } from '../api/admin/variables.js'
 import { type BlockRefRow, blockRefSchema } from '../block/block-ref.js'
+import { CatchUp } from '../block/catch-up.js'
 import type { Compression } from '../block/compression.js'
 import type { DataDirs } from '../block/data-dirs.js'
 import type { Disk } from '../block/disk.js'
@@ -27,7 +28,6 @@ import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import { Services } from '../util/services.js'
-import { queueLength } from './queue-length.js'
 
 /** Every tree that a node's database has. */
 export const ALL_TREES: readonly TreeName[] = [
@@ -103,6 +103,8 @@ export class Core implements Service {
   readonly blockRefs: Table<BlockRefRow>
   readonly blocks: BlockManager
   readonly model: Model
+  /** What this node has still to do. */
+  readonly catchUp: CatchUp
   /** In the order of the layers: each needs those before it. */
   readonly #services: Services
 
@@ -135,8 +137,7 @@ export class Core implements Service {
       ...(parts.diskSpace && { diskSpace: parts.diskSpace }),
       copies: () => this.tables.standing.counts(),
       damagedRows: () => this.tables.damaged.status().known,
-      queueLength: () =>
-        queueLength({ tables: this.tables, blocks: this.blocks, placement: this.cluster.layout, clock }),
+      queueLength: () => this.catchUp.queueLength(),
     })
     const env: TableEnv = {
       db,
@@ -165,6 +166,13 @@ export class Core implements Service {
       beginWrite: () => this.quorum.beginWrite(),
       rowScrub: () => this.tables.rowScrub(),
       options: options.blocks,
+    })
+    this.catchUp = new CatchUp({
+      tables: this.tables,
+      blocks: this.blocks,
+      placement: this.cluster.layout,
+      transport,
+      clock,
     })
     // A copy of the references that is complete says which blocks must be here; those then take their time.
     this.cluster.layout.onSynced((name, ackedVersion) => {

@@ -179,7 +179,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
   )
   const admin = serveAdmin(transport, {
     ...{ clock, random, log, db, cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
-    ...{ blocks: core.blocks, model: core.model },
+    ...{ blocks: core.blocks, model: core.model, catchUp: core.catchUp },
     replicationFactor: config.replicationFactor,
     scrubs: !config.disableScrub,
     api: nodeFacts(config),

@@ -35,6 +35,8 @@ export interface SyncStatus extends SyncCounts {
   failedPeers: NodeId[]
   /** Partitions here that belong to other nodes and are being handed over. */
   foreignPartitions: number
+  /** Partitions that were not compared with enough replicas since this process started or the layout changed. */
+  openPartitions: number
   /** The newest `ackedVersion` of the placement whose data this node has whole. */
   syncedVersion: number
 }
@@ -74,7 +76,6 @@ export class TableSync implements Service {
   #unsubscribe: (() => void) | undefined
   #passes: Promise<unknown> = Promise.resolve()
   #stopped = sharedAbortController()
-
   readonly #joins: Joins
   /** Peers whose copies are not whole, or whose layout is behind: to be compared with again soon. */
   readonly #again = new Set<NodeId>()
@@ -109,6 +110,7 @@ export class TableSync implements Service {
       lastPassMs: undefined,
       failedPeers: [],
       foreignPartitions: 0,
+      openPartitions: 0,
       syncedVersion: 0,
       rowsPulled: 0,
       rowsPushed: 0,
@@ -139,7 +141,11 @@ export class TableSync implements Service {
   }
 
   syncStatus(): SyncStatus[] {
-    return this.#tables.map(({ status }) => ({ ...status, failedPeers: [...status.failedPeers] }))
+    return this.#tables.map((table) => ({
+      ...table.status,
+      failedPeers: [...table.status.failedPeers],
+      openPartitions: this.#openPartitions(table),
+    }))
   }
 
   /**
@@ -362,22 +368,32 @@ export class TableSync implements Service {
    * replicas of each live layout version that every write quorum has one of them.
    */
   #markSynced(table: TableState): void {
-    const { placement, transport } = this.env
     const { local, status } = table
     const version = this.#versionOf(table)
     if (version === 0 || status.syncedVersion >= version) return
-    const full = local.schema.placement === 'full'
-    for (const partition of this.#ownPartitions(table)) {
-      if (!this.standing.votes(copyOf(local.schema, partition))) return
-      const peers = table.synced.get(partition)
-      for (const set of full ? placement.controlSets() : placement.writeSets(partition)) {
-        const quorum = full ? majority(set.length) : placement.writeQuorum
-        const needed = Math.max(1, set.length - quorum + 1)
-        const have = set.filter((node) => node === transport.self || peers?.has(node)).length
-        if (have < needed) return
-      }
-    }
+    if (!this.#ownPartitions(table).every((partition) => this.#isCompared(table, partition))) return
     status.syncedVersion = version
-    placement.markSynced(local.schema.name, version)
+    this.env.placement.markSynced(local.schema.name, version)
+  }
+
+  #isCompared({ local, synced }: TableState, partition: number): boolean {
+    const { placement, transport } = this.env
+    if (!this.standing.votes(copyOf(local.schema, partition))) return false
+    const full = local.schema.placement === 'full'
+    const peers = synced.get(partition)
+    return (full ? placement.controlSets() : placement.writeSets(partition)).every((set) => {
+      const quorum = full ? majority(set.length) : placement.writeQuorum
+      const needed = Math.max(1, set.length - quorum + 1)
+      return set.filter((node) => node === transport.self || peers?.has(node)).length >= needed
+    })
+  }
+
+  #openPartitions(table: TableState): number {
+    const { ackedVersion, layoutVersion } = this.env.placement
+    const { syncedVersion } = table.status
+    if (layoutVersion === 0 || (syncedVersion > 0 && syncedVersion >= ackedVersion)) return 0
+    const isOpen = (partition: number) =>
+      table.version !== ackedVersion || !this.#isCompared(table, partition)
+    return Math.max(1, this.#ownPartitions(table).filter(isOpen).length)
   }
 }

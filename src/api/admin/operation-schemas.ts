@@ -137,8 +137,10 @@ export const operationSchemas = {
   'node.connect': z.strictObject({ nodes: z.array(z.string().max(512)).min(1).max(1000) }),
   'node.info': z.strictObject({ node }),
   'node.statistics': z.strictObject({ node }),
+  'node.progress': z.strictObject({ node }),
   'cluster.health': noArgs,
   'cluster.statistics': noArgs,
+  'cluster.progress': noArgs,
 
   'layout.get': noArgs,
   'layout.show': noArgs,

@@ -51,6 +51,66 @@ export const nodeStatistics = z.object({
   blockManagerStats: z.object({ rcEntries: count, resyncQueueLen: count, resyncErrors: count }),
 })
 
+/** What a node has still to do until it holds all that it must have and nobody waits for it: all zero when it caught up. */
+const workLeft = {
+  /** Blocks that are referenced and not stored there yet. */
+  blocksToFetch: count,
+  /** Blocks that could not be fetched, or given to their new nodes, at the last attempt. */
+  blocksFailed: count,
+  /** Partitions, of each table, to be compared with other replicas. */
+  partitionsToCompare: count,
+  /** Partitions, of each table, to be handed over to the nodes that have them now. */
+  partitionsToHandOver: count,
+  /** Copies of partitions that do not count in reads yet. */
+  copiesJoining: count,
+  /** Writes that replicas missed and that this node sends to them. */
+  writesToSend: count,
+  /** Blocks fetched since there was last nothing to do, and their bytes. */
+  blocksFetched: count,
+  bytesFetched: count,
+}
+
+export const nodeProgress = z.object({
+  ...workLeft,
+  /** Over the last minute at the most; null while it cannot be told. */
+  blocksPerSec: z.number().nullable(),
+  bytesPerSec: z.number().nullable(),
+  /** At that rate. 0 when nothing is to be done; null when it cannot be told, as before all rows are there. */
+  secondsLeft: count.nullable(),
+  /** Repairs under way, such as a rebalance of the data folders. */
+  repairs: z.array(
+    z.object({
+      name: z.string(),
+      checked: count,
+      changed: count,
+      /** The share that is done, 0 to 1; null if it cannot be told. */
+      share: z.number().nullable(),
+      secondsLeft: count.nullable(),
+    }),
+  ),
+})
+
+export const clusterProgress = z.object({
+  /** Whether all nodes of the layout answered, none has anything to do, and one version of the layout is live. */
+  done: z.boolean(),
+  /** Until the last node is done; 0 when all are, null when it cannot be told. */
+  secondsLeft: count.nullable(),
+  layout: z.object({
+    /** The oldest version that still counts, and the newest: equal unless data moves from the one to the other. */
+    oldestVersion: count,
+    newestVersion: count,
+    /** The nodes that this waits for. */
+    behind: z.array(z.string()),
+  }),
+  /** The sums over all nodes that answered. */
+  total: z.object({ ...workLeft, blocksPerSec: z.number(), bytesPerSec: z.number() }),
+  /** Nodes without a role whose data the others have: they may be stopped for good. */
+  safeToStop: z.array(z.string()),
+  nodes: z.record(z.string(), nodeProgress),
+  /** Nodes that did not answer, and why: what they have to do is not known. */
+  unknown: z.record(z.string(), z.string()),
+})
+
 export const workerState = z.union([
   z.enum(['busy', 'idle', 'done']),
   z.object({ throttled: z.object({ durationSecs: z.number() }) }),
@@ -67,8 +127,6 @@ export const workerInfo = z.object({
   queueLength: count.nullable(),
   tranquility: count.nullable(),
   progress: z.string().nullable(),
-  /** Beyond Garage: how far a repair or a scrub is, `done` from 0 to 1 where that is known. Null for all other workers. */
-  work: z.object({ done: z.number().nullable(), checked: count, changed: count }).nullable(),
   freeform: z.array(z.string()),
 })
 
@@ -110,6 +168,8 @@ export const blockInfo = z.object({
 export const nodeResults = {
   'node.info': ofNodes(nodeInfo),
   'node.statistics': ofNodes(nodeStatistics),
+  'node.progress': ofNodes(nodeProgress),
+  'cluster.progress': clusterProgress,
 
   'worker.list': ofNodes(z.array(workerInfo)),
   'worker.info': ofNodes(workerInfo),

@@ -20,6 +20,8 @@ export type ClusterStatistics = z.infer<(typeof cluster.clusterResults)['cluster
 
 export type NodeInfoAnswer = z.infer<typeof nodes.nodeInfo>
 export type ConnectionParameters = NodeInfoAnswer['connectionParameters']
+export type NodeProgress = z.infer<typeof nodes.nodeProgress>
+export type ClusterProgress = z.infer<typeof nodes.clusterProgress>
 export type NodeStatistics = z.infer<typeof nodes.nodeStatistics>
 export type WorkerState = z.infer<typeof nodes.workerState>
 export type WorkerInfo = z.infer<typeof nodes.workerInfo>

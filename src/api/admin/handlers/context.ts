@@ -1,4 +1,5 @@
 import type { BlockRefRow } from '../../../block/block-ref.js'
+import type { CatchUp } from '../../../block/catch-up.js'
 import type { BlockManager } from '../../../block/manager.js'
 import type { ClusterSystem } from '../../../cluster/system.js'
 import type { Db } from '../../../db/db.js'
@@ -38,6 +39,8 @@ export interface AdminDeps {
   blockRefs: Table<BlockRefRow>
   blocks: BlockManager
   model: Model
+  /** What this node has still to do. */
+  catchUp: CatchUp
   replicationFactor: number
   /** Whether the scrub service runs here (disable_scrub). */
   scrubs: boolean

@@ -7,6 +7,7 @@ import type { AdminContext } from './context.js'
 import { keyHandlers } from './keys.js'
 import { nodeInfo } from './node-info.js'
 import { nodeHandlers } from './nodes.js'
+import { clusterProgress, nodeProgress } from './progress.js'
 import { launchRepair } from './repairs.js'
 import { clusterStatistics, nodeStatistics } from './statistics.js'
 import { tokenHandlers } from './tokens.js'
@@ -19,32 +20,35 @@ import { listWorkers, workerById } from './workers.js'
  */
 export function adminHandlers(context: AdminContext): AdminHandlers {
   const { db, blocks, log } = context
+  const onNodes = nodeHandlers(context, {
+    'node.info': async () => nodeInfo(context),
+    'node.statistics': async () => nodeStatistics(context),
+    'node.progress': async () => nodeProgress(context),
+    'worker.list': async ({ busyOnly, errorOnly }) =>
+      listWorkers(context).filter(
+        (info) => (!busyOnly || info.state === 'busy') && (!errorOnly || info.errors > 0),
+      ),
+    'worker.info': async ({ id }) => workerById(context, id),
+    'worker.getVariable': async ({ variable }) => getVariables(blocks, variable),
+    'worker.setVariable': ({ variable, value }) => setVariable(db, blocks, variable, value),
+    'block.listErrors': async () => listBlockErrors(context),
+    'block.info': ({ blockHash }) => blockInfo(context, blockHash),
+    'block.retryResync': (args) => retryBlocks(context, args),
+    'block.purge': ({ blockHashes }) => purgeBlocks(context, blockHashes),
+    'repair.launch': ({ repairType }) => launchRepair(context, repairType),
+    'meta.snapshot': async () => {
+      const path = await context.snapshot()
+      log.info({ path }, 'snapshot of the metadata written')
+      return null
+    },
+  })
   return {
     ...clusterHandlers(context),
     'cluster.statistics': () => clusterStatistics(context),
     ...bucketHandlers(context),
     ...keyHandlers(context),
     ...tokenHandlers(context),
-    ...nodeHandlers(context, {
-      'node.info': async () => nodeInfo(context),
-      'node.statistics': async () => nodeStatistics(context),
-      'worker.list': async ({ busyOnly, errorOnly }) =>
-        listWorkers(context).filter(
-          (info) => (!busyOnly || info.state === 'busy') && (!errorOnly || info.errors > 0),
-        ),
-      'worker.info': async ({ id }) => workerById(context, id),
-      'worker.getVariable': async ({ variable }) => getVariables(blocks, variable),
-      'worker.setVariable': ({ variable, value }) => setVariable(db, blocks, variable, value),
-      'block.listErrors': async () => listBlockErrors(context),
-      'block.info': ({ blockHash }) => blockInfo(context, blockHash),
-      'block.retryResync': (args) => retryBlocks(context, args),
-      'block.purge': ({ blockHashes }) => purgeBlocks(context, blockHashes),
-      'repair.launch': ({ repairType }) => launchRepair(context, repairType),
-      'meta.snapshot': async () => {
-        const path = await context.snapshot()
-        log.info({ path }, 'snapshot of the metadata written')
-        return null
-      },
-    }),
+    ...onNodes,
+    'cluster.progress': async () => clusterProgress(context, await onNodes['node.progress']({ node: '*' })),
   }
 }

@@ -12,6 +12,7 @@ import { UnknownThing } from './lookup-error.js'
 export const NODE_OPERATIONS = [
   'node.info',
   'node.statistics',
+  'node.progress',
   'worker.list',
   'worker.info',
   'worker.getVariable',
@@ -39,7 +40,9 @@ type NodeAnswer<N extends NodeOperation> =
  * the others.
  */
 const ASK_MS = 45_000
-const LONG_ASK_MS: Partial<Record<NodeOperation, number>> = {
+const ASK_MS_OF: Partial<Record<NodeOperation, number>> = {
+  // It stands in every "carport status", which must not hang where a node does.
+  'node.progress': 5_000,
   'block.purge': 3_500_000,
   'meta.snapshot': 3_500_000,
 }
@@ -91,7 +94,7 @@ async function askNode<N extends NodeOperation>(
   operation: N,
   args: OperationArgs<N>,
 ): Promise<NodeAnswer<N>> {
-  const timeoutMs = LONG_ASK_MS[operation] ?? ASK_MS
+  const timeoutMs = ASK_MS_OF[operation] ?? ASK_MS
   const response: unknown = await context.ask(node, operation, { ...args, node: 'self' }, timeoutMs)
   const { success, error } = (response ?? {}) as Partial<MultiResponse<NodeAnswer<N>>>
   if (success && Object.hasOwn(success, node)) return success[node]!

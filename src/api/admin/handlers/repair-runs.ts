@@ -12,6 +12,8 @@ export interface RunProgress {
 export interface RepairRun {
   name: string
   state: 'busy' | 'done'
+  /** When it was started, by the monotonic clock, in ms. */
+  startedMs: number
   progress: RunProgress
   error: { message: string; atMs: number } | undefined
 }
@@ -50,7 +52,8 @@ export class RepairRuns {
       )
     }
     const progress: RunProgress = { checked: 0, changed: 0, done: undefined }
-    const run: RepairRun = { name, state: 'busy', progress, error: undefined }
+    const startedMs = this.clock.monotonicMs()
+    const run: RepairRun = { name, state: 'busy', startedMs, progress, error: undefined }
     this.#runs.set(name, run)
     const running = work(signal, progress)
       .then(

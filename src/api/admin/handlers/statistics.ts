@@ -69,11 +69,16 @@ function nodeText(context: AdminContext): string {
     ...indent(
       formatTable([
         ['Blocks known:', String(stats.known)],
-        ['Written since the start:', `${stats.putBlocks} (${formatBytes(stats.putBytes)})`],
-        ['Read since the start:', `${stats.getBlocks} (${formatBytes(stats.getBytes)})`],
-        ['Read from other nodes:', String(stats.remoteGets)],
+        // Of this node's disk, for clients of any node; compressed, as the files are.
+        ['Written since the start:', `${stats.blocksWritten} (${formatBytes(stats.bytesWritten)})`],
+        ['Read since the start:', `${stats.blocksRead} (${formatBytes(stats.bytesRead)})`],
+        // Of the clients that asked this node; the blocks may be stored elsewhere.
+        ['Taken from clients:', `${stats.putBlocks} (${formatBytes(stats.putBytes)})`],
+        ['Given to clients:', `${stats.getBlocks} (${formatBytes(stats.getBytes)})`],
+        ['of these, read from other nodes:', String(stats.remoteGets)],
         ['Corrupted copies found:', String(stats.corruptions)],
-        ['Resync queue:', String(stats.resync.queued)],
+        ['Blocks to be fetched:', String(stats.absent)],
+        ['Resync queue, with entries for later:', String(stats.resync.queued)],
         ['Blocks with errors:', String(stats.resync.errors)],
         ['References to be carried:', String(stats.refs.queued)],
       ]),

@@ -3,6 +3,9 @@ import type { WorkerInfo } from '../types.js'
 import type { AdminContext } from './context.js'
 import { UnknownThing } from './lookup-error.js'
 
+/** Due blocks that are looked at to count those that are not missing. */
+const DUE_MAX = 10_000
+
 /** The background services of this node and the repairs that were started on it, numbered from 1. */
 export function listWorkers(context: AdminContext): WorkerInfo[] {
   const services = [
@@ -26,11 +29,6 @@ export function listWorkers(context: AdminContext): WorkerInfo[] {
         consecutiveErrors: run.error ? 1 : 0,
         lastError: run.error ? agoOf(context, run.error) : null,
         progress: run.progress.done === undefined ? null : percent(run.progress.done),
-        work: {
-          done: run.progress.done ?? null,
-          checked: run.progress.checked,
-          changed: run.progress.changed,
-        },
         freeform: [`${run.progress.checked} checked, ${run.progress.changed} changed`],
       }),
     ),
@@ -57,7 +55,6 @@ function worker(name: string, values: Partial<WorkerInfo>): WorkerInfo {
     queueLength: null,
     tranquility: null,
     progress: null,
-    work: null,
     freeform: [],
     ...values,
   }
@@ -83,20 +80,22 @@ function percent(share: number): string {
 
 function syncWorker(context: AdminContext): WorkerInfo {
   const tables = context.tables.sync.syncStatus()
+  const { partitionsToCompare, partitionsToHandOver } = context.catchUp.state()
   const running = tables.filter((table) => table.running)
   return worker('Anti-entropy of tables', {
     ...loop(context, context.tables.sync.workerStats()),
     ...(running.length > 0 && { state: 'busy' as const }),
-    queueLength: tables.reduce((sum, table) => sum + table.foreignPartitions, 0),
+    queueLength: partitionsToCompare + partitionsToHandOver,
     freeform: [
       ...copiesOf(context),
       ...tables.map((table) => {
         const failed = table.failedPeers.length > 0 ? `, ${table.failedPeers.length} peers not compared` : ''
         const handed =
           table.foreignPartitions > 0 ? `, ${table.foreignPartitions} partitions to hand over` : ''
+        const open = table.openPartitions > 0 ? `, ${table.openPartitions} partitions to compare` : ''
         const pass =
           table.lastPassMs === undefined ? 'no pass yet' : `pass ${secsAgo(context, table.lastPassMs)} s ago`
-        return `${table.table}: ${table.running ? 'comparing, ' : ''}${pass}${failed}${handed}`
+        return `${table.table}: ${table.running ? 'comparing, ' : ''}${pass}${failed}${open}${handed}`
       }),
     ],
   })
@@ -176,8 +175,9 @@ function refsWorker(context: AdminContext): WorkerInfo {
 }
 
 function resyncWorkers(context: AdminContext): WorkerInfo[] {
-  const { blocks } = context
+  const { blocks, clock, db, catchUp } = context
   const { queued, errors, busy, failures, fetched, deleted } = blocks.resync.stats()
+  const { blocksToFetch, blocksFetched, secondsLeft } = catchUp.state()
   const { workers, tranquility } = blocks.resync.settings
   const last = blocks.resync
     .listErrors()
@@ -191,14 +191,23 @@ function resyncWorkers(context: AdminContext): WorkerInfo[] {
       state: busy > i ? 'busy' : 'idle',
       tranquility,
       ...(i === 0 && {
-        queueLength: queued,
+        // Entries for later are no work: those of writes whose references have not come, and of deleted blocks' grace.
+        queueLength: blocks.local.counts.pending(db, clock.nowMs(), DUE_MAX),
+        progress: blocksToFetch > 0 ? percent(blocksFetched / (blocksFetched + blocksToFetch)) : null,
         persistentErrors: errors,
         errors: failures,
         lastError: last ? agoOf(context, { message: last.message, atMs: last.lastTryMs }) : null,
-        freeform: [`${fetched} blocks fetched, ${deleted} deleted since the start`],
+        freeform: [
+          `${fetched} blocks fetched, ${deleted} deleted since the start; ${queued} known that are to be looked at some day`,
+          ...(blocksToFetch > 0 ? [`${blocksToFetch} blocks to fetch, ${timeLeft(secondsLeft)}`] : []),
+        ],
       }),
     }),
   )
+}
+
+function timeLeft(seconds: number | null): string {
+  return seconds === null ? 'the time left is not known' : `about ${seconds} s left`
 }
 
 function scrubWorker(context: AdminContext): WorkerInfo {
@@ -222,11 +231,6 @@ function scrubWorker(context: AdminContext): WorkerInfo {
     state: status.running && !isPaused ? 'busy' : 'idle',
     tranquility: status.tranquility,
     progress: status.running ? percent(status.progress) : null,
-    work: {
-      done: status.running ? status.progress : null,
-      checked: status.rows,
-      changed: status.mendedRows,
-    },
     freeform,
   })
 }

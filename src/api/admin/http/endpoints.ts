@@ -22,6 +22,11 @@ export const ENDPOINTS = {
   GetClusterStatus: get('Cluster', 'status', 'All nodes: who is up, their roles, their space'),
   GetClusterHealth: get('Cluster', 'cluster.health', 'Whether quorums and all nodes answer'),
   GetClusterStatistics: get('Cluster', 'cluster.statistics', 'Room, buckets and objects of the cluster'),
+  GetClusterProgress: get(
+    'Cluster',
+    'cluster.progress',
+    'What all nodes have still to do, and how long it takes',
+  ),
   ConnectClusterNodes: post('Cluster', 'node.connect', 'Connects to other nodes, given as id@host:port', {
     body: { list: 'nodes' },
   }),
@@ -106,6 +111,7 @@ export const ENDPOINTS = {
 
   GetNodeInfo: get('Node', 'node.info', 'Version, features and addresses of nodes', { query: NODE }),
   GetNodeStatistics: get('Node', 'node.statistics', 'Tables, queues and blocks of nodes', { query: NODE }),
+  GetNodeProgress: get('Node', 'node.progress', 'What nodes have still to do', { query: NODE }),
   CreateMetadataSnapshot: post('Node', 'meta.snapshot', 'Writes a snapshot of the metadata', { query: NODE }),
   LaunchRepairOperation: post('Node', 'repair.launch', 'Starts a repair', { query: NODE, body: 'object' }),
 
