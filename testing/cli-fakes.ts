@@ -44,6 +44,8 @@ export interface Result {
   secretsMade: string[]
   /** Nodes whose contents were counted anew. */
   recounted: Config[]
+  /** What was drawn on the terminal, an empty list where it was left. */
+  drawn: string[][]
   closed: number
 }
 
@@ -54,11 +56,14 @@ export interface World {
   nodeId?: string
   modes?: Record<string, number>
   stdin?: string
+  /** Whether stderr is a terminal. */
+  terminal?: boolean
 }
 
 /** Runs a command line, given as words. */
 export async function cli(words: readonly string[], world: World = {}): Promise<Result> {
   const { env = {}, files = { '/etc/carport.toml': CONFIG }, answers = {}, nodeId } = world
+  let slept = 0
   const out: string[] = []
   const err: string[] = []
   const result: Omit<Result, 'status' | 'out' | 'err'> = {
@@ -67,6 +72,7 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     servers: [],
     secretsMade: [],
     recounted: [],
+    drawn: [],
     closed: 0,
   }
   const readText = (path: string) => {
@@ -88,7 +94,16 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
   }
   const io: CliIo = {
     env,
-    nowMs: () => NOW_MS,
+    nowMs: () => NOW_MS + slept,
+    sleep: async (ms) => {
+      slept += ms
+    },
+    terminal: world.terminal
+      ? {
+          redraw: (lines) => void result.drawn.push([...lines]),
+          keep: () => void result.drawn.push([]),
+        }
+      : undefined,
     out: (text) => out.push(text),
     err: (text) => err.push(text),
     readText,

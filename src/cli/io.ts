@@ -3,6 +3,7 @@ import type { Env, ReadSecretFile } from '../config/secrets.js'
 import type { HostPort } from '../config/values.js'
 import type { Recount } from '../model/buckets/recount.js'
 import type { AdminClient } from './admin-client.js'
+import type { Terminal } from './terminal.js'
 
 /** The node that a command talks to. */
 export interface Target {
@@ -31,6 +32,10 @@ export interface CliIo {
   out(text: string): void
   /** Writes a text and a line end to stderr. */
   err(text: string): void
+  /** Resolves after that many ms. */
+  sleep(ms: number): Promise<void>
+  /** The terminal that stderr is; undefined if it is none. */
+  terminal: Terminal | undefined
   /** A file's text. Throws an error with `code`, such as ENOENT. */
   readText(path: string): string
   /** All of stdin. @throws CliError if it is too long */

@@ -4,11 +4,13 @@ import { loadOrCreateNodeIdentity, readNodeIdentity } from '../node/node-key.js'
 import { readVersion } from '../node/version.js'
 import { realClock, systemRandom } from '../platform/clock-and-random.js'
 import { createOnce } from '../platform/create-once.js'
+import { sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { CliError } from './admin-client.js'
 import { connectAdmin } from './connect.js'
 import type { CliIo } from './io.js'
 import { runCli } from './run.js'
+import { terminalOf } from './terminal.js'
 
 /** As much as the admin API takes over HTTP. */
 const STDIN_BYTES_MAX = 8 * 1024 * 1024
@@ -22,6 +24,8 @@ const io: CliIo = {
   err: (text) => {
     process.stderr.write(`${text}\n`)
   },
+  sleep: (ms) => sleep(realClock, ms),
+  terminal: terminalOf(process.stderr, process.env),
   readText: (path) => readFileSync(path, 'utf8'),
   readStdin: async () => {
     const chunks: Buffer[] = []

@@ -127,6 +127,8 @@ export const workerInfo = z.object({
   queueLength: count.nullable(),
   tranquility: count.nullable(),
   progress: z.string().nullable(),
+  /** Beyond Garage: how far a repair or a scrub is, `done` from 0 to 1 where that is known. Null for all other workers. */
+  work: z.object({ done: z.number().nullable(), checked: count, changed: count }).nullable(),
   freeform: z.array(z.string()),
 })
 

@@ -85,9 +85,11 @@ export async function applyLayout(admin: AdminClient, version: number | undefine
   const { message, layout } = await admin.call('layout.apply', { version })
   return {
     json: { message, layout },
-    text: [...message, `Layout version ${layout.version} is applied; data moves to its new places now.`].join(
-      '\n',
-    ),
+    text: [
+      ...message,
+      `Layout version ${layout.version} is applied; data moves to its new places now:`,
+      '"carport worker watch --all-nodes" shows how far it is.',
+    ].join('\n'),
   }
 }
 

@@ -1,8 +1,8 @@
-import type { RepairType, ScrubCommand } from '../../api/admin/operation-schemas.js'
-import type { BlockInfo, MultiResponse, WorkerInfo } from '../../api/admin/types.js'
-import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
+import type { BlockInfo, WorkerInfo } from '../../api/admin/types.js'
+import { type AdminClient, type Output, UsageError } from '../admin-client.js'
 import { formatAgo, formatSpan, shortId, table } from '../format.js'
 import { onlyAnswer } from '../lookup.js'
+import { perNode } from '../per-node.js'
 
 /** `worker list`: busy ones first. */
 export async function listWorkers(
@@ -156,69 +156,10 @@ export async function purgeBlocks(
   return { json: result, text }
 }
 
-/** The names that `repair` takes on the command line. */
-export const REPAIRS: Record<string, Exclude<RepairType, object>> = {
-  tables: 'tables',
-  blocks: 'blocks',
-  versions: 'versions',
-  mpu: 'multipartUploads',
-  'block-refs': 'blockRefs',
-  'block-rc': 'blockRc',
-  aliases: 'aliases',
-  rebalance: 'rebalance',
-  'clear-resync-queue': 'clearResyncQueue',
-  'trust-copies': 'trustCopies',
-  'restore-aside': 'restoreAside',
-  'damaged-rows': 'damagedRows',
-}
-export const SCRUB_COMMANDS: readonly ScrubCommand[] = ['start', 'pause', 'resume', 'cancel']
-
-/** `repair`. */
-export async function repair(
-  admin: AdminClient,
-  node: string,
-  what: string,
-  scrub: string | undefined,
-  confirmed: boolean | undefined,
-): Promise<Output> {
-  const repairType = repairTypeOf(what, scrub)
-  if (!confirmed) throw new UsageError('this starts work on the stored data: confirm with --yes')
-  const response = await admin.call('repair.launch', { node, repairType })
-  return perNode(response, (id) => [[shortId(id), 'Repair launched']])
-}
-
-function repairTypeOf(what: string, scrub: string | undefined): RepairType {
-  if (what === 'scrub') {
-    const command = SCRUB_COMMANDS.find((c) => c === scrub)
-    if (command !== undefined) return { scrub: command }
-    throw new UsageError(`scrub needs one of: ${SCRUB_COMMANDS.join(', ')}`)
-  }
-  if (!Object.hasOwn(REPAIRS, what) || scrub !== undefined) {
-    throw new UsageError(
-      `"${scrub ?? what}" is no repair, expected one of: ${Object.keys(REPAIRS).join(', ')}, scrub`,
-    )
-  }
-  return REPAIRS[what]!
-}
-
 /** `meta snapshot`. */
 export async function snapshot(admin: AdminClient, node: string): Promise<Output> {
   const response = await admin.call('meta.snapshot', { node })
   return perNode(response, (id) => [[shortId(id), 'Snapshot created']])
-}
-
-/** One or several rows per node, errors included; fails after printing them if a node failed. */
-function perNode<T>(response: MultiResponse<T>, rowsOf: (id: string, answer: T) => string[][]): Output {
-  const errors = Object.entries(response.error)
-  const output: Output = {
-    json: response,
-    text: table([
-      ...Object.entries(response.success).flatMap(([id, answer]) => rowsOf(id, answer)),
-      ...errors.map(([id, error]) => [shortId(id), `Error: ${error}`]),
-    ]),
-  }
-  if (errors.length > 0) throw new CliError(`${errors.length} of the nodes failed, see above`, output)
-  return output
 }
 
 function lowerCase(hashes: readonly string[]): string[] {

@@ -2,7 +2,9 @@ import type { Command } from 'commander'
 import { argument, type Context, group, leaf, wholeNumber } from '../command-line.js'
 import * as cluster from '../commands/cluster.js'
 import * as maintenance from '../commands/maintenance.js'
+import { type RepairOptions, repair, SCRUB_COMMANDS, watchWork } from '../commands/repair.js'
 import { nodeSelector } from '../lookup.js'
+import { REPAIRS } from '../progress/tasks.js'
 
 /** `stats`, `repair`, `worker`, `block` and `meta`. */
 export function registerMaintenanceVerbs(program: Command, context: Context): void {
@@ -11,12 +13,17 @@ export function registerMaintenanceVerbs(program: Command, context: Context): vo
   leaf(program, 'stats', 'show figures of a node and the cluster', [allNodes]).action(
     context.remote<[All]>((admin, options) => cluster.stats(admin, nodeSelector(options.allNodes))),
   )
-  leaf(program, 'repair', 'start a repair of stored data', [allNodes, ['--yes', 'confirm']])
-    .argument('<what>', `${Object.keys(maintenance.REPAIRS).join(', ')}, or scrub`)
-    .argument('[command]', `of scrub: ${maintenance.SCRUB_COMMANDS.join(', ')}`)
+  leaf(program, 'repair', 'start a repair of stored data', [
+    allNodes,
+    ['--yes', 'confirm'],
+    ['--wait', 'wait for its end, as on a terminal, and show how far it is'],
+    ['--no-wait', 'do not wait, also on a terminal'],
+  ])
+    .argument('<what>', `${Object.keys(REPAIRS).join(', ')}, or scrub`)
+    .argument('[command]', `of scrub: ${SCRUB_COMMANDS.join(', ')}`)
     .action(
-      context.remote<[string, string | undefined, All & { yes?: boolean }]>((admin, what, command, options) =>
-        maintenance.repair(admin, nodeSelector(options.allNodes), what, command, options.yes),
+      context.live<[string, string | undefined, RepairOptions]>((admin, io, flags, what, command, options) =>
+        repair(admin, io, flags, [what, command], options),
       ),
     )
 
@@ -32,6 +39,9 @@ export function registerMaintenanceVerbs(program: Command, context: Context): vo
   leaf(worker, 'info', 'show a background worker')
     .argument('<tid>', 'its number in the list', argument(wholeNumber))
     .action(context.remote<[number, object]>((admin, id) => maintenance.workerInfo(admin, id)))
+  leaf(worker, 'watch', 'show how far repairs, scrubs and moves of data are, until all have ended', [
+    allNodes,
+  ]).action(context.live<[All]>((admin, io, _, options) => watchWork(admin, io, options.allNodes)))
   leaf(worker, 'get [variable]', 'show parameters of background work', [allNodes]).action(
     context.remote<[string | undefined, All]>((admin, variable, options) =>
       maintenance.getVariables(admin, nodeSelector(options.allNodes), variable),

@@ -29,6 +29,11 @@ export function listWorkers(context: AdminContext): WorkerInfo[] {
         consecutiveErrors: run.error ? 1 : 0,
         lastError: run.error ? agoOf(context, run.error) : null,
         progress: run.progress.done === undefined ? null : percent(run.progress.done),
+        work: {
+          done: run.progress.done ?? null,
+          checked: run.progress.checked,
+          changed: run.progress.changed,
+        },
         freeform: [`${run.progress.checked} checked, ${run.progress.changed} changed`],
       }),
     ),
@@ -55,6 +60,7 @@ function worker(name: string, values: Partial<WorkerInfo>): WorkerInfo {
     queueLength: null,
     tranquility: null,
     progress: null,
+    work: null,
     freeform: [],
     ...values,
   }
@@ -231,6 +237,11 @@ function scrubWorker(context: AdminContext): WorkerInfo {
     state: status.running && !isPaused ? 'busy' : 'idle',
     tranquility: status.tranquility,
     progress: status.running ? percent(status.progress) : null,
+    work: {
+      done: status.running ? status.progress : null,
+      checked: status.rows,
+      changed: status.mendedRows,
+    },
     freeform,
   })
 }
