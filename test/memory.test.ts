@@ -3,7 +3,7 @@
  * `CARPORT_MEMORY_TEST_MIB=5120 npm test -- test/memory.test.ts` (the largest body of one PutObject).
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -110,6 +110,61 @@ describe.runIf(existsSync('/proc/self/status'))('one node', () => {
     },
     timeoutMs,
   )
+})
+
+describe.runIf(existsSync('/proc/self/status'))('one node that tells all that it can', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'carport-memory-'))
+  let node: NodeProcess
+  let metrics: string
+
+  beforeAll(async () => {
+    const [s3, rpc, web, admin, collector] = await freePorts(5)
+    metrics = `http://127.0.0.1:${admin}/metrics`
+    const config = join(folder, 'carport.toml')
+    writeFileSync(
+      config,
+      `metadata_dir = "${folder}/meta"
+data_dir = "${folder}/data"
+replication_factor = 1
+rpc_bind_addr = "127.0.0.1:${rpc}"
+rpc_secret = "${'5a'.repeat(32)}"
+access_log = "all"
+access_log_file = "${folder}/access.log"
+[s3_api]
+api_bind_addr = "127.0.0.1:${s3}"
+s3_region = "garage"
+[s3_web]
+bind_addr = "127.0.0.1:${web}"
+[admin]
+api_bind_addr = "127.0.0.1:${admin}"
+trace_sink = "http://127.0.0.1:${collector}"
+`,
+    )
+    const env = { PATH: process.env.PATH, CARPORT_LOG: 'debug', CARPORT_LOG_FORMAT: '' }
+    node = new NodeProcess(['server', '-c', config, '--single-node'], env, folder)
+    await node.start()
+  })
+
+  afterAll(async () => {
+    await node?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test(`takes less than ${IDLE_RSS_MAX_MIB} MiB when it is only asked for its metrics, with request log, debug log and traces`, async () => {
+    const scraped = async () => {
+      expect((await fetch(metrics)).status).toBe(200)
+      return memoryMib(node, 'VmRSS')
+    }
+    await expect.poll(scraped, { timeout: 60_000, interval: 10_000 }).toBeLessThan(IDLE_RSS_MAX_MIB)
+  }, 70_000)
+
+  test('logs a line of JSON each where stderr is no terminal', () => {
+    const lines = node.output.trim().split('\n')
+    const entries = lines.map((line) => JSON.parse(line) as { level: string; time: string; message: string })
+    expect(entries.map(({ message }) => message)).toContain('ready')
+    for (const { level, time } of entries)
+      expect([level, new Date(time).toISOString()]).toEqual([level, time])
+  })
 })
 
 describe.runIf(existsSync('/proc/self/status'))('three nodes', () => {

@@ -103,7 +103,7 @@ describe('defaults', () => {
       workers: 1,
       k2vApi: null,
       web: null,
-      log: { level: 'info', format: 'text' },
+      log: { level: 'info', format: 'auto' },
       warnings: [],
     })
     expect(config.rpc).toEqual({

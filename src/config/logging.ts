@@ -5,7 +5,8 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 export interface LogConfig {
   level: LogLevel
-  format: 'text' | 'json'
+  /** 'auto': text on a terminal, JSON elsewhere. */
+  format: 'text' | 'json' | 'auto'
 }
 
 /** The log of requests. */
@@ -48,7 +49,7 @@ export function readLogConfig(env: Env, findings: Findings): LogConfig {
     format:
       (format &&
         findings.attempt(format.variable, parseChoice(['text', 'json']), format.value.toLowerCase())) ??
-      'text',
+      'auto',
   }
 }
 

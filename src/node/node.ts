@@ -55,6 +55,8 @@ export interface NodeDeps {
   clock: Clock
   random: Random
   log: Log
+  /** How the request log looks where it shares stderr with the log (default JSON). */
+  logFormat?: 'text' | 'json'
   identity: NodeIdentity
   version: string
   /** Threads for hashing large bodies; 0 hashes on the main thread. */
@@ -186,7 +188,11 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     snapshot: () => snapshots.write(),
   })
   metrics?.observe(core, config, deps.version)
-  const accessLog = watchRequests(await openAccessLog(config.accessLog, log, clock), metrics, tracing)
+  const accessLog = watchRequests(
+    await openAccessLog(config.accessLog, log, clock, deps.logFormat),
+    metrics,
+    tracing,
+  )
   const stops: (() => Promise<void>)[] = [
     () => accessLog.close(),
     async () => metrics?.stop(),

@@ -31,7 +31,10 @@ export interface RunOptions {
 export async function runServer(config: Config, options: RunOptions): Promise<void> {
   // Read when the first file is opened: four threads, libuv's default, are soon all waiting for an fsync.
   process.env.UV_THREADPOOL_SIZE ??= '16'
-  const log = createLog(config.log, realClock, (line) => process.stderr.write(line))
+  const { level, format } = config.log
+  const isText = format === 'text' || (format === 'auto' && process.stderr.isTTY === true)
+  const logFormat = isText ? 'text' : 'json'
+  const log = createLog({ level, format: logFormat }, realClock, (line) => process.stderr.write(line))
   for (const { key, message } of config.warnings) log.warn({ key }, message)
   for (const key of unusedSettings(config)) log.warn({ key }, 'has no effect in this version')
   refuseGarageFolders(
@@ -46,6 +49,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     clock: realClock,
     random: systemRandom,
     log,
+    logFormat,
     identity: loadOrCreateNodeIdentity(config.metadataDir, systemRandom),
     version: readVersion(),
     hashThreads: Math.min(4, availableParallelism()),

@@ -3,6 +3,7 @@ import type { HttpFrontOptions, RequestRecord } from '../api/http/front.js'
 import type { AccessLogConfig } from '../config/logging.js'
 import type { Clock } from '../util/clock.js'
 import type { Log } from '../util/log.js'
+import { textLine } from './logger.js'
 
 /** Bytes of lines that may wait for the disk: further ones are dropped, and counted, rather than kept in memory. */
 const WAITING_BYTES_MAX = 4 << 20
@@ -34,16 +35,18 @@ export interface AccessLog {
 }
 
 /**
- * Opens the access log: one line of JSON for each request that it is to have. Refused signatures are told to `log` too,
- * whatever it is to have.
+ * Opens the access log: one line of JSON for each request that it is to have, or of text where it shares a terminal with
+ * `log`. Refused signatures are told to `log` too, whatever it is to have.
  * @throws Error when the file cannot be opened
  */
 export async function openAccessLog(
   config: AccessLogConfig,
   log: Log,
   clock: Pick<Clock, 'nowMs'>,
+  format: 'text' | 'json' = 'json',
 ): Promise<AccessLog> {
   const stream = config.requests === 'off' ? undefined : await openStream(config.file, log)
+  const isText = format === 'text' && config.file === null
   let dropped = 0
   stream?.on('drop', () => {
     if (dropped++ === 0)
@@ -60,7 +63,8 @@ export async function openAccessLog(
       log.warn({ requestId, source, keyId, code: errorCode }, 'a signature was refused')
     }
     if (!stream || (config.requests === 'errors' && record.status < 400)) return
-    stream.write(`${JSON.stringify(lineOf(api, record, clock.nowMs()))}\n`)
+    const line = JSON.stringify(lineOf(api, record, clock.nowMs()))
+    stream.write(isText ? textLine(line) : `${line}\n`)
   }
   return {
     of: (api) => ({ onRequest: (record) => add(api, record), onlyFailed: config.requests !== 'all' }),

@@ -1,5 +1,3 @@
-import { connect } from 'node:http2'
-import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer'
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace'
 import type { Log } from '../util/log.js'
 
@@ -20,13 +18,17 @@ export function otlpExporter(sink: string, timeoutMs: number, log: Log): SpanExp
   const url = new URL(sink)
   const isHttp = url.pathname !== '/' || url.port === HTTP_PORT
   if (isHttp && url.pathname === '/') url.pathname = HTTP_PATH
-  const send = isHttp ? sendOverHttp : sendOverGrpc
+  const send = async (to: URL, spans: ReadableSpan[], limitMs: number) => {
+    // Loaded with the first span: a node that nobody uses stays small.
+    const { ProtobufTraceSerializer } = await import('@opentelemetry/otlp-transformer')
+    const body = ProtobufTraceSerializer.serializeRequest(spans)
+    if (!body) throw new Error('the spans cannot be encoded')
+    await (isHttp ? sendOverHttp(to, body, limitMs) : sendOverGrpc(to, body, limitMs))
+  }
   let failing = false
   return {
     export(spans: ReadableSpan[], done) {
-      const body = ProtobufTraceSerializer.serializeRequest(spans)
-      if (!body) return done({ code: 1 })
-      send(url, body, timeoutMs).then(
+      send(url, spans, timeoutMs).then(
         () => {
           if (failing) log.info({ sink: url.host }, 'traces are taken again')
           failing = false
@@ -56,7 +58,8 @@ async function sendOverHttp(url: URL, body: Uint8Array, timeoutMs: number): Prom
 }
 
 /** One unary call of gRPC on a connection of its own: a batch every few seconds does not need to keep one. */
-function sendOverGrpc(url: URL, body: Uint8Array, timeoutMs: number): Promise<void> {
+async function sendOverGrpc(url: URL, body: Uint8Array, timeoutMs: number): Promise<void> {
+  const { connect } = await import('node:http2')
   return new Promise((resolve, reject) => {
     const session = connect(url.origin)
     const finish = (error?: Error) => {

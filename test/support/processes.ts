@@ -30,7 +30,7 @@ export class NodeProcess {
   start(): Promise<void> {
     const child = spawn(process.execPath, [PROGRAM, ...this.args], {
       cwd: this.cwd,
-      env: this.env,
+      env: { CARPORT_LOG_FORMAT: 'text', ...this.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
@@ -38,7 +38,7 @@ export class NodeProcess {
     return new Promise((resolve, reject) => {
       const onData = (data: Buffer) => {
         this.output += data
-        if (/\bready\b.*rpc=/.test(this.output)) resolve()
+        if (/\bready\b.*rpc=|"message":"ready"/.test(this.output)) resolve()
       }
       child.stdout!.on('data', onData)
       child.stderr!.on('data', onData)

@@ -3,6 +3,9 @@ import type { RequestRecord } from '../../api/http/front.js'
 import type { BeginRequestSpan } from '../../api/http/request-record.js'
 import type { Tracing } from './tracing.js'
 
+/** Requests that machines make all day long: nobody looks for their spans, which would hide the others. */
+const UNTRACED: ReadonlySet<string | undefined> = new Set(['Metrics', 'Health', 'CheckDomain'])
+
 /**
  * Makes a span of each request of an API. Names of attributes are OpenTelemetry's, where it has one. The query is left
  * out, as presigned URLs have their signature there.
@@ -15,6 +18,8 @@ export function requestSpans(tracing: Tracing, api: string): BeginRequestSpan {
     return {
       run: (serve) => tracing.run(span, serve),
       end(record: RequestRecord) {
+        // A span that does not end is not sent.
+        if (api === 'admin' && UNTRACED.has(record.operation)) return
         span.updateName(`${api} ${record.operation ?? record.method}`)
         span.setAttributes({
           'http.request.method': record.method,
