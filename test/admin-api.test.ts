@@ -120,6 +120,25 @@ describe('cluster and layout', () => {
     expect(answers).toEqual([{ success: false, error: expect.any(String) }])
   })
 
+  test('is diagnosed, and figures of its nodes are told', async () => {
+    const { findings, nodesAnswered } = await call('GetClusterDiagnosis')
+    expect(nodesAnswered).toBe(1)
+    expect(findings).toContainEqual(expect.objectContaining({ check: 'one-copy', severity: 'info' }))
+    const diagnostics = await callNode('GetNodeDiagnostics')
+    expect(diagnostics).toMatchObject({
+      version: 'test',
+      replicationFactor: 1,
+      consistencyMode: 'consistent',
+    })
+    expect(diagnostics.machine.volumes).toMatchObject([
+      { use: 'metadata', fsyncMs: expect.any(Number), problem: null },
+      { use: 'data', fsyncMs: expect.any(Number), problem: null, lost: false },
+    ])
+    const figures = await callNode('GetNodeFigures')
+    expect(figures.process.requests.admin.count).toBeGreaterThan(2)
+    expect(figures.process.memory.rss).toBeGreaterThan(1e7)
+  })
+
   test('is staged by a prefix of an id, previewed, reverted, and applied', async () => {
     const { version, roles } = await call('GetClusterLayout')
     const role = { zone: 'z1', tags: ['new'], capacity: 2e12 }
@@ -135,6 +154,13 @@ describe('cluster and layout', () => {
       replicationFactor: 1,
       totalCapacity: 2e12,
       zones: [{ name: 'z1', nodes: [{ id: roles[0].id, storedPartitions: 256, tags: ['new'] }] }],
+    })
+    const plan = await call('PlanClusterLayout', { body: { roles: [{ id, ...role }] } })
+    expect(plan).toMatchObject({
+      version: version + 1,
+      changes: [{ id: roles[0].id, after: role }],
+      movedPartitions: 0,
+      survives: { zones: [{ zone: 'z1', nodes: 1, withoutCopy: 256 }], nodes: { data: 0 } },
     })
     const applied = await call('ApplyClusterLayout', { body: { version: version + 1 } })
     expect(applied).toMatchObject({

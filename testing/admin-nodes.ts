@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { OperationArgs, OperationName } from '../src/api/admin/operation-schemas.js'
 import { ADMIN_CALL_METHOD, type OperationResult } from '../src/api/admin/operations.js'
 import { type AdminService, serveAdmin } from '../src/api/admin/serve.js'
-import type { MultiResponse } from '../src/api/admin/types.js'
+import type { MachineFacts, MultiResponse } from '../src/api/admin/types.js'
 import { DataDirs } from '../src/block/data-dirs.js'
 import { parsePeerSpec } from '../src/cluster/address.js'
 import type { Bucket } from '../src/model/buckets/buckets.js'
@@ -13,6 +13,7 @@ import type { VersionRecord } from '../src/model/versions/record.js'
 import type { NodeId } from '../src/net/transport.js'
 import { ALL_TREES, Core } from '../src/node/core.js'
 import { Hlc } from '../src/util/clock.js'
+import { CarportError } from '../src/util/errors.js'
 import { silentLog } from '../src/util/log.js'
 import { CrashDisk, syncCompression } from './block-cluster.js'
 import { FakeNet, type FakeNode, ManualClock, SeededRandom } from './cluster-fakes.js'
@@ -21,6 +22,22 @@ import { MemoryDb } from './memory-db.js'
 export const CLIENT: NodeId = 'c1'.repeat(32)
 /** The most bytes that are kept inline, and the size of a block. */
 export const BLOCK_BYTES = 20_000
+
+/** A healthy machine. */
+export const MACHINE: MachineFacts = {
+  secrets: [{ what: 'metadata', path: '/meta', mode: 0o700 }],
+  volumes: [
+    {
+      ...{ use: 'metadata', path: '/meta', readOnly: false, lost: false },
+      ...{ available: 50e9, total: 100e9, fsyncMs: 2, problem: null },
+    },
+    {
+      ...{ use: 'data', path: '/data', readOnly: false, lost: false },
+      ...{ available: 500e9, total: 1000e9, fsyncMs: 2, problem: null },
+    },
+  ],
+  snapshots: { count: 0, newestSecsAgo: null, intervalSecs: null },
+}
 
 export interface AdminNode {
   id: NodeId
@@ -80,6 +97,13 @@ export class AdminCluster {
     const snapshots: string[] = []
     const admin = serveAdmin(transport, {
       ...{ clock, random, db, log: silentLog, replicationFactor, scrubs: true },
+      consistencyMode: 'consistent',
+      machine: {
+        uptimeSecs: () => clock.monotonicMs() / 1000,
+        facts: async () => MACHINE,
+        acceptFolders: async () => {},
+        probe: async (address) => ({ id: this.#idAt(address), incarnation: address }),
+      },
       api: {
         runtime: 'Node.js 24',
         connectionParameters: { region: 'garage', s3Endpoint: null, s3UsePathStyle: null, k2vEndpoint: null },
@@ -97,6 +121,12 @@ export class AdminCluster {
     const node: AdminNode = { id: transport.self, transport, db, disk, core, admin, snapshots }
     this.nodes[i] = node
     return node
+  }
+
+  #idAt(address: string): NodeId {
+    const at = this.nodes.find((_, i) => address === `n${i}:3901`)
+    if (!at) throw new CarportError('PeerUnreachable', `${address}: nobody is there`)
+    return at.id
   }
 
   /** Starts all nodes; they find each other. */

@@ -1,9 +1,11 @@
+import type { StoppedFacts } from '../src/api/admin/diagnosis/facts.js'
 import { checkOperation, type OperationName } from '../src/api/admin/operation-schemas.js'
 import type { BucketInfo, ClusterLayout, ClusterStatus, KeyInfo, NodeStatus } from '../src/api/admin/types.js'
-import type { AdminClient } from '../src/cli/admin-client.js'
+import { type AdminClient, CliError } from '../src/cli/admin-client.js'
 import type { CliIo, ServerOptions, Target } from '../src/cli/io.js'
 import { runCli } from '../src/cli/run.js'
-import type { Config } from '../src/config/config.js'
+import type { Config, Settings } from '../src/config/config.js'
+import { stopped } from './diagnosis-facts.js'
 
 /** Stands for the world of the command line: files in memory, a node that answers from a table. */
 export const SECRET = '1799bccfd7411eddcf9ebd316bc1f5287ad12a68094e1c6ac6abde7e6feae1ec'
@@ -46,6 +48,8 @@ export interface Result {
   recounted: Config[]
   /** What was drawn on the terminal, an empty list where it was left. */
   drawn: string[][]
+  /** The settings of nodes that were looked at from outside. */
+  lookedAt: Settings[]
   closed: number
 }
 
@@ -58,6 +62,10 @@ export interface World {
   stdin?: string
   /** Whether stderr is a terminal. */
   terminal?: boolean
+  /** No server answers. */
+  isDown?: boolean
+  /** What is seen of it then, where it differs from a healthy one. */
+  stopped?: Partial<StoppedFacts>
 }
 
 /** Runs a command line, given as words. */
@@ -73,6 +81,7 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     secretsMade: [],
     recounted: [],
     drawn: [],
+    lookedAt: [],
     closed: 0,
   }
   const readText = (path: string) => {
@@ -117,6 +126,7 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     },
     connect: async (target) => {
       result.targets.push(target)
+      if (world.isDown) throw new CliError('cannot reach the node at 127.0.0.1:3901')
       return admin
     },
     runServer: async (config, options) => {
@@ -127,6 +137,10 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
       return { rows: 7, buckets: 2, corrected: [BUCKET_ID] }
     },
     version: () => '1.2.3',
+    lookAtStopped: async (settings, _env, unreachable) => {
+      result.lookedAt.push(settings)
+      return { ...stopped(world.stopped), unreachable }
+    },
   }
   const status = await runCli(words, io)
   return { ...result, status, out: out.join('\n'), err: err.join('\n') }
@@ -150,6 +164,7 @@ export function nodeStatus(id: string, values: Partial<NodeStatus> = {}): NodeSt
     clockDoubt: null,
     partitions: null,
     damagedRows: 0,
+    lostFolders: 0,
     ...values,
   }
 }

@@ -88,6 +88,8 @@ export interface BlockOptions {
   memoryBytes: number
   /** Most blocks read from disk at the same time (default 16). */
   readsMax?: number
+  /** Whether a data folder may be written to; false while its disk seems not to be there. All may unless told. */
+  isWritable?: (folder: string) => boolean
   resync?: Partial<ResyncSettings>
   scrubTranquility?: number
   /** How often the background process looks for what other processes queued, in ms (default 5 s). */

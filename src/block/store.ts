@@ -71,6 +71,8 @@ export class BlockStore {
       codec: Codec
       /** Most blocks read at the same time (default 16). */
       readsMax?: number
+      /** Whether blocks may be written to a folder now. */
+      isWritable?: (folder: string) => boolean
     },
   ) {
     this.#reads = new Semaphore(options.readsMax ?? 16)
@@ -279,6 +281,7 @@ export class BlockStore {
 
   async #hasRoom(index: number, bytes: number): Promise<boolean> {
     const space = this.#space[index]!
+    if (this.options.isWritable?.(this.dirs.paths[index]!) === false) return false
     if (this.clock.monotonicMs() - space.readAtMs > SPACE_VALID_MS) {
       space.reading ??= this.#readSpace(index, space)
       await space.reading

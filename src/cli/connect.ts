@@ -16,6 +16,7 @@ const LONG_CALLS: Partial<Record<OperationName, number>> = {
   'bucket.cleanupIncompleteUploads': 3_600_000,
   'block.purge': 3_600_000,
   'meta.snapshot': 3_600_000,
+  'cluster.diagnose': 120_000,
 }
 
 /**

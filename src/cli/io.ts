@@ -1,4 +1,5 @@
-import type { Config } from '../config/config.js'
+import type { StoppedFacts } from '../api/admin/diagnosis/facts.js'
+import type { Config, Settings } from '../config/config.js'
 import type { Env, ReadSecretFile } from '../config/secrets.js'
 import type { HostPort } from '../config/values.js'
 import type { Recount } from '../model/buckets/recount.js'
@@ -54,4 +55,6 @@ export interface CliIo {
   /** See repairObjectCounters in node/offline-repair.ts. @throws CarportError */
   repairObjectCounters(config: Config): Promise<Recount>
   version(): string
+  /** Looks at a node whose server does not answer, and why not, from outside. */
+  lookAtStopped(settings: Settings, env: Env, unreachable: string): Promise<StoppedFacts>
 }

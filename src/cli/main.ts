@@ -65,6 +65,10 @@ const io: CliIo = {
     return repairObjectCounters(config)
   },
   version: readVersion,
+  lookAtStopped: async (settings, env, unreachable) => {
+    const { stoppedFacts } = await import('../node/stopped-facts.js')
+    return stoppedFacts(settings, env, unreachable)
+  },
 }
 
 // A reader that goes away ("carport bucket list | head -1") is not a failure.

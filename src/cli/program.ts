@@ -11,6 +11,7 @@ import type { CliIo } from './io.js'
 import { registerAdminTokenVerbs } from './verbs/admin-token.js'
 import { registerApiVerbs } from './verbs/api.js'
 import { registerBucketVerbs } from './verbs/bucket.js'
+import { registerDoctorVerbs } from './verbs/doctor.js'
 import { registerKeyVerbs } from './verbs/key.js'
 import { registerLayoutVerbs } from './verbs/layout.js'
 import { registerMaintenanceVerbs } from './verbs/maintenance.js'
@@ -29,6 +30,7 @@ const FAMILIES: readonly ((program: Command, context: Context) => void)[] = [
   registerOfflineVerbs,
   registerApiVerbs,
   registerShellVerbs,
+  registerDoctorVerbs,
 ]
 
 /** The command line as a whole, with Garage's verbs and flags. */

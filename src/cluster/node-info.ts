@@ -33,6 +33,7 @@ export interface NodeInfo {
   copies: { whole: number; total: number } | null
   /** See NodeStatus. */
   damagedRows: number | null
+  lostFolders: number | null
 }
 
 /** All known nodes: the own one first, then those of the layout, then other peers. */
@@ -76,6 +77,7 @@ export function nodeInfos(input: {
       clockDoubt: status?.clockDoubt ?? null,
       copies: status?.copies ?? null,
       damagedRows: status?.damagedRows ?? null,
+      lostFolders: status?.lostFolders ?? null,
     }
   })
 }

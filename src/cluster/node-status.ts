@@ -6,6 +6,14 @@ export interface DiskSpace {
   total: number
 }
 
+/** The disks of a node as they were last measured; null where they could not be. */
+export interface DiskReport {
+  metadata: DiskSpace | null
+  data: DiskSpace | null
+  /** Data folders whose disk seems not to be there, or was wiped. */
+  lostFolders?: number
+}
+
 /** A node's report of itself to the others, sent about every ten seconds and when something in it changes. */
 export interface NodeStatus {
   hostname: string
@@ -33,6 +41,8 @@ export interface NodeStatus {
   copies: { whole: number; total: number } | null
   /** Rows that are damaged on the node and not repaired yet; null if it does not say. */
   damagedRows: number | null
+  /** Data folders whose disk seems not to be there, or was wiped; null if it does not say. */
+  lostFolders: number | null
 }
 
 const TEXT_LENGTH_MAX = 255
@@ -61,6 +71,7 @@ export function parseNodeStatus(value: unknown): NodeStatus | undefined {
     clockDoubt: isText(status.clockDoubt) ? status.clockDoubt : null,
     copies: parseCopies(status.copies),
     damagedRows: isCount(status.damagedRows) ? status.damagedRows : null,
+    lostFolders: isCount(status.lostFolders) ? status.lostFolders : null,
   }
 }
 

@@ -13,7 +13,7 @@ import type { ConsistencyMode } from './layout/view.js'
 import { LayoutGossip, type PushReport, STATUS_DELAY_MS } from './layout-gossip.js'
 import { LayoutManager, type RoleChange } from './layout-manager.js'
 import { type NodeInfo, nodeInfos } from './node-info.js'
-import { type DiskSpace, type NodeStatus, parseNodeStatus } from './node-status.js'
+import { type DiskReport, type NodeStatus, parseNodeStatus } from './node-status.js'
 import { DbPeerStore } from './peer-store.js'
 import { type Dialer, Peering } from './peering.js'
 import type { Quorum } from './quorum.js'
@@ -42,7 +42,7 @@ export interface ClusterSystemOptions {
   /** Names of all tables that call `markSynced`; a layout version is complete here when each of them has. */
   syncedTables: readonly string[]
   /** Measures the file systems of the metadata and data folders; called about every ten seconds. */
-  diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
+  diskSpace?: () => Promise<DiskReport>
   /** The number of rows and blocks that this node has still to fetch or send, for its status. */
   queueLength?: () => number
   /** This node's copies of partitions, for its status. */
@@ -69,7 +69,7 @@ export class ClusterSystem implements Service {
   readonly #statuses = new Map<NodeId, NodeStatus>()
   /** This node's address as some peer sees it. */
   #seenHost: string | undefined
-  #disks: { metadata: DiskSpace | null; data: DiskSpace | null } = { metadata: null, data: null }
+  #disks: DiskReport = { metadata: null, data: null }
   #lastPush: Promise<PushReport> = Promise.resolve({ reached: 0, connected: 0 })
   readonly #selfLog: SelfLog
   readonly #ages: AgeWatch
@@ -126,7 +126,7 @@ export class ClusterSystem implements Service {
       if (event.up) void this.#greet(event.node)
     })
     this.peering.start()
-    await this.#measureDisks()
+    await this.measureDisks()
     this.#scheduleRound()
   }
 
@@ -175,6 +175,7 @@ export class ClusterSystem implements Service {
       clockDoubt: hlc.peers.isOff() ? (hlc.peers.doubt() ?? null) : null,
       copies: this.options.copies?.() ?? null,
       damagedRows: this.options.damagedRows?.() ?? null,
+      lostFolders: this.#disks.lostFolders ?? null,
     }
   }
 
@@ -370,7 +371,7 @@ export class ClusterSystem implements Service {
     const { clock, log } = this.options
     const delayMs = STATUS_EVERY_MS * (0.9 + this.options.random.float() * 0.2)
     this.#roundTimer = clock.after(delayMs, () => {
-      void this.#measureDisks().then(() => {
+      void this.measureDisks().then(() => {
         if (!this.#running) return
         this.#broadcastStatus()
         const uptimeMs = clock.monotonicMs() - this.#startedAtMs
@@ -386,7 +387,8 @@ export class ClusterSystem implements Service {
     })
   }
 
-  async #measureDisks(): Promise<void> {
+  /** Measures the disks now; the next status tells what was found. */
+  async measureDisks(): Promise<void> {
     if (!this.options.diskSpace) return
     try {
       this.#disks = await this.options.diskSpace()

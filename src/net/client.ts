@@ -19,6 +19,8 @@ export interface ClientOptions extends NodeAddress {
 export interface RpcClient {
   /** The node at the other end. */
   readonly node: NodeId
+  /** Tells its process from others, also from another one that claims to be the same node. */
+  readonly incarnation: string
   /** As `Transport.call`. */
   call(method: string, body: unknown, options: CallOptions): Promise<RpcReply>
   /** Resolves when the socket is closed. */
@@ -61,6 +63,7 @@ export function connectAsClient(options: ClientOptions): Promise<RpcClient> {
       link.start()
       resolve({
         node: connection.peer,
+        incarnation: connection.hello.incarnation,
         call: (method, body, callOptions) => link.call(method, body, callOptions),
         close: () => {
           link.fail('the client was closed')

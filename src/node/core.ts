@@ -8,7 +8,7 @@ import { BLOCK_TREES, BLOCKS_SYNC_NAME, BlockManager, type BlockOptions } from '
 import { type Graces, RefCounts } from '../block/rc.js'
 import type { PeerSpec } from '../cluster/address.js'
 import type { ConsistencyMode } from '../cluster/layout/view.js'
-import type { DiskSpace } from '../cluster/node-status.js'
+import type { DiskReport } from '../cluster/node-status.js'
 import { CLUSTER_TREE } from '../cluster/peer-store.js'
 import type { Dialer } from '../cluster/peering.js'
 import { Quorum } from '../cluster/quorum.js'
@@ -59,7 +59,7 @@ export interface CoreParts {
   /** Stand in for the classes of quorum calls and blocks: with others that trace. */
   classes?: { Quorum: typeof Quorum; BlockManager: typeof BlockManager }
   /** Space of the file systems of metadata and data, for `status`. */
-  diskSpace?: () => Promise<{ metadata: DiskSpace | null; data: DiskSpace | null }>
+  diskSpace?: () => Promise<DiskReport>
 }
 
 export interface CoreOptions {

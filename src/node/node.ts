@@ -37,6 +37,8 @@ import type { Random } from '../util/random.js'
 import type { Worker, WorkerEnv } from '../util/worker.js'
 import { nodeFacts, serveAdminApi } from './admin-api.js'
 import { ALL_TREES, Core } from './core.js'
+import { DataFolders } from './data-folders.js'
+import { machineAccess } from './machine.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
 import type { Metrics } from './metrics/metrics.js'
 import { outgoingHost, publicAddress } from './own-address.js'
@@ -129,6 +131,10 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     disk: metrics?.measureDisk(disk) ?? disk,
   }
   const hashing = new HashPool(clock, deps.hashThreads, config.blockSizeBytes)
+  const folders = new DataFolders(
+    config.dataDirs.filter((dir) => !dir.readOnly).map((dir) => dir.path.replace(/\/+$/, '')),
+    { db, disk, random, log },
+  )
   const core = new Core(
     {
       ...{ clock, hlc, random, log, db, hashing },
@@ -139,10 +145,14 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       recycle: (block) => blockMemory.give(block),
       dirs: dataDirsOf(config),
       compression: zstdCompression(config.compressionLevel ?? 'none'),
-      diskSpace: async () => ({
-        metadata: await spaceOf([config.metadataDir]),
-        data: await spaceOf(config.dataDirs.map((dir) => dir.path)),
-      }),
+      diskSpace: async () => {
+        await folders.check()
+        return {
+          metadata: await spaceOf([config.metadataDir]),
+          data: await spaceOf(config.dataDirs.map((dir) => dir.path)),
+          lostFolders: folders.lost().length,
+        }
+      },
     },
     {
       replicationFactor: config.replicationFactor,
@@ -172,6 +182,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
         reserveBytes: RESERVE_BYTES,
         memoryBytes: config.blockRamBufferMaxBytes,
         readsMax: config.blockMaxConcurrentReads,
+        isWritable: (folder) => folders.isWritable(folder),
       },
       scrub: !config.disableScrub,
     },
@@ -182,7 +193,8 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
   const admin = serveAdmin(transport, {
     ...{ clock, random, log, db, cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },
     ...{ blocks: core.blocks, model: core.model, catchUp: core.catchUp },
-    replicationFactor: config.replicationFactor,
+    ...{ replicationFactor: config.replicationFactor, consistencyMode: config.consistencyMode },
+    machine: machineAccess(config, { clock, random, folders, metrics }),
     scrubs: !config.disableScrub,
     api: nodeFacts(config),
     snapshot: () => snapshots.write(),

@@ -57,6 +57,13 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   }
 }
 
+/** Who holds the lock of a folder, as "process 7 on host, since …"; undefined if nobody does. */
+export async function folderHolder(folder: string): Promise<string | undefined> {
+  const real = realpathSync(folder)
+  const holder = (await ask(join(real, NAME))) ?? (await ask(elsewhere(real)))
+  return holder && `process ${holder.pid} on ${holder.host}, since ${holder.since}`
+}
+
 /** Where the socket of a folder is that cannot have it: it then only keeps processes of this machine apart. */
 function elsewhere(folder: string): string {
   return join(tmpdir(), `carport-${createHash('sha256').update(folder).digest('hex').slice(0, 24)}.lock`)

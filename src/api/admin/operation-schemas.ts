@@ -58,16 +58,15 @@ const keyUpdate = {
 const layoutParameters = z.strictObject({
   zoneRedundancy: z.union([z.literal('maximum'), z.strictObject({ atLeast: z.int().positive() })]),
 })
+/** A node's role. `capacity` is in bytes, null for a gateway. */
+const assignedRole = z.strictObject({
+  id: nodeId,
+  zone: z.string().min(1).max(255),
+  tags: z.array(z.string().max(255)).max(100),
+  capacity: z.int().positive().nullable().exactOptional(),
+})
 /** A change of a node's role. `capacity` is in bytes, null for a gateway. */
-const roleChange = z.union([
-  z.strictObject({ id: nodeId, remove: z.literal(true) }),
-  z.strictObject({
-    id: nodeId,
-    zone: z.string().min(1).max(255),
-    tags: z.array(z.string().max(255)).max(100),
-    capacity: z.int().positive().nullable().exactOptional(),
-  }),
-])
+const roleChange = z.union([z.strictObject({ id: nodeId, remove: z.literal(true) }), assignedRole])
 const bucketAlias = z.union([
   z.strictObject({ bucketId, globalAlias: alias }),
   z.strictObject({ bucketId, accessKeyId, localAlias: alias }),
@@ -138,7 +137,13 @@ export const operationSchemas = {
   'node.info': z.strictObject({ node }),
   'node.statistics': z.strictObject({ node }),
   'node.progress': z.strictObject({ node }),
+  /** What a node says of itself and its machine, for `cluster.diagnose`. Beyond Garage. */
+  'node.diagnose': z.strictObject({ node }),
+  /** Requests, memory and queues of nodes, for those who watch them. Beyond Garage. */
+  'node.figures': z.strictObject({ node }),
   'cluster.health': noArgs,
+  /** Looks for everything that is wrong with the cluster. Beyond Garage. */
+  'cluster.diagnose': noArgs,
   'cluster.statistics': noArgs,
   'cluster.progress': noArgs,
 
@@ -153,6 +158,11 @@ export const operationSchemas = {
   /** `version` must be one more than the current one. */
   'layout.apply': z.strictObject({ version: z.int().positive() }),
   'layout.revert': noArgs,
+  /** All roles as they shall be; nodes that are left out lose theirs. Beyond Garage. */
+  'layout.plan': z.strictObject({
+    roles: z.array(assignedRole).max(10_000),
+    parameters: layoutParameters.nullable().exactOptional(),
+  }),
   'layout.history': noArgs,
   'layout.skipDeadNodes': z.strictObject({ version: z.int().positive(), allowMissingData: z.boolean() }),
 

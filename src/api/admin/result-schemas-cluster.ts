@@ -29,6 +29,8 @@ export const nodeStatus = z.object({
   syncQueueLength: count.nullable(),
   /** Rows that are damaged on the node and not repaired yet; null if it is down or of an older version. */
   damagedRows: count.nullable(),
+  /** Data folders whose disk seems not to be there, or was wiped; null if it is down or of an older version. */
+  lostFolders: count.nullable(),
   /** The same under Garage's name. */
   resyncQueueLen: count.nullable(),
   /** How far the node finds its clock ahead of the others' (negative: behind), in ms; null while unknown. */
@@ -125,6 +127,52 @@ export const layoutPreview = z.union([
   z.object({ message: z.array(z.string()), newLayout: clusterLayout, statistics: layoutStatistics }),
 ])
 
+/** What would bring the layout to a target. */
+export const layoutPlan = z.object({
+  /** The number of the layout that it would be. */
+  version: count,
+  changes: z.array(
+    z.object({ id: z.string(), before: nodeAssignedRole.nullable(), after: nodeAssignedRole.nullable() }),
+  ),
+  parameters: z.object({ before: layoutParameters, after: layoutParameters }),
+  statistics: layoutStatistics,
+  /** The partitions whose nodes change. */
+  moves: z.array(z.object({ partition: count, added: z.array(z.string()), removed: z.array(z.string()) })),
+  /** The same by pairs of nodes. `from` is the node whose place the other takes; null: one more copy. */
+  transfers: z.array(
+    z.object({ from: z.string().nullable(), to: z.string(), partitions: count, bytes: count }),
+  ),
+  nodes: z.array(
+    z.object({
+      id: z.string(),
+      /** Copies of partitions that it holds then. */
+      partitions: count,
+      receivedPartitions: count,
+      receivedBytes: count,
+      givenPartitions: count,
+    }),
+  ),
+  /** Bytes of one copy of a partition: of what is stored on average, before compression, or of what fits at the most. */
+  bytesPerPartition: count,
+  bytesAreKnown: z.boolean(),
+  movedPartitions: count,
+  movedBytes: count,
+  survives: z.object({
+    /** For each zone, the partitions that its loss leaves without a write quorum, a read quorum, or any copy. */
+    zones: z.array(
+      z.object({
+        zone: z.string(),
+        nodes: count,
+        withoutWrites: count,
+        withoutReads: count,
+        withoutCopy: count,
+      }),
+    ),
+    /** How many nodes, whichever, may be away without stopping writes, stopping reads, or losing data. */
+    nodes: z.object({ writes: count, reads: count, data: count }),
+  }),
+})
+
 export const layoutHistory = z.object({
   currentVersion: count,
   minAck: count,
@@ -166,6 +214,7 @@ export const clusterResults = {
     text: z.array(z.string()),
   }),
   'layout.preview': layoutPreview,
+  'layout.plan': layoutPlan,
   /** The layout with all staged changes. */
   'layout.stage': clusterLayout,
   'layout.apply': z.object({

@@ -5,7 +5,7 @@ import { freeSpace, nodeAssignedRole } from './result-schemas-cluster.js'
 const count = z.int().nonnegative()
 
 /** Answers of several nodes, by node id. */
-function ofNodes<T extends z.ZodType>(answer: T) {
+export function ofNodes<T extends z.ZodType>(answer: T) {
   return z.object({ success: z.record(z.string(), answer), error: z.record(z.string(), z.string()) })
 }
 

@@ -7,6 +7,7 @@
  */
 import { z } from 'zod'
 import { clusterResults } from './result-schemas-cluster.js'
+import { diagnosisResults } from './result-schemas-diagnosis.js'
 import { nodeResults } from './result-schemas-nodes.js'
 import { corsRule, lifecycleRule, routingRule } from './rule-schemas.js'
 
@@ -119,6 +120,7 @@ export const objectInspection = z.object({
 export const resultSchemas = {
   ...clusterResults,
   ...nodeResults,
+  ...diagnosisResults,
 
   'bucket.list': z.array(bucketListItem),
   'bucket.listInfo': z.array(bucketInfo),

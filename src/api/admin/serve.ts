@@ -1,5 +1,6 @@
 import { Priority, type RpcHandler, type Transport } from '../../net/transport.js'
 import { CarportError } from '../../util/errors.js'
+import { QueueHistory } from './diagnosis/queues.js'
 import type { AdminContext, AdminDeps } from './handlers/context.js'
 import type { Owners } from './handlers/owners.js'
 import { RepairRuns } from './handlers/repair-runs.js'
@@ -41,6 +42,8 @@ export function serveAdmin(transport: Transport, deps: AdminDeps): AdminService 
   const { clock, log, cluster, db, blocks } = deps
   const { self } = transport
   const repairs = new RepairRuns(clock, log)
+  const queueHistory = new QueueHistory(deps)
+  queueHistory.start()
 
   const findOwners = async (ids: readonly Buffer[]): Promise<Owners> => {
     const owners: Owners = { found: new Map(), complete: true }
@@ -65,6 +68,8 @@ export function serveAdmin(transport: Transport, deps: AdminDeps): AdminService 
     ...deps,
     self,
     repairs,
+    queueHistory,
+    roundTripMs: (node) => transport.rttMs(node),
     findOwners,
     async ask(node, operation, args, timeoutMs) {
       const body = { operation, args }
@@ -104,7 +109,11 @@ export function serveAdmin(transport: Transport, deps: AdminDeps): AdminService 
   transport.handle(ADMIN_CALL_METHOD, serveCall)
   transport.handle(FIND_OWNERS_METHOD, serveFindOwners)
   restoreVariables(db, blocks, log)
-  return { load, stop: () => repairs.stop() }
+  const stop = () => {
+    queueHistory.stop()
+    return repairs.stop()
+  }
+  return { load, stop }
 }
 
 function asCall(body: unknown): { operation: unknown; args: unknown } {

@@ -2,6 +2,7 @@
 import type { z } from 'zod'
 import type * as results from './result-schemas.js'
 import type * as cluster from './result-schemas-cluster.js'
+import type * as diagnosis from './result-schemas-diagnosis.js'
 import type * as nodes from './result-schemas-nodes.js'
 import type * as rules from './rule-schemas.js'
 
@@ -15,6 +16,7 @@ export type LayoutNodeRole = z.infer<typeof cluster.layoutNodeRole>
 export type ClusterLayout = z.infer<typeof cluster.clusterLayout>
 export type LayoutPreview = z.infer<typeof cluster.layoutPreview>
 export type LayoutStatistics = z.infer<typeof cluster.layoutStatistics>
+export type LayoutPlanAnswer = z.infer<typeof cluster.layoutPlan>
 export type LayoutHistory = z.infer<typeof cluster.layoutHistory>
 export type ClusterStatistics = z.infer<(typeof cluster.clusterResults)['cluster.statistics']>
 
@@ -28,6 +30,14 @@ export type WorkerInfo = z.infer<typeof nodes.workerInfo>
 export type BlockError = z.infer<typeof nodes.blockError>
 export type BlockBacklink = z.infer<typeof nodes.blockBacklink>
 export type BlockInfo = z.infer<typeof nodes.blockInfo>
+
+export type MachineFacts = z.infer<typeof diagnosis.machineFacts>
+export type NodeDiagnostics = z.infer<typeof diagnosis.nodeDiagnostics>
+export type QueueFact = z.infer<typeof diagnosis.queueFact>
+export type Finding = z.infer<typeof diagnosis.finding>
+export type ClusterDiagnosis = z.infer<typeof diagnosis.clusterDiagnosis>
+export type ProcessFigures = z.infer<typeof diagnosis.processFigures>
+export type NodeFigures = z.infer<typeof diagnosis.nodeFigures>
 
 export type BucketListItem = z.infer<typeof results.bucketListItem>
 export type BucketInfo = z.infer<typeof results.bucketInfo>

@@ -41,6 +41,13 @@ export async function status(admin: AdminClient): Promise<Output> {
       'that no replica has, and docs/operations.md tells what to do about them.',
     )
   }
+  for (const node of up.filter(({ lostFolders }) => (lostFolders ?? 0) > 0)) {
+    lines.push(
+      '',
+      `${shortId(node.id)} misses ${node.lostFolders} data folder(s): another disk or none is mounted, or it was wiped. Nothing is written`,
+      'there. Mount the disk, or run "carport repair --yes blocks" on that node to fetch its blocks from the other replicas.',
+    )
+  }
   if (down.some((node) => node.draining)) {
     lines.push(
       '',

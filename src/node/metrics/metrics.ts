@@ -1,3 +1,4 @@
+import type { ProcessFigures } from '../../api/admin/types.js'
 import type { RequestRecord } from '../../api/http/front.js'
 import type { Disk } from '../../block/disk.js'
 import type { Config } from '../../config/config.js'
@@ -58,6 +59,12 @@ export class Metrics {
         this.#scrape = undefined
       })
     return this.#scrape
+  }
+
+  /** The figures of requests and of the process, as data. */
+  async figures(): Promise<ProcessFigures> {
+    const { processFigures } = await import('./figures.js')
+    return processFigures(this.#registry)
   }
 
   stop(): void {

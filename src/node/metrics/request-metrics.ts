@@ -3,12 +3,14 @@ import { SECONDS_BUCKETS } from './families.js'
 import { Counter, Histogram, type Registry } from './prom-client.js'
 
 /** The APIs that serve requests, with the prefix and the label of their metrics in Garage. */
-const APIS = {
+export const APIS = {
   s3: { prefix: 'api_s3', label: 'api_endpoint' },
   k2v: { prefix: 'api_k2v', label: 'api_endpoint' },
   admin: { prefix: 'api_admin', label: 'api_endpoint' },
   web: { prefix: 'web', label: 'method' },
 } as const
+
+export type ApiName = keyof typeof APIS
 
 /** Buckets of which the requests are counted, each for itself; those of further ones are counted as one. */
 const BUCKETS_MAX = 200

@@ -1,3 +1,4 @@
+import type { ClusterHealth } from '../../../cluster/health.js'
 import { previewStaged, stagedChanges, stagedParameters } from '../../../cluster/layout/operations.js'
 import { changeReport, historyJson, layoutJson, layoutReport } from '../../../cluster/layout/report.js'
 import { newestVersion } from '../../../cluster/layout/types.js'
@@ -5,8 +6,16 @@ import type { NodeInfo } from '../../../cluster/node-info.js'
 import type { NodeRoleChange } from '../operation-schemas.js'
 import type { AdminHandlers } from '../operations.js'
 import { forOperator } from '../operator-errors.js'
-import type { ClusterLayout, ConnectNodeResult, LayoutHistory, LayoutPreview, NodeStatus } from '../types.js'
+import type {
+  ClusterHealthInfo,
+  ClusterLayout,
+  ConnectNodeResult,
+  LayoutHistory,
+  LayoutPreview,
+  NodeStatus,
+} from '../types.js'
 import type { AdminContext } from './context.js'
+import { planOf } from './layout-plan.js'
 import { layoutStatistics } from './layout-statistics.js'
 import { nodeIdOf } from './lookup.js'
 
@@ -24,10 +33,7 @@ export function clusterHandlers(context: AdminContext): ClusterHandlers {
       layoutVersion: cluster.layout.layoutVersion,
       nodes: cluster.status().map(statusOf),
     }),
-    'cluster.health': async () => {
-      const { storageNodesOk, ...health } = cluster.health()
-      return { ...health, storageNodesUp: storageNodesOk }
-    },
+    'cluster.health': async () => healthOf(cluster.health()),
     'node.connect': ({ nodes }) => Promise.all(nodes.map((node) => connect(context, node))),
 
     'layout.get': async () => layout(),
@@ -37,6 +43,7 @@ export function clusterHandlers(context: AdminContext): ClusterHandlers {
       text: layoutReport(cluster.layout.history, replicationFactor).split('\n'),
     }),
     'layout.preview': async () => previewOf(context),
+    'layout.plan': (args) => planOf(context, args),
     async 'layout.stage'({ roles, parameters }) {
       const redundancy = parameters?.zoneRedundancy
       await cluster.stageLayout({
@@ -71,6 +78,10 @@ export function clusterHandlers(context: AdminContext): ClusterHandlers {
   }
 }
 
+export function healthOf({ storageNodesOk, ...health }: ClusterHealth): ClusterHealthInfo {
+  return { ...health, storageNodesUp: storageNodesOk }
+}
+
 /** A node as the admin API describes it. */
 export function statusOf(node: NodeInfo): NodeStatus {
   const { role } = node
@@ -92,6 +103,7 @@ export function statusOf(node: NodeInfo): NodeStatus {
     clockDoubt: node.isUp ? node.clockDoubt : null,
     partitions: node.isUp && node.copies ? { compared: node.copies.whole, total: node.copies.total } : null,
     damagedRows: node.isUp ? node.damagedRows : null,
+    lostFolders: node.isUp ? node.lostFolders : null,
   }
 }
 

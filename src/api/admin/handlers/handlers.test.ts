@@ -8,8 +8,10 @@ import { operationSchemas } from '../operation-schemas.js'
 const cluster = new AdminCluster(1)
 /** Operations that are tested in maintenance.test.ts. */
 const MAINTENANCE = /^(worker|block|repair|meta)\./
+/** Operations that diagnosis.test.ts and progress.test.ts call. */
+const DIAGNOSIS = /^(.*\.(diagnose|progress)|node\.figures)/
 /** Operations that test/admin-api.test.ts calls over HTTP. */
-const OVER_HTTP = /^(adminToken|.*\.listInfo|cluster\.health|node\.info|layout\.preview)/
+const OVER_HTTP = /^(adminToken|.*\.listInfo|cluster\.health|node\.info|layout\.(preview|plan))/
 
 beforeAll(async () => {
   await cluster.start()
@@ -17,7 +19,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await cluster.stop()
   const names = Object.keys(operationSchemas).filter(
-    (name) => !MAINTENANCE.test(name) && !OVER_HTTP.test(name),
+    (name) => !MAINTENANCE.test(name) && !DIAGNOSIS.test(name) && !OVER_HTTP.test(name),
   )
   expect([...cluster.called].sort()).toEqual(expect.arrayContaining(names))
 })
@@ -108,6 +110,7 @@ describe('cluster', () => {
           clockDoubt: null,
           partitions: { compared: 257, total: 257 },
           damagedRows: 0,
+          lostFolders: null,
         },
       ],
     })

@@ -4,6 +4,7 @@ import { blockInfo, listBlockErrors, purgeBlocks, retryBlocks } from './blocks.j
 import { bucketHandlers } from './buckets.js'
 import { clusterHandlers } from './cluster.js'
 import type { AdminContext } from './context.js'
+import { diagnose, nodeDiagnostics, nodeFigures } from './diagnosis.js'
 import { keyHandlers } from './keys.js'
 import { nodeInfo } from './node-info.js'
 import { nodeHandlers } from './nodes.js'
@@ -24,6 +25,8 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     'node.info': async () => nodeInfo(context),
     'node.statistics': async () => nodeStatistics(context),
     'node.progress': async () => nodeProgress(context),
+    'node.diagnose': () => nodeDiagnostics(context),
+    'node.figures': () => nodeFigures(context),
     'worker.list': async ({ busyOnly, errorOnly }) =>
       listWorkers(context).filter(
         (info) => (!busyOnly || info.state === 'busy') && (!errorOnly || info.errors > 0),
@@ -45,6 +48,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
   return {
     ...clusterHandlers(context),
     'cluster.statistics': () => clusterStatistics(context),
+    'cluster.diagnose': () => diagnose(context, () => onNodes['node.diagnose']({ node: '*' })),
     ...bucketHandlers(context),
     ...keyHandlers(context),
     ...tokenHandlers(context),

@@ -13,6 +13,8 @@ export const NODE_OPERATIONS = [
   'node.info',
   'node.statistics',
   'node.progress',
+  'node.diagnose',
+  'node.figures',
   'worker.list',
   'worker.info',
   'worker.getVariable',
@@ -43,6 +45,9 @@ const ASK_MS = 45_000
 const ASK_MS_OF: Partial<Record<NodeOperation, number>> = {
   // It stands in every "carport status", which must not hang where a node does.
   'node.progress': 5_000,
+  // A node that hangs must not keep those waiting who want to know what is wrong.
+  'node.diagnose': 20_000,
+  'node.figures': 5_000,
   'block.purge': 3_500_000,
   'meta.snapshot': 3_500_000,
 }

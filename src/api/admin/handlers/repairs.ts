@@ -37,9 +37,10 @@ export async function launchRepair(context: AdminContext, type: RepairType): Pro
       })
       break
     case 'blocks':
-      repairs.start(type, (signal, progress) =>
-        follow(progress, (options) => blocks.repair.resyncAll({ signal, ...options })),
-      )
+      repairs.start(type, async (signal, progress) => {
+        await context.machine.acceptFolders()
+        await follow(progress, (options) => blocks.repair.resyncAll({ signal, ...options }))
+      })
       break
     case 'blockRc':
       repairs.start(type, (signal, progress) =>

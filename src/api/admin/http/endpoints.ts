@@ -27,6 +27,11 @@ export const ENDPOINTS = {
     'cluster.progress',
     'What all nodes have still to do, and how long it takes',
   ),
+  GetClusterDiagnosis: get(
+    'Cluster',
+    'cluster.diagnose',
+    'What is wrong, each with what helps; beyond Garage',
+  ),
   ConnectClusterNodes: post('Cluster', 'node.connect', 'Connects to other nodes, given as id@host:port', {
     body: { list: 'nodes' },
   }),
@@ -37,6 +42,12 @@ export const ENDPOINTS = {
     body: 'object',
   }),
   PreviewClusterLayoutChanges: post('Cluster layout', 'layout.preview', 'What applying the changes would do'),
+  PlanClusterLayout: post(
+    'Cluster layout',
+    'layout.plan',
+    'What would bring the layout to these roles, and what moves; beyond Garage',
+    { body: 'object' },
+  ),
   ApplyClusterLayout: post('Cluster layout', 'layout.apply', 'Applies the staged changes', {
     body: 'object',
   }),
@@ -112,6 +123,22 @@ export const ENDPOINTS = {
   GetNodeInfo: get('Node', 'node.info', 'Version, features and addresses of nodes', { query: NODE }),
   GetNodeStatistics: get('Node', 'node.statistics', 'Tables, queues and blocks of nodes', { query: NODE }),
   GetNodeProgress: get('Node', 'node.progress', 'What nodes have still to do', { query: NODE }),
+  GetNodeDiagnostics: get(
+    'Node',
+    'node.diagnose',
+    'What nodes say of themselves and their machines; beyond Garage',
+    {
+      query: NODE,
+    },
+  ),
+  GetNodeFigures: get(
+    'Node',
+    'node.figures',
+    'Requests, memory and queues of nodes, as data; beyond Garage',
+    {
+      query: NODE,
+    },
+  ),
   CreateMetadataSnapshot: post('Node', 'meta.snapshot', 'Writes a snapshot of the metadata', { query: NODE }),
   LaunchRepairOperation: post('Node', 'repair.launch', 'Starts a repair', { query: NODE, body: 'object' }),
 

@@ -1,0 +1,113 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Disk } from '../block/disk.js'
+import { CLUSTER_TREE } from '../cluster/peer-store.js'
+import type { Db } from '../db/db.js'
+import { versioned } from '../util/format.js'
+import type { Log } from '../util/log.js'
+import type { Random } from '../util/random.js'
+
+/** The file in each data folder by which it is known again. */
+export const MARK_FILE = 'carport-folder'
+const MARKS_KEY = Buffer.from('data-folders')
+const MARK = /^[0-9a-f]{32}$/
+
+/**
+ * Knows the data folders again by a mark in each, of which the database has a copy. Without its mark a folder is *lost*: its
+ * disk is not mounted, or was wiped. Nothing is written to it then, so that blocks do not fill the disk below a mount point,
+ * and the node says so, until the mark is back or an administrator takes the folder as it is.
+ */
+export class DataFolders {
+  #lost: ReadonlySet<string> = new Set()
+
+  /** @param paths the data folders that are written to */
+  constructor(
+    private readonly paths: readonly string[],
+    private readonly parts: {
+      db: Db
+      disk: Pick<Disk, 'writeDurable'>
+      random: Random
+      log: Log
+    },
+  ) {}
+
+  /** The folders that were lost when last looked at. */
+  lost(): string[] {
+    return [...this.#lost]
+  }
+
+  isWritable(path: string): boolean {
+    return !this.#lost.has(path)
+  }
+
+  /** Looks at all folders. Those that the database does not know yet are marked. */
+  async check(): Promise<void> {
+    const known = this.#known()
+    const lost = new Set<string>()
+    for (const path of this.paths) {
+      const expected = known.get(path)
+      const found = await readMark(path)
+      if (expected === undefined) await this.#adopt(path, found)
+      else if (found !== expected) lost.add(path)
+    }
+    this.#tell(lost)
+  }
+
+  /** Takes the lost folders as they are now, as folders of this node from which everything is missing. */
+  async accept(): Promise<void> {
+    await this.check()
+    for (const path of this.#lost) await this.#adopt(path, await readMark(path))
+    await this.check()
+  }
+
+  async #adopt(path: string, found: string | undefined): Promise<void> {
+    const { db, disk, random, log } = this.parts
+    const mark = found ?? random.bytes(16).toString('hex')
+    try {
+      if (found === undefined) {
+        await mkdir(path, { recursive: true })
+        await disk.writeDurable(join(path, MARK_FILE), [Buffer.from(`${mark}\n`)], { fsync: true })
+      }
+      await db.transact((tx) => {
+        const marks = decode(tx.get(CLUSTER_TREE, MARKS_KEY)).set(path, mark)
+        tx.putRecord(CLUSTER_TREE, MARKS_KEY, FORMAT.encode(marks))
+      })
+    } catch (error) {
+      log.warn({ folder: path, error }, 'a data folder could not be marked: it will be tried again')
+    }
+  }
+
+  #known(): Map<string, string> {
+    return decode(this.parts.db.get(CLUSTER_TREE, MARKS_KEY))
+  }
+
+  #tell(lost: ReadonlySet<string>): void {
+    const { log } = this.parts
+    for (const folder of lost) {
+      if (this.#lost.has(folder)) continue
+      log.error(
+        { folder },
+        'this data folder is not the one that the node wrote to: its disk is not mounted, or was wiped. Nothing is written ' +
+          'there. Mount the disk, or run "carport repair --yes blocks" to fetch its blocks from the other replicas',
+      )
+    }
+    for (const folder of this.#lost) if (!lost.has(folder)) log.info({ folder }, 'the data folder is back')
+    this.#lost = lost
+  }
+}
+
+async function readMark(folder: string): Promise<string | undefined> {
+  const text = await readFile(join(folder, MARK_FILE), 'utf8').catch(() => '')
+  return MARK.test(text.trim()) ? text.trim() : undefined
+}
+
+/** Paths with their marks. */
+const FORMAT = versioned<Map<string, string>>('marks of data folders', {
+  encode: (marks) => Buffer.from(JSON.stringify([...marks])),
+  writes: 1,
+  versions: { 1: (payload) => new Map(JSON.parse(payload.toString()) as [string, string][]) },
+})
+
+function decode(stored: Buffer | undefined): Map<string, string> {
+  return stored ? FORMAT.decode(stored) : new Map()
+}
