@@ -116,6 +116,14 @@ describe('cluster and layout', () => {
       bucketCount: expect.any(Number),
       incompleteAvailInfo: expect.any(Boolean),
     })
+    expect(await call('GetClusterProgress')).toMatchObject({
+      done: true,
+      secondsLeft: 0,
+      layout: { oldestVersion: 1, newestVersion: 1, behind: [] },
+      total: { blocksToFetch: 0, partitionsToCompare: 0 },
+      unknown: {},
+    })
+    expect(await callNode('GetNodeProgress')).toMatchObject({ blocksToFetch: 0, secondsLeft: 0, repairs: [] })
     const answers = await call('ConnectClusterNodes', { body: [`${'ab'.repeat(32)}@127.0.0.1:1`] })
     expect(answers).toEqual([{ success: false, error: expect.any(String) }])
   })

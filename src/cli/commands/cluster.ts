@@ -1,19 +1,21 @@
-import type { ClusterLayout, NodeStatus } from '../../api/admin/types.js'
+import type { ClusterLayout, NodeProgress, NodeStatus } from '../../api/admin/types.js'
 import { type AdminClient, CliError, type Output, SILENT } from '../admin-client.js'
 import { formatAgo, formatCapacity, formatSize, shortId, table } from '../format.js'
 import { stagedTable } from './layout.js'
+import { leftOf, motionLines, motionOf } from './motion.js'
 
 /** `status`: the nodes that are up, the ones that are not, and what is staged. */
 export async function status(admin: AdminClient): Promise<Output> {
   const cluster = await admin.call('status', {})
   const layout = await admin.call('layout.get', {})
+  const motion = await motionOf(admin)
   const up = cluster.nodes.filter((node) => node.isUp)
   const down = cluster.nodes.filter((node) => !node.isUp)
   const lines = [
     '==== HEALTHY NODES ====',
     table([
       ['ID', 'Hostname', 'Address', 'Tags', 'Zone', 'Capacity', 'DataAvail', 'Sync', 'Version'],
-      ...up.map((node) => healthyRow(node, layout)),
+      ...up.map((node) => healthyRow(node, layout, motion?.nodes[node.id])),
     ]),
   ]
   if (down.length > 0) {
@@ -26,6 +28,7 @@ export async function status(admin: AdminClient): Promise<Output> {
       ]),
     )
   }
+  if (motion) lines.push(...motionLines(motion))
   const doubted = up.filter((node) => node.clockDoubt !== null)
   if (doubted.length > 0) {
     lines.push('', '==== WRONG CLOCKS ====')
@@ -66,13 +69,15 @@ export async function status(admin: AdminClient): Promise<Output> {
   } else if (cluster.layoutVersion === 0) {
     lines.push('', 'No layout yet: assign roles with "carport layout assign", then "carport layout apply".')
   }
-  return { json: cluster, text: lines.join('\n') }
+  return { json: motion ? { ...cluster, progress: motion } : cluster, text: lines.join('\n') }
 }
 
-function healthyRow(node: NodeStatus, layout: ClusterLayout): string[] {
+/** @param progress what the node told a moment ago; its status may be ten seconds old */
+function healthyRow(node: NodeStatus, layout: ClusterLayout, progress: NodeProgress | undefined): string[] {
   const base = [shortId(node.id), node.hostname ?? '?', node.addr ?? 'N/A']
   const version = node.garageVersion ?? ''
-  if (node.role === null) return [...base, '', '', withoutRole(node, layout), '', syncState(node), version]
+  if (node.role === null)
+    return [...base, '', '', withoutRole(node, layout), '', syncState(node, progress), version]
   const { tags, zone, capacity } = node.role
   return [
     ...base,
@@ -80,7 +85,7 @@ function healthyRow(node: NodeStatus, layout: ClusterLayout): string[] {
     zone,
     formatCapacity(capacity),
     freeSpace(node),
-    syncState(node),
+    syncState(node, progress),
     version,
   ]
 }
@@ -106,13 +111,14 @@ function freeSpace(node: NodeStatus): string {
   return `${formatSize(available)} (${percent.toFixed(1)}%)`
 }
 
-function syncState(node: NodeStatus): string {
+function syncState(node: NodeStatus, progress: NodeProgress | undefined): string {
   const { partitions } = node
   if (partitions && partitions.compared < partitions.total) {
     return `${partitions.compared} of ${partitions.total} partitions`
   }
-  if (node.syncQueueLength === null) return '?'
-  return node.syncQueueLength === 0 ? 'ok' : `${node.syncQueueLength} to do`
+  const left = progress ? leftOf(progress) : node.syncQueueLength
+  if (left === null) return '?'
+  return left === 0 ? 'ok' : `${left} to do`
 }
 
 /** `health`: fails when the cluster is unavailable, for scripts and health checks. */

@@ -3,6 +3,7 @@ import { type AdminClient, type Output, UsageError } from '../admin-client.js'
 import { formatAgo, formatSpan, shortId, table } from '../format.js'
 import { onlyAnswer } from '../lookup.js'
 import { perNode } from '../per-node.js'
+import { motionLines, motionOf } from './motion.js'
 
 /** `worker list`: busy ones first. */
 export async function listWorkers(
@@ -10,24 +11,29 @@ export async function listWorkers(
   options: { busyOnly: boolean; errorOnly: boolean },
 ): Promise<Output> {
   const workers = onlyAnswer(await admin.call('worker.list', { node: 'self', ...options }))
+  const motion = await motionOf(admin)
   const rank = ({ state }: WorkerInfo) => (state === 'idle' ? 1 : state === 'done' ? 2 : 0)
   const sorted = [...workers].sort((a, b) => rank(a) - rank(b) || a.id - b.id)
   return {
     json: workers,
-    text: table([
-      ['TID', 'State', 'Name', 'Tranq', 'Done', 'Queue', 'Errors', 'Consec', 'Last'],
-      ...sorted.map((worker) => [
-        String(worker.id),
-        workerState(worker),
-        worker.name,
-        optionalNumber(worker.tranquility),
-        worker.progress ?? '-',
-        optionalNumber(worker.queueLength),
-        worker.errors > 0 ? String(worker.errors) : '-',
-        worker.errors > 0 ? String(worker.consecutiveErrors) : '-',
-        worker.lastError === null ? '' : formatAgo(worker.lastError.secsAgo),
+    text: [
+      table([
+        ['TID', 'State', 'Name', 'Tranq', 'Done', 'Queue', 'Errors', 'Consec', 'Last'],
+        ...sorted.map((worker) => [
+          String(worker.id),
+          workerState(worker),
+          worker.name,
+          optionalNumber(worker.tranquility),
+          worker.progress ?? '-',
+          optionalNumber(worker.queueLength),
+          worker.errors > 0 ? String(worker.errors) : '-',
+          worker.errors > 0 ? String(worker.consecutiveErrors) : '-',
+          worker.lastError === null ? '' : formatAgo(worker.lastError.secsAgo),
+        ]),
       ]),
-    ]),
+      // The workers are those of one node; what is left to do, and for how long, is that of all.
+      ...(motion && !motion.done ? motionLines(motion) : []),
+    ].join('\n'),
   }
 }
 
