@@ -52,6 +52,23 @@ test('a healthy cluster has no findings, and the exit status is 0', async () => 
   expect(await cluster.cli(1, 'doctor')).toMatch(/Nothing is wrong\. Looked at: .*\(3 of 3 nodes answered\)/)
 })
 
+test('the layout is exported, planned and applied as a file', async () => {
+  const file = join(cluster.dir, 'layout.toml')
+  const exported = await cluster.cli(0, 'layout', 'export')
+  writeFileSync(file, exported)
+  expect(await cluster.cli(1, 'layout', 'plan', '-f', file)).toBe(
+    'The layout is as the file says: nothing changes.\n',
+  )
+  writeFileSync(file, exported.replaceAll('"10G"', '"12G"'))
+  expect(await cluster.cli(1, 'layout', 'plan', '-f', file)).toMatch(
+    /capacity 10\.0 GB → 12\.0 GB.*z3: survived/s,
+  )
+  await cluster.cli(1, 'layout', 'plan', '-f', file, '--apply', '--yes')
+  expect(await cluster.cli(1, 'layout', 'export')).toBe(
+    exported.replaceAll('"10G"', '"12G"').replace('version 1', 'version 2'),
+  )
+})
+
 test('a configuration that others may read and a wiped data folder are found, on the node that has them', async () => {
   chmodSync(configOf(1), 0o644)
   rmSync(join(cluster.dir, 'n2/data'), { recursive: true })

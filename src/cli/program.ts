@@ -14,6 +14,7 @@ import { registerBucketVerbs } from './verbs/bucket.js'
 import { registerDoctorVerbs } from './verbs/doctor.js'
 import { registerKeyVerbs } from './verbs/key.js'
 import { registerLayoutVerbs } from './verbs/layout.js'
+import { registerLayoutPlanVerbs } from './verbs/layout-plan.js'
 import { registerMaintenanceVerbs } from './verbs/maintenance.js'
 import { registerNodeVerbs } from './verbs/node.js'
 import { registerOfflineVerbs } from './verbs/offline.js'
@@ -23,6 +24,7 @@ import { registerShellVerbs } from './verbs/shell.js'
 const FAMILIES: readonly ((program: Command, context: Context) => void)[] = [
   registerNodeVerbs,
   registerLayoutVerbs,
+  registerLayoutPlanVerbs,
   registerBucketVerbs,
   registerKeyVerbs,
   registerAdminTokenVerbs,
