@@ -73,7 +73,8 @@ test('everything that a node makes is for its user alone: database, blocks, snap
   await start()
   await put('inline', 1000)
   await put('blocks', 3_000_000)
-  await promisify(execFile)(process.execPath, [PROGRAM, 'meta', 'snapshot'], { env, cwd: dir })
+  const [command, ...first] = PROGRAM
+  await promisify(execFile)(command, [...first, 'meta', 'snapshot'], { env, cwd: dir })
   const store = join(dir, 'store')
   const names = readdirSync(store, { recursive: true, encoding: 'utf8' })
   for (const name of ['rpc_secret', 'sse_master_key', 'meta/db/data.mdb', 'meta/node_key.pem']) {

@@ -142,6 +142,17 @@ describe('NATS', () => {
   })
 })
 
+test.each(['nats', 'redis'] as const)(
+  '%s that accepts a connection and then says nothing has not taken the message, and holds up no stop',
+  { timeout: 40_000 },
+  async (type) => {
+    const port = await listen(createServer((socket) => socket.resume()))
+    const made = target({ type, url: `${type}://127.0.0.1:${port}` })
+    await expect(made.send(message)).rejects.toThrow()
+    await made.close()
+  },
+)
+
 describe('Redis', () => {
   /** A server that takes commands in RESP: it answers RPUSH with a number and everything else with OK. */
   function fakeRedis(options: { password?: string } = {}) {

@@ -102,7 +102,11 @@ function redis({ name, url, user, secret, list }: NotificationTarget): EventTarg
       })
       // Each failure rejects the message that met it; an 'error' event without a listener would end the process.
       client.on('error', () => {})
-      await client.connect()
+      // The client's own limit counts until the connection stands, not until the server answers.
+      await withTimeout(client.connect(), 'Redis').catch((error: unknown) => {
+        client.destroy()
+        throw error
+      })
       return {
         push: (message) => client.rPush(list, message),
         close: async () => client.destroy(),

@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import {
   type BodyHashing,
   type HashedBlock,
@@ -9,6 +9,7 @@ import {
 import { BufferPools } from '../util/buffer-pools.js'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
+import { startHashThread } from './hash-thread.js'
 import type { HashReply, HashTask } from './hash-worker.js'
 
 /** Bodies shorter than this are hashed on the main thread: two messages cost more than the digests. */
@@ -151,7 +152,7 @@ export class HashPool implements Hashing {
   }
 
   #spawn(): PoolWorker {
-    const thread = new Worker(new URL('./hash-worker.js', import.meta.url))
+    const thread = startHashThread()
     const worker: PoolWorker = { thread, waiting: new Map() }
     thread.unref()
     thread.on('message', (reply: HashReply) => {

@@ -6,8 +6,13 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePorts } from '../../bench/stores/server-process.js'
 
-/** The compiled program; `npm test` builds it first. */
-export const PROGRAM = join(import.meta.dirname, '../../dist/src/cli/main.js')
+/**
+ * The command that starts the program: the compiled one, which `npm test` builds first, or the executable that
+ * CARPORT_TEST_EXECUTABLE names (vitest.executable.config.ts).
+ */
+export const PROGRAM: readonly [string, ...string[]] = process.env.CARPORT_TEST_EXECUTABLE
+  ? [process.env.CARPORT_TEST_EXECUTABLE]
+  : [process.execPath, join(import.meta.dirname, '../../dist/src/cli/main.js')]
 
 const run = promisify(execFile)
 
@@ -28,7 +33,8 @@ export class NodeProcess {
 
   /** Resolves when the node says that it is ready; rejects with its output when it ends before. */
   start(): Promise<void> {
-    const child = spawn(process.execPath, [PROGRAM, ...this.args], {
+    const [command, ...first] = PROGRAM
+    const child = spawn(command, [...first, ...this.args], {
       cwd: this.cwd,
       env: { CARPORT_LOG_FORMAT: 'text', ...this.env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -104,7 +110,8 @@ ${more}
 
   /** Runs a command of the command line against node `i`; resolves with its output. */
   async cli(i: number, ...args: string[]): Promise<string> {
-    const { stdout } = await run(process.execPath, [PROGRAM, '-c', this.#configs[i]!, ...args], {
+    const [command, ...first] = PROGRAM
+    const { stdout } = await run(command, [...first, '-c', this.#configs[i]!, ...args], {
       env: { PATH: process.env.PATH },
     })
     return stdout

@@ -96,7 +96,8 @@ export class LifeCluster {
 
   /** Runs a command of the command line against a node; resolves with its output. */
   async cli(node: LifeNode, ...args: string[]): Promise<string> {
-    const { stdout } = await run(process.execPath, [PROGRAM, '-c', node.config, ...args], {
+    const [command, ...first] = PROGRAM
+    const { stdout } = await run(command, [...first, '-c', node.config, ...args], {
       env: { PATH: process.env.PATH },
     })
     return stdout
