@@ -1,10 +1,13 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import type { BusyClient } from './kit/busy-client.js'
+import { Consul } from './kit/consul.js'
 import { type LifeCluster, until } from './kit/life-cluster.js'
 import type { LifeNode } from './kit/life-node.js'
 
 export interface Scenario {
   name: string
-  run(cluster: LifeCluster): Promise<void>
+  /** @param client to be paused where no node answers */
+  run(cluster: LifeCluster, client: BusyClient): Promise<void>
 }
 
 /** The steps of a cluster's life in the order in which one cluster can go through them: docs/cluster-life.md has each. */
@@ -155,6 +158,42 @@ export const SCENARIOS: readonly Scenario[] = [
         await cluster.start(node)
         await cluster.settled()
       }
+    },
+  },
+  {
+    name: 'All nodes are started at once at new addresses, by their names',
+    async run(cluster, client) {
+      await client.stop()
+      const nodes = cluster.running()
+      await Promise.all(nodes.map((node) => node.stop()))
+      for (const node of nodes) cluster.move(node)
+      await Promise.all(nodes.map((node) => cluster.start(node)))
+      await cluster.settled()
+      client.start()
+    },
+  },
+  {
+    name: 'All nodes are started at once at new addresses, found by Consul',
+    async run(cluster, client) {
+      await client.stop()
+      const nodes = cluster.running()
+      await Promise.all(nodes.map((node) => node.stop()))
+      const consul = await Consul.listen()
+      try {
+        for (const { settings } of nodes) {
+          // No name and no address of another node is of any use any more.
+          cluster.forgetHost(settings.name)
+          cluster.move(cluster.node(settings.name), { named: false })
+          settings.publicAddress = `${settings.host}:${settings.rpcPort}`
+          settings.bootstrapPeers = []
+          settings.consulUrl = consul.url
+        }
+        await Promise.all(nodes.map((node) => cluster.start(node)))
+        await cluster.settled()
+      } finally {
+        consul.close()
+      }
+      client.start()
     },
   },
 ]

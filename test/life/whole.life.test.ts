@@ -15,7 +15,7 @@ afterAll(async () => {
 })
 
 test.each(SCENARIOS)('$name', async ({ name, run }) => {
-  const report = await life.step(name, () => run(life.cluster))
+  const report = await life.step(name, () => run(life.cluster, life.client))
   expect(report.failures).toEqual([])
 })
 

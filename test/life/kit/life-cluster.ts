@@ -135,11 +135,17 @@ export class LifeCluster {
     await on.admin('ClusterLayoutSkipDeadNodes', { version: this.#layoutVersion, allowMissingData: true })
   }
 
-  /** Gives a node that is stopped another address, and its host name too. */
-  move(node: LifeNode): void {
+  /** Gives a node that is stopped another address, and its host name too, unless told. */
+  move(node: LifeNode, { named } = { named: true }): void {
     this.#moves++
     node.settings.host = `127.0.${1 + (this.#moves >> 7)}.${1 + (this.#moves & 127)}`
-    this.setHost(hostNameOf(node.name), node.settings.host)
+    if (named) this.setHost(hostNameOf(node.name), node.settings.host)
+  }
+
+  /** Takes a node's host name away. */
+  forgetHost(name: string): void {
+    this.#hosts.delete(hostNameOf(name))
+    this.#writeHosts()
   }
 
   /**

@@ -24,6 +24,8 @@ export interface NodeSettings {
   bootstrapPeers: readonly string[]
   dataFolders: readonly DataFolder[]
   replicationFactor: number
+  /** Consul, where nodes find each other. */
+  consulUrl?: string
 }
 
 export const ADMIN_TOKEN = 'token-of-the-tests'
@@ -114,6 +116,7 @@ export class LifeNode {
       bootstrapPeers,
       dataFolders,
       replicationFactor,
+      consulUrl,
     } = this.settings
     const folder = ({ path, capacity, readOnly }: DataFolder) =>
       `{ path = "${this.folder(path)}", ${readOnly ? 'read_only = true' : `capacity = "${capacity}"`} }`
@@ -137,7 +140,7 @@ s3_region = "garage"
 [admin]
 api_bind_addr = "${host}:${adminPort}"
 admin_token = "${ADMIN_TOKEN}"
-`
+${consulUrl ? `[consul_discovery]\nconsul_http_addr = "${consulUrl}"\nservice_name = "carport"\n` : ''}`
     writeFileSync(this.config, text, { mode: 0o600 })
   }
 }
