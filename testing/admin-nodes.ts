@@ -107,6 +107,7 @@ export class AdminCluster {
       api: {
         runtime: 'Node.js 24',
         connectionParameters: { region: 'garage', s3Endpoint: null, s3UsePathStyle: null, k2vEndpoint: null },
+        canEncrypt: true,
         configuredTokens: [],
       },
       ...{ cluster: core.cluster, tables: core.tables, blockRefs: core.blockRefs },

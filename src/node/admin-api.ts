@@ -25,6 +25,7 @@ export function nodeFacts({ s3Api, k2vApi, secrets }: Config): NodeFacts {
       s3UsePathStyle: s3Api.publicEndpointPathStyle,
       k2vEndpoint: k2vApi?.publicEndpoint ?? null,
     },
+    canEncrypt: secrets.sseMasterKeys.length > 0,
     configuredTokens: [
       ...(secrets.adminToken === null ? [] : [configured('admin_token', ['*'])]),
       ...(secrets.metricsToken === null ? [] : [configured('metrics_token', ['Metrics'])]),

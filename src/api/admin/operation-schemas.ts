@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { CarportError } from '../../util/errors.js'
 import { corsRule, lifecycleRule, routingRule } from './rule-schemas.js'
+import { bucketSettingsUpdate } from './settings-schemas.js'
 
 const noArgs = z.strictObject({})
 /** A node's id, or a unique prefix of it. */
@@ -181,6 +182,8 @@ export const operationSchemas = {
   /** The bucket must be empty. */
   'bucket.delete': z.strictObject({ id: bucketId }),
   'bucket.update': z.strictObject({ id: bucketId, ...bucketUpdate }),
+  'bucket.settings': z.strictObject({ id: bucketId }),
+  'bucket.updateSettings': z.strictObject({ id: bucketId, ...bucketSettingsUpdate }),
   'bucket.addAlias': bucketAlias,
   'bucket.removeAlias': bucketAlias,
   'bucket.allowKey': permissionChange,

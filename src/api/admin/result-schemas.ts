@@ -10,6 +10,7 @@ import { clusterResults } from './result-schemas-cluster.js'
 import { diagnosisResults } from './result-schemas-diagnosis.js'
 import { nodeResults } from './result-schemas-nodes.js'
 import { corsRule, lifecycleRule, routingRule } from './rule-schemas.js'
+import { bucketSettings } from './settings-schemas.js'
 
 const count = z.int().nonnegative()
 const time = z.iso.datetime()
@@ -128,6 +129,8 @@ export const resultSchemas = {
   'bucket.create': bucketInfo,
   'bucket.delete': z.null(),
   'bucket.update': bucketInfo,
+  'bucket.settings': bucketSettings,
+  'bucket.updateSettings': bucketSettings,
   'bucket.addAlias': bucketInfo,
   'bucket.removeAlias': bucketInfo,
   'bucket.allowKey': bucketInfo,

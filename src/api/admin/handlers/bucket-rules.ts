@@ -15,7 +15,14 @@ import { XmlElement } from '../../xml/element.js'
 import { XmlError } from '../../xml/error.js'
 import type { CorsRuleJson, LifecycleRuleJson, RoutingRuleJson } from '../types.js'
 
-type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [name: string]: Json }
+export type Json =
+  | string
+  | number
+  | boolean
+  | null
+  | undefined
+  | readonly Json[]
+  | { readonly [name: string]: Json }
 
 const NO_ATTRIBUTES: ReadonlyMap<string, string> = new Map()
 
@@ -49,7 +56,7 @@ export function parseRoutingRules(rules: readonly RoutingRuleJson[]): RoutingRul
 }
 
 /** The element that S3's XML has for a value: lists become repeated elements, null and undefined none. */
-function elementOf(name: string, value: Json): XmlElement {
+export function elementOf(name: string, value: Json): XmlElement {
   if (typeof value !== 'object' || value === null) {
     return new XmlElement(name, NO_ATTRIBUTES, [], String(value ?? ''))
   }
@@ -62,7 +69,8 @@ function elementOf(name: string, value: Json): XmlElement {
   return new XmlElement(name, NO_ATTRIBUTES, children, '')
 }
 
-function checked<T>(what: string, parse: () => T): T {
+/** What S3's parsers make of a value; `what` names it. @throws CarportError InvalidArgument where they refuse it */
+export function checked<T>(what: string, parse: () => T): T {
   try {
     return parse()
   } catch (error) {

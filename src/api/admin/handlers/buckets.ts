@@ -7,6 +7,7 @@ import type { BucketKeyPermissionChange, ListPage, OperationArgs } from '../oper
 import type { AdminHandlers } from '../operations.js'
 import type { BucketInfo } from '../types.js'
 import { bucketInfo } from './bucket-info.js'
+import { applySettings, settingsOf } from './bucket-settings.js'
 import { applyUpdate } from './bucket-update.js'
 import type { AdminContext } from './context.js'
 import { inspectObject } from './inspect.js'
@@ -58,6 +59,13 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
       const bucket = await bucketById(model, id)
       await applyUpdate(context, bucket, update)
       return infoOf(id)
+    },
+
+    'bucket.settings': async ({ id }) => settingsOf(await bucketById(model, id)),
+
+    async 'bucket.updateSettings'({ id, ...update }) {
+      await applySettings(context, await bucketById(model, id), update)
+      return settingsOf(await bucketById(model, id))
     },
 
     async 'bucket.addAlias'(alias) {

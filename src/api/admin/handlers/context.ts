@@ -24,6 +24,8 @@ export interface NodeFacts {
   runtime: string
   /** How clients reach this node, as far as its configuration tells. */
   connectionParameters: ConnectionParameters
+  /** Whether this node has a master key, without which buckets cannot be encrypted by default. */
+  canEncrypt: boolean
   /** The tokens of the configuration, as they are listed. */
   configuredTokens: readonly AdminTokenInfo[]
 }

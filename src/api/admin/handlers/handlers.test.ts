@@ -10,8 +10,9 @@ const cluster = new AdminCluster(1)
 const MAINTENANCE = /^(worker|block|repair|meta)\./
 /** Operations that diagnosis.test.ts and progress.test.ts call. */
 const DIAGNOSIS = /^(.*\.(diagnose|progress)|node\.figures)/
-/** Operations that test/admin-api.test.ts calls over HTTP. */
-const OVER_HTTP = /^(adminToken|.*\.listInfo|cluster\.health|node\.info|layout\.(preview|plan))/
+/** Operations that test/admin-api.test.ts and test/bucket-settings.test.ts call over HTTP. */
+const OVER_HTTP =
+  /^(adminToken|.*\.listInfo|cluster\.health|node\.info|layout\.(preview|plan)|bucket\.(settings|updateSettings))/
 
 beforeAll(async () => {
   await cluster.start()

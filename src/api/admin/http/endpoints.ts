@@ -103,6 +103,15 @@ export const ENDPOINTS = {
     query: ['id'],
     body: 'object',
   }),
+  GetBucketSettings: get('Bucket', 'bucket.settings', "A bucket's settings beyond Garage's", {
+    query: ['id'],
+  }),
+  UpdateBucketSettings: post(
+    'Bucket',
+    'bucket.updateSettings',
+    'Changes versioning, object lock, policy, public access, ownership, encryption, notifications, tags of a bucket',
+    { query: ['id'], body: 'object' },
+  ),
   DeleteBucket: post('Bucket', 'bucket.delete', 'Deletes an empty bucket for ever', { query: ['id'] }),
   CleanupIncompleteUploads: post(
     'Bucket',

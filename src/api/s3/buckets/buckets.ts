@@ -1,5 +1,6 @@
+import type { Versioning } from '../../../model/buckets/documents.js'
 import { errorCode } from '../../../util/errors.js'
-import { parseXml } from '../../xml/reader.js'
+import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
 import { authorize, requireCaller } from '../access/authorize.js'
@@ -116,19 +117,23 @@ export async function putBucketVersioning(context: S3Context, request: S3Request
   })
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
-  const configuration = await parseXml(body, 'VersioningConfiguration')
-  const status = configuration.text('Status')
-  if (configuration.text('MfaDelete') === 'Enabled')
-    throw new S3Error('NotImplemented', 'MFA delete is not offered.')
+  const versioning = readVersioning(await parseXml(body, 'VersioningConfiguration'), bucket.objectLock)
+  await model.buckets.setDocument(bucket, 'versioning', versioning)
+  return { status: 200 }
+}
+
+/** @throws S3Error NotImplemented, IllegalVersioningConfigurationException, InvalidBucketState */
+export function readVersioning(root: XmlElement, objectLock: boolean): Exclude<Versioning, 'off'> {
+  const status = root.text('Status')
+  if (root.text('MfaDelete') === 'Enabled') throw new S3Error('NotImplemented', 'MFA delete is not offered.')
   if (status !== 'Enabled' && status !== 'Suspended') {
     throw new S3Error('IllegalVersioningConfigurationException')
   }
-  if (status === 'Suspended' && bucket.objectLock) {
+  if (status === 'Suspended' && objectLock) {
     throw new S3Error(
       'InvalidBucketState',
       'An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.',
     )
   }
-  await model.buckets.setDocument(bucket, 'versioning', status === 'Enabled' ? 'enabled' : 'suspended')
-  return { status: 200 }
+  return status === 'Enabled' ? 'enabled' : 'suspended'
 }

@@ -1,4 +1,7 @@
-import { parseXml } from '../../xml/reader.js'
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { OwnershipDocument } from '../../../model/buckets/documents.js'
+import type { Model } from '../../../model/model.js'
+import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { privateAcl, sameAcl, storedAcl } from '../access/acl/acl.js'
 import { bucketOwner, OBJECT_OWNERSHIPS } from '../access/acl/ownership.js'
@@ -44,6 +47,12 @@ export async function putBucketOwnershipControls(
   const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
   const root = await parseXml(body, 'OwnershipControls')
+  await model.buckets.setDocument(bucket, 'ownership', readOwnership(root, model, bucket))
+  return { status: 200 }
+}
+
+/** @throws S3Error MalformedXML, InvalidBucketAclWithObjectOwnership */
+export function readOwnership(root: XmlElement, model: Model, bucket: Bucket): OwnershipDocument {
   const objectOwnership = root.need('Rule').oneOf('ObjectOwnership', OBJECT_OWNERSHIPS)
   if (objectOwnership === undefined) throw new S3Error('MalformedXML')
   const acl = storedAcl(bucket.document('acl'))
@@ -55,8 +64,7 @@ export async function putBucketOwnershipControls(
   ) {
     throw new S3Error('InvalidBucketAclWithObjectOwnership')
   }
-  await model.buckets.setDocument(bucket, 'ownership', { objectOwnership })
-  return { status: 200 }
+  return { objectOwnership }
 }
 
 /** DeleteBucketOwnershipControls: succeeds if there are none. */

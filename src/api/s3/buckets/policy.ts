@@ -28,13 +28,19 @@ export async function putBucketPolicy({ model }: S3Context, request: S3Request):
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:PutBucketPolicy' })
   const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedPolicy')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
-  const document: PolicyDocument = { text: decode(body), bucket: request.bucket! }
-  const policy = new Policy(document.text, document.bucket)
-  if (publicAccessBlock(bucket).blockPublicPolicy && policy.isPublic) {
-    throw new S3Error('AccessDenied', 'Public policies are blocked by the BlockPublicPolicy setting.')
-  }
+  const { blockPublicPolicy } = publicAccessBlock(bucket)
+  const document = checkedPolicy({ text: decode(body), bucket: request.bucket! }, blockPublicPolicy)
   await model.buckets.setDocument(bucket, 'policy', document)
   return { status: 204 }
+}
+
+/** The document, if it is a policy. @throws S3Error MalformedPolicy; AccessDenied for a public one where these are blocked */
+export function checkedPolicy(document: PolicyDocument, blockPublicPolicy: boolean): PolicyDocument {
+  const policy = new Policy(document.text, document.bucket)
+  if (blockPublicPolicy && policy.isPublic) {
+    throw new S3Error('AccessDenied', 'Public policies are blocked by the BlockPublicPolicy setting.')
+  }
+  return document
 }
 
 function decode(body: Buffer): string {

@@ -1,5 +1,5 @@
 import type { PublicAccessBlock } from '../../../model/buckets/documents.js'
-import { parseXml } from '../../xml/reader.js'
+import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
 import { xmlResponse } from '../answers.js'
@@ -38,15 +38,19 @@ export async function putPublicAccessBlock({ model }: S3Context, request: S3Requ
   })
   const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
-  const root = await parseXml(body, 'PublicAccessBlockConfiguration')
-  const block: PublicAccessBlock = {
+  const block = readPublicAccessBlock(await parseXml(body, 'PublicAccessBlockConfiguration'))
+  await model.buckets.setDocument(bucket, 'public-access-block', block)
+  return { status: 200 }
+}
+
+/** A setting that is left out is off. @throws XmlError */
+export function readPublicAccessBlock(root: XmlElement): PublicAccessBlock {
+  return {
     blockPublicAcls: root.boolean('BlockPublicAcls') ?? false,
     ignorePublicAcls: root.boolean('IgnorePublicAcls') ?? false,
     blockPublicPolicy: root.boolean('BlockPublicPolicy') ?? false,
     restrictPublicBuckets: root.boolean('RestrictPublicBuckets') ?? false,
   }
-  await model.buckets.setDocument(bucket, 'public-access-block', block)
-  return { status: 200 }
 }
 
 /** DeletePublicAccessBlock: succeeds if there is none. */

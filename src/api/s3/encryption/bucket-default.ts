@@ -38,13 +38,22 @@ export async function getBucketEncryption(context: S3Context, request: S3Request
 /** PutBucketEncryption: accepts AES256 as the default if there is a master key. */
 export async function putBucketEncryption(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:PutEncryptionConfiguration')
-  const document = readDocument(await configurationBody(request, 'ServerSideEncryptionConfiguration'))
-  if (document.algorithm && !context.masterKeys.available) throw masterKeyMissing()
+  const root = await configurationBody(request, 'ServerSideEncryptionConfiguration')
+  const document = readEncryption(root, context.masterKeys.available)
   await context.model.buckets.setDocument(bucket, 'encryption', document)
   return { status: 200 }
 }
 
-/** @throws S3Error MalformedXML, InvalidArgument, NotImplemented (KMS) */
+/**
+ * @param hasMasterKey whether this node can encrypt
+ * @throws S3Error MalformedXML, InvalidArgument, NotImplemented (KMS, or AES256 without a master key)
+ */
+export function readEncryption(root: XmlElement, hasMasterKey: boolean): EncryptionDocument {
+  const document = readDocument(root)
+  if (document.algorithm && !hasMasterKey) throw masterKeyMissing()
+  return document
+}
+
 function readDocument(root: XmlElement): EncryptionDocument {
   const rules = root.only('Rule').all('Rule')
   if (rules.length !== 1) throw new S3Error('MalformedXML')

@@ -1,3 +1,4 @@
+import type { Versioning } from '../../../model/buckets/documents.js'
 import { mayReplaceRetention, type ObjectLockDocument, type Retention } from '../../../model/versions/lock.js'
 import type { MutableChange, VersionRecord } from '../../../model/versions/record.js'
 import { isoDate } from '../../http/date.js'
@@ -32,18 +33,24 @@ export async function putObjectLockConfiguration(
   request: S3Request,
 ): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:PutBucketObjectLockConfiguration')
-  const document = readConfiguration(await configurationBody(request, 'ObjectLockConfiguration'))
-  if (bucket.versioning !== 'enabled') {
+  const root = await configurationBody(request, 'ObjectLockConfiguration')
+  const document = readObjectLock(root, bucket.versioning)
+  await context.model.buckets.setDocument(bucket, 'object-lock', document)
+  return { status: 200 }
+}
+
+/** @throws S3Error MalformedXML, InvalidRetentionPeriod; InvalidBucketState unless versioning is enabled */
+export function readObjectLock(root: XmlElement, versioning: Versioning): ObjectLockDocument {
+  const document = readConfiguration(root)
+  if (versioning !== 'enabled') {
     throw new S3Error(
       'InvalidBucketState',
       "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
     )
   }
-  await context.model.buckets.setDocument(bucket, 'object-lock', document)
-  return { status: 200 }
+  return document
 }
 
-/** @throws S3Error MalformedXML, InvalidRetentionPeriod */
 function readConfiguration(root: XmlElement): ObjectLockDocument {
   root.only('ObjectLockEnabled', 'Rule').need('ObjectLockEnabled')
   root.oneOf('ObjectLockEnabled', ['Enabled'])
