@@ -27,7 +27,11 @@ const EXCEPTIONS: Record<string, string[]> = {
 }
 
 const src = join(import.meta.dirname, '../src')
-const files = (readdirSync(src, { recursive: true }) as string[]).filter((file) => file.endsWith('.ts'))
+/** The console runs in a browser: it belongs to no layer. */
+const CONSOLE = 'console'
+const files = (readdirSync(src, { recursive: true }) as string[]).filter(
+  (file) => file.endsWith('.ts') && !file.startsWith(`${CONSOLE}/`),
+)
 const sources = files.filter((file) => !file.endsWith('.test.ts')).sort()
 const text = new Map(sources.map((file) => [file, readFileSync(join(src, file), 'utf8')]))
 
@@ -54,7 +58,7 @@ function isHarmless({ target, names }: { target: string; names: string }): boole
 }
 
 test('every folder of src is a layer, and the imports between files are found', () => {
-  expect(readdirSync(src).sort()).toEqual([...LAYERS].sort())
+  expect(readdirSync(src).sort()).toEqual([...LAYERS, CONSOLE].sort())
   expect(imports('db/lmdb.ts').map(({ target }) => target)).toContain('db/db.ts')
   expect(sources.flatMap(imports).filter(({ target }) => target.endsWith('.ts')).length).toBeGreaterThan(1000)
 })
@@ -84,4 +88,18 @@ test(`no source has more than ${LINES_MAX} lines`, () => {
   const lines = (file: string) => text.get(file)!.split('\n').length - 1
   const long = sources.filter((file) => lines(file) > LINES_MAX)
   expect(long.map((file) => `${file}: ${lines(file)}`)).toEqual([])
+})
+
+test('the console takes nothing but types from the node, and its files can be read in one sitting', () => {
+  const folder = join(src, CONSOLE)
+  const pages = (readdirSync(folder, { recursive: true }) as string[]).filter((file) => /\.tsx?$/.test(file))
+  expect(pages.length).toBeGreaterThan(10)
+  for (const page of pages) {
+    const code = readFileSync(join(folder, page), 'utf8')
+    expect([page, code.split('\n').length <= LINES_MAX]).toEqual([page, true])
+    const upwards = [...code.matchAll(/^import (type )?.*from '((?:\.\.\/)+)(\w+)/gm)].filter(
+      ([, , up]) => page.split('/').length - 1 < up!.length / 3,
+    )
+    expect(upwards.filter(([, type]) => !type).map(([line]) => `${page}: ${line}`)).toEqual([])
+  }
 })

@@ -17,6 +17,9 @@ beforeAll(() => {
   const tsc = join(root, 'node_modules/.bin/tsc')
   const options = ['--outDir', join(folder, 'dist'), '--tsBuildInfoFile', join(folder, 'tsbuildinfo')]
   execFileSync(tsc, ['-p', join(root, 'tsconfig.build.json'), ...options])
+  const vite = join(root, 'node_modules/.bin/vite')
+  const place = ['--outDir', join(folder, 'dist/console'), '--logLevel', 'error']
+  execFileSync(vite, ['build', '--config', join(root, 'vite.console.config.ts'), ...place], { cwd: root })
   const [report] = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--offline'))
   packed = report.files.map(({ path }: { path: string }) => path).sort()
   execFileSync('tar', ['-xzf', report.filename], { cwd: folder })
@@ -37,10 +40,17 @@ function filesBelow(name: string): string[] {
 
 test('the package holds the compiled sources and the documents for who runs it, and nothing else', () => {
   const compiled = filesBelow('src')
-    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !file.startsWith('src/console/'))
     .map((file) => `dist/${file.replace(/\.ts$/, '.js')}`)
   const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', ...filesBelow('docs')]
-  expect(packed).toEqual(['package.json', ...documents, ...compiled].sort())
+  const isConsole = (file: string) => file.startsWith('dist/console/')
+  expect(packed.filter((file) => !isConsole(file))).toEqual(
+    ['package.json', ...documents, ...compiled].sort(),
+  )
+  const console = packed.filter(isConsole)
+  expect(console).toContain('dist/console/index.html')
+  for (const file of console)
+    expect(file).toMatch(/^dist\/console\/(assets\/)?[\w-]+\.(html|svg|js|css)(\.br)?$/)
   const programs = packed.filter((file) => !file.startsWith('docs/'))
   const wrong = programs.filter((file) => /\.map$|\.ts$|test|kit|bench|fake|\bsim/.test(file))
   expect(wrong).toEqual([])

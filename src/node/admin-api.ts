@@ -1,11 +1,14 @@
 import type { NodeFacts } from '../api/admin/handlers/context.js'
 import type { AdminService } from '../api/admin/serve.js'
 import type { AdminTokenInfo } from '../api/admin/types.js'
+import { mountS3 } from '../api/console/mount-s3.js'
 import type { HttpFrontOptions } from '../api/http/front.js'
 import type { Config } from '../config/config.js'
+import { consoleFiles, consoleFolder } from '../platform/console-files.js'
 import type { Core } from './core.js'
 import type { Metrics } from './metrics/metrics.js'
 import { type Serving, serveHttp } from './serve-http.js'
+import type { S3Served } from './serve-s3.js'
 
 /** What the configuration and the program say of this node, for the admin API. */
 export function nodeFacts({ s3Api, k2vApi, secrets }: Config): NodeFacts {
@@ -43,6 +46,8 @@ export async function serveAdminApi(
   admin: AdminService,
   metrics: Metrics | undefined,
   options: HttpFrontOptions,
+  s3: S3Served | undefined,
+  version: string,
 ): Promise<Serving | undefined> {
   const { bindAddr, metricsRequireToken, tls } = config.admin
   if (!bindAddr) return undefined
@@ -52,8 +57,14 @@ export async function serveAdminApi(
   ])
   const { model, cluster, quorum } = core
   const { adminToken, metricsToken } = config.secrets
+  const { publicEndpoint, region } = config.s3Api
   const front = createAdminFront({
     ...options,
+    mount: s3 && mountS3(s3.front),
+    console: {
+      find: consoleFiles(consoleFolder()),
+      settings: { version, region, s3Endpoint: publicEndpoint, s3Port: s3?.serving.listening.port ?? null },
+    },
     self: quorum.self,
     region: config.s3Api.region,
     domains: { s3Root: config.s3Api.rootDomain, webRoot: config.web?.rootDomain ?? null },

@@ -4,13 +4,6 @@ import { join } from 'node:path'
 import { serveAdmin } from '../api/admin/serve.js'
 import { admissionLimits, LimitedAdmission } from '../api/http/admission.js'
 import { TrustedProxies } from '../api/http/trusted-proxies.js'
-import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
-import { createS3Front } from '../api/s3/front.js'
-import { s3Handlers } from '../api/s3/handlers.js'
-import { SignatureVerifier } from '../api/s3/signature/verifier.js'
-import { createStsFront } from '../api/sts/assume-role.js'
-import { secretLookup } from '../api/sts/secret-lookup.js'
-import { Sessions } from '../api/sts/sessions.js'
 import { zstdCompression } from '../block/compression.js'
 import { DataDirs } from '../block/data-dirs.js'
 import { tryParseAddress } from '../cluster/address.js'
@@ -18,7 +11,6 @@ import type { DiskSpace } from '../cluster/node-status.js'
 import type { Config } from '../config/config.js'
 import type { Db } from '../db/db.js'
 import { openLmdb } from '../db/lmdb.js'
-import { MasterKeys } from '../model/content/ciphers.js'
 import { shortCalendar, UTC_CALENDAR } from '../model/lifecycle/rules.js'
 import type { LifecycleOptions } from '../model/lifecycle/worker.js'
 import type { NodeIdentity } from '../net/identity.js'
@@ -26,7 +18,6 @@ import { TlsTransport } from '../net/tls-transport.js'
 import { type AccessLog, openAccessLog } from '../platform/access-log.js'
 import { eventTargets } from '../platform/event-targets.js'
 import { HashPool } from '../platform/hash-pool.js'
-import { systemHttpGet } from '../platform/http-get.js'
 import type { Listening } from '../platform/listen.js'
 import { machineLimits } from '../platform/machine-limits.js'
 import { NodeDisk } from '../platform/node-disk.js'
@@ -42,7 +33,7 @@ import { machineAccess } from './machine.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
 import type { Metrics } from './metrics/metrics.js'
 import { outgoingHost, publicAddress } from './own-address.js'
-import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
+import { serveS3 } from './serve-s3.js'
 import { serveWeb } from './serve-web.js'
 import type { NodeTracing } from './tracing/start.js'
 
@@ -233,12 +224,13 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     const admission = new LimitedAdmission(admissionLimits(config, machineLimits()), clock, log)
     const served = { ...deps, accessLog, admission }
     const s3 = await serveS3(config, core, served)
-    if (s3) stops.push(() => s3.stop())
-    const adminApi = await serveAdminApi(config, core, admin, metrics, {
+    if (s3) stops.push(() => s3.serving.stop())
+    const adminOptions = {
       ...{ clock, random, log },
       trustedProxies: new TrustedProxies(config.trustedProxies),
       ...accessLog.of('admin'),
-    })
+    }
+    const adminApi = await serveAdminApi(config, core, admin, metrics, adminOptions, s3, deps.version)
     if (adminApi) stops.push(() => adminApi.stop())
     const web = await serveWeb(config, core, served)
     if (web) stops.push(() => web.stop())
@@ -247,7 +239,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       core,
       db,
       transport,
-      s3: s3?.listening,
+      s3: s3?.serving.listening,
       adminApi: adminApi?.listening,
       web: web?.listening,
       rpc,
@@ -289,49 +281,6 @@ async function traces({ admin }: Config, deps: NodeDeps): Promise<NodeTracing | 
   const { startTracing } = await import('./tracing/start.js')
   const { log, random, version, identity } = deps
   return startTracing(sink, log, { node: identity.nodeId, version, ratio, random })
-}
-
-async function serveS3(
-  config: Config,
-  { model, parts }: Core,
-  deps: NodeDeps & ServeDeps,
-): Promise<Serving | undefined> {
-  const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses, tls } = config.s3Api
-  if (!bindAddr) return undefined
-  const { random, log, accessLog, admission } = deps
-  const { peers } = parts.hlc
-  // Requests are signed with the right time, which the machine's clock may not show.
-  const { clock } = peers
-  const { keys } = model
-  const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
-  const secretOf = secretLookup({ keys, sessions, clock })
-  const sts =
-    config.oidc.length > 0 &&
-    createStsFront({ clock, log, keys, sessions, providers: config.oidc, get: systemHttpGet })
-  const front = createS3Front({
-    clock,
-    random,
-    log,
-    region,
-    rootDomains: rootDomain === null ? [] : [rootDomain],
-    secretOf,
-    acceptSignatureV2,
-    handlers: s3Handlers({
-      ...{ model, clock, random, log, region, acceptStorageClasses },
-      masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
-      verifier: new SignatureVerifier({ service: 's3', region, secretOf, acceptV2: acceptSignatureV2 }),
-    }),
-    hostId: deps.identity.nodeId.slice(0, 16),
-    cors: corsHooks(model),
-    checkWritable: () => peers.checkMayStamp(),
-    ...(sts && { sts }),
-    trustedProxies: new TrustedProxies(config.trustedProxies),
-    admission,
-    memory: model.blobs.memory,
-    ...accessLog.of('s3'),
-    ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
-  })
-  return serveHttp(front, bindAddr, deps, tls && { files: tls, http2: false })
 }
 
 function lifecycleOf({ lifecycleDaySeconds, multipartAbortAfterMs, useLocalTz }: Config): LifecycleOptions {

@@ -41,6 +41,13 @@ export interface Protocol<R extends HttpRequest> {
   originHeaders?(request: R): AnswerHeaders | undefined | Promise<AnswerHeaders | undefined>
 }
 
+/** Paths of a front's port that something else serves. */
+export interface Mount {
+  /** What these paths begin with. */
+  readonly prefix: string
+  serve(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void
+}
+
 export interface HttpFrontOptions {
   readonly clock: Clock
   readonly random: Random
@@ -59,6 +66,7 @@ export interface HttpFrontOptions {
   readonly admission?: Admission
   /** Bounds the memory of bodies that are read; without it, only each by itself is bounded. */
   readonly memory?: ByteBudget
+  readonly mount?: Mount | undefined
 }
 
 /** Options for the node:http server: long uploads must not be cut off, slow headers must. */
@@ -111,7 +119,7 @@ export class HttpFront<R extends HttpRequest> {
   /** Serves the requests of a server, which should be constructed with HTTP_SERVER_OPTIONS. */
   attach(server: Server): void {
     const serve = (message: IncomingMessage, response: ServerResponse) =>
-      this.#serve(message, response, false)
+      this.#route(message, response, false)
     const { admission } = this.options
     if (admission) {
       server.on('connection', (socket) => {
@@ -119,7 +127,7 @@ export class HttpFront<R extends HttpRequest> {
       })
     }
     server.on('request', serve)
-    server.on('checkContinue', (message, response) => this.#serve(message, response, true))
+    server.on('checkContinue', (message, response) => this.#route(message, response, true))
     server.on('checkExpectation', serve)
     server.on('clientError', (error, socket) => this.#answerBroken(error, socket))
   }
@@ -140,7 +148,14 @@ export class HttpFront<R extends HttpRequest> {
     return this.#idPrefix + this.#idCounter.toString(16).toUpperCase().padStart(8, '0')
   }
 
-  #serve(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
+  #route(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
+    const { mount } = this.options
+    if (mount && message.url!.startsWith(mount.prefix)) mount.serve(message, response, awaitsContinue)
+    else this.serve(message, response, awaitsContinue)
+  }
+
+  /** Serves one request. */
+  serve(message: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
     const { clock, admission, trustedProxies, beginSpan } = this.options
     const reader = new BodyReader(
       message,

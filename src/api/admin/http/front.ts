@@ -11,6 +11,7 @@
 import type { ClusterHealth } from '../../../cluster/health.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
+import { type ConsoleSettings, consoleAnswer, type FindAsset } from '../../console/assets.js'
 import type { Answer, ErrorAnswer } from '../../http/answer.js'
 import type { BrokenRequest, BrokenRequestAnswer } from '../../http/client-error.js'
 import { HttpFront, type HttpFrontOptions, type Protocol } from '../../http/front.js'
@@ -27,6 +28,7 @@ import { checkDomain, type Domains, healthAnswer } from './special.js'
 const BODY_BYTES_MAX = 8 * 1024 * 1024
 /** Items of a list that are written in one turn of the event loop. */
 const JSON_ITEMS = 100
+const CONSOLE = '/console/'
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 
 export interface AdminFrontOptions extends HttpFrontOptions {
@@ -41,6 +43,8 @@ export interface AdminFrontOptions extends HttpFrontOptions {
   health(): ClusterHealth
   /** The handlers and the checks of their arguments, loaded at the first request that needs them. */
   load(): Promise<LoadedAdmin>
+  /** The console in a browser, below /console/; absent if it is not served here. */
+  readonly console?: { readonly find: FindAsset; readonly settings: ConsoleSettings } | undefined
   /** The metrics in Prometheus's text format; absent if this node has none. */
   metrics?(): Promise<{ contentType: string; body: string }>
 }
@@ -108,9 +112,23 @@ class AdminProtocol implements Protocol<AdminRequest> {
           request.caller = await this.#authorize(request, 'GetCurrentAdminTokenInfo')
           return jsonAnswer(await this.#describe(request.caller))
         })
+      case '/console':
+        return this.#open(request, 'Console', async () => ({
+          status: 308,
+          headers: { Location: '/console/' },
+        }))
       default:
-        return undefined
+        return this.#console(request)
     }
+  }
+
+  #console(request: AdminRequest): Promise<Answer> | undefined {
+    const { console } = this.options
+    const { rawPath } = request
+    if (!console || !rawPath.startsWith(CONSOLE)) return undefined
+    return this.#open(request, 'Console', () =>
+      consoleAnswer(request, rawPath.slice(CONSOLE.length), console.find, console.settings),
+    )
   }
 
   #open(request: AdminRequest, name: string, answer: () => Promise<Answer>): Promise<Answer> {

@@ -1,0 +1,99 @@
+import { A, Route, Router, type RouteSectionProps, useLocation } from '@solidjs/router'
+import { createResource, For, lazy, Show } from 'solid-js'
+import { SignIn } from './pages/sign-in'
+import { isSignedIn, session, signOut } from './session'
+import { loadSettings, settings } from './settings'
+import { type TextName, t } from './texts/texts'
+
+const Overview = lazy(() => import('./pages/overview'))
+const Buckets = lazy(() => import('./pages/buckets'))
+const Objects = lazy(() => import('./pages/objects'))
+const Keys = lazy(() => import('./pages/keys'))
+
+interface Place {
+  readonly path: string
+  readonly text: TextName
+  /** What a user must have to see it. */
+  readonly needs?: 'adminToken' | 'key'
+}
+
+/** The pages of the menu; each user sees those that they may use. */
+const PLACES: readonly Place[] = [
+  { path: '/', text: 'menu.overview' },
+  { path: '/buckets', text: 'menu.buckets' },
+  { path: '/keys', text: 'menu.keys', needs: 'adminToken' },
+]
+
+export function App() {
+  const [ready] = createResource(() => loadSettings().then(() => true))
+  return (
+    <Show when={ready()}>
+      <Router base="/console" root={Frame}>
+        <Route path="/" component={Overview} />
+        <Route path="/buckets" component={Buckets} />
+        <Route path="/buckets/:bucket/*prefix" component={Objects} />
+        <Route path="/keys" component={Keys} />
+        <Route path="*" component={Nowhere} />
+      </Router>
+    </Show>
+  )
+}
+
+function Frame(props: RouteSectionProps) {
+  return (
+    <Show when={isSignedIn()} fallback={<SignIn />}>
+      <a class="skip" href="#content">
+        {t('skip')}
+      </a>
+      <div class="frame">
+        <Menu />
+        <main id="content" tabindex="-1">
+          {props.children}
+        </main>
+      </div>
+    </Show>
+  )
+}
+
+function Menu() {
+  const location = useLocation()
+  const isHere = (path: string) => {
+    const here = location.pathname.replace(/^\/console/, '') || '/'
+    return path === '/' ? here === '/' : here.startsWith(path)
+  }
+  const places = () => PLACES.filter(({ needs }) => needs === undefined || session()[needs] !== undefined)
+  return (
+    <nav class="menu" aria-label={t('menu')}>
+      <span class="brand">
+        <img src="/console/icon.svg" alt="" width="24" height="24" /> Carport
+      </span>
+      <ul>
+        <For each={places()}>
+          {({ path, text }) => (
+            <li>
+              <A href={path} aria-current={isHere(path) ? 'page' : undefined}>
+                {t(text)}
+              </A>
+            </li>
+          )}
+        </For>
+      </ul>
+      <footer>
+        <Show when={session().key}>{(key) => <small class="muted mono">{key().accessKeyId}</small>}</Show>
+        <button type="button" class="button" onClick={signOut}>
+          {t('sign-out')}
+        </button>
+        <small class="muted">{settings().version}</small>
+      </footer>
+    </nav>
+  )
+}
+
+function Nowhere() {
+  return (
+    <>
+      <h1>{t('nowhere')}</h1>
+      <A href="/">{t('menu.overview')}</A>
+    </>
+  )
+}

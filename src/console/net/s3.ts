@@ -1,0 +1,186 @@
+import { sha256 } from '@noble/hashes/sha2.js'
+import { utf8ToBytes } from '@noble/hashes/utils.js'
+import { session } from '../session'
+import { settings } from '../settings'
+import { ApiError, unreachable } from './errors'
+import { type Credentials, encode, objectPath, queryText, signHeaders } from './sign'
+
+/** Where the S3 API is below the console's own address. */
+const PREFIX = '/console/s3'
+
+export interface S3Call {
+  readonly method?: string
+  readonly bucket?: string
+  readonly key?: string
+  readonly query?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Blob | string
+  readonly signal?: AbortSignal
+  /** Credentials other than the session's. */
+  readonly as?: Credentials
+}
+
+/** One signed request. @throws ApiError */
+export async function s3(call: S3Call): Promise<Response> {
+  const { url, method, headers } = prepare(call)
+  let response: Response
+  try {
+    const body = call.body === undefined ? {} : { body: call.body }
+    const signal = call.signal ? { signal: call.signal } : {}
+    response = await fetch(url, { method, headers, cache: 'no-store', ...body, ...signal })
+  } catch (error) {
+    if (call.signal?.aborted) throw error
+    throw unreachable()
+  }
+  if (response.ok) return response
+  throw errorOf(response.status, await response.text())
+}
+
+/** As `s3`, with the answer's document. */
+export async function s3Xml(call: S3Call): Promise<Document> {
+  return parse(await (await s3(call)).text())
+}
+
+/** Sends a body and tells how much of it went, which fetch cannot. Resolves with the answer's ETag. */
+export function s3Upload(call: S3Call & { body: Blob }, onProgress: (sent: number) => void): Promise<string> {
+  const { url, method, headers } = prepare({ method: 'PUT', ...call })
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest()
+    request.open(method, url)
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
+    request.upload.onprogress = ({ loaded }) => onProgress(loaded)
+    request.onload = () => {
+      if (request.status < 300) resolve(request.getResponseHeader('etag') ?? '')
+      else reject(errorOf(request.status, request.responseText))
+    }
+    request.onerror = () => reject(unreachable())
+    request.onabort = () => reject(new DOMException('aborted', 'AbortError'))
+    call.signal?.addEventListener('abort', () => request.abort(), { once: true })
+    request.send(call.body)
+  })
+}
+
+function prepare({ method = 'GET', bucket, key, query, headers, as }: S3Call) {
+  const credentials = as ?? session().key
+  if (!credentials) throw new ApiError(401, 'InvalidAccessKeyId', 'no access key')
+  const path = bucket === undefined ? '/' : objectPath(bucket, key)
+  const text = queryText(query)
+  const { region } = settings()
+  const facts = { method, host: location.host, path, region, now: new Date() }
+  const signed = signHeaders({ ...facts, ...(query && { query }), ...(headers && { headers }) }, credentials)
+  return { url: `${PREFIX}${path}${text && `?${text}`}`, method, headers: signed }
+}
+
+function parse(text: string): Document {
+  return new DOMParser().parseFromString(text, 'application/xml')
+}
+
+function errorOf(status: number, text: string): ApiError {
+  const document = parse(text)
+  const code = textOf(document.documentElement, 'Code')
+  return new ApiError(
+    status,
+    code || String(status),
+    textOf(document.documentElement, 'Message') || `status ${status}`,
+  )
+}
+
+/** The text of the first child of that name; empty if there is none. */
+export function textOf(parent: Element, name: string): string {
+  for (const child of parent.children) if (child.localName === name) return child.textContent ?? ''
+  return ''
+}
+
+export function childrenOf(parent: Element, name: string): Element[] {
+  return [...parent.children].filter((child) => child.localName === name)
+}
+
+// ---- Buckets and objects ----
+
+export interface BucketEntry {
+  readonly name: string
+  readonly created: string
+}
+
+export async function listBuckets(as?: Credentials): Promise<BucketEntry[]> {
+  const document = await s3Xml(as ? { as } : {})
+  const [buckets] = childrenOf(document.documentElement, 'Buckets')
+  return childrenOf(buckets!, 'Bucket').map((each) => ({
+    name: textOf(each, 'Name'),
+    created: textOf(each, 'CreationDate'),
+  }))
+}
+
+export interface ObjectEntry {
+  readonly key: string
+  /** Undefined for a folder. */
+  readonly size?: number
+  readonly modified?: string
+  readonly etag?: string
+}
+
+export interface ObjectPage {
+  readonly entries: ObjectEntry[]
+  readonly next: string | undefined
+}
+
+/** A page of folders and objects below a prefix. */
+export async function listObjects(bucket: string, prefix: string, next?: string): Promise<ObjectPage> {
+  const document = await s3Xml({
+    bucket,
+    query: {
+      ...{ 'list-type': '2', prefix, delimiter: '/', 'max-keys': '1000', 'encoding-type': 'url' },
+      ...(next !== undefined && { 'continuation-token': next }),
+    },
+  })
+  const root = document.documentElement
+  const folders = childrenOf(root, 'CommonPrefixes').map((each) => ({ key: decode(textOf(each, 'Prefix')) }))
+  const objects = childrenOf(root, 'Contents').map((each) => ({
+    key: decode(textOf(each, 'Key')),
+    size: Number(textOf(each, 'Size')),
+    modified: textOf(each, 'LastModified'),
+    etag: textOf(each, 'ETag'),
+  }))
+  const entries = [...folders, ...objects.filter(({ key }) => key !== prefix)]
+  return { entries, next: textOf(root, 'NextContinuationToken') || undefined }
+}
+
+/** Listings encode keys as forms do. */
+function decode(text: string): string {
+  return decodeURIComponent(text.replaceAll('+', ' '))
+}
+
+/** Deletes up to 1000 objects. Resolves with the keys that could not be deleted, and why. */
+export async function deleteObjects(
+  bucket: string,
+  keys: readonly string[],
+): Promise<{ key: string; message: string }[]> {
+  const objects = keys.map((key) => `<Object><Key>${escapeXml(key)}</Key></Object>`).join('')
+  const body = `<Delete><Quiet>true</Quiet>${objects}</Delete>`
+  const document = await s3Xml({
+    method: 'POST',
+    bucket,
+    query: { delete: '' },
+    body,
+    headers: checksum(body),
+  })
+  return childrenOf(document.documentElement, 'Error').map((each) => ({
+    key: textOf(each, 'Key'),
+    message: textOf(each, 'Message'),
+  }))
+}
+
+function checksum(body: string): Record<string, string> {
+  const digest = sha256(utf8ToBytes(body))
+  return { 'x-amz-checksum-sha256': btoa(String.fromCharCode(...digest)) }
+}
+
+export function escapeXml(text: string): string {
+  return text.replace(/[<>&"'\x00-\x1f]/g, (c) => `&#${c.charCodeAt(0)};`)
+}
+
+/** Copies an object within the store. */
+export async function copyObject(from: { bucket: string; key: string }, to: { bucket: string; key: string }) {
+  const source = `${encode(from.bucket)}/${from.key.split('/').map(encode).join('/')}`
+  await s3({ method: 'PUT', ...to, headers: { 'x-amz-copy-source': source } })
+}

@@ -1,0 +1,123 @@
+import { A } from '@solidjs/router'
+import { createSignal, For, Show } from 'solid-js'
+import type { BucketListItem } from '../../api/admin/types.js'
+import { admin } from '../net/admin'
+import { listBuckets, s3 } from '../net/s3'
+import { encode } from '../net/sign'
+import { session } from '../session'
+import { t, when } from '../texts/texts'
+import { createAction, ErrorNote } from '../ui/action'
+import { Command } from '../ui/copy'
+import { Dialog } from '../ui/dialog'
+import { Field } from '../ui/field'
+import { createLoad, Load } from '../ui/load'
+
+interface Row {
+  readonly name: string
+  readonly created: string
+  /** Whether this user's key may list it. */
+  readonly isOpen: boolean
+}
+
+/** The buckets that this user may see: those of the access key, and with an admin token all. */
+async function rows(): Promise<Row[]> {
+  const { key, adminToken } = session()
+  const found = new Map<string, Row>()
+  if (adminToken !== undefined) {
+    for (const { globalAliases, localAliases, id, created } of await admin<BucketListItem[]>('ListBuckets')) {
+      const name = globalAliases[0] ?? localAliases[0]?.alias ?? id
+      found.set(name, { name, created, isOpen: false })
+    }
+  }
+  if (key)
+    for (const { name, created } of await listBuckets()) found.set(name, { name, created, isOpen: true })
+  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+export default function Buckets() {
+  const list = createLoad(() => session(), rows)
+  const [search, setSearch] = createSignal('')
+  const [making, setMaking] = createSignal(false)
+  const shown = (all: Row[]) => all.filter(({ name }) => name.includes(search().trim()))
+  return (
+    <>
+      <header class="page-head">
+        <h1>{t('menu.buckets')}</h1>
+        <input
+          type="search"
+          aria-label={t('search')}
+          placeholder={t('search')}
+          value={search()}
+          onInput={(event) => setSearch(event.currentTarget.value)}
+        />
+        <button type="button" class="button primary" onClick={() => setMaking(true)}>
+          {t('bucket.create')}
+        </button>
+      </header>
+      <Load of={list}>
+        {(all) => (
+          <Show when={all().length > 0} fallback={<p class="empty">{t('bucket.none')}</p>}>
+            <table class="list">
+              <thead>
+                <tr>
+                  <th>{t('name')}</th>
+                  <th>{t('created')}</th>
+                </tr>
+              </thead>
+              <tbody>
+                <For each={shown(all())}>
+                  {(row) => (
+                    <tr>
+                      <td>
+                        <Show when={row.isOpen} fallback={row.name}>
+                          <A href={`/buckets/${encode(row.name)}/`}>{row.name}</A>
+                        </Show>
+                      </td>
+                      <td class="muted">{when(row.created)}</td>
+                    </tr>
+                  )}
+                </For>
+              </tbody>
+            </table>
+          </Show>
+        )}
+      </Load>
+      <NewBucket
+        open={making()}
+        onClose={(made) => {
+          setMaking(false)
+          if (made) list.reload()
+        }}
+      />
+    </>
+  )
+}
+
+function NewBucket(props: { open: boolean; onClose: (made: boolean) => void }) {
+  const [name, setName] = createSignal('')
+  const make = createAction(async () => {
+    if (session().key) await s3({ method: 'PUT', bucket: name() })
+    else await admin('CreateBucket', { body: { globalAlias: name() } })
+    props.onClose(true)
+    setName('')
+  })
+  return (
+    <Dialog open={props.open} onClose={() => props.onClose(false)} title={t('bucket.create')}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault()
+          void make.start()
+        }}
+      >
+        <Field label={t('name')} value={name()} onInput={setName} required hint={t('bucket.name-hint')} />
+        <ErrorNote text={make.error()} />
+        <Command text={`carport bucket create ${name() || 'NAME'}`} />
+        <footer>
+          <button type="submit" class="button primary" disabled={make.busy()}>
+            {t('create')}
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  )
+}

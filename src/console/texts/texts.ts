@@ -1,0 +1,36 @@
+import { EN } from './en'
+
+/** The name of a text; every language has all of them. */
+export type TextName = keyof typeof EN
+
+/** The texts of one language. */
+export type Texts = Readonly<Record<TextName, string>>
+
+let texts: Texts = EN
+
+/** Sets the language of the page. */
+export function useTexts(language: Texts): void {
+  texts = language
+}
+
+/** A text of the page, with `{name}` replaced by the values given. */
+export function t(name: TextName, values: Readonly<Record<string, string | number>> = {}): string {
+  return texts[name].replace(/\{(\w+)\}/g, (whole, key: string) => String(values[key] ?? whole))
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
+
+/** A size in bytes as people read it. */
+export function bytes(size: number): string {
+  const power = size < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(size) / 10))
+  const value = size / 1024 ** power
+  return `${value < 10 && power > 0 ? value.toFixed(1) : Math.round(value)} ${UNITS[power]}`
+}
+
+export function count(number: number): string {
+  return number.toLocaleString('en')
+}
+
+export function when(time: string | number | Date): string {
+  return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })
+}

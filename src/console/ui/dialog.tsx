@@ -1,0 +1,35 @@
+import * as Kobalte from '@kobalte/core/dialog'
+import type { JSX } from 'solid-js'
+import { Show } from 'solid-js'
+import { t } from '../texts/texts'
+
+/** A modal dialog with a form: focus stays in it, Escape closes it. */
+export function Dialog(props: {
+  open: boolean
+  onClose: () => void
+  title: string
+  description?: string
+  children: JSX.Element
+}) {
+  return (
+    <Kobalte.Root open={props.open} onOpenChange={(open) => !open && props.onClose()}>
+      <Kobalte.Portal>
+        <Kobalte.Overlay class="overlay" />
+        <div class="dialog-place">
+          <Kobalte.Content class="dialog">
+            <header>
+              <Kobalte.Title as="h2">{props.title}</Kobalte.Title>
+              <Kobalte.CloseButton class="icon-button" aria-label={t('close')}>
+                ✕
+              </Kobalte.CloseButton>
+            </header>
+            <Show when={props.description}>
+              <Kobalte.Description class="muted">{props.description}</Kobalte.Description>
+            </Show>
+            {props.children}
+          </Kobalte.Content>
+        </div>
+      </Kobalte.Portal>
+    </Kobalte.Root>
+  )
+}

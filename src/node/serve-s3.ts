@@ -1,0 +1,72 @@
+import type { HttpFront } from '../api/http/front.js'
+import { TrustedProxies } from '../api/http/trusted-proxies.js'
+import { corsHooks } from '../api/s3/buckets/cors-hooks.js'
+import { createS3Front } from '../api/s3/front.js'
+import { s3Handlers } from '../api/s3/handlers.js'
+import type { S3Request } from '../api/s3/request.js'
+import { SignatureVerifier } from '../api/s3/signature/verifier.js'
+import { createStsFront } from '../api/sts/assume-role.js'
+import { secretLookup } from '../api/sts/secret-lookup.js'
+import { Sessions } from '../api/sts/sessions.js'
+import type { Config } from '../config/config.js'
+import { MasterKeys } from '../model/content/ciphers.js'
+import type { NodeIdentity } from '../net/identity.js'
+import { systemHttpGet } from '../platform/http-get.js'
+import type { Core } from './core.js'
+import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
+
+export interface S3Served {
+  readonly front: HttpFront<S3Request>
+  readonly serving: Serving
+}
+
+interface S3Deps extends ServeDeps {
+  readonly identity: NodeIdentity
+}
+
+/**
+ * Serves the S3 API where the configuration wants it.
+ * @throws CarportError when the address cannot be had
+ */
+export async function serveS3(
+  config: Config,
+  { model, parts }: Core,
+  deps: S3Deps,
+): Promise<S3Served | undefined> {
+  const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses, tls } = config.s3Api
+  if (!bindAddr) return undefined
+  const { random, log, accessLog, admission } = deps
+  const { peers } = parts.hlc
+  // Requests are signed with the right time, which the machine's clock may not show.
+  const { clock } = peers
+  const { keys } = model
+  const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
+  const secretOf = secretLookup({ keys, sessions, clock })
+  const sts =
+    config.oidc.length > 0 &&
+    createStsFront({ clock, log, keys, sessions, providers: config.oidc, get: systemHttpGet })
+  const front = createS3Front({
+    clock,
+    random,
+    log,
+    region,
+    rootDomains: rootDomain === null ? [] : [rootDomain],
+    secretOf,
+    acceptSignatureV2,
+    handlers: s3Handlers({
+      ...{ model, clock, random, log, region, acceptStorageClasses },
+      masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
+      verifier: new SignatureVerifier({ service: 's3', region, secretOf, acceptV2: acceptSignatureV2 }),
+    }),
+    hostId: deps.identity.nodeId.slice(0, 16),
+    cors: corsHooks(model),
+    checkWritable: () => peers.checkMayStamp(),
+    ...(sts && { sts }),
+    trustedProxies: new TrustedProxies(config.trustedProxies),
+    admission,
+    memory: model.blobs.memory,
+    ...accessLog.of('s3'),
+    ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
+  })
+  return { front, serving: await serveHttp(front, bindAddr, deps, tls && { files: tls, http2: false }) }
+}

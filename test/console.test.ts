@@ -1,0 +1,85 @@
+/** The console in a browser: what its address serves, and what it does with objects of others. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { presign, signHeaders } from '../src/console/net/sign.js'
+import { consoleFolder } from '../src/platform/console-files.js'
+import { startTestNode, type TestNode } from './support/test-node.js'
+
+const REGION = 'us-east-1'
+
+let node: TestNode
+let base: string
+let key: { accessKeyId: string; secret: string }
+
+beforeAll(async () => {
+  node = await startTestNode()
+  base = `http://127.0.0.1:${node.adminApi!.port}`
+  const made = await node.createKey('console')
+  key = { accessKeyId: made.id, secret: made.secret }
+})
+
+afterAll(() => node.dispose())
+
+function signed(method: string, path: string, body?: string, credentials = key) {
+  const facts = { method, host: new URL(base).host, path, region: REGION, now: new Date() }
+  const headers = signHeaders(facts, credentials)
+  return fetch(`${base}/console/s3${path}`, { method, headers, ...(body !== undefined && { body }) })
+}
+
+test('the page is served under every address of the console, with a policy that lets nothing else run', async () => {
+  expect(existsSync(join(consoleFolder(), 'index.html'))).toBe(true)
+  for (const path of ['/console/', '/console/buckets', '/console/buckets/a/b%20c/']) {
+    const answer = await fetch(base + path)
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self';/)
+    const text = await answer.text()
+    expect(text).not.toMatch(/<script(?![^>]*\bsrc=)/)
+    const [, script] = /<script[^>]*src="([^"]+)"/.exec(text)!
+    const file = await fetch(base + script, { headers: { 'accept-encoding': 'br' } })
+    expect(file.headers.get('content-encoding')).toBe('br')
+    expect(file.headers.get('cache-control')).toContain('immutable')
+  }
+  expect((await fetch(`${base}/console`, { redirect: 'manual' })).headers.get('location')).toBe('/console/')
+  for (const path of ['/console/../package.json', '/console/assets/none.js', '/console/%2e%2e/x.js']) {
+    expect((await fetch(base + path)).status).toBe(404)
+  }
+  expect(await (await fetch(`${base}/console/settings.json`)).json()).toMatchObject({
+    region: REGION,
+    s3Port: node.s3!.port,
+  })
+})
+
+describe('the S3 API below the console', () => {
+  test('takes requests that are signed in a header, at the paths that they were signed for', async () => {
+    expect((await signed('PUT', '/mine')).status).toBe(200)
+    expect((await signed('PUT', '/mine/a%20b/%3Ch1%3E', 'content')).status).toBe(200)
+    const answer = await signed('GET', '/mine/a%20b/%3Ch1%3E')
+    expect(await answer.text()).toBe('content')
+    const wrong = await signed('GET', '/mine', undefined, { ...key, secret: 'wrong' })
+    expect([wrong.status, await wrong.text()]).toEqual([
+      403,
+      expect.stringContaining('SignatureDoesNotMatch'),
+    ])
+  })
+
+  test('never shows an object as a page of this origin: links and anonymous requests are refused', async () => {
+    const path = '/mine/page.html'
+    await signed('PUT', path, '<script>alert(1)</script>')
+    const facts = { method: 'GET', path, region: REGION, now: new Date() }
+    const link = presign(base, facts, key, 600)
+    expect((await fetch(link.replace('/mine', '/console/s3/mine'))).status).toBe(403)
+    expect((await fetch(`${base}/console/s3${path}`)).status).toBe(403)
+    const answer = await signed('GET', path)
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('content-security-policy')).toBe("sandbox; default-src 'none'")
+    expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
+  })
+
+  test('the link that the console gives away is good at the address of the S3 API', async () => {
+    const facts = { method: 'GET', path: '/mine/page.html', region: REGION, now: new Date() }
+    expect(await (await fetch(presign(node.endpoint, facts, key, 600))).text()).toBe(
+      '<script>alert(1)</script>',
+    )
+  })
+})
