@@ -58,7 +58,7 @@ export interface SingleNodeInput {
 /**
  * A configuration without a file: one node on loopback (S3 3900, RPC 3901, web 3902, admin 3903), one copy.
  * Containers set CARPORT_S3_BIND_ADDR, CARPORT_RPC_BIND_ADDR, CARPORT_WEB_BIND_ADDR, CARPORT_ADMIN_BIND_ADDR,
- * CARPORT_S3_REGION and CARPORT_ROOT_DOMAIN. Secrets that are not in the environment are those in the files of
+ * CARPORT_S3_REGION and CARPORT_ROOT_DOMAIN; with CARPORT_K2V_BIND_ADDR, K2V is served too. Secrets that are not in the environment are those in the files of
  * `singleNodePaths(dataDir)`, which must exist: see `secretFilesNeeded`.
  * @throws ConfigError
  */
@@ -77,6 +77,7 @@ export function singleNodeRpcConfig(input: SingleNodeInput): RpcConfig {
 function source({ dataDir, env, readSecretFile, listen = {}, region }: SingleNodeInput): ConfigSource {
   const paths = singleNodePaths(dataDir)
   const fromEnv = (name: string) => readEnv(env, name)?.value
+  const k2v = fromEnv('K2V_BIND_ADDR')
   const rootDomain = (fromEnv('ROOT_DOMAIN') ?? 'localhost').replace(/^\./, '')
   return {
     fileName: 'single node',
@@ -97,6 +98,8 @@ function source({ dataDir, env, readSecretFile, listen = {}, region }: SingleNod
         bind_addr: listen.web ?? fromEnv('WEB_BIND_ADDR') ?? '127.0.0.1:3902',
         root_domain: `.web.${rootDomain}`,
       },
+      // Not served unless asked for: few need it.
+      ...(k2v !== undefined && { k2v_api: { api_bind_addr: k2v } }),
       admin: { api_bind_addr: listen.admin ?? fromEnv('ADMIN_BIND_ADDR') ?? '127.0.0.1:3903' },
     },
     env,

@@ -17,6 +17,11 @@ import { type BlockListRow, blockListTable } from './content/block-lists.js'
 import type { Hashing } from './content/hashing.js'
 import { EventDelivery, type EventOptions } from './events/delivery.js'
 import { EVENT_TREES } from './events/queue.js'
+import { COMMITS_TREE } from './k2v/commits.js'
+import { INDEX_TREE } from './k2v/counts.js'
+import { DOTS_TREE } from './k2v/dots.js'
+import { Polls } from './k2v/polls.js'
+import { K2vStore } from './k2v/store.js'
 import { UTC_CALENDAR } from './lifecycle/rules.js'
 import { LifecycleWalk } from './lifecycle/walk.js'
 import { type LifecycleOptions, LifecycleWorker } from './lifecycle/worker.js'
@@ -42,6 +47,7 @@ export const TABLE_NAMES = [
   'alias',
   'key',
   'admin_token',
+  'k2v_item',
 ] as const
 
 /** Trees of the Db that the model needs. */
@@ -51,6 +57,9 @@ export const MODEL_TREES: readonly TreeName[] = [
   DECISION_TREE,
   PURGE_TREE,
   DAILY_RUNS_TREE,
+  INDEX_TREE,
+  COMMITS_TREE,
+  DOTS_TREE,
   ...EVENT_TREES,
 ]
 
@@ -101,6 +110,8 @@ export class Model implements Service {
   readonly lifecycle: LifecycleWorker
   readonly orphans: OrphanWorker
   readonly events: EventDelivery
+  readonly k2v: K2vStore
+  readonly k2vPolls: Polls
   readonly tables: {
     object: Table<VersionRecord>
     version: Table<VersionRecord>
@@ -231,6 +242,8 @@ export class Model implements Service {
       { db, clock, random, log, placement, transport, buckets },
       events ?? { targets: [], region: '', hostId: '' },
     )
+    this.k2v = new K2vStore(env, tables)
+    this.k2vPolls = new Polls(env, this.k2v)
     this.orphans = new OrphanWorker({ db, clock, random, log, placement, transport, tables: t })
     this.#services = new Services(this.name, [
       this.freshness,
@@ -247,6 +260,7 @@ export class Model implements Service {
   }
 
   stop(): Promise<void> {
+    this.k2vPolls.stop()
     return this.#services.stop()
   }
 }

@@ -33,6 +33,7 @@ import { machineAccess } from './machine.js'
 import { MetadataSnapshots } from './metadata-snapshot.js'
 import type { Metrics } from './metrics/metrics.js'
 import { outgoingHost, publicAddress } from './own-address.js'
+import { serveK2v } from './serve-k2v.js'
 import { serveS3 } from './serve-s3.js'
 import { serveWeb } from './serve-web.js'
 import type { NodeTracing } from './tracing/start.js'
@@ -71,6 +72,8 @@ export interface CarportNode {
   adminApi: Listening | undefined
   /** Where sites are served; undefined if the configuration says that they are not. */
   web: Listening | undefined
+  /** Where the K2V API listens; undefined if the configuration says that it does not. */
+  k2v: Listening | undefined
   rpc: { host: string; port: number }
   /** Opens log files anew, after something has moved them away. */
   reopenLogs(): void
@@ -234,6 +237,8 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     if (adminApi) stops.push(() => adminApi.stop())
     const web = await serveWeb(config, core, served)
     if (web) stops.push(() => web.stop())
+    const k2v = await serveK2v(config, core, served)
+    if (k2v) stops.push(() => k2v.stop())
     let stopping: Promise<void> | undefined
     return {
       core,
@@ -242,6 +247,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       s3: s3?.serving.listening,
       adminApi: adminApi?.listening,
       web: web?.listening,
+      k2v: k2v?.listening,
       rpc,
       reopenLogs: () => accessLog.reopen(),
       stop: () => {

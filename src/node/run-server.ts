@@ -70,6 +70,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
       node: node.core.quorum.self.slice(0, 16),
       s3: node.s3?.address,
       web: node.web?.address,
+      k2v: node.k2v?.address,
       admin: node.adminApi?.address,
       rpc: `${node.rpc.host}:${node.rpc.port}`,
     },

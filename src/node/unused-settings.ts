@@ -8,7 +8,6 @@ export function unusedSettings(config: Config): string[] {
   if (config.configFile === null) return []
   const unused: Record<string, boolean> = {
     workers: config.workers > 1,
-    k2v_api: config.k2vApi !== null,
   }
   return Object.keys(unused).filter((key) => unused[key])
 }

@@ -22,6 +22,8 @@ export interface RangeQuery {
   body?: boolean
   /** See TableSchema.moving. `start` must be given then. */
   replacedBy?: Buffer
+  /** See ReadOptions. */
+  writeBack?: boolean
 }
 
 /** The reading side of a table, for ranges of rows. */
@@ -91,7 +93,7 @@ export class PageReader<E> {
       const resolved = await this.reader.resolve(key, copies, withBody, query.replacedBy)
       if (!resolved.row) return
       rows[i] = resolved.row.entry
-      if (this.reader.mayBeShown(sets, copies, resolved)) return
+      if (query.writeBack === false || this.reader.mayBeShown(sets, copies, resolved)) return
       // A row that later ones may keep from a quorum is judged on its own.
       if (mayBeHidden) rows[i] = (await this.reader.get(key, withBody, query.replacedBy))?.entry
       else {

@@ -63,7 +63,12 @@ export class RowReader<E> {
    * reached a quorum of the older version alone, after the newer one's nodes copied; whoever showed it from there
    * would let the next reader, who asks the newer version, go back.
    */
-  async get(key: Buffer, withBody: boolean, replacedBy?: Buffer): Promise<Row<E> | undefined> {
+  async get(
+    key: Buffer,
+    withBody: boolean,
+    replacedBy?: Buffer,
+    writeBack = true,
+  ): Promise<Row<E> | undefined> {
     let mayFail = true
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const sets = this.setsOf(key[0]!)
@@ -77,7 +82,7 @@ export class RowReader<E> {
         return undefined
       })
       if (!resolved) continue
-      if (!resolved.row || this.mayBeShown(sets, copies, resolved)) return resolved.row
+      if (!resolved.row || !writeBack || this.mayBeShown(sets, copies, resolved)) return resolved.row
       try {
         const row = await this.forWriteBack(key, copies, resolved.row, replacedBy)
         const { verdict } = await this.writer().write(row, { mayRepeat: true })

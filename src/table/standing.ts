@@ -81,6 +81,7 @@ export class Standing {
   readonly #joins = new Int32Array(COPIES)
   readonly #known = new Uint8Array(COPIES)
   readonly #listeners: (() => void)[] = []
+  readonly #joined: ((tx: Tx, copy: number) => void)[] = []
   /** The layout at the last look, stored once all that followed from it is. */
   #seen: SeenLayout | undefined
 
@@ -100,6 +101,11 @@ export class Standing {
   /** Calls `fn` after a copy began to join or became whole. */
   onChange(fn: () => void): void {
     this.#listeners.push(fn)
+  }
+
+  /** Calls `fn` in the transaction that makes a copy whole which had to join the others. */
+  onJoined(fn: (tx: Tx, copy: number) => void): void {
+    this.#joined.push(fn)
   }
 
   state(copy: number): CopyState {
@@ -266,6 +272,7 @@ export class Standing {
       if (this.#joins[copy] !== join || this.#states[copy] !== 'joining') return
       const marks = others.reduce(joinMarks, this.marksIn(tx, copy))
       this.#put(tx, copy, { state: 'whole', marks })
+      for (const fn of this.#joined) fn(tx, copy)
       tx.onCommit(() => {
         if (this.#joins[copy] !== join) return
         this.#states[copy] = 'whole'

@@ -23,6 +23,8 @@ export interface ReadOptions {
   replacedBy?: Buffer
   /** Sharded tables: take the copy of any one replica, which may be an old one. Not together with `replacedBy`. */
   anyReplica?: boolean
+  /** Whether what too few replicas had is written back before the answer (default true): else a later read may go back. */
+  writeBack?: boolean
 }
 
 /**
@@ -137,7 +139,7 @@ export class Table<E> {
     }
     const row = options?.anyReplica
       ? this.#reader.getAny(key, withBody)
-      : this.#reader.get(key, withBody, replacedBy)
+      : this.#reader.get(key, withBody, replacedBy, options?.writeBack)
     return row.then((found) => found?.entry)
   }
 
@@ -180,6 +182,15 @@ export class Table<E> {
       rest = query.reverse ? { ...rest, end: next } : { ...rest, start: successor(next) }
     }
     return entries
+  }
+
+  /**
+   * As `range`, but one page, which a replica cuts off where it gets long: rows, and the sort key of the last one looked at
+   * if there may be more behind it. Sharded tables only.
+   * @throws CarportError QuorumUnavailable, LayoutNotReady
+   */
+  page(partitionKey: Buffer, query: RangeQuery): Promise<{ rows: E[]; next: Buffer | undefined }> {
+    return this.#pages.page(partitionKey, query)
   }
 
   /** Whether this node's copy is all that a read of the partition asks for. */

@@ -8,16 +8,18 @@ export interface Signer {
   key: { id: string; secret: string }
   port: number
   nowMs: number
+  /** Default 's3'. */
+  service?: string
 }
 
-/** The head of a request signed for a single node, the empty line included. */
-export function signedHead(
-  { key, port, nowMs }: Signer,
+/** The headers of a request signed for a single node. */
+export function signedHeaders(
+  { key, port, nowMs, service = 's3' }: Signer,
   method: string,
   target: string,
   headers: Record<string, string> = {},
   payloadHash = 'UNSIGNED-PAYLOAD',
-): string {
+): Record<string, string> {
   const date = amzDate(nowMs)
   const all: Record<string, string> = {
     host: `127.0.0.1:${port}`,
@@ -39,14 +41,24 @@ export function signedHead(
     names.join(';'),
     payloadHash,
   ].join('\n')
-  const scope = `${date.slice(0, 8)}/us-east-1/s3/aws4_request`
+  const scope = `${date.slice(0, 8)}/us-east-1/${service}/aws4_request`
   const stringToSign = `AWS4-HMAC-SHA256\n${date}\n${scope}\n${createHash('sha256').update(canonical).digest('hex')}`
-  const signature = createHmac('sha256', deriveSigningKey(key.secret, date.slice(0, 8), 'us-east-1', 's3'))
+  const signature = createHmac('sha256', deriveSigningKey(key.secret, date.slice(0, 8), 'us-east-1', service))
     .update(stringToSign)
     .digest('hex')
+  const credential = `Credential=${key.id}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}`
+  return { ...all, authorization: `AWS4-HMAC-SHA256 ${credential}` }
+}
+
+/** The head of a request signed for a single node, the empty line included. */
+export function signedHead(
+  signer: Signer,
+  method: string,
+  target: string,
+  headers: Record<string, string> = {},
+  payloadHash?: string,
+): string {
+  const all = signedHeaders(signer, method, target, headers, payloadHash)
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
-  return (
-    `${method} ${target} HTTP/1.1\r\n${lines.join('')}Authorization: AWS4-HMAC-SHA256 ` +
-    `Credential=${key.id}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}\r\n\r\n`
-  )
+  return `${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`
 }

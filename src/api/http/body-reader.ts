@@ -118,14 +118,25 @@ export class BodyReader implements Idle {
     const announced = this.request.headers['content-length']
     const length = announced === undefined ? bytesMax : Math.min(Number(announced), bytesMax)
     if (!(length > FREE_BYTES)) return undefined
-    const bytes = length * (this.rate === DOCUMENT_RATE ? DOCUMENT_FACTOR : 1)
-    const waiting = this.memory.acquire(bytes)
+    return this.hold(length * (this.rate === DOCUMENT_RATE ? DOCUMENT_FACTOR : 1))
+  }
+
+  /**
+   * Takes memory for what the request needs now, instead of what was taken for its body: nobody waits while holding what
+   * others wait for. It counts until `close`.
+   */
+  hold(bytes: number): Promise<void> | undefined {
+    const { memory } = this
+    if (!memory) return undefined
+    if (this.#heldBytes > 0) memory.release(this.#heldBytes)
+    this.#heldBytes = 0
+    const waiting = memory.acquire(bytes)
     if (!waiting) {
       this.#heldBytes = bytes
       return undefined
     }
     return waiting.then(() => {
-      if (this.#closed) this.memory!.release(bytes)
+      if (this.#closed) memory.release(bytes)
       else this.#heldBytes = bytes
     })
   }

@@ -88,6 +88,8 @@ interface Exchange<R> extends RequestState {
   readonly startedMs: number
   readonly admitted: boolean
   readonly span: RequestSpan | undefined
+  /** Whether it has given its place to another one (see HttpRequest.park). */
+  isParked: boolean
   /** Whether it counts as one with a long body or answer. */
   isBulk: boolean
   errorCode: string | undefined
@@ -188,9 +190,17 @@ export class HttpFront<R extends HttpRequest> {
       startedMs: clock.monotonicMs(),
       admitted: admission?.admitRequest(message.socket, isBulk) ?? true,
       span: beginSpan?.(message.headers.traceparent),
+      isParked: false,
       isBulk,
       errorCode: undefined,
       bytesSent: 0,
+    }
+    if (exchange.admitted && admission) {
+      request.onPark = () => {
+        exchange.isParked = true
+        admission.endRequest(exchange.isBulk)
+        exchange.isBulk = false
+      }
     }
     this.#inFlight++
     response.sendDate = false
@@ -290,7 +300,8 @@ export class HttpFront<R extends HttpRequest> {
   #admitted(exchange: Exchange<R>, answer: Answer): Answer {
     const { admission } = this.options
     const { body } = answer
-    if (!admission || exchange.isBulk || !exchange.admitted || !isStream(body)) return answer
+    const isCounted = exchange.admitted && !exchange.isParked
+    if (!admission || exchange.isBulk || !isCounted || !isStream(body)) return answer
     if (admission.admitBulk()) {
       exchange.isBulk = true
       return answer
@@ -305,7 +316,7 @@ export class HttpFront<R extends HttpRequest> {
     this.#inFlight--
     exchange.reader.close()
     const { clock, onRequest, onlyFailed, admission } = this.options
-    if (exchange.admitted) admission?.endRequest(exchange.isBulk)
+    if (exchange.admitted && !exchange.isParked) admission?.endRequest(exchange.isBulk)
     // A record costs more than all else here, and most requests need none.
     if (onRequest && !(onlyFailed && exchange.response.headersSent && exchange.response.statusCode < 400)) {
       onRequest(recordOf(exchange, clock.monotonicMs()))

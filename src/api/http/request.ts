@@ -18,6 +18,8 @@ export class HttpRequest {
   /** Headers as node:http has them: names in lower case, characters are bytes. */
   readonly headers: IncomingHttpHeaders
   readonly query: Query
+  /** The front sets it. */
+  onPark: (() => void) | undefined
   #abort: AbortController | undefined
   #client: Client | undefined
 
@@ -36,6 +38,15 @@ export class HttpRequest {
     this.rawQuery = rawQuery
     this.headers = message.headers
     this.query = new Query(rawQuery)
+  }
+
+  /**
+   * Gives the place of a request among those that are served to another one: this one only waits from now on, for as long as
+   * minutes, and its answer will be short. Whoever calls it bounds how many such requests there are.
+   */
+  park(): void {
+    this.onPark?.()
+    this.onPark = undefined
   }
 
   /** The connection. */

@@ -50,6 +50,9 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
           `bucket ${bucket.aliases[0] ?? id} is not empty: delete its objects first, with all their versions`,
         )
       }
+      if (!(await model.k2v.isEmpty(bucket.id))) {
+        throw new CarportError('Conflict', `bucket ${bucket.aliases[0] ?? id} is not empty: it has K2V items`)
+      }
       await model.uploads.endAll(bucket.id)
       await model.buckets.delete(bucket)
       return null

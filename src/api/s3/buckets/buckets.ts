@@ -80,11 +80,11 @@ export async function headBucket(context: S3Context, request: S3Request): Promis
   }
 }
 
-/** DeleteBucket: only for buckets without objects and versions. */
+/** DeleteBucket: only for buckets without objects, versions and K2V items. */
 export async function deleteBucket(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucket' })
-  if (!(await model.versionListing.isEmpty(bucket.id)))
+  if (!(await model.versionListing.isEmpty(bucket.id)) || !(await model.k2v.isEmpty(bucket.id)))
     throw new S3Error('BucketNotEmpty', undefined, { extra: { BucketName: request.bucket } })
   await model.uploads.endAll(bucket.id)
   await model.buckets.delete(bucket)

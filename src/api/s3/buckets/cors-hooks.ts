@@ -2,18 +2,23 @@ import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import { type CorsQuestion, corsHeaders, matchCors, requestedHeaders } from '../../http/cors.js'
 import { S3Error } from '../errors.js'
-import type { CorsHooks } from '../front.js'
 import type { S3Headers, S3Request, S3Response } from '../request.js'
 
-/** CORS for the front, by the rules that the buckets have. */
-export function corsHooks(model: Model): CorsHooks {
+/** What the rules are asked about, of S3 and of other APIs on buckets. */
+export type CorsRequest = Pick<S3Request, 'headers' | 'method' | 'bucket' | 'key' | 'keyId' | 'header'>
+
+/** CORS for a front, by the rules that the buckets have. */
+export function corsHooks(model: Model): {
+  preflight(request: CorsRequest): Promise<S3Response>
+  decorate(request: CorsRequest): S3Headers | undefined | Promise<S3Headers | undefined>
+} {
   return {
     preflight: (request) => preflight(model, request),
     decorate: (request) => decorate(model, request),
   }
 }
 
-async function preflight(model: Model, request: S3Request): Promise<S3Response> {
+async function preflight(model: Model, request: CorsRequest): Promise<S3Response> {
   const { origin } = request.headers
   if (origin === undefined) {
     throw new S3Error('BadRequest', 'Insufficient information. Origin request header needed.')
@@ -62,7 +67,10 @@ async function bucketsOf(model: Model, name: string): Promise<Bucket[]> {
   return [...found.values()]
 }
 
-function decorate(model: Model, request: S3Request): S3Headers | undefined | Promise<S3Headers | undefined> {
+function decorate(
+  model: Model,
+  request: CorsRequest,
+): S3Headers | undefined | Promise<S3Headers | undefined> {
   const { origin } = request.headers
   const name = request.bucket
   if (origin === undefined || name === undefined) return undefined
@@ -73,7 +81,7 @@ function decorate(model: Model, request: S3Request): S3Headers | undefined | Pro
   return model.buckets.byName(name, caller).then((bucket) => bucket && headersFor(bucket, request, origin))
 }
 
-function headersFor(bucket: Bucket, request: S3Request, origin: string): S3Headers | undefined {
+function headersFor(bucket: Bucket, request: CorsRequest, origin: string): S3Headers | undefined {
   const rules = bucket.document('cors')
   if (!rules) return undefined
   const question: CorsQuestion = {

@@ -1,0 +1,251 @@
+import type { TableEnv } from '../../table/table.js'
+import { CarportError } from '../../util/errors.js'
+import { eachLimited } from '../../util/limited.js'
+import { bucketPartition } from '../sort-keys.js'
+import { EMPTY_CLOCK, isNewer, type Origin, type VectorClock } from './causality.js'
+import { ChangeFinder } from './changes.js'
+import { clockOf, type K2vItem, valuesOf } from './item.js'
+import { type Group, PollGroups, type Waiting } from './poll-groups.js'
+import { isWithin, type KeyQuery, type KeyRange, rangeOf } from './ranges.js'
+import { SeenMarker } from './seen-marker.js'
+import { type K2vStore, ReadBudget } from './store.js'
+import { checkKeys } from './table.js'
+import { itemTopic, partitionTopic, Watches } from './watches.js'
+
+/** Changes that one replica tells at once. */
+const CHANGES_AT_ONCE = 200
+const READS_AT_ONCE = 16
+/** Bytes of values in one answer, after which the rest waits for the next call. */
+const ANSWER_BYTES_MAX = 8 << 20
+
+export interface PollOptions {
+  readonly timeoutMs: number
+  /** Ends the wait, as when its time is over. */
+  readonly signal?: AbortSignal
+  /** Called once if there is nothing yet, so that the wait begins. */
+  readonly onWaiting?: () => void
+}
+
+/** What a poll of a range has found. */
+export interface RangeNews {
+  readonly items: K2vItem[]
+  readonly marker: SeenMarker
+}
+
+/**
+ * Waits for changes of items, wherever they are written. First the replicas are asked to tell of each commit, then the items
+ * are read, so that nothing goes by between. Nothing is asked again until somebody tells of something.
+ */
+export class Polls {
+  readonly #groups: PollGroups
+  readonly #watches: Watches
+  readonly #changes: ChangeFinder
+  readonly #open = new Set<() => void>()
+  #isStopped = false
+
+  constructor(
+    private readonly env: TableEnv,
+    private readonly store: K2vStore,
+  ) {
+    this.#watches = new Watches(env)
+    this.#groups = new PollGroups(env, this.#watches)
+    this.#changes = new ChangeFinder(env, store.items)
+    store.onCommitted = (item) => this.#watches.committed(item)
+  }
+
+  /** Polls that are waiting. */
+  get size(): number {
+    return this.#open.size
+  }
+
+  /** Ends all polls as if their time was over. */
+  stop(): void {
+    this.#isStopped = true
+    for (const end of [...this.#open]) end()
+    this.#groups.stop()
+    this.#watches.stop()
+  }
+
+  /**
+   * The item, as soon as it has something that `seen` does not know; undefined when the time is over.
+   * @throws CarportError InvalidArgument, QuorumUnavailable if too few replicas tell of changes, LayoutNotReady
+   */
+  async pollItem(
+    bucket: Buffer,
+    key: Pick<K2vItem, 'partitionKey' | 'sortKey'>,
+    seen: VectorClock,
+    options: PollOptions,
+  ): Promise<K2vItem | undefined> {
+    const { partitionKey, sortKey } = key
+    checkKeys(partitionKey, sortKey)
+    const name = itemTopic(bucket, partitionKey, sortKey)
+    return this.#wait<K2vItem>(bucket, partitionKey, name, options, (found) => {
+      const judge = (items: readonly K2vItem[]) => {
+        for (const item of items) if (valuesOf(item).length > 0 && isNewer(clockOf(item), seen)) found(item)
+      }
+      const look = async () => {
+        const item = await this.store.read(bucket, key)
+        if (item) judge([item])
+      }
+      return { judge, look, unsure: () => {} }
+    })
+  }
+
+  /**
+   * What has changed in a range since `marker`, as soon as something has; undefined when the time is over. Without a marker, or with one
+   * of a first call that could not show all: at once what is there, deletions included.
+   * @throws as `pollItem`
+   */
+  async pollRange(
+    bucket: Buffer,
+    partitionKey: Buffer,
+    query: KeyQuery,
+    marker: SeenMarker | undefined,
+    options: PollOptions,
+  ): Promise<RangeNews | undefined> {
+    checkKeys(partitionKey, query.start ?? Buffer.alloc(0))
+    const range = rangeOf(query) ?? EMPTY_RANGE
+    if (!marker) return this.#first(bucket, partitionKey, query, range)
+    let seen = marker.within(range, marker.next)
+    if (seen.next) {
+      const news = await this.#rest(bucket, partitionKey, range, seen)
+      if (news.items.length > 0) return news
+      seen = news.marker
+    }
+    return this.#wait<RangeNews>(
+      bucket,
+      partitionKey,
+      partitionTopic(bucket, partitionKey),
+      options,
+      (found) => new RangePoll(this.#changes, this.store, { bucket, partitionKey, range }, seen, found),
+    )
+  }
+
+  /** What is there, and how far the replicas were before it was read. */
+  async #first(bucket: Buffer, partitionKey: Buffer, query: KeyQuery, range: KeyRange): Promise<RangeNews> {
+    const { covered, alive } = await this.#changes.find(bucket, partitionKey, range, EMPTY_CLOCK, 0)
+    const listed = { ...query, partitionKey, reverse: false, tombstones: true }
+    const { items, nextStart } = await this.store.list(bucket, listed, new ReadBudget())
+    const marker = SeenMarker.NOTHING.withSeen(items, covered)
+    return { items, marker: (alive ? marker.withOrigins(alive) : marker).within(range, nextStart) }
+  }
+
+  /** The next part of what was there at the first call. Its marker stays where it was: changes since then are to be told. */
+  async #rest(bucket: Buffer, partitionKey: Buffer, range: KeyRange, marker: SeenMarker): Promise<RangeNews> {
+    const start = marker.next!.compare(range.start) > 0 ? marker.next! : range.start
+    const query = { partitionKey, start, ...(range.end && { end: range.end }), tombstones: true }
+    const { items, nextStart } = await this.store.list(bucket, query, new ReadBudget())
+    return { items, marker: marker.withSeen(items, EMPTY_CLOCK).within(range, nextStart) }
+  }
+
+  #wait<T>(
+    bucket: Buffer,
+    partitionKey: Buffer,
+    name: string,
+    { timeoutMs, signal, onWaiting }: PollOptions,
+    make: (found: (value: T) => void) => Waiting,
+  ): Promise<T | undefined> {
+    if (this.#isStopped || signal?.aborted) return Promise.resolve(undefined)
+    return new Promise<T | undefined>((resolve, reject) => {
+      const settle = () => {
+        this.#open.delete(timeOver)
+        timer.cancel()
+        signal?.removeEventListener('abort', abort)
+        leave()
+      }
+      const found = (value: T) => {
+        settle()
+        resolve(value)
+      }
+      const fail = (error: unknown) => {
+        settle()
+        reject(error)
+      }
+      const abort = () => {
+        settle()
+        resolve(undefined)
+      }
+      const timeOver = () => {
+        const isTold = this.#isStopped || this.#groups.isReady(group)
+        settle()
+        if (isTold) resolve(undefined)
+        else reject(new CarportError('QuorumUnavailable', 'too few replicas tell of changes'))
+      }
+      const waiting = make(found)
+      const read = (sortKey: Buffer) => this.store.read(bucket, { partitionKey, sortKey })
+      const { group, leave } = this.#groups.join({ name, partition: bucketPartition(bucket), read }, waiting)
+      const timer = this.env.clock.after(timeoutMs, timeOver)
+      this.#open.add(timeOver)
+      signal?.addEventListener('abort', abort, { once: true })
+      this.#begin(group, waiting, onWaiting).catch(fail)
+    })
+  }
+
+  async #begin(group: Group, waiting: Waiting, onWaiting?: () => void): Promise<void> {
+    const ready = this.#groups.ready(group)
+    if (ready) await ready
+    if (group.waiting.has(waiting)) await waiting.look()
+    if (group.waiting.has(waiting)) onWaiting?.()
+  }
+}
+
+const EMPTY_RANGE: KeyRange = { start: Buffer.of(0), end: Buffer.of(0) }
+
+/** One who waits for news of a range. */
+class RangePoll implements Waiting {
+  /** Origins whose replica has told how far it was, and has told of each commit since. */
+  #told = new Set<Origin>()
+
+  constructor(
+    private readonly changes: ChangeFinder,
+    private readonly store: K2vStore,
+    private readonly place: { bucket: Buffer; partitionKey: Buffer; range: KeyRange },
+    private marker: SeenMarker,
+    private readonly found: (news: RangeNews) => void,
+  ) {}
+
+  judge(items: readonly K2vItem[], covered: ReadonlyMap<Origin, number>): void {
+    const { range } = this.place
+    const news = items.filter((item) => isWithin(item.sortKey, range) && this.marker.isNews(item))
+    this.marker = this.marker.withSeen(
+      news,
+      new Map([...covered].filter(([origin]) => this.#told.has(origin))),
+    )
+    if (news.length > 0) this.#tell(news)
+  }
+
+  async look(): Promise<void> {
+    const { bucket, partitionKey, range } = this.place
+    const { marker } = this
+    const limit = CHANGES_AT_ONCE + marker.listedCount
+    const told = new Set<Origin>()
+    this.#told = told
+    const changes = await this.changes.find(bucket, partitionKey, range, marker.clock, limit)
+    const news: K2vItem[] = []
+    let bytes = 0
+    let isWhole = true
+    await eachLimited(changes.sortKeys, READS_AT_ONCE, async (sortKey) => {
+      if (bytes > ANSWER_BYTES_MAX) {
+        isWhole = false
+        return
+      }
+      const item = await this.store.read(bucket, { partitionKey, sortKey })
+      if (!item || !this.marker.isNews(item)) return
+      for (const { size } of valuesOf(item)) bytes += Math.max(0, size)
+      news.push(item)
+    })
+    const seen = this.marker.withSeen(news, isWhole ? changes.covered : EMPTY_CLOCK)
+    this.marker = changes.alive && isWhole && !changes.more ? seen.withOrigins(changes.alive) : seen
+    if (isWhole && !changes.more) for (const origin of changes.covered.keys()) told.add(origin)
+    if (news.length > 0) this.#tell(news)
+  }
+
+  unsure(): void {
+    this.#told = new Set()
+  }
+
+  #tell(news: K2vItem[]): void {
+    news.sort((a, b) => a.sortKey.compare(b.sortKey))
+    this.found({ items: news, marker: this.marker })
+  }
+}
