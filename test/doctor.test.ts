@@ -52,6 +52,23 @@ test('a healthy cluster has no findings, and the exit status is 0', async () => 
   expect(await cluster.cli(1, 'doctor')).toMatch(/Nothing is wrong\. Looked at: .*\(3 of 3 nodes answered\)/)
 })
 
+test('top shows what every node does, as text and as data', async () => {
+  expect(await cluster.cli(0, 'top', '--interval', '1s')).toMatch(
+    /^carport top .* 3 of 3 nodes up {2}\d+\.\d requests\/s/,
+  )
+  const rows = JSON.parse(await cluster.cli(1, 'top', '--json', '--interval', '1s'))
+  expect(rows.map(({ id }: { id: string }) => id).sort()).toEqual([...ids].sort())
+  for (const row of rows) {
+    expect(row).toMatchObject({
+      isUp: true,
+      error: null,
+      requestsPerSecond: 0,
+      roundTripMs: expect.any(Number),
+    })
+    expect(row.memoryBytes).toBeGreaterThan(1e7)
+  }
+})
+
 test('the layout is exported, planned and applied as a file', async () => {
   const file = join(cluster.dir, 'layout.toml')
   const exported = await cluster.cli(0, 'layout', 'export')

@@ -242,7 +242,7 @@ test('a database that was cut short ends the start with one sentence that says w
   await cluster.nodes[0]!.stop()
   truncateSync(join(cluster.dir, 'n0/meta/db/data.mdb'), 20_000)
   await expect(cluster.nodes[0]!.start()).rejects.toThrow(
-    /node ended \(1\).*data\.mdb is damaged \(it is cut short: .*move its folder away and start again/s,
+    /node ended \(1\).*data\.mdb is damaged \(it is cut short: .*run "carport meta restore --from-replicas --yes" and start again/s,
   )
   expect(cluster.nodes[0]!.output).not.toMatch(/\n +at /)
 })

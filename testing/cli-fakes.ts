@@ -5,6 +5,7 @@ import { type AdminClient, CliError } from '../src/cli/admin-client.js'
 import type { CliIo, ServerOptions, Target } from '../src/cli/io.js'
 import { runCli } from '../src/cli/run.js'
 import type { Config, Settings } from '../src/config/config.js'
+import type { RestoreSource } from '../src/node/restore-metadata.js'
 import { stopped } from './diagnosis-facts.js'
 
 /** Stands for the world of the command line: files in memory, a node that answers from a table. */
@@ -46,8 +47,12 @@ export interface Result {
   secretsMade: string[]
   /** Nodes whose contents were counted anew. */
   recounted: Config[]
+  /** What the whole screen showed, one after another. */
+  screens: string[]
   /** What was drawn on the terminal, an empty list where it was left. */
   drawn: string[][]
+  /** What databases were restored from. */
+  restored: RestoreSource[]
   /** The settings of nodes that were looked at from outside. */
   lookedAt: Settings[]
   closed: number
@@ -60,6 +65,8 @@ export interface World {
   nodeId?: string
   modes?: Record<string, number>
   stdin?: string
+  /** Keys that are pressed on the whole screen, undefined where none is in time; without them there is no screen. */
+  keys?: (string | undefined)[]
   /** Whether stderr is a terminal. */
   terminal?: boolean
   /** No server answers. */
@@ -82,6 +89,8 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     recounted: [],
     drawn: [],
     lookedAt: [],
+    screens: [],
+    restored: [],
     closed: 0,
   }
   const readText = (path: string) => {
@@ -104,6 +113,16 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
   const io: CliIo = {
     env,
     nowMs: () => NOW_MS + slept,
+    openScreen: () => {
+      const { keys } = world
+      if (keys === undefined) return undefined
+      return {
+        ...{ columns: 200, rows: 50 },
+        draw: (lines) => void result.screens.push(lines.join('\n')),
+        nextKey: async () => (keys.length === 0 ? 'q' : keys.shift()),
+        close: () => void result.screens.push('closed'),
+      }
+    },
     sleep: async (ms) => {
       slept += ms
     },
@@ -135,6 +154,10 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     repairObjectCounters: async (config) => {
       result.recounted.push(config)
       return { rows: 7, buckets: 2, corrected: [BUCKET_ID] }
+    },
+    restoreMetadata: async (_settings, source) => {
+      result.restored.push(source)
+      return { snapshot: source === 'replicas' ? null : '/m/snapshots/x', before: '/m/db.before' }
     },
     version: () => '1.2.3',
     lookAtStopped: async (settings, _env, unreachable) => {

@@ -3,7 +3,9 @@ import type { Config, Settings } from '../config/config.js'
 import type { Env, ReadSecretFile } from '../config/secrets.js'
 import type { HostPort } from '../config/values.js'
 import type { Recount } from '../model/buckets/recount.js'
+import type { Restored, RestoreSource } from '../node/restore-metadata.js'
 import type { AdminClient } from './admin-client.js'
+import type { Screen } from './screen.js'
 import type { Terminal } from './terminal.js'
 
 /** The node that a command talks to. */
@@ -37,6 +39,8 @@ export interface CliIo {
   sleep(ms: number): Promise<void>
   /** The terminal that stderr is; undefined if it is none. */
   terminal: Terminal | undefined
+  /** Takes the terminal as a whole screen; undefined if there is none. */
+  openScreen(): Screen | undefined
   /** A file's text. Throws an error with `code`, such as ENOENT. */
   readText(path: string): string
   /** All of stdin. @throws CliError if it is too long */
@@ -54,6 +58,8 @@ export interface CliIo {
   runServer(config: Config, options: ServerOptions): Promise<void>
   /** See repairObjectCounters in node/offline-repair.ts. @throws CarportError */
   repairObjectCounters(config: Config): Promise<Recount>
+  /** See restoreMetadata in node/restore-metadata.ts. @throws CarportError */
+  restoreMetadata(settings: Settings, source: RestoreSource): Promise<Restored>
   version(): string
   /** Looks at a node whose server does not answer, and why not, from outside. */
   lookAtStopped(settings: Settings, env: Env, unreachable: string): Promise<StoppedFacts>

@@ -19,6 +19,7 @@ import { registerMaintenanceVerbs } from './verbs/maintenance.js'
 import { registerNodeVerbs } from './verbs/node.js'
 import { registerOfflineVerbs } from './verbs/offline.js'
 import { registerShellVerbs } from './verbs/shell.js'
+import { registerTopVerbs } from './verbs/top.js'
 
 /** Each family of commands adds its own verbs to the program, in the order of the help. */
 const FAMILIES: readonly ((program: Command, context: Context) => void)[] = [
@@ -33,6 +34,7 @@ const FAMILIES: readonly ((program: Command, context: Context) => void)[] = [
   registerApiVerbs,
   registerShellVerbs,
   registerDoctorVerbs,
+  registerTopVerbs,
 ]
 
 /** The command line as a whole, with Garage's verbs and flags. */

@@ -8,6 +8,7 @@ import { CarportError } from '../util/errors.js'
 import { CliError } from './admin-client.js'
 import { connectAdmin } from './connect.js'
 import type { CliIo } from './io.js'
+import { openScreen } from './screen.js'
 import { terminalOf } from './terminal.js'
 
 /** As much as the admin API takes over HTTP. */
@@ -25,6 +26,7 @@ export const realIo: CliIo = {
   },
   sleep: (ms) => sleep(realClock, ms),
   terminal: terminalOf(process.stderr, process.env),
+  openScreen: () => openScreen(process.stdin, process.stdout, process.env),
   readText: (path) => readFileSync(path, 'utf8'),
   readStdin: async () => {
     const chunks: Buffer[] = []
@@ -62,6 +64,10 @@ export const realIo: CliIo = {
   repairObjectCounters: async (config) => {
     const { repairObjectCounters } = await import('../node/offline-repair.js')
     return repairObjectCounters(config)
+  },
+  restoreMetadata: async (settings, source) => {
+    const { restoreMetadata } = await import('../node/restore-metadata.js')
+    return restoreMetadata(settings, source, realClock)
   },
   version: readVersion,
   lookAtStopped: async (settings, env, unreachable) => {

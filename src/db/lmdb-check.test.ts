@@ -81,7 +81,9 @@ for (const [what, change] of Object.entries(damages)) {
     const folder = copy(what.replaceAll(' ', '-'), change)
     await expect(openLmdb({ ...options, path: folder })).rejects.toMatchObject({
       code: 'Corrupted',
-      message: expect.stringMatching(/data\.mdb is damaged \(.+\): move its folder away and start again/),
+      message: expect.stringMatching(
+        /data\.mdb is damaged \(.+\): run "carport meta restore --from-replicas --yes" and start again/,
+      ),
     })
   })
 }

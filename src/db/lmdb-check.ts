@@ -76,8 +76,8 @@ export function checkLmdbFile(folder: string): void {
 function damaged(path: string, fault: string): CarportError {
   return new CarportError(
     'Corrupted',
-    `the database ${path} is damaged (${fault}): move its folder away and start again, so that the node fetches its rows ` +
-      'from the other replicas; a node without any restores a snapshot first (docs/operations.md says how)',
+    `the database ${path} is damaged (${fault}): run "carport meta restore --from-replicas --yes" and start again, so that the ` +
+      'node fetches its rows from the other replicas; without any, "carport meta restore --yes" takes the newest snapshot',
   )
 }
 

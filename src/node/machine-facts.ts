@@ -7,6 +7,7 @@ import { secretFilesOf } from '../config/secret-files.js'
 import type { Env } from '../config/secrets.js'
 import type { Clock } from '../util/clock.js'
 import type { Random } from '../util/random.js'
+import { SNAPSHOT_NAME } from './metadata-snapshot.js'
 import { NODE_KEY_FILE } from './node-key.js'
 
 /** Writes of which the median is a disk's time for an fsync. */
@@ -137,8 +138,6 @@ async function fsyncMs(folder: string, { clock, random }: MachineFactsInput): Pr
   }
   return times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!
 }
-
-const SNAPSHOT_NAME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
 async function snapshotFacts(
   folder: string,

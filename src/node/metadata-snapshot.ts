@@ -8,7 +8,8 @@ import type { Random } from '../util/random.js'
 
 /** Older ones are removed once a new one is complete. */
 const SNAPSHOTS_KEPT = 2
-const NAME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
+/** How the folders of snapshots are named: by their time in UTC. */
+export const SNAPSHOT_NAME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 const UNFINISHED = '.tmp'
 
 /** Copies of the metadata in `folder`, each in a folder that is named by its time (UTC) and has a whole database. */
@@ -78,7 +79,7 @@ export class MetadataSnapshots {
       throw error
     }
     await this.written()
-    const finished = [...before.filter((entry) => NAME.test(entry)), name].sort()
+    const finished = [...before.filter((entry) => SNAPSHOT_NAME.test(entry)), name].sort()
     await this.#remove(finished.slice(0, -SNAPSHOTS_KEPT))
     return path
   }

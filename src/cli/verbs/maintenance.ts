@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
-import { argument, type Context, group, leaf, wholeNumber } from '../command-line.js'
+import { argument, type Context, group, leaf, printOutput, wholeNumber } from '../command-line.js'
 import * as cluster from '../commands/cluster.js'
 import * as maintenance from '../commands/maintenance.js'
 import { type RepairOptions, repair, SCRUB_COMMANDS, watchWork } from '../commands/repair.js'
+import { restore } from '../commands/restore.js'
 import { nodeSelector } from '../lookup.js'
 import { REPAIRS } from '../progress/tasks.js'
 
@@ -76,5 +77,14 @@ export function registerMaintenanceVerbs(program: Command, context: Context): vo
   const meta = group(program, 'meta', 'the metadata database')
   leaf(meta, 'snapshot', 'copy the metadata database', [['--all', 'on all nodes']]).action(
     context.remote<[{ all?: boolean }]>((admin, { all }) => maintenance.snapshot(admin, nodeSelector(all))),
+  )
+  leaf(meta, 'restore [snapshot]', 'put a snapshot, the newest unless told, in the place of the database', [
+    ['--from-replicas', 'begin with an empty database, and fetch all rows from the other replicas'],
+    ['--yes', 'confirm'],
+  ]).action(
+    context.local<[string | undefined, { fromReplicas?: boolean; yes?: boolean }]>(
+      async (io, flags, snapshot, { fromReplicas = false, yes = false }) =>
+        printOutput(io, flags, await restore(io, flags, { snapshot, fromReplicas, yes })),
+    ),
   )
 }
