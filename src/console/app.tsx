@@ -9,6 +9,10 @@ const Overview = lazy(() => import('./pages/overview'))
 const Buckets = lazy(() => import('./pages/buckets'))
 const Objects = lazy(() => import('./pages/objects'))
 const Keys = lazy(() => import('./pages/keys'))
+const Layout = lazy(() => import('./pages/layout'))
+const Tokens = lazy(() => import('./pages/tokens'))
+const Workers = lazy(() => import('./pages/workers'))
+const BucketSettings = lazy(() => import('./pages/bucket-settings'))
 
 interface Place {
   readonly path: string
@@ -22,6 +26,9 @@ const PLACES: readonly Place[] = [
   { path: '/', text: 'menu.overview' },
   { path: '/buckets', text: 'menu.buckets' },
   { path: '/keys', text: 'menu.keys', needs: 'adminToken' },
+  { path: '/layout', text: 'menu.layout', needs: 'adminToken' },
+  { path: '/workers', text: 'menu.workers', needs: 'adminToken' },
+  { path: '/tokens', text: 'menu.tokens', needs: 'adminToken' },
 ]
 
 export function App() {
@@ -32,7 +39,11 @@ export function App() {
         <Route path="/" component={Overview} />
         <Route path="/buckets" component={Buckets} />
         <Route path="/buckets/:bucket/*prefix" component={Objects} />
+        <Route path="/bucket-settings/:bucket" component={BucketSettings} />
         <Route path="/keys" component={Keys} />
+        <Route path="/layout" component={Layout} />
+        <Route path="/workers" component={Workers} />
+        <Route path="/tokens" component={Tokens} />
         <Route path="*" component={Nowhere} />
       </Router>
     </Show>

@@ -62,6 +62,11 @@ export default function Buckets() {
                 <tr>
                   <th>{t('name')}</th>
                   <th>{t('created')}</th>
+                  <Show when={session().adminToken}>
+                    <th>
+                      <span class="hidden">{t('actions')}</span>
+                    </th>
+                  </Show>
                 </tr>
               </thead>
               <tbody>
@@ -74,6 +79,16 @@ export default function Buckets() {
                         </Show>
                       </td>
                       <td class="muted">{when(row.created)}</td>
+                      <Show when={session().adminToken}>
+                        <td class="actions">
+                          <A
+                            href={`/bucket-settings/${encode(row.name)}`}
+                            aria-label={`${t('settings.of')}: ${row.name}`}
+                          >
+                            {t('settings.of')}
+                          </A>
+                        </td>
+                      </Show>
                     </tr>
                   )}
                 </For>

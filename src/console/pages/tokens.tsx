@@ -1,0 +1,169 @@
+import { createSignal, For, Show } from 'solid-js'
+import type { AdminTokenInfo } from '../../api/admin/types.js'
+import { admin } from '../net/admin'
+import { session } from '../session'
+import { t, when } from '../texts/texts'
+import { createAction, ErrorNote } from '../ui/action'
+import { Command, Copyable } from '../ui/copy'
+import { Dialog } from '../ui/dialog'
+import { Field } from '../ui/field'
+import { createLoad, Load } from '../ui/load'
+
+export default function Tokens() {
+  const list = createLoad(
+    () => session().adminToken,
+    () => admin<AdminTokenInfo[]>('ListAdminTokens'),
+  )
+  const [making, setMaking] = createSignal(false)
+  const [doomed, setDoomed] = createSignal<AdminTokenInfo>()
+  const remove = createAction(async (id: string) => {
+    await admin('DeleteAdminToken', { query: { id }, body: {} })
+    setDoomed(undefined)
+    list.reload()
+  })
+  return (
+    <>
+      <header class="page-head">
+        <h1>{t('menu.tokens')}</h1>
+        <button type="button" class="button primary" onClick={() => setMaking(true)}>
+          {t('token.create')}
+        </button>
+      </header>
+      <Load of={list}>
+        {(tokens) => (
+          <table class="list">
+            <thead>
+              <tr>
+                <th>{t('name')}</th>
+                <th>{t('token.scope')}</th>
+                <th>{t('token.expires')}</th>
+                <th>
+                  <span class="hidden">{t('actions')}</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              <For each={tokens()}>
+                {(token) => (
+                  <tr>
+                    <td>{token.name}</td>
+                    <td class="mono">{token.scope.join(', ')}</td>
+                    <td class="muted">{token.expiration ? when(token.expiration) : t('token.never')}</td>
+                    <td class="actions">
+                      <Show when={token.id}>
+                        <button
+                          type="button"
+                          class="button danger"
+                          aria-label={t('token.delete-named', { name: token.name })}
+                          onClick={() => setDoomed(token)}
+                        >
+                          {t('delete')}
+                        </button>
+                      </Show>
+                    </td>
+                  </tr>
+                )}
+              </For>
+            </tbody>
+          </table>
+        )}
+      </Load>
+      <NewToken
+        open={making()}
+        onClose={() => {
+          setMaking(false)
+          list.reload()
+        }}
+      />
+      <Dialog
+        open={doomed() !== undefined}
+        onClose={() => setDoomed(undefined)}
+        title={t('token.delete-named', { name: doomed()?.name ?? '' })}
+        description={t('token.delete-warning')}
+      >
+        <ErrorNote text={remove.error()} />
+        <Command text={`carport admin-token delete --yes ${doomed()?.id ?? ''}`} />
+        <footer>
+          <button
+            type="button"
+            class="button danger"
+            disabled={remove.busy()}
+            onClick={() => void remove.start(doomed()!.id!)}
+          >
+            {t('delete')}
+          </button>
+        </footer>
+      </Dialog>
+    </>
+  )
+}
+
+function NewToken(props: { open: boolean; onClose: () => void }) {
+  const [name, setName] = createSignal('')
+  const [scope, setScope] = createSignal('*')
+  const [days, setDays] = createSignal('')
+  const [made, setMade] = createSignal<AdminTokenInfo & { secretToken: string }>()
+  const make = createAction(async () => {
+    const lasting = Number(days())
+    const expiration = lasting > 0 ? new Date(Date.now() + lasting * 86_400_000).toISOString() : undefined
+    const body = {
+      ...{
+        name: name(),
+        scope: scope()
+          .split(/[\s,]+/)
+          .filter(Boolean),
+      },
+      ...(expiration ? { expiration } : { neverExpires: true }),
+    }
+    setMade(await admin<AdminTokenInfo & { secretToken: string }>('CreateAdminToken', { body }))
+  })
+  const close = () => {
+    setMade(undefined)
+    setName('')
+    props.onClose()
+  }
+  return (
+    <Dialog open={props.open} onClose={close} title={t('token.create')}>
+      <Show
+        when={made()}
+        fallback={
+          <form
+            onSubmit={(event) => {
+              event.preventDefault()
+              void make.start()
+            }}
+          >
+            <Field label={t('name')} value={name()} onInput={setName} required />
+            <Field
+              label={t('token.scope')}
+              value={scope()}
+              onInput={setScope}
+              required
+              hint={t('token.scope-hint')}
+            />
+            <Field
+              label={t('token.days')}
+              type="number"
+              value={days()}
+              onInput={setDays}
+              hint={t('token.days-hint')}
+            />
+            <ErrorNote text={make.error()} />
+            <footer>
+              <button type="submit" class="button primary" disabled={make.busy()}>
+                {t('create')}
+              </button>
+            </footer>
+          </form>
+        }
+      >
+        {(token) => (
+          <>
+            <p class="note">{t('key.shown-once')}</p>
+            <Copyable text={token().secretToken} label={t('sign-in.token')} />
+          </>
+        )}
+      </Show>
+    </Dialog>
+  )
+}

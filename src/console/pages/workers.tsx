@@ -1,0 +1,156 @@
+import { For, Show } from 'solid-js'
+import type { BlockError, ClusterStatus, MultiResponse, WorkerInfo } from '../../api/admin/types.js'
+import { admin } from '../net/admin'
+import { session } from '../session'
+import { t } from '../texts/texts'
+import { createAction, ErrorNote } from '../ui/action'
+import { Command } from '../ui/copy'
+import { createLoad, Load } from '../ui/load'
+
+const EVERY_MS = 5000
+const REPAIRS = [
+  'tables',
+  'blocks',
+  'versions',
+  'multipartUploads',
+  'blockRefs',
+  'blockRc',
+  'rebalance',
+  'aliases',
+] as const
+
+/** Background work of all nodes, what it stumbles over, and repairs. */
+export default function Workers() {
+  const token = () => session().adminToken
+  const names = createLoad(token, () => admin<ClusterStatus>('GetClusterStatus'))
+  const workers = createLoad(
+    token,
+    () => admin<MultiResponse<WorkerInfo[]>>('ListWorkers', { query: { node: '*' }, body: {} }),
+    EVERY_MS,
+  )
+  const errors = createLoad(
+    token,
+    () => admin<MultiResponse<BlockError[]>>('ListBlockErrors', { query: { node: '*' } }),
+    EVERY_MS,
+  )
+  const nameOf = (id: string) =>
+    (names.value.error ? undefined : names.value.latest)?.nodes.find((node) => node.id === id)?.hostname ??
+    id.slice(0, 16)
+  return (
+    <>
+      <h1>{t('menu.workers')}</h1>
+      <Repairs />
+      <h2>{t('block.errors')}</h2>
+      <Load of={errors}>
+        {(found) => <BlockErrors found={found()} nameOf={nameOf} onRetry={errors.reload} />}
+      </Load>
+      <h2>{t('worker.list')}</h2>
+      <Load of={workers}>
+        {(found) => (
+          <For each={Object.entries(found().success)}>
+            {([node, list]) => (
+              <section aria-label={nameOf(node)}>
+                <h3>{nameOf(node)}</h3>
+                <table class="list">
+                  <thead>
+                    <tr>
+                      <th>{t('name')}</th>
+                      <th>{t('worker.state')}</th>
+                      <th>{t('worker.queue')}</th>
+                      <th>{t('worker.progress')}</th>
+                      <th>{t('worker.problem')}</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    <For each={list}>{(worker) => <WorkerRow worker={worker} />}</For>
+                  </tbody>
+                </table>
+              </section>
+            )}
+          </For>
+        )}
+      </Load>
+    </>
+  )
+}
+
+function WorkerRow(props: { worker: WorkerInfo }) {
+  const worker = () => props.worker
+  const state = () => (typeof worker().state === 'string' ? (worker().state as string) : 'throttled')
+  return (
+    <tr>
+      <td>{worker().name}</td>
+      <td>{state()}</td>
+      <td>{worker().queueLength ?? ''}</td>
+      <td>
+        <Show when={worker().work?.done != null} fallback={worker().progress ?? ''}>
+          <progress max="1" value={worker().work!.done!} aria-label={worker().name} />
+        </Show>
+      </td>
+      <td class="muted">{worker().consecutiveErrors > 0 ? worker().lastError?.message : ''}</td>
+    </tr>
+  )
+}
+
+function BlockErrors(props: {
+  found: MultiResponse<BlockError[]>
+  nameOf: (id: string) => string
+  onRetry: () => void
+}) {
+  const all = () =>
+    Object.entries(props.found.success).flatMap(([node, list]) => list.map((error) => ({ node, error })))
+  const retry = createAction(async () => {
+    await admin('RetryBlockResync', { query: { node: '*' }, body: { all: true } })
+    props.onRetry()
+  })
+  return (
+    <Show when={all().length > 0} fallback={<p class="muted">{t('block.none')}</p>}>
+      <p>{t('block.advice')}</p>
+      <table class="list">
+        <tbody>
+          <For each={all()}>
+            {({ node, error }) => (
+              <tr>
+                <td>{props.nameOf(node)}</td>
+                <td class="mono">{error.blockHash.slice(0, 16)}</td>
+                <td>{t('block.tries', { count: error.errorCount })}</td>
+              </tr>
+            )}
+          </For>
+        </tbody>
+      </table>
+      <ErrorNote text={retry.error()} />
+      <Command text="carport block retry-now --all" />
+      <button type="button" class="button" disabled={retry.busy()} onClick={() => void retry.start()}>
+        {t('block.retry')}
+      </button>
+    </Show>
+  )
+}
+
+function Repairs() {
+  const launch = createAction(async (repairType: string) => {
+    await admin('LaunchRepairOperation', { query: { node: '*' }, body: { repairType } })
+  })
+  return (
+    <details class="card">
+      <summary>{t('repair.start')}</summary>
+      <p class="muted">{t('repair.intro')}</p>
+      <div class="share">
+        <For each={REPAIRS}>
+          {(kind) => (
+            <button
+              type="button"
+              class="button"
+              disabled={launch.busy()}
+              onClick={() => void launch.start(kind)}
+            >
+              {kind}
+            </button>
+          )}
+        </For>
+      </div>
+      <ErrorNote text={launch.error()} />
+    </details>
+  )
+}
