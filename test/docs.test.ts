@@ -8,9 +8,14 @@ import { S3_OPERATIONS } from '../src/api/s3/operations.js'
 const root = join(import.meta.dirname, '..')
 const below = (folder: string) =>
   (readdirSync(join(root, folder), { recursive: true }) as string[]).map((name) => `${folder}/${name}`)
-const pages = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', ...below('docs')].filter(
-  (name) => name.endsWith('.md'),
-)
+const pages = [
+  'README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'deploy/README.md',
+  ...below('docs'),
+].filter((name) => name.endsWith('.md'))
 const read = (name: string) => readFileSync(join(root, name), 'utf8')
 
 test('the page on S3 has a row for each operation, and refuses what the table of handlers refuses', () => {

@@ -1,12 +1,16 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { freePorts } from '../bench/stores/server-process.js'
+import { NodeProcess } from './support/processes.js'
 
 const root = join(import.meta.dirname, '..')
 let folder: string
 let packed: string[]
+let tarball: string
 
 /** Packs a fresh build, since files that older sources left in dist belong to no package. */
 beforeAll(() => {
@@ -22,7 +26,8 @@ beforeAll(() => {
   execFileSync(vite, ['build', '--config', join(root, 'vite.console.config.ts'), ...place], { cwd: root })
   const [report] = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--offline'))
   packed = report.files.map(({ path }: { path: string }) => path).sort()
-  execFileSync('tar', ['-xzf', report.filename], { cwd: folder })
+  tarball = join(folder, report.filename)
+  execFileSync('tar', ['-xzf', tarball], { cwd: folder })
 })
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -68,4 +73,51 @@ test('the packed program starts with the dependencies of the package', () => {
     env,
   })
   expect(output).toContain(version)
+})
+
+test('the packed file is installed by npm without build scripts, in an empty folder, and stores an object', {
+  timeout: 180_000,
+}, async () => {
+  const empty = mkdtempSync(join(tmpdir(), 'carport-install-'))
+  const prefix = join(empty, 'prefix')
+  const credentials = { accessKeyId: `GK${'0a'.repeat(12)}`, secretAccessKey: '1b'.repeat(32) }
+  const [s3Port, rpc, web, admin] = await freePorts(4)
+  let node: NodeProcess | undefined
+  let s3: S3Client | undefined
+  try {
+    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--prefix', prefix]
+    execFileSync('npm', ['install', '-g', ...options, tarball], { cwd: empty, stdio: 'pipe' })
+    const program = join(prefix, 'bin/carport')
+    const env = { PATH: process.env.PATH }
+    const version = execFileSync(program, ['--version'], { cwd: empty, env, encoding: 'utf8' })
+    expect(version.trim()).toBe(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version)
+    node = new NodeProcess(
+      ['server', '--single-node', '--default-bucket'],
+      {
+        ...env,
+        CARPORT_S3_BIND_ADDR: `127.0.0.1:${s3Port}`,
+        CARPORT_RPC_BIND_ADDR: `127.0.0.1:${rpc}`,
+        CARPORT_WEB_BIND_ADDR: `127.0.0.1:${web}`,
+        CARPORT_ADMIN_BIND_ADDR: `127.0.0.1:${admin}`,
+        CARPORT_DEFAULT_ACCESS_KEY: credentials.accessKeyId,
+        CARPORT_DEFAULT_SECRET_KEY: credentials.secretAccessKey,
+      },
+      empty,
+      [program],
+    )
+    await node.start()
+    const endpoint = `http://127.0.0.1:${s3Port}`
+    s3 = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials })
+    // Compressible, and long enough for the hashing threads: so all native modules have their part.
+    const object = { Bucket: 'default-bucket', Key: 'installed' }
+    const sent = Buffer.alloc(3 << 20, 'installed ')
+    await s3.send(new PutObjectCommand({ ...object, Body: sent }))
+    const { Body } = await s3.send(new GetObjectCommand(object))
+    expect(Buffer.from(await Body!.transformToByteArray()).equals(sent)).toBe(true)
+    expect(await node.stop()).toBe(0)
+  } finally {
+    s3?.destroy()
+    await node?.stop('SIGKILL')
+    rmSync(empty, { recursive: true, force: true })
+  }
 })

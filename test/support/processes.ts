@@ -25,6 +25,8 @@ export class NodeProcess {
     readonly args: readonly string[],
     readonly env: NodeJS.ProcessEnv,
     readonly cwd: string,
+    /** The command that starts the program. */
+    readonly program: readonly [string, ...string[]] = PROGRAM,
   ) {}
 
   get pid(): number {
@@ -33,7 +35,7 @@ export class NodeProcess {
 
   /** Resolves when the node says that it is ready; rejects with its output when it ends before. */
   start(): Promise<void> {
-    const [command, ...first] = PROGRAM
+    const [command, ...first] = this.program
     const child = spawn(command, [...first, ...this.args], {
       cwd: this.cwd,
       env: { CARPORT_LOG_FORMAT: 'text', ...this.env },
@@ -68,6 +70,8 @@ export class ProcessCluster {
   readonly dir = mkdtempSync(join(tmpdir(), 'carport-cluster-'))
   readonly nodes: NodeProcess[] = []
   readonly s3Ports: number[] = []
+  readonly rpcPorts: number[] = []
+  readonly adminPorts: number[] = []
   readonly #configs: string[] = []
 
   /**
@@ -99,6 +103,8 @@ ${more}
       )
       cluster.#configs.push(config)
       cluster.s3Ports.push(s3!)
+      cluster.rpcPorts.push(rpc!)
+      cluster.adminPorts.push(admin!)
       cluster.nodes.push(new NodeProcess(['server', '-c', config], { PATH: process.env.PATH }, cluster.dir))
     }
     return cluster
