@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs'
+import { get } from 'node:http'
 import { join } from 'node:path'
-import { CreateBucketCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand,
+  GetObjectCommand,
+  PutBucketWebsiteCommand,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
@@ -94,6 +100,24 @@ describe('the metrics', () => {
     expect(sampleOf(text, 'carport_damaged_rows{state="known"}')).toBe(0)
   })
 
+  test('tell of tables, rows and background workers', async () => {
+    const text = await scrape()
+    const version = '{table_name="object"}'
+    expect(sampleOf(text, `table_put_request_counter${version}`)).toBe(2)
+    expect(sampleOf(text, `table_put_request_duration_count${version}`)).toBe(2)
+    expect(sampleOf(text, `table_get_request_counter${version}`)).toBeGreaterThan(1)
+    expect(sampleOf(text, `table_internal_update_counter${version}`)).toBe(2)
+    expect(sampleOf(text, `table_internal_delete_counter${version}`)).toBe(0)
+    const workers = [...text.matchAll(/^carport_worker_busy\{worker="(\w+)"\} [01]$/gm)].map(
+      ([, name]) => name,
+    )
+    expect(workers).toEqual(expect.arrayContaining(['table_gc', 'purge', 'scrub', 'block_resync_8']))
+    expect(sampleOf(text, 'carport_worker_errors_total{worker="table_sync"}')).toBe(0)
+    for (const queue of ['missed_writes', 'purge', 'tombstones', 'block_references', 'block_resync_due']) {
+      expect(sampleOf(text, `carport_queue_oldest_seconds{queue="${queue}"}`)).toBe(0)
+    }
+  })
+
   test('are all described in docs/metrics.md, each with its type, and no others', async () => {
     const rows = [...read('docs/metrics.md').matchAll(/^\| `(\w+)` \| (counter|gauge|histogram) \|/gm)]
     const described = new Map(rows.map(([, name, type]) => [name!, type!]))
@@ -160,5 +184,41 @@ test('a token is asked for where the configuration wants one, and a scope of Met
     expect(await get('master')).toBe(200)
   } finally {
     await closed.dispose()
+  }
+})
+
+test('requests for web sites are told apart by host where the configuration wants it, in a bounded number of series', async () => {
+  const web = {
+    ...{ bindAddr: { kind: 'tcp' as const, host: '127.0.0.1', port: 0 }, rootDomain: 'web.test' },
+    ...{ addHostToMetrics: true, pageCacheBytesMax: 0, tls: null },
+  }
+  const sites = await startTestNode({ web })
+  try {
+    const s3 = sites.client(await sites.createKey('web'))
+    await s3.send(new CreateBucketCommand({ Bucket: 'shown' }))
+    const WebsiteConfiguration = { IndexDocument: { Suffix: 'index.html' } }
+    await s3.send(new PutBucketWebsiteCommand({ Bucket: 'shown', WebsiteConfiguration }))
+    await s3.send(new PutObjectCommand({ Bucket: 'shown', Key: 'index.html', Body: 'hello' }))
+    const visit = (host: string) =>
+      new Promise<number>((resolve, reject) => {
+        const [hostname, port] = sites.web!.address.split(':')
+        const visited = get({ hostname, port, path: '/', headers: { host } }, (answer) => {
+          answer.resume().on('end', () => resolve(answer.statusCode!))
+        })
+        visited.on('error', reject)
+      })
+    expect(await visit('shown.web.test')).toBe(200)
+    expect(await visit('SHOWN.web.test')).toBe(200)
+    for (let i = 0; i < 20; i++) expect(await visit(`made-up-${i}.web.test`)).toBe(404)
+    const text = await vi.waitFor(async () => {
+      const now = await (await fetch(`http://${sites.adminApi!.address}/metrics`)).text()
+      expect(sampleOf(now, 'web_request_counter{method="GET",host="(other)"}')).toBe(20)
+      return now
+    })
+    expect(sampleOf(text, 'web_request_counter{method="GET",host="shown.web.test"}')).toBe(2)
+    expect(sampleOf(text, 'web_error_counter{method="GET",host="(other)",status_code="404"}')).toBe(20)
+    expect(text).not.toContain('made-up')
+  } finally {
+    await sites.dispose()
   }
 })

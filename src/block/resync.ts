@@ -71,6 +71,8 @@ export class Resync implements Service {
   readonly #busy = new Set<string>()
   #abort = sharedAbortController()
   #unsubscribe: (() => void) | undefined
+  /** Told how long each look at what was due took, in ms. */
+  onLooked: ((tookMs: number) => void) | undefined
   #startedMs = 0
   #own: ReadonlySet<number> = new Set()
   #walk: Promise<void> = Promise.resolve()
@@ -171,16 +173,11 @@ export class Resync implements Service {
   /** Numbers since the start, and lengths as of now; `fetchedBytes` as they are on the disk. */
   stats() {
     const { db, counts } = this.parts.local
-    const { fetched, fetchedBytes, deleted, failures } = this.#counters
-    const { queued } = counts.sizes(db)
     return {
-      queued,
+      queued: counts.sizes(db).queued,
       errors: this.#errors.count,
       busy: this.#busy.size,
-      fetched,
-      fetchedBytes,
-      deleted,
-      failures,
+      ...this.#counters,
     }
   }
 
@@ -202,8 +199,10 @@ export class Resync implements Service {
           .finally(() => this.#busy.delete(hash.toString('hex'))),
       ),
     )
+    const tookMs = clock.monotonicMs() - startMs
+    this.onLooked?.(tookMs)
     // This rest spares the disk. It is not the wait after the run, which a wake-up would end.
-    const restMs = (clock.monotonicMs() - startMs) * this.#settings.tranquility
+    const restMs = tookMs * this.#settings.tranquility
     if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
     return 0
   }

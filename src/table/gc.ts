@@ -8,7 +8,7 @@ import { gcKeyOf, gcPrefixOf, type LocalTable } from './local.js'
 import { type CollectionMark, newestNumber } from './marks.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
-import { GC_TREE, HASH_BYTES, successor } from './row-keys.js'
+import { GC_TREE, HASH_BYTES, prefixEnd, successor } from './row-keys.js'
 import { batchesOf } from './rows.js'
 import { copyOf, type Standing } from './standing.js'
 import { HASHES_MAX, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX } from './sync-rpc.js'
@@ -30,6 +30,8 @@ export interface GcOptions {
 }
 
 /** Tombstones that are confirmed, and wait to be collected, at the same time; and the bytes of their keys. */
+/** The length of the time in a key of the queue (see gcKeyOf). */
+const DUE_BYTES = 6
 const CONFIRMED_MAX = 20_000
 const CONFIRMED_BYTES_MAX = 8 << 20
 const BATCH_MAX = 100
@@ -158,6 +160,19 @@ export class TombstoneGc implements Service {
     if (clock.monotonicMs() < this.#sweepAtMs || clock.doubt?.() !== undefined) return
     this.#sweepAtMs = clock.monotonicMs() + SWEEP_EVERY_MS
     await sweepAside(this.env, clock.nowMs() - ASIDE_KEPT_MS)
+  }
+
+  /** How long the oldest tombstone of all tables has been due, in ms; 0 if none is. */
+  overdueMs(): number {
+    const nowMs = this.env.clock.nowMs()
+    const first = [...this.#tables.values()].flatMap((local) => this.#dueMs(local))
+    return Math.max(0, ...first.map((dueMs) => nowMs - dueMs))
+  }
+
+  #dueMs(local: LocalTable<unknown>): number[] {
+    const start = gcPrefixOf(local.schema.name)
+    const [key] = this.env.db.keys(GC_TREE, { start, end: prefixEnd(start)!, limit: 1 })
+    return key ? [key.readUIntBE(start.length, DUE_BYTES)] : []
   }
 
   #due(local: LocalTable<unknown>, nowMs: number, after: Buffer | undefined): Due[] {

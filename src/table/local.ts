@@ -72,6 +72,9 @@ export class LocalTable<E> {
     this.#gcPrefix = gcPrefixOf(schema.name)
   }
 
+  /** Rows that were written and let go of since the start, as transactions tried to. */
+  readonly changes = { written: 0, dropped: 0 }
+
   get trees(): Trees {
     return this.stored.trees
   }
@@ -311,6 +314,7 @@ export class LocalTable<E> {
     const row = this.encoded(tx, rowKey)
     if (!row) return false
     tx.delete(trees.head, rowKey)
+    this.changes.dropped++
     if (row.body) tx.delete(trees.body, rowKey)
     tx.delete(trees.index, indexKey)
     this.stored.touchLeaf(tx, rowKey[0]!, leaf, rowHash, leaves)
@@ -323,6 +327,7 @@ export class LocalTable<E> {
 
   #write(tx: Tx, row: Row<E>, old: StoredRow | undefined, leaves: LeafChanges | undefined): void {
     const { hash, oldHash } = this.stored.write(tx, row, old?.head, leaves)
+    this.changes.written++
     const { replaced, votes } = this
     if (votes && votes.size > 0) votes.changed(tx, row.key, old, row)
     if (replaced && oldHash) {

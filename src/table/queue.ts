@@ -75,6 +75,7 @@ export class RetryQueue implements MissedWrites, Service {
   #bytes = 0
   #full = false
   #idle = false
+  #sinceMs: number | undefined
   #sweepAtMs = 0
   readonly #backoff = new Map<NodeId, { failures: number; untilMs: number }>()
 
@@ -92,6 +93,7 @@ export class RetryQueue implements MissedWrites, Service {
   start(): void {
     this.#bytes = 0
     for (const { key, value } of this.env.db.range(RETRY_TREE)) this.#bytes += key.length + value.length
+    if (this.#bytes > 0) this.#sinceMs = this.env.clock.nowMs()
     this.#worker.start()
   }
 
@@ -104,9 +106,14 @@ export class RetryQueue implements MissedWrites, Service {
     return this.#worker.stats()
   }
 
-  /** Entries stored, and bytes they take (approximately, when several processes write). */
-  status(): { entries: number; bytes: number } {
-    return { entries: this.env.db.count(RETRY_TREE), bytes: this.#bytes }
+  /**
+   * Entries stored, and bytes they take (approximately, when several processes write); for how long there have been some, in
+   * ms, counted from the start at the earliest.
+   */
+  status(): { entries: number; bytes: number; waitingMs: number } {
+    const entries = this.env.db.count(RETRY_TREE)
+    const waitingMs = entries > 0 ? this.env.clock.nowMs() - (this.#sinceMs ?? this.env.clock.nowMs()) : 0
+    return { entries, bytes: this.#bytes, waitingMs }
   }
 
   add(node: NodeId, table: string, rows: readonly WireRow[]): void {
@@ -169,6 +176,7 @@ export class RetryQueue implements MissedWrites, Service {
       return sum
     })
     this.#bytes += added
+    this.#sinceMs ??= this.env.clock.nowMs()
     if (this.#idle) this.#worker.wake()
   }
 
@@ -177,6 +185,7 @@ export class RetryQueue implements MissedWrites, Service {
     this.#idle = db.count(RETRY_TREE) === 0
     if (this.#idle) {
       this.#bytes = 0
+      this.#sinceMs = undefined
       return POLL_IDLE_MS
     }
     for (const node of queuedNodes(db)) {

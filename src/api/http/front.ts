@@ -340,6 +340,7 @@ function recordOf<R extends HttpRequest>(exchange: Exchange<R>, nowMs: number): 
     keyId: request.keyId,
     rawPath: request.rawPath,
     remoteAddress: request.remoteAddress,
+    host: request.headers.host ?? (request.headers[':authority'] as string | undefined),
     status: response.headersSent ? response.statusCode : 499,
     errorCode: exchange.errorCode,
     bytesReceived: exchange.reader.receivedBytes,

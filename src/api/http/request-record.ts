@@ -8,6 +8,8 @@ export interface RequestRecord {
   readonly keyId: string | undefined
   readonly rawPath: string
   readonly remoteAddress: string
+  /** As the client sent it; undefined if it did not. */
+  readonly host: string | undefined
   /** 499 when the client went away before the answer began. */
   readonly status: number
   /** The protocol's error code of the answer. */

@@ -70,6 +70,12 @@ export class Purge implements Service {
     return this.deps.db.count(PURGE_TREE)
   }
 
+  /** How long the oldest entry has been due, in ms; 0 if none is. */
+  overdueMs(): number {
+    const [entry] = this.deps.db.keys(PURGE_TREE, { limit: 1 })
+    return entry ? Math.max(0, this.deps.clock.nowMs() - entry.readUIntBE(0, DUE_BYTES)) : 0
+  }
+
   /** Deletes what is due. Returns how long the next may wait, in ms. */
   async #drain(signal: AbortSignal): Promise<number> {
     const { clock, db } = this.deps

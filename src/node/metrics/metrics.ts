@@ -12,6 +12,8 @@ import { processMetrics } from './process-metrics.js'
 import { Registry } from './prom-client.js'
 import { RequestMetrics } from './request-metrics.js'
 import { storageMetrics } from './storage-metrics.js'
+import { tableMetrics } from './table-metrics.js'
+import { workerMetrics } from './worker-metrics.js'
 
 /**
  * The metrics of a node (docs/metrics.md lists them). Loaded only where the admin API is served. Parts of the node are
@@ -42,6 +44,9 @@ export class Metrics {
       ramBufferBytes: config.blockRamBufferMaxBytes,
       compressionLevel: config.compressionLevel,
     })
+    tableMetrics(this.#registry, this.clock, core)
+    workerMetrics(this.#registry, core)
+    this.#requests.addHosts = config.web?.addHostToMetrics ?? false
     this.#stop = processMetrics(this.#registry, this.clock)
   }
 

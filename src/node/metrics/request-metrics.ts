@@ -16,6 +16,10 @@ export type ApiName = keyof typeof APIS
 const BUCKETS_MAX = 200
 const OTHER_BUCKETS = '(other)'
 
+/** Hosts of web sites of which the requests are counted, each for itself. */
+const HOSTS_MAX = 500
+const OTHER_HOSTS = '(other)'
+
 interface ApiMetrics {
   requests: Counter
   errors: Counter
@@ -28,10 +32,16 @@ export class RequestMetrics {
   readonly #bucketRequests: Counter
   readonly #bucketBytes: Counter
   readonly #buckets = new Set<string>()
+  readonly #hosts = new Set<string>()
+  /** Whether requests for web sites are told apart by host (s3_web.add_host_to_metrics). */
+  addHosts = false
 
   constructor(registry: Registry) {
     this.#apis = Object.fromEntries(
-      Object.entries(APIS).map(([api, { prefix, label }]) => [api, apiMetrics(registry, prefix, label)]),
+      Object.entries(APIS).map(([api, { prefix, label }]) => [
+        api,
+        apiMetrics(registry, prefix, api === 'web' ? [label, 'host'] : [label]),
+      ]),
     )
     this.#bucketRequests = new Counter({
       name: 'carport_bucket_requests_total',
@@ -54,10 +64,21 @@ export class RequestMetrics {
     const { label } = APIS[api as keyof typeof APIS]
     // Methods come from anybody: there are few that are served.
     const what = label === 'method' ? methodOf(record.method) : (record.operation ?? 'unknown')
-    metrics.requests.inc({ [label]: what })
-    metrics.durations.observe({ [label]: what }, record.durationMs / 1000)
-    if (record.status >= 400) metrics.errors.inc({ [label]: what, status_code: record.status })
+    const labels: Record<string, string> = { [label]: what }
+    if (this.addHosts && api === 'web') labels.host = this.#hostOf(record)
+    metrics.requests.inc(labels)
+    metrics.durations.observe(labels, record.durationMs / 1000)
+    if (record.status >= 400) metrics.errors.inc({ ...labels, status_code: record.status })
     else if (record.bucket !== undefined) this.#addToBucket(record.bucket, record)
+  }
+
+  /** Anybody can send any host: only those of requests that succeeded get a series, and only so many. */
+  #hostOf({ host = '', status }: RequestRecord): string {
+    const name = host.toLowerCase().slice(0, 255)
+    if (this.#hosts.has(name)) return name
+    if (status >= 400 || this.#hosts.size >= HOSTS_MAX) return OTHER_HOSTS
+    this.#hosts.add(name)
+    return name
   }
 
   #addToBucket(name: string, { bytesReceived, bytesSent }: RequestRecord): void {
@@ -76,23 +97,23 @@ function methodOf(method: string): string {
   return ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'DELETE'].includes(method) ? method : 'other'
 }
 
-function apiMetrics(registry: Registry, prefix: string, label: string): ApiMetrics {
+function apiMetrics(registry: Registry, prefix: string, labels: string[]): ApiMetrics {
   const registers = [registry]
   return {
     requests: new Counter({
       name: `${prefix}_request_counter`,
       help: 'Requests by what they ask for',
-      ...{ labelNames: [label], registers },
+      ...{ labelNames: labels, registers },
     }),
     errors: new Counter({
       name: `${prefix}_error_counter`,
       help: 'Requests whose answer has a status from 400 on',
-      ...{ labelNames: [label, 'status_code'], registers },
+      ...{ labelNames: [...labels, 'status_code'], registers },
     }),
     durations: new Histogram({
       name: `${prefix}_request_duration`,
       help: 'Seconds from the head of a request to the end of its answer',
-      ...{ labelNames: [label], registers, buckets: SECONDS_BUCKETS },
+      ...{ labelNames: labels, registers, buckets: SECONDS_BUCKETS },
     }),
   }
 }

@@ -88,9 +88,12 @@ export function storageMetrics(registry: Registry, core: Core, facts: StorageFac
       length: () => blocks.local.counts.due(db, clock.nowMs(), 1).length,
       ageMs: () => Math.max(0, clock.nowMs() - (blocks.local.counts.nextDueMs(db) ?? clock.nowMs())),
     },
-    missed_writes: { length: () => tables.retry.status().entries },
-    purge: { length: () => model.purge.backlog },
-    tombstones: { length: () => db.count(GC_TREE) },
+    missed_writes: {
+      length: () => tables.retry.status().entries,
+      ageMs: () => tables.retry.status().waitingMs,
+    },
+    purge: { length: () => model.purge.backlog, ageMs: () => model.purge.overdueMs() },
+    tombstones: { length: () => db.count(GC_TREE), ageMs: () => tables.gc.overdueMs() },
   }
   gauge(registry, 'carport_queue_length', 'Entries of a queue', ['queue'], (tell) => {
     for (const [queue, { length }] of Object.entries(queues)) tell({ queue }, length())
