@@ -96,6 +96,15 @@ describe('items', () => {
     expect([empty.status, empty.body.length]).toEqual([200, 0])
   })
 
+  test('are reached however the client encodes the path that it signs', async () => {
+    const target = k2v.item('ümläut/é', 'ü')
+    for (const signsTwiceEncoded of [true, false]) {
+      const put = await k2v.send({ method: 'PUT', target, body: 'x', signsTwiceEncoded })
+      const get = await k2v.send({ method: 'GET', target, signsTwiceEncoded })
+      expect([put.status, get.status]).toEqual([204, 200])
+    }
+  })
+
   test('are read at once where the client takes an answer that may go back', async () => {
     await k2v.insert('p', 'fast', 'value')
     const read = await k2v.send({

@@ -17,6 +17,8 @@ export interface K2vCall {
   body?: Buffer | string
   signal?: AbortSignal
   agent?: Agent
+  /** Whether the escapes of the path are escaped once more for the signature, as the AWS SDK for Rust does. */
+  signsTwiceEncoded?: boolean
 }
 
 /** Sends signed requests to the K2V API of one node, as they are told. */
@@ -27,15 +29,17 @@ export class K2vTestClient {
     private readonly bucket: string,
   ) {}
 
-  send({ method, target, headers = {}, body = '', signal, agent }: K2vCall): Promise<K2vAnswer> {
+  send({ method, target, headers = {}, body = '', signal, agent, ...more }: K2vCall): Promise<K2vAnswer> {
     const { key, port } = this
     const bytes = Buffer.from(body)
     const hash = createHash('sha256').update(bytes).digest('hex')
     const signer: Signer = { key, port, nowMs: Date.now(), service: 'k2v' }
+    const [path, query] = target.split('?') as [string, string?]
+    const signedPath = more.signsTwiceEncoded ? path.replaceAll('%', '%25') : path
     const signed = signedHeaders(
       signer,
       method,
-      target,
+      query === undefined ? signedPath : `${signedPath}?${query}`,
       { ...headers, 'content-length': `${bytes.length}` },
       hash,
     )

@@ -249,28 +249,19 @@ export class SignatureVerifier {
     const session = sessionOf(found)
     const key = this.#keys.get(claim.credential, secret, claim.date, claim.region, this.options.service)
     const query = canonicalQuery(parts.rawQuery, claim.presigned ? 'X-Amz-Signature' : undefined)
-    // AWS decodes the path and encodes it again. Some clients sign the path as they send it, encoded otherwise.
-    const path = recode(parts.rawPath, true, false)
     const prefix = `${ALGORITHM}\n${claim.amzDate}\n${claim.scope}\n`
-    const request = canonicalRequest(parts, path, query, claim.signedHeaders, claim.names, claim.payloadHash)
-    const stringToSign = prefix + sha256HexOfLatin1(request)
-    if (!equalConstantTime(key.hex(stringToSign), claim.signature)) {
-      const { rawPath } = parts
-      const asSent = canonicalRequest(
-        parts,
-        rawPath,
-        query,
-        claim.signedHeaders,
-        claim.names,
-        claim.payloadHash,
-      )
-      if (
-        rawPath === path ||
-        !equalConstantTime(key.hex(prefix + sha256HexOfLatin1(asSent)), claim.signature)
-      ) {
-        throw mismatch(claim.keyId, stringToSign, claim.signature, request)
+    const { signedHeaders, names, payloadHash } = claim
+    let first: { stringToSign: string; request: string } | undefined
+    for (const path of pathsToSign(parts.rawPath, this.options.service)) {
+      const request = canonicalRequest(parts, path, query, signedHeaders, names, payloadHash)
+      const stringToSign = prefix + sha256HexOfLatin1(request)
+      if (equalConstantTime(key.hex(stringToSign), claim.signature)) {
+        first = undefined
+        break
       }
+      first ??= { stringToSign, request }
     }
+    if (first) throw mismatch(claim.keyId, first.stringToSign, claim.signature, first.request)
     return {
       kind: 'key',
       keyId: session?.parentKeyId ?? claim.keyId,
@@ -281,6 +272,18 @@ export class SignatureVerifier {
       session,
     }
   }
+}
+
+/**
+ * The forms of a path that may have been signed, each once, the likely one first. S3 decodes the path and encodes it again; some
+ * clients sign it as they send it, encoded otherwise. Of other services AWS encodes what is sent once more, as the SDK
+ * for Rust does, and so Garage's client of K2V; not all clients do.
+ */
+function pathsToSign(rawPath: string, service: string): readonly string[] {
+  const recoded = recode(rawPath, true, false)
+  const paths = recoded === rawPath ? [rawPath] : [recoded, rawPath]
+  if (service === 's3' || !rawPath.includes('%')) return paths
+  return [rawPath.replaceAll('%', '%25'), ...paths]
 }
 
 function secretText(found: string | SecretOfSession): string {
