@@ -60,3 +60,42 @@ it('one is written at a time, and a failed one leaves nothing', async () => {
   expect(readdirSync(folder).map((name) => join(folder, name))).toEqual([path])
   expect(existsSync(join(path, 'data.mdb'))).toBe(true)
 })
+
+it('one is written on a schedule, also after one that failed, the last two are kept, and none after the end', async () => {
+  const folder = join(dir, 'snapshots')
+  const errors: object[] = []
+  let isBroken = false
+  const sometimes: Db = Object.create(db, {
+    snapshot: {
+      value: async (target: string) => {
+        if (isBroken) throw new Error('disk gone')
+        await db.snapshot(target)
+      },
+    },
+  })
+  const snapshots = new MetadataSnapshots(sometimes, folder, clock)
+  const random = { bytes: () => Buffer.alloc(0), float: () => 0.5 }
+  const log = { ...silentLog, error: (fields: object) => void errors.push(fields) }
+  const timer = snapshots.every(3600_000, random, log)
+  const names = () => (existsSync(folder) ? readdirSync(folder).sort() : [])
+  const next = async (changed: () => boolean) => {
+    await clock.advance(3600_000)
+    await expect.poll(changed).toBe(true)
+  }
+  expect(names()).toEqual([])
+  await next(() => names().length === 1)
+  await next(() => names().length === 2)
+  const [first, second] = names()
+  await next(() => names().length === 2 && !names().includes(first!))
+  expect(names()).toContain(second)
+  isBroken = true
+  await next(() => errors.length === 1)
+  expect(names()).toHaveLength(2)
+  isBroken = false
+  await next(() => !names().includes(second!))
+  timer.cancel()
+  const kept = names()
+  await clock.advance(4 * 3600_000)
+  expect(names()).toEqual(kept)
+  expect(kept.every((name) => !name.endsWith('.tmp'))).toBe(true)
+})
