@@ -126,7 +126,7 @@ export class Polls {
     const { covered, alive } = await this.#changes.find(bucket, partitionKey, range, EMPTY_CLOCK, 0)
     const listed = { ...query, partitionKey, reverse: false, tombstones: true }
     const { items, nextStart } = await this.store.list(bucket, listed, new ReadBudget())
-    const marker = SeenMarker.NOTHING.withSeen(items, covered)
+    const marker = SeenMarker.nothing().withSeen(items, covered)
     return { items, marker: (alive ? marker.withOrigins(alive) : marker).within(range, nextStart) }
   }
 

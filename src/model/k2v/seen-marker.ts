@@ -33,7 +33,10 @@ export class SeenMarker {
     readonly next: Buffer | undefined,
   ) {}
 
-  static readonly NOTHING = new SeenMarker(new Map(), new Map(), undefined)
+  /** The marker of a client that has seen nothing. No static field: the compiler makes one of it before the class has its name. */
+  static nothing(): SeenMarker {
+    return new SeenMarker(new Map(), new Map(), undefined)
+  }
 
   /** How many items are listed. */
   get listedCount(): number {
