@@ -29,7 +29,7 @@ export async function startCluster(
   dir: string,
   spec: ClusterSpec,
   program: ClusterProgram,
-): Promise<Cluster & { restart(): Promise<number> }> {
+): Promise<Cluster & { restart(): Promise<number>; cli(...args: string[]): Promise<string> }> {
   const { nodes: count, zones, replicationFactor, delayMs } = spec
   const zoneOf = (i: number) => i % zones
   const ports = await freePorts(count * 4)
@@ -111,6 +111,7 @@ export async function startCluster(
       await tellPids()
       await servers[i]!.untilServing(targetOf(endpointOf(i)))
     },
+    cli,
     backlog: () => program.backlog({ cli, adminPorts: nodePorts.map(({ admin }) => admin) }),
     setZone: async (zone, state) => wan?.setZone(zone, state),
     measureRoundTrips: async (tries) => (wan ? wan.measureRoundTrips(tries) : []),
