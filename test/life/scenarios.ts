@@ -78,7 +78,6 @@ export const SCENARIOS: readonly Scenario[] = [
       const before = blocksIn(b, 'data')
       rmSync(b.folder('data'), { recursive: true })
       await cluster.start(b)
-      await hurry(b)
       await repair(b, 'blocks')
       await cluster.settled()
       const after = blocksIn(b, 'data')
@@ -95,7 +94,7 @@ export const SCENARIOS: readonly Scenario[] = [
       // The key comes from a backup.
       e.restoreKey(e.folder('node_key.pem'))
       await cluster.start(e)
-      await hurry(e)
+      await e.hurry()
       await repair(e, 'blocks')
       await cluster.settled()
     },
@@ -132,6 +131,7 @@ export const SCENARIOS: readonly Scenario[] = [
       await cluster.settled()
       await cluster.layOut(cluster.node('d'), { remove: [a] })
       await cluster.settled()
+      await cluster.safeToStop(a)
       await a.stop()
       cluster.balancer.remove('a')
     },
@@ -143,6 +143,7 @@ export const SCENARIOS: readonly Scenario[] = [
       await cluster.layOut(cluster.node('e'), { remove: gone })
       await cluster.settled()
       for (const node of gone) {
+        await cluster.safeToStop(node)
         await node.stop()
         cluster.balancer.remove(node.name)
       }
@@ -218,16 +219,6 @@ async function repair(node: LifeNode, repairType: string): Promise<void> {
     const run = success[node.id]!.find(({ name }) => name === `Repair: ${repairType}`)
     return run?.state === 'done'
   })
-}
-
-/** Lets a node fetch blocks as fast as it can, as `carport worker set` does. */
-async function hurry(node: LifeNode): Promise<void> {
-  for (const [variable, value] of [
-    ['resync-tranquility', '0'],
-    ['resync-worker-count', '4'],
-  ]) {
-    await node.admin('SetWorkerVariable', { variable, value }, '?node=self')
-  }
 }
 
 function blocksIn(node: LifeNode, folder: string): number {

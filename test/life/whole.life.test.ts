@@ -19,9 +19,10 @@ test.each(SCENARIOS)('$name', async ({ name, run }) => {
   expect(report.failures).toEqual([])
 })
 
-test('every object is found through every node', async () => {
+test('every object is found through every node, and nothing is left to do', async () => {
   const { verified, wrong } = await life.verify()
   console.log(`${verified} objects verified`)
   expect(wrong).toEqual([])
   expect(verified).toBe(life.client.size * life.cluster.running().length)
+  await life.cluster.allDone()
 })

@@ -34,16 +34,17 @@ interface KeyState {
 
 const BUCKET = 'life'
 const SIZES: readonly [share: number, bytes: number][] = [
-  [0.45, 4_096],
+  [0.5, 4_096],
   [0.25, 40_000],
   [0.2, 120_000],
-  [0.1, 1_500_000],
+  [0.05, 1_500_000],
 ]
 const PART_BYTES = 5 << 20
+const UPLOAD_EVERY_MS = 10_000
 const WRITERS = 2
 const READERS = 2
 /** Rest after each request, in ms: the client is there all the time, it does not try to be fast. */
-const REST_MS = 30
+const REST_MS = 40
 
 /**
  * A client that reads and writes as long as it is told, through one endpoint and by the AWS SDK with its own retries, and that
@@ -79,7 +80,7 @@ export class BusyClient {
       ...Array.from({ length: WRITERS }, (_, i) => this.#loop(() => this.#write(i))),
       ...Array.from({ length: READERS }, () => this.#loop(() => this.#read())),
       this.#loop(() => this.#list()),
-      this.#loop(() => this.#upload(), 2_000),
+      this.#loop(() => this.#upload(), UPLOAD_EVERY_MS),
     ]
     this.#running = Promise.all(loops)
   }

@@ -68,6 +68,7 @@ export class LifeCluster {
     )
     this.nodes.set(name, node)
     await this.start(node)
+    await node.hurry()
     return node
   }
 
@@ -165,6 +166,43 @@ export class LifeCluster {
         return waiting.length === 0
       },
     )
+  }
+
+  /** Waits until the others say, as `carport status` does, that a node holds nothing that they need. */
+  async safeToStop(node: LifeNode): Promise<void> {
+    const other = this.running().find(({ name }) => name !== node.name)!
+    await until(120_000, `${node.name} may be stopped`, async () => {
+      const { safeToStop } = await other.admin<{ safeToStop: string[] }>('GetClusterProgress')
+      return safeToStop.includes(node.id)
+    })
+  }
+
+  /** Waits until no node has anything left to do, as every node tells it; no client may be busy. */
+  async allDone(): Promise<void> {
+    for (const node of this.running()) {
+      let told: { done: boolean } | undefined
+      await until(
+        120_000,
+        () => `${node.name} says that all is done: ${JSON.stringify(told)}`,
+        async () => {
+          told = await node.admin<{ done: boolean }>('GetClusterProgress')
+          return told.done
+        },
+      )
+    }
+  }
+
+  /** Waits until each running node is linked with each other one. */
+  async linked(): Promise<void> {
+    const nodes = this.running()
+    await until(60_000, 'all nodes see each other', async () => {
+      const seen = await Promise.all(
+        nodes.map((node) => node.admin<{ nodes: StatusNode[] }>('GetClusterStatus')),
+      )
+      return seen.every((status) =>
+        nodes.every(({ id }) => status.nodes.some((known) => known.id === id && known.isUp)),
+      )
+    })
   }
 
   /** What keeps a node from being settled; empty if it is. */
