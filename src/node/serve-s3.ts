@@ -12,6 +12,7 @@ import type { Config } from '../config/config.js'
 import { MasterKeys } from '../model/content/ciphers.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { systemHttpGet } from '../platform/http-get.js'
+import { CarportError } from '../util/errors.js'
 import type { Core } from './core.js'
 import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
 
@@ -30,7 +31,7 @@ interface S3Deps extends ServeDeps {
  */
 export async function serveS3(
   config: Config,
-  { model, parts }: Core,
+  { cluster, model, parts }: Core,
   deps: S3Deps,
 ): Promise<S3Served | undefined> {
   const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses, tls } = config.s3Api
@@ -60,6 +61,10 @@ export async function serveS3(
     }),
     hostId: deps.identity.nodeId.slice(0, 16),
     cors: corsHooks(model),
+    checkServing: () => {
+      if (cluster.layout.view.mayCoordinate) return
+      throw new CarportError('LayoutNotReady', 'this node has no role in a cluster layout')
+    },
     checkWritable: () => peers.checkMayStamp(),
     ...(sts && { sts }),
     trustedProxies: new TrustedProxies(config.trustedProxies),

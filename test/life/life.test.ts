@@ -19,6 +19,9 @@ test('a node is lost and replaced, and no request fails', async () => {
     await c.stop('SIGKILL')
     cluster.balancer.remove('c')
     const d = await cluster.addNode('d', 'z3')
+    // A node without a role tells a balancer so, and its clients to go elsewhere.
+    const early = await fetch(d.endpoint)
+    expect([early.status, early.headers.get('connection')]).toEqual([503, 'close'])
     await cluster.layOut(a, { assign: [d], remove: [c] })
     await cluster.skipDeadNodes(a)
     await cluster.settled()

@@ -129,6 +129,7 @@ export const SCENARIOS: readonly Scenario[] = [
       const a = cluster.node('a')
       await cluster.layOut(a, { gateways: [a] })
       await cluster.settled()
+      cluster.balancer.drain('a')
       await cluster.layOut(cluster.node('d'), { remove: [a] })
       await cluster.settled()
       await cluster.safeToStop(a)
@@ -140,6 +141,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'Shrink: 5 nodes to 3',
     async run(cluster) {
       const gone = [cluster.node('d'), cluster.node('i')]
+      for (const { name } of gone) cluster.balancer.drain(name)
       await cluster.layOut(cluster.node('e'), { remove: gone })
       await cluster.settled()
       for (const node of gone) {

@@ -93,6 +93,8 @@ interface Exchange<R> extends RequestState {
   /** Whether it counts as one with a long body or answer. */
   isBulk: boolean
   errorCode: string | undefined
+  /** Whether the connection is of no use after the answer. */
+  closes: boolean
   bytesSent: number
   awaitsContinue: boolean
 }
@@ -193,6 +195,7 @@ export class HttpFront<R extends HttpRequest> {
       isParked: false,
       isBulk,
       errorCode: undefined,
+      closes: false,
       bytesSent: 0,
     }
     if (exchange.admitted && admission) {
@@ -234,9 +237,13 @@ export class HttpFront<R extends HttpRequest> {
     exchange.errorCode = code
     if (status >= 500 && status !== 501 && exchange.admitted) {
       const { requestId, operationName: operation } = request
-      // A node without a role says so once, not with every request.
-      const level = errorCode(cause) === 'LayoutNotReady' ? 'debug' : 'error'
-      this.options.log[level]({ requestId, operation, code, error: cause }, 'request failed')
+      // A node without a role serves nobody: the client's next attempt takes another connection, by a balancer to another node.
+      exchange.closes = errorCode(cause) === 'LayoutNotReady'
+      // It says so once, not with every request.
+      this.options.log[exchange.closes ? 'debug' : 'error'](
+        { requestId, operation, code, error: cause },
+        'request failed',
+      )
     }
     if (response.headersSent) response.destroy()
     else this.#send(exchange, answer)
@@ -276,7 +283,8 @@ export class HttpFront<R extends HttpRequest> {
     ]
     append(headers, answer.headers)
     append(headers, more)
-    const closes = this.#draining || (!exchange.admitted && admission?.isSurplus(request.socket))
+    const closes =
+      this.#draining || exchange.closes || (!exchange.admitted && admission?.isSurplus(request.socket))
     if (closes) headers.push('Connection', 'close')
     try {
       const sent = respond(response, exchange, this.#watch, answer.status, headers, answer.body, (error) => {

@@ -51,6 +51,11 @@ export interface S3FrontOptions extends HttpFrontOptions {
   readonly cors?: CorsHooks
   /** Issues temporary credentials; without it, requests for them are refused as any POST of that kind. */
   readonly sts?: TokenService
+  /**
+   * Throws while this node serves nothing, for want of a role in the layout: before anything is looked at, so that a balancer's
+   * unsigned request finds it out.
+   */
+  readonly checkServing?: () => void
   /** Throws while this node takes no writes: before their bodies are read. */
   readonly checkWritable?: () => void
 }
@@ -79,6 +84,7 @@ class S3Protocol implements Protocol<S3Request> {
   }
 
   serve(request: S3Request): S3Response | Promise<S3Response> {
+    this.options.checkServing?.()
     screenHeaders(request)
     if (request.method === 'OPTIONS') return this.#preflight(request)
     const { sts } = this.options

@@ -6,6 +6,8 @@ interface Backend {
   host: string
   port: number
   healthy: boolean
+  /** It keeps its connections and gets no new ones. */
+  leaves: boolean
   readonly clients: Set<Socket>
 }
 
@@ -40,7 +42,12 @@ export class Balancer {
 
   /** Adds a node, or gives it another address; it gets connections once a look found that it serves. */
   add(name: string, host: string, port: number): void {
-    this.#backends.set(name, { host, port, healthy: false, clients: new Set() })
+    this.#backends.set(name, { host, port, healthy: false, leaves: false, clients: new Set() })
+  }
+
+  /** Gives a node no new connections; those that it has go on. */
+  drain(name: string): void {
+    this.#backends.get(name)!.leaves = true
   }
 
   remove(name: string): void {
@@ -77,7 +84,7 @@ export class Balancer {
     const all = [...this.#backends.values()]
     const start = this.#next++
     const inTurn = all.map((_, i) => all[(start + i) % all.length]!)
-    for (const backend of inTurn.filter(({ healthy }) => healthy)) {
+    for (const backend of inTurn.filter(({ healthy, leaves }) => healthy && !leaves)) {
       const upstream = await dial(backend)
       if (!upstream) continue
       if (client.destroyed) {
