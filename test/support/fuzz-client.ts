@@ -236,9 +236,29 @@ function parseAnswer(received: string, method: string, ended: boolean): Answer |
   if (method === 'HEAD' || status === 204 || status === 304) {
     return { status, head, headers, body: rest, complete: true }
   }
+  if (headers.get('transfer-encoding') === 'chunked') {
+    const whole = unchunked(rest)
+    if (whole === undefined && !ended) return undefined
+    return { status, head, headers, body: whole ?? rest, complete: whole !== undefined }
+  }
   const length = headers.get('content-length')
   if (length !== undefined && rest.length >= Number(length)) {
     return { status, head, headers, body: rest, complete: rest.length === Number(length) }
   }
   return ended ? { status, head, headers, body: rest, complete: false } : undefined
+}
+
+/** The content of a body in chunked transfer; undefined if it is not whole. */
+function unchunked(body: string): string | undefined {
+  let content = ''
+  for (let at = 0; ; ) {
+    const lineEnd = body.indexOf('\r\n', at)
+    if (lineEnd < 0) return undefined
+    const size = Number.parseInt(body.slice(at, lineEnd), 16)
+    const end = lineEnd + 2 + size
+    if (body.length < end + 2) return undefined
+    if (size === 0) return content
+    content += body.slice(lineEnd + 2, end)
+    at = end + 2
+  }
 }

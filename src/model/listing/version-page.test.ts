@@ -5,6 +5,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { SimCluster } from '../../../testing/sim-cluster.js'
+import type { LocalTable } from '../../table/local.js'
 import { md5 } from '../content/hashing.js'
 import { versionId } from '../content/refs.js'
 import { newestFirst, versionSortKey } from '../sort-keys.js'
@@ -40,11 +41,14 @@ async function oneNode() {
   const { model } = core!
   const tables = { objects: model.tables.object.local, versions: model.tables.version.local }
   let buckets = 0
+  const cursors = { open: 0 }
   return {
     cluster,
     model,
     db,
-    tables,
+    tables: { objects: tracked(tables.objects, cursors), versions: tracked(tables.versions, cursors) },
+    /** Cursors that a walk has left open: each keeps the database from using pages again. */
+    cursors,
     /** A bucket that has these rows; those that are current stand in the object table. */
     bucketOf: async (current: readonly Made[], noncurrent: readonly Made[]) => {
       const { id: bucket } = await cluster.clock.runUntil(model.buckets.create(`b${++buckets}00`), 60_000)
@@ -58,6 +62,20 @@ async function oneNode() {
       return bucket
     },
   }
+}
+
+/** What a walk uses of a table, with its cursors counted. */
+function tracked(local: LocalTable<VersionRecord>, cursors: { open: number }): LocalTable<VersionRecord> {
+  function* heads(...args: Parameters<typeof local.heads>) {
+    cursors.open++
+    try {
+      yield* local.heads(...args)
+    } finally {
+      cursors.open--
+    }
+  }
+  const peekHead: typeof local.peekHead = (...args) => local.peekHead(...args)
+  return { heads, peekHead } as unknown as LocalTable<VersionRecord>
 }
 
 function rowOf(bucket: Buffer, { key, time, isNull, state }: Made): VersionRecord {
@@ -91,6 +109,7 @@ function walk(
     const page = readPage(
       run(buildVersionPage(store.db, store.tables, request, query.full, query.rowsMax)).page,
     )
+    expect(store.cursors.open).toBe(0)
     const entries = page.entries.filter((entry) => fullEntry(entry).kind !== 'hidden')
     expect(entries.length).toBeLessThanOrEqual(query.limit)
     for (const entry of entries) {

@@ -89,7 +89,17 @@ class VersionWalk {
     )
   }
 
+  /** Walks, and lets go of its cursors however it ends: an open one keeps the database from using pages again. */
   *run(): Turns<Buffer> {
+    try {
+      return yield* this.#walk()
+    } finally {
+      this.#objects.endTurn()
+      this.#versions.endTurn()
+    }
+  }
+
+  *#walk(): Turns<Buffer> {
     const { prefix, delimiter, limit } = this.request
     const out = this.#out
     let folded: Buffer | undefined

@@ -1,0 +1,115 @@
+import type { FuzzRequest } from '../support/fuzz-client.js'
+import { AdminFuzzer } from './admin-fuzzer.js'
+import type { FuzzCluster, Resources } from './fuzz-cluster.js'
+import { asError, type PortFuzzer } from './port-fuzzer.js'
+import { RpcFuzzer } from './rpc-fuzzer.js'
+import { S3Fuzzer } from './s3-fuzzer.js'
+import { WebFuzzer } from './web-fuzzer.js'
+
+/** Turns are read so often, in ms. */
+const LOOK_MS = 5000
+/** For the requests that come first, in ms. */
+const WARM_UP_MS_MAX = 8000
+/** The most unexpected answers whose texts are kept. */
+const SHOWN_MAX = 20
+
+/** The fuzzers of all ports. Another port is added here. */
+export async function fuzzersOf(cluster: FuzzCluster): Promise<PortFuzzer[]> {
+  const s3 = await S3Fuzzer.create(cluster)
+  const put = async (target: string, body: string) => {
+    const request: FuzzRequest = { method: 'PUT', target, headers: [], body, auth: 'header', length: 'right' }
+    const { status } = await s3.runner.run(request)
+    if (status !== 200) throw new Error(`PUT ${target}: ${status}`)
+  }
+  return [s3, await WebFuzzer.create(cluster, put), await AdminFuzzer.create(cluster), new RpcFuzzer(cluster)]
+}
+
+/** What was sent to a port, and what came back. */
+export interface PortCounts {
+  requests: number
+  /** By the first digit of the status; 0 are connections that ended without an answer, as they should. */
+  statuses: Map<number, number>
+  unexpected: number
+}
+
+/** What a run found. */
+export interface FuzzResult {
+  ports: Map<string, PortCounts>
+  nodes: { start: Resources; end: Resources; wallMs: number; cpuMs: number }[]
+  /** Unexpected answers and lines in logs. */
+  problems: string[]
+  /** What ran in long turns, if that was asked for. */
+  profiles: string[]
+}
+
+/**
+ * Runs the fuzzers side by side, each with requests one after another, until the time is over. Counts begin when each
+ * has sent its first hundred requests or some seconds are over, since a process loads much of its code at the first request that needs it.
+ */
+export async function fuzz(
+  cluster: FuzzCluster,
+  fuzzers: readonly PortFuzzer[],
+  options: { seed: number; durationMs: number; isOver?: () => boolean },
+): Promise<FuzzResult> {
+  const ports = new Map<string, PortCounts>()
+  const problems: string[] = []
+  const run = async (fuzzer: PortFuzzer, untilMs: number, counts: PortCounts, seed: number) => {
+    for (let i = 0; Date.now() < untilMs && !options.isOver?.() && counts.requests < countMax; i++) {
+      try {
+        for await (const status of fuzzer.run(seed + i)) {
+          counts.requests++
+          const kind = Math.floor(status / 100)
+          counts.statuses.set(kind, (counts.statuses.get(kind) ?? 0) + 1)
+          if (Date.now() >= untilMs || options.isOver?.() || counts.requests >= countMax) break
+        }
+      } catch (error) {
+        counts.requests++
+        counts.unexpected++
+        if (problems.length < SHOWN_MAX) problems.push(`${fuzzer.name}: ${asError(error).message}`)
+      }
+      takeErrors(cluster, problems)
+    }
+  }
+  let countMax = 100
+  await Promise.all(
+    fuzzers.map((fuzzer) => run(fuzzer, Date.now() + WARM_UP_MS_MAX, newCounts(), options.seed - 1000)),
+  )
+  countMax = Number.POSITIVE_INFINITY
+  for (const node of cluster.nodes) {
+    await node.readTurns()
+    Object.assign(node.longest, { wallMs: 0, cpuMs: 0, profiles: [] })
+  }
+  const start = cluster.nodes.map((node) => node.resources())
+  const look = setInterval(() => {
+    for (const node of cluster.nodes) void node.readTurns().catch(() => {})
+  }, LOOK_MS)
+  try {
+    const untilMs = Date.now() + options.durationMs
+    await Promise.all(
+      fuzzers.map((fuzzer) => {
+        const counts = newCounts()
+        ports.set(fuzzer.name, counts)
+        return run(fuzzer, untilMs, counts, options.seed)
+      }),
+    )
+  } finally {
+    clearInterval(look)
+  }
+  for (const node of cluster.nodes) await node.readTurns()
+  takeErrors(cluster, problems)
+  const nodes = cluster.nodes.map((node, i) => {
+    const { wallMs, cpuMs } = node.longest
+    return { start: start[i]!, end: node.resources(), wallMs, cpuMs }
+  })
+  return { ports, nodes, problems, profiles: cluster.nodes.flatMap((node) => node.longest.profiles) }
+}
+
+function newCounts(): PortCounts {
+  return { requests: 0, statuses: new Map(), unexpected: 0 }
+}
+
+function takeErrors(cluster: FuzzCluster, problems: string[]): void {
+  for (const node of cluster.nodes) {
+    for (const line of node.errors.splice(0)) if (problems.length < SHOWN_MAX) problems.push(`log: ${line}`)
+  }
+}
