@@ -195,6 +195,15 @@ url = "redis://127.0.0.1:${redis}"
     }
   })
 
+  test('serves the console', async () => {
+    const page = await (await fetch(`${admin}/console/`)).text()
+    const [, script] = /src="(\/console\/assets\/[^"]+\.js)"/.exec(page)!
+    const answer = await fetch(admin + script)
+    expect(answer.headers.get('content-type')).toContain('javascript')
+    expect((await answer.text()).length).toBeGreaterThan(10_000)
+    expect((await fetch(`${admin}/console/assets/nothing.js`)).status).toBe(404)
+  })
+
   test('serves the admin API with its document and its page, and metrics', async () => {
     const get = async (path: string) => (await fetch(admin + path)).text()
     expect(JSON.parse(await get('/openapi.json'))).toMatchObject({ openapi: expect.stringMatching(/^3\./) })

@@ -59,6 +59,10 @@ function ownModules(dist: string, worker: string): Plugin {
     [join(dist, 'src/platform/hash-thread.js')]: `import { Worker } from 'node:worker_threads'
       const source = ${JSON.stringify(worker)}
       export const startHashThread = () => new Worker(source, { eval: true })`,
+    [join(dist, 'src/platform/console-folder.js')]: `import { getAssetKeys, getRawAsset } from 'node:sea'
+      const names = new Set(getAssetKeys())
+      export const readConsoleFile = async (path) =>
+        names.has('console/' + path) ? Buffer.from(getRawAsset('console/' + path)) : undefined`,
   }
   const replaced = new Set<string>()
   return {

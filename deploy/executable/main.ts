@@ -55,6 +55,10 @@ try {
 /** Returns the path of the file. */
 function makeExecutable(name: string, target: Target, script: string): string {
   const assets: Record<string, string> = { 'addons.json': join(work, `addons-${name}.json`) }
+  for (const path of readdirSync(join(dist, 'console'), { recursive: true, encoding: 'utf8' })) {
+    const file = join(dist, 'console', path)
+    if (statSync(file).isFile()) assets[`console/${path}`] = file
+  }
   const hashes: Record<string, string> = {}
   for (const addon of ADDONS) {
     const { name: packageName, file } = addonFile(addon, target)

@@ -4,7 +4,8 @@ import type { AdminTokenInfo } from '../api/admin/types.js'
 import { mountS3 } from '../api/console/mount-s3.js'
 import type { HttpFrontOptions } from '../api/http/front.js'
 import type { Config } from '../config/config.js'
-import { consoleFiles, consoleFolder } from '../platform/console-files.js'
+import { consoleFiles } from '../platform/console-files.js'
+import { readConsoleFile } from '../platform/console-folder.js'
 import type { Core } from './core.js'
 import type { Metrics } from './metrics/metrics.js'
 import { type Serving, serveHttp } from './serve-http.js'
@@ -62,7 +63,7 @@ export async function serveAdminApi(
     ...options,
     mount: s3 && mountS3(s3.front),
     console: {
-      find: consoleFiles(consoleFolder()),
+      find: consoleFiles(readConsoleFile),
       settings: { version, region, s3Endpoint: publicEndpoint, s3Port: s3?.serving.listening.port ?? null },
     },
     self: quorum.self,
