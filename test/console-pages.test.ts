@@ -145,6 +145,7 @@ describe.runIf(CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, ()
     await page.getByRole('button', { name: 'Sign in', exact: true }).click()
     for (const [link, what] of [
       ['Overview', 'Healthy'],
+      ['Live', 'Requests per second'],
       ['Buckets', 'photos'],
       ['Access keys', 'visitor'],
       ['Layout', 'The layout is as you want it.'],

@@ -2,9 +2,9 @@ import { EventEmitter } from 'node:events'
 import type { ReadStream, WriteStream } from 'node:tty'
 import { describe, expect, it } from 'vitest'
 import { cli, NODE_A, NODE_B, NODE_C, STATUS } from '../../testing/cli-fakes.js'
+import { quantileMs, topRow } from '../api/admin/rates.js'
 import type { NodeFigures } from '../api/admin/types.js'
 import { openScreen } from './screen.js'
-import { quantileMs, topRow } from './top/rates.js'
 import { renderTop, sorted } from './top/render.js'
 
 /** Figures after `seconds`, with so many requests: half of them in 10 ms, the others in 100 ms. */

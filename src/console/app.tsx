@@ -9,6 +9,7 @@ const Overview = lazy(() => import('./pages/overview'))
 const Buckets = lazy(() => import('./pages/buckets'))
 const Objects = lazy(() => import('./pages/objects'))
 const Keys = lazy(() => import('./pages/keys'))
+const Live = lazy(() => import('./pages/live'))
 const Layout = lazy(() => import('./pages/layout'))
 const Tokens = lazy(() => import('./pages/tokens'))
 const Workers = lazy(() => import('./pages/workers'))
@@ -24,6 +25,7 @@ interface Place {
 /** The pages of the menu; each user sees those that they may use. */
 const PLACES: readonly Place[] = [
   { path: '/', text: 'menu.overview' },
+  { path: '/live', text: 'menu.live', needs: 'adminToken' },
   { path: '/buckets', text: 'menu.buckets' },
   { path: '/keys', text: 'menu.keys', needs: 'adminToken' },
   { path: '/layout', text: 'menu.layout', needs: 'adminToken' },
@@ -42,6 +44,7 @@ export function App() {
         <Route path="/bucket-settings/:bucket" component={BucketSettings} />
         <Route path="/keys" component={Keys} />
         <Route path="/layout" component={Layout} />
+        <Route path="/live" component={Live} />
         <Route path="/workers" component={Workers} />
         <Route path="/tokens" component={Tokens} />
         <Route path="*" component={Nowhere} />

@@ -1,8 +1,8 @@
+import { type TopRow, topRow } from '../../api/admin/rates.js'
 import type { NodeFigures } from '../../api/admin/types.js'
 import { type AdminClient, type Output, SILENT } from '../admin-client.js'
 import { formatTime } from '../format.js'
 import type { CliIo } from '../io.js'
-import { type TopRow, topRow } from '../top/rates.js'
 import { isSort, renderTop, type Sort } from '../top/render.js'
 
 export interface TopOptions {

@@ -1,6 +1,7 @@
 /** The screen of `carport top`, as lines of text. Pure. */
+
+import type { TopRow } from '../../api/admin/rates.js'
 import { formatSize, printable, shortId, table } from '../format.js'
-import type { TopRow } from './rates.js'
 
 /** The columns by which nodes can be sorted, each with its key on the keyboard. */
 export const SORTS = {

@@ -1,5 +1,5 @@
 /** From two figures of a node to what it does in a second. Pure. */
-import type { NodeFigures, NodeStatus } from '../../api/admin/types.js'
+import type { NodeFigures, NodeStatus } from './types.js'
 
 /** A node of `carport top`. Null: not known, since it is down, or does not measure it. */
 export interface TopRow {
