@@ -46,7 +46,7 @@ export interface Result {
   servers: { config: Config; options: ServerOptions }[]
   secretsMade: string[]
   /** Nodes whose contents were counted anew. */
-  recounted: Config[]
+  recounted: { config: Config; kind: string }[]
   /** What the whole screen showed, one after another. */
   screens: string[]
   /** What was drawn on the terminal, an empty list where it was left. */
@@ -151,9 +151,9 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
     runServer: async (config, options) => {
       result.servers.push({ config, options })
     },
-    repairObjectCounters: async (config) => {
-      result.recounted.push(config)
-      return { rows: 7, buckets: 2, corrected: [BUCKET_ID] }
+    repairCounters: async (config, kind) => {
+      result.recounted.push({ config, kind })
+      return { rows: 7, counters: 2, corrected: [BUCKET_ID] }
     },
     restoreMetadata: async (_settings, source) => {
       result.restored.push(source)

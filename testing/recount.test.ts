@@ -7,6 +7,13 @@ import {
   setCounts,
 } from '../src/model/buckets/counters.js'
 import { recountBuckets } from '../src/model/buckets/recount.js'
+import {
+  INDEX_TREE,
+  indexRange,
+  NO_COUNTS as NO_ITEMS,
+  setCounts as setItemCounts,
+} from '../src/model/k2v/counts.js'
+import { recountK2v } from '../src/model/k2v/recount.js'
 import { AdminCluster, BLOCK_BYTES, contentOf } from './admin-nodes.js'
 
 const cluster = new AdminCluster(1)
@@ -48,7 +55,7 @@ it('a recount of the rows gives what was counted while they changed, and sets co
     NO_COUNTS,
   ])
   const right = await recountBuckets(db)
-  expect(right).toMatchObject({ buckets: 2, corrected: [] })
+  expect(right).toMatchObject({ counters: 2, corrected: [] })
   expect(counted()).toEqual(before)
 
   const ids = [plain, versioned, unused].map(({ bucket }) => bucket().id)
@@ -63,8 +70,47 @@ it('a recount of the rows gives what was counted while they changed, and sets co
   const mended = await cluster.run(recountBuckets(db))
   expect(mended).toEqual({
     rows: right.rows,
-    buckets: 3,
+    counters: 3,
     corrected: ids.map((id) => id.toString('hex')).sort(),
   })
   expect(counted()).toEqual(before)
+})
+
+it('so does a recount of the items of K2V', async () => {
+  const { db, core } = cluster.nodes[0]!
+  const { id } = (await cluster.newBucket('items')).bucket()
+  const write = (partitionKey: string, sortKey: string, value: string | null) =>
+    cluster.run(
+      core.model.k2v.write(id, [
+        {
+          partitionKey: Buffer.from(partitionKey),
+          sortKey: Buffer.from(sortKey),
+          content: value === null ? null : Buffer.from(value),
+          context: undefined,
+        },
+      ]),
+    )
+  await write('inbox', '1', 'hello')
+  await write('inbox', '1', 'at the same time')
+  await write('inbox', '2', 'x'.repeat(3000))
+  await write('sent', '1', 'y')
+  const index = () => [
+    ...indexRange(db, id, { start: Buffer.alloc(0), end: undefined, reverse: false, limit: 100 }),
+  ]
+  const before = index()
+  expect(before).toMatchObject([
+    { partitionKey: Buffer.from('inbox'), entries: 2, conflicts: 1, values: 3, bytes: 3021 },
+    { partitionKey: Buffer.from('sent'), entries: 1, conflicts: 0, values: 1, bytes: 1 },
+  ])
+  expect(await recountK2v(db)).toEqual({ rows: 3, counters: 2, corrected: [] })
+  await cluster.run(
+    db.transact((tx) => {
+      setItemCounts(tx, Buffer.concat([id, Buffer.from('inbox')]), { ...NO_ITEMS, entries: 7 })
+      tx.delete(INDEX_TREE, Buffer.concat([id, Buffer.from('sent')]))
+      setItemCounts(tx, Buffer.concat([id, Buffer.from('ghost')]), { ...NO_ITEMS, entries: 1 })
+    }),
+  )
+  const { corrected } = await cluster.run(recountK2v(db))
+  expect(corrected.map((name) => name.split('/')[1]).sort()).toEqual(['ghost', 'inbox', 'sent'])
+  expect(index()).toEqual(before)
 })

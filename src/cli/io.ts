@@ -56,8 +56,8 @@ export interface CliIo {
   connect(target: Target): Promise<AdminClient>
   /** Runs until the server was stopped. */
   runServer(config: Config, options: ServerOptions): Promise<void>
-  /** See repairObjectCounters in node/offline-repair.ts. @throws CarportError */
-  repairObjectCounters(config: Config): Promise<Recount>
+  /** See repairCounters in node/offline-repair.ts. @throws CarportError */
+  repairCounters(config: Config, kind: 'objects' | 'k2v'): Promise<Recount>
   /** See restoreMetadata in node/restore-metadata.ts. @throws CarportError */
   restoreMetadata(settings: Settings, source: RestoreSource): Promise<Restored>
   version(): string

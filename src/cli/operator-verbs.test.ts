@@ -197,12 +197,17 @@ describe('without a node', () => {
     expect(targets).toEqual([])
   })
 
-  it('offline-repair counts anew the node of the configuration', async () => {
+  it('offline-repair counts anew on the node of the configuration', async () => {
     const { out, recounted } = await run('offline-repair --yes object_counters')
-    expect(recounted).toMatchObject([{ metadataDir: '/m', secrets: { rpcSecret: SECRET } }])
+    expect(recounted).toMatchObject([
+      { kind: 'objects', config: { metadataDir: '/m', secrets: { rpcSecret: SECRET } } },
+    ])
     expect(out).toBe(
-      '7 rows of 2 buckets counted. The counters of 1 were wrong and are right now: b1b1b1b1b1b1b1b1',
+      `7 rows of 2 buckets counted. The counters of 1 were wrong and are right now: ${BUCKET.id}`,
     )
+    const k2v = await run('offline-repair --yes k2v_item_counters')
+    expect(k2v.recounted).toMatchObject([{ kind: 'k2v' }])
+    expect(k2v.out).toMatch(/^7 rows of 2 partition keys counted/)
     expect((await run('offline-repair object_counters')).recounted).toEqual([])
   })
 
@@ -232,7 +237,6 @@ describe('wrong input is told in one sentence', () => {
     ['json-api GetBucketInfo {"nonsense":1}', 1, /bucket.info/],
     ['completions tcsh', 2, /'tcsh' is invalid.*bash, zsh, fish/],
     ['convert-db -i a -a lmdb -o b -b sqlite', 1, /nothing to convert: Carport has one engine/],
-    ['offline-repair --yes k2v_item_counters', 1, /nothing to repair/],
     ['offline-repair --yes all', 2, /"all" is no offline repair, expected one of: object_counters/],
     ['offline-repair object_counters', 2, /must be stopped: confirm with --yes/],
     ['server --default-access-key', 2, /--default-access-key needs --single-node/],

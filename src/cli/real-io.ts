@@ -61,9 +61,9 @@ export const realIo: CliIo = {
     const { runServer } = await import('../node/run-server.js')
     await runServer(config, options)
   },
-  repairObjectCounters: async (config) => {
-    const { repairObjectCounters } = await import('../node/offline-repair.js')
-    return repairObjectCounters(config)
+  repairCounters: async (config, kind) => {
+    const { repairCounters } = await import('../node/offline-repair.js')
+    return repairCounters(config, kind)
   },
   restoreMetadata: async (settings, source) => {
     const { restoreMetadata } = await import('../node/restore-metadata.js')

@@ -1,11 +1,14 @@
 import { singleNodeConfig } from '../../config/single-node.js'
 import { CliError, type Output, UsageError } from '../admin-client.js'
 import { findConfig, type GlobalFlags, readFullConfig } from '../config-source.js'
-import { shortId } from '../format.js'
+import { printable } from '../format.js'
 import type { CliIo } from '../io.js'
 
 /** What `offline-repair` takes. */
 export const OFFLINE_REPAIRS = ['object_counters', 'k2v_item_counters'] as const
+
+/** Counters that were wrong are named up to this number. */
+const NAMED_MAX = 20
 
 /** `offline-repair`: works on the folders of a node that does not run. */
 export async function offlineRepair(
@@ -18,18 +21,21 @@ export async function offlineRepair(
   if (repair === undefined) {
     throw new UsageError(`"${what}" is no offline repair, expected one of: ${OFFLINE_REPAIRS.join(', ')}`)
   }
-  if (repair === 'k2v_item_counters') {
-    throw new CliError('there is nothing to repair: this version stores no counters of K2V items')
-  }
   if (!confirmed) {
     throw new UsageError('this changes the database of a node, which must be stopped: confirm with --yes')
   }
-  const { rows, buckets, corrected } = await io.repairObjectCounters(readConfig(io, flags))
+  const kind = repair === 'k2v_item_counters' ? 'k2v' : 'objects'
+  const { rows, counters, corrected } = await io.repairCounters(readConfig(io, flags), kind)
+  const things = kind === 'k2v' ? 'partition keys' : 'buckets'
+  const some = corrected.slice(0, NAMED_MAX).join(', ') + (corrected.length > NAMED_MAX ? ', …' : '')
   const result =
     corrected.length === 0
       ? 'All counters were right.'
-      : `The counters of ${corrected.length} were wrong and are right now: ${corrected.map(shortId).join(', ')}`
-  return { json: { rows, buckets, corrected }, text: `${rows} rows of ${buckets} buckets counted. ${result}` }
+      : `The counters of ${corrected.length} were wrong and are right now: ${printable(some)}`
+  return {
+    json: { rows, counters, corrected },
+    text: `${rows} rows of ${counters} ${things} counted. ${result}`,
+  }
 }
 
 function readConfig(io: CliIo, flags: GlobalFlags) {

@@ -8,8 +8,9 @@ import { type BucketCounts, countedBuckets, NO_COUNTS, readCounts, setCounts } f
 export interface Recount {
   /** Rows that were counted. */
   rows: number
-  buckets: number
-  /** Buckets whose counters were wrong, as hexadecimal ids, in the order of ids. */
+  /** Buckets or partition keys that have counters. */
+  counters: number
+  /** Those whose counters were wrong, buckets as hexadecimal ids in their order. */
   corrected: string[]
 }
 
@@ -59,7 +60,7 @@ export async function recountBuckets(db: Db): Promise<Recount> {
     await db.transact((tx) => setCounts(tx, bucket, right))
     corrected.push(id)
   }
-  return { rows: rows.reduce((sum, n) => sum + n, 0), buckets: counts.size, corrected }
+  return { rows: rows.reduce((sum, n) => sum + n, 0), counters: counts.size, corrected }
 }
 
 /** Visits all intact rows of this node's copy of a table; returns their number. */

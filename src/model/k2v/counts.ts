@@ -54,17 +54,25 @@ export function countChange(tx: Tx, before: K2vItem | undefined, after: K2vItem 
   if (isSame(old, now)) return
   const { bucket, partitionKey } = (after ?? before)!
   const key = Buffer.concat([bucket, partitionKey])
-  const stored = tx.get(INDEX_TREE, key)
-  const counts = stored ? FORMAT.decode(stored) : NO_COUNTS
+  const counts = readCounts(tx, key)
   const sum = (name: keyof PartitionCounts) => Math.max(0, counts[name] - old[name] + now[name])
-  const next = {
+  setCounts(tx, key, {
     entries: sum('entries'),
     conflicts: sum('conflicts'),
     values: sum('values'),
     bytes: sum('bytes'),
-  }
-  if (isSame(next, NO_COUNTS)) tx.delete(INDEX_TREE, key)
-  else tx.put(INDEX_TREE, key, FORMAT.encode(next))
+  })
+}
+
+/** The counts of a key of the index, a bucket and a partition key. */
+export function readCounts(reader: Reader, key: Buffer): PartitionCounts {
+  const stored = reader.get(INDEX_TREE, key)
+  return stored ? FORMAT.decode(stored) : NO_COUNTS
+}
+
+export function setCounts(tx: Tx, key: Buffer, counts: PartitionCounts): void {
+  if (isSame(counts, NO_COUNTS)) tx.delete(INDEX_TREE, key)
+  else tx.put(INDEX_TREE, key, FORMAT.encode(counts))
 }
 
 export function isSame(a: PartitionCounts, b: PartitionCounts): boolean {
