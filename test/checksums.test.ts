@@ -218,6 +218,11 @@ describe('an object that comes without a checksum', () => {
         const { ETag } = await bare.send(new UploadPartCommand({ ...part, ...own }))
         Parts.push({ PartNumber: i + 1, ETag, ...own })
       }
+      const listed = await bare.send(new ListPartsCommand({ Bucket, Key, UploadId }))
+      const shown = field(named ?? 'CRC64NVME')
+      expect(listed.Parts?.map((part) => part[shown])).toEqual(
+        parts.map((part) => base64(named ?? 'CRC64NVME', part)),
+      )
       const complete = { Bucket, Key, UploadId, MultipartUpload: { Parts } }
       for (const wrong of [{ ChecksumCRC64NVME: base64('CRC64NVME', parts[0]!) }, { ChecksumSHA1: 'x' }]) {
         await expect(

@@ -3,7 +3,7 @@
  * edited, and is started again. What it then answers is right or an error, and never other bytes.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   DeleteObjectCommand,
@@ -14,6 +14,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3'
 import { afterEach, expect, test } from 'vitest'
+import { FILE_HEAD_BYTES, fileHead, makeBlock } from '../src/block/format.js'
 import type { Db } from '../src/db/db.js'
 import { openLmdb } from '../src/db/lmdb.js'
 import { ALL_TREES } from '../src/node/core.js'
@@ -30,8 +31,12 @@ afterEach(async () => {
   await cluster?.dispose()
 })
 
-async function start(nodes: number): Promise<S3Client[]> {
+async function start(nodes: number, settings = ''): Promise<S3Client[]> {
   cluster = await ProcessCluster.create(nodes, nodes)
+  for (let i = 0; i < nodes; i++) {
+    const config = join(cluster.dir, `n${i}.toml`)
+    writeFileSync(config, `${settings}\n${readFileSync(config, 'utf8')}`)
+  }
   await cluster.startAndLayOut()
   const credentials = await cluster.createKey('rot')
   for (let i = 0; i < nodes; i++) {
@@ -184,6 +189,52 @@ test('a cluster answers right whatever rots on one node, and after the scrub its
     expect(await edit(0, async (db) => dump(db))).toEqual(before)
   }
 }, 300_000)
+
+test('a block that passes its checksum and is not what was stored is read from another replica', async () => {
+  const all = await start(3, `sse_master_key = "${'07'.repeat(32)}"\ncompression_level = "none"`)
+  const body = createHash('sha512').update('sealed').digest()
+  const sealed = Buffer.concat(Array.from({ length: 4096 }, () => body))
+  await all[0]!.send(
+    new PutObjectCommand({ Bucket: BUCKET, Key: 'sealed', Body: sealed, ServerSideEncryption: 'AES256' }),
+  )
+  const data = join(cluster.dir, 'n0/data')
+  const files = () =>
+    (readdirSync(data, { recursive: true }) as string[])
+      .map((name) => join(data, name))
+      .filter((path) => /[0-9a-f]{64}$/.test(path))
+  await expect.poll(() => files().length, { timeout: 20_000 }).toBe(1)
+  const [path] = files() as [string]
+  const changes: [string, (file: Buffer) => Buffer][] = [
+    [
+      'a flipped bit',
+      (file) => {
+        file[file.length - 100]! ^= 4
+        return file
+      },
+    ],
+    ['a content that is too short', (file) => file.subarray(0, file.length - 100)],
+    [
+      'a content that does not decompress',
+      (file) => {
+        file[4] = 1
+        return file
+      },
+    ],
+  ]
+  for (const [what, change] of changes) {
+    await expect.poll(() => existsSync(path), { timeout: 60_000 }).toBe(true)
+    writeFileSync(path, withChecksums(change(readFileSync(path))))
+    expect([what, await get(all[0]!, 'sealed')]).toEqual([what, sealed])
+  }
+}, 180_000)
+
+/** A block's file whose head says the length of its bytes, with both of its checksums made anew. */
+function withChecksums(file: Buffer): Buffer {
+  const payload = file.subarray(FILE_HEAD_BYTES)
+  const isCompressed = file[4] === 1
+  const { head } = makeBlock(payload, isCompressed ? file.readUInt32BE(8) : payload.length, isCompressed)
+  return Buffer.concat([fileHead({ head }, file.subarray(16, 48)), payload])
+}
 
 test('rows of the first release stay readable on a single node, and a rotten one among them is not', async () => {
   const [s3] = (await start(1)) as [S3Client]

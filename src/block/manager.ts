@@ -4,7 +4,7 @@ import { Priority, type RpcHandler, type RpcReply, type Transport } from '../net
 import type { RowScrub } from '../table/row-scrub.js'
 import { ByteBudget } from '../util/byte-budget.js'
 import type { Clock, Timer } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, errorCode } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
@@ -46,6 +46,8 @@ export { BLOCKS_SYNC_NAME }
 export interface BlockReadOptions {
   /** Length of the plain content, if known: a local copy is read at less cost. */
   plainBytes?: number
+  /** Compute the hash of each copy: for a reader to whom one that has the right checksum and name is useless. */
+  thorough?: boolean
   /** Asked for only when other nodes are: most reads need no signal. */
   signal?: (() => AbortSignal) | undefined
 }
@@ -245,19 +247,30 @@ export class BlockManager implements Service {
    * @throws CarportError BlockMissing (every replica was asked), QuorumUnavailable (some could not be); the
    * signal's reason when it aborts while other nodes are asked.
    */
-  async get(hash: Buffer, options: BlockReadOptions = {}): Promise<Buffer> {
+  get(hash: Buffer, options: BlockReadOptions = {}): Promise<Buffer> {
+    return this.#get(hash, options).catch((error: unknown) => {
+      // A copy that has its checksum and does not decompress: others may have a good one.
+      if (options.thorough || errorCode(error) !== 'Corrupted') throw error
+      return this.#get(hash, { ...options, thorough: true })
+    })
+  }
+
+  async #get(hash: Buffer, options: BlockReadOptions): Promise<Buffer> {
     const { placement, caller, clock, compression } = this.parts
-    const partition = hash[0]!
-    const stored = placement.storageSet(partition)
+    const stored = placement.storageSet(hash[0]!)
     let block = stored.includes(caller.self) ? await this.#readLocal(hash, options.plainBytes) : undefined
+    if (block && options.thorough && !(await matchesHash(block, hash, compression))) {
+      await this.local.setAside(hash, true)
+      block = undefined
+    }
     if (!block) {
-      const nodes = new Set([...placement.readSet(partition), ...stored])
+      const nodes = new Set([...placement.readSet(hash[0]!), ...stored])
       nodes.delete(caller.self)
       const order = caller.nearestFirst([...nodes])
-      const signal = options.signal?.()
       block = await fetchBlock(caller, clock, order, hash, {
         priority: Priority.normal,
-        signal,
+        signal: options.signal?.(),
+        thorough: options.thorough === true,
         matches: (candidate) => matchesHash(candidate, hash, compression),
       })
       this.#counters.remoteGets++

@@ -1,7 +1,7 @@
 import type { BlockReadOptions } from '../../block/manager.js'
 import type { ByteBudget } from '../../util/byte-budget.js'
 import type { Clock, Timer } from '../../util/clock.js'
-import { CarportError } from '../../util/errors.js'
+import { CarportError, errorCode } from '../../util/errors.js'
 import { Semaphore } from '../../util/semaphore.js'
 import type { BlockOpener, BlockPointer } from './refs.js'
 
@@ -156,15 +156,24 @@ export class BlockReads {
     if (waiting) await waiting
   }
 
-  #get(ref: BlockPointer, { cipher, signal }: ReadOptions): Promise<Buffer> {
+  #get(ref: BlockPointer, { cipher, signal }: ReadOptions, thorough = false): Promise<Buffer> {
     const plainBytes = ref.size + (cipher?.overheadBytes ?? 0)
-    const data = this.deps.get(ref.hash, { plainBytes, signal })
+    const data = this.deps.get(ref.hash, { plainBytes, signal, ...(thorough && { thorough }) })
     data.catch(() => {}) // reported when its turn comes
     return data
   }
 
-  async #open({ data, offset, ref }: HeldBlock, { cipher }: ReadOptions): Promise<Buffer> {
-    const sealed = await data
+  /** The content of a block. A copy that is not what was stored, though its checksum is right, is looked for elsewhere. */
+  async #open(held: HeldBlock, options: ReadOptions): Promise<Buffer> {
+    try {
+      return this.#opened(await held.data, held, options)
+    } catch (error) {
+      if (errorCode(error) !== 'Corrupted') throw error
+      return this.#opened(await this.#get(held.ref, options, true), held, options)
+    }
+  }
+
+  #opened(sealed: Buffer, { offset, ref }: HeldBlock, { cipher }: ReadOptions): Buffer {
     const plain = cipher ? cipher.open(sealed, offset) : sealed
     if (plain !== sealed) this.deps.recycle?.(sealed)
     if (plain.length !== ref.size)

@@ -277,9 +277,10 @@ export async function listParts(context: S3Context, request: S3Request): Promise
       xmlText('LastModified', isoDate(Math.floor(part.timeUs / 1000))) +
       xmlText('ETag', `"${part.etag.toString('hex')}"`) +
       `<Size>${part.size}</Size>` +
+      // Where no algorithm was asked for, the default one, as AWS documents it for Part.
       (part.checksum
         ? xmlText(CHECKSUM_ELEMENT[part.checksumAlgorithm!], part.checksum.toString('base64'))
-        : '') +
+        : xmlText(CHECKSUM_ELEMENT.CRC64NVME, part.crc64?.toString('base64'))) +
       '</Part>',
   )
   return xmlResponse(
