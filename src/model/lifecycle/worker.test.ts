@@ -48,7 +48,11 @@ function worker(
         readSet: (partition: number) => [leads(partition) ? 'self' : 'other'],
       } as never,
       transport: { self: 'self', isConnected: () => true } as never,
-      buckets: { list: () => buckets } as never,
+      buckets: {
+        async *walk() {
+          yield* buckets.toSorted((a, b) => Buffer.compare(a.id, b.id))
+        },
+      } as never,
       walk: {
         counts: {},
         async step({ hexId }: Bucket, phase: string, at: Buffer) {
