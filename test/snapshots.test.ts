@@ -56,13 +56,13 @@ test('a node that is restored is as it was at the snapshot', async () => {
   const client = new S3Client({
     ...{ endpoint: cluster.endpoint(0), region: 'garage', forcePathStyle: true, maxAttempts: 1, credentials },
   })
-  const put = (key: string) => client.send(new PutObjectCommand({ Bucket: 'b', Key: key, Body: key }))
+  const put = (key: string) => client.send(new PutObjectCommand({ Bucket: 'kept', Key: key, Body: key }))
   const get = async (key: string) =>
-    client.send(new GetObjectCommand({ Bucket: 'b', Key: key })).then(
+    client.send(new GetObjectCommand({ Bucket: 'kept', Key: key })).then(
       async ({ Body }) => Body!.transformToString(),
       (error: Error) => error.name,
     )
-  await client.send(new CreateBucketCommand({ Bucket: 'b' }))
+  await client.send(new CreateBucketCommand({ Bucket: 'kept' }))
   await put('before')
   await cluster.cli(0, 'meta', 'snapshot')
   await put('after')

@@ -80,6 +80,13 @@ export function clusterMetrics(
     [],
     (tell) => tell({}, hlc.peers.offMs() / 1000),
   )
+  gauge(
+    registry,
+    'carport_data_folders_lost',
+    'Data folders of this node whose disk seems not to be there, or was wiped',
+    [],
+    (tell) => tell({}, cluster.ownStatus().lostFolders ?? 0),
+  )
   gauge(registry, 'carport_layout_version', 'The newest layout that this node knows', [], (tell) =>
     tell({}, cluster.layout.layoutVersion),
   )
