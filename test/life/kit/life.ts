@@ -43,9 +43,16 @@ export class Life {
   async step(name: string, run: () => Promise<void>): Promise<StepReport> {
     this.client.take()
     const startMs = performance.now()
-    await run()
-    const report = { step: name, seconds: (performance.now() - startMs) / 1000, ...this.client.take() }
-    this.steps.push(report)
+    const end = () => {
+      const report = { step: name, seconds: (performance.now() - startMs) / 1000, ...this.client.take() }
+      this.steps.push(report)
+      return report
+    }
+    await run().catch((error: unknown) => {
+      end()
+      throw error
+    })
+    const report = end()
     if (process.env.CARPORT_LIFE_LOG) {
       console.log(
         `${name}: ${JSON.stringify({ ...report, failures: report.failures.slice(0, 20) }, null, 1)}`,
