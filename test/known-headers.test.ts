@@ -52,7 +52,6 @@ describe.each([
   'x-amz-checksum-blake3',
   'x-amz-write-offset-bytes',
   'x-amz-object-lock-event-hold',
-  'x-amz-if-match-size',
   'x-amz-some-future-wish',
 ])('%s', (name) => {
   const REFUSED = { name: 'NotImplemented' }

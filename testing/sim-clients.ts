@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
-import type { BodySource } from '../src/model/content/blobs.js'
 import type { Model } from '../src/model/model.js'
 import type { PartRow } from '../src/model/uploads/tables.js'
 import { readListed } from '../src/model/versions/codec.js'
-import type { NewVersion } from '../src/model/versions/objects.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { CarportError } from '../src/util/errors.js'
 import type { RegisterHistory, RegisterOp } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX, NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
+import { conditionalWrite } from './sim-conditional.js'
+import { newVersion, sourceOf } from './sim-objects.js'
 import type { OperationName, Operations } from './sim-profile.js'
 import type { Script } from './sim-script.js'
 import type { Stacks } from './sim-stacks.js'
@@ -149,6 +149,13 @@ export class SimClient {
         return this.#getVersion(node)
       case 'delete-version':
         return this.#deleteVersion(node)
+      case 'conditional':
+        return conditionalWrite({
+          ...{ w, random, target },
+          note: (what) => this.#note(node, what),
+          try: (what, run) => this.#try(node, what, run),
+          remember: (version) => this.#remember(bucket, key, version),
+        })
       case 'stack':
         return w.stacks.step(
           random,
@@ -415,30 +422,6 @@ export class SimClient {
       model.objects.deleteVersion(w.versionedBucket.id, Buffer.from(key), version.id),
     )
     if (deleted) w.deletedVersions.set(id, { key, version })
-  }
-}
-
-function newVersion(bucket: Bucket, key: string, etag: Buffer): NewVersion {
-  return {
-    bucket: bucket.id,
-    key: Buffer.from(key),
-    etag,
-    etagParts: 0,
-    owner: '',
-    headers: { 'content-type': 'application/octet-stream' },
-    metadata: {},
-    mutable: {},
-  }
-}
-
-function sourceOf(content: Buffer, random: SeededRandom): BodySource {
-  const chunkBytes = 1000 + random.below(40_000)
-  return {
-    length: random.chance(0.7) ? content.length : undefined,
-    readAll: async () => content,
-    async *stream() {
-      for (let at = 0; at < content.length; at += chunkBytes) yield content.subarray(at, at + chunkBytes)
-    },
   }
 }
 

@@ -27,6 +27,7 @@ export type OperationName =
   | 'get-version'
   | 'delete-version'
   | 'stack'
+  | 'conditional'
 
 /**
  * - 'faults': five nodes stay, everything breaks; 'layout': a sixth node comes and another one goes meanwhile;
@@ -34,9 +35,18 @@ export type OperationName =
  * - 'outage': nodes are away for longer than every delay and grace;
  * - 'wiped': databases are lost, one at a time;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
+ * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
  * - 'swarm': each seed draws which of all that it has at all.
  */
-export type ScenarioKind = 'faults' | 'layout' | 'power' | 'outage' | 'wiped' | 'busy' | 'swarm'
+export type ScenarioKind =
+  | 'faults'
+  | 'layout'
+  | 'power'
+  | 'outage'
+  | 'wiped'
+  | 'busy'
+  | 'conditional'
+  | 'swarm'
 
 /** What a seed has: drawn once, before the run. */
 export interface Profile {
@@ -120,6 +130,8 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
       return { ...base, acts: ['wipe', 'wipe', 'partition', 'kill', 'slow'], everyMs: 8000, downMax: 1 }
     case 'busy':
       return { ...base, ...busy(random) }
+    case 'conditional':
+      return { ...base, ...conditional(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }
@@ -146,6 +158,27 @@ function busy(random: SeededRandom): Partial<Profile> {
     clockSkewMs: random.pick([200, 3000]),
     ...{ thinkMs: random.pick([10, 40]), keys: KEYS.slice(0, 2), loadFactor: 0.5 },
     operations: { put: 0.3, get: 0.2, head: 0.1, delete: 0.1, stack: 0.3 },
+  }
+}
+
+function conditional(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick([
+      ALL_ACTS,
+      ['slow', 'lossy', 'partition', 'one-way', 'kill', 'power-off', 'clock'],
+      ['lossy'],
+    ]),
+    ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 20_000]) },
+    ...{ changesLayout: random.chance(0.33), keys: KEYS.slice(0, 3), thinkMs: random.pick([20, 80, 300]) },
+    operations: {
+      put: 0.08,
+      get: 0.15,
+      head: 0.1,
+      delete: 0.05,
+      list: 0.02,
+      multipart: 0.02,
+      conditional: 0.6,
+    },
   }
 }
 

@@ -33,6 +33,7 @@ export interface NodeInfo {
   copies: { whole: number; total: number } | null
   /** See NodeStatus. */
   damagedRows: number | null
+  conditionalWrites?: boolean
   lostFolders: number | null
 }
 
@@ -77,6 +78,7 @@ export function nodeInfos(input: {
       clockDoubt: status?.clockDoubt ?? null,
       copies: status?.copies ?? null,
       damagedRows: status?.damagedRows ?? null,
+      ...(status?.conditionalWrites !== undefined && { conditionalWrites: status.conditionalWrites }),
       lostFolders: status?.lostFolders ?? null,
     }
   })

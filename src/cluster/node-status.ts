@@ -43,6 +43,8 @@ export interface NodeStatus {
   damagedRows: number | null
   /** Data folders whose disk seems not to be there, or was wiped; null if it does not say. */
   lostFolders: number | null
+  /** Whether the node knows conditional writes; absent if it does not say. */
+  conditionalWrites?: boolean
 }
 
 const TEXT_LENGTH_MAX = 255
@@ -72,6 +74,7 @@ export function parseNodeStatus(value: unknown): NodeStatus | undefined {
     copies: parseCopies(status.copies),
     damagedRows: isCount(status.damagedRows) ? status.damagedRows : null,
     lostFolders: isCount(status.lostFolders) ? status.lostFolders : null,
+    conditionalWrites: status.conditionalWrites === true,
   }
 }
 

@@ -155,6 +155,12 @@ export interface QuorumCaller {
     body: unknown,
     options: QuorumCallOptions & { quorum: number },
   ): Promise<NodeReply[]>
+  /**
+   * Begins a write of several calls, of which the layout's progress waits for the end: no newer layout version is acknowledged
+   * by this node before the returned function was called. Call it in the same turn in which the sets are taken from the
+   * Placement.
+   */
+  beginWrite(): () => void
   /** A call to that node took longer than usual: others are asked first until it answers, or for some seconds. */
   keptWaiting(node: NodeId): void
   /** Whether there is no link to that node, or it has not answered for longer than usual. */

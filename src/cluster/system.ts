@@ -174,7 +174,7 @@ export class ClusterSystem implements Service {
       clockOffMs: Math.round(hlc.peers.offMs()),
       clockDoubt: hlc.peers.isOff() ? (hlc.peers.doubt() ?? null) : null,
       copies: this.options.copies?.() ?? null,
-      damagedRows: this.options.damagedRows?.() ?? null,
+      ...{ damagedRows: this.options.damagedRows?.() ?? null, conditionalWrites: true },
       lostFolders: this.#disks.lostFolders ?? null,
     }
   }

@@ -30,6 +30,7 @@ const ERROR_CODES: Record<ErrorCode, true> = {
   BlockMissing: true,
   Corrupted: true,
   InvalidArgument: true,
+  NotSupported: true,
   NotFound: true,
   Conflict: true,
   Closed: true,

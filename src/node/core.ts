@@ -8,6 +8,7 @@ import { BLOCK_TREES, BLOCKS_SYNC_NAME, BlockManager, type BlockOptions } from '
 import { type Graces, RefCounts } from '../block/rc.js'
 import type { PeerSpec } from '../cluster/address.js'
 import type { ConsistencyMode } from '../cluster/layout/view.js'
+import type { NodeInfo } from '../cluster/node-info.js'
 import type { DiskReport } from '../cluster/node-status.js'
 import { CLUSTER_TREE } from '../cluster/peer-store.js'
 import type { Dialer } from '../cluster/peering.js'
@@ -20,6 +21,7 @@ import type { LifecycleOptions } from '../model/lifecycle/worker.js'
 import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
 import { INLINE_BYTES_MAX } from '../model/versions/record.js'
 import type { Transport } from '../net/transport.js'
+import { notSupported } from '../table/conditional.js'
 import { DAMAGED_TREE, GC_TREE, RETRY_TREE, tableTrees } from '../table/row-keys.js'
 import type { Table, TableEnv } from '../table/table.js'
 import { TableSet, type TableSetOptions } from '../table/tables.js'
@@ -148,6 +150,13 @@ export class Core implements Service {
       random,
       hlc,
       log,
+      mayChange: () => {
+        // A node that has not been heard of has no say, until it has.
+        const nodes = this.cluster.layout.allNodes()
+        const isOld = ({ id, conditionalWrites }: NodeInfo) =>
+          conditionalWrites === false && nodes.includes(id)
+        if (this.cluster.status().some(isOld)) throw notSupported()
+      },
     }
     this.tables = new TableSet(env, options.tables)
     this.cluster.onWentBack(() => {

@@ -17,6 +17,8 @@ export interface TableEnv {
   readonly random: Random
   readonly hlc: Hlc
   readonly log: Log
+  /** Throws NotSupported while a node is known that does not understand conditional writes. */
+  readonly mayChange?: () => void
 }
 
 /** Keeps the writes that a replica missed, to send them again (see queue.ts). */

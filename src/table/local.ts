@@ -2,8 +2,10 @@ import type { Entry, RangeOptions, Reader, Tx } from '../db/db.js'
 import type { Clock } from '../util/clock.js'
 import { errorCode } from '../util/errors.js'
 import { RowDamage } from './damage.js'
+import { gcKeyOf, gcPrefixOf } from './gc-keys.js'
 import { type LeafChanges, readHashes, readLeaves } from './leaves.js'
 import { OwnVotes, type StoredRow } from './own-votes.js'
+import { Promises } from './promises.js'
 import { ReplacedRows } from './replaced.js'
 import {
   GC_TREE,
@@ -52,6 +54,8 @@ export class LocalTable<E> {
   readonly replaced: ReplacedRows | undefined
   /** Rows that this node writes itself, and does not show yet; kept where `replaced` is. */
   readonly votes: OwnVotes | undefined
+  /** Of tables with conditional writes, on nodes that take writes. */
+  readonly promises: Promises<E> | undefined
   readonly #gcPrefix: Buffer
 
   /** @param clock needed on nodes that take writes */
@@ -65,6 +69,7 @@ export class LocalTable<E> {
       this.replaced = new ReplacedRows(clock)
       this.votes = new OwnVotes(this.codec, this.replaced)
     }
+    if (schema.conditional && clock) this.promises = new Promises(schema, this.codec, clock)
     this.stored = new StoredRows(schema.name)
     this.damage = new RowDamage(schema.name, this.stored, (tx, row, hash) =>
       this.#queueTombstone(tx, row, hash),
@@ -239,11 +244,16 @@ export class LocalTable<E> {
   /**
    * Like `update`, for a row that came encoded: if it wins whole, its bytes are stored as they are.
    * @param leaves where changes of fingerprints are gathered, for whoever applies many rows in one transaction
-   * @param refused where the row is put if it was not taken, since this node's copy is damaged
+   * @param refused where the row is put if it was not taken: this node's copy is damaged, or a promise keeps it out
    */
-  apply(tx: Tx, row: Row<E>, leaves?: LeafChanges, refused?: Row<E>[]): E {
-    const { schema, stored, damage } = this
-    const value = tx.get(stored.trees.head, row.key)
+  apply(tx: Tx, given: Row<E>, leaves?: LeafChanges, refused?: Row<E>[]): E {
+    const { schema, stored, damage, promises } = this
+    const value = tx.get(stored.trees.head, given.key)
+    const row = promises ? promises.admit(tx, given, () => this.getIntactByKey(tx, given.key)) : given
+    if (!row) {
+      refused?.push(given)
+      return given.entry
+    }
     if (!stored.holds(tx, row.key, value)) {
       const outcome = damage.meet(tx, row, value, leaves)
       if (outcome === 'refused') refused?.push(row)
@@ -289,6 +299,12 @@ export class LocalTable<E> {
     return winner.entry
   }
 
+  /** Applies a row that gets this node's vote: promises were asked before (see ConditionalReplica). */
+  vote(tx: Tx, row: Row<E>, refused?: Row<E>[]): E {
+    const apply = () => this.apply(tx, row, undefined, refused)
+    return this.promises ? this.promises.voting(row, apply) : apply()
+  }
+
   /**
    * Replaces a damaged row by what the other replicas hold of it, perhaps nothing. The caller knows that they hold all
    * that was ever acknowledged of it.
@@ -299,7 +315,8 @@ export class LocalTable<E> {
     const isHeadIntact = value !== undefined && stored.holds(tx, rowKey, value)
     damage.discard(tx, rowKey)
     if (isHeadIntact) schema.onUpdate?.(tx, this.codec.decodeStored(headOf(value), noBody), undefined)
-    for (const row of rows) this.apply(tx, row)
+    // Promises do not keep them out: the copy that answered for them was damaged, and must not be empty now.
+    for (const row of rows) this.vote(tx, row)
   }
 
   /**
@@ -318,6 +335,7 @@ export class LocalTable<E> {
     if (row.body) tx.delete(trees.body, rowKey)
     tx.delete(trees.index, indexKey)
     this.stored.touchLeaf(tx, rowKey[0]!, leaf, rowHash, leaves)
+    this.promises?.dropped(tx, rowKey)
     if (this.schema.onUpdate) {
       const entry = this.codec.decodeStored(row.head, () => row.body)
       this.schema.onUpdate(tx, entry, undefined)
@@ -329,6 +347,7 @@ export class LocalTable<E> {
     const { hash, oldHash } = this.stored.write(tx, row, old?.head, leaves)
     this.changes.written++
     const { replaced, votes } = this
+    this.promises?.stored(tx, row)
     if (votes && votes.size > 0) votes.changed(tx, row.key, old, row)
     if (replaced && oldHash) {
       tx.onCommit(() => {
@@ -381,15 +400,3 @@ export class LocalTable<E> {
 }
 
 const noBody = () => undefined
-
-/** Prefix of a table's entries in the tombstone queue. */
-export function gcPrefixOf(table: string): Buffer {
-  return Buffer.from(`${table}\0`)
-}
-
-/** [table name][0][due u48 ms][row hash] → [row hash][row key] */
-export function gcKeyOf(prefix: Buffer, dueMs: number, rowHash: Buffer): Buffer {
-  const due = Buffer.allocUnsafe(6)
-  due.writeUIntBE(Math.max(0, Math.floor(dueMs)), 0, 6)
-  return Buffer.concat([prefix, due, rowHash])
-}

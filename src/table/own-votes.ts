@@ -146,6 +146,19 @@ export class OwnVotes {
     }
   }
 
+  /**
+   * This node voted for a row that its own write, which is not shown yet, hides: it is shown meanwhile, as if that write had
+   * not arrived. Called in the transaction of the vote.
+   */
+  voted(tx: Tx, rowKey: Buffer, row: StoredRow): void {
+    const state = this.#keys.get(rowKey.toString('latin1'))
+    tx.onCommit(() => {
+      if (!state?.instead) return
+      const { row: shown } = state.instead
+      state.instead = { row: shown ? this.codec.mergeParts(rowKey, shown, row) : row }
+    })
+  }
+
   /** Whether nobody may learn that this row was here before it was replaced. */
   isHeldBack(rowKey: Buffer, head: Buffer): boolean {
     const vote = this.#find(rowKey, (each) => each.has(head) && !(each.isCast && each.isLast(head)))

@@ -51,6 +51,8 @@ export class RowReader<E> {
     private readonly local: LocalTable<E>,
     private readonly env: TableEnv,
     private readonly writer: () => RowWriter<E>,
+    /** Finishes a conditional write, of which replicas do not take a copy as it is. */
+    private readonly finish: (key: Buffer) => Promise<void>,
   ) {
     this.#method = methodOf(local.schema.name, 'get')
   }
@@ -90,7 +92,8 @@ export class RowReader<E> {
       } catch (error) {
         // Perhaps only since a later row is on its way, which the next try finds.
         if (!mayFail) throw error
-        mayFail = false
+        if (this.local.schema.conditional?.ballotOf(resolved.row.entry)) await this.finish(key)
+        else mayFail = false
       }
     }
     throw new CarportError('QuorumUnavailable', KEPT_CHANGING)

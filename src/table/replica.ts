@@ -63,13 +63,16 @@ export class Replica<E> {
       throw this.#malformed('insert')
     const rows = this.local.codec.parseAll(body[1])
     const { placement } = this.env
-    // Whoever copies for the newer layout may have been here already, and nobody waits for this writer.
-    if (body[0] < placement.writersVersion) throw outdated(placement.writersVersion)
+    checkWriter(placement, body[0])
     // A writer that knows an older layout must not count this node, if the current layouts left it out.
     if (body[0] < placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
     this.#checkTimes(rows)
     const { later, refused } = await this.#applyWithVote(rows)
-    if (refused > 0) throw this.#damaged()
+    if (refused.length > 0) {
+      if (rows.length > 1 || !this.local.promises?.wasHeld(refused[0]!)) throw this.#damaged()
+      // Whether it may be read here is not for this call to say: it has to be voted on again.
+      return { body: { later: 0, was: null } }
+    }
     if (later === 0) return { body: null }
     // Asked now that the transactions of before are through, so that what they replaced is remembered.
     const [row] = rows
@@ -78,7 +81,7 @@ export class Replica<E> {
   }
 
   /** Applies rows, the one of this node's own write as such; and if others bring that one, not before it is decided. */
-  async #applyWithVote(rows: readonly Row<E>[]): Promise<{ later: number; refused: number }> {
+  async #applyWithVote(rows: readonly Row<E>[]): Promise<{ later: number; refused: Row<E>[] }> {
     const { votes } = this.local
     if (!votes || votes.size === 0 || rows.length > 1) return this.#apply(rows)
     const { key, head } = rows[0]!
@@ -94,11 +97,11 @@ export class Replica<E> {
     }
   }
 
-  async #apply(rows: readonly Row<E>[]): Promise<{ later: number; refused: number }> {
+  async #apply(rows: readonly Row<E>[]): Promise<{ later: number; refused: Row<E>[] }> {
     const done = this.env.db.transact((tx) => {
       const refused: Row<E>[] = []
       const later = applyRows(tx, this.local, rows, refused)
-      return { later, refused: refused.length }
+      return { later, refused }
     })
     return this.local.underWay.follow(
       rows.map((row) => row.key),
@@ -259,12 +262,8 @@ export class Replica<E> {
     }
   }
 
-  /** A node that does not hold a partition must not answer "nothing here". */
   #checkOwn(partition: number): void {
-    const { placement, transport } = this.env
-    if (this.local.schema.placement === 'full') return
-    if (placement.storageSet(partition).includes(transport.self)) return
-    throw new CarportError('LayoutNotReady', `partition ${partition} is not on this node`)
+    checkOwn(this.env, this.local.schema, partition)
   }
 
   #damaged(): CarportError {
@@ -280,8 +279,26 @@ export class Replica<E> {
   }
 }
 
-function outdated(version: number): CarportError {
-  return new CarportError('LayoutOutdated', `all nodes write with layout version ${version} or a later one`)
+/**
+ * Whoever copies for the newer layout may have been here already, and nobody waits for a writer that does not know it.
+ * @throws CarportError LayoutOutdated
+ */
+export function checkWriter({ writersVersion }: Placement, version: number): void {
+  if (version >= writersVersion) return
+  throw new CarportError(
+    'LayoutOutdated',
+    `all nodes write with layout version ${writersVersion} or a later one`,
+  )
+}
+
+/** A node that does not hold a partition must not answer "nothing here". @throws CarportError LayoutNotReady */
+export function checkOwn(
+  { placement, transport }: { placement: Placement; transport: Transport },
+  schema: { placement: 'sharded' | 'full' },
+  partition: number,
+): void {
+  if (schema.placement === 'full' || placement.storageSet(partition).includes(transport.self)) return
+  throw new CarportError('LayoutNotReady', `partition ${partition} is not on this node`)
 }
 
 function isWithin(sortKey: Buffer, start: Buffer | undefined, end: Buffer | undefined): boolean {

@@ -16,6 +16,8 @@ export const STANDING_TREE = 'table:standing'
 /** Shared by all tables: rows that this node let go of and no other replica had (see aside.ts). */
 export const ASIDE_TREE = 'table:aside'
 
+/** Shared by all tables: what this node promised to coordinators of conditional writes (see promises.ts). */
+export const PROMISE_TREE = 'table:promise'
 /** Shared by all tables: rows that are known to be damaged here. [table][0][row key] → when it was found (f64 ms) */
 export const DAMAGED_TREE = 'table:damaged'
 
@@ -38,7 +40,7 @@ export function treesOf(table: string): Trees {
 /** Every tree that the given tables need in the Db, the shared ones included. */
 export function tableTrees(...schemas: readonly { readonly name: string }[]): TreeName[] {
   const names = schemas.flatMap((schema) => Object.values(treesOf(schema.name)) as TreeName[])
-  return [...names, GC_TREE, RETRY_TREE, DAMAGED_TREE, STANDING_TREE, ASIDE_TREE]
+  return [...names, GC_TREE, RETRY_TREE, DAMAGED_TREE, STANDING_TREE, ASIDE_TREE, PROMISE_TREE]
 }
 
 /** The row key: [partition u8][partition key][sort key]. */

@@ -1,4 +1,5 @@
 import type { Reader, Tx } from '../db/db.js'
+import type { Ballot } from './ballot.js'
 
 /**
  * A row as it is stored and sent. The head is small and says everything that merging, listing and HEAD need;
@@ -12,6 +13,27 @@ export interface EncodedRow {
 
 /** Loads a row's body, when something needs it. */
 export type BodyLoader = () => Buffer | undefined
+
+/** For tables with conditional writes (see conditional.ts): what there is to know of their rows. */
+export interface ConditionalRows<E> {
+  /** The ballot of a conditional row; undefined for plain rows. */
+  ballotOf(entry: E): Ballot | undefined
+  /** What names a row, under whichever ballot. */
+  idOf(entry: E): Buffer
+  /** The order of rows of one key: 0 only for the same row under the same ballot. */
+  compare(a: E, b: E): number
+  /** Whether both are the same row, perhaps under different ballots. */
+  isSame(a: E, b: E): boolean
+  /** A conditional row under another ballot. */
+  underBallot(entry: E, ballot: Ballot): E
+  /**
+   * What became of a row that was proposed, once `base` is on a quorum: 'chosen' if it is that row or one that `base` follows
+   * from, 'dead' if it can never be either, 'open' if it still may, undefined if rows of another chain cannot tell.
+   */
+  fateOf(proposal: E, base: E): 'chosen' | 'dead' | 'open' | 'unknown' | undefined
+  /** A replica votes for a row that is hidden by `stored`, a later one, as if it had come before that. */
+  voted(tx: Tx, entry: E, stored: E): void
+}
 
 /**
  * What a replicated table holds and how its rows merge. `E` is a row decoded; treat it as immutable.
@@ -49,6 +71,7 @@ export interface TableSchema<E> {
    * whose clocks are off write none, and replicas take none that is too far ahead (see Replica).
    */
   timeUs?(entry: E): number
+  readonly conditional?: ConditionalRows<E>
   /**
    * For tables to which rows move from another table of the same placement and partition keys, when they are replaced
    * there. A node that has not yet heard of the row that replaced one, by the name of `replacedBy`, still holds it

@@ -1,9 +1,9 @@
 import type { Placement } from '../cluster/placement.js'
 import { type NodeId, Priority, type RpcReply, type Transport } from '../net/transport.js'
 import { CarportError, errorCode } from '../util/errors.js'
+import type { TableEnv } from './env.js'
 import { type CopyMarks, decodeMarks, encodeMarks, missed } from './marks.js'
 import { FULL_COPY, type Standing } from './standing.js'
-import type { TableEnv } from './table.js'
 
 const METHOD = 'table/standing'
 const CALL_TIMEOUT_MS = 30_000

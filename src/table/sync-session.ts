@@ -8,7 +8,7 @@ import type { LocalTable } from './local.js'
 import { type CopyMarks, decodeMarks, encodeMarks, NO_MARKS } from './marks.js'
 import { applyRows, methodOf } from './replica.js'
 import { HASH_BYTES, indexKeyOf, LEAF_COUNT, leafOf, rowHashOf } from './row-keys.js'
-import { batchesOf, type WireRow } from './rows.js'
+import { batchesOf, type Row, type WireRow } from './rows.js'
 import { copyOf, type Standing } from './standing.js'
 import { isUnknownMethod } from './standing-rpc.js'
 import {
@@ -144,7 +144,7 @@ export class SyncSession<E> {
         known.delete(id)
       }
       const absent = [...known.keys()].map((id) => Buffer.from(id, 'latin1'))
-      await this.#pull(peer, pull, push)
+      open += await this.#pull(peer, pull, push)
       if (joins) open += await this.suspects.settle(this.local, partition, absent)
       else await this.#push(peer, partition, [...absent, ...push])
       after = until
@@ -153,9 +153,13 @@ export class SyncSession<E> {
     return open
   }
 
-  /** Fetches rows and merges them in; those that differ from the peer's afterwards are added to `push`. */
-  async #pull(peer: NodeId, keys: readonly Buffer[], push: Buffer[]): Promise<void> {
+  /**
+   * Fetches rows and merges them in; those that differ from the peer's afterwards are added to `push`. Resolves with the number
+   * of rows that a promise keeps out for now.
+   */
+  async #pull(peer: NodeId, keys: readonly Buffer[], push: Buffer[]): Promise<number> {
     const { db } = this.env
+    let held = 0
     for (let at = 0; at < keys.length; ) {
       const asked = keys.slice(at, at + REPAIR_ROWS_MAX)
       const { marks, reply } = await this.#fetch(peer, asked)
@@ -164,13 +168,16 @@ export class SyncSession<E> {
       }
       const rows = this.local.codec.parseAll(reply.filter((row) => row !== null))
       const copy = copyOf(this.local.schema, asked[0]![0]!)
-      await this.local.underWay.follow(
+      const refused = await this.local.underWay.follow(
         rows.map((row) => row.key),
         db.transact((tx) => {
           this.standing.checkSource(tx, copy, marks)
-          applyRows(tx, this.local, rows)
+          const kept: Row<E>[] = []
+          applyRows(tx, this.local, rows, kept)
+          return kept
         }),
       )
+      held += refused.filter((row) => this.local.promises?.wasHeld(row)).length
       for (const row of rows) {
         if (!this.local.rowHash(db, row.key)?.equals(rowHashOf(row.key, row.head))) push.push(row.key)
       }
@@ -178,6 +185,7 @@ export class SyncSession<E> {
       at += reply.length
       await this.#yield()
     }
+    return held
   }
 
   /** Rows of one partition as the peer has them, with the marks that its copy had. */
@@ -191,16 +199,21 @@ export class SyncSession<E> {
     }
   }
 
-  /** Sends the current rows of these keys, of one partition; resolves when the peer has merged them durably. */
-  async #push(peer: NodeId, partition: number, keys: readonly Buffer[]): Promise<void> {
+  /**
+   * Sends the current rows of these keys, of one partition; resolves when the peer has merged them durably, with the keys of
+   * those that it cannot take yet.
+   */
+  async #push(peer: NodeId, partition: number, keys: readonly Buffer[]): Promise<Buffer[]> {
     const copy = copyOf(this.local.schema, partition)
+    const held: Buffer[] = []
     for (let at = 0; at < keys.length; at += REPAIR_ROWS_MAX) {
       // Read before the rows: the copy may take part in a collection while they are sent.
       const marks = encodeMarks(this.standing.marksIn(this.env.db, copy))
       const current = this.#currentRows(keys.slice(at, at + REPAIR_ROWS_MAX))
       for (const rows of batchesOf(current, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX)) {
         try {
-          await this.#call(peer, 'offer', [[[copy, marks]], rows])
+          const reply = await this.#call(peer, 'offer', [[[copy, marks]], rows])
+          if (Array.isArray(reply)) held.push(...reply.map((key) => this.local.codec.checkRowKey(key)))
         } catch (error) {
           if (!isUnknownMethod(error)) throw error
           await this.#call(peer, 'push', [rows])
@@ -208,6 +221,7 @@ export class SyncSession<E> {
         this.counts.rowsPushed += rows.length
       }
     }
+    return held
   }
 
   *#currentRows(keys: readonly Buffer[]): Generator<WireRow> {
@@ -226,13 +240,16 @@ export class SyncSession<E> {
     while (mayDrop()) {
       const { keys, hashes } = this.#firstRows(partition)
       if (keys.length === 0) return
+      const held = new Set<string>()
       for (const target of targets) {
         const reply = await this.#call(target, 'check', [keys, Buffer.concat(hashes)])
         if (!Array.isArray(reply)) throw new CarportError('RemoteError', 'malformed reply to a check')
         const missing = reply.map((i) => this.local.codec.checkRowKey(keys[Number(i)]))
-        await this.#push(target, partition, missing)
+        for (const key of await this.#push(target, partition, missing)) held.add(key.toString('latin1'))
       }
-      if ((await this.#drop(keys, hashes, mayDrop)) === 0) return
+      const isThere = (key: Buffer) => !held.has(key.toString('latin1'))
+      const there = hashes.filter((_, i) => isThere(keys[i]!))
+      if ((await this.#drop(keys.filter(isThere), there, mayDrop)) === 0) return
       await this.#yield()
     }
   }

@@ -1,5 +1,6 @@
 import { Priority } from '../net/transport.js'
 import { errorCode } from '../util/errors.js'
+import { type Change, ConditionalWriter, notSupported } from './conditional.js'
 import type { MissedWrites, TableEnv } from './env.js'
 import type { LocalTable } from './local.js'
 import { PageReader, type RangeQuery } from './quorum-pages.js'
@@ -12,6 +13,7 @@ import type { TableSchema } from './schema.js'
 import { headOf } from './seal.js'
 import { copyOf, type Standing } from './standing.js'
 
+export type { Change } from './conditional.js'
 export type { MissedWrites, TableEnv } from './env.js'
 export type { RangeQuery } from './quorum-pages.js'
 export type { Attempt } from './quorum-write.js'
@@ -37,6 +39,7 @@ export class Table<E> {
   readonly #writer: RowWriter<E>
   readonly #reader: RowReader<E>
   readonly #pages: PageReader<E>
+  readonly #conditional: ConditionalWriter<E> | undefined
 
   constructor(
     readonly local: LocalTable<E>,
@@ -45,8 +48,11 @@ export class Table<E> {
     private readonly standing: Standing,
   ) {
     this.schema = local.schema
-    this.#reader = new RowReader(local, env, () => this.#writer)
+    const finish = (key: Buffer) => this.finish(key)
+    this.#reader = new RowReader(local, env, () => this.#writer, finish)
     this.#writer = new RowWriter(local, env, missed, (row) => this.#reader.latest(row))
+    const { promises } = local
+    if (promises) this.#conditional = new ConditionalWriter(local, promises, env, missed, this.#writer)
     this.#pages = new PageReader(local, env, this.#reader, this.#writer)
   }
 
@@ -96,6 +102,25 @@ export class Table<E> {
   ): Promise<{ entry: E; replaced: boolean }> {
     this.#checkClock()
     return this.#writer.writeLatest(make)
+  }
+
+  /**
+   * Writes a row that depends on the one before it, as one step: see ConditionalWriter.
+   * @returns the row that took effect
+   * @throws what `change.decide` throws, if nothing was written; CarportError Conflict if others kept being in the way, and
+   * nothing was written; QuorumUnavailable if it may or may not take effect; LayoutNotReady, ClockSkew, NotSupported
+   */
+  async change(partitionKey: Buffer, sortKey: Buffer, change: Change<E>): Promise<E> {
+    if (!this.#conditional) throw notSupported()
+    return this.#conditional.change(this.local.codec.keyOf(partitionKey, sortKey), change)
+  }
+
+  /**
+   * Makes the newest row of a row key the copy of a quorum, where a conditional write left it on few replicas.
+   * @throws CarportError QuorumUnavailable, Conflict, LayoutNotReady
+   */
+  async finish(rowKey: Buffer): Promise<void> {
+    await this.#conditional?.finish(rowKey)
   }
 
   /**

@@ -1,7 +1,9 @@
 import { type NodeId, Priority } from '../net/transport.js'
 import type { Service } from '../util/service.js'
 import { restoreAside, Suspects } from './aside.js'
+import { ConditionalReplica } from './conditional-replica.js'
 import { DamagedRows } from './damaged-rows.js'
+import { Finisher } from './finisher.js'
 import { TombstoneGc } from './gc.js'
 import { LocalTable } from './local.js'
 import { RetryQueue } from './queue.js'
@@ -44,6 +46,7 @@ export class TableSet implements Service {
   readonly sync: TableSync
   readonly gc: TombstoneGc
   readonly damaged: DamagedRows
+  readonly finisher: Finisher
   /** What this node's copies are worth. */
   readonly standing: Standing
   readonly #suspects: Suspects
@@ -72,6 +75,7 @@ export class TableSet implements Service {
       gapMs: 10 * (options.syncSoonMs ?? 2_000),
     }
     this.damaged = new DamagedRows(env)
+    this.finisher = new Finisher(env)
     this.sync = new TableSync(env, sync, this.standing, this.#suspects)
     const gc = { delayMs, intervalMs: 60_000, postponeMs: Math.min(10 * 60_000, delayMs), settleMs }
     this.gc = new TombstoneGc(env, gc, this.standing, this.#locals)
@@ -89,7 +93,14 @@ export class TableSet implements Service {
     new Replica(local, this.env, this.standing)
     new RepairReplica(local, this.env, this.standing)
     new TransferReplica(local, this.env, this.standing)
-    return new Table(local, this.env, this.retry, this.standing)
+    const table = new Table(local, this.env, this.retry, this.standing)
+    const { promises } = local
+    if (promises) {
+      new ConditionalReplica(local, promises, this.env, this.standing)
+      const finish = (rowKey: Buffer) => table.finish(rowKey)
+      promises.onHeld = (rowKey) => this.finisher.add(schema.name, rowKey, finish)
+    }
+    return table
   }
 
   /** A walk that verifies all rows; the scrub makes its steps. */
@@ -131,10 +142,11 @@ export class TableSet implements Service {
     this.sync.start()
     this.gc.start()
     this.damaged.start()
+    this.finisher.start()
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.sync.stop(), this.gc.stop(), this.damaged.stop()])
+    await Promise.all([this.sync.stop(), this.gc.stop(), this.damaged.stop(), this.finisher.stop()])
     await this.retry.stop()
   }
 }

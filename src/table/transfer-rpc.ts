@@ -37,16 +37,19 @@ export class TransferReplica<E> {
     transport.handle(methodOf(this.#name, 'collect'), () => this.#collect())
   }
 
-  /** [[[copy, marks], ...], rows] → null. The rows of whole copies that have these marks. */
+  /**
+   * [[[copy, marks], ...], rows] → null, or the row keys of conditional rows that a promise keeps out (this node lets them be
+   * voted on again). The rows of whole copies that have these marks.
+   */
   async #offer(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || !Array.isArray(body[0])) throw this.#malformed('offer')
     const sources = new Map((body[0] as unknown[][]).map(([copy, marks]) => [copy, decodeMarks(marks)]))
     const rows = this.local.codec.parseAll(body[1])
     for (const row of rows) if (!sources.has(this.#copyOf(row.partition))) throw this.#malformed('offer')
-    await this.#apply(rows, (tx) => {
+    const held = await this.#apply(rows, (tx) => {
       for (const [copy, marks] of sources) this.standing.checkSource(tx, copy as number, marks)
     })
-    return { body: null }
+    return { body: held.length > 0 ? held : null }
   }
 
   /** [rows] → null. Writes that this replica missed, kept by their coordinator for less time than tombstones are. */
@@ -70,16 +73,19 @@ export class TransferReplica<E> {
     return { body: null }
   }
 
-  async #apply(rows: readonly Row<E>[], check: (tx: Tx) => void): Promise<void> {
+  /** Returns the keys of rows that promises keep out. */
+  async #apply(rows: readonly Row<E>[], check: (tx: Tx) => void): Promise<Buffer[]> {
     const done = this.env.db.transact((tx) => {
       check(tx)
       const refused: Row<E>[] = []
       applyRows(tx, this.local, rows, refused)
-      return refused.length
+      return refused
     })
     const keys = rows.map((row) => row.key)
+    const refused = await this.local.underWay.follow(keys, done)
     // A node that sends a row here may drop its own copy: it must not believe that this node has it.
-    if ((await this.local.underWay.follow(keys, done)) > 0) throw this.#damaged()
+    if (!refused.every((row) => this.local.promises?.wasHeld(row))) throw this.#damaged()
+    return refused.map((row) => row.key)
   }
 
   /**

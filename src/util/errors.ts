@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'BlockMissing' // no replica has the block, or none intact
   | 'Corrupted' // stored bytes do not match their checksum
   | 'InvalidArgument' // the caller's fault, outside of S3's own codes
+  | 'NotSupported' // another node runs a release that does not know what is asked for
   | 'NotFound'
   | 'Conflict'
   | 'Closed' // the node is shutting down

@@ -89,13 +89,14 @@ export class ModelReplica {
     if (this.isVersioned && this.#stays(before, row)) this.#keep(before)
   }
 
+  /** Deletions are kept as well, as delete markers. */
   #keep(row: Row): void {
-    if (row.value !== null) this.noncurrent.set(row.id, row)
+    if (row !== NOTHING) this.noncurrent.set(row.id, row)
   }
 
   /** Whether a row that is replaced was current once, and becomes a noncurrent version. */
   #stays(before: Row, after: Row): boolean {
-    if (before.value === null || before.id === after.id) return false
+    if (before.id === after.id) return false
     if (!isOfChain(before, after)) return true
     const back = after.generation - before.generation
     if (this.flaw === 'version of a base dropped') return back === 0

@@ -81,7 +81,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/tables.ts',
-        find: 'if (after.completes) hooks.endUpload(tx, after.bucket, after.key, after.completes)',
+        find: 'if (after.completes && !after.chain) hooks.endUpload(tx, after.bucket, after.key, after.completes)',
         replace: 'if (after.completes) void hooks',
       },
     ],

@@ -24,13 +24,13 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
         find: `    const done = this.env.db.transact((tx) => {
       const refused: Row<E>[] = []
       const later = applyRows(tx, this.local, rows, refused)
-      return { later, refused: refused.length }
+      return { later, refused }
     })`,
-        replace: `    const done = new Promise<{ later: number; refused: number }>((resolve, reject) => {
+        replace: `    const done = new Promise<{ later: number; refused: Row<E>[] }>((resolve, reject) => {
       this.env.db.transact((tx) => {
         const refused: Row<E>[] = []
         const later = applyRows(tx, this.local, rows, refused)
-        resolve({ later, refused: refused.length })
+        resolve({ later, refused })
       }).catch(reject)
     })`,
       },
@@ -55,7 +55,7 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/quorum-read.ts',
-        find: 'if (!resolved.row || this.mayBeShown(sets, copies, resolved)) return resolved.row',
+        find: 'if (!resolved.row || !writeBack || this.mayBeShown(sets, copies, resolved)) return resolved.row',
         replace: 'return resolved.row',
       },
     ],
@@ -128,10 +128,11 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
       {
         file: 'src/table/sync-session.ts',
         find: 'async #push(',
-        replace: `async #push(target: NodeId, partition: number, missing: readonly Buffer[]): Promise<number> {
+        replace: `async #push(target: NodeId, partition: number, missing: readonly Buffer[]): Promise<Buffer[]> {
     void target
     void partition
-    return missing.length
+    void missing
+    return []
   }
 
   async #pushNothing(`,

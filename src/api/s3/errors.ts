@@ -63,6 +63,7 @@ const FROM_DOMAIN: Record<ErrorCode, S3ErrorCode> = {
   BlockMissing: 'InternalError',
   Corrupted: 'InternalError',
   InvalidArgument: 'InvalidArgument',
+  NotSupported: 'NotImplemented',
   NotFound: 'NoSuchKey',
   Conflict: 'OperationAborted',
   Closed: 'ServiceUnavailable',

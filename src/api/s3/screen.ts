@@ -1,5 +1,6 @@
 import { S3Error } from './errors.js'
 import { isUnknownHeader } from './known-headers.js'
+import type { S3Operation } from './operations.js'
 import type { S3Request } from './request.js'
 
 /** Largest body of one PutObject or UploadPart: 5 GiB. */
@@ -18,6 +19,7 @@ export function screen(request: S3Request): void {
   if (request.auth.kind === 'key' && request.auth.presigned) {
     for (const [name] of request.query.pairs) refuseUnknown(name.toLowerCase())
   }
+  refuseForeignConditions(request)
   if (operation === 'PutObject' || operation === 'UploadPart') {
     const { payload } = request
     if (!payload.hasLength) throw new S3Error('MissingContentLength')
@@ -29,6 +31,21 @@ export function screen(request: S3Request): void {
   }
   if (operation === 'PutObject' || operation === 'CopyObject' || operation === 'CreateMultipartUpload') {
     screenMetadata(request)
+  }
+}
+
+/** Conditions that only some operations know: others must not ignore them. */
+const CONDITIONS_OF: readonly (readonly [header: string, S3Operation])[] = [
+  ['x-amz-if-match-last-modified-time', 'DeleteObject'],
+  ['x-amz-if-match-size', 'DeleteObject'],
+  ['x-amz-if-match-initiated-time', 'AbortMultipartUpload'],
+]
+
+/** @throws S3Error NotImplemented */
+function refuseForeignConditions({ headers, operation }: S3Request): void {
+  for (const [name, of] of CONDITIONS_OF) {
+    if (headers[name] === undefined || of === operation) continue
+    throw new S3Error('NotImplemented', undefined, { extra: { Header: name } })
   }
 }
 

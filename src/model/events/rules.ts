@@ -2,7 +2,10 @@
  * Event notifications: the rules of buckets, which changes of rows are events, and which events a rule wants. Pure.
  */
 import { createHash } from 'node:crypto'
+import { ballotTimeUs } from '../../table/ballot.js'
+import { isBaseOf, isOfChain } from '../versions/chain.js'
 import type { VersionRecord } from '../versions/record.js'
+import { isDeletionOf } from '../versions/tables.js'
 
 /** The events that are sent, by AWS's names without "s3:". */
 export const EVENT_NAMES = [
@@ -62,15 +65,18 @@ export function wants(rule: EventRule, event: Pick<ObjectEvent, 'name' | 'key'>)
  */
 export function eventOf(before: VersionRecord | undefined, after: VersionRecord): ObjectEvent | undefined {
   const had = before && before.state !== 'tombstone' ? before : undefined
-  if (had && had.timeUs === after.timeUs && had.generation < after.generation) {
+  // A row that was not the base of the next one in its chain was never current.
+  if (had && !had.id.equals(after.id) && isOfChain(had, after) && isBaseOf(had, after) === 'no')
+    return eventOf(undefined, after)
+  const isDeleted = had && (isDeletionOf(had, after) || (after.chain?.deletes && isOfChain(had, after)))
+  if (had && isDeleted) {
     // Deleted for good; its predecessor, if there is one, is current again.
     return removal('ObjectRemoved:Delete', had, after)
   }
   if (before?.id.equals(after.id)) return undefined
   switch (after.state) {
     case 'object': {
-      // A later generation shows a version that was there before.
-      if (after.generation > 0) return undefined
+      if (isShownAgain(after)) return undefined
       const hex = after.etag.toString('hex')
       return {
         ...base(
@@ -83,10 +89,15 @@ export function eventOf(before: VersionRecord | undefined, after: VersionRecord)
       }
     }
     case 'marker':
-      return after.generation > 0 ? undefined : base('ObjectRemoved:DeleteMarkerCreated', after, after)
+      return isShownAgain(after) ? undefined : base('ObjectRemoved:DeleteMarkerCreated', after, after)
     case 'tombstone':
       return had?.state === 'object' ? removal('ObjectRemoved:Delete', had, after) : undefined
   }
+}
+
+/** Whether a row shows a version that was there before. */
+function isShownAgain(row: VersionRecord): boolean {
+  return row.generation > 0 && (!row.chain || row.chain.deletes === true)
 }
 
 /** The event that the deletion of a noncurrent version is. @param tombstone what took its place */
@@ -106,7 +117,8 @@ function base(name: EventName, version: VersionRecord, after: VersionRecord): Ob
     versionId: Buffer.from(version.id),
     isNull: version.isNull,
     owner: after.owner,
-    timeUs: after.timeUs,
+    // A row that was written on a condition has the time of its base.
+    timeUs: after.chain ? Math.max(after.timeUs, ballotTimeUs(after.chain.ballot)) : after.timeUs,
     generation: after.generation,
   }
 }

@@ -1,6 +1,7 @@
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Hlc } from '../../util/clock.js'
+import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Random } from '../../util/random.js'
 import type { Versioning } from '../buckets/documents.js'
@@ -8,6 +9,7 @@ import type { BlobStore, StoredBody } from '../content/blobs.js'
 import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { type BlockPointer, NONCE_BYTES, versionId } from '../content/refs.js'
 import { terminatedKey, uploadSortKey } from '../sort-keys.js'
+import type { Precondition } from '../versions/conditional-writes.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
@@ -129,13 +131,41 @@ export class Uploads {
     version: Parameters<Objects['put']>[0],
     etagMd5: Buffer,
     versioning: Versioning,
+    precondition?: Precondition,
   ): Promise<VersionRecord> {
     const blocks = await this.gather(parts)
     const size = parts.reduce((sum, part) => sum + part.size, 0)
     const stored = { size, md5: etagMd5, blocks, partsOf: upload.id }
+    if (precondition) return this.#completeOn(precondition, upload, version, stored, versioning)
     const { row, replaced } = await this.deps.objects.write(version, stored, versioning)
     // Then perhaps no replica stored the row that ends the upload.
     if (replaced) await this.end(upload)
+    return row
+  }
+
+  /** The upload ends only once the object is there: its parts stay usable if the condition does not hold. */
+  async #completeOn(
+    precondition: Precondition,
+    upload: UploadRow,
+    version: Parameters<Objects['put']>[0],
+    stored: StoredBody,
+    versioning: Versioning,
+  ): Promise<VersionRecord> {
+    // An earlier request completed it, and its node died before it ended the upload.
+    let completed: VersionRecord | undefined
+    const isCompleted: Precondition = (current) => {
+      completed = current?.completes?.equals(upload.id) ? current : undefined
+      if (completed) throw new CarportError('Conflict', 'the upload is completed already')
+      precondition(current)
+    }
+    let row: VersionRecord
+    try {
+      row = await this.deps.objects.put(version, stored, versioning, isCompleted)
+    } catch (error) {
+      if (!completed) throw error
+      row = completed
+    }
+    await this.end(upload)
     return row
   }
 

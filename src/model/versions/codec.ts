@@ -11,8 +11,10 @@ import {
   unpackPart,
   type VersionId,
 } from '../content/refs.js'
+import { packChain, unpackChain } from './chain.js'
 import {
   CHECKSUM_ALGORITHMS,
+  type Chain,
   type ChecksumAlgorithm,
   type Mutable,
   ORIGINS,
@@ -23,6 +25,8 @@ import {
 } from './record.js'
 
 const FORMAT = 1
+/** The same with a place in a chain, which a node that does not know it would order wrongly. */
+const FORMAT_CHAINED = 2
 const FLAG_LIVE = 1
 const FLAG_MARKER = 2
 const FLAG_NULL = 4
@@ -58,7 +62,7 @@ export function encodeHead(v: VersionRecord): Buffer {
   const ownerBytes = v.owner.length
   const details = packr.pack(packDetails(v))
   const head = Buffer.allocUnsafe(AT.owner + 1 + ownerBytes + 16 + 2 + v.key.length + details.length)
-  head[0] = FORMAT
+  head[0] = v.chain ? FORMAT_CHAINED : FORMAT
   head[AT.flags] =
     (v.state === 'tombstone' ? 0 : FLAG_LIVE) |
     (v.state === 'marker' ? FLAG_MARKER : 0) |
@@ -101,6 +105,7 @@ interface PackedDetails {
   c?: Buffer
   /** Index of the origin. */
   o?: number
+  q?: Buffer
 }
 
 function packDetails(v: VersionRecord): PackedDetails {
@@ -118,6 +123,7 @@ function packDetails(v: VersionRecord): PackedDetails {
   if (v.withdraws) packed.w = v.withdraws
   if (v.completes) packed.c = v.completes
   if (v.origin) packed.o = ORIGINS.indexOf(v.origin)
+  if (v.chain) packed.q = packChain(v.chain)
   return packed
 }
 
@@ -148,12 +154,16 @@ class DecodedVersion implements VersionRecord {
   /** Where the key ends and the details begin. */
   readonly #detailsAt: number
   readonly #loadBody: () => Buffer | undefined
+  readonly #isChained: boolean
   #packed: PackedDetails | undefined
+  #chain: Chain | undefined
   #body: Buffer | undefined
   #bodyLoaded = false
 
   constructor(head: Buffer, loadBody: () => Buffer | undefined) {
-    if (head.length < AT.owner + 1 || head[0] !== FORMAT) throw malformed('unknown format')
+    if (head.length < AT.owner + 1) throw malformed('cut short')
+    this.#isChained = head[0] === FORMAT_CHAINED
+    if (head[0] !== FORMAT && !this.#isChained) throw malformed('unknown format')
     const flags = head[AT.flags]!
     this.state = !(flags & FLAG_LIVE) ? 'tombstone' : flags & FLAG_MARKER ? 'marker' : 'object'
     this.isNull = (flags & FLAG_NULL) !== 0
@@ -200,6 +210,11 @@ class DecodedVersion implements VersionRecord {
     return this.#packed
   }
 
+  get chain(): Chain | undefined {
+    if (!this.#isChained) return undefined
+    this.#chain ??= unpackChain(this.#unpacked.q)
+    return this.#chain
+  }
   get headers(): Record<string, string> {
     return this.#unpacked.h ?? {}
   }
@@ -269,7 +284,7 @@ export function isObjectHead(head: Buffer): boolean {
   return (head[AT.flags]! & (FLAG_LIVE | FLAG_MARKER)) === FLAG_LIVE
 }
 
-/** The generation of the row; not 0 if a deletion wrote it. */
+/** The generation of the row; not 0 if a deletion or a conditional write wrote it. */
 export function headGeneration(head: Buffer): number {
   return head.readUInt32BE(AT.generation)
 }

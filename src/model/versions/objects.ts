@@ -6,6 +6,7 @@ import type { BlobStore, StoredBody } from '../content/blobs.js'
 import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content/refs.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { type Attempt, ConditionalWrites, type MakeRow, type Precondition } from './conditional-writes.js'
 import { type DeletionGuard, VersionDeletion } from './deletion.js'
 import { NoncurrentVersions } from './noncurrent.js'
 import { isUnsettled, Promotions } from './promotion.js'
@@ -28,16 +29,6 @@ export type NewVersion = Pick<
 > &
   Omit<VersionDetails, 'content'>
 
-/** The fields that are new at each attempt of a write. */
-interface Attempt {
-  isNull: boolean
-  timeUs: number
-  generation: number
-  id: VersionId
-  createdUs: number
-  withdraws?: VersionId[]
-}
-
 /** A version that was written. */
 export interface Written {
   row: VersionRecord
@@ -52,6 +43,7 @@ export class Objects {
   /** Of each key, the versions that are not the current one. */
   readonly noncurrent: NoncurrentVersions
   readonly #deletion: VersionDeletion
+  readonly #conditional: ConditionalWrites
   readonly #promotions: Promotions
 
   constructor(
@@ -67,6 +59,7 @@ export class Objects {
   ) {
     this.noncurrent = new NoncurrentVersions(deps)
     this.#promotions = new Promotions({ ...deps, noncurrent: this.noncurrent })
+    this.#conditional = new ConditionalWrites({ ...deps, promotions: this.#promotions })
     this.#deletion = new VersionDeletion({ ...deps, store: this, promotions: this.#promotions })
   }
 
@@ -138,12 +131,25 @@ export class Objects {
    * Writes a new current version whose body is already stored. Wins over every version acknowledged before it began.
    * @throws QuorumUnavailable; Conflict if others kept being later
    */
-  async put(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<VersionRecord> {
-    return (await this.write(version, stored, versioning)).row
+  async put(
+    version: NewVersion,
+    stored: StoredBody,
+    versioning: Versioning,
+    precondition?: Precondition,
+  ): Promise<VersionRecord> {
+    return (await this.write(version, stored, versioning, precondition)).row
   }
 
-  /** As `put`; tells also whether the version was replaced before a quorum had it as the current one. */
-  async write(version: NewVersion, stored: StoredBody, versioning: Versioning): Promise<Written> {
+  /**
+   * As `put`; tells also whether the version was replaced before a quorum had it as the current one.
+   * @param precondition see ConditionalWrites.insert, also for what else is thrown then
+   */
+  async write(
+    version: NewVersion,
+    stored: StoredBody,
+    versioning: Versioning,
+    precondition?: Precondition,
+  ): Promise<Written> {
     const { lists, blobs } = this.deps
     const insert = async (
       attempt: Attempt,
@@ -174,15 +180,22 @@ export class Objects {
         },
       }
     }
-    return this.#insertCurrent(versioning, insert, stored.nonce)
+    return this.#insertCurrent(version, versioning, insert, precondition, stored.nonce)
   }
 
   /**
    * Deletes the key without naming a version: leaves a tombstone where versioning is off, else a delete marker.
+   * @param precondition see ConditionalWrites.insert
    * @returns the marker or tombstone written
    */
-  async delete(bucket: Buffer, key: Buffer, owner: string, versioning: Versioning): Promise<VersionRecord> {
-    const { row } = await this.#insertCurrent(versioning, async (attempt) => ({
+  async delete(
+    bucket: Buffer,
+    key: Buffer,
+    owner: string,
+    versioning: Versioning,
+    precondition?: Precondition,
+  ): Promise<VersionRecord> {
+    const make: MakeRow = async (attempt) => ({
       row: {
         bucket,
         key,
@@ -198,7 +211,8 @@ export class Objects {
         mutable: {},
         body: undefined,
       },
-    }))
+    })
+    const { row } = await this.#insertCurrent({ bucket, key }, versioning, make, precondition)
     return row
   }
 
@@ -269,11 +283,17 @@ export class Objects {
 
   /** Inserts the row made by `make`, perhaps a second one with a later time. */
   async #insertCurrent(
+    place: { bucket: Buffer; key: Buffer },
     versioning: Versioning,
-    make: (attempt: Attempt, isFirst: boolean) => Promise<{ row: VersionRecord; undo?: () => Promise<void> }>,
+    make: MakeRow,
+    precondition: Precondition | undefined,
     nonce?: Buffer,
   ): Promise<Written> {
     const { objects, versions, hlc, random } = this.deps
+    if (precondition) {
+      const row = await this.#conditional.insert(place, versioning, precondition, make, nonce)
+      return { row, replaced: false }
+    }
     const isNull = versioning !== 'enabled'
     const withdraws: VersionId[] = []
     let isFirst = true

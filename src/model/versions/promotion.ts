@@ -9,6 +9,7 @@ import { tombstoneOf } from './tables.js'
 /** Whether a version became current again by the deletion of its successor, and may be changed or deleted since (see Promotions). */
 export function isUnsettled(row: VersionRecord | undefined): row is VersionRecord {
   if (row === undefined || row.generation === 0 || row.state === 'tombstone') return false
+  if (row.chain && !row.chain.deletes) return false
   const { settled } = row.mutable
   return settled?.[0] !== row.timeUs || settled[1] !== row.generation
 }

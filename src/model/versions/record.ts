@@ -1,4 +1,5 @@
 import type { Lww } from '../../crdt/lww.js'
+import type { Ballot } from '../../table/ballot.js'
 import type { ContentEncryption } from '../content/ciphers.js'
 import type { Content, PartInfo, VersionId } from '../content/refs.js'
 
@@ -76,9 +77,20 @@ export interface VersionDetails {
 export const ORIGINS = ['Post', 'Copy'] as const
 export type Origin = (typeof ORIGINS)[number]
 
+/** The place of a row that was written on a condition; see chain.ts. */
+export interface Chain {
+  /** The id of the plain row at the beginning; zeroes if there was none. */
+  readonly root: VersionId
+  readonly ballot: Ballot
+  /** The random parts of the ids of the last bases, the newest first: at most LINEAGE_MAX. */
+  readonly lineage: Buffer
+  /** The base was deleted for good: this row shows its predecessor, or nothing, and the base is no noncurrent version. */
+  readonly deletes?: true
+}
+
 /**
  * A version of an object: a row of the object table (the current one) or of the version table (noncurrent ones).
- * `timeUs` and `generation` order the rows of a key; `id` breaks ties.
+ * `timeUs` and `generation` order the rows of a key, and `chain` those of one time (see chain.ts).
  */
 export interface VersionRecord extends VersionDetails {
   bucket: Buffer
@@ -89,6 +101,8 @@ export interface VersionRecord extends VersionDetails {
   isNull: boolean
   timeUs: number
   generation: number
+  /** Of rows that were written on a condition; those without have generation 0, or are of an earlier version. */
+  chain?: Chain
   id: VersionId
   /** When the version was made, µs: Last-Modified. Differs from timeUs if it became current again by a deletion. */
   createdUs: number
@@ -127,6 +141,7 @@ export function plainVersion(v: VersionRecord): VersionRecord {
     isNull: v.isNull,
     timeUs: v.timeUs,
     generation: v.generation,
+    ...(v.chain && { chain: v.chain }),
     id: v.id,
     createdUs: v.createdUs,
     size: v.size,
@@ -159,9 +174,4 @@ export function etagOf(version: Pick<VersionRecord, 'etag' | 'etagParts'>): stri
 /** The time when a version was made, in ms. */
 export function lastModifiedMs(version: Pick<VersionRecord, 'createdUs'>): number {
   return Math.floor(version.createdUs / 1000)
-}
-
-/** Total order of the rows of a key: time, generation, id. */
-export function compareOrder(a: VersionRecord, b: VersionRecord): number {
-  return a.timeUs - b.timeUs || a.generation - b.generation || Buffer.compare(a.id, b.id)
 }

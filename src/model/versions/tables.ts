@@ -1,12 +1,14 @@
 import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Reader, Tx } from '../../db/db.js'
-import type { TableSchema } from '../../table/schema.js'
+import { ballotTimeUs } from '../../table/ballot.js'
+import type { ConditionalRows, TableSchema } from '../../table/schema.js'
 import { type BucketCounts, count } from '../buckets/counters.js'
 import { md5 } from '../content/hashing.js'
 import { blockOwner, hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
+import { compareOrder, isBaseOf, isOfChain, isSameRow } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
-import { compareOrder, plainVersion, type VersionRecord } from './record.js'
+import { plainVersion, type VersionRecord } from './record.js'
 
 /** The other parts of the node that the object tables' hooks call, all within the row's transaction. */
 export interface ContentHooks {
@@ -60,11 +62,14 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
     sortKey: (v) => v.key,
     merge(current, incoming) {
       const order = compareOrder(incoming, current)
-      if (order !== 0) return order > 0 ? incoming : current
-      const mutable = mergeLwwFields(current.mutable, incoming.mutable)
-      return mutable === current.mutable ? current : { ...plainVersion(current), mutable }
+      const [later, earlier] = order > 0 ? [incoming, current] : [current, incoming]
+      if (order !== 0 && !isSameRow(later, earlier)) return later
+      const mutable = mergeLwwFields(later.mutable, earlier.mutable)
+      return mutable === later.mutable ? later : { ...plainVersion(later), mutable }
     },
-    hiddenBy: (incoming, merged) => (compareOrder(merged, incoming) > 0 ? merged.timeUs : 0),
+    hiddenBy: (incoming, merged) =>
+      compareOrder(merged, incoming) > 0 && !isSameRow(merged, incoming) ? merged.timeUs : 0,
+    conditional: conditionalRows(hooks),
     onUpdate(tx, before, after) {
       countObject(tx, before, after)
       if (!after) return
@@ -79,10 +84,34 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
       if (isNewVersion) {
         acquire(tx, hooks, after)
         if (after.isNull && before && mayLeaveNullBehind(before)) clearNullSlot(tx, hooks, after)
-        if (after.completes) hooks.endUpload(tx, after.bucket, after.key, after.completes)
+        // A completion on a condition may lose yet: then its upload goes on.
+        if (after.completes && !after.chain) hooks.endUpload(tx, after.bucket, after.key, after.completes)
         for (const id of after.withdraws ?? []) hooks.updateNoncurrent(tx, tombstoneOf(after, id))
       }
       hooks.changed?.(tx, before, after)
+    },
+  }
+}
+
+/** What conditional writes need to know of rows of the object table. */
+function conditionalRows(hooks: ContentHooks): ConditionalRows<VersionRecord> {
+  return {
+    ballotOf: (v) => v.chain?.ballot,
+    idOf: (v) => v.id,
+    compare: compareOrder,
+    isSame: isSameRow,
+    underBallot: (v, ballot) => (v.chain ? { ...plainVersion(v), chain: { ...v.chain, ballot } } : v),
+    fateOf(proposal, base) {
+      if (isSameRow(proposal, base)) return 'chosen'
+      if (!isOfChain(proposal, base)) return undefined
+      if (base.generation < proposal.generation) return 'open'
+      if (base.generation === proposal.generation) return 'dead'
+      const is = isBaseOf(proposal, base)
+      return is === 'unknown' ? is : is === 'yes' ? 'chosen' : 'dead'
+    },
+    voted(tx, row, stored) {
+      if (row.state !== 'tombstone' && !isOfChain(row, stored) && staysAsNoncurrent(row, stored))
+        hooks.updateNoncurrent(tx, noncurrentOf(row))
     },
   }
 }
@@ -131,6 +160,8 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
       if (before && live(before) && (isNewVersion || !live(after))) release(tx, hooks(), before)
       if (before && live(before) && !isNewVersion && !live(after)) hooks().noncurrentDeleted?.(tx, before)
       if (live(after) && isNewVersion) acquire(tx, hooks(), after)
+      // See withdrawnOf.
+      if (!live(after) && !live(before)) release(tx, hooks(), after)
     },
   }
 }
@@ -138,14 +169,25 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
 /** Whether `before`, replaced by `after`, becomes a noncurrent version rather than going away. */
 function staysAsNoncurrent(before: VersionRecord, after: VersionRecord): boolean {
   if (before.isNull && after.isNull) return false
-  // A later generation of the same time is the deletion of `before`: the row then shows its predecessor.
-  if (before.timeUs === after.timeUs && before.generation < after.generation) return false
+  if (isOfChain(before, after)) {
+    if (after.chain?.deletes && after.generation === before.generation + 1) return false
+    // Beyond what the lineage tells, it is kept: better a version too much than one that was acknowledged too few.
+    if (isBaseOf(before, after) === 'no') return false
+  } else if (isDeletionOf(before, after)) return false
   return !after.withdraws?.some((id) => id.equals(before.id))
+}
+
+/**
+ * Whether `after` shows the predecessor of `before`, which was deleted for good, or nothing: as written by earlier versions
+ * of this program, in a later generation of the same time without a chain.
+ */
+export function isDeletionOf(before: VersionRecord, after: VersionRecord): boolean {
+  return !after.chain && before.timeUs === after.timeUs && before.generation < after.generation
 }
 
 /** A version as the version table keeps it: the same bytes on every replica that moves it there, however often. */
 export function noncurrentOf(v: VersionRecord): VersionRecord {
-  const { withdraws: _, completes: __, ...plain } = plainVersion(v)
+  const { withdraws: _, completes: __, chain: ___, ...plain } = plainVersion(v)
   return { ...plain, timeUs: v.createdUs, generation: 0 }
 }
 
@@ -177,6 +219,18 @@ export function tombstoneOf(
 
 const NO_ETAG = Buffer.alloc(16)
 
+/**
+ * The tombstone of a version that never was current, though replicas may have it: it keeps it from becoming a noncurrent
+ * version, and releases its content. In a slot of its own, also for null versions.
+ */
+export function withdrawnOf(v: VersionRecord): VersionRecord {
+  const tombstone = tombstoneOf(
+    { ...v, bucket: v.bucket, key: v.key, isNull: false, timeUs: v.createdUs },
+    v.id,
+  )
+  return { ...tombstone, content: v.content.kind === 'inline' ? tombstone.content : v.content }
+}
+
 /** Whether the version table may have a null version when this current one is replaced. */
 function mayLeaveNullBehind(before: VersionRecord): boolean {
   // One that became current again by a deletion (a later generation) is in the version table still.
@@ -186,7 +240,9 @@ function mayLeaveNullBehind(before: VersionRecord): boolean {
 /** A new null version replaces the noncurrent one, if there is any. */
 function clearNullSlot(tx: Tx, hooks: ContentHooks, after: VersionRecord): void {
   const old = hooks.noncurrent(tx, after.bucket, versionSortKey(after.key, NULL_SLOT, true))
-  if (!old || old.state === 'tombstone' || old.timeUs >= after.timeUs) return
+  // A conditional row has the time of its base.
+  const atUs = after.chain ? Math.max(after.timeUs, ballotTimeUs(after.chain.ballot)) : after.timeUs
+  if (!old || old.state === 'tombstone' || old.timeUs >= atUs) return
   // It became current again by the deletion of its successor: one version in both tables, with one set of blocks.
   if (old.id.equals(after.id)) return
   hooks.updateNoncurrent(

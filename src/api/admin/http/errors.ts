@@ -35,6 +35,7 @@ const FROM_DOMAIN: Record<ErrorCode, readonly [status: number, code: string]> = 
   LayoutOutdated: UNAVAILABLE,
   NotCaughtUp: UNAVAILABLE,
   Closed: UNAVAILABLE,
+  NotSupported: [501, 'NotImplemented'],
   StorageFull: [507, 'InsufficientStorage'],
   BlockMissing: INTERNAL,
   Corrupted: INTERNAL,

@@ -76,6 +76,8 @@ const HEADER_FIELDS = new Set([
   'content-md5',
   'content-type',
   'expires',
+  'if-match',
+  'if-none-match',
 ])
 /**
  * Fields that must not become headers: those of the signature, and those that would change the framing of the

@@ -14,7 +14,7 @@ import { S3Error } from '../errors.js'
 import { expirationHeader } from '../objects/expiration-header.js'
 import { checksumText, etagOf } from '../objects/headers.js'
 import { withDefaultRetention } from '../objects/lock.js'
-import { refuseConditionalWrite } from '../objects/preconditions.js'
+import { onCondition, writePrecondition } from '../objects/preconditions.js'
 import { checkQuota } from '../objects/quota.js'
 import {
   CHECKSUM_ALGORITHMS,
@@ -61,7 +61,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     return done
   }
   const { upload, bucket } = found
-  refuseConditionalWrite(request)
+  const precondition = writePrecondition(request)
   // As in AWS, the client's key is needed only where a checksum of the content is made, but a key that is
   // sent must be right.
   openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)
@@ -104,7 +104,9 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     ...(encryption && { encryption }),
     mutable: withDefaultRetention(upload.mutable, bucket, context.clock.nowMs()),
   }
-  const written = await model.uploads.complete(upload, parts, version, etag, bucket.versioning)
+  const written = await onCondition(precondition, () =>
+    model.uploads.complete(upload, parts, version, etag, bucket.versioning, precondition),
+  )
   return completed(request, written, bucket)
 }
 

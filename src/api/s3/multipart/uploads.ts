@@ -22,6 +22,7 @@ import { CopyChecksum } from '../objects/copy-checksum.js'
 import { copySource } from '../objects/copy-source.js'
 import { storageClassOf, storedHeaders } from '../objects/headers.js'
 import { headerLock } from '../objects/lock.js'
+import { checkInitiated } from '../objects/preconditions.js'
 import { checkQuota } from '../objects/quota.js'
 import { newTags } from '../objects/tags.js'
 import { hasDefaultChecksum } from '../objects/write.js'
@@ -257,6 +258,7 @@ function copyRange(header: string | undefined, size: number): { start: number; e
 /** AbortMultipartUpload. */
 export async function abortMultipartUpload(context: S3Context, request: S3Request): Promise<S3Response> {
   const { upload } = await findUpload(context, request, 's3:AbortMultipartUpload')
+  checkInitiated(request, upload.timeUs)
   await context.model.uploads.end(upload)
   return { status: 204 }
 }

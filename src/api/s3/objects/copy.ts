@@ -37,7 +37,7 @@ import { type CopySource, copySource } from './copy-source.js'
 import { expirationHeader } from './expiration-header.js'
 import { checksumText, etagOf, lastModifiedMs, storageClassOf, storedHeaders } from './headers.js'
 import { newLock } from './lock.js'
-import { refuseConditionalWrite } from './preconditions.js'
+import { onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
 import { defaultChecksum, hasDefaultChecksum } from './write.js'
@@ -60,7 +60,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   const { model } = context
   const target = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = target
-  refuseConditionalWrite(request)
+  const precondition = writePrecondition(request)
   const { owner, acl } = await aclForWrite(model, request, target)
   const requested = requestedEncryption(request, bucket)
   const storageClass = storageClassOf(context, request)
@@ -76,19 +76,18 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   await authorizeTags(context, request, source)
   await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
   const copied = await copyContent(context, request, bucket, requested, source)
-  const written = await model.objects.put(
-    {
-      bucket: bucket.id,
-      key: Buffer.from(request.key!),
-      origin: 'Copy',
-      owner,
-      ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
-      ...copied.version,
-      ...storageClass,
-      mutable,
-    },
-    copied.body,
-    bucket.versioning,
+  const copy: NewVersion = {
+    bucket: bucket.id,
+    key: Buffer.from(request.key!),
+    origin: 'Copy',
+    owner,
+    ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
+    ...copied.version,
+    ...storageClass,
+    mutable,
+  }
+  const written = await onCondition(precondition, () =>
+    model.objects.put(copy, copied.body, bucket.versioning, precondition),
   )
   const expiration = expirationHeader(bucket, written)
   return xmlResponse(

@@ -9,13 +9,12 @@ import { S3Error, toS3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { checkKey } from '../router.js'
 import { parseVersionId, versionIdText } from '../version-id.js'
-import { deletionGuard } from './lock.js'
+import { conditionalGuard, deletionGuard } from './lock.js'
+import { deletePrecondition, onCondition } from './preconditions.js'
 
 /** Room for 1000 keys of 1024 bytes, escaped, with version ids. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024
 const MAX_OBJECTS = 1000
-/** Elements that make a deletion conditional: they are refused, never ignored. */
-const CONDITIONS = ['ETag', 'LastModifiedTime', 'Size'] as const
 /** Deletions in flight: enough to share commits, too few to make other requests wait. */
 const CONCURRENCY = 32
 
@@ -38,7 +37,12 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
     try {
       if (key === undefined || key === '') throw new S3Error('MalformedXML')
       checkKey(key)
-      if (CONDITIONS.some((name) => objects[index]!.child(name))) throw new S3Error('NotImplemented')
+      const object = objects[index]!
+      const precondition = deletePrecondition({
+        etag: object.text('ETag'),
+        lastModified: object.text('LastModifiedTime'),
+        size: object.text('Size'),
+      })
       const selector = parseVersionId(versionId)
       await authorize(model, request, {
         permission: 'write',
@@ -48,9 +52,14 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
       })
       let written: VersionRecord | undefined
       if (selector === undefined) {
-        written = await model.objects.delete(bucket.id, Buffer.from(key), caller?.id ?? '', bucket.versioning)
+        const { versioning } = bucket
+        written = await onCondition(
+          precondition,
+          () => model.objects.delete(bucket.id, Buffer.from(key), caller?.id ?? '', versioning, precondition),
+          undefined,
+        )
       } else {
-        const guard = await deletionGuard(context, request, bucket, key)
+        const guard = conditionalGuard(await deletionGuard(context, request, bucket, key), precondition)
         written = await model.objects.deleteVersion(bucket.id, Buffer.from(key), selector, guard)
       }
       const marker =

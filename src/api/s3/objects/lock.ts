@@ -1,4 +1,5 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { Precondition } from '../../../model/versions/conditional-writes.js'
 import type { DeletionGuard } from '../../../model/versions/deletion.js'
 import {
   defaultRetention,
@@ -146,6 +147,21 @@ export async function deletionGuard(
 ): Promise<DeletionGuard> {
   const bypass = await mayBypassGovernance(context, request, key)
   return lockGuard(context.clock, { bypass, announces: bucket.objectLock, refuse: protectedByLock })
+}
+
+/** A guard that also looks at the conditions of the request: what they speak of does not change in a version. */
+export function conditionalGuard(
+  guard: DeletionGuard,
+  precondition: Precondition | undefined,
+): DeletionGuard {
+  if (!precondition) return guard
+  return {
+    announces: guard.announces,
+    check(version) {
+      precondition(version)
+      guard.check(version)
+    },
+  }
 }
 
 /** The error for a change that object lock forbids. */

@@ -16,8 +16,8 @@ import { versionIdText, versionSelector } from '../version-id.js'
 import { bodySource } from './body.js'
 import { expirationHeader } from './expiration-header.js'
 import { checksumHeaders, etagOf, storageClassOf, storedHeaders } from './headers.js'
-import { deletionGuard, newLock } from './lock.js'
-import { refuseConditionalWrite } from './preconditions.js'
+import { conditionalGuard, deletionGuard, newLock } from './lock.js'
+import { deletePreconditionOf, onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { newTags } from './tags.js'
 
@@ -30,7 +30,7 @@ export async function putObject(
   const { model } = context
   const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = granted
-  refuseConditionalWrite(request)
+  const precondition = writePrecondition(request)
   const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request)
   const storageClass = storageClassOf(context, request)
@@ -62,7 +62,9 @@ export async function putObject(
     ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
     mutable,
   }
-  const written = await model.objects.put(version, body, bucket.versioning)
+  const written = await onCondition(precondition, () =>
+    model.objects.put(version, body, bucket.versioning, precondition),
+  )
   return {
     status: 200,
     headers: {
@@ -103,13 +105,17 @@ export async function deleteObject(context: S3Context, request: S3Request): Prom
   const selector = versionSelector(request)
   const action = selector === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion'
   const { bucket, caller } = await authorize(model, request, { permission: 'write', action })
-  refuseConditionalWrite(request)
+  const precondition = deletePreconditionOf(request)
   const key = Buffer.from(request.key!)
   if (selector === undefined) {
-    const written = await model.objects.delete(bucket.id, key, caller?.id ?? '', bucket.versioning)
-    return { status: 204, headers: deletedHeaders(written) }
+    const written = await onCondition(
+      precondition,
+      () => model.objects.delete(bucket.id, key, caller?.id ?? '', bucket.versioning, precondition),
+      undefined,
+    )
+    return { status: 204, headers: written ? deletedHeaders(written) : {} }
   }
-  const guard = await deletionGuard(context, request, bucket)
+  const guard = conditionalGuard(await deletionGuard(context, request, bucket), precondition)
   const deleted = await model.objects.deleteVersion(bucket.id, key, selector, guard)
   const headers: Record<string, string> = { 'x-amz-version-id': request.query.get('versionId')! }
   if (deleted?.state === 'marker') headers['x-amz-delete-marker'] = 'true'

@@ -1,0 +1,13 @@
+/** Keys of the queue of tombstones that wait to be collected (GC_TREE). */
+
+/** Prefix of a table's entries in the tombstone queue. */
+export function gcPrefixOf(table: string): Buffer {
+  return Buffer.from(`${table}\0`)
+}
+
+/** [table name][0][due u48 ms][row hash] → [row hash][row key] */
+export function gcKeyOf(prefix: Buffer, dueMs: number, rowHash: Buffer): Buffer {
+  const due = Buffer.allocUnsafe(6)
+  due.writeUIntBE(Math.max(0, Math.floor(dueMs)), 0, 6)
+  return Buffer.concat([prefix, due, rowHash])
+}

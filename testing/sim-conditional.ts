@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto'
+import type { Bucket } from '../src/model/buckets/buckets.js'
+import type { Model } from '../src/model/model.js'
+import type { Precondition } from '../src/model/versions/conditional-writes.js'
+import type { VersionRecord } from '../src/model/versions/record.js'
+import { CarportError } from '../src/util/errors.js'
+import type { RegisterHistory } from './register-history.js'
+import type { SeededRandom } from './seeded-random.js'
+import { INLINE_BYTES_MAX } from './sim-cluster.js'
+import { newVersion, sourceOf } from './sim-objects.js'
+
+class Refused extends Error {}
+
+/** What a client does: 'create' if nothing is there, 'replace' or 'delete' what it read a moment ago. */
+type Kind = 'create' | 'replace' | 'delete'
+
+interface Request {
+  readonly w: {
+    readonly history: RegisterHistory
+    readonly contents: {
+      make(random: SeededRandom, bytes: number): Buffer
+      register(etag: string, content: Buffer): void
+    }
+    readonly counts: Record<string, number>
+  }
+  readonly random: SeededRandom
+  readonly target: { bucket: Bucket; key: string; register: string }
+  note(what: string): string
+  try<T>(what: string, run: (model: Model) => Promise<T>): Promise<T | undefined>
+  remember(version: VersionRecord): void
+}
+
+/** One write on a condition, with all that the history has to know of it. */
+export async function conditionalWrite(request: Request): Promise<void> {
+  const { w, random, target, note } = request
+  const { bucket, key, register } = target
+  const roll = random.float()
+  const kind: Kind = roll < 0.35 ? 'create' : roll < 0.85 ? 'replace' : 'delete'
+  const expected = kind === 'create' ? null : await read(request)
+  if (expected === undefined || (kind !== 'create' && expected === null)) return
+  const bytes = random.chance(0.8) ? 16 + random.below(1000) : INLINE_BYTES_MAX + 1 + random.below(8192)
+  const content = kind === 'delete' ? undefined : w.contents.make(random, bytes)
+  const etag = content ? createHash('md5').update(content).digest('hex') : null
+  if (content) w.contents.register(etag!, content)
+  const precondition: Precondition = (current) => {
+    const found = current?.state === 'object' ? current.etag.toString('hex') : null
+    if (found !== expected) throw new Refused()
+  }
+  const op = w.history.call(register, 'change', etag, note(kind), expected)
+  const what = `${kind} ${register} ${etag?.slice(0, 8) ?? ''} on ${expected?.slice(0, 8) ?? 'nothing'}`
+  const outcome = await request.try(what, async (model) => {
+    try {
+      if (!content)
+        return await model.objects.delete(bucket.id, Buffer.from(key), '', bucket.versioning, precondition)
+      const stored = await model.blobs.write(sourceOf(content, random))
+      const version = newVersion(bucket, key, stored.md5)
+      return await model.objects.put(version, stored, bucket.versioning, precondition)
+    } catch (error) {
+      if (error instanceof Refused) return 'refused'
+      // Others were in the way, and nothing was written.
+      if (error instanceof CarportError && error.code === 'Conflict') return 'conflict'
+      throw error
+    }
+  })
+  if (outcome === undefined) return
+  w.counts[`${kind}:${typeof outcome === 'string' ? outcome : 'done'}`] =
+    (w.counts[`${kind}:${typeof outcome === 'string' ? outcome : 'done'}`] ?? 0) + 1
+  if (outcome === 'refused') w.history.refused(op)
+  else if (outcome === 'conflict') w.history.void(op)
+  else {
+    w.history.answered(op)
+    request.remember(outcome)
+  }
+}
+
+/** The ETag that is there, null for nothing; undefined if the read failed. */
+async function read({ w, target, note, ...request }: Request): Promise<string | null | undefined> {
+  const op = w.history.call(target.register, 'read', null, note('look'))
+  const found = await request.try(`look ${target.register}`, async (model) => {
+    const version = await model.objects.get(target.bucket.id, Buffer.from(target.key), undefined, {
+      body: false,
+    })
+    return version?.state === 'object' ? version.etag.toString('hex') : null
+  })
+  if (found !== undefined) w.history.answered(op, found)
+  return found
+}
