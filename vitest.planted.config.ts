@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 import { PLANTED_BUGS } from './testing/planted/bugs.js'
 import { plant } from './testing/planted/planted-bug.js'
+import { TableReporter } from './testing/planted/table-reporter.js'
 
 /**
  * `npm run planted`: each planted bug is a project of its own, whose modules have that bug; `-- --project 'dropped*'` runs
@@ -9,7 +10,7 @@ import { plant } from './testing/planted/planted-bug.js'
 export default defineConfig({
   test: {
     maxWorkers: Number(process.env.WORKERS ?? 2),
-    reporters: ['default'],
+    reporters: ['default', new TableReporter()],
     projects: [undefined, ...PLANTED_BUGS].map((bug) => ({
       plugins: bug ? [plant(bug)] : [],
       test: {

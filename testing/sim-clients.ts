@@ -193,7 +193,9 @@ export class SimClient {
     const startMs = cluster.clock.monotonicMs()
     let outcome = 'ok'
     try {
-      const result = await cluster.surviving(node, run(node.core!.model))
+      // Between two steps of an operation the node may have died, and every other one, too.
+      if (!node.core) throw new NodeDied(`node${node.index} is down`)
+      const result = await cluster.surviving(node, run(node.core.model))
       this.w.onAcknowledged?.(node, this.#operationId)
       return result
     } catch (error) {

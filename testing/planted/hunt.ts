@@ -6,29 +6,33 @@ import { expect, test } from 'vitest'
 import type { ScenarioKind } from '../sim-profile.js'
 import { runScenario } from '../sim-scenario.js'
 import { plantedBug } from './bugs.js'
+import './table-reporter.js'
 
 const name = process.env.PLANTED
 /** Time of the processor, so that other work on the machine does not count. */
 const limitSeconds = Number(process.env.PLANTED_SECONDS ?? 120)
 const firstSeed = Number(process.env.FIRST_SEED ?? 1)
 const LOAD_MS = 60_000
+const CONTROL = {
+  breaks: 'nothing: the control',
+  hunts: ['faults', 'power', 'outage', 'wiped', 'busy', 'layout', 'conditional'],
+} as const
 
-test(name ? `${name} is caught` : 'no false alarm', { timeout: 24 * 3_600_000 }, async () => {
-  const kinds = name
-    ? plantedBug(name).hunts
-    : (['faults', 'power', 'outage', 'wiped', 'busy', 'layout'] as const)
+test(name ? `${name} is caught` : 'no false alarm', { timeout: 24 * 3_600_000 }, async ({ task }) => {
+  const { breaks, hunts: kinds } = name ? plantedBug(name) : CONTROL
+  const hunt = { bug: name ?? 'none', breaks }
   let seed = firstSeed
   for (; usedSeconds() < limitSeconds; seed++) {
     const kind = kinds[(seed - firstSeed) % kinds.length]!
     const problems = await caughtIn(kind, seed)
     if (problems.length === 0) continue
-    const seconds = usedSeconds().toFixed(0)
-    console.log(
-      `PLANTED\t${name ?? 'none'}\t${seed - firstSeed + 1}\t${seconds}\t${kind}\t${problems[0]!.split('\n')[0]}`,
-    )
+    const [problem] = problems as [string]
+    const seeds = seed - firstSeed + 1
+    task.meta.hunt = { ...hunt, seeds, seconds: usedSeconds(), caughtBy: { kind, problem } }
     if (!name) expect.fail(`${kind}, seed ${seed}: ${problems.join('\n')}`)
     return
   }
+  task.meta.hunt = { ...hunt, seeds: seed - firstSeed, seconds: usedSeconds() }
   if (name) expect.fail(`"${name}" escaped ${seed - firstSeed} seeds in ${limitSeconds} s`)
 })
 
