@@ -76,9 +76,15 @@ export class ProcessCluster {
 
   /**
    * Writes the configuration files; nodes are in zones z1, z2, … in turn.
-   * @param more lines for the section [admin]
+   * @param more lines for the section [admin], and further sections
+   * @param top lines for the top of each file
    */
-  static async create(count: number, replicationFactor: number, more = ''): Promise<ProcessCluster> {
+  static async create(
+    count: number,
+    replicationFactor: number,
+    more: string | ((node: number) => string) = '',
+    top = '',
+  ): Promise<ProcessCluster> {
     const cluster = new ProcessCluster()
     const ports = await freePorts(count * 3)
     for (let i = 0; i < count; i++) {
@@ -92,13 +98,14 @@ replication_factor = ${replicationFactor}
 rpc_bind_addr = "127.0.0.1:${rpc}"
 rpc_public_addr = "127.0.0.1:${rpc}"
 rpc_secret = "${'5a'.repeat(32)}"
+${top}
 [s3_api]
 api_bind_addr = "127.0.0.1:${s3}"
 s3_region = "garage"
 root_domain = ".s3.localhost"
 [admin]
 api_bind_addr = "127.0.0.1:${admin}"
-${more}
+${typeof more === 'string' ? more : more(i)}
 `,
       )
       cluster.#configs.push(config)

@@ -4,6 +4,7 @@ import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
+import { sharedAbortController } from '../../util/shared-abort.js'
 import {
   type Commit,
   NOTICES_METHOD,
@@ -99,7 +100,7 @@ export class RemoteWatches {
   async #send(): Promise<void> {
     if (this.#watches.size === 0) return
     const number = () => this.env.random.bytes(4).readUInt32BE()
-    this.#session ??= { number: number(), abort: new AbortController(), isListening: false }
+    this.#session ??= { number: number(), abort: sharedAbortController(), isListening: false }
     const session = this.#session
     const removed = this.#toRemove.splice(0)
     const added = this.#toAdd.splice(0)

@@ -127,6 +127,9 @@ export function storageMetrics(registry: Registry, core: Core, facts: StorageFac
     },
   )
 
+  gauge(registry, 'carport_k2v_polls', 'Polls of K2V that wait on this node', [], (tell) =>
+    tell({}, model.k2vPolls.size),
+  )
   gauge(registry, 'carport_buckets', 'Buckets of the cluster', [], (tell) =>
     tell({}, db.count(model.tables.bucket.local.trees.head)),
   )
