@@ -3,8 +3,16 @@ import type { Table, TableEnv } from '../../table/table.js'
 import { CarportError } from '../../util/errors.js'
 import { inTurns } from '../listing/turns.js'
 import { bucketPartition } from '../sort-keys.js'
-import { decodeClock, encodeClock, type Origin, originBytes, timeOf, type VectorClock } from './causality.js'
-import { findCommits } from './commits.js'
+import {
+  decodeClock,
+  encodeClock,
+  joinClocks,
+  type Origin,
+  originBytes,
+  timeOf,
+  type VectorClock,
+} from './causality.js'
+import { type Found, findCommits } from './commits.js'
 import { lastIn, originIn } from './dots.js'
 import type { K2vItem } from './item.js'
 import type { KeyRange } from './ranges.js'
@@ -18,8 +26,8 @@ const CHANGES_MAX = 5000
 
 /** What the replicas of a range have that a marker does not know. */
 export interface Changes {
-  /** Sort keys, each once. */
-  readonly sortKeys: Buffer[]
+  /** Each item once, by the sort key (latin1), with dots that some replica has. */
+  readonly items: ReadonlyMap<string, { readonly sortKey: Buffer; readonly clock: VectorClock }>
   /** Up to which time each replica that answered has told all of its own dots. */
   readonly covered: VectorClock
   /** The origins that make dots now, if all replicas have answered. */
@@ -31,7 +39,7 @@ export interface Changes {
 interface Reply {
   readonly origin: Origin | undefined
   readonly covered: number
-  readonly sortKeys: Buffer[]
+  readonly found: readonly Found[]
   readonly more: boolean
 }
 
@@ -68,15 +76,20 @@ export class ChangeFinder {
     const nodes = placement.storageSet(partition)
     const replies = await this.#askAll(nodes, placement.readSet(partition), body)
     const covered = new Map<Origin, number>()
-    const keys = new Map<string, Buffer>()
+    const items = new Map<string, { sortKey: Buffer; clock: VectorClock }>()
     let more = false
     for (const reply of replies.values()) {
       if (reply.origin !== undefined) covered.set(reply.origin, reply.covered)
-      for (const sortKey of reply.sortKeys) keys.set(sortKey.toString('latin1'), sortKey)
+      for (const { sortKey, origin, time } of reply.found) {
+        const name = sortKey.toString('latin1')
+        const clock = new Map([[origin, time]])
+        const known = items.get(name)
+        items.set(name, { sortKey, clock: known ? joinClocks(known.clock, clock) : clock })
+      }
       more ||= reply.more
     }
     const alive = replies.size === nodes.length ? new Set(covered.keys()) : undefined
-    return { sortKeys: [...keys.values()], covered, alive, more }
+    return { items, covered, alive, more }
   }
 
   /** Asks all nodes, and waits for a quorum of `set`, then a little for the others. */
@@ -115,8 +128,8 @@ export class ChangeFinder {
   }
 
   /**
-   * [bucket, partition key, start, end | null, clock, limit] → [own origin | null, up to which time all of its dots are told, sort
-   * keys, whether there are more]
+   * [bucket, partition key, start, end | null, clock, limit] → [own origin | null, up to which time all of its dots are told,
+   * [sort key, origin, time] of each item, whether there are more]
    */
   #serve(body: unknown): RpcReply | Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 6) throw malformed()
@@ -142,22 +155,30 @@ export class ChangeFinder {
     }
     const found = inTurns(findCommits(db, query, own), this.env.clock)
     const answer = (changes: Awaited<typeof found>) =>
-      durable([origin, own === undefined ? 0 : timeOf(changes.covered, own), changes.sortKeys, changes.more])
+      durable([
+        origin,
+        own === undefined ? 0 : timeOf(changes.covered, own),
+        changes.found.map(({ sortKey, origin, time }) => [sortKey, originBytes(origin), time]),
+        changes.more,
+      ])
     return found instanceof Promise ? found.then(answer) : answer(found)
   }
 }
 
 function parseReply(body: unknown): Reply {
-  const isReply =
-    Array.isArray(body) && body.length === 4 && Array.isArray(body[2]) && body[2].every(Buffer.isBuffer)
-  if (!isReply || !Number.isSafeInteger(body[1])) {
-    throw new CarportError('RemoteError', 'a replica sent a malformed list of changes')
-  }
-  const [origin, covered, sortKeys, more] = body
+  const malformedReply = () => new CarportError('RemoteError', 'a replica sent a malformed list of changes')
+  if (!Array.isArray(body) || body.length !== 4 || !Array.isArray(body[2])) throw malformedReply()
+  const [origin, covered, items, more] = body as [unknown, unknown, unknown[], unknown]
+  if (!Number.isSafeInteger(covered)) throw malformedReply()
+  const found = items.map((item): Found => {
+    if (!Array.isArray(item) || !Buffer.isBuffer(item[0]) || !Buffer.isBuffer(item[1])) throw malformedReply()
+    if (!Number.isSafeInteger(item[2])) throw malformedReply()
+    return { sortKey: item[0], origin: item[1].toString('latin1'), time: item[2] }
+  })
   return {
     origin: Buffer.isBuffer(origin) ? origin.toString('latin1') : undefined,
-    covered,
-    sortKeys,
+    covered: covered as number,
+    found,
     more: more === true,
   }
 }

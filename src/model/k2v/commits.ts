@@ -43,9 +43,16 @@ export interface CommitQuery {
   readonly limit: number
 }
 
+/** An item with a dot that it has. */
+export interface Found {
+  readonly sortKey: Buffer
+  readonly origin: Origin
+  readonly time: number
+}
+
 export interface Commits {
-  /** Sort keys of items that have something later than `seen`, each once. */
-  readonly sortKeys: Buffer[]
+  /** Items that have something later than `seen`, each once, with a dot that is. */
+  readonly found: Found[]
   /** Of each origin in the index, up to which time all items are among these (or were seen). */
   readonly covered: VectorClock
   /** Whether there are more than the limit: `covered` says which are left. */
@@ -60,7 +67,7 @@ export interface Commits {
 export function* findCommits(reader: Reader, query: CommitQuery, own: Origin | undefined): Turns<Commits> {
   const { bucket, seen, start, end, limit } = query
   const prefix = Buffer.concat([bucket, partitionPrefix(query.partitionKey)])
-  const found = new Map<string, Buffer>()
+  const found = new Map<string, Found>()
   const covered = new Map<Origin, number>()
   let looked = 0
   for (const origin of originsIn(reader, prefix, own)) {
@@ -79,9 +86,9 @@ export function* findCommits(reader: Reader, query: CommitQuery, own: Origin | u
           if (found.size >= limit) {
             // Another item may have the same time, by a token that was given with the wrong item.
             covered.set(origin, Math.min(covered.get(origin)!, time - 1))
-            return { sortKeys: [...found.values()], covered, more: true }
+            return { found: [...found.values()], covered, more: true }
           }
-          found.set(name, Buffer.from(sortKey))
+          found.set(name, { sortKey: Buffer.from(sortKey), origin, time })
         }
         covered.set(origin, time)
         if (++looked % TURN_ROWS === 0) {
@@ -94,7 +101,7 @@ export function* findCommits(reader: Reader, query: CommitQuery, own: Origin | u
     // In the turn of the last look: all dots up to the last one that was made here are in the index.
     if (origin === own) covered.set(own, Math.max(covered.get(own)!, lastIn(reader)))
   }
-  return { sortKeys: [...found.values()], covered, more: false }
+  return { found: [...found.values()], covered, more: false }
 }
 
 /** The origins in the index of a partition key, by skipping from one to the next. */

@@ -1,14 +1,18 @@
 import type { NodeId } from '../../net/transport.js'
 import type { TableEnv } from '../../table/table.js'
+import { type Backoff, backoffMs } from '../../util/backoff.js'
 import { errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
-import type { Origin } from './causality.js'
-import type { K2vItem } from './item.js'
+import { EMPTY_CLOCK, isNewer, joinClocks, type Origin, type VectorClock } from './causality.js'
+import { clockOf, type K2vItem } from './item.js'
 import { RemoteWatches } from './remote-watches.js'
 import type { Commit, Watches } from './watches.js'
 
 /** After a look that failed, in ms. */
 const LOOK_AGAIN_MS = 1_000
+/** Looks that came too early: how long the next ones wait, and how many there are. */
+const EARLY: Backoff = { baseMs: 50, maxMs: 5_000 }
+const EARLY_MAX = 20
 /** Reads at the same time. */
 const AT_ONCE = 16
 /** Items that changed in a partition key while nobody looked: with more, each poll looks for itself. */
@@ -18,8 +22,11 @@ const FIRED_MAX = 200
 export interface Waiting {
   /** Looks at items of the topic that have changed; may end the wait. `covered`: see SeenMarker. */
   judge(items: readonly K2vItem[], covered: ReadonlyMap<Origin, number>): void
-  /** Looks at everything; may end the wait. Commits may have gone by untold before. */
-  look(): Promise<void>
+  /**
+   * Looks at everything; may end the wait. Commits may have gone by untold before. Resolves with whether it has seen all: not
+   * if a replica has something that a quorum does not show yet.
+   */
+  look(): Promise<boolean>
   /** Commits may go by untold from now on, until the next `look`. */
   unsure(): void
 }
@@ -36,11 +43,19 @@ export interface Group {
   /** Whether a quorum has been armed before: who is armed later may have missed something. */
   wasReady: boolean
   onReady: (() => void)[]
-  /** By sort key (latin1). */
-  fired: Map<string, Buffer>
+  /** What was told of, by sort key (latin1). */
+  fired: Map<string, Fired>
   covered: Map<Origin, number>
   looksAtAll: boolean
   isLooking: boolean
+  /** Looks one after the other that came too early. */
+  early: number
+}
+
+/** An item with what a replica knows of it. */
+interface Fired {
+  readonly sortKey: Buffer
+  readonly clock: VectorClock
 }
 
 /**
@@ -77,7 +92,7 @@ export class PollGroups {
         topic: topic.name,
         ...{ partition: topic.partition, read: topic.read },
         ...{ waiting: new Set(), nodes: new Set(), armed: new Set(), wasReady: false, onReady: [] },
-        ...{ fired: new Map(), covered: new Map(), looksAtAll: false, isLooking: false },
+        ...{ fired: new Map(), covered: new Map(), looksAtAll: false, isLooking: false, early: 0 },
       }
       this.#groups.set(topic.name, group)
       this.#follow(group)
@@ -186,10 +201,10 @@ export class PollGroups {
     for (const waiting of group.waiting) waiting.unsure()
   }
 
-  #committed(topic: string, { sortKey, own }: Commit): void {
+  #committed(topic: string, { sortKey, clock, own }: Commit): void {
     const group = this.#groups.get(topic)
     if (!group) return
-    group.fired.set(sortKey.toString('latin1'), sortKey)
+    fire(group, { sortKey, clock })
     if (own) group.covered.set(own[0], Math.max(own[1], group.covered.get(own[0]) ?? 0))
     if (group.fired.size > FIRED_MAX) group.looksAtAll = true
     void this.#look(group)
@@ -206,7 +221,7 @@ export class PollGroups {
         group.covered = new Map()
         group.looksAtAll = false
         try {
-          if (looksAtAll) await eachAtOnce(group.waiting, (waiting) => waiting.look())
+          if (looksAtAll) await eachAtOnce(group.waiting, (waiting) => this.lookOf(group, waiting))
           else await this.#judge(group, [...fired.values()], covered)
         } catch (error) {
           // Nobody may miss what was told: all look, once that is possible.
@@ -221,14 +236,49 @@ export class PollGroups {
     }
   }
 
-  async #judge(group: Group, sortKeys: Buffer[], covered: Map<Origin, number>): Promise<void> {
-    const items: K2vItem[] = []
-    await eachAtOnce(sortKeys, async (sortKey) => {
-      const item = await group.read(sortKey)
-      if (item) items.push(item)
+  /** Lets one of a group look at everything, and once more later if it came too early. */
+  async lookOf(group: Group, waiting: Waiting): Promise<void> {
+    if (await waiting.look()) return
+    this.#later(group, () => {
+      group.looksAtAll = true
     })
-    for (const waiting of [...group.waiting]) waiting.judge(items, covered)
   }
+
+  async #judge(group: Group, fired: Fired[], covered: Map<Origin, number>): Promise<void> {
+    const items: K2vItem[] = []
+    const early: Fired[] = []
+    await eachAtOnce(fired, async (each) => {
+      const item = await group.read(each.sortKey)
+      if (item) items.push(item)
+      if (isNewer(each.clock, item ? clockOf(item) : EMPTY_CLOCK)) early.push(each)
+    })
+    if (early.length === 0) group.early = 0
+    else this.#later(group, () => early.forEach((each) => void fire(group, each)))
+    for (const waiting of [...group.waiting]) waiting.judge(items, early.length > 0 ? new Map() : covered)
+    if (early.length > 0) for (const waiting of group.waiting) waiting.unsure()
+  }
+
+  /**
+   * A replica told of a write that a quorum does not have yet: looks again after a while, which gets longer. If it does not
+   * come at all, it has failed, and comes some day by anti-entropy, which is told again.
+   */
+  #later(group: Group, prepare: () => void): void {
+    if (group.early >= EARLY_MAX) {
+      group.early = 0
+      return
+    }
+    this.env.clock.after(backoffMs(EARLY, group.early++, this.env.random), () => {
+      if (this.#groups.get(group.topic) !== group) return
+      prepare()
+      void this.#look(group)
+    })
+  }
+}
+
+function fire(group: Group, { sortKey, clock }: Fired): void {
+  const name = sortKey.toString('latin1')
+  const known = group.fired.get(name)
+  group.fired.set(name, { sortKey, clock: known ? joinClocks(known.clock, clock) : clock })
 }
 
 function eachAtOnce<T>(items: Iterable<T>, fn: (item: T) => Promise<void>): Promise<void> {

@@ -12,6 +12,8 @@ import { type K2vStore, ReadBudget } from './store.js'
 import { checkKeys } from './table.js'
 import { itemTopic, partitionTopic, Watches } from './watches.js'
 
+/** Items that one replica tells at the first call, most of which are shown anyway. */
+const FIRST_CHANGES_MAX = 5000
 /** Changes that one replica tells at once. */
 const CHANGES_AT_ONCE = 200
 const READS_AT_ONCE = 16
@@ -86,6 +88,7 @@ export class Polls {
       const look = async () => {
         const item = await this.store.read(bucket, key)
         if (item) judge([item])
+        return true
       }
       return { judge, look, unsure: () => {} }
     })
@@ -121,13 +124,32 @@ export class Polls {
     )
   }
 
-  /** What is there, and how far the replicas were before it was read. */
+  /** What is there, with a marker that takes for seen what the replicas have of it. */
   async #first(bucket: Buffer, partitionKey: Buffer, query: KeyQuery, range: KeyRange): Promise<RangeNews> {
-    const { covered, alive } = await this.#changes.find(bucket, partitionKey, range, EMPTY_CLOCK, 0)
     const listed = { ...query, partitionKey, reverse: false, tombstones: true }
     const { items, nextStart } = await this.store.list(bucket, listed, new ReadBudget())
-    const marker = SeenMarker.nothing().withSeen(items, covered)
-    return { items, marker: (alive ? marker.withOrigins(alive) : marker).within(range, nextStart) }
+    const shown = new Map(items.map((item) => [item.sortKey.toString('latin1'), item]))
+    const part = nextStart ? { ...range, end: nextStart } : range
+    const changes = await this.#changes.find(bucket, partitionKey, part, EMPTY_CLOCK, FIRST_CHANGES_MAX)
+    const knows = (name: string, clock: VectorClock) => {
+      const item = shown.get(name)
+      return !isNewer(clock, item ? clockOf(item) : EMPTY_CLOCK)
+    }
+    let isWhole = true
+    // What was written while the items were read, or is not on a quorum yet.
+    const missing = [...changes.items].filter(([name, { clock }]) => !knows(name, clock))
+    await eachLimited(missing, READS_AT_ONCE, async ([name, { sortKey, clock }]) => {
+      const item = await this.store.read(bucket, { partitionKey, sortKey })
+      if (item) shown.set(name, item)
+      isWhole &&= knows(name, clock)
+    })
+    const all = [...shown.values()].sort((a, b) => a.sortKey.compare(b.sortKey))
+    const marker = SeenMarker.nothing().withSeen(all, isWhole ? changes.covered : EMPTY_CLOCK)
+    const isSure = changes.alive && isWhole && !changes.more
+    return {
+      items: all,
+      marker: (isSure ? marker.withOrigins(changes.alive) : marker).within(range, nextStart),
+    }
   }
 
   /** The next part of what was there at the first call. Its marker stays where it was: changes since then are to be told. */
@@ -184,7 +206,7 @@ export class Polls {
   async #begin(group: Group, waiting: Waiting, onWaiting?: () => void): Promise<void> {
     const ready = this.#groups.ready(group)
     if (ready) await ready
-    if (group.waiting.has(waiting)) await waiting.look()
+    if (group.waiting.has(waiting)) await this.#groups.lookOf(group, waiting)
     if (group.waiting.has(waiting)) onWaiting?.()
   }
 }
@@ -214,7 +236,7 @@ class RangePoll implements Waiting {
     if (news.length > 0) this.#tell(news)
   }
 
-  async look(): Promise<void> {
+  async look(): Promise<boolean> {
     const { bucket, partitionKey, range } = this.place
     const { marker } = this
     const limit = CHANGES_AT_ONCE + marker.listedCount
@@ -224,12 +246,18 @@ class RangePoll implements Waiting {
     const news: K2vItem[] = []
     let bytes = 0
     let isWhole = true
-    await eachLimited(changes.sortKeys, READS_AT_ONCE, async (sortKey) => {
+    let isEarly = false
+    await eachLimited([...changes.items.values()], READS_AT_ONCE, async ({ sortKey, clock }) => {
       if (bytes > ANSWER_BYTES_MAX) {
         isWhole = false
         return
       }
       const item = await this.store.read(bucket, { partitionKey, sortKey })
+      // A replica has it, and a quorum does not show it yet: nothing may be taken for seen.
+      if (isNewer(clock, item ? clockOf(item) : EMPTY_CLOCK)) {
+        isEarly = true
+        isWhole = false
+      }
       if (!item || !this.marker.isNews(item)) return
       for (const { size } of valuesOf(item)) bytes += Math.max(0, size)
       news.push(item)
@@ -238,6 +266,7 @@ class RangePoll implements Waiting {
     this.marker = changes.alive && isWhole && !changes.more ? seen.withOrigins(changes.alive) : seen
     if (isWhole && !changes.more) for (const origin of changes.covered.keys()) told.add(origin)
     if (news.length > 0) this.#tell(news)
+    return !isEarly
   }
 
   unsure(): void {

@@ -5,6 +5,7 @@ import { CarportError } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
 import { sharedAbortController } from '../../util/shared-abort.js'
+import { decodeClock } from './causality.js'
 import {
   type Commit,
   NOTICES_METHOD,
@@ -143,13 +144,13 @@ export class RemoteWatches {
   }
 
   #tell(notice: unknown): void {
-    if (!Array.isArray(notice) || notice.length !== 4) return
-    const [id, sortKey, origin, time] = notice as [number, unknown, unknown, unknown]
+    if (!Array.isArray(notice) || notice.length !== 5) return
+    const [id, sortKey, origin, time, clock] = notice as [number, unknown, unknown, unknown, unknown]
     const topic = this.#topics.get(id)
     if (topic === undefined || !Buffer.isBuffer(sortKey)) return
     const own: Commit['own'] =
       Buffer.isBuffer(origin) && typeof time === 'number' ? [origin.toString('latin1'), time] : undefined
-    this.events.onCommit(topic, { sortKey, own })
+    this.events.onCommit(topic, { sortKey, own, clock: decodeClock(clock) })
   }
 
   /** The session is gone, or nobody knows: begins another one with all watches, after a while. */

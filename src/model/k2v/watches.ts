@@ -3,7 +3,7 @@ import type { NodeId, RpcReply, Transport } from '../../net/transport.js'
 import type { Clock, Timer } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { bucketPartition } from '../sort-keys.js'
-import { type Origin, originBytes, timeOf } from './causality.js'
+import { encodeClock, type Origin, originBytes, timeOf, type VectorClock } from './causality.js'
 import { originIn } from './dots.js'
 import { clockOf, type K2vItem } from './item.js'
 import { partitionPrefix } from './table.js'
@@ -25,6 +25,8 @@ export const WATCHES_PER_CALL_MAX = 1000
 /** A change of an item that was committed here. */
 export interface Commit {
   readonly sortKey: Buffer
+  /** All that the item knows here: a read that knows less comes too early. */
+  readonly clock: VectorClock
   /** The origin of this node's copy, and the latest dot of it in the item. */
   readonly own: readonly [Origin, number] | undefined
 }
@@ -44,7 +46,7 @@ export function partitionTopic(bucket: Buffer, partitionKey: Buffer): string {
 interface Session {
   readonly node: NodeId
   readonly watches: Map<number, { topic: string; watcher: Watcher }>
-  notices: [id: number, sortKey: Buffer, origin: Buffer | null, time: number][]
+  notices: [id: number, sortKey: Buffer, origin: Buffer | null, time: number, clock: Buffer][]
   /** Ends the call that is open. */
   answer: (() => void) | undefined
   expiry: Timer | undefined
@@ -95,8 +97,13 @@ export class Watches {
     )
     if (watchers.length === 0) return
     const origin = originIn(this.env.db, bucketPartition(bucket))
-    const time = origin === undefined ? 0 : timeOf(clockOf(item), origin)
-    const commit: Commit = { sortKey, own: origin !== undefined && time > 0 ? [origin, time] : undefined }
+    const clock = clockOf(item)
+    const time = origin === undefined ? 0 : timeOf(clock, origin)
+    const commit: Commit = {
+      sortKey,
+      clock,
+      own: origin !== undefined && time > 0 ? [origin, time] : undefined,
+    }
     for (const watcher of watchers) watcher(commit)
   }
 
@@ -121,8 +128,14 @@ export class Watches {
       if (typeof watch !== 'number' || !Buffer.isBuffer(topic) || topic.length < 18) throw malformed()
       if (session.watches.has(watch)) continue
       const kept = session
-      const watcher: Watcher = ({ sortKey, own }) => {
-        kept.notices.push([watch, sortKey, own ? originBytes(own[0]) : null, own?.[1] ?? 0])
+      const watcher: Watcher = ({ sortKey, clock, own }) => {
+        kept.notices.push([
+          watch,
+          sortKey,
+          own ? originBytes(own[0]) : null,
+          own?.[1] ?? 0,
+          encodeClock(clock),
+        ])
         if (kept.notices.length > NOTICES_KEPT_MAX) this.#drop(id)
         else kept.answer?.()
       }
@@ -151,7 +164,7 @@ export class Watches {
     this.remove(known.topic, known.watcher)
   }
 
-  /** [session] → notices [watch, sort key, own origin | null, its time], perhaps none after a while */
+  /** [session] → notices [watch, sort key, own origin | null, its time, clock], perhaps none after a while */
   #serveNotices(body: unknown, from: NodeId, signal: AbortSignal): RpcReply | Promise<RpcReply> {
     const [number] = parse(body)
     const id = idOf(from, number)
