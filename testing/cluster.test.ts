@@ -29,6 +29,13 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
     expect(operations).toBeGreaterThan(200)
   })
 
+  it('lets one of several conditional writes win, and takes nothing back, beside plain ones', async () => {
+    const { problems, counts } = await runScenario({ seed: 21, kind: 'conditional', loadMs: 15_000 })
+    expect(problems).toEqual([])
+    expect(counts['create:done']).toBeGreaterThan(5)
+    expect(counts['replace:refused']).toBeGreaterThan(5)
+  })
+
   it('runs the same way again, message by message', async () => {
     const options = { seed: 3, kind: 'faults', loadMs: 6_000, thinkMs: 150, quietMs: 0 } as const
     const first = await runScenario(options)

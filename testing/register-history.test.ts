@@ -133,6 +133,43 @@ function realHistory(random: SeededRandom): {
   return { history, spoil }
 }
 
+describe('conditional writes in a history', () => {
+  const change = (
+    value: string | null,
+    expected: string | null,
+    callAt: number,
+    returnAt?: number,
+  ): RegisterOp => ({
+    ...{ kind: 'change', value, expected, callAt, returnAt, note: '' },
+  })
+  const refused = (expected: string | null, callAt: number, returnAt: number): RegisterOp => ({
+    ...{ kind: 'refused', value: null, expected, callAt, returnAt, note: '' },
+  })
+
+  it('one of two creates wins, and the other one is refused', () => {
+    expect(checkRegister([change('a', null, 0, 3), refused(null, 1, 4)])).toBeUndefined()
+    expect(checkRegister([change('a', null, 0, 3), change('b', null, 1, 4)])).toBeDefined()
+    expect(checkRegister([refused(null, 0, 1)])).toBeDefined()
+  })
+
+  it('a replacement finds what it expects', () => {
+    const [w] = ops('w a 0 1')
+    expect(
+      checkRegister([w!, change('b', 'a', 2, 3), change('c', 'b', 4, 5), ...ops('r c 6 7')]),
+    ).toBeUndefined()
+    expect(checkRegister([w!, change('b', 'a', 2, 3), change('c', 'a', 4, 5)])).toBeDefined()
+    expect(checkRegister([w!, refused('a', 2, 3)])).toBeDefined()
+  })
+
+  it('a write without an answer may have been what others found, also one on a condition', () => {
+    expect(checkRegister([change('a', null, 0), refused(null, 1, 2), ...ops('r a 3 4')])).toBeUndefined()
+    expect(checkRegister([change('a', null, 0), change('b', 'a', 1), ...ops('r b 3 4')])).toBeUndefined()
+    expect(checkRegister([change('b', 'a', 1), ...ops('r b 3 4')])).toBeDefined()
+    expect(checkRegister([change('a', null, 5), ...ops('r a 3 4')])).toBeDefined()
+    expect(checkRegister([...ops('w a 0 1'), change(null, 'a', 2), ...ops('r - 3 4')])).toBeUndefined()
+  })
+})
+
 describe('RegisterHistory', () => {
   it('tells which register, and what happened around the point', () => {
     const history = new RegisterHistory()

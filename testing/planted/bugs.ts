@@ -1,4 +1,5 @@
 import { BLOCK_BUGS } from './block-bugs.js'
+import { CONDITIONAL_BUGS } from './conditional-bugs.js'
 import { LAYOUT_BUGS } from './layout-bugs.js'
 import { MODEL_BUGS } from './model-bugs.js'
 import type { PlantedBug } from './planted-bug.js'
@@ -9,6 +10,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...BLOCK_BUGS,
   ...LAYOUT_BUGS,
   ...MODEL_BUGS,
+  ...CONDITIONAL_BUGS,
 ]
 
 /** @throws Error if no bug has that name */

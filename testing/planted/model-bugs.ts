@@ -34,8 +34,9 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/promotion.ts',
-        find: 'const order = { timeUs, generation: current.generation + 1 }',
-        replace: 'const order = { timeUs: timeUs + 5e6, generation: current.generation + 1 }',
+        find: 'const make = (place: Place): VersionRecord => ({ ...row, ...place })',
+        replace:
+          'const make = (place: Place): VersionRecord => ({ ...row, ...place, timeUs: place.timeUs + 5e6 })',
       },
     ],
   },

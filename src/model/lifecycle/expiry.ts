@@ -4,6 +4,7 @@ import type { Random } from '../../util/random.js'
 import type { Versioning } from '../buckets/documents.js'
 import { versionId } from '../content/refs.js'
 import type { VersionRecord } from '../versions/record.js'
+import { replaceJudged } from '../versions/replace-judged.js'
 import { tombstoneOf } from '../versions/tables.js'
 
 /**
@@ -21,7 +22,8 @@ export async function expireCurrent(
   const { bucket, key, timeUs } = judged
   if (versioning === 'off') {
     const tombstone = tombstoneOf({ bucket, key, isNull: judged.isNull, timeUs }, judged.id)
-    return objects.replace({ ...tombstone, generation: judged.generation + 1 })
+    const earlier = { timeUs, generation: judged.generation + 1 }
+    return replaceJudged(objects, judged, true, (place) => ({ ...tombstone, ...place }), earlier)
   }
   const isNull = versioning === 'suspended'
   const createdUs = hlc.now()
@@ -31,7 +33,8 @@ export async function expireCurrent(
     // Made now, whatever its place in the order: the version behind it is noncurrent from now on.
     createdUs,
   }
-  if (await objects.replace(marker)) return true
+  const earlier = { timeUs: timeUs + 1, generation: 0 }
+  if (await replaceJudged(objects, judged, false, (place) => ({ ...marker, ...place }), earlier)) return true
   // Somebody wrote the key meanwhile. Replicas that had the marker before keep it as a noncurrent version.
   if (!isNull) {
     await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: createdUs }, marker.id))

@@ -125,15 +125,15 @@ export class VersionDeletion {
         }
         return deleted
       }
-      const { next, isLive } = await promotions.successorOf(current)
+      const successor = await promotions.successorOf(current)
       if (!begin(current)) continue
       deleted ??= current
-      if (!(await objects.replace(next))) continue
+      if (!(await successor.take())) continue
       await versions.insert(
         tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: current.createdUs }, current.id),
       )
       // The predecessor may have been deleted or changed meanwhile.
-      if (isLive) await promotions.settle(bucket, key, next)
+      if (successor.isLive) await promotions.settle(bucket, key)
       return deleted
     }
     throw tooManyAttempts()

@@ -3,6 +3,7 @@ import type { Table } from '../../table/table.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import type { NoncurrentVersions } from './noncurrent.js'
 import { plainVersion, type VersionRecord } from './record.js'
+import { type Place, replaceJudged } from './replace-judged.js'
 import { MAX_ATTEMPTS, tooManyAttempts } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
@@ -34,15 +35,18 @@ export class Promotions {
 
   /**
    * What is written in the place of a current version that is deleted: its predecessor, which loses to every other write of the
-   * key, or a tombstone.
+   * key, or a tombstone. `take` writes it, and tells whether the version still was the current one.
    */
-  async successorOf(current: VersionRecord): Promise<{ next: VersionRecord; isLive: boolean }> {
+  async successorOf(current: VersionRecord): Promise<{ isLive: boolean; take(): Promise<boolean> }> {
     const { bucket, key, isNull, id, timeUs } = current
     const predecessor = await this.deps.noncurrent.predecessor(bucket, key, current)
-    const order = { timeUs, generation: current.generation + 1 }
-    return predecessor
-      ? { next: { ...plainVersion(predecessor), ...order }, isLive: true }
-      : { next: { ...tombstoneOf({ bucket, key, isNull, timeUs }, id), ...order }, isLive: false }
+    const row = predecessor ? plainVersion(predecessor) : tombstoneOf({ bucket, key, isNull, timeUs }, id)
+    const earlier = { timeUs, generation: current.generation + 1 }
+    const make = (place: Place): VersionRecord => ({ ...row, ...place })
+    return {
+      isLive: predecessor !== undefined,
+      take: () => replaceJudged(this.deps.objects, current, true, make, earlier),
+    }
   }
 
   /**
@@ -59,7 +63,7 @@ export class Promotions {
       const noncurrent = await versions.get(bucket, slot, { body: false })
       const same = noncurrent?.id.equals(row.id) ? noncurrent : undefined
       if (same?.state === 'tombstone') {
-        await objects.replace((await this.successorOf(row)).next)
+        await (await this.successorOf(row)).take()
       } else {
         const merged = same ? mergeLwwFields(row.mutable, same.mutable) : row.mutable
         const mutable = { ...merged, settled: [row.timeUs, row.generation] as [number, number] }

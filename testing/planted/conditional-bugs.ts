@@ -1,0 +1,113 @@
+import type { PlantedBug } from './planted-bug.js'
+
+const PROMISES = 'src/table/promises.ts'
+const ONE_WINS = 'of several conditional writes at the same time one wins'
+
+/** Bugs in conditional writes. testing/conditional has the same ones in a model, where they are found faster. */
+export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'promises that a restart forgets',
+    breaks: ONE_WINS,
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: PROMISES,
+        find: '  readonly #prefix: Buffer\n',
+        replace: '  readonly #prefix: Buffer\n  readonly #kept = new Map<string, Buffer>()\n',
+      },
+      {
+        file: PROMISES,
+        find: '    if (reader.count(PROMISE_TREE) === 0) return undefined\n    const key = this.#key(rowKey)\n    const record = reader.get(PROMISE_TREE, key)\n',
+        replace:
+          "    void reader\n    const key = this.#key(rowKey)\n    const record = this.#kept.get(key.toString('latin1'))\n",
+      },
+      {
+        file: PROMISES,
+        find: '    tx.put(PROMISE_TREE, key, record)\n',
+        replace: "    void tx\n    this.#kept.set(key.toString('latin1'), record)\n",
+      },
+    ],
+  },
+  {
+    name: 'a promise that goes with any row',
+    breaks: ONE_WINS,
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: PROMISES,
+        find: '    if (isCovered) tx.delete(PROMISE_TREE, key)',
+        replace: '    void isCovered\n    tx.delete(PROMISE_TREE, key)',
+      },
+      {
+        file: PROMISES,
+        find: '    const ofRow = laterBallot(this.rows.ballotOf(stored), lastBallotOf(this.schema.timeUs!(stored)))\n    return laterBallot(promise, ofRow)\n',
+        replace: '    void lastBallotOf\n    return laterBallot(promise, this.rows.ballotOf(stored))\n',
+      },
+    ],
+  },
+  {
+    name: 'votes without a look at promises',
+    breaks: ONE_WINS,
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: 'src/table/conditional-replica.ts',
+        find: '    if (!isThere && bound && ballot.compare(bound) < 0) return bound\n',
+        replace: '    void isThere\n    void bound\n    void ballot\n',
+      },
+    ],
+  },
+  {
+    name: 'repair that passes promises by',
+    breaks: 'what was read stays read',
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: PROMISES,
+        find: '    if (ballot === undefined || row === this.#voting) return row\n',
+        replace: '    if (ballot !== undefined || row !== this.#voting) return row\n',
+      },
+    ],
+  },
+  {
+    name: 'an epoch for each phase',
+    breaks: 'one of several conditional writes wins while data moves',
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: 'src/table/conditional.ts',
+        find: '    const end = quorum.beginWrite()\n    const sets = placement.writeSets(partition)\n',
+        replace: '    const end = () => {}\n    const sets = placement.writeSets(partition).slice(-1)\n',
+      },
+    ],
+  },
+  {
+    name: 'an own attempt taken for the one of another',
+    breaks: 'a write that took effect is not told as refused',
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: 'src/table/fates.ts',
+        find: '  if (chosen) return { ...fates, chosen: chosen.entry }\n',
+        replace: '  void chosen\n',
+      },
+      {
+        file: 'src/table/fates.ts',
+        find: "    if (fate === 'dead' || (fate === undefined && never)) fates.dead.push(entry)\n",
+        replace: "    if (fate !== 'open' || never) fates.dead.push(entry)\n",
+      },
+    ],
+  },
+  {
+    name: 'a base that no quorum has',
+    breaks: 'what a condition was judged on was there',
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: 'src/table/conditional.ts',
+        find: '    if (isOnQuorum && (isPlain || !again)) return newest\n',
+        replace: '    if (!again || (isOnQuorum && isPlain)) return newest\n',
+      },
+    ],
+  },
+]
