@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { presign, signHeaders } from '../src/console/net/sign.js'
+import { presign, signHeaders } from '../src/client/sign.js'
 import { consoleFolder } from '../src/platform/console-folder.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 

@@ -27,10 +27,11 @@ const EXCEPTIONS: Record<string, string[]> = {
 }
 
 const src = join(import.meta.dirname, '../src')
-/** The console runs in a browser: it belongs to no layer. */
+/** The console runs in a browser, and clients anywhere: they belong to no layer. */
 const CONSOLE = 'console'
+const CLIENT = 'client'
 const files = (readdirSync(src, { recursive: true }) as string[]).filter(
-  (file) => file.endsWith('.ts') && !file.startsWith(`${CONSOLE}/`),
+  (file) => file.endsWith('.ts') && ![CONSOLE, CLIENT].includes(file.split('/')[0]!),
 )
 const sources = files.filter((file) => !file.endsWith('.test.ts')).sort()
 const text = new Map(sources.map((file) => [file, readFileSync(join(src, file), 'utf8')]))
@@ -58,7 +59,7 @@ function isHarmless({ target, names }: { target: string; names: string }): boole
 }
 
 test('every folder of src is a layer, and the imports between files are found', () => {
-  expect(readdirSync(src).sort()).toEqual([...LAYERS, CONSOLE].sort())
+  expect(readdirSync(src).sort()).toEqual([...LAYERS, CONSOLE, CLIENT].sort())
   expect(imports('db/lmdb.ts').map(({ target }) => target)).toContain('db/db.ts')
   expect(sources.flatMap(imports).filter(({ target }) => target.endsWith('.ts')).length).toBeGreaterThan(1000)
 })
@@ -90,8 +91,8 @@ test(`no source has more than ${LINES_MAX} lines`, () => {
   expect(long.map((file) => `${file}: ${lines(file)}`)).toEqual([])
 })
 
-/** Modules of the node that compute alone: the console takes them too. */
-const SHARED = ['../api/admin/rates.js']
+/** Modules outside of the console that run in browsers as they are. */
+const SHARED = ['../api/admin/rates.js', '../client/sign.js']
 
 test('the console takes nothing but types, and what computes alone, from the node, and its files can be read in one sitting', () => {
   const folder = join(src, CONSOLE)
@@ -108,5 +109,17 @@ test('the console takes nothing but types, and what computes alone, from the nod
         .filter(([line, type]) => !type && !SHARED.some((module) => line.includes(module)))
         .map(([line]) => `${page}: ${line}`),
     ).toEqual([])
+  }
+})
+
+test('clients take nothing but their own files and the hashes, which run in browsers', () => {
+  const folder = join(src, CLIENT)
+  const modules = (readdirSync(folder) as string[]).filter((file) => file.endsWith('.ts'))
+  expect(modules).toContain('k2v.ts')
+  for (const file of modules) {
+    const code = readFileSync(join(folder, file), 'utf8')
+    expect([file, code.split('\n').length <= LINES_MAX]).toEqual([file, true])
+    const targets = [...code.matchAll(/\b(?:from|import) ?\(?'([^']+)'/g)].map(([, target]) => target!)
+    expect(targets.filter((target) => !/^(\.\/[\w-]+\.js|@noble\/hashes\/.*)$/.test(target))).toEqual([])
   }
 })

@@ -1,7 +1,16 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePorts } from '../bench/stores/server-process.js'
@@ -24,6 +33,10 @@ beforeAll(() => {
   const vite = join(root, 'node_modules/.bin/vite')
   const place = ['--outDir', join(folder, 'dist/console'), '--logLevel', 'error']
   execFileSync(vite, ['build', '--config', join(root, 'vite.console.config.ts'), ...place], { cwd: root })
+  cpSync(join(root, 'src/client'), join(folder, 'src/client'), { recursive: true })
+  cpSync(join(root, 'tsconfig.json'), join(folder, 'tsconfig.json'))
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  npm('run', '-s', 'build:client')
   const [report] = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--offline'))
   packed = report.files.map(({ path }: { path: string }) => path).sort()
   tarball = join(folder, report.filename)
@@ -45,25 +58,30 @@ function filesBelow(name: string): string[] {
 
 test('the package holds the compiled sources and the documents for who runs it, and nothing else', () => {
   const compiled = filesBelow('src')
-    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !file.startsWith('src/console/'))
+    .filter(
+      (file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !/^src\/(console|client)\//.test(file),
+    )
     .map((file) => `dist/${file.replace(/\.ts$/, '.js')}`)
   const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', ...filesBelow('docs')]
   const isConsole = (file: string) => file.startsWith('dist/console/')
-  expect(packed.filter((file) => !isConsole(file))).toEqual(
+  const isClient = (file: string) => file.startsWith('dist/client/')
+  expect(packed.filter((file) => !isConsole(file) && !isClient(file))).toEqual(
     ['package.json', ...documents, ...compiled].sort(),
   )
+  const types = filesBelow('src/client').filter((file) => file.endsWith('.ts'))
+  const client = ['k2v.js', ...types.map((file) => basename(file).replace(/\.ts$/, '.d.ts'))]
+  expect(packed.filter(isClient)).toEqual(client.map((file) => `dist/client/${file}`).sort())
   const console = packed.filter(isConsole)
   expect(console).toContain('dist/console/index.html')
   for (const file of console)
     expect(file).toMatch(/^dist\/console\/(assets\/)?[\w-]+\.(html|svg|js|css)(\.br)?$/)
-  const programs = packed.filter((file) => !file.startsWith('docs/'))
+  const programs = packed.filter((file) => !file.startsWith('docs/') && !isClient(file))
   const wrong = programs.filter((file) => /\.map$|\.ts$|test|kit|bench|fake|\bsim/.test(file))
   expect(wrong).toEqual([])
 })
 
 test('the packed program starts with the dependencies of the package', () => {
   // The extracted program finds its dependencies in the folder above: they are this repository's.
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
   const program = join(folder, 'package/dist/src/cli/main.js')
   const { version } = JSON.parse(npm('pkg', 'get', 'version', 'name'))
   const env = { PATH: process.env.PATH }
@@ -73,6 +91,23 @@ test('the packed program starts with the dependencies of the package', () => {
     env,
   })
   expect(output).toContain(version)
+})
+
+test('carport/k2v is imported by its name, types and all, and needs no other package', () => {
+  const app = join(folder, 'app')
+  mkdirSync(join(app, 'node_modules'), { recursive: true })
+  cpSync(join(folder, 'package'), join(app, 'node_modules/carport'), { recursive: true })
+  const source = `import { K2vClient, K2vError, type K2vItem } from 'carport/k2v'
+const k2v = new K2vClient({ endpoint: 'http://localhost:1', bucket: 'b', accessKeyId: 'k', secretAccessKey: 's' })
+const read = (): Promise<K2vItem | undefined> => k2v.readItem('p', 's')
+// @ts-expect-error: a value is no number, so the types are there
+k2v.insertItem('p', 's', 7).catch((error) => console.log(error instanceof K2vError, error.code, typeof read))
+`
+  writeFileSync(join(app, 'app.mts'), source)
+  const options = ['--ignoreConfig', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', '']
+  execFileSync(join(root, 'node_modules/.bin/tsc'), [...options, 'app.mts'], { cwd: app, encoding: 'utf8' })
+  const output = execFileSync(process.execPath, ['app.mjs'], { cwd: app, encoding: 'utf8' })
+  expect(output).toBe('true InvalidArgument function\n')
 })
 
 test('the packed file is installed by npm without build scripts, in an empty folder, and stores an object', {

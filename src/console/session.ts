@@ -1,5 +1,5 @@
 import { createSignal } from 'solid-js'
-import type { Credentials } from './net/sign'
+import type { Credentials } from '../client/sign.js'
 
 /** Who uses the console: with an access key for buckets and objects, with an admin token for the cluster, or with both. */
 export interface Session {

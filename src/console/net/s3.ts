@@ -1,9 +1,9 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { utf8ToBytes } from '@noble/hashes/utils.js'
+import { type Credentials, encode, objectPath, queryText, signHeaders } from '../../client/sign.js'
 import { session } from '../session'
 import { settings } from '../settings'
 import { ApiError, unreachable } from './errors'
-import { type Credentials, encode, objectPath, queryText, signHeaders } from './sign'
 
 /** Where the S3 API is below the console's own address. */
 const PREFIX = '/console/s3'

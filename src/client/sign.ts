@@ -1,4 +1,7 @@
-/** Signature V4 in the browser. Not by Web Crypto, which plain HTTP on other addresses than localhost does not have. */
+/**
+ * Signature V4 in browsers and in Node, for the console and for the K2V client. Not by Web Crypto, which browsers lack on
+ * pages that came by plain HTTP from another address than localhost.
+ */
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
@@ -18,6 +21,10 @@ export interface Signed {
   readonly query?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
   readonly region: string
+  /** s3 unless told. Other services sign a path whose escapes are escaped once more, as AWS has it. */
+  readonly service?: 's3' | 'k2v'
+  /** The hash of the body, in lower-case hex; the body is not signed unless told. */
+  readonly bodyHash?: string
   readonly now: Date
 }
 
@@ -41,28 +48,30 @@ export function queryText(query: Readonly<Record<string, string>> = {}): string 
     .join('&')
 }
 
-/** The headers of a signed request. The body is not signed: it goes to the origin that served this page. */
+/** The headers of a signed request, without Host. */
 export function signHeaders(
   request: Signed,
   { accessKeyId, secret, sessionToken }: Credentials,
 ): Record<string, string> {
+  const { service = 's3', bodyHash = UNSIGNED } = request
   const stamp = stampOf(request.now)
   const headers: Record<string, string> = {
     ...Object.fromEntries(
       Object.entries(request.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]),
     ),
     'x-amz-date': stamp,
-    'x-amz-content-sha256': UNSIGNED,
+    'x-amz-content-sha256': bodyHash,
     ...(sessionToken !== undefined && { 'x-amz-security-token': sessionToken }),
   }
   const all = { ...headers, host: request.host }
   const names = Object.keys(all).sort()
   const canonical = [
-    ...[request.method, request.path, queryText(request.query)],
+    ...[request.method, service === 's3' ? request.path : request.path.split('/').map(encode).join('/')],
+    queryText(request.query),
     ...names.map((name) => `${name}:${(all as Record<string, string>)[name]!.trim().replace(/ +/g, ' ')}`),
-    ...['', names.join(';'), UNSIGNED],
+    ...['', names.join(';'), bodyHash],
   ].join('\n')
-  const scope = `${stamp.slice(0, 8)}/${request.region}/s3/aws4_request`
+  const scope = `${stamp.slice(0, 8)}/${request.region}/${service}/aws4_request`
   const signature = signatureOf(canonical, stamp, scope, secret)
   headers.authorization = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}`
   return headers
@@ -88,6 +97,11 @@ export function presign(
   })
   const canonical = [method, path, query, `host:${host}`, '', 'host', UNSIGNED].join('\n')
   return `${endpoint.replace(/\/$/, '')}${path}?${query}&X-Amz-Signature=${signatureOf(canonical, stamp, scope, secret)}`
+}
+
+/** The SHA-256 of a body, as `bodyHash` has it. */
+export function hashOf(body: Uint8Array): string {
+  return bytesToHex(sha256(body))
 }
 
 function signatureOf(canonical: string, stamp: string, scope: string, secret: string): string {
