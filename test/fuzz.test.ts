@@ -33,7 +33,7 @@ test('requests of all kinds, to all ports', { timeout: 300_000 }, async () => {
   console.log(`longest turn: ${cpuMs.toFixed()} ms of processor, ${wallMs.toFixed()} ms on the clock`)
   expect(cpuMs).toBeLessThan(TURN_CPU_MS_MAX)
   // Without many requests and kinds of answers the checks above would mean little.
-  expect([...ports.keys()]).toEqual(['s3', 'web', 'admin', 'rpc'])
+  expect([...ports.keys()]).toEqual(['s3', 'web', 'admin', 'rpc', 'k2v'])
   for (const { requests } of ports.values()) expect(requests).toBeGreaterThan(0)
   expect((fuzzers[0] as S3Fuzzer).runner.seen.size).toBeGreaterThan(20)
   // Nothing is left open: connections of clients are descriptors.

@@ -423,6 +423,18 @@ describe('requests that are refused', () => {
       400,
       'InvalidRequest',
     ],
+    [
+      'more items than a batch may have',
+      () => k2v.post('', new Array(10_001).fill({ pk: 'p', sk: 'many' })),
+      400,
+      'InvalidRequest',
+    ],
+    [
+      'more values than a document may have',
+      () => k2v.post('', new Array(101_000).fill([])),
+      400,
+      'InvalidRequest',
+    ],
     ['a batch that is no list', () => k2v.post('', {}), 400, 'InvalidRequest'],
     ['an item without a key', () => k2v.post('', [{ pk: 'p', v: null }]), 400, 'InvalidRequest'],
     [

@@ -27,7 +27,7 @@ export class FuzzNode {
   #isStopping = false
 
   constructor(
-    readonly ports: { s3: number; rpc: number; web: number; admin: number },
+    readonly ports: { s3: number; rpc: number; web: number; admin: number; k2v: number },
     private readonly config: string,
     private readonly profileMs: number | undefined,
   ) {}
@@ -128,14 +128,15 @@ export class FuzzCluster {
   /** Starts as many nodes, each in a zone of its own, and lays them out. */
   static async start(count: number, options: { profileMs?: number } = {}): Promise<FuzzCluster> {
     const cluster = new FuzzCluster()
-    const free = await freePorts(count * 4)
+    const free = await freePorts(count * 5)
     for (let i = 0; i < count; i++) {
-      const [s3, rpc, web, admin] = free.slice(i * 4) as [number, number, number, number]
+      const [s3, rpc, web, admin, k2v] = free.slice(i * 5) as [number, number, number, number, number]
+      const ports = { s3, rpc, web, admin, k2v }
       const config = join(cluster.dir, `n${i}.toml`)
-      writeFileSync(config, configText(`${cluster.dir}/n${i}`, { s3, rpc, web, admin }, count), {
+      writeFileSync(config, configText(`${cluster.dir}/n${i}`, ports, count), {
         mode: 0o600,
       })
-      cluster.nodes.push(new FuzzNode({ s3, rpc, web, admin }, config, options.profileMs))
+      cluster.nodes.push(new FuzzNode(ports, config, options.profileMs))
     }
     try {
       await Promise.all(cluster.nodes.map((node) => node.start()))
@@ -203,6 +204,8 @@ sse_master_key = "${'07'.repeat(32)}"
 api_bind_addr = "127.0.0.1:${ports.s3}"
 s3_region = "${REGION}"
 root_domain = ".s3.localhost"
+[k2v_api]
+api_bind_addr = "127.0.0.1:${ports.k2v}"
 [s3_web]
 bind_addr = "127.0.0.1:${ports.web}"
 root_domain = ".web.localhost"

@@ -1,6 +1,7 @@
 import type { FuzzRequest } from '../support/fuzz-client.js'
 import { AdminFuzzer } from './admin-fuzzer.js'
 import type { FuzzCluster, Resources } from './fuzz-cluster.js'
+import { K2vFuzzer } from './k2v-fuzzer.js'
 import { asError, type PortFuzzer } from './port-fuzzer.js'
 import { RpcFuzzer } from './rpc-fuzzer.js'
 import { S3Fuzzer } from './s3-fuzzer.js'
@@ -21,7 +22,13 @@ export async function fuzzersOf(cluster: FuzzCluster): Promise<PortFuzzer[]> {
     const { status } = await s3.runner.run(request)
     if (status !== 200) throw new Error(`PUT ${target}: ${status}`)
   }
-  return [s3, await WebFuzzer.create(cluster, put), await AdminFuzzer.create(cluster), new RpcFuzzer(cluster)]
+  return [
+    s3,
+    await WebFuzzer.create(cluster, put),
+    await AdminFuzzer.create(cluster),
+    new RpcFuzzer(cluster),
+    await K2vFuzzer.create(cluster, s3.key, put),
+  ]
 }
 
 /** What was sent to a port, and what came back. */

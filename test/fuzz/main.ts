@@ -9,7 +9,7 @@ import { type FuzzResult, fuzz, fuzzersOf } from './fuzz-run.js'
 
 const USAGE = `Usage: npm run fuzz -- [options]
 
-Sends odd requests to all ports (S3, web, admin, RPC) of nodes in processes of their own, side by side.
+Sends odd requests to all ports (S3, K2V, web, admin, RPC) of nodes in processes of their own, side by side.
 
   --minutes N      how long (default 1)
   --seed S         the first seed (default: random); each problem tells the seed that repeats its requests

@@ -37,7 +37,7 @@ export class S3Fuzzer implements PortFuzzer {
   private constructor(
     private readonly cluster: FuzzCluster,
     readonly runner: FuzzRunner,
-    private readonly key: Signer,
+    readonly key: Signer,
   ) {}
 
   static async create(cluster: FuzzCluster): Promise<S3Fuzzer> {

@@ -56,11 +56,17 @@ export interface Signer {
 const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
 
-/** The bytes of a request on the wire. */
-export function wireBytes(request: FuzzRequest, host: string, signer: Signer, nowMs: number): Buffer {
+/** The bytes of a request on the wire, signed for a service. */
+export function wireBytes(
+  request: FuzzRequest,
+  host: string,
+  signer: Signer,
+  nowMs: number,
+  service = 's3',
+): Buffer {
   const date = amzDate(nowMs)
-  const scope = `${date.slice(0, 8)}/${REGION}/s3/aws4_request`
-  const key = deriveSigningKey(signer.secret, date.slice(0, 8), REGION, 's3')
+  const scope = `${date.slice(0, 8)}/${REGION}/${service}/aws4_request`
+  const key = deriveSigningKey(signer.secret, date.slice(0, 8), REGION, service)
   const hmac = (text: string) => createHmac('sha256', key).update(text, 'latin1').digest('hex')
   const { chunked } = request
   let body: Buffer = latin1(request.body)

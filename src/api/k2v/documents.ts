@@ -1,12 +1,18 @@
 import { parseToken, type VectorClock } from '../../model/k2v/causality.js'
 import type { ItemQuery, ItemWrite } from '../../model/k2v/store.js'
+import { hasMoreJsonValues } from '../http/json-values.js'
 import { invalidRequest, K2vError } from './errors.js'
 
-/** Searches of one request. */
+/** Searches or deletions of one request. */
 export const SEARCHES_MAX = 1000
+/** Items of one InsertBatch: they are read in one turn of the event loop, in some milliseconds. */
+export const INSERTS_MAX = 10_000
+/** Values in a document: as many as the largest InsertBatch has, and some more. */
+const VALUES_MAX = 100_000
 
 /** Reads a request's body. @throws K2vError InvalidRequest */
 export function parseJson(body: Buffer): unknown {
+  if (hasMoreJsonValues(body, VALUES_MAX)) throw invalidRequest(`a document has at most ${VALUES_MAX} values`)
   try {
     return JSON.parse(body.toString('utf8'))
   } catch (cause) {
@@ -31,7 +37,7 @@ export function bytesOf(text: string): Buffer {
 
 /** The body of InsertBatch. @throws K2vError */
 export function parseInserts(value: unknown): ItemWrite[] {
-  return listOf(value).map((item): ItemWrite => {
+  return partsOf(value, INSERTS_MAX).map((item): ItemWrite => {
     const token = optional(item, 'ct', 'string')
     const content = optional(item, 'v', 'string')
     return {
@@ -58,7 +64,7 @@ export interface SearchFields {
 
 /** The body of ReadBatch. @throws K2vError */
 export function parseSearches(value: unknown): SearchFields[] {
-  return searchesOf(value).map((item) => {
+  return partsOf(value, SEARCHES_MAX).map((item) => {
     const search: SearchFields = {
       ...rangeFields(item),
       limit: limitOf(optional(item, 'limit', 'number')),
@@ -79,7 +85,7 @@ export type DeleteFields = Pick<SearchFields, 'partitionKey' | 'prefix' | 'start
 
 /** The body of DeleteBatch. @throws K2vError */
 export function parseDeletes(value: unknown): DeleteFields[] {
-  return searchesOf(value).map((item) => {
+  return partsOf(value, SEARCHES_MAX).map((item) => {
     const fields = rangeFields(item)
     if (fields.singleItem && (fields.prefix !== null || fields.end !== null)) {
       throw invalidRequest('prefix and end must not be set together with singleItem')
@@ -158,14 +164,10 @@ function rangeFields(item: Fields): DeleteFields {
   return fields
 }
 
-function searchesOf(value: unknown): Fields[] {
-  const searches = listOf(value)
-  if (searches.length <= SEARCHES_MAX) return searches
-  throw invalidRequest(`a request has at most ${SEARCHES_MAX} parts`)
-}
-
-function listOf(value: unknown): Fields[] {
+/** The parts of a request: a list of objects. */
+function partsOf(value: unknown, countMax: number): Fields[] {
   if (!Array.isArray(value)) throw invalidRequest('the body is a JSON list')
+  if (value.length > countMax) throw invalidRequest(`a request has at most ${countMax} parts`)
   return value.map(objectOf)
 }
 
