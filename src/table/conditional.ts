@@ -109,7 +109,10 @@ export class ConditionalWriter<E> {
     return this.#queued(key, () => this.#change(key, change))
   }
 
-  /** Makes the newest row of a key the copy of a quorum, under a new ballot. @throws CarportError as `change` */
+  /**
+   * Makes the newest row of a key the copy of a quorum, under a new ballot.
+   * @throws CarportError QuorumUnavailable, also if others kept being in the way; LayoutNotReady, NotSupported
+   */
   finish(key: Buffer): Promise<void> {
     return this.#queued(key, async () => {
       await this.#untilDone([], (bound) =>
@@ -117,7 +120,10 @@ export class ConditionalWriter<E> {
           await this.#finished(attempt, true)
           return true
         }),
-      )
+      ).catch((error: unknown) => {
+        // Readers wait for it, to whom a conflict means nothing.
+        throw errorCode(error) === 'Conflict' ? unknownOutcome(error) : error
+      })
     })
   }
 

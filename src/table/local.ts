@@ -4,6 +4,7 @@ import { errorCode } from '../util/errors.js'
 import { RowDamage } from './damage.js'
 import { gcKeyOf, gcPrefixOf } from './gc-keys.js'
 import { type LeafChanges, readHashes, readLeaves } from './leaves.js'
+import type { LocalRange, TombstoneDue } from './local-range.js'
 import { OwnVotes, type StoredRow } from './own-votes.js'
 import { Promises } from './promises.js'
 import { ReplacedRows } from './replaced.js'
@@ -20,22 +21,10 @@ import {
 import { type Row, RowCodec } from './rows.js'
 import type { EncodedRow, TableSchema } from './schema.js'
 import { headOf } from './seal.js'
-import { type OnDamage, StoredRows } from './stored-rows.js'
+import { StoredRows } from './stored-rows.js'
 import { WritesUnderWay } from './under-way.js'
 
-export interface LocalRange {
-  /** First sort key, inclusive. */
-  start?: Buffer | undefined
-  /** End, exclusive. */
-  end?: Buffer | undefined
-  reverse?: boolean | undefined
-  limit?: number | undefined
-  /** For walks that must go on, whatever they find (default 'throw'). */
-  onDamage?: OnDamage | undefined
-}
-
-/** When a tombstone written now may be collected at the earliest, in ms since the epoch. */
-export type TombstoneDue = (partition: number) => number
+export type { LocalRange, TombstoneDue } from './local-range.js'
 
 /**
  * One node's copy of a table, with the fingerprints that replicas compare. Reads take any Reader; the only way to
