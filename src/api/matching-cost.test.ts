@@ -27,6 +27,7 @@ function policySteps(change: object, value: string, key = 'k'): number {
   return textSteps(() => policy.evaluate(question))
 }
 
+const addresses = (count: number) => Array.from({ length: count }, (_, i) => `::${i.toString(16)}/128`)
 const likeUserAgent = (...values: string[]) => ({ Condition: { StringLike: { 'aws:UserAgent': values } } })
 
 test.each([
@@ -60,6 +61,31 @@ test('many values of a condition cost no more than each of them', () => {
   expect(policySteps(likeUserAgent(...values), LONG)).toBeLessThanOrEqual(values.length * 20)
   const literal = Array.from({ length: 1000 }, (_, i) => `*b${i}*`)
   expect(policySteps(likeUserAgent(...literal), LONG)).toBeLessThanOrEqual(1.1 * literal.length * LONG.length)
+})
+
+test.each([
+  ['statements', Array.from({ length: 200 }, () => ({}))],
+  ['values of a condition', [likeUserAgent(...Array.from({ length: 4000 }, () => '*'))]],
+  ['addresses', [{ Condition: { IpAddress: { 'aws:SourceIp': addresses(1500) } } }]],
+  ['resources', [{ Resource: Array.from({ length: 700 }, () => 'arn:aws:s3:::b/${a}*') }]],
+  ['actions', [{ Action: Array.from({ length: 2200 }, () => 's3:*') }]],
+  ['variables', [{ Resource: `arn:aws:s3:::b/${'${a}*?'.repeat(2500)}` }]],
+  ['variables that do not end', [{ Resource: `arn:aws:s3:::b/${'${   '.repeat(3500)}` }]],
+])('the longest policies are compiled in a short turn: one of the most %s', (_, changes) => {
+  const statement = { Effect: 'Allow', Principal: '*', Action: 's3:*', Resource: '*' }
+  const text = JSON.stringify({
+    Version: '2012-10-17',
+    Statement: changes.map((change) => ({ ...statement, ...change })),
+  })
+  expect(text.length).toBeGreaterThan(POLICY_BYTES_MAX / 2)
+  let leastMs = Number.POSITIVE_INFINITY
+  for (let i = 0; i < 5; i++) {
+    const started = process.cpuUsage()
+    expect(new Policy(text, 'b').mayAllow('s3:GetObject', undefined)).toBe(true)
+    leastMs = Math.min(leastMs, process.cpuUsage(started).user / 1000)
+  }
+  // It takes one to ten; of each row of a bucket, a policy is compiled once.
+  expect(leastMs).toBeLessThan(40)
 })
 
 test('a policy that asks for a longer value refuses the request', () => {

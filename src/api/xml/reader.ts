@@ -1,6 +1,6 @@
 /**
- * Reads the XML bodies of requests in one pass, in time linear in their length whatever they contain: anybody
- * may send some megabytes, and until they are read, nothing else of this process runs. None of the libraries
+ * Reads the XML bodies of requests in one pass, in time linear in their length whatever they contain, and in turns of some
+ * milliseconds: anybody may send some megabytes, and during a turn, nothing else of this process runs. None of the libraries
  * that were tried does that: bodies made to hurt cost them seconds. S3's documents need only a small part of
  * XML 1.0: no DTD, no entities but the predefined ones.
  */
@@ -16,6 +16,9 @@ const DEPTH_MAX = 24
 /** CompleteMultipartUpload may name 10 000 parts, each with a number, an ETag and checksums. */
 const ELEMENTS_MAX = 100_000
 const ATTRIBUTES_MAX = 64
+/** What is read in one turn of the event loop: some milliseconds. */
+const TURN_STEPS = 5000
+const TURN_BYTES = 256 * 1024
 
 /**
  * The root element of an XML document. Namespaces and their prefixes do not count.
@@ -24,15 +27,33 @@ const ATTRIBUTES_MAX = 64
  */
 export async function parseXml(body: Buffer, root: string): Promise<XmlElement> {
   if (body.length > XML_BYTES_MAX) throw new XmlError('TooLarge')
+  const reading = xmlTurns(body)
+  let turn = reading.next()
+  while (!turn.done) {
+    // This is about other work that waits, and not about time: a clock has no part in it.
+    await new Promise((resolve) => setImmediate(resolve))
+    turn = reading.next()
+  }
+  const element = turn.value
+  if (element.name !== root) throw new XmlError('Malformed')
+  return element
+}
+
+/**
+ * Reads the root element; stops at the end of each turn. A turn takes TURN_STEPS steps: tags, attributes, references and other markup.
+ * @throws XmlError Malformed
+ */
+export function* xmlTurns(body: Buffer): Generator<void, XmlElement, void> {
+  const bytes = yield* withLineFeeds(body)
   let text: string
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(withLineFeeds(body))
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
     throw new XmlError('Malformed', { cause })
   }
-  const element = new Parser(text).document()
-  if (element.name !== root) throw new XmlError('Malformed')
-  return element
+  // A document of the usual size is read in the turn in which it came.
+  if (body.length > TURN_BYTES) yield
+  return yield* new Parser(text).document()
 }
 
 interface OpenElement {
@@ -55,52 +76,49 @@ class Parser {
   #elements = 0
   readonly #open: OpenElement[] = []
   #root: XmlElement | undefined
+  #steps = 0
 
   constructor(private readonly text: string) {}
 
   /** @throws XmlError Malformed */
-  document(): XmlElement {
+  *document(): Generator<void, XmlElement, void> {
     const { text } = this
     while (this.#at < text.length) {
+      if (this.#isTurnOver()) yield
       const mark = text.indexOf('<', this.#at)
       const end = mark < 0 ? text.length : mark
-      if (end > this.#at) this.#characters(text.slice(this.#at, end))
+      if (end > this.#at) yield* this.#characters(text.slice(this.#at, end))
       this.#at = end
-      if (mark >= 0) this.#markup()
+      if (mark < 0) break
+      if (text[mark + 1] === '/') this.#endTag()
+      else if (text[mark + 1] === '?' || text[mark + 1] === '!') this.#otherMarkup()
+      else yield* this.#startTag()
     }
     if (!this.#root || this.#open.length > 0) throw new XmlError('Malformed')
     return this.#root
   }
 
-  #characters(raw: string): void {
+  /** Counts a step, and tells whether it is the last of its turn. */
+  #isTurnOver(): boolean {
+    return ++this.#steps % TURN_STEPS === 0
+  }
+
+  *#characters(raw: string): Generator<void, void, void> {
     const parent = this.#open.at(-1)
-    if (parent) parent.content += this.#decode(raw)
+    if (parent) parent.content += raw.includes('&') ? yield* this.#decode(raw) : raw
     else if (raw.trim() !== '') throw new XmlError('Malformed')
   }
 
-  /** Reads the markup that begins with "<". */
-  #markup(): void {
+  /** Skips a comment or an instruction, or reads a CDATA section. */
+  #otherMarkup(): void {
     const { text } = this
-    switch (text[this.#at + 1]) {
-      case '/':
-        this.#endTag()
-        return
-      case '?':
-        this.#skip('?>')
-        return
-      case '!': {
-        if (text.startsWith('<!--', this.#at)) {
-          this.#skip('-->', 4)
-          return
-        }
-        const parent = this.#open.at(-1)
-        // A DTD is an attacker's tool, which no S3 client needs.
-        if (!parent || !text.startsWith('<![CDATA[', this.#at)) throw new XmlError('Malformed')
-        parent.content += this.#skip(']]>', 9)
-        return
-      }
-      default:
-        this.#startTag()
+    if (text[this.#at + 1] === '?') this.#skip('?>')
+    else if (text.startsWith('<!--', this.#at)) this.#skip('-->', 4)
+    else {
+      const parent = this.#open.at(-1)
+      // A DTD is an attacker's tool, which no S3 client needs.
+      if (!parent || !text.startsWith('<![CDATA[', this.#at)) throw new XmlError('Malformed')
+      parent.content += this.#skip(']]>', 9)
     }
   }
 
@@ -123,26 +141,28 @@ class Parser {
     return match
   }
 
-  #startTag(): void {
+  *#startTag(): Generator<void, void, void> {
     const tag = this.#match(START_TAG)?.[1]
     if (tag === undefined || this.#open.length > DEPTH_MAX || ++this.#elements > ELEMENTS_MAX) {
       throw new XmlError('Malformed')
     }
-    const attributes = this.#attributes()
+    const attributes = yield* this.#attributes()
     const end = this.#match(TAG_END)
     if (!end || (this.#root && this.#open.length === 0)) throw new XmlError('Malformed')
     this.#open.push({ tag, attributes, children: [], content: '' })
     if (end[1] === '/') this.#close()
   }
 
-  #attributes(): ReadonlyMap<string, string> {
+  *#attributes(): Generator<void, ReadonlyMap<string, string>, void> {
     let attributes: Map<string, string> | undefined
     let count = 0
     for (let match = this.#match(ATTRIBUTE); match; match = this.#match(ATTRIBUTE)) {
       if (++count > ATTRIBUTES_MAX) throw new XmlError('Malformed')
+      if (this.#isTurnOver()) yield
       attributes ??= new Map()
       // "xmlns:a" and "a" are different attributes; no document of S3 depends on which of them counts.
-      attributes.set(local(match[1]!), this.#decode(match[2] ?? match[3]!))
+      const raw = match[2] ?? match[3]!
+      attributes.set(local(match[1]!), raw.includes('&') ? yield* this.#decode(raw) : raw)
     }
     return attributes ?? NO_ATTRIBUTES
   }
@@ -162,8 +182,7 @@ class Parser {
   }
 
   /** Resolves references. @throws XmlError when one is unknown, or stands for no character */
-  #decode(text: string): string {
-    if (!text.includes('&')) return text
+  *#decode(text: string): Generator<void, string, void> {
     let out = ''
     let from = 0
     for (let mark = text.indexOf('&'); mark >= 0; mark = text.indexOf('&', from)) {
@@ -171,6 +190,7 @@ class Parser {
       if (end < 0 || end - mark > REFERENCE_LENGTH_MAX) throw new XmlError('Malformed')
       out += text.slice(from, mark) + this.#character(text.slice(mark + 1, end))
       from = end + 1
+      if (this.#isTurnOver()) yield
     }
     return out + text.slice(from)
   }
@@ -195,13 +215,14 @@ const LF = 10
  * The document with its line ends as line feeds (XML 1.0, section 2.11), which comes before anything else is read: on
  * bytes, in one pass, since replacing millions of line ends in a string takes seconds.
  */
-function withLineFeeds(body: Buffer): Buffer {
+function* withLineFeeds(body: Buffer): Generator<void, Buffer, void> {
   const first = body.indexOf(CR)
   if (first < 0) return body
   const out = Buffer.allocUnsafe(body.length)
   body.copy(out, 0, 0, first)
   let length = first
   for (let at = first; at < body.length; at++) {
+    if (length % TURN_BYTES === 0) yield
     const byte = body[at]!
     if (byte === CR) {
       out[length++] = LF

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { XmlError } from './error.js'
-import { parseXml } from './reader.js'
+import { parseXml, xmlTurns } from './reader.js'
 import { escapeXml, XmlWriter, xmlDocument, xmlElement, xmlText } from './writer.js'
 
 const parse = (text: string, root = 'Root') => parseXml(Buffer.from(text), root)
@@ -174,6 +174,43 @@ describe('the XML reader', () => {
       { numRuns: 500 },
     )
   })
+})
+
+const MIB = 2 ** 20
+const CHECKSUM = '<ChecksumSHA256>47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=</ChecksumSHA256>'
+test.each([
+  [
+    'of the most parts',
+    `<Part><PartNumber>1</PartNumber><ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag>${CHECKSUM}</Part>`.repeat(
+      10_000,
+    ),
+    10,
+  ],
+  ['of long keys, escaped', `<Object><Key>${'&#233;'.repeat(512)}</Key></Object>`.repeat(1000), 100],
+  ['of references', '&amp;'.repeat(830_000), 160],
+  ['of references in an attribute', `<A b="${'&#9;'.repeat(MIB - 10)}"/>`, 200],
+  ['of empty elements', '<A/>'.repeat(99_000), 19],
+  ['of attributes', `<A${' b=""'.repeat(60)}/>`.repeat(12_000), 140],
+  ['of comments', 'a<!---->'.repeat(MIB / 2 - 10), 100],
+  ['of instructions', '<??>'.repeat(MIB - 10), 200],
+  ['of carriage returns', '\r'.repeat(4 * MIB - 20), 16],
+])('the longest documents are read in turns that are short: one %s', (_, content, turnsMin) => {
+  const body = Buffer.from(`<Root>${content}</Root>`)
+  expect(body.length).toBeLessThanOrEqual(4 * MIB)
+  let longestMs = Number.POSITIVE_INFINITY
+  for (let attempt = 0; attempt < 3; attempt++) {
+    let [turns, ofThisMs, done] = [0, 0, false as boolean | undefined]
+    for (const reading = xmlTurns(body); !done; turns++) {
+      const started = process.cpuUsage()
+      done = reading.next().done
+      const { user, system } = process.cpuUsage(started)
+      ofThisMs = Math.max(ofThisMs, (user + system) / 1000)
+    }
+    expect(turns).toBeGreaterThanOrEqual(turnsMin)
+    longestMs = Math.min(longestMs, ofThisMs)
+  }
+  // Some milliseconds, and what the collection of garbage on other threads adds.
+  expect(longestMs).toBeLessThan(60)
 })
 
 test('a document written piece by piece is the same', () => {
