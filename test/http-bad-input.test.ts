@@ -11,6 +11,7 @@ import { crc32 } from '@node-rs/crc32'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { ALPN_PROTOCOL } from '../src/net/handshake.js'
+import { MARK_FILE } from '../src/node/data-folders.js'
 import { realClock } from '../src/platform/clock-and-random.js'
 import type { Clock } from '../src/util/clock.js'
 import { RawClient } from '../testing/s3-front.js'
@@ -89,7 +90,7 @@ function blockFiles(): string[] {
   const data = `${node.dir}/data`
   if (!existsSync(data)) return []
   return readdirSync(data, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && entry.name !== MARK_FILE)
     .map((entry) => entry.name)
 }
 

@@ -560,6 +560,7 @@ test('one line is recorded of each request', async () => {
         keyId: 'GK0123456789abcdef',
         rawPath: '/b/k',
         remoteAddress: '127.0.0.1',
+        host: expect.any(String),
         status: 200,
         errorCode: undefined,
         bytesReceived: 4,
