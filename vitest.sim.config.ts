@@ -1,9 +1,10 @@
 import { defineConfig } from 'vitest/config'
 
-/** The long runs of the simulated cluster: `npm run sim`. */
+/** The long runs of the simulated cluster: `npm run sim`, see testing/sim.mjs. */
 export default defineConfig({
   test: {
-    include: ['testing/**/*.sim.test.ts'],
+    include: process.env.SIM_HOURS ? ['testing/hours.ts'] : ['testing/**/*.sim.test.ts'],
+    disableConsoleIntercept: true,
     pool: 'forks',
     maxWorkers: 1,
     reporters: ['verbose'],

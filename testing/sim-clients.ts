@@ -9,6 +9,8 @@ import type { RegisterHistory, RegisterOp } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX, NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
 import { conditionalWrite } from './sim-conditional.js'
+import type { Control } from './sim-control.js'
+import type { Coverage } from './sim-coverage.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 import type { OperationName, Operations } from './sim-profile.js'
 import type { Script } from './sim-script.js'
@@ -75,6 +77,9 @@ export interface Workload {
   deletedVersions: Map<string, { key: string; version: VersionRecord }>
   /** What is seen of keys whose current versions are deleted for good. */
   stacks: Stacks
+  /** What is seen of names and permissions. */
+  control: Control
+  coverage: Coverage
   operations: Operations
   /** Time that a client thinks between two operations, in ms, on average. */
   thinkMs: number
@@ -149,6 +154,8 @@ export class SimClient {
         return this.#getVersion(node)
       case 'delete-version':
         return this.#deleteVersion(node)
+      case 'control':
+        return w.control.step(random, node, (what, run) => this.#try(node, what, run))
       case 'conditional':
         return conditionalWrite({
           ...{ w, random, target },
@@ -189,9 +196,11 @@ export class SimClient {
 
   /** Runs an operation at a node; undefined if it failed in a way that must be expected. */
   async #try<T>(node: SimNode, what: string, run: (model: Model) => Promise<T>): Promise<T | undefined> {
-    const { cluster, counts, problems } = this.w
+    const { cluster, counts, coverage, problems } = this.w
+    const kind = what.split(' ')[0]!
     const startMs = cluster.clock.monotonicMs()
     let outcome = 'ok'
+    const ended = coverage.operation(kind)
     try {
       // Between two steps of an operation the node may have died, and every other one, too.
       if (!node.core) throw new NodeDied(`node${node.index} is down`)
@@ -211,7 +220,7 @@ export class SimClient {
       }
       return undefined
     } finally {
-      const kind = what.split(' ')[0]!
+      ended()
       counts[kind] = (counts[kind] ?? 0) + 1
       if (outcome !== 'ok') counts[`${kind}!`] = (counts[`${kind}!`] ?? 0) + 1
       cluster.network.trace(`${this.name} node${node.index} ${what}: ${outcome}`)

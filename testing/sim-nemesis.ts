@@ -1,5 +1,6 @@
 import type { SeededRandom } from './seeded-random.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
+import { Coverage } from './sim-coverage.js'
 import type { Profile } from './sim-profile.js'
 import type { Script } from './sim-script.js'
 
@@ -19,6 +20,8 @@ export class Nemesis {
   #down = 0
   #isOver = false
   #random: SeededRandom
+  /** The act that goes on now, or the strike. */
+  #name = ''
 
   constructor(
     private readonly cluster: SimCluster,
@@ -27,6 +30,7 @@ export class Nemesis {
     private readonly options: NemesisOptions,
     /** Descriptions of violated promises, which must stay empty whatever fails. */
     private readonly problems: string[],
+    private readonly coverage = new Coverage(),
   ) {
     this.#random = seed
   }
@@ -53,6 +57,7 @@ export class Nemesis {
 
   #act(): void {
     const act = this.#random.pick(this.options.acts)
+    this.#name = act
     const { cluster } = this
     const random = this.#random
     const [a, b] = this.#twoNodes()
@@ -101,6 +106,7 @@ export class Nemesis {
         const offsetMs = (2 * random.float() - 1) * cluster.options.clockSkewMs
         a.machine.clockOffsetMs = offsetMs
         if (platform) platform.clock.offsetMs = offsetMs
+        this.#for(() => {})
         break
       }
       case 'blackout':
@@ -122,9 +128,10 @@ export class Nemesis {
     const { nodes } = this.cluster
     const isBlackout = this.#random.chance(0.5)
     if (!isBlackout && this.#down >= this.options.downMax) return
+    this.#name = isBlackout ? 'blackout at an answer' : 'power-off at an answer'
     for (const struck of isBlackout ? nodes : [node])
       if (struck.machine.platform) this.#crash(struck, 'machine')
-    this.#count(isBlackout ? 'blackout at an answer' : 'power-off at an answer')
+    this.#count(this.#name)
   }
 
   #count(act: string): void {
@@ -145,8 +152,11 @@ export class Nemesis {
 
   /** Arranges that an act is mended later. */
   #for(mend: () => void, afterMs = 500 + this.#random.float() ** 2 * this.options.lastsMs): void {
+    const over = this.coverage.fault(this.#name)
     const once = () => {
-      if (this.#mend.delete(once)) mend()
+      if (!this.#mend.delete(once)) return
+      over()
+      mend()
     }
     this.#mend.add(once)
     this.cluster.clock.after(afterMs, once)

@@ -28,6 +28,7 @@ export type OperationName =
   | 'delete-version'
   | 'stack'
   | 'conditional'
+  | 'control'
 
 /**
  * - 'faults': five nodes stay, everything breaks; 'layout': a sixth node comes and another one goes meanwhile;
@@ -36,6 +37,7 @@ export type OperationName =
  * - 'wiped': databases are lost, one at a time;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
+ * - 'control': names and permissions that many want to change at the same time;
  * - 'swarm': each seed draws which of all that it has at all.
  */
 export type ScenarioKind =
@@ -46,6 +48,7 @@ export type ScenarioKind =
   | 'wiped'
   | 'busy'
   | 'conditional'
+  | 'control'
   | 'swarm'
 
 /** What a seed has: drawn once, before the run. */
@@ -132,6 +135,8 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
       return { ...base, ...busy(random) }
     case 'conditional':
       return { ...base, ...conditional(random) }
+    case 'control':
+      return { ...base, ...control(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }
@@ -182,6 +187,17 @@ function conditional(random: SeededRandom): Partial<Profile> {
   }
 }
 
+/** Names and permissions; slow paths, since votes of several meet there. */
+function control(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick([ALL_ACTS, ['slow', 'lossy', 'partition', 'one-way', 'kill'], ['partition']]),
+    path: { latencyMs: random.pick([5, 20]), jitterMs: 15, lossShare: 0, bytesPerMs: 10_000 },
+    ...{ everyMs: random.pick([1000, 5000]), lastsMs: random.pick([3000, 15_000]) },
+    ...{ changesLayout: random.chance(0.25), thinkMs: random.pick([40, 200]) },
+    operations: { control: 0.9, put: 0.05, get: 0.05 },
+  }
+}
+
 /** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
 function swarm(random: SeededRandom): Partial<Profile> {
   const drawn = <T>(all: readonly T[]) => {
@@ -189,10 +205,17 @@ function swarm(random: SeededRandom): Partial<Profile> {
     return some.length > 0 ? some : [random.pick(all)]
   }
   const acts = drawn<Act>([...ALL_ACTS, 'outage', 'wipe'])
-  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15 }
-  for (const name of ['delete', 'list', 'multipart', 'get-version', 'delete-version', 'stack'] as const) {
-    if (random.chance(0.5)) delete operations[name]
-  }
+  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15, control: 0.1 }
+  const optional = [
+    'delete',
+    'list',
+    'multipart',
+    'get-version',
+    'delete-version',
+    'stack',
+    'control',
+  ] as const
+  for (const name of optional) if (random.chance(0.5)) delete operations[name]
   return {
     ...{ acts, operations, changesLayout: random.chance(0.3) },
     replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),

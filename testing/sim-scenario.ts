@@ -5,6 +5,8 @@ import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { Contents, SimClient, type Workload } from './sim-clients.js'
 import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
+import { Control } from './sim-control.js'
+import { Coverage } from './sim-coverage.js'
 import { checkAvailable, checkQuiescent } from './sim-invariants.js'
 import { Nemesis } from './sim-nemesis.js'
 import { drawProfile, type Profile, type ScenarioKind } from './sim-profile.js'
@@ -44,6 +46,9 @@ export interface ScenarioResult {
   operations: number
   /** All that was done to the cluster. */
   events: readonly ScriptEvent[]
+  coverage: Coverage
+  /** How long it took, in ms of virtual time. */
+  virtualMs: number
 }
 
 const CLIENTS = 8
@@ -60,6 +65,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
   const hash = createHash('sha256')
   const profile = drawProfile(options.kind, random, options.replicationFactor)
   const { tombstoneDelayMs } = profile
+  const coverage = new Coverage()
   const cluster = new SimCluster({
     ...profile,
     seed: options.seed,
@@ -67,11 +73,12 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
     graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
     trace: (line) => {
       hash.update(line)
+      coverage.traced(line)
       options.onTrace?.(line)
     },
   })
   const problems: string[] = []
-  const scenario = new Scenario(options, profile, cluster, random, problems)
+  const scenario = new Scenario(options, profile, cluster, random, problems, coverage)
   await cluster.clock.runUntil(scenario.run(), LIMIT_MS)
   return {
     problems,
@@ -80,6 +87,8 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
     acts: scenario.acts,
     operations: scenario.history.size,
     events: scenario.script.events,
+    coverage,
+    virtualMs: cluster.clock.monotonicMs(),
   }
 }
 
@@ -95,15 +104,16 @@ class Scenario {
     private readonly cluster: SimCluster,
     private readonly random: SeededRandom,
     private readonly problems: string[],
+    private readonly coverage: Coverage,
   ) {
     this.script = new Script(options.only)
   }
 
   async run(): Promise<void> {
-    const { cluster, random, options, problems, profile } = this
+    const { cluster, coverage, random, options, problems, profile } = this
     await cluster.start()
     const w = await this.#workload()
-    const nemesis = new Nemesis(cluster, random.fork('nemesis'), this.script, profile, problems)
+    const nemesis = new Nemesis(cluster, random.fork('nemesis'), this.script, profile, problems, coverage)
     w.onAcknowledged = (node, operationId) => nemesis.onAcknowledged(node, operationId)
     const loadMs = options.loadMs * profile.loadFactor
     const untilMs = cluster.clock.monotonicMs() + loadMs
@@ -112,7 +122,12 @@ class Scenario {
     )
     const changesLayout = profile.changesLayout && this.script.happens(cluster.clock, 'layout/0')
     const layouts = changesLayout ? this.#changeLayouts(loadMs) : undefined
-    await Promise.all([...clients, layouts, nemesis.run(untilMs).then(() => nemesis.end())])
+    await Promise.all([
+      ...clients,
+      layouts,
+      coverage.watch(cluster, untilMs),
+      nemesis.run(untilMs).then(() => nemesis.end()),
+    ])
     this.acts = nemesis.acts
     await this.#readAll(w)
     for (const bucket of [w.bucket, w.versionedBucket])
@@ -127,7 +142,7 @@ class Scenario {
     // The checks ask only once, so no message may get lost.
     cluster.resetPaths({ lossShare: 0 })
     problems.push(...(await checkQuiescent(w)))
-    problems.push(...(await checkAvailable(w)))
+    problems.push(...(await checkAvailable(w)), ...(await w.control.check()))
   }
 
   async #workload(): Promise<Workload> {
@@ -140,14 +155,17 @@ class Scenario {
     const known = () => cluster.nodes[0]!.core!.model.buckets.byId(versionedBucket.id)
     while (known()?.versioning !== 'enabled') await cluster.clock.sleep(100)
     versionedBucket = known()!
+    const key = await this.#retried((node) => node.core!.model.keys.create('shared'))
     return {
       ...{ cluster, bucket, versionedBucket, keys: profile.keys, versionedKeys: profile.versionedKeys },
       history: this.history,
       stacks: new Stacks(),
+      control: new Control(cluster, key.id),
       operations: profile.operations,
       script: this.script,
       contents: new Contents(profile.blockBytes),
       problems: this.problems,
+      coverage: this.coverage,
       versions: new Map(),
       deletedVersions: new Map(),
       thinkMs: this.options.thinkMs ?? profile.thinkMs,
@@ -165,7 +183,11 @@ class Scenario {
     await cluster.clock.sleep(everyMs)
     // Node 0 stays, since the checks ask it. The node that goes stays up until its data is elsewhere.
     const leaver = random.pick(cluster.nodes.slice(1, 5))
-    await this.#retried((by) => cluster.changeLayout([{ node: leaver.id, role: null }], by))
+    await this.#retried(async (by) => {
+      // An attempt whose node died may have taken effect.
+      const newest = by.core!.cluster.layout.history.versions.at(-1)
+      if (newest?.roles.has(leaver.id)) await cluster.changeLayout([{ node: leaver.id, role: null }], by)
+    })
   }
 
   /** Reads every key at every node. */

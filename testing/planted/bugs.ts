@@ -1,5 +1,6 @@
 import { BLOCK_BUGS } from './block-bugs.js'
 import { CONDITIONAL_BUGS } from './conditional-bugs.js'
+import { CONTROL_BUGS } from './control-bugs.js'
 import { LAYOUT_BUGS } from './layout-bugs.js'
 import { MODEL_BUGS } from './model-bugs.js'
 import type { PlantedBug } from './planted-bug.js'
@@ -11,6 +12,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...LAYOUT_BUGS,
   ...MODEL_BUGS,
   ...CONDITIONAL_BUGS,
+  ...CONTROL_BUGS,
 ]
 
 /** @throws Error if no bug has that name */

@@ -112,4 +112,40 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
       },
     ],
   },
+  {
+    name: 'a part that was sent again is the earlier one',
+    breaks: 'the last upload of a part counts',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/uploads/tables.ts',
+        find: 'const later = incoming.timeUs - current.timeUs ||',
+        replace: 'const later = current.timeUs - incoming.timeUs ||',
+      },
+    ],
+  },
+  {
+    name: 'a completed upload lacks its last part',
+    breaks: 'an object is what its parts were',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/uploads/uploads.ts',
+        find: 'for (const part of parts) {',
+        replace: 'for (const part of parts.slice(0, 2)) {',
+      },
+    ],
+  },
+  {
+    name: 'a noncurrent version is deleted in name only',
+    breaks: 'a deleted version stays deleted',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/versions/deletion.ts',
+        find: 'await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))',
+        replace: 'void isNull',
+      },
+    ],
+  },
 ]

@@ -1,0 +1,44 @@
+/** The long run of `npm run sim -- --hours H`: seed after seed, until so many hours of virtual time are through. */
+import { expect, test } from 'vitest'
+import { Coverage, describeCoverage } from './sim-coverage.js'
+import { runScenario, type ScenarioOptions, type ScenarioResult } from './sim-scenario.js'
+import { describeShrunk, shrink } from './sim-shrink.js'
+
+const HOUR_MS = 3600_000
+const MINUTE_MS = 60_000
+const hours = Number(process.env.SIM_HOURS)
+const loadMs = Number(process.env.SIM_LOAD ?? 2) * MINUTE_MS
+const firstSeed = Number(process.env.FIRST_SEED ?? 1)
+/** How long a run that failed is cut down, in ms. */
+const SHRINK_MS = Number(process.env.SHRINK_SECONDS ?? 120) * 1000
+
+test(`${hours} hours of virtual time`, { timeout: 0 }, async () => {
+  const coverage = new Coverage()
+  const startedMs = performance.now()
+  let virtualMs = 0
+  let seed = firstSeed
+  const told = () => {
+    const minutes = (performance.now() - startedMs) / MINUTE_MS
+    const perMinute = virtualMs / HOUR_MS / minutes
+    return `${seed - firstSeed} seeds, ${(virtualMs / HOUR_MS).toFixed(2)} virtual hours in ${minutes.toFixed(1)} minutes, ${perMinute.toFixed(2)} virtual hours per minute`
+  }
+  for (; virtualMs < hours * HOUR_MS; seed++) {
+    const options: ScenarioOptions = { kind: 'swarm', seed, loadMs }
+    const result = await runScenario(options)
+    coverage.addAll(result.coverage)
+    virtualMs += result.virtualMs
+    console.log(`seed ${seed}: ${result.operations} operations; ${told()}`)
+    if (result.problems.length > 0) {
+      console.log(describeCoverage(coverage))
+      expect.fail(await storyOf(options, result))
+    }
+  }
+  console.log(`\n${told()}\n\n${describeCoverage(coverage)}`)
+})
+
+async function storyOf(options: ScenarioOptions, result: ScenarioResult): Promise<string> {
+  const untilMs = performance.now() + SHRINK_MS
+  const shrunk = await shrink(options, result, () => performance.now() > untilMs)
+  const again = `FIRST_SEED=${options.seed} npm run sim -- --hours 0.01 --load ${loadMs / MINUTE_MS}`
+  return `${result.problems.join('\n')}\n\nReplay it with: ${again}\n\n${describeShrunk(shrunk)}`
+}
