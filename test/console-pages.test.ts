@@ -3,47 +3,29 @@
  * screen reader can do it too (axe-core). `SCREENSHOTS=docs/console npx vitest run test/console-pages.test.ts` takes the
  * pictures of the documentation: light, dark, and as a phone shows them.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as support from './support/console-browser.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-const SCREENSHOTS = process.env.SCREENSHOTS
 const ADMIN_TOKEN = 'token-of-the-test'
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const TIMEOUT_MS = 120_000
 
-if (!CHROMIUM)
-  console.log('The pages of the console are not tested: there is no Chromium (apt install chromium).')
-
-describe.runIf(CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, () => {
+describe.runIf(support.CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, () => {
   let node: TestNode
-  let browser: Browser
+  let browser: support.ConsoleBrowser
   let context: BrowserContext
   let page: Page
   let base: string
   let key: { id: string; secret: string }
-  const complaints: string[] = []
+  let complaints: string[]
 
   beforeAll(async () => {
     node = await startTestNode({ secrets: { adminToken: ADMIN_TOKEN } })
     base = `http://127.0.0.1:${node.adminApi!.port}/console/`
     key = await node.createKey('visitor')
-    browser = await chromium.launch({
-      executablePath: CHROMIUM!,
-      args: ['--no-sandbox', '--disable-dev-shm-usage'],
-    })
-    context = await browser.newContext({ viewport: { width: 1200, height: 800 } })
-    page = await context.newPage()
-    page.setDefaultTimeout(60_000)
-    page.on('pageerror', (error) => complaints.push(error.message))
-    page.on('console', (message) => {
-      if (message.type() === 'error' && !/status of 40\d/.test(message.text()))
-        complaints.push(message.text())
-    })
+    browser = await support.openBrowser()
+    ;({ context, page, complaints } = browser)
   }, TIMEOUT_MS)
 
   afterAll(async () => {
@@ -52,38 +34,8 @@ describe.runIf(CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, ()
     expect(complaints).toEqual([])
   })
 
-  async function signInWithKey(): Promise<void> {
-    await page.goto(base)
-    await page.getByLabel('Access key ID').fill(key.id)
-    await page.getByLabel('Secret key').fill(key.secret)
-    await page.getByRole('button', { name: 'Sign in', exact: true }).click()
-    await page.getByRole('navigation', { name: 'Pages' }).waitFor()
-  }
-
-  /** What axe-core finds wrong on the page as it is. */
-  async function violations(): Promise<string[]> {
-    await page.evaluate(AXE)
-    const found = (await page.evaluate('axe.run(document, { resultTypes: ["violations"] })')) as {
-      violations: { id: string; nodes: { html: string }[] }[]
-    }
-    return found.violations.flatMap(({ id, nodes }) =>
-      nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`),
-    )
-  }
-
-  /** Takes the pictures of a page, where they are asked for. */
-  async function picture(name: string): Promise<void> {
-    if (!SCREENSHOTS) return
-    mkdirSync(SCREENSHOTS, { recursive: true })
-    for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme })
-      await page.screenshot({ path: join(SCREENSHOTS, `${name}-${colorScheme}.png`) })
-    }
-    await page.emulateMedia({ colorScheme: 'light' })
-    await page.setViewportSize({ width: 390, height: 780 })
-    await page.screenshot({ path: join(SCREENSHOTS, `${name}-phone.png`) })
-    await page.setViewportSize({ width: 1200, height: 800 })
-  }
+  const violations = () => support.violations(page)
+  const picture = (name: string) => support.picture(page, name)
 
   test('a wrong key is told in plain words, and what was typed stays', async () => {
     await page.goto(base)
@@ -97,16 +49,16 @@ describe.runIf(CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, ()
   })
 
   test('from the first visit to the first upload, a preview, a link, and the deletion', async () => {
-    await signInWithKey()
+    await support.signInWithKey(page, base, key)
     await page.getByRole('link', { name: 'Buckets', exact: true }).click()
     await page.getByRole('button', { name: 'New bucket' }).click()
     await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('photos')
     expect(await violations()).toEqual([])
     await page.getByRole('button', { name: 'Create' }).click()
-    await page.getByRole('link', { name: 'photos' }).click()
+    await page.getByRole('link', { name: 'photos', exact: true }).click()
     await page.getByText('Nothing here yet').waitFor()
     const name = 'hello <img src=x onerror=alert(1)> \u202e.txt'
-    await page.locator('input[type=file]').setInputFiles([
+    await page.getByLabel('Upload files').setInputFiles([
       { name, mimeType: 'text/plain', buffer: Buffer.from('Hello, <b>world</b>') },
       { name: 'b.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(1000) },
     ])
@@ -140,11 +92,10 @@ describe.runIf(CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, ()
   test('an administrator sees every page, and each can be used without a mouse or eyes', async () => {
     await page.goto(base)
     await page.getByRole('button', { name: 'Sign out' }).click()
-    await page.getByRole('button', { name: 'Admin token' }).click()
-    await page.getByRole('textbox').fill(ADMIN_TOKEN)
-    await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+    await support.signInWithToken(page, base, ADMIN_TOKEN)
     for (const [link, what] of [
       ['Overview', 'Healthy'],
+      ['Cluster', 'Everything is in sync.'],
       ['Live', 'Requests per second'],
       ['Buckets', 'photos'],
       ['Access keys', 'visitor'],
@@ -160,7 +111,7 @@ describe.runIf(CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, ()
   })
 
   test('an administrator makes a key, gives it a bucket, and turns versioning on', async () => {
-    await page.getByRole('link', { name: 'Access keys' }).click()
+    await page.getByRole('link', { name: 'Access keys', exact: true }).click()
     await page.getByRole('button', { name: 'New access key' }).click()
     await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('reader')
     await page.getByRole('button', { name: 'Create' }).click()
@@ -183,8 +134,82 @@ describe.runIf(CHROMIUM)('the console in a browser', { timeout: TIMEOUT_MS }, ()
     })
   })
 
+  test('a policy is told in plain words, checked by the server, and saved', async () => {
+    const open = async (name: string) => {
+      await page.locator('summary', { hasText: new RegExp(`^${name}$`) }).click()
+      return page.getByRole('textbox', { name, exact: true })
+    }
+    const policy = await open('Policy')
+    await page.getByRole('button', { name: 'Begin with an example' }).click()
+    await page.getByText('Anybody may read objects in photos/public/*').waitFor()
+    const wrong = (await policy.inputValue()).replace('s3:GetObject', 's3:NoSuchThing')
+    const right = await policy.inputValue()
+    await policy.fill(wrong)
+    await page.getByRole('button', { name: 'Save' }).last().click()
+    await page.getByRole('alert').waitFor()
+    expect(await policy.inputValue()).toBe(wrong)
+    await policy.fill(right)
+    await page.getByRole('button', { name: 'Save' }).last().click()
+    await page.getByText('Saved').waitFor()
+    expect(await violations()).toEqual([])
+    await picture('bucket-policy')
+    const id = node.core.model.buckets.localByName('photos', undefined)!.hexId
+    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` }
+    const kept = await fetch(new URL(`/v2/GetBucketSettings?id=${id}`, base), { headers })
+    const { policy: found } = (await kept.json()) as { policy: { Statement: { Resource: string }[] } }
+    expect(found.Statement[0]!.Resource).toBe('arn:aws:s3:::photos/public/*')
+  })
+
+  test('every setting of a bucket has an example that the store takes, for an administrator and for a key', async () => {
+    const names = [
+      'Lifecycle',
+      'CORS',
+      'Web site',
+      'Encryption',
+      'Tags',
+      'Object lock',
+      'Public access',
+      'Ownership',
+    ]
+    const saveAll = async () => {
+      for (const name of names) {
+        await page.locator('summary', { hasText: new RegExp(`^${name}$`) }).click()
+        const part = page.locator('details[open]', { has: page.getByRole('textbox', { name, exact: true }) })
+        await part.getByRole('button', { name: 'Begin with an example' }).click()
+        await part.getByRole('button', { name: 'Save' }).click()
+        await part.getByText('Saved').waitFor()
+      }
+      await page.reload()
+      for (const name of names) {
+        await page.locator('summary', { hasText: new RegExp(`^${name}$`) }).click()
+        const box = page.getByRole('textbox', { name, exact: true })
+        await box.waitFor()
+        expect([name, await box.inputValue()]).not.toEqual([name, ''])
+      }
+      expect(await violations()).toEqual([])
+    }
+    await page.goto(`${base}bucket-settings/photos`)
+    await page.getByLabel('Another name').fill('pictures')
+    await page.getByRole('button', { name: 'Add', exact: true }).click()
+    await page.getByRole('button', { name: 'Remove the name pictures' }).waitFor()
+    await saveAll()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await support.signInWithKey(page, base, key)
+    await page.getByRole('link', { name: 'Buckets', exact: true }).click()
+    await page.getByRole('button', { name: 'New bucket' }).click()
+    await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('own')
+    await page.getByRole('button', { name: 'Create' }).click()
+    await page.getByRole('link', { name: 'Settings: own' }).click()
+    await page.getByRole('button', { name: 'Enabled' }).click()
+    await page.getByText('enabled', { exact: true }).waitFor()
+    await saveAll()
+    await picture('bucket-settings-by-key')
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await support.signInWithToken(page, base, ADMIN_TOKEN)
+  })
+
   test('a node that goes away is told, and nothing is lost', async () => {
-    await page.getByRole('link', { name: 'Access keys' }).click()
+    await page.getByRole('link', { name: 'Access keys', exact: true }).click()
     await page.getByRole('button', { name: 'New access key' }).click()
     await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('later')
     await context.setOffline(true)

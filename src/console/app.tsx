@@ -6,6 +6,7 @@ import { loadSettings, settings } from './settings'
 import { type TextName, t } from './texts/texts'
 
 const Overview = lazy(() => import('./pages/overview'))
+const Cluster = lazy(() => import('./pages/cluster'))
 const Buckets = lazy(() => import('./pages/buckets'))
 const Objects = lazy(() => import('./pages/objects'))
 const Keys = lazy(() => import('./pages/keys'))
@@ -25,6 +26,7 @@ interface Place {
 /** The pages of the menu; each user sees those that they may use. */
 const PLACES: readonly Place[] = [
   { path: '/', text: 'menu.overview' },
+  { path: '/cluster', text: 'menu.cluster', needs: 'adminToken' },
   { path: '/live', text: 'menu.live', needs: 'adminToken' },
   { path: '/buckets', text: 'menu.buckets' },
   { path: '/keys', text: 'menu.keys', needs: 'adminToken' },
@@ -39,6 +41,7 @@ export function App() {
     <Show when={ready()}>
       <Router base="/console" root={Frame}>
         <Route path="/" component={Overview} />
+        <Route path="/cluster" component={Cluster} />
         <Route path="/buckets" component={Buckets} />
         <Route path="/buckets/:bucket/*prefix" component={Objects} />
         <Route path="/bucket-settings/:bucket" component={BucketSettings} />

@@ -63,7 +63,9 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   if (made && node.s3) {
     const { localEndpoint, welcome } = await import('./welcome.js')
     const endpoint = localEndpoint(node.s3.address, node.s3.secure)
-    process.stdout.write(welcome({ ...made, endpoint, region: config.s3Api.region }))
+    const { adminApi } = node
+    const console = adminApi && `${localEndpoint(adminApi.address, adminApi.secure)}/console/`
+    process.stdout.write(welcome({ ...made, endpoint, region: config.s3Api.region, console }))
   }
   log.info(
     {

@@ -20,7 +20,14 @@ test.each(['0123abcd', `it's $HOME, "x": \`id\` \\ !!`])(
   (secretAccessKey) => {
     const endpoint = 'http://127.0.0.1:3900'
     const lines = pasted(
-      welcome({ endpoint, region: 'us-east-1', accessKeyId: 'GK00', secretAccessKey, bucket: 'first' }),
+      welcome({
+        endpoint,
+        region: 'us-east-1',
+        accessKeyId: 'GK00',
+        secretAccessKey,
+        bucket: 'first',
+        console: undefined,
+      }),
     )
     const account = ['GK00', secretAccessKey, 'us-east-1', '--endpoint-url', endpoint]
     const quoted =
@@ -37,7 +44,14 @@ test.each(['0123abcd', `it's $HOME, "x": \`id\` \\ !!`])(
 test('a key without a bucket is shown with commands that need none', () => {
   const endpoint = 'http://127.0.0.1:3900'
   const lines = pasted(
-    welcome({ endpoint, region: 'r', accessKeyId: 'GK00', secretAccessKey: 'abc', bucket: undefined }),
+    welcome({
+      endpoint,
+      region: 'r',
+      accessKeyId: 'GK00',
+      secretAccessKey: 'abc',
+      bucket: undefined,
+      console: undefined,
+    }),
   )
   const account = ['GK00', 'abc', 'r', '--endpoint-url', endpoint]
   const remote = `:s3,provider=Other,endpoint="${endpoint}",region=r,access_key_id=GK00,secret_access_key=abc:`
@@ -51,8 +65,10 @@ test('a secret that an earlier start has shown is not shown again, but where to 
     accessKeyId: 'GK00',
     secretAccessKey: undefined,
     bucket: 'first',
+    console: 'http://127.0.0.1:3903/console/',
   })
   expect(text).toContain('carport key info GK00 --show-secret')
+  expect(text).toContain('  console     http://127.0.0.1:3903/console/\n')
   expect(text).not.toContain('AWS_SECRET_ACCESS_KEY')
 })
 

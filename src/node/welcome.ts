@@ -8,15 +8,17 @@ export interface Welcome {
   secretAccessKey: string | undefined
   /** Undefined where none was asked for. */
   bucket: string | undefined
+  /** The address of the pages for browsers; undefined where no admin address is served. */
+  console: string | undefined
 }
 
 /** The text to print when a single node is ready: enough to paste and go, once the secret is known. */
 export function welcome(made: Welcome): string {
-  const { endpoint, region, accessKeyId, secretAccessKey, bucket } = made
+  const { endpoint, region, accessKeyId, secretAccessKey, bucket, console } = made
   const facts = `
 Carport is ready.
 
-  endpoint    ${endpoint}
+${console === undefined ? '' : `  console     ${console}\n`}  endpoint    ${endpoint}
   region      ${region}
 ${bucket === undefined ? '' : `  bucket      ${bucket}\n`}  access key  ${accessKeyId}
 `

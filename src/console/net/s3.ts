@@ -141,12 +141,17 @@ export async function listObjects(bucket: string, prefix: string, next?: string)
     modified: textOf(each, 'LastModified'),
     etag: textOf(each, 'ETag'),
   }))
-  const entries = [...folders, ...objects.filter(({ key }) => key !== prefix)]
+  const entries = [...folders, ...objects.filter(({ key }) => !isFolderItself(key, prefix))]
   return { entries, next: textOf(root, 'NextContinuationToken') || undefined }
 }
 
+/** Whether a key is that of the folder listed, as some programs make them to keep empty folders. */
+export function isFolderItself(key: string, prefix: string): boolean {
+  return key === prefix && prefix.endsWith('/')
+}
+
 /** Listings encode keys as forms do. */
-function decode(text: string): string {
+export function decode(text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '))
 }
 
@@ -170,7 +175,7 @@ export async function deleteObjects(
   }))
 }
 
-function checksum(body: string): Record<string, string> {
+export function checksum(body: string): Record<string, string> {
   const digest = sha256(utf8ToBytes(body))
   return { 'x-amz-checksum-sha256': btoa(String.fromCharCode(...digest)) }
 }
@@ -179,8 +184,16 @@ export function escapeXml(text: string): string {
   return text.replace(/[<>&"'\x00-\x1f]/g, (c) => `&#${c.charCodeAt(0)};`)
 }
 
+/** The name of an object as the source of a copy. */
+export function sourceOf({ bucket, key }: { bucket: string; key: string }): string {
+  return `${encode(bucket)}/${key.split('/').map(encode).join('/')}`
+}
+
 /** Copies an object within the store. */
 export async function copyObject(from: { bucket: string; key: string }, to: { bucket: string; key: string }) {
-  const source = `${encode(from.bucket)}/${from.key.split('/').map(encode).join('/')}`
-  await s3({ method: 'PUT', ...to, headers: { 'x-amz-copy-source': source } })
+  await s3({ method: 'PUT', ...to, headers: { 'x-amz-copy-source': sourceOf(from) } })
+}
+
+export async function deleteObject(bucket: string, key: string): Promise<void> {
+  await s3({ method: 'DELETE', bucket, key })
 }

@@ -1,20 +1,24 @@
 import { useParams } from '@solidjs/router'
-import { createSignal, For } from 'solid-js'
+import { createSignal, For, Show } from 'solid-js'
 import type { BucketInfo, KeyListItem } from '../../api/admin/types.js'
 import { admin } from '../net/admin'
+import { documentsByAdmin } from '../net/bucket-documents'
 import { session } from '../session'
 import { bytes, count, t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
 import { Field } from '../ui/field'
 import { createLoad, Load } from '../ui/load'
+import { Aliases } from './bucket-settings/aliases'
+import { SettingsByKey } from './bucket-settings/by-key'
+import { Documents } from './bucket-settings/documents'
+import { Versioning } from './bucket-settings/versioning'
 
-type Settings = Readonly<Record<string, unknown>>
 type Permission = 'read' | 'write' | 'owner'
 
 const PERMISSIONS: readonly Permission[] = ['read', 'write', 'owner']
 
-/** What a bucket is, and what it is told to do; for administrators. */
+/** What a bucket is, and what it is told to do: all of it for administrators, its settings for who has a key. */
 export default function BucketSettings() {
   const params = useParams()
   const bucket = createLoad(
@@ -22,11 +26,7 @@ export default function BucketSettings() {
     async (name) => {
       const query: Record<string, string> = /^[0-9a-f]{32}$/.test(name) ? { id: name } : { globalAlias: name }
       const info = await admin<BucketInfo>('GetBucketInfo', { query })
-      const [keys, settings] = await Promise.all([
-        admin<KeyListItem[]>('ListKeys'),
-        admin<Settings>('GetBucketSettings', { query: { id: info.id } }),
-      ])
-      return { info, keys, settings }
+      return { info, keys: await admin<KeyListItem[]>('ListKeys') }
     },
   )
   return (
@@ -34,18 +34,29 @@ export default function BucketSettings() {
       <h1>
         {params.bucket} · {t('settings.of')}
       </h1>
-      <Load of={bucket}>
-        {(value) => (
-          <>
-            <Facts info={value().info} />
-            <Permissions info={value().info} keys={value().keys} onChange={bucket.reload} />
-            <Quotas info={value().info} onChange={bucket.reload} />
-            <Versioning info={value().info} onChange={bucket.reload} />
-            <Website info={value().info} onChange={bucket.reload} />
-            <Expert info={value().info} settings={value().settings} onChange={bucket.reload} />
-          </>
-        )}
-      </Load>
+      <Show when={session().adminToken} fallback={<SettingsByKey bucket={params.bucket!} />}>
+        <Load of={bucket}>
+          {(value) => (
+            <>
+              <Facts info={value().info} />
+              <Permissions info={value().info} keys={value().keys} onChange={bucket.reload} />
+              <Quotas info={value().info} onChange={bucket.reload} />
+              <Aliases info={value().info} onChange={bucket.reload} />
+              <Versioning
+                state={value().info.versioning}
+                onSet={async (versioning) => {
+                  const query = { id: value().info.id }
+                  await admin('UpdateBucketSettings', { query, body: { versioning } })
+                  bucket.reload()
+                }}
+              />
+              <Documents
+                documents={documentsByAdmin(value().info.id, value().info.globalAliases[0] ?? params.bucket!)}
+              />
+            </>
+          )}
+        </Load>
+      </Show>
     </>
   )
 }
@@ -64,8 +75,6 @@ function Facts(props: { info: BucketInfo }) {
       <dd>{bytes(props.info.bytes)}</dd>
       <dt>{t('settings.uploads')}</dt>
       <dd>{count(props.info.unfinishedMultipartUploads)}</dd>
-      <dt>{t('settings.aliases')}</dt>
-      <dd>{props.info.globalAliases.join(', ')}</dd>
       <dt>ID</dt>
       <dd class="mono">{props.info.id}</dd>
     </dl>
@@ -142,97 +151,6 @@ function Quotas(props: Part) {
       <h2>{t('settings.quotas')}</h2>
       <Field label={t('settings.max-size')} type="number" value={maxSize()} onInput={setMaxSize} />
       <Field label={t('settings.max-objects')} type="number" value={maxObjects()} onInput={setMaxObjects} />
-      <ErrorNote text={save.error()} />
-      <button type="submit" class="button" disabled={save.busy()}>
-        {t('settings.save')}
-      </button>
-    </form>
-  )
-}
-
-function Versioning(props: Part) {
-  const set = createAction(async (versioning: 'Enabled' | 'Suspended') => {
-    await admin('UpdateBucketSettings', { query: { id: props.info.id }, body: { versioning } })
-    props.onChange()
-  })
-  return (
-    <section class="card">
-      <h2>{t('settings.versioning')}</h2>
-      <p>{props.info.versioning === 'off' ? t('settings.versioning-off') : props.info.versioning}</p>
-      <For each={['Enabled', 'Suspended'] as const}>
-        {(state) => (
-          <button
-            type="button"
-            class="button"
-            aria-pressed={props.info.versioning === state.toLowerCase()}
-            disabled={set.busy() || (state === 'Suspended' && props.info.versioning === 'off')}
-            onClick={() => void set.start(state)}
-          >
-            {state}
-          </button>
-        )}
-      </For>
-      <ErrorNote text={set.error()} />
-    </section>
-  )
-}
-
-function Website(props: Part) {
-  const [index, setIndex] = createSignal(props.info.websiteConfig?.indexDocument ?? 'index.html')
-  const save = createAction(async (enabled: boolean) => {
-    const websiteAccess = enabled ? { enabled, indexDocument: index() } : { enabled }
-    await admin('UpdateBucket', { query: { id: props.info.id }, body: { websiteAccess } })
-    props.onChange()
-  })
-  return (
-    <section class="card">
-      <h2>{t('settings.website')}</h2>
-      <Field label={t('settings.website-index')} value={index()} onInput={setIndex} />
-      <label>
-        <input
-          type="checkbox"
-          checked={props.info.websiteAccess}
-          disabled={save.busy()}
-          onChange={(event) => void save.start(event.currentTarget.checked)}
-        />{' '}
-        {t('settings.website')}
-      </label>
-      <ErrorNote text={save.error()} />
-      <Command text={`carport bucket website --allow ${props.info.globalAliases[0] ?? props.info.id}`} />
-    </section>
-  )
-}
-
-/** Everything else, as its documents. */
-function Expert(props: Part & { settings: Settings }) {
-  const { id: _, ...given } = props.settings
-  const [text, setText] = createSignal(JSON.stringify(given, undefined, 2))
-  const save = createAction(async () => {
-    const wanted = JSON.parse(text()) as Record<string, unknown>
-    const changed = Object.fromEntries(
-      Object.entries(wanted).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(given[name])),
-    )
-    await admin('UpdateBucketSettings', { query: { id: props.info.id }, body: changed })
-    props.onChange()
-  })
-  return (
-    <form
-      class="card"
-      onSubmit={(event) => {
-        event.preventDefault()
-        void save.start()
-      }}
-    >
-      <h2>{t('settings.expert')}</h2>
-      <p class="muted">{t('settings.expert-hint')}</p>
-      <textarea
-        rows="14"
-        class="mono wide"
-        aria-label={t('settings.expert')}
-        spellcheck={false}
-        value={text()}
-        onInput={(event) => setText(event.currentTarget.value)}
-      />
       <ErrorNote text={save.error()} />
       <button type="submit" class="button" disabled={save.busy()}>
         {t('settings.save')}

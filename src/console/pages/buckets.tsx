@@ -62,11 +62,9 @@ export default function Buckets() {
                 <tr>
                   <th>{t('name')}</th>
                   <th>{t('created')}</th>
-                  <Show when={session().adminToken}>
-                    <th>
-                      <span class="hidden">{t('actions')}</span>
-                    </th>
-                  </Show>
+                  <th>
+                    <span class="hidden">{t('actions')}</span>
+                  </th>
                 </tr>
               </thead>
               <tbody>
@@ -79,16 +77,14 @@ export default function Buckets() {
                         </Show>
                       </td>
                       <td class="muted">{when(row.created)}</td>
-                      <Show when={session().adminToken}>
-                        <td class="actions">
-                          <A
-                            href={`/bucket-settings/${encode(row.name)}`}
-                            aria-label={`${t('settings.of')}: ${row.name}`}
-                          >
-                            {t('settings.of')}
-                          </A>
-                        </td>
-                      </Show>
+                      <td class="actions">
+                        <A
+                          href={`/bucket-settings/${encode(row.name)}`}
+                          aria-label={`${t('settings.of')}: ${row.name}`}
+                        >
+                          {t('settings.of')}
+                        </A>
+                      </td>
                     </tr>
                   )}
                 </For>

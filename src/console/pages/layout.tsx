@@ -7,6 +7,7 @@ import { bytes, t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
 import { createLoad, Load } from '../ui/load'
+import { nodeName } from './cluster/node-name'
 
 interface Wanted {
   readonly id: string
@@ -28,7 +29,7 @@ function wantedOf(status: ClusterStatus, layout: ClusterLayout): Wanted[] {
     const change = staged.get(id)
     const next = change ? ('remove' in change ? null : change) : role
     return {
-      ...{ id, isUp, name: hostname ?? id.slice(0, 16), zone: next?.zone ?? '', tags: next?.tags ?? [] },
+      ...{ id, isUp, name: nodeName({ id, hostname }), zone: next?.zone ?? '', tags: next?.tags ?? [] },
       capacity: next?.capacity ?? null,
     }
   })
@@ -64,13 +65,22 @@ function Editor(props: { status: ClusterStatus; layout: ClusterLayout; onApplied
   )
   const change = (id: string, more: Partial<Wanted>) =>
     setWanted((all) => all.map((node) => (node.id === id ? { ...node, ...more } : node)))
+  /** By ids, which stay when a node is changed: so what has the focus stays in the page. */
+  const idsIn = (zone: string) =>
+    wanted()
+      .filter((node) => node.zone === zone)
+      .map(({ id }) => id)
   const roles = () =>
     wanted()
       .filter(({ zone }) => zone !== '')
       .map(({ id, zone, tags, capacity }) => ({ id, zone, tags, capacity }))
   const [plan] = createResource(
-    () => JSON.stringify(roles()),
-    (text) => admin<LayoutPlanAnswer>('PlanClusterLayout', { body: { roles: JSON.parse(text) } }),
+    // Asks again when a layout was applied, by this page or by somebody else: what is left to do is another then.
+    () => JSON.stringify([props.layout.version, roles()]),
+    (text) => {
+      const [, roles] = JSON.parse(text) as [number, unknown]
+      return admin<LayoutPlanAnswer>('PlanClusterLayout', { body: { roles } })
+    },
   )
   const apply = createAction(async () => {
     const ids = new Set(roles().map(({ id }) => id))
@@ -97,14 +107,18 @@ function Editor(props: { status: ClusterStatus; layout: ClusterLayout; onApplied
               onDrop={() => drop(zone)}
             >
               <h2>{zone || t('overview.no-zone')}</h2>
-              <For each={wanted().filter((node) => node.zone === zone)}>
-                {(node) => (
-                  <NodeRole
-                    node={node}
-                    zones={zones()}
-                    onDrag={() => setDragged(node.id)}
-                    onChange={(more) => change(node.id, more)}
-                  />
+              <For each={idsIn(zone)}>
+                {(id) => (
+                  <Show when={wanted().find((node) => node.id === id)}>
+                    {(node) => (
+                      <NodeRole
+                        node={node()}
+                        zones={zones()}
+                        onDrag={() => setDragged(id)}
+                        onChange={(more) => change(id, more)}
+                      />
+                    )}
+                  </Show>
                 )}
               </For>
             </section>
@@ -151,12 +165,20 @@ function NodeRole(props: {
           list="zones"
           value={node().zone}
           aria-label={t('layout.zone-of', { name: node().name })}
-          onChange={(event) => props.onChange({ zone: event.currentTarget.value.trim() })}
+          onChange={(event) => {
+            const { id } = node()
+            props.onChange({ zone: event.currentTarget.value.trim() })
+            // The node stands elsewhere now, and with it the next field, which was to get the focus.
+            setTimeout(() => {
+              if (document.activeElement === document.body) document.getElementById(`capacity-${id}`)?.focus()
+            })
+          }}
         />
       </label>
       <label class="inline">
         {t('layout.capacity')}
         <input
+          id={`capacity-${node().id}`}
           type="number"
           min="0"
           step="any"
@@ -174,7 +196,8 @@ function NodeRole(props: {
 }
 
 function Plan(props: { plan: LayoutPlanAnswer; names: ClusterStatus }) {
-  const nameOf = (id: string) => props.names.nodes.find((node) => node.id === id)?.hostname ?? id.slice(0, 16)
+  const nameOf = (id: string) =>
+    nodeName({ id, hostname: props.names.nodes.find((node) => node.id === id)?.hostname ?? null })
   return (
     <Show when={props.plan.changes.length > 0} fallback={<p class="muted">{t('layout.nothing')}</p>}>
       <p>

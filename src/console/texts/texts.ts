@@ -34,3 +34,17 @@ export function count(number: number): string {
 export function when(time: string | number | Date): string {
   return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 }
+
+const SPANS = [
+  ['day', 86_400],
+  ['hour', 3600],
+  ['minute', 60],
+  ['second', 1],
+] as const
+
+/** A time in seconds as people say it, in its largest unit. */
+export function duration(seconds: number): string {
+  const [unit, length] = SPANS.find(([, length]) => seconds >= length) ?? SPANS[3]
+  const format = new Intl.NumberFormat('en', { style: 'unit', unit, unitDisplay: 'long' })
+  return format.format(Math.round(seconds / length))
+}

@@ -1,192 +1,147 @@
-import { createResource, createSignal, For, Match, onCleanup, Show, Switch } from 'solid-js'
-import { renderSVG } from 'uqr'
-import { objectPath, presign } from '../../../client/sign.js'
+import * as Tabs from '@kobalte/core/tabs'
+import { createResource, For, Show } from 'solid-js'
 import { explain } from '../../net/errors'
-import { type ObjectEntry, s3 } from '../../net/s3'
-import { session } from '../../session'
-import { s3Endpoint, settings } from '../../settings'
+import { s3 } from '../../net/s3'
 import { bytes, t, when } from '../../texts/texts'
-import { ErrorNote } from '../../ui/action'
-import { Copyable } from '../../ui/copy'
+import { createAction, ErrorNote } from '../../ui/action'
+import { Command } from '../../ui/copy'
 import { Dialog } from '../../ui/dialog'
+import { Link } from './link'
+import type { Entry } from './listing'
+import { Metadata } from './metadata'
+import { Move } from './move'
+import { Preview } from './preview'
+import { Tags } from './tags'
+import { Versions } from './versions'
+import { visible } from './visible'
 
-/** Longer objects are not shown in the page. */
-const PREVIEW_BYTES_MAX = 32 << 20
-const TEXT_BYTES_MAX = 256 << 10
-const LINK_SECONDS = [3600, 86_400, 604_800] as const
-
-/** One object: what it is, what it looks like, and links to it. */
-export function Details(props: {
-  bucket: string
-  entry: ObjectEntry
-  onClose: () => void
-  onChange: () => void
-}) {
-  const [head] = createResource(
-    () => props.entry.key,
+/** One object: what it is, what it looks like, links to it, its versions, and what is kept beside it. */
+export function Details(props: { bucket: string; entry: Entry; onClose: () => void; onChange: () => void }) {
+  const [head, { refetch }] = createResource(
+    () => !props.entry.isDeleted && props.entry.key,
     (key) => s3({ method: 'HEAD', bucket: props.bucket, key }),
   )
-  const download = async () => {
-    const response = await s3({ bucket: props.bucket, key: props.entry.key })
-    const url = URL.createObjectURL(await response.blob())
-    const link = document.createElement('a')
-    link.href = url
-    link.download = props.entry.key.split('/').at(-1) || 'object'
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(url), 60_000)
+  const changed = () => {
+    void refetch()
+    props.onChange()
+  }
+  const gone = () => {
+    props.onClose()
+    props.onChange()
   }
   return (
-    <Dialog open={true} onClose={props.onClose} title={props.entry.key}>
-      <dl class="facts-list">
-        <dt>{t('size')}</dt>
-        <dd>{bytes(props.entry.size!)}</dd>
-        <dt>{t('modified')}</dt>
-        <dd>{when(props.entry.modified!)}</dd>
-        <dt>ETag</dt>
-        <dd class="mono">{props.entry.etag}</dd>
-        <Show when={!head.error && head()}>
-          {(response) => (
-            <For each={[...response().headers].filter(([name]) => isTold(name))}>
-              {([name, value]) => (
-                <>
-                  <dt>{name}</dt>
-                  <dd>{value}</dd>
-                </>
-              )}
-            </For>
-          )}
-        </Show>
-      </dl>
-      <Show when={!head.error && head()}>
-        {(response) => (
-          <Preview
-            bucket={props.bucket}
-            entry={props.entry}
-            type={response().headers.get('content-type') ?? ''}
-          />
-        )}
-      </Show>
-      <Link bucket={props.bucket} objectKey={props.entry.key} />
-      <footer>
-        <button type="button" class="button primary" onClick={() => void download()}>
-          {t('object.download')}
-        </button>
-      </footer>
+    <Dialog open={true} onClose={props.onClose} title={visible(props.entry.key)}>
+      <Tabs.Root defaultValue={props.entry.isDeleted ? 'versions' : 'object'}>
+        <Tabs.List class="tabs" aria-label={t('object.views')}>
+          <Show when={!props.entry.isDeleted}>
+            <Tabs.Trigger value="object">{t('object')}</Tabs.Trigger>
+          </Show>
+          <Tabs.Trigger value="versions">{t('object.versions')}</Tabs.Trigger>
+          <Show when={!props.entry.isDeleted}>
+            <Tabs.Trigger value="metadata">{t('object.metadata')}</Tabs.Trigger>
+            <Tabs.Trigger value="tags">{t('object.tags')}</Tabs.Trigger>
+            <Tabs.Trigger value="move">{t('object.move')}</Tabs.Trigger>
+          </Show>
+        </Tabs.List>
+        <Tabs.Content value="object">
+          <ErrorNote text={head.error ? explain(head.error) : undefined} />
+          <Facts entry={props.entry} headers={head.error ? undefined : head.latest?.headers} />
+          <Show when={!head.error && head()}>
+            {(response) => (
+              <Preview
+                bucket={props.bucket}
+                entry={props.entry}
+                type={response().headers.get('content-type') ?? ''}
+              />
+            )}
+          </Show>
+          <Link bucket={props.bucket} objectKey={props.entry.key} />
+          <Download bucket={props.bucket} objectKey={props.entry.key} />
+        </Tabs.Content>
+        <Tabs.Content value="versions">
+          <Versions bucket={props.bucket} objectKey={props.entry.key} onChange={changed} />
+        </Tabs.Content>
+        <Tabs.Content value="metadata">
+          <Show when={!head.error && head.latest}>
+            {(response) => (
+              <Metadata
+                bucket={props.bucket}
+                objectKey={props.entry.key}
+                headers={response().headers}
+                onChange={changed}
+              />
+            )}
+          </Show>
+        </Tabs.Content>
+        <Tabs.Content value="tags">
+          <Tags bucket={props.bucket} objectKey={props.entry.key} />
+        </Tabs.Content>
+        <Tabs.Content value="move">
+          <Move bucket={props.bucket} objectKey={props.entry.key} onCopied={props.onChange} onMoved={gone} />
+        </Tabs.Content>
+      </Tabs.Root>
     </Dialog>
   )
 }
 
-function isTold(name: string): boolean {
-  return (
-    name === 'content-type' ||
-    name === 'cache-control' ||
-    name.startsWith('x-amz-meta-') ||
-    name === 'x-amz-version-id'
-  )
-}
-
-/** Pictures, text, video, sound and PDF. What is shown comes from a blob of this page, and no markup of it is run. */
-function Preview(props: { bucket: string; entry: ObjectEntry; type: string }) {
-  const kind = () => {
-    const [type] = props.type.split(';')
-    if (/^image\/(png|jpeg|gif|webp|avif|bmp)$/.test(type!)) return 'image'
-    if (/^video\//.test(type!)) return 'video'
-    if (/^audio\//.test(type!)) return 'audio'
-    if (type === 'application/pdf') return 'pdf'
-    if (/^text\/|json|xml|yaml|javascript|toml/.test(type!)) return 'text'
-    return undefined
+function Facts(props: { entry: Entry; headers: Headers | undefined }) {
+  const header = (name: string) => props.headers?.get(name) ?? undefined
+  /** Why it cannot be deleted, and until when. */
+  const retention = () => {
+    const mode = header('x-amz-object-lock-mode')
+    const until = header('x-amz-object-lock-retain-until-date')
+    return mode && until ? t('object.locked-until', { mode, until: when(until) }) : undefined
   }
-  const isShort = () => props.entry.size! <= (kind() === 'text' ? TEXT_BYTES_MAX : PREVIEW_BYTES_MAX)
-  const [blob] = createResource(
-    () => kind() !== undefined && isShort() && props.entry.key,
-    async (key) => {
-      const data = await (await s3({ bucket: props.bucket, key })).blob()
-      if (kind() === 'text') return { text: await data.text(), url: '' }
-      const url = URL.createObjectURL(new Blob([data], { type: props.type.split(';')[0]! }))
-      return { text: '', url }
-    },
-  )
-  onCleanup(() => blob.latest?.url && URL.revokeObjectURL(blob.latest.url))
+  const facts = () =>
+    [
+      [t('size'), props.entry.size === undefined ? undefined : bytes(props.entry.size)],
+      [t('modified'), props.entry.modified && when(props.entry.modified)],
+      ['ETag', props.entry.etag],
+      ['Content-Type', header('content-type')],
+      [t('object.version'), header('x-amz-version-id')],
+      [t('object.encrypted'), header('x-amz-server-side-encryption')],
+      [t('object.retention'), retention()],
+      [t('object.legal-hold'), header('x-amz-object-lock-legal-hold')],
+      [t('object.storage-class'), header('x-amz-storage-class')],
+    ].filter((fact): fact is [string, string] => fact[1] !== undefined)
   return (
-    <Show when={kind() !== undefined}>
-      <ErrorNote text={blob.error ? explain(blob.error) : undefined} />
-      <Show
-        when={!blob.error && blob()}
-        fallback={
-          <Show when={!isShort()}>
-            <p class="muted">{t('object.too-long')}</p>
-          </Show>
-        }
-      >
-        {(loaded) => (
-          <Switch>
-            <Match when={kind() === 'image'}>
-              <img class="preview" src={loaded().url} alt={props.entry.key} />
-            </Match>
-            <Match when={kind() === 'video'}>
-              {/* biome-ignore lint/a11y/useMediaCaption: the object is somebody's, and has what it has. */}
-              <video class="preview" controls src={loaded().url} />
-            </Match>
-            <Match when={kind() === 'audio'}>
-              {/* biome-ignore lint/a11y/useMediaCaption: the object is somebody's, and has what it has. */}
-              <audio controls src={loaded().url} />
-            </Match>
-            <Match when={kind() === 'pdf'}>
-              <iframe class="preview pdf" src={loaded().url} title={props.entry.key} />
-            </Match>
-            <Match when={kind() === 'text'}>
-              <pre class="preview" tabindex="0">
-                {loaded().text}
-              </pre>
-            </Match>
-          </Switch>
-        )}
-      </Show>
-    </Show>
-  )
-}
-
-function Link(props: { bucket: string; objectKey: string }) {
-  const [seconds, setSeconds] = createSignal<number>()
-  const link = () => {
-    const key = session().key
-    const until = seconds()
-    if (!key || until === undefined) return undefined
-    const request = {
-      path: objectPath(props.bucket, props.objectKey),
-      region: settings().region,
-      now: new Date(),
-      method: 'GET',
-    }
-    return presign(s3Endpoint(), request, key, until)
-  }
-  return (
-    <div class="share">
-      <span>{t('object.link')}</span>
-      <For each={LINK_SECONDS}>
-        {(each) => (
-          <button
-            type="button"
-            class="button"
-            aria-pressed={seconds() === each}
-            onClick={() => setSeconds(each)}
-          >
-            {t(`link.${each}`)}
-          </button>
-        )}
-      </For>
-      <Show when={link()}>
-        {(url) => (
+    <dl class="facts-list">
+      <For each={facts()}>
+        {([name, value]) => (
           <>
-            <Copyable text={url()} label={t('object.link')} />
-            <img
-              class="qr"
-              alt={t('object.qr')}
-              src={`data:image/svg+xml,${encodeURIComponent(renderSVG(url()))}`}
-            />
+            <dt>{name}</dt>
+            <dd>{value}</dd>
           </>
         )}
-      </Show>
-    </div>
+      </For>
+    </dl>
+  )
+}
+
+function Download(props: { bucket: string; objectKey: string }) {
+  const download = createAction(async () => {
+    const response = await s3({ bucket: props.bucket, key: props.objectKey })
+    const url = URL.createObjectURL(await response.blob())
+    const link = document.createElement('a')
+    link.href = url
+    link.download = props.objectKey.split('/').at(-1) || 'object'
+    link.click()
+    setTimeout(() => URL.revokeObjectURL(url), 60_000)
+  })
+  return (
+    <>
+      <ErrorNote text={download.error()} />
+      <Command text={`aws s3 cp s3://${props.bucket}/${props.objectKey} .`} />
+      <footer>
+        <button
+          type="button"
+          class="button primary"
+          disabled={download.busy()}
+          onClick={() => void download.start()}
+        >
+          {t('object.download')}
+        </button>
+      </footer>
+    </>
   )
 }

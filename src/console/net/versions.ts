@@ -1,0 +1,131 @@
+/** Versions of objects, and what is kept beside their content. */
+import { childrenOf, decode, escapeXml, s3, s3Xml, sourceOf, textOf } from './s3'
+
+/** A version of an object, or a mark that it was deleted. */
+export interface Version {
+  readonly key: string
+  /** "null" for what was written while the bucket kept no versions. */
+  readonly versionId: string
+  readonly isLatest: boolean
+  readonly isDeleteMarker: boolean
+  readonly modified: string
+  /** In bytes; 0 for a delete marker. */
+  readonly size: number
+  readonly etag: string
+}
+
+export interface VersionPage {
+  readonly folders: string[]
+  /** By key; the newest of a key first. */
+  readonly versions: Version[]
+  readonly next: VersionMarker | undefined
+}
+
+export interface VersionMarker {
+  readonly key: string
+  readonly versionId: string
+}
+
+/** A page of the versions below a prefix, those of folders left out if a delimiter is given. */
+export async function listVersions(
+  bucket: string,
+  prefix: string,
+  { delimiter, from, max = 1000 }: { delimiter?: string; from?: VersionMarker; max?: number } = {},
+): Promise<VersionPage> {
+  const { documentElement: root } = await s3Xml({
+    bucket,
+    query: {
+      ...{ versions: '', prefix, 'max-keys': String(max), 'encoding-type': 'url' },
+      ...(delimiter !== undefined && { delimiter }),
+      ...(from && { 'key-marker': from.key, 'version-id-marker': from.versionId }),
+    },
+  })
+  const versions = [...root.children]
+    .filter(({ localName }) => localName === 'Version' || localName === 'DeleteMarker')
+    .map((each) => ({
+      key: decode(textOf(each, 'Key')),
+      versionId: textOf(each, 'VersionId'),
+      isLatest: textOf(each, 'IsLatest') === 'true',
+      isDeleteMarker: each.localName === 'DeleteMarker',
+      modified: textOf(each, 'LastModified'),
+      size: Number(textOf(each, 'Size')),
+      etag: textOf(each, 'ETag'),
+    }))
+  const isMore = textOf(root, 'IsTruncated') === 'true'
+  const next = { key: decode(textOf(root, 'NextKeyMarker')), versionId: textOf(root, 'NextVersionIdMarker') }
+  return {
+    folders: childrenOf(root, 'CommonPrefixes').map((each) => decode(textOf(each, 'Prefix'))),
+    versions,
+    next: isMore ? next : undefined,
+  }
+}
+
+/** The versions of one key, the newest first; at most a thousand. */
+export async function versionsOf(bucket: string, key: string): Promise<Version[]> {
+  const { versions } = await listVersions(bucket, key)
+  return versions.filter((version) => version.key === key)
+}
+
+/** Makes a version the current one again: a copy of it, so that nothing is lost. */
+export async function restoreVersion(bucket: string, key: string, versionId: string): Promise<void> {
+  const source = `${sourceOf({ bucket, key })}?versionId=${encodeURIComponent(versionId)}`
+  await s3({ method: 'PUT', bucket, key, headers: { 'x-amz-copy-source': source } })
+}
+
+/** Deletes a version for good; the delete marker of a deleted object: brings the object back. */
+export async function deleteVersion(bucket: string, key: string, versionId: string): Promise<void> {
+  await s3({ method: 'DELETE', bucket, key, query: { versionId } })
+}
+
+/** Names and values in their order. */
+export type Pairs = readonly (readonly [name: string, value: string])[]
+
+export async function tagsOf(bucket: string, key?: string): Promise<Pairs> {
+  const { documentElement: root } = await s3Xml({
+    bucket,
+    ...(key !== undefined && { key }),
+    query: { tagging: '' },
+  })
+  return childrenOf(root, 'TagSet').flatMap((set) =>
+    childrenOf(set, 'Tag').map((tag) => [textOf(tag, 'Key'), textOf(tag, 'Value')] as const),
+  )
+}
+
+export async function setTags(bucket: string, key: string, tags: Pairs): Promise<void> {
+  const list = tags.map(
+    ([name, value]) => `<Tag><Key>${escapeXml(name)}</Key><Value>${escapeXml(value)}</Value></Tag>`,
+  )
+  const body = `<Tagging><TagSet>${list.join('')}</TagSet></Tagging>`
+  await s3({ method: 'PUT', bucket, key, query: { tagging: '' }, body })
+}
+
+/** The headers that are kept with an object and that one may change. */
+export const KEPT_HEADERS = [
+  'content-type',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'expires',
+] as const
+
+/** Replaces the headers and the metadata of an object by a copy onto itself. Names of metadata come without "x-amz-meta-". */
+export async function setMetadata(
+  bucket: string,
+  key: string,
+  headers: Readonly<Record<string, string>>,
+  metadata: Pairs,
+): Promise<void> {
+  const kept = Object.entries(headers).filter(([, value]) => value.trim() !== '')
+  const named = metadata.map(([name, value]) => [`x-amz-meta-${name.toLowerCase()}`, value] as const)
+  await s3({
+    method: 'PUT',
+    bucket,
+    key,
+    headers: {
+      'x-amz-copy-source': sourceOf({ bucket, key }),
+      'x-amz-metadata-directive': 'REPLACE',
+      ...Object.fromEntries([...kept, ...named]),
+    },
+  })
+}

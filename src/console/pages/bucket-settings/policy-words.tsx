@@ -1,0 +1,87 @@
+import { For, Show } from 'solid-js'
+import { type TextName, t } from '../../texts/texts'
+
+interface Statement {
+  readonly Effect?: unknown
+  readonly Principal?: unknown
+  readonly NotPrincipal?: unknown
+  readonly Action?: unknown
+  readonly NotAction?: unknown
+  readonly Resource?: unknown
+  readonly NotResource?: unknown
+  readonly Condition?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+}
+
+/** Actions that have words of their own; others are told by their names. */
+const ACTIONS: Readonly<Record<string, TextName>> = {
+  's3:*': 'policy.everything',
+  's3:DeleteObject': 'policy.delete',
+  's3:GetObject': 'policy.read',
+  's3:ListBucket': 'policy.list',
+  's3:PutObject': 'policy.write',
+}
+
+/** What a policy allows and denies, statement by statement, in plain words; why it cannot be told, if it is no JSON. */
+export function PolicyWords(props: { text: string }) {
+  const told = () => {
+    try {
+      return { words: wordsOf(props.text) }
+    } catch (error) {
+      return { problem: (error as Error).message }
+    }
+  }
+  return (
+    <section class="note" aria-label={t('policy.words')} aria-live="polite">
+      <Show when={told().problem}>{(problem) => <p>{t('policy.unclear', { problem: problem() })}</p>}</Show>
+      <ul>
+        <For each={told().words}>{(words) => <li>{words}</li>}</For>
+      </ul>
+    </section>
+  )
+}
+
+function wordsOf(text: string): string[] {
+  const { Statement } = JSON.parse(text) as { Statement?: Statement | Statement[] }
+  const statements = Statement === undefined ? [] : [Statement].flat()
+  return statements.map((statement) => {
+    const who = statement.NotPrincipal
+      ? t('policy.but', { what: principals(statement.NotPrincipal) })
+      : principals(statement.Principal)
+    const actions = statement.NotAction
+      ? t('policy.all-but', { what: list(statement.NotAction).map(actionWords).join(', ') })
+      : list(statement.Action).map(actionWords).join(', ')
+    const where = statement.NotResource
+      ? t('policy.all-but', { what: resources(statement.NotResource) })
+      : resources(statement.Resource)
+    const name = statement.Effect === 'Deny' ? 'policy.deny' : 'policy.allow'
+    return t(name, { who, what: actions, where }) + conditionWords(statement.Condition)
+  })
+}
+
+function list(value: unknown): string[] {
+  return value === undefined ? [] : [value].flat().map(String)
+}
+
+function principals(value: unknown): string {
+  const named = typeof value === 'object' && value !== null ? Object.values(value).flatMap(list) : list(value)
+  if (named.includes('*')) return t('policy.anybody')
+  return named.map((name) => name.replace(/^arn:[^:]*:iam::[^:]*:(user\/)?/, '')).join(', ')
+}
+
+function actionWords(action: string): string {
+  const name = ACTIONS[action]
+  return name ? t(name) : action
+}
+
+function resources(value: unknown): string {
+  return list(value)
+    .map((name) => name.replace(/^arn:[^:]*:s3:::/, ''))
+    .join(', ')
+}
+
+function conditionWords(condition: Statement['Condition'] = {}): string {
+  const parts = Object.entries(condition).flatMap(([operator, keys]) =>
+    Object.entries(keys).map(([key, values]) => `${key} ${operator} ${list(values).join(', ')}`),
+  )
+  return parts.length === 0 ? '' : ` ${t('policy.if', { conditions: parts.join('; ') })}`
+}

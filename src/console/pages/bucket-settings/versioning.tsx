@@ -1,0 +1,31 @@
+import { For } from 'solid-js'
+import { t } from '../../texts/texts'
+import { createAction, ErrorNote } from '../../ui/action'
+
+/** Whether the bucket keeps versions; once they were kept, that can be suspended but not undone. */
+export function Versioning(props: {
+  state: 'off' | 'enabled' | 'suspended'
+  onSet: (state: 'Enabled' | 'Suspended') => Promise<void>
+}) {
+  const set = createAction((state: 'Enabled' | 'Suspended') => props.onSet(state))
+  return (
+    <section class="card">
+      <h2>{t('settings.versioning')}</h2>
+      <p>{props.state === 'off' ? t('settings.versioning-off') : props.state}</p>
+      <For each={['Enabled', 'Suspended'] as const}>
+        {(state) => (
+          <button
+            type="button"
+            class="button"
+            aria-pressed={props.state === state.toLowerCase()}
+            disabled={set.busy() || (state === 'Suspended' && props.state === 'off')}
+            onClick={() => void set.start(state)}
+          >
+            {state}
+          </button>
+        )}
+      </For>
+      <ErrorNote text={set.error()} />
+    </section>
+  )
+}

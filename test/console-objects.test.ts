@@ -1,0 +1,223 @@
+/** The console's page of objects in Chromium: folders, versions, what is kept beside content, and uploads that break off. */
+import { createHash, randomFillSync } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as support from './support/console-browser.js'
+import { startTestNode, type TestNode } from './support/test-node.js'
+
+const TIMEOUT_MS = 120_000
+const Bucket = 'things'
+
+describe.runIf(support.CHROMIUM)('objects in the console', { timeout: TIMEOUT_MS }, () => {
+  let node: TestNode
+  let browser: support.ConsoleBrowser
+  let page: Page
+  let base: string
+  let client: S3Client
+  let key: { id: string; secret: string }
+  const dir = mkdtempSync(join(tmpdir(), 'carport-console-'))
+
+  beforeAll(async () => {
+    node = await startTestNode()
+    base = `http://127.0.0.1:${node.adminApi!.port}/console/`
+    const made = await node.createKey('owner')
+    key = made
+    client = node.client(made)
+    browser = await support.openBrowser()
+    page = browser.page
+    await support.signInWithKey(page, base, key)
+    await page.getByRole('link', { name: 'Buckets', exact: true }).click()
+    await page.getByRole('button', { name: 'New bucket' }).click()
+    await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill(Bucket)
+    await page.getByRole('button', { name: 'Create' }).click()
+    await page.getByRole('link', { name: Bucket, exact: true }).waitFor()
+  }, TIMEOUT_MS)
+
+  afterAll(async () => {
+    await browser?.close()
+    await node?.dispose()
+    rmSync(dir, { recursive: true, force: true })
+    expect(browser?.complaints).toEqual([])
+  })
+
+  const open = (path = '') => page.goto(`${base}buckets/${Bucket}/${path}`)
+  const put = (Key: string, Body: string) => client.send(new PutObjectCommand({ Bucket, Key, Body }))
+  const textOf = async (Key: string) =>
+    (await client.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToString()
+  const keys = async () =>
+    ((await client.send(new ListObjectsV2Command({ Bucket }))).Contents ?? []).map((each) => each.Key)
+  const openObject = async (name: string, tab: string) => {
+    await page.getByRole('button', { name, exact: true }).click()
+    await page.getByRole('tab', { name: tab, exact: true }).click()
+  }
+
+  test('what one types is asked of the store as a prefix, and stands in the address', async () => {
+    await Promise.all(['apple.txt', 'apricot.txt', 'banana.txt'].map((name) => put(name, name)))
+    await open()
+    await page.getByRole('button', { name: 'banana.txt' }).waitFor()
+    await page.getByRole('searchbox').fill('ap')
+    await page.getByText('2 entries').waitFor()
+    expect(page.url()).toContain('search=ap')
+    await page.reload()
+    await page.getByText('2 entries').waitFor()
+    await page.getByRole('searchbox').fill('apple.txt')
+    await page.getByText('1 entries').waitFor()
+    await page.getByRole('searchbox').fill('cherry')
+    await page.getByText('Nothing here begins with that.').waitFor()
+  })
+
+  test('headers, metadata and tags are shown and changed', async () => {
+    await open()
+    await openObject('apple.txt', 'Metadata')
+    await page.getByLabel('content-type').fill('text/markdown')
+    await page.getByRole('button', { name: 'Add' }).click()
+    await page.getByLabel('Name 1').fill('colour')
+    await page.getByLabel('Value 1').fill('green')
+    expect(await support.violations(page)).toEqual([])
+    await support.picture(page, 'object-metadata')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await expect
+      .poll(() => client.send(new HeadObjectCommand({ Bucket, Key: 'apple.txt' })))
+      .toMatchObject({ ContentType: 'text/markdown', Metadata: { colour: 'green' } })
+    expect(await textOf('apple.txt')).toBe('apple.txt')
+    await page.getByRole('tab', { name: 'Tags' }).click()
+    await page.getByRole('button', { name: 'Add' }).click()
+    await page.getByLabel('Name 1').fill('kind')
+    await page.getByLabel('Value 1').fill('<fruit> & more')
+    await page.getByRole('button', { name: 'Save' }).click()
+    // "<" and "&" may not stand in tags: the store's own words are shown, and what was typed stays.
+    await page.getByRole('alert').waitFor()
+    expect(await page.getByLabel('Value 1').inputValue()).toBe('<fruit> & more')
+    await page.getByLabel('Value 1').fill('fruit')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.getByText('Saved').waitFor()
+    expect(await support.violations(page)).toEqual([])
+    expect((await client.send(new GetObjectCommand({ Bucket, Key: 'apple.txt' }))).TagCount).toBe(1)
+  })
+
+  test('an object is copied, moved to a folder, and a folder is deleted with all that is in it', async () => {
+    await open()
+    await openObject('banana.txt', 'Copy or move')
+    await page.getByLabel('To key').fill('fruit/yellow/banana.txt')
+    expect(await support.violations(page)).toEqual([])
+    await page.getByRole('button', { name: 'Move', exact: true }).click()
+    await page.getByRole('link', { name: 'fruit/' }).waitFor()
+    expect(await keys()).toEqual(['apple.txt', 'apricot.txt', 'fruit/yellow/banana.txt'])
+    await openObject('apple.txt', 'Copy or move')
+    await page.getByLabel('To key').fill('fruit/apple.txt')
+    await page.getByRole('button', { name: 'Copy', exact: true }).last().click()
+    await page.getByText('Copied').waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('checkbox', { name: 'Choose fruit/' }).check()
+    await page.getByRole('button', { name: 'Delete 1' }).click()
+    expect(await support.violations(page)).toEqual([])
+    await support.picture(page, 'delete-folder')
+    await page.getByRole('button', { name: 'Delete', exact: true }).click()
+    await page.getByText('2 entries').waitFor()
+    expect(await keys()).toEqual(['apple.txt', 'apricot.txt'])
+  })
+
+  test('a folder is uploaded as it is, and all of it has one bar', async () => {
+    mkdirSync(join(dir, 'album/2024'), { recursive: true })
+    for (const name of ['album/a.txt', 'album/b.txt', 'album/2024/c.txt']) {
+      writeFileSync(join(dir, name), name)
+    }
+    await open()
+    await page.getByLabel('Upload a folder').setInputFiles(join(dir, 'album'))
+    await page.getByText('3 of 3 done').waitFor()
+    expect(await support.violations(page)).toEqual([])
+    await support.picture(page, 'upload')
+    expect(await keys()).toEqual([
+      'album/2024/c.txt',
+      'album/a.txt',
+      'album/b.txt',
+      'apple.txt',
+      'apricot.txt',
+    ])
+    expect(await textOf('album/2024/c.txt')).toBe('album/2024/c.txt')
+  })
+
+  test('an earlier version is restored, and a deleted object comes back', async () => {
+    const VersioningConfiguration = { Status: 'Enabled' as const }
+    await client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration }))
+    await put('letter.txt', 'first')
+    await put('letter.txt', 'second and longer')
+    await open()
+    await openObject('letter.txt', 'Versions')
+    await page.getByText('current').waitFor()
+    expect(await support.violations(page)).toEqual([])
+    await support.picture(page, 'versions')
+    await page.getByRole('button', { name: 'Restore' }).click()
+    await expect.poll(() => textOf('letter.txt')).toBe('first')
+    await page.keyboard.press('Escape')
+    await page.getByRole('checkbox', { name: 'Choose letter.txt' }).check()
+    await page.getByRole('button', { name: 'Delete 1' }).click()
+    await page.getByRole('button', { name: 'Delete', exact: true }).click()
+    await expect.poll(keys).not.toContain('letter.txt')
+    await page.getByRole('checkbox', { name: 'Deleted, too' }).check()
+    await page.getByRole('button', { name: 'letter.txt', exact: true }).click()
+    await page.getByRole('button', { name: 'Undelete' }).click()
+    await expect.poll(keys).toContain('letter.txt')
+    expect(await textOf('letter.txt')).toBe('first')
+  })
+
+  test('an upload of 200 MB that lost the node, and then its tab, goes on with the same file', async () => {
+    const bytes = randomFillSync(Buffer.alloc(200_000_000))
+    const file = join(dir, 'film.bin')
+    writeFileSync(file, bytes)
+    await open()
+    const sent = new Set<string>()
+    const watch = (target: Page) =>
+      target.on('requestfinished', (request) => {
+        const number = /partNumber=(\d+)/.exec(request.url())
+        if (number) sent.add(number[1]!)
+      })
+    watch(page)
+    const someParts = (target: Page) => target.waitForResponse(/partNumber=3&/)
+    const third = someParts(page)
+    await page.getByLabel('Upload files').setInputFiles(file)
+    await third
+    await browser.context.setOffline(true)
+    await page.getByText('The node does not answer').waitFor()
+    await browser.context.setOffline(false)
+    browser.complaints.length = 0
+    const sixth = page.waitForResponse(/partNumber=6&/)
+    await page.getByRole('button', { name: 'Go on', exact: true }).click()
+    await sixth
+    const session = await page.evaluate<string>('JSON.stringify(sessionStorage)')
+    await page.close()
+    const before = new Set(sent)
+    expect(before.size).toBeGreaterThan(4)
+
+    page = await browser.newPage()
+    await page.goto(base)
+    await page.evaluate(`void Object.assign(sessionStorage, ${session})`)
+    await open()
+    await page.getByRole('region', { name: 'Unfinished uploads' }).getByText('film.bin').waitFor()
+    expect(await support.violations(page)).toEqual([])
+    await support.picture(page, 'unfinished')
+    sent.clear()
+    watch(page)
+    await page.getByLabel('File to go on with film.bin').setInputFiles(file)
+    await page.getByRole('button', { name: 'film.bin', exact: true }).waitFor()
+    expect([...sent].filter((number) => Number(number) <= 5)).toEqual([])
+    const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: 'film.bin' }))
+    const hash = createHash('sha256')
+    for await (const chunk of Body as AsyncIterable<Uint8Array>) hash.update(chunk)
+    expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'))
+    const { Uploads } = await client.send(new ListMultipartUploadsCommand({ Bucket }))
+    expect(Uploads ?? []).toEqual([])
+  })
+})
