@@ -33,7 +33,7 @@ const SIGNED = 'host;x-amz-content-sha256;x-amz-date'
 const PAYLOAD = 'UNSIGNED-PAYLOAD'
 
 /**
- * An S3 client that is as cheap as Node's HTTP client allows: Signature V4 by header over three headers, payload
+ * An S3 client (or one of K2V, whose paths are signed alike if they have no escapes) that is as cheap as Node's HTTP client allows: Signature V4 by header over three headers, payload
  * not signed, keep-alive. Paths and queries are given as they are signed: encoded, the query sorted.
  */
 export class RawS3 {
@@ -49,6 +49,7 @@ export class RawS3 {
   constructor(
     private readonly target: Target,
     connections: number,
+    private readonly service: 's3' | 'k2v' = 's3',
   ) {
     const url = new URL(target.endpoint)
     this.#host = url.host
@@ -101,6 +102,7 @@ export class RawS3 {
   }
 
   #sign(method: string, path: string, query: string): Record<string, string> {
+    const { service } = this
     const { accessKeyId, secretAccessKey, region } = this.target
     const second = Math.floor(Date.now() / 1000)
     if (second !== this.#second) {
@@ -109,13 +111,13 @@ export class RawS3 {
       const day = this.#date.slice(0, 8)
       if (day !== this.#day) {
         this.#day = day
-        this.#signingKey = ['s3', 'aws4_request'].reduce(
+        this.#signingKey = [service, 'aws4_request'].reduce(
           hmac,
           hmac(hmac(`AWS4${secretAccessKey}`, day), region),
         )
       }
     }
-    const scope = `${this.#day}/${region}/s3/aws4_request`
+    const scope = `${this.#day}/${region}/${service}/aws4_request`
     const canonical = `${method}\n${path}\n${query}\nhost:${this.#host}\nx-amz-content-sha256:${PAYLOAD}\nx-amz-date:${this.#date}\n\n${SIGNED}\n${PAYLOAD}`
     const toSign = `AWS4-HMAC-SHA256\n${this.#date}\n${scope}\n${hash('sha256', canonical)}`
     return {

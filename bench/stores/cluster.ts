@@ -11,8 +11,8 @@ export interface ClusterProgram {
   name: string
   command: readonly string[]
   fsync: boolean
-  /** More lines for the top level of the configuration. */
-  extra?: string
+  /** More lines for the top level of the configuration, the same for all nodes or by the number of the node. */
+  extra?: string | ((node: number) => string)
   env?: NodeJS.ProcessEnv
   /** See Cluster.backlog. */
   backlog(cluster: {
@@ -46,7 +46,10 @@ export async function startCluster(
           spec.jitterMs ?? 0,
         )
   const configs = nodePorts.map((ports, i) =>
-    writeConfig(join(dir, `n${i}`), ports, replicationFactor, program),
+    writeConfig(join(dir, `n${i}`), ports, replicationFactor, {
+      fsync: program.fsync,
+      extra: typeof program.extra === 'function' ? program.extra(i) : program.extra,
+    }),
   )
   const servers = configs.map(
     (config, i) =>
@@ -130,7 +133,7 @@ function writeConfig(
   dir: string,
   ports: NodePorts,
   replicationFactor: number,
-  { fsync, extra }: ClusterProgram,
+  { fsync, extra }: { fsync: boolean; extra: string | undefined },
 ): string {
   mkdirSync(dir, { recursive: true })
   const file = join(dir, 'node.toml')
