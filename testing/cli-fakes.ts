@@ -160,6 +160,9 @@ export async function cli(words: readonly string[], world: World = {}): Promise<
       return { snapshot: source === 'replicas' ? null : '/m/snapshots/x', before: '/m/db.before' }
     },
     version: () => '1.2.3',
+    migrationWorld: async () => {
+      throw new CliError('there is no other store here')
+    },
     lookAtStopped: async (settings, _env, unreachable) => {
       result.lookedAt.push(settings)
       return { ...stopped(world.stopped), unreachable }

@@ -2,6 +2,7 @@ import type { StoppedFacts } from '../api/admin/diagnosis/facts.js'
 import type { Config, Settings } from '../config/config.js'
 import type { Env, ReadSecretFile } from '../config/secrets.js'
 import type { HostPort } from '../config/values.js'
+import type { MigrationWorld } from '../migrate/world.js'
 import type { Recount } from '../model/buckets/recount.js'
 import type { Restored, RestoreSource } from '../node/restore-metadata.js'
 import type { AdminClient } from './admin-client.js'
@@ -60,6 +61,8 @@ export interface CliIo {
   repairCounters(config: Config, kind: 'objects' | 'k2v'): Promise<Recount>
   /** See restoreMetadata in node/restore-metadata.ts. @throws CarportError */
   restoreMetadata(settings: Settings, source: RestoreSource): Promise<Restored>
+  /** The other store, folders and the journal of a migration. */
+  migrationWorld(): Promise<MigrationWorld>
   version(): string
   /** Looks at a node whose server does not answer, and why not, from outside. */
   lookAtStopped(settings: Settings, env: Env, unreachable: string): Promise<StoppedFacts>

@@ -16,6 +16,7 @@ import { registerKeyVerbs } from './verbs/key.js'
 import { registerLayoutVerbs } from './verbs/layout.js'
 import { registerLayoutPlanVerbs } from './verbs/layout-plan.js'
 import { registerMaintenanceVerbs } from './verbs/maintenance.js'
+import { registerMigrateVerbs } from './verbs/migrate.js'
 import { registerNodeVerbs } from './verbs/node.js'
 import { registerOfflineVerbs } from './verbs/offline.js'
 import { registerShellVerbs } from './verbs/shell.js'
@@ -31,6 +32,7 @@ const FAMILIES: readonly ((program: Command, context: Context) => void)[] = [
   registerAdminTokenVerbs,
   registerMaintenanceVerbs,
   registerOfflineVerbs,
+  registerMigrateVerbs,
   registerApiVerbs,
   registerShellVerbs,
   registerDoctorVerbs,

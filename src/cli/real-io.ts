@@ -69,6 +69,10 @@ export const realIo: CliIo = {
     const { restoreMetadata } = await import('../node/restore-metadata.js')
     return restoreMetadata(settings, source, realClock)
   },
+  migrationWorld: async () => {
+    const { migrationWorld } = await import('../platform/migration-world.js')
+    return migrationWorld()
+  },
   version: readVersion,
   lookAtStopped: async (settings, env, unreachable) => {
     const { stoppedFacts } = await import('../node/stopped-facts.js')

@@ -1,0 +1,314 @@
+import type { SourceKey } from './admin-source.js'
+import {
+  type BucketState,
+  bucketState,
+  finishBucket,
+  prepareBucket,
+  type S3Bucket,
+  settingsOf,
+} from './bucket-settings.js'
+import {
+  type AdminCalls,
+  dropWorkerKey,
+  importKey,
+  importRules,
+  type WorkerKey,
+  workerKey,
+} from './control.js'
+import { copyBucket, look } from './copy.js'
+import { FolderStore } from './folder-store.js'
+import type { Journal } from './journal.js'
+import type { Report } from './report.js'
+import {
+  type AdminAddress,
+  bucketsByAdmin,
+  bucketsOf,
+  chosen,
+  makeBucket,
+  OwnBuckets,
+  type Route,
+} from './routes.js'
+import { retried, S3Client } from './s3-client.js'
+import { S3Store } from './s3-store.js'
+import type { Credentials } from './sign.js'
+import type { Destination, Source } from './store.js'
+import { verifyBucket } from './verify.js'
+import type { MigrationWorld } from './world.js'
+
+/** The store at the other end: an S3 endpoint, or a folder. */
+export type OtherStore =
+  | {
+      kind: 's3'
+      endpoint: string
+      region: string
+      credentials: Credentials | undefined
+      admin?: AdminAddress
+    }
+  | { kind: 'folder'; path: string }
+
+export interface MigrationOptions {
+  /** Whether objects come in, or go out. */
+  direction: 'in' | 'out'
+  other: OtherStore
+  /** This cluster's S3 endpoint. */
+  own: { endpoint: string; region: string }
+  /** Names of buckets; all if it is empty. */
+  buckets: readonly string[]
+  parallel: number
+  removes: boolean
+  mode: 'copy' | 'plan' | 'verify'
+}
+
+export type Phase = 'look' | 'copy' | 'verify'
+
+/** A bucket with both of its ends. */
+interface Bucket extends Route {
+  state: BucketState
+  /** At the destination; undefined for a folder. */
+  to?: S3Bucket
+  /** Of the destination, if it is this cluster's. */
+  id?: string
+}
+
+const NO_STATE: BucketState = { versioning: undefined, lock: undefined, hasAcls: false }
+/** Settings that the admin API carries, where there is one at both ends. */
+const BY_ADMIN = ['cors', 'lifecycle', 'website']
+
+/**
+ * Copies buckets from one store to another, or tells what would be copied, or compares both.
+ * @throws StoreError, CarportError when it cannot go on; what fails for single objects is in the report
+ */
+export async function runMigration(
+  world: MigrationWorld,
+  admin: AdminCalls,
+  journal: Journal,
+  options: MigrationOptions,
+  report: Report,
+  onPhase: (phase: Phase) => void,
+): Promise<void> {
+  const { direction, other, mode } = options
+  const needsWorker = direction === 'out' || mode !== 'plan'
+  const worker = needsWorker ? await workerKey(admin, journal) : undefined
+  const run = new Migration(world, admin, journal, options, report, worker)
+  await run.open()
+  onPhase('look')
+  if (mode === 'verify') {
+    await run.look()
+    onPhase('verify')
+    await run.verify()
+  } else {
+    if (mode === 'copy') await run.prepare()
+    await run.look()
+    if (mode === 'copy') {
+      onPhase('copy')
+      await run.copy()
+      await run.finish()
+    }
+  }
+  if (other.kind === 'folder' && direction === 'in') await run.strays()
+  await dropWorkerKey(admin, journal)
+}
+
+class Migration {
+  #buckets: Bucket[] = []
+  #keys: SourceKey[] = []
+  readonly #other: S3Client | undefined
+  readonly #own: OwnBuckets | undefined
+  readonly #folder: FolderStore | undefined
+
+  constructor(
+    private readonly world: MigrationWorld,
+    private readonly admin: AdminCalls,
+    private readonly journal: Journal,
+    private readonly options: MigrationOptions,
+    private readonly report: Report,
+    worker: WorkerKey | undefined,
+  ) {
+    const { other, own } = options
+    if (other.kind === 'folder') this.#folder = new FolderStore(other.path, world.folders)
+    else if (other.credentials)
+      this.#other = new S3Client({ ...other, credentials: other.credentials }, world)
+    if (worker) {
+      const credentials = { accessKeyId: worker.accessKeyId, secret: worker.secret }
+      this.#own = new OwnBuckets(admin, new S3Client({ ...own, credentials }, world), worker)
+    }
+  }
+
+  /** Finds out what the source has. */
+  async open(): Promise<void> {
+    const { report, options } = this
+    const routes = chosen(await this.#routes(), options.buckets)
+    for (const route of routes) {
+      const state = route.s3 ? await bucketState(route.s3, report) : NO_STATE
+      this.#buckets.push({ ...route, state })
+      this.#tellLosses(route.label, state)
+      if (options.mode === 'plan' && route.s3 && this.#folder) {
+        for (const name of await settingsOf(route.s3, report))
+          report.notCarried.add(`${name} of ${route.label}: a folder has no such setting`)
+      }
+    }
+  }
+
+  async #routes(): Promise<Route[]> {
+    const { world, options, report } = this
+    const { direction, other } = options
+    if (direction === 'out') return this.#own!.routes()
+    if (other.kind === 'folder') return (await this.#folder!.buckets()).map((label) => ({ label }))
+    if (!other.admin) return bucketsOf(this.#other!)
+    const { keys, routes } = await bucketsByAdmin(world, other.admin, other, other.credentials, report)
+    this.#keys = keys
+    for (const { accessKeyId, name, secretAccessKey } of keys)
+      if (secretAccessKey === null)
+        report.notCarried.add(`key ${accessKeyId} (${name}): the source does not tell its secret`)
+    report.notCarried.add('K2V items, admin tokens and the layout: they are not read')
+    return routes
+  }
+
+  #tellLosses(label: string, state: BucketState): void {
+    const { report, options } = this
+    if (options.other.kind === 'folder') {
+      if (options.direction === 'out') {
+        report.notCarried.add(
+          `headers, metadata, tags and settings of ${label}: a folder keeps content and times`,
+        )
+        if (state.versioning)
+          report.notCarried.add(`versions of ${label} but the current ones: a folder has none`)
+      }
+      return
+    }
+    report.notCarried.add(`Last-Modified of objects in ${label}: S3 says when a copy was written`)
+    if (state.versioning)
+      report.notCarried.add(`version ids in ${label}: copies get new ones, in the same order`)
+    if (options.direction === 'out')
+      report.notCarried.add(
+        'keys, their permissions, quotas and further names of buckets: S3 cannot carry them',
+      )
+  }
+
+  /** Makes keys and buckets, and gives them the settings that come before objects. */
+  async prepare(): Promise<void> {
+    const { admin, report, journal } = this
+    for (const key of this.#keys) await importKey(admin, key, report)
+    for (const bucket of this.#buckets) {
+      await this.#makeTarget(bucket)
+      if (bucket.s3 && bucket.to) await prepareBucket(bucket.s3, bucket.to, bucket.state, report, [])
+      const { label } = bucket
+      if (journal.fact(`seen ${label}`) !== undefined) continue
+      for await (const _ of this.#destination.list(label)) {
+        await journal.setFact(`filled ${label}`, 'yes')
+        break
+      }
+      await journal.setFact(`seen ${label}`, 'yes')
+    }
+  }
+
+  async #makeTarget(bucket: Bucket): Promise<void> {
+    const { report, options } = this
+    if (options.direction === 'in') {
+      const { id, s3 } = await this.#own!.make(bucket, report)
+      bucket.id = id
+      bucket.to = s3
+    } else if (this.#other)
+      bucket.to = await makeBucket(this.#other, bucket.label, bucket.state.lock !== undefined)
+  }
+
+  /** Counts, and deals with copies of what is gone from the source. */
+  async look(): Promise<void> {
+    const { journal, report, options } = this
+    for (const { label } of this.#buckets) {
+      await look({ source: this.#source, journal, report }, label, async (key, version) => {
+        const entry = journal.entry(label, key, version)
+        if (entry?.isDone !== true || options.mode !== 'copy') return
+        if (!options.removes) return report.gone.add(`${label}/${key}`)
+        // Only what this migration wrote is deleted, not what was written there since.
+        const there = await this.#destination.versions(label, key)
+        const copy = there.find((found) =>
+          found.id === '' ? found.etag === entry.etag : found.id === entry.id,
+        )
+        if (copy) {
+          await this.#destination.remove(label, key, entry.id)
+          report.removed++
+        }
+        await journal.forget(label, key, version)
+      })
+    }
+  }
+
+  async copy(): Promise<void> {
+    const { journal, report, options } = this
+    const { parallel, removes } = options
+    const [source, destination] = [this.#source, this.#destination]
+    for (const { label } of this.#buckets)
+      await copyBucket(
+        { source, destination, journal, report, parallel, removes, retried: this.#retried },
+        label,
+      )
+  }
+
+  /** Gives buckets the settings that act on objects. */
+  async finish(): Promise<void> {
+    const { admin, report, options } = this
+    for (const { s3, to, state, facts, id } of this.#buckets) {
+      const byAdmin = facts !== undefined && options.direction === 'in'
+      if (s3 && to) await finishBucket(s3, to, state, report, byAdmin ? BY_ADMIN : [])
+      if (byAdmin) await importRules(admin, id!, facts, report)
+    }
+  }
+
+  async verify(): Promise<void> {
+    const { report, options } = this
+    for (const bucket of this.#buckets) {
+      if (options.direction === 'in') {
+        const to = await this.#own!.find(bucket)
+        if (!to) {
+          report.differences.add(`${bucket.label}: this cluster has no such bucket`)
+          continue
+        }
+        bucket.to = to
+      } else if (this.#other) bucket.to = { client: this.#other, name: bucket.label }
+      const comparesHeaders = options.other.kind === 's3'
+      await verifyBucket(
+        {
+          ...{ source: this.#source, destination: this.#destination, report, comparesHeaders },
+          ...{ parallel: options.parallel, retried: this.#retried },
+        },
+        bucket.label,
+      )
+    }
+  }
+
+  /** Tells of files that lie in no bucket's folder. */
+  async strays(): Promise<void> {
+    for (const name of await this.#folder!.strays())
+      this.report.notCarried.add(`${name}: it lies in no folder, which would be its bucket`)
+  }
+
+  readonly #retried = <T>(attempt: () => Promise<T>): Promise<T> => retried(this.world, attempt)
+
+  get #source(): Source {
+    if (this.options.direction === 'in' && this.#folder) return this.#folder
+    return this.#storeOf(({ s3 }) => s3)
+  }
+
+  get #destination(): Destination & Source {
+    if (this.options.direction === 'out' && this.#folder) return this.#folder
+    return this.#storeOf(({ to }) => to)
+  }
+
+  #storeOf(end: (bucket: Bucket) => S3Bucket | undefined): S3Store {
+    const buckets = new Map(this.#buckets.map((bucket) => [bucket.label, bucket]))
+    return new S3Store(
+      async () => [...buckets.keys()],
+      async (label) => {
+        const bucket = buckets.get(label)!
+        const { versioning, hasAcls } = bucket.state
+        return {
+          ...end(bucket)!,
+          hasAcls,
+          hasVersions: versioning !== undefined && this.#folder === undefined,
+        }
+      },
+      () => this.world.clock.nowMs(),
+    )
+  }
+}
