@@ -16,17 +16,18 @@ test(`${hours} hours of virtual time`, { timeout: 0 }, async () => {
   const coverage = new Coverage()
   const startedMs = performance.now()
   let virtualMs = 0
-  let seed = firstSeed
+  let seeds = 0
   const told = () => {
     const minutes = (performance.now() - startedMs) / MINUTE_MS
     const perMinute = virtualMs / HOUR_MS / minutes
-    return `${seed - firstSeed} seeds, ${(virtualMs / HOUR_MS).toFixed(2)} virtual hours in ${minutes.toFixed(1)} minutes, ${perMinute.toFixed(2)} virtual hours per minute`
+    return `${seeds} seeds, ${(virtualMs / HOUR_MS).toFixed(2)} virtual hours in ${minutes.toFixed(1)} minutes, ${perMinute.toFixed(2)} virtual hours per minute`
   }
-  for (; virtualMs < hours * HOUR_MS; seed++) {
+  for (let seed = firstSeed; virtualMs < hours * HOUR_MS; seed++) {
     const options: ScenarioOptions = { kind: 'swarm', seed, loadMs }
     const result = await runScenario(options)
     coverage.addAll(result.coverage)
     virtualMs += result.virtualMs
+    seeds++
     console.log(`seed ${seed}: ${result.operations} operations; ${told()}`)
     if (result.problems.length > 0) {
       console.log(describeCoverage(coverage))

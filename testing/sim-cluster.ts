@@ -27,6 +27,8 @@ export interface SimClusterOptions {
   clockSkewMs: number
   /** The path between zones; within a zone the latency is a tenth. */
   path: PathProfile
+  /** The shortest and longest time from a commit of the databases to its durability, in ms (default 0.2 to 5). */
+  commitDelayMs?: readonly [number, number]
   tables: TableSetOptions
   graces: Graces
   /** Time between two comparisons of control rows; a minute unless told, since only the S3 API asks for more. */
@@ -90,13 +92,14 @@ export class SimCluster {
   }
 
   #addMachine(index: number): SimNode {
-    const { clockSkewMs, zones, log } = this.options
+    const { clockSkewMs, commitDelayMs, zones, log } = this.options
     const machine = new SimMachine({
       network: this.network,
       name: `node${index}`,
       address: { host: `node${index}`, port: RPC_PORT },
       trees: ALL_TREES,
       clockOffsetMs: (2 * this.random.float() - 1) * clockSkewMs,
+      ...(commitDelayMs && { commitDelayMs }),
       ...(log && { log: log(index) }),
     })
     const node = new SimNode(index, `zone${index % zones}`, machine)

@@ -31,6 +31,8 @@ export interface SimMachineOptions {
   trees: readonly TreeName[]
   /** Wall clock minus true time, in milliseconds. */
   clockOffsetMs?: number
+  /** The shortest and longest time from a commit to its durability, in ms; see MemoryDbOptions. */
+  commitDelayMs?: readonly [number, number]
   log?: Log
 }
 
@@ -61,12 +63,17 @@ export class SimMachine {
 
   boot(): SimPlatform {
     if (this.#platform) throw new Error(`${this.#options.name} runs already`)
-    const { network, name, address, trees, log = silentLog } = this.#options
+    const { network, name, address, trees, commitDelayMs, log = silentLog } = this.#options
     const random = network.random.fork(`${name}/${this.#bootCount++}`)
     const clock = network.clock.skewed(this.clockOffsetMs)
     const hlc = new Hlc(clock)
     // The store's and the disk's time is true time: they outlive the node's clock by reopening.
-    const db = this.#db?.reopen() ?? new MemoryDb({ trees, clock: network.clock, random: random.fork('db') })
+    const db =
+      this.#db?.reopen() ??
+      new MemoryDb({
+        ...{ trees, clock: network.clock, random: random.fork('db') },
+        ...(commitDelayMs && { commitDelayMs }),
+      })
     const disk = this.#disk?.reopen() ?? new MemoryDisk({ clock: network.clock, random: random.fork('disk') })
     const transport = network.join({ self: this.self, address, clock, hlc, log })
     this.#db = db

@@ -91,7 +91,15 @@ export class Nemesis {
       case 'outage': {
         if (!a.machine.platform || this.#down >= this.options.downMax) return
         const [leastMs, mostMs] = this.options.outageMs
-        this.#crash(a, 'machine', leastMs + random.float() * (mostMs - leastMs))
+        const forMs = leastMs + random.float() * (mostMs - leastMs)
+        // Often it loses touch with another one before: then it keeps writes for that one until it is back.
+        const cutMs = random.pick([0, 3000, 12_000])
+        if (cutMs > 0) this.#for(cluster.network.partition([a.id], [b.id]), cutMs)
+        cluster.clock.after(cutMs, () => {
+          if (this.#isOver || !a.machine.platform || this.#down >= this.options.downMax) return
+          this.#name = act
+          this.#crash(a, 'machine', forMs)
+        })
         break
       }
       case 'wipe': {

@@ -60,6 +60,8 @@ export interface Profile {
   clockSkewMs: number
   path: PathProfile
   tombstoneDelayMs: number
+  /** The shortest and longest time from a commit to its durability, in ms. */
+  commitDelayMs: readonly [number, number]
   acts: readonly Act[]
   /** Time between two acts, in ms, on average. */
   everyMs: number
@@ -83,6 +85,8 @@ export interface Profile {
 }
 
 const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
+/** Keys that are left alone for longer than the tombstone of one stays. */
+const COLD_KEYS = Array.from({ length: 40 }, (_, i) => `g/${i}`)
 const VERSIONED_KEYS = ['v', 'v/w', 'x']
 
 const ALL_ACTS: readonly Act[] = [
@@ -116,6 +120,7 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
       bytesPerMs: 10_000,
     },
     tombstoneDelayMs: 120_000,
+    commitDelayMs: [0.2, 5],
     ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
     ...{ strikeShare: 0, changesLayout: kind === 'layout', operations: ALL_OPERATIONS },
     ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
@@ -144,7 +149,14 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
 
 function power(random: SeededRandom): Partial<Profile> {
   const acts: Act[] = ['power-off', 'blackout', 'partition', 'slow', 'lossy', 'kill']
-  return { acts, strikeShare: random.pick([0.002, 0.01]), lastsMs: 5000, thinkMs: random.pick([20, 100]) }
+  return {
+    ...{ acts, strikeShare: random.pick([0.002, 0.01]), lastsMs: 5000, thinkMs: random.pick([20, 100]) },
+    // On slow disks an answer may be quicker than what it promises, if nothing waits for them.
+    commitDelayMs: random.pick([
+      [0.2, 5],
+      [5, 100],
+    ]),
+  }
 }
 
 /** Nodes are away for longer than tombstones, missed writes and blocks without references are kept. */
@@ -153,6 +165,7 @@ function outage(random: SeededRandom): Partial<Profile> {
     acts: ['outage', 'partition', 'partition', 'kill', 'one-way'],
     ...{ everyMs: 15_000, lastsMs: 30_000, outageMs: [60_000, 180_000], downMax: 1 },
     ...{ tombstoneDelayMs: 20_000, loadFactor: 6, thinkMs: random.pick([700, 2000]) },
+    keys: [...KEYS, ...COLD_KEYS],
     operations: { put: 0.3, get: 0.25, delete: 0.35, list: 0.1 },
   }
 }
@@ -225,7 +238,8 @@ function swarm(random: SeededRandom): Partial<Profile> {
     downMax: random.pick([1, 2]),
     strikeShare: random.pick([0, 0, 0.005]),
     tombstoneDelayMs: random.pick([20_000, 120_000]),
-    keys: KEYS.slice(0, random.pick([1, 3, 6])),
+    keys: random.chance(0.2) ? [...KEYS, ...COLD_KEYS] : KEYS.slice(0, random.pick([1, 3, 6])),
+    commitDelayMs: random.chance(0.2) ? [5, 100] : [0.2, 5],
     thinkMs: random.pick([20, 150, 400, 1500]),
     loadFactor: random.pick([0.5, 1, 3]),
   }
