@@ -5,6 +5,9 @@ import { Query } from './query.js'
 import { splitTarget } from './target.js'
 import type { Client, TrustedProxies } from './trusted-proxies.js'
 
+const NO_QUERY = new Query('')
+const NO_HEADERS: string[] = []
+
 /**
  * The part of a request that all protocols share; each protocol extends it. Values that are costly to make
  * are made at the first access.
@@ -16,8 +19,8 @@ export class HttpRequest {
   /** The query as sent, without "?". */
   readonly rawQuery: string
   /** Headers as node:http has them: names in lower case, characters are bytes. */
-  readonly headers: IncomingHttpHeaders
-  readonly query: Query
+  headers: IncomingHttpHeaders
+  query: Query
   /** The front sets it. */
   onPark: (() => void) | undefined
   #abort: AbortController | undefined
@@ -42,11 +45,25 @@ export class HttpRequest {
 
   /**
    * Gives the place of a request among those that are served to another one: this one only waits from now on, for as long as
-   * minutes, and its answer will be short. Whoever calls it bounds how many such requests there are.
+   * minutes, and its answer will be short. Whoever calls it bounds how many such requests there are. To cost little memory
+   * it lets go of what was sent: of its headers, only those are left on which the answer and its record depend.
    */
   park(): void {
+    this.#clientOf()
+    this.query = NO_QUERY
+    const { message } = this
+    const { host, origin } = this.headers
+    this.headers = { ...(host !== undefined && { host }), ...(origin !== undefined && { origin }) }
+    message.headers = this.headers
+    message.rawHeaders = NO_HEADERS
     this.onPark?.()
     this.onPark = undefined
+  }
+
+  /** Calls `end` when the connection is over, whether the answer was sent or not; costs less than `signal`. */
+  onClose(end: () => void): void {
+    if (this.response.destroyed) end()
+    else this.response.on('close', end)
   }
 
   /** The connection. */

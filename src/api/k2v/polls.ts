@@ -37,5 +37,9 @@ export const pollRange: Handler = async (context, request) => {
 /** While the request only waits, it takes no place among those that are served. */
 function waitOf({ polls }: K2vContext, request: K2vRequest, timeoutMs: number) {
   if (polls.size >= POLLS_MAX) throw new OverloadedError()
-  return { timeoutMs, signal: request.signal, onWaiting: () => request.park() }
+  return {
+    timeoutMs,
+    whenGone: (end: () => void) => request.onClose(end),
+    onWaiting: () => request.park(),
+  }
 }

@@ -32,6 +32,11 @@ export class K2vRequest extends HttpRequest implements SignedParts {
     return typeof value === 'string' ? value : undefined
   }
 
+  override park(): void {
+    super.park()
+    this.#payload = undefined
+  }
+
   /** The body, which is verified as it is read. @throws S3Error when the headers about it are wrong */
   get payload(): Payload {
     this.#payload ??= new Payload({

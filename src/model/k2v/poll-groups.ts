@@ -18,6 +18,8 @@ const AT_ONCE = 16
 /** Items that changed in a partition key while nobody looked: with more, each poll looks for itself. */
 const FIRED_MAX = 200
 
+const NONE: readonly never[] = []
+
 /** One who waits. */
 export interface Waiting {
   /** Looks at items of the topic that have changed; may end the wait. `covered`: see SeenMarker. */
@@ -38,14 +40,16 @@ export interface Group {
   readonly read: (sortKey: Buffer) => Promise<K2vItem | undefined>
   readonly waiting: Set<Waiting>
   /** Replicas that are asked to tell of commits, and those that have promised to. */
-  readonly nodes: Set<NodeId>
-  readonly armed: Set<NodeId>
+  nodes: readonly NodeId[]
+  armed: readonly NodeId[]
   /** Whether a quorum has been armed before: who is armed later may have missed something. */
   wasReady: boolean
-  onReady: (() => void)[]
-  /** What was told of, by sort key (latin1). */
-  fired: Map<string, Fired>
-  covered: Map<Origin, number>
+  onReady: readonly (() => void)[]
+  /** Hears of commits on this node. */
+  watcher: ((commit: Commit) => void) | undefined
+  /** What was told of, by sort key (latin1). There are thousands of groups of which nothing is told: they have no maps. */
+  fired: Map<string, Fired> | undefined
+  covered: Map<Origin, number> | undefined
   looksAtAll: boolean
   isLooking: boolean
   /** Looks one after the other that came too early. */
@@ -90,9 +94,19 @@ export class PollGroups {
     if (!group) {
       group = {
         topic: topic.name,
-        ...{ partition: topic.partition, read: topic.read },
-        ...{ waiting: new Set(), nodes: new Set(), armed: new Set(), wasReady: false, onReady: [] },
-        ...{ fired: new Map(), covered: new Map(), looksAtAll: false, isLooking: false, early: 0 },
+        partition: topic.partition,
+        read: topic.read,
+        waiting: new Set(),
+        nodes: NONE,
+        armed: NONE,
+        wasReady: false,
+        onReady: NONE,
+        watcher: undefined,
+        fired: undefined,
+        covered: undefined,
+        looksAtAll: false,
+        isLooking: false,
+        early: 0,
       }
       this.#groups.set(topic.name, group)
       this.#follow(group)
@@ -108,13 +122,15 @@ export class PollGroups {
       group.wasReady = true
       return undefined
     }
-    return new Promise((resolve) => group.onReady.push(resolve))
+    return new Promise((resolve) => {
+      group.onReady = [...group.onReady, resolve]
+    })
   }
 
   isReady({ partition, armed }: Group): boolean {
     const { placement } = this.env
     const nodes = placement.readSet(partition)
-    return nodes.length > 0 && nodes.filter((node) => armed.has(node)).length >= placement.readQuorum
+    return nodes.length > 0 && nodes.filter((node) => armed.includes(node)).length >= placement.readQuorum
   }
 
   stop(): void {
@@ -128,20 +144,21 @@ export class PollGroups {
     group.waiting.delete(waiting)
     if (group.waiting.size > 0 || this.#groups.get(group.topic) !== group) return
     this.#groups.delete(group.topic)
-    for (const node of [...group.nodes]) this.#unwatch(group, node)
+    for (const node of group.nodes) this.#unwatch(group, node)
   }
 
   /** Watches the topic on those replicas that there are now. */
   #follow(group: Group): void {
     const nodes = this.env.placement.storageSet(group.partition)
-    for (const node of [...group.nodes]) if (!nodes.includes(node)) this.#unwatch(group, node)
-    for (const node of nodes) if (!group.nodes.has(node)) this.#watch(group, node)
+    for (const node of group.nodes) if (!nodes.includes(node)) this.#unwatch(group, node)
+    for (const node of nodes) if (!group.nodes.includes(node)) this.#watch(group, node)
   }
 
   #watch(group: Group, node: NodeId): void {
-    group.nodes.add(node)
+    group.nodes = [...group.nodes, node]
     if (node === this.env.transport.self) {
-      this.watches.add(group.topic, this.#watcherOf(group))
+      group.watcher = (commit) => this.#committed(group.topic, commit)
+      this.watches.add(group.topic, group.watcher)
       this.#armed(group.topic, node)
       return
     }
@@ -158,11 +175,11 @@ export class PollGroups {
   }
 
   #unwatch(group: Group, node: NodeId): void {
-    group.nodes.delete(node)
-    group.armed.delete(node)
+    group.nodes = without(group.nodes, node)
+    group.armed = without(group.armed, node)
     if (node === this.env.transport.self) {
-      this.watches.remove(group.topic, this.#watcherOf(group))
-      this.#watchers.delete(group)
+      if (group.watcher) this.watches.remove(group.topic, group.watcher)
+      group.watcher = undefined
       return
     }
     const remote = this.#remotes.get(node)
@@ -170,34 +187,25 @@ export class PollGroups {
     if (remote?.size === 0) this.#remotes.delete(node)
   }
 
-  readonly #watchers = new Map<Group, (commit: Commit) => void>()
-
-  #watcherOf(group: Group): (commit: Commit) => void {
-    let watcher = this.#watchers.get(group)
-    if (!watcher) {
-      watcher = (commit) => this.#committed(group.topic, commit)
-      this.#watchers.set(group, watcher)
-    }
-    return watcher
-  }
-
   #armed(topic: string, node: NodeId): void {
     const group = this.#groups.get(topic)
-    if (!group?.nodes.has(node)) return
-    group.armed.add(node)
+    if (!group?.nodes.includes(node)) return
+    group.armed = [...without(group.armed, node), node]
     if (group.wasReady) {
       group.looksAtAll = true
       void this.#look(group)
     }
     if (!this.isReady(group)) return
     group.wasReady = true
-    for (const tell of group.onReady.splice(0)) tell()
+    const { onReady } = group
+    group.onReady = NONE
+    for (const tell of onReady) tell()
   }
 
   #lost(topic: string, node: NodeId): void {
     const group = this.#groups.get(topic)
     if (!group) return
-    group.armed.delete(node)
+    group.armed = without(group.armed, node)
     for (const waiting of group.waiting) waiting.unsure()
   }
 
@@ -205,8 +213,11 @@ export class PollGroups {
     const group = this.#groups.get(topic)
     if (!group) return
     fire(group, { sortKey, clock })
-    if (own) group.covered.set(own[0], Math.max(own[1], group.covered.get(own[0]) ?? 0))
-    if (group.fired.size > FIRED_MAX) group.looksAtAll = true
+    if (own) {
+      group.covered ??= new Map()
+      group.covered.set(own[0], Math.max(own[1], group.covered.get(own[0]) ?? 0))
+    }
+    if (group.fired!.size > FIRED_MAX) group.looksAtAll = true
     void this.#look(group)
   }
 
@@ -215,14 +226,14 @@ export class PollGroups {
     if (group.isLooking) return
     group.isLooking = true
     try {
-      while (group.waiting.size > 0 && !this.#stopped && (group.looksAtAll || group.fired.size > 0)) {
+      while (group.waiting.size > 0 && !this.#stopped && (group.looksAtAll || group.fired)) {
         const { fired, covered, looksAtAll } = group
-        group.fired = new Map()
-        group.covered = new Map()
+        group.fired = undefined
+        group.covered = undefined
         group.looksAtAll = false
         try {
           if (looksAtAll) await eachAtOnce(group.waiting, (waiting) => this.lookOf(group, waiting))
-          else await this.#judge(group, [...fired.values()], covered)
+          else if (fired) await this.#judge(group, [...fired.values()], covered ?? new Map())
         } catch (error) {
           // Nobody may miss what was told: all look, once that is possible.
           group.looksAtAll = true
@@ -277,8 +288,13 @@ export class PollGroups {
 
 function fire(group: Group, { sortKey, clock }: Fired): void {
   const name = sortKey.toString('latin1')
+  group.fired ??= new Map()
   const known = group.fired.get(name)
   group.fired.set(name, { sortKey, clock: known ? joinClocks(known.clock, clock) : clock })
+}
+
+function without(nodes: readonly NodeId[], node: NodeId): readonly NodeId[] {
+  return nodes.includes(node) ? nodes.filter((other) => other !== node) : nodes
 }
 
 function eachAtOnce<T>(items: Iterable<T>, fn: (item: T) => Promise<void>): Promise<void> {

@@ -22,8 +22,8 @@ const ANSWER_BYTES_MAX = 8 << 20
 
 export interface PollOptions {
   readonly timeoutMs: number
-  /** Ends the wait, as when its time is over. */
-  readonly signal?: AbortSignal
+  /** Has `end` called when nobody waits for the answer any more, or later. An AbortSignal would cost each poll 1 KB. */
+  readonly whenGone?: (end: () => void) => void
   /** Called once if there is nothing yet, so that the wait begins. */
   readonly onWaiting?: () => void
 }
@@ -81,17 +81,8 @@ export class Polls {
     const { partitionKey, sortKey } = key
     checkKeys(partitionKey, sortKey)
     const name = itemTopic(bucket, partitionKey, sortKey)
-    return this.#wait<K2vItem>(bucket, partitionKey, name, options, (found) => {
-      const judge = (items: readonly K2vItem[]) => {
-        for (const item of items) if (valuesOf(item).length > 0 && isNewer(clockOf(item), seen)) found(item)
-      }
-      const look = async () => {
-        const item = await this.store.read(bucket, key)
-        if (item) judge([item])
-        return true
-      }
-      return { judge, look, unsure: () => {} }
-    })
+    const read = () => this.store.read(bucket, { partitionKey, sortKey })
+    return this.#wait(bucket, partitionKey, name, options, (found) => new ItemPoll(read, seen, found))
   }
 
   /**
@@ -164,15 +155,14 @@ export class Polls {
     bucket: Buffer,
     partitionKey: Buffer,
     name: string,
-    { timeoutMs, signal, onWaiting }: PollOptions,
+    { timeoutMs, whenGone, onWaiting }: PollOptions,
     make: (found: (value: T) => void) => Waiting,
   ): Promise<T | undefined> {
-    if (this.#isStopped || signal?.aborted) return Promise.resolve(undefined)
+    if (this.#isStopped) return Promise.resolve(undefined)
     return new Promise<T | undefined>((resolve, reject) => {
       const settle = () => {
         this.#open.delete(timeOver)
         timer.cancel()
-        signal?.removeEventListener('abort', abort)
         leave()
       }
       const found = (value: T) => {
@@ -182,10 +172,6 @@ export class Polls {
       const fail = (error: unknown) => {
         settle()
         reject(error)
-      }
-      const abort = () => {
-        settle()
-        resolve(undefined)
       }
       const timeOver = () => {
         const isTold = this.#isStopped || this.#groups.isReady(group)
@@ -198,7 +184,10 @@ export class Polls {
       const { group, leave } = this.#groups.join({ name, partition: bucketPartition(bucket), read }, waiting)
       const timer = this.env.clock.after(timeoutMs, timeOver)
       this.#open.add(timeOver)
-      signal?.addEventListener('abort', abort, { once: true })
+      whenGone?.(() => {
+        settle()
+        resolve(undefined)
+      })
       this.#begin(group, waiting, onWaiting).catch(fail)
     })
   }
@@ -212,6 +201,29 @@ export class Polls {
 }
 
 const EMPTY_RANGE: KeyRange = { start: Buffer.of(0), end: Buffer.of(0) }
+
+/** One who waits for news of an item. */
+class ItemPoll implements Waiting {
+  constructor(
+    private readonly read: () => Promise<K2vItem | undefined>,
+    private readonly seen: VectorClock,
+    private readonly found: (item: K2vItem) => void,
+  ) {}
+
+  judge(items: readonly K2vItem[]): void {
+    for (const item of items) {
+      if (valuesOf(item).length > 0 && isNewer(clockOf(item), this.seen)) this.found(item)
+    }
+  }
+
+  async look(): Promise<boolean> {
+    const item = await this.read()
+    if (item) this.judge([item])
+    return true
+  }
+
+  unsure(): void {}
+}
 
 /** One who waits for news of a range. */
 class RangePoll implements Waiting {
