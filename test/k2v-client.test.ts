@@ -1,7 +1,9 @@
 /** The client `carport/k2v` against a real node, as its users call it. */
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { PutBucketCorsCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { K2vClient, type K2vClientOptions, type K2vError, type K2vItem } from '../src/client/k2v.js'
@@ -32,6 +34,21 @@ afterAll(() => node?.dispose())
 
 const textsOf = (item: K2vItem | undefined) =>
   item?.values.map((value) => value && new TextDecoder().decode(value))
+
+test('the example of the documentation does what it says', async () => {
+  const page = readFileSync(join(import.meta.dirname, '../docs/k2v-client.md'), 'utf8')
+  const [, code] = /```js\n([\s\S]*?)```/.exec(page)!
+  const told: unknown[] = []
+  const body = code!
+    .replace(/^import .*$/m, '')
+    .replace('http://localhost:3904', options.endpoint)
+    .replace("bucket: 'notes'", "bucket: 'items'")
+  const env = { K2V_KEY_ID: options.accessKeyId, K2V_SECRET: options.secretAccessKey }
+  const run = new Function('K2vClient', 'process', 'console', `return (async () => {${body}})()`)
+  await run(K2vClient, { env }, { log: (line: unknown) => told.push(line) })
+  expect(told).toEqual([['one litre'], ['two litres', 'oat milk']])
+  expect(textsOf(await k2v.readItem('list', 'milk'))).toEqual(['two litres, oat milk'])
+})
 
 /** The K2vError of a call that must fail. */
 async function failure(call: () => unknown): Promise<K2vError> {
