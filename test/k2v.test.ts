@@ -424,6 +424,12 @@ describe('requests that are refused', () => {
       'InvalidRequest',
     ],
     [
+      'a poll of keys that are too long',
+      () => k2v.post('?poll_range', { prefix: 'x'.repeat(901) }, 'p'),
+      400,
+      'InvalidRequest',
+    ],
+    [
       'more items than a batch may have',
       () => k2v.post('', new Array(10_001).fill({ pk: 'p', sk: 'many' })),
       400,

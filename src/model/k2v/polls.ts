@@ -97,8 +97,8 @@ export class Polls {
     marker: SeenMarker | undefined,
     options: PollOptions,
   ): Promise<RangeNews | undefined> {
-    checkKeys(partitionKey, query.start ?? Buffer.alloc(0))
     const range = rangeOf(query) ?? EMPTY_RANGE
+    checkKeys(partitionKey, range.start)
     if (!marker) return this.#first(bucket, partitionKey, query, range)
     let seen = marker.within(range, marker.next)
     if (seen.next) {

@@ -5,7 +5,7 @@ import type { LocalTable } from '../../table/local.js'
 import { md5 } from '../content/hashing.js'
 import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
-import { nextStart } from './objects.js'
+import { type ListPage, nextStart } from './objects.js'
 import { buildPage, fullEntry, PAGE_ROWS_MAX, readPage } from './page.js'
 import { inTurns, TURN_ROWS, type Turns } from './turns.js'
 import { buildVersionPage } from './version-page.js'
@@ -57,6 +57,33 @@ describe('replicas that miss different deletions', () => {
     const request = { bucket, prefix: EMPTY, delimiter: Buffer.from('/'), start: EMPTY, limit: 9 }
     const versions = c.clock.runUntil(model.versionListing.page({ ...request, afterVersion: EMPTY }), 60_000)
     expect((await versions).entries.map(({ key }) => String(key))).toEqual(['q/'])
+  })
+
+  it('let a request look at so many deleted rows below a prefix, and the next one goes on', async () => {
+    const c = await smallCluster()
+    const { bucket, put, hide, bury } = await bucketOf(c, 'photos')
+    for (const key of ['a', 'p/x', 'p/y', 'q/z']) await put(key)
+    const buried = Array.from({ length: 450 }, (_, i) => `p/${String(i).padStart(4, '0')}`)
+    for (const node of [0, 1, 2]) await bury(buried, node)
+    await hide('p/x', [1, 2])
+    await hide('p/y', [0, 2])
+    const { listing } = c.nodes[0]!.core!.model
+    const page = (start: Buffer): Promise<ListPage> => {
+      const request = { bucket, prefix: EMPTY, delimiter: Buffer.from('/'), start, limit: 9 }
+      return c.clock.runUntil(listing.page(request, { probes: 1 }), 60_000)
+    }
+    // It has looked at a hundred rows, and does not know of the others.
+    const first = await page(EMPTY)
+    expect(first.entries.map(({ key }) => String(key))).toEqual(['a'])
+    expect(String(first.next)).toBe('p/0099\0')
+    const shown: string[] = []
+    for (let next = first.next; next; ) {
+      const more: ListPage = await page(next)
+      expect(more.next === undefined || more.next.compare(next) > 0).toBe(true)
+      shown.push(...more.entries.map(({ key }) => String(key)))
+      next = more.next
+    }
+    expect(shown).toEqual(['q/'])
   })
 
   it('do not hide a key that others still show, when the deletion failed', async () => {
@@ -175,6 +202,15 @@ async function bucketOf(c: SimCluster, name: string) {
       const tombstone = { ...tombstoneOf({ ...order, bucket, key: current.key, isNull: true }, order.id) }
       for (const node of nodes) await onNode(node, (tx, local) => local.update(tx, tombstone))
     },
+    /** Deleted keys that nobody knows more of. */
+    bury: (keys: readonly string[], node: number) =>
+      onNode(node, (tx, local) => {
+        for (const [i, text] of keys.entries()) {
+          const key = Buffer.from(text)
+          const order = { timeUs: 1_000_000 + i, id: Buffer.alloc(16, 1) }
+          local.update(tx, { ...tombstoneOf({ ...order, bucket, key, isNull: true }, order.id) })
+        }
+      }),
     drop: (key: string, node: number) =>
       onNode(node, (tx, local) => {
         const rowKey = local.codec.keyOf(bucket, Buffer.from(key))

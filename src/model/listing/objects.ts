@@ -28,6 +28,8 @@ const TIMEOUT_MS = 15_000
 const MAX_LIMIT = 1001
 /** Keys of a disputed common prefix read per step until a live one is found. */
 const PROBE_ROWS = 100
+/** Such steps of one request, but for the first of each prefix. */
+const PROBES_MAX = 50
 /** Entries that are asked about at once. */
 export const RESOLVED_AT_ONCE = 32
 /** Pages of the replicas that one request looks at until it finds an entry. */
@@ -37,6 +39,17 @@ export const STEPS_MAX = 10
 interface Step {
   entries: PageEntry[]
   next: Buffer | undefined
+}
+
+/** How many steps a request may still take to look for live keys below disputed common prefixes. */
+export interface ProbeBudget {
+  probes: number
+}
+
+/** What is known of a disputed entry: what to show of it, or the key from which on that is not known yet. */
+interface Resolved {
+  shown?: PageEntry
+  unknownFrom?: Buffer
 }
 
 /** A page of a listing, as a quorum of the replicas sees it. */
@@ -74,26 +87,26 @@ export class Listing {
    * rows at the most.
    * @throws QuorumUnavailable
    */
-  async page(request: PageRequest): Promise<ListPage> {
+  async page(request: PageRequest, budget: ProbeBudget = { probes: PROBES_MAX }): Promise<ListPage> {
     if (request.limit === 0 || !isKeyWithinBounds(request.prefix)) return { entries: [], more: false }
     let start = boundedStart(request.start)
     for (let step = 1; ; step++) {
-      const { entries, next }: Step = await this.#step({ ...request, start })
-      if (entries.length > 0 || !next || step === STEPS_MAX)
+      const { entries, next }: Step = await this.#step({ ...request, start }, budget)
+      if (entries.length > 0 || !next || step === STEPS_MAX || budget.probes <= 0)
         return { entries, more: next !== undefined, next }
       start = next
     }
   }
 
-  async #step(request: PageRequest): Promise<Step> {
+  async #step(request: PageRequest, budget: ProbeBudget): Promise<Step> {
     const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, request.bucket, wire(request))
-    if (!agreed) return this.#reconcile(request, pages)
-    if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed])
+    if (!agreed) return this.#reconcile(request, pages, budget)
+    if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed], budget)
     return { entries: agreed.entries, next: nextStart(agreed) }
   }
 
   /** Keeps the entries on which all pages agree, and asks a quorum about every other one. */
-  async #reconcile(request: PageRequest, pages: Page[]): Promise<Step> {
+  async #reconcile(request: PageRequest, pages: Page[], budget: ProbeBudget): Promise<Step> {
     const next = commonNext(pages)
     const seen = new Map<string, { entry: FullEntry; votes: number; agreed: boolean }>()
     for (const page of pages) {
@@ -110,30 +123,39 @@ export class Listing {
       }
     }
     const entries: PageEntry[] = []
+    // What is behind the first prefix of which too much is deleted is left to the next page.
+    let cut: Buffer | undefined
     await eachLimited([...seen.values()], RESOLVED_AT_ONCE, async ({ entry, votes, agreed }) => {
       const isAgreed = votes === pages.length && agreed && !isUnsettledEntry(entry.shown)
-      const shown = isAgreed ? entry.shown : await this.#resolve(request.bucket, entry)
+      const resolved = isAgreed ? { shown: entry.shown } : await this.#resolve(request, entry, budget)
+      const { shown, unknownFrom } = resolved as Resolved
+      if (unknownFrom && (!cut || unknownFrom.compare(cut) < 0)) cut = unknownFrom
       if (shown && !(isAgreed && entry.kind === 'hidden')) entries.push(shown)
     })
     entries.sort((a, b) => a.key.compare(b.key))
-    if (entries.length <= request.limit) return { entries, next }
-    const kept = entries.slice(0, request.limit)
+    const known = cut ? entries.filter(({ key }) => key.compare(cut!) < 0) : entries
+    if (known.length <= request.limit) return { entries: known, next: cut ?? next }
+    const kept = known.slice(0, request.limit)
     return { entries: kept, next: behind(kept.at(-1)!) }
   }
 
-  async #resolve(bucket: Buffer, entry: FullEntry): Promise<PageEntry | undefined> {
+  /** What a quorum shows of an entry. Of a prefix, perhaps only up to a key: below may be any number of deleted rows. */
+  async #resolve(request: PageRequest, entry: FullEntry, budget: ProbeBudget): Promise<Resolved> {
     const { objects, current } = this.deps
+    const { bucket } = request
     if (entry.kind !== 'prefix') {
       const row = await current(bucket, entry.key)
-      return row?.state === 'object' ? { key: entry.key, head: encodeHead(row) } : undefined
+      return row?.state === 'object' ? { shown: { key: entry.key, head: encodeHead(row) } } : {}
     }
     const end = prefixEnd(entry.key)
-    let start = entry.key
+    // The page before this one may have ended below the prefix.
+    let start = request.start.compare(entry.key) > 0 ? request.start : entry.key
     while (true) {
       const rows = await objects.range(bucket, { start, ...(end && { end }), limit: PROBE_ROWS })
-      if (rows.some((row) => row.state === 'object')) return entry.shown
-      if (rows.length < PROBE_ROWS) return undefined
+      if (rows.some((row) => row.state === 'object')) return { shown: entry.shown }
+      if (rows.length < PROBE_ROWS) return {}
       start = successor(rows.at(-1)!.key)
+      if (--budget.probes <= 0) return { unknownFrom: start }
     }
   }
 
