@@ -19,7 +19,7 @@ export function refuseGarageFolders(metadataDir: string, dataDirs: readonly stri
     if (!existsSync(join(folder, mark))) continue
     throw new CarportError(
       'Conflict',
-      `${folder} holds Garage's data (${mark}): "carport migrate" copies it into folders of Carport's own`,
+      `${folder} holds Garage's data (${mark}): start Carport on folders of its own, and "carport migrate" copies from the running Garage`,
     )
   }
 }
