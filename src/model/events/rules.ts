@@ -68,7 +68,9 @@ export function eventOf(before: VersionRecord | undefined, after: VersionRecord)
   // A row that was not the base of the next one in its chain was never current.
   if (had && !had.id.equals(after.id) && isOfChain(had, after) && isBaseOf(had, after) === 'no')
     return eventOf(undefined, after)
-  const isDeleted = had && (isDeletionOf(had, after) || (after.chain?.deletes && isOfChain(had, after)))
+  // A version that became current again is written once more when it is settled: that deletes nothing.
+  const isOther = had && (after.state === 'tombstone' || !had.id.equals(after.id))
+  const isDeleted = isOther && (isDeletionOf(had, after) || (after.chain?.deletes && isOfChain(had, after)))
   if (had && isDeleted) {
     // Deleted for good; its predecessor, if there is one, is current again.
     return removal('ObjectRemoved:Delete', had, after)
