@@ -20,6 +20,8 @@ export const CORRUPTED_SUFFIX = '.corrupted'
 
 /** How long the free space of a folder is believed, in milliseconds; bytes written meanwhile are subtracted. */
 const SPACE_VALID_MS = 2_000
+/** How long a folder is believed to be full: somebody may have made room, and waits for it. */
+const FULL_VALID_MS = 200
 
 interface FolderSpace {
   freeBytes: number
@@ -282,11 +284,12 @@ export class BlockStore {
   async #hasRoom(index: number, bytes: number): Promise<boolean> {
     const space = this.#space[index]!
     if (this.options.isWritable?.(this.dirs.paths[index]!) === false) return false
-    if (this.clock.monotonicMs() - space.readAtMs > SPACE_VALID_MS) {
+    const isThere = () => space.freeBytes - bytes >= this.options.reserveBytes
+    if (this.clock.monotonicMs() - space.readAtMs > (isThere() ? SPACE_VALID_MS : FULL_VALID_MS)) {
       space.reading ??= this.#readSpace(index, space)
       await space.reading
     }
-    return space.freeBytes - bytes >= this.options.reserveBytes
+    return isThere()
   }
 
   async #readSpace(index: number, space: FolderSpace): Promise<void> {
