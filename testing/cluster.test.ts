@@ -33,7 +33,7 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
     const { problems, counts } = await runScenario({ seed: 21, kind: 'conditional', loadMs: 15_000 })
     expect(problems).toEqual([])
     expect(counts['create:done']).toBeGreaterThan(5)
-    expect(counts['replace:refused']).toBeGreaterThan(5)
+    expect(counts['replace:refused']).toBeGreaterThan(2)
   })
 
   it('runs the same way again, message by message', async () => {
