@@ -1,6 +1,6 @@
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import { EMPTY_CLOCK, isNewer, type VectorClock } from '../src/model/k2v/causality.js'
-import { countsOf, indexRange, isSame, NO_COUNTS, type PartitionCounts } from '../src/model/k2v/counts.js'
+import { countsOf, indexRange, isSame, NO_COUNTS, plus } from '../src/model/k2v/counts.js'
 import { clockOf, type K2vItem } from '../src/model/k2v/item.js'
 import { SeenMarker } from '../src/model/k2v/seen-marker.js'
 import { partitionPrefix } from '../src/model/k2v/table.js'
@@ -103,7 +103,7 @@ class K2vScenario {
   async run(): Promise<void> {
     const { cluster, random, options, problems } = this
     await cluster.start()
-    this.#bucket = await this.#retried((node) => node.core!.model.buckets.create('items'))
+    this.#bucket = await cluster.retried(random, (node) => node.core!.model.buckets.create('items'))
     const untilMs = cluster.clock.monotonicMs() + options.loadMs
     const clients = Array.from({ length: CLIENTS }, (_, i) =>
       this.#client(random.fork(`client${i}`), untilMs),
@@ -290,10 +290,12 @@ class K2vScenario {
     const everyMs = this.options.loadMs / 3
     await cluster.clock.sleep(everyMs / 2)
     const newcomer = await cluster.grow()
-    await this.#retried((by) => cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by))
+    await cluster.retried(random, (by) =>
+      cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by),
+    )
     await cluster.clock.sleep(everyMs)
     const leaver = random.pick(cluster.nodes.slice(1, 5))
-    await this.#retried((by) => cluster.changeLayout([{ node: leaver.id, role: null }], by))
+    await cluster.retried(random, (by) => cluster.changeLayout([{ node: leaver.id, role: null }], by))
   }
 
   /** Reads every item at every node. What watchers have seen must be no less. */
@@ -302,7 +304,9 @@ class K2vScenario {
       if (!node.core!.cluster.layout.view.mayCoordinate) continue
       for (const place of PLACES) {
         const callAt = this.history.moment()
-        const item = await this.#retried(() => node.core!.model.k2v.read(this.#bucket.id, place))
+        const item = await this.cluster.retried(this.random, () =>
+          node.core!.model.k2v.read(this.#bucket.id, place),
+        )
         this.history.read(place.name, item, callAt, `in the end ${this.#note(node)}`)
         for (const [i, seen] of watched.entries()) {
           if (!item || PARTITION_KEYS[i % PARTITION_KEYS.length] !== place.partitionKey.toString()) continue
@@ -331,7 +335,7 @@ class K2vScenario {
         for (const pk of PARTITION_KEYS) {
           const prefix = partitionPrefix(Buffer.from(pk))
           const rows = [...local.range(db, id, { start: prefix, end: prefixEnd(prefix)! })]
-          const sum = rows.map(countsOf).reduce(add, NO_COUNTS)
+          const sum = rows.map(countsOf).reduce(plus, NO_COUNTS)
           if (!isSame(counted.get(pk) ?? NO_COUNTS, sum)) {
             problems.push(
               `node${node.index} counts ${JSON.stringify(counted.get(pk))} of ${pk}, and has ${JSON.stringify(sum)}`,
@@ -345,29 +349,5 @@ class K2vScenario {
 
   #note(node: SimNode): string {
     return `node${node.index}, ${this.cluster.clock.monotonicMs().toFixed(1)} ms`
-  }
-
-  async #retried<T>(run: (node: SimNode) => Promise<T>): Promise<T> {
-    const { cluster, random } = this
-    for (let i = 0; ; i++) {
-      const ready = cluster.readyNodes()
-      try {
-        if (ready.length === 0) throw new CarportError('PeerUnreachable', 'no node is up')
-        const node = random.pick(ready)
-        return await cluster.surviving(node, run(node))
-      } catch (error) {
-        if (i === 100) throw error
-        await cluster.clock.sleep(2000)
-      }
-    }
-  }
-}
-
-function add(a: PartitionCounts, b: PartitionCounts): PartitionCounts {
-  return {
-    entries: a.entries + b.entries,
-    conflicts: a.conflicts + b.conflicts,
-    values: a.values + b.values,
-    bytes: a.bytes + b.bytes,
   }
 }

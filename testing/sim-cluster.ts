@@ -7,6 +7,7 @@ import { inlineHashing } from '../src/model/content/hashing.js'
 import type { NodeId } from '../src/net/transport.js'
 import { ALL_TREES, Core } from '../src/node/core.js'
 import type { TableSetOptions } from '../src/table/tables.js'
+import { CarportError } from '../src/util/errors.js'
 import type { Log } from '../src/util/log.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimClock } from './sim-clock.js'
@@ -211,6 +212,21 @@ export class SimCluster {
 
   readyNodes(): SimNode[] {
     return this.nodes.filter(({ ready }) => ready)
+  }
+
+  /** Tries at nodes that are up until one attempt succeeds. */
+  async retried<T>(random: SeededRandom, run: (node: SimNode) => Promise<T>): Promise<T> {
+    for (let i = 0; ; i++) {
+      const ready = this.readyNodes()
+      try {
+        if (ready.length === 0) throw new CarportError('PeerUnreachable', 'no node is up')
+        const node = random.pick(ready)
+        return await this.surviving(node, run(node))
+      } catch (error) {
+        if (i === 100) throw error
+        await this.clock.sleep(2000)
+      }
+    }
   }
 
   async #until(condition: () => boolean): Promise<void> {

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
-import { CarportError } from '../src/util/errors.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { Contents, SimClient, type Workload } from './sim-clients.js'
-import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
+import { roleOf, SimCluster } from './sim-cluster.js'
 import { Control } from './sim-control.js'
 import { Coverage } from './sim-coverage.js'
 import { checkAvailable, checkQuiescent } from './sim-invariants.js'
@@ -131,7 +130,7 @@ class Scenario {
     this.acts = nemesis.acts
     await this.#readAll(w)
     for (const bucket of [w.bucket, w.versionedBucket])
-      await this.#retried((node) => node.core!.model.uploads.endAll(bucket.id))
+      await cluster.retried(random, (node) => node.core!.model.uploads.endAll(bucket.id))
     // The scrub finds the files that were being written at a crash.
     for (const { core } of cluster.nodes) await core!.blocks.scrub.begin()
     const { quietMs = QUIET_MS } = options
@@ -146,16 +145,18 @@ class Scenario {
   }
 
   async #workload(): Promise<Workload> {
-    const { cluster, profile } = this
-    const bucket = await this.#retried((node) => node.core!.model.buckets.create('plain'))
-    let versionedBucket: Bucket = await this.#retried((node) => node.core!.model.buckets.create('versioned'))
-    await this.#retried((node) =>
+    const { cluster, profile, random } = this
+    const bucket = await cluster.retried(random, (node) => node.core!.model.buckets.create('plain'))
+    let versionedBucket: Bucket = await cluster.retried(random, (node) =>
+      node.core!.model.buckets.create('versioned'),
+    )
+    await cluster.retried(random, (node) =>
       node.core!.model.buckets.setDocument(versionedBucket, 'versioning', 'enabled'),
     )
     const known = () => cluster.nodes[0]!.core!.model.buckets.byId(versionedBucket.id)
     while (known()?.versioning !== 'enabled') await cluster.clock.sleep(100)
     versionedBucket = known()!
-    const key = await this.#retried((node) => node.core!.model.keys.create('shared'))
+    const key = await cluster.retried(random, (node) => node.core!.model.keys.create('shared'))
     return {
       ...{ cluster, bucket, versionedBucket, keys: profile.keys, versionedKeys: profile.versionedKeys },
       history: this.history,
@@ -179,11 +180,13 @@ class Scenario {
     const everyMs = loadMs / 3
     await cluster.clock.sleep(everyMs / 2)
     const newcomer = await cluster.grow()
-    await this.#retried((by) => cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by))
+    await cluster.retried(random, (by) =>
+      cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by),
+    )
     await cluster.clock.sleep(everyMs)
     // Node 0 stays, since the checks ask it. The node that goes stays up until its data is elsewhere.
     const leaver = random.pick(cluster.nodes.slice(1, 5))
-    await this.#retried(async (by) => {
+    await cluster.retried(random, async (by) => {
       // An attempt whose node died may have taken effect.
       const newest = by.core!.cluster.layout.history.versions.at(-1)
       if (newest?.roles.has(leaver.id)) await cluster.changeLayout([{ node: leaver.id, role: null }], by)
@@ -200,25 +203,11 @@ class Scenario {
       ] as const) {
         for (const key of keys) {
           const op = this.history.call(`${prefix}${key}`, 'read', null, `at the end at node${node.index}`)
-          const version = await this.#retried(() => node.core!.model.objects.get(bucket.id, Buffer.from(key)))
+          const version = await this.cluster.retried(this.random, () =>
+            node.core!.model.objects.get(bucket.id, Buffer.from(key)),
+          )
           this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null)
         }
-      }
-    }
-  }
-
-  /** Tries at nodes that are up until one attempt succeeds. */
-  async #retried<T>(run: (node: SimNode) => Promise<T>): Promise<T> {
-    const { cluster, random } = this
-    for (let i = 0; ; i++) {
-      const ready = cluster.readyNodes()
-      try {
-        if (ready.length === 0) throw new CarportError('PeerUnreachable', 'no node is up')
-        const node = random.pick(ready)
-        return await cluster.surviving(node, run(node))
-      } catch (error) {
-        if (i === 100) throw error
-        await cluster.clock.sleep(2000)
       }
     }
   }

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Db } from '../db/db.js'
+import { successor } from '../table/row-keys.js'
 import type { Version } from './store.js'
 
 const VERSIONS = 'versions'
@@ -49,14 +50,14 @@ export class Journal {
 
   /** All entries of a bucket, by key. */
   async *entries(bucket: string): AsyncGenerator<{ key: string; version: string; entry: Entry }> {
-    let start = Buffer.from(`${bucket}\0`)
+    let start: Buffer = Buffer.from(`${bucket}\0`)
     const end = Buffer.from(`${bucket}\x01`)
     for (;;) {
       const page = [...this.db.range(VERSIONS, { start, end, limit: PAGE })]
       for (const { value } of page)
         yield JSON.parse(value.toString()) as { key: string; version: string; entry: Entry }
       if (page.length < PAGE) return
-      start = Buffer.concat([page.at(-1)!.key, Buffer.of(0)])
+      start = successor(page.at(-1)!.key)
     }
   }
 

@@ -3,6 +3,7 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import { sleep } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
+import { KeyLock } from '../util/key-lock.js'
 import { BALLOT_RANDOM_BYTES, type Ballot, ballotTimeUs, laterBallot, makeBallot } from './ballot.js'
 import { layoutNotReady, type MissedWrites, type TableEnv } from './env.js'
 import { type Fates, fatesOf, unknownOutcome } from './fates.js'
@@ -83,8 +84,8 @@ export class ConditionalWriter<E> {
   readonly #prepareMethod: string
   readonly #acceptMethod: string
   readonly #getMethod: string
-  /** The last change of each key (latin1) that is under way on this node: they would only get into each other's way. */
-  readonly #queues = new Map<string, Promise<unknown>>()
+  /** Changes of one key (latin1) on this node go one after the other: they would only get into each other's way. */
+  readonly #keys = new KeyLock()
 
   constructor(
     private readonly local: LocalTable<E>,
@@ -106,7 +107,7 @@ export class ConditionalWriter<E> {
    * was written; QuorumUnavailable if it may or may not take effect; LayoutNotReady, ClockSkew, NotSupported
    */
   change(key: Buffer, change: Change<E>): Promise<E> {
-    return this.#queued(key, () => this.#change(key, change))
+    return this.#keys.run(key.toString('latin1'), () => this.#change(key, change))
   }
 
   /**
@@ -114,7 +115,7 @@ export class ConditionalWriter<E> {
    * @throws CarportError QuorumUnavailable, also if others kept being in the way; LayoutNotReady, NotSupported
    */
   finish(key: Buffer): Promise<void> {
-    return this.#queued(key, async () => {
+    return this.#keys.run(key.toString('latin1'), async () => {
       await this.#untilDone([], (bound) =>
         this.#attempt(key, bound, [], async (attempt) => {
           await this.#finished(attempt, true)
@@ -125,18 +126,6 @@ export class ConditionalWriter<E> {
         throw errorCode(error) === 'Conflict' ? unknownOutcome(error) : error
       })
     })
-  }
-
-  async #queued<T>(key: Buffer, run: () => Promise<T>): Promise<T> {
-    const id = key.toString('latin1')
-    const before = this.#queues.get(id)
-    const done = before ? before.then(run, run) : run()
-    this.#queues.set(id, done)
-    try {
-      return await done
-    } finally {
-      if (this.#queues.get(id) === done) this.#queues.delete(id)
-    }
   }
 
   async #change(key: Buffer, change: Change<E>): Promise<E> {

@@ -1,5 +1,6 @@
 import type { K2vItem } from '../../model/k2v/item.js'
 import { ReadBudget } from '../../model/k2v/store.js'
+import { successor } from '../../table/row-keys.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Answer } from '../http/answer.js'
 import type { Handler, K2vContext } from './context.js'
@@ -56,7 +57,7 @@ async function search(
 ): Promise<unknown> {
   // The item with that sort key, and perhaps nothing behind it: it passes the same filters.
   const query = fields.singleItem
-    ? { ...queryOf(fields), end: Buffer.concat([bytesOf(fields.start!), Buffer.of(0)]) }
+    ? { ...queryOf(fields), end: successor(bytesOf(fields.start!)) }
     : queryOf(fields)
   const { items, nextStart } = await store.list(bucket.id, { ...query, ...options }, budget)
   return { ...fields, ...pageOf(items, nextStart) }
@@ -81,7 +82,7 @@ export const deleteBatch: Handler = async (context, request) => {
 function remove({ store, bucket }: K2vContext, fields: DeleteFields, signal: AbortSignal): Promise<number> {
   const partitionKey = bytesOf(fields.partitionKey)
   const keys = keysOf(fields)
-  const range = fields.singleItem ? { ...keys, end: Buffer.concat([keys.start!, Buffer.of(0)]) } : keys
+  const range = fields.singleItem ? { ...keys, end: successor(keys.start!) } : keys
   return store.deleteRange(bucket.id, { partitionKey, ...range }, signal)
 }
 

@@ -1,4 +1,5 @@
 import type { Reader, Tx } from '../../db/db.js'
+import { prefixEnd } from '../../table/row-keys.js'
 import { versioned } from '../../util/format.js'
 import { readUint53, writeUint53 } from '../../util/uint53.js'
 import { type K2vItem, valuesOf } from './item.js'
@@ -75,6 +76,15 @@ export function setCounts(tx: Tx, key: Buffer, counts: PartitionCounts): void {
   else tx.put(INDEX_TREE, key, FORMAT.encode(counts))
 }
 
+export function plus(a: PartitionCounts, b: PartitionCounts): PartitionCounts {
+  return {
+    entries: a.entries + b.entries,
+    conflicts: a.conflicts + b.conflicts,
+    values: a.values + b.values,
+    bytes: a.bytes + b.bytes,
+  }
+}
+
 export function isSame(a: PartitionCounts, b: PartitionCounts): boolean {
   return (
     a.entries === b.entries && a.conflicts === b.conflicts && a.values === b.values && a.bytes === b.bytes
@@ -93,7 +103,7 @@ export function* indexRange(
   query: { start: Buffer; end: Buffer | undefined; reverse: boolean; limit: number },
 ): Generator<IndexEntry> {
   const { start, end, reverse, limit } = query
-  const last = end ? Buffer.concat([bucket, end]) : bucketEnd(bucket)
+  const last = end ? Buffer.concat([bucket, end]) : prefixEnd(bucket)
   const first = Buffer.concat([bucket, start])
   if (last && first.compare(last) >= 0) return
   for (const { key, value } of reader.range(INDEX_TREE, {
@@ -104,15 +114,4 @@ export function* indexRange(
   })) {
     yield { partitionKey: Buffer.from(key.subarray(bucket.length)), ...FORMAT.decode(value) }
   }
-}
-
-function bucketEnd(bucket: Buffer): Buffer | undefined {
-  const end = Buffer.from(bucket)
-  for (let i = end.length - 1; i >= 0; i--) {
-    if (end[i]! < 0xff) {
-      end[i]!++
-      return end.subarray(0, i + 1)
-    }
-  }
-  return undefined
 }

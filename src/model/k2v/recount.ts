@@ -7,6 +7,7 @@ import {
   isSame,
   NO_COUNTS,
   type PartitionCounts,
+  plus,
   readCounts,
   setCounts,
 } from './counts.js'
@@ -44,13 +45,4 @@ export async function recountK2v(db: Db): Promise<Recount> {
     corrected.push(`${key.subarray(0, 16).toString('hex')}/${key.subarray(16).toString('utf8')}`)
   }
   return { rows, counters: counts.size, corrected }
-}
-
-function plus(a: PartitionCounts, b: PartitionCounts): PartitionCounts {
-  return {
-    entries: a.entries + b.entries,
-    conflicts: a.conflicts + b.conflicts,
-    values: a.values + b.values,
-    bytes: a.bytes + b.bytes,
-  }
 }
