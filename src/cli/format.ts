@@ -1,4 +1,7 @@
 /** Texts for people: tables, sizes, times. Nothing here may let a stored name drive the terminal. */
+import { formatSpan } from '../util/text.js'
+
+export { formatSpan, shortId } from '../util/text.js'
 
 /** Makes control characters visible, so that a name cannot move the cursor or forge a line. */
 export function printable(text: string): string {
@@ -61,22 +64,6 @@ export function formatCapacity(capacity: number | null): string {
   return capacity === null ? 'gateway' : formatSize(capacity)
 }
 
-const AGES: [seconds: number, name: string][] = [
-  [86_400 * 365, 'year'],
-  [86_400 * 30, 'month'],
-  [86_400, 'day'],
-  [3600, 'hour'],
-  [60, 'minute'],
-  [1, 'second'],
-]
-
-/** "3 hours" */
-export function formatSpan(seconds: number): string {
-  const [unit, name] = AGES.find(([length]) => seconds >= length) ?? [1, 'second']
-  const count = Math.floor(seconds / unit)
-  return `${count} ${name}${count === 1 ? '' : 's'}`
-}
-
 /** "3 hours ago" */
 export function formatAgo(seconds: number): string {
   return seconds < 1 ? 'just now' : `${formatSpan(seconds)} ago`
@@ -91,11 +78,6 @@ export function formatTime(time: string): string {
 /** The day of an RFC 3339 time, in UTC. */
 export function formatDate(time: string | null): string {
   return time === null ? '' : formatTime(time).slice(0, 10)
-}
-
-/** Node, bucket and block ids in tables: their first 16 digits, which every command takes. */
-export function shortId(id: string): string {
-  return id.slice(0, 16)
 }
 
 /** The first of several values and how many there are. */

@@ -1,4 +1,3 @@
-import type { OperationResult } from '../api/admin/operations.js'
 import type { BucketInfo, KeyInfo } from '../api/admin/types.js'
 import { StoreError } from './s3-client.js'
 import type { MigrationWorld } from './world.js'
@@ -21,7 +20,6 @@ export type SourceBucket = Pick<
   | 'keys'
   | 'quotas'
 >
-export type SourceSettings = OperationResult<'bucket.settings'>
 
 /** The admin API v2 of Garage, or of Carport, from which keys and buckets are read. Nothing is changed there. */
 export class AdminSource {

@@ -1,5 +1,7 @@
+import { isSick } from '../../api/admin/diagnosis/findings.js'
 import type { Finding } from '../../api/admin/types.js'
 import { ConfigError, type Settings } from '../../config/config.js'
+import { plural } from '../../util/text.js'
 import { type AdminClient, CliError, type Output } from '../admin-client.js'
 import { printOutput } from '../command-line.js'
 import { findTarget, type GlobalFlags, readSettings } from '../config-source.js'
@@ -101,10 +103,6 @@ export function diagnosisText({
     ].join('\n')
   })
   const looked = serverAnswers ? `${nodesAnswered} of ${nodesAsked} nodes answered` : 'no server answered'
-  const verdict = findings.some(({ severity }) => severity !== 'info') ? '' : 'Nothing is wrong. '
+  const verdict = isSick(findings) ? '' : 'Nothing is wrong. '
   return [...paragraphs, `${verdict}Looked at: ${checks.join('; ')} (${looked}).`].join('\n')
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

@@ -1,5 +1,6 @@
 /** The layout for people (`layout show`, `layout apply`, `layout history`) and, as JSON, for the admin API v2. */
 import type { NodeId } from '../../net/transport.js'
+import { shortId } from '../../util/text.js'
 import { effectiveZoneRedundancy } from './assignment.js'
 import { members, minAck, trackedVersion, trackersOf } from './history.js'
 import { previewStaged, stagedChanges, stagedParameters } from './operations.js'
@@ -128,11 +129,6 @@ export function formatTable(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd(),
   )
-}
-
-/** The first 16 digits, enough to tell nodes apart. */
-function shortId(id: NodeId): string {
-  return id.slice(0, 16)
 }
 
 function share(part: number, whole: number): string {

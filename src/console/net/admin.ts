@@ -35,9 +35,3 @@ export async function admin<T>(endpoint: string, { query, body, as }: AdminCall 
     answer.message ?? `status ${response.status}`,
   )
 }
-
-/** The answers of nodes to a question that goes to several: by node, with the errors of those that failed. */
-export interface FromNodes<T> {
-  readonly success: Readonly<Record<string, T>>
-  readonly error: Readonly<Record<string, string>>
-}

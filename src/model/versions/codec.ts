@@ -293,10 +293,6 @@ export function headId(head: Buffer): VersionId {
   return head.subarray(AT.id, AT.id + 16)
 }
 
-export function headCreatedUs(head: Buffer): number {
-  return readUint53(head, AT.created)
-}
-
 /** The length of the beginning of a head that holds everything that listings show. */
 export function listedBytes(head: Buffer): number {
   return Math.min(head.length, AT.owner + 1 + head[AT.owner]!)

@@ -1,6 +1,6 @@
+import { shortId } from '../../util/text.js'
 import type { Core } from '../core.js'
 import { gauge } from './families.js'
-import { shortId } from './measured-transport.js'
 import type { Registry } from './prom-client.js'
 
 /** Nodes that have series of their own. */

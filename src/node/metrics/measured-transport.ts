@@ -1,6 +1,7 @@
 import type { CallOptions, NodeId, RpcHandler, RpcReply, Transport } from '../../net/transport.js'
 import type { Clock } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'
+import { shortId } from '../../util/text.js'
 import { SECONDS_BUCKETS } from './families.js'
 import { Counter, Histogram, type Registry } from './prom-client.js'
 
@@ -75,9 +76,4 @@ export class MeasuredTransport implements Transport {
   #labels(to: NodeId, method: string) {
     return { rpc_endpoint: method, from: this.#from, to: shortId(to) }
   }
-}
-
-/** The first 16 digits, as elsewhere in Garage's and these metrics. */
-export function shortId(id: NodeId): string {
-  return id.slice(0, 16)
 }

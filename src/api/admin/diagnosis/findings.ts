@@ -1,4 +1,4 @@
-import { formatBytes } from '../../../cluster/layout/report.js'
+import { formatSpan } from '../../../util/text.js'
 import type { Finding } from './facts.js'
 
 const RANK: Record<Finding['severity'], number> = { error: 0, warning: 1, info: 2 }
@@ -13,27 +13,9 @@ export function isSick(findings: readonly Finding[]): boolean {
   return findings.some(({ severity }) => severity !== 'info')
 }
 
-/** The digits of a node's id that every command takes. */
-export function shortId(id: string): string {
-  return id.slice(0, 16)
-}
+const DAY_SECONDS = 86_400
 
-export function bytes(count: number): string {
-  return formatBytes(count)
-}
-
+/** "40 days": what is to be done about a time is not plainer in months. */
 export function span(seconds: number): string {
-  const units: [seconds: number, name: string][] = [
-    [86_400, 'day'],
-    [3600, 'hour'],
-    [60, 'minute'],
-    [1, 'second'],
-  ]
-  const [length, name] = units.find(([unit]) => seconds >= unit) ?? [1, 'second']
-  const count = Math.floor(seconds / length)
-  return `${count} ${name}${count === 1 ? '' : 's'}`
-}
-
-export function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
+  return formatSpan(seconds, DAY_SECONDS)
 }

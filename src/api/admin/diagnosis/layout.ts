@@ -1,11 +1,12 @@
 /** Checks of the layout: what it survives, and whether the capacities fit together. */
 
 import { PARTITION_COUNT } from '../../../cluster/layout/partitions.js'
+import { formatBytes } from '../../../cluster/layout/report.js'
 import { zoneLosses } from '../../../cluster/layout/survival.js'
 import type { LayoutVersion } from '../../../cluster/layout/types.js'
 import { partitionCounts } from '../../../cluster/layout/version.js'
+import { plural, shortId } from '../../../util/text.js'
 import type { ClusterFacts, Finding } from './facts.js'
-import { bytes, plural, shortId } from './findings.js'
 
 /** Below this share of its capacity that can be used, a node's size does not fit to the others. */
 const USABLE_SHARE_LOW = 0.5
@@ -102,13 +103,13 @@ function checkCapacities(layout: LayoutVersion, { nodes, reports }: ClusterFacts
       .filter((id) => usableOf(id) < USABLE_SHARE_LOW * capacityOf(id))
       .map(
         (id) =>
-          `${shortId(id)} in "${layout.roles.get(id)!.zone}" (${bytes(usableOf(id))} of ${bytes(capacityOf(id))})`,
+          `${shortId(id)} in "${layout.roles.get(id)!.zone}" (${formatBytes(usableOf(id))} of ${formatBytes(capacityOf(id))})`,
       )
     findings.push(
       finding(
         'warning',
         'capacity-unbalanced',
-        `only ${bytes(usable)} of ${bytes(capacity)} can be used, as the sizes of the nodes or zones do not fit together` +
+        `only ${formatBytes(usable)} of ${formatBytes(capacity)} can be used, as the sizes of the nodes or zones do not fit together` +
           (wasted.length > 0 ? `; most is unused on ${wasted.slice(0, 5).join(', ')}` : ''),
         'add capacity in the smaller zones, or lower the zone redundancy: carport layout show tells what each can use',
       ),
@@ -121,7 +122,7 @@ function checkCapacities(layout: LayoutVersion, { nodes, reports }: ClusterFacts
         ...finding(
           'warning',
           'capacity-above-disk',
-          `the layout gives the node ${bytes(capacityOf(id))}, but its data disks have ${bytes(disk.total)}: they will be full before others are`,
+          `the layout gives the node ${formatBytes(capacityOf(id))}, but its data disks have ${formatBytes(disk.total)}: they will be full before others are`,
           `carport layout assign -c ${Math.floor(disk.total / 1e9)}G ${shortId(id)}, then carport layout apply`,
         ),
         node: id,

@@ -1,6 +1,8 @@
 /** Checks of the machine of one node: who may read its secrets, the space and the speed of its disks, its snapshots. */
+
+import { formatBytes } from '../../../cluster/layout/report.js'
 import type { Finding, MachineFacts } from './facts.js'
-import { bytes, span } from './findings.js'
+import { span } from './findings.js'
 
 const OTHERS = 0o077
 /** Writes leave so much of a data disk free; below it they are refused. */
@@ -65,10 +67,10 @@ export function checkDisks({ volumes }: MachineFacts, node: string | null): Find
       return findings
     }
     if (!readOnly && total > 0 && available < RESERVED_BYTES) {
-      const text = `the disk of ${path} is full: ${bytes(available)} of ${bytes(total)} are free, and writes are refused below ${bytes(RESERVED_BYTES)}`
+      const text = `the disk of ${path} is full: ${formatBytes(available)} of ${formatBytes(total)} are free, and writes are refused below ${formatBytes(RESERVED_BYTES)}`
       add('error', 'disk-full', text, roomHelp(use))
     } else if (!readOnly && total > 0 && isLow(available, total)) {
-      const text = `the disk of ${path} is nearly full: ${bytes(available)} of ${bytes(total)} are free`
+      const text = `the disk of ${path} is nearly full: ${formatBytes(available)} of ${formatBytes(total)} are free`
       add('warning', 'disk-nearly-full', text, roomHelp(use))
     }
     if (fsyncMs !== null && fsyncMs >= FSYNC_SLOW_MS) {

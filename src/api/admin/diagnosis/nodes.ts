@@ -1,6 +1,8 @@
 /** Checks of the nodes as members of a cluster: reachable, each there once, of one version, with the same time. */
+
+import { plural, shortId } from '../../../util/text.js'
 import type { ClusterFacts, Finding } from './facts.js'
-import { plural, shortId, span } from './findings.js'
+import { span } from './findings.js'
 
 /** After so long a node of the layout counts as forgotten, in seconds. */
 const FORGOTTEN_SECS = 86_400
@@ -99,7 +101,7 @@ export function checkDuplicates({ self, nodes, reports, probes }: ClusterFacts):
       severity: 'error',
       check: 'node-duplicated',
       node: id,
-      message: `${plural(found.size, 'process').replace('processs', 'processes')} run with this node's key, at ${places.join(' and ')}: each undoes what the other has`,
+      message: `${plural(found.size, 'process', 'processes')} run with this node's key, at ${places.join(' and ')}: each undoes what the other has`,
       help: 'stop all but one; the machine that was copied needs a key of its own: remove node_key.pem and node_cert.pem there and empty its folders',
     })
   }

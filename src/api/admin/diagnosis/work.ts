@@ -1,6 +1,8 @@
 /** Checks of the background work of one node, of its queues, and of what is damaged on it. */
+
+import { plural, shortId } from '../../../util/text.js'
 import type { Finding, NodeDiagnostics } from './facts.js'
-import { plural, shortId, span } from './findings.js'
+import { span } from './findings.js'
 
 /** So many failures in a row are more than a node that restarts. */
 const FAILURES_STUCK = 5
@@ -57,7 +59,7 @@ export function checkQueues({ queues }: NodeDiagnostics, node: string): Finding[
     const findings: Finding[] = []
     const { name: what, help } = QUEUES[name]
     if (isGrowing(length, before)) {
-      const message = `${plural(length, 'entry').replace('entrys', 'entries')} in the queue of ${what}, and ever more: ${before[0]} an hour ago`
+      const message = `${plural(length, 'entry', 'entries')} in the queue of ${what}, and ever more: ${before[0]} an hour ago`
       findings.push({ severity: 'warning', check: 'queue-grows', node, message, help })
     }
     const oldSecs = OLD_SECS[name]
