@@ -1,3 +1,4 @@
+import { STORED_HEADERS } from '../api/s3/objects/headers.js'
 import { parseXml, type XmlElement } from '../api/xml/reader.js'
 import { escapeXml } from '../api/xml/writer.js'
 import { encodeUri, type S3Client, StoreError } from './s3-client.js'
@@ -14,16 +15,7 @@ import type {
 import type { Headers, StreamAnswer } from './world.js'
 
 /** Headers that are stored with an object, beside x-amz-meta-*. */
-const STORED = [
-  'cache-control',
-  'content-disposition',
-  'content-encoding',
-  'content-language',
-  'content-type',
-  'expires',
-  'x-amz-storage-class',
-  'x-amz-website-redirect-location',
-]
+const STORED: readonly string[] = [...STORED_HEADERS, 'x-amz-storage-class']
 const LOCK = /^x-amz-object-lock-/
 const MULTIPART_ETAG = /^[0-9a-f]{32}-\d+$/
 const MD5_ETAG = /^[0-9a-f]{32}$/

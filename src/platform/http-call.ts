@@ -22,7 +22,19 @@ export interface HttpCallOptions {
 export type HttpCall = (url: string, options: HttpCallOptions) => Promise<{ status: number; body: string }>
 
 /** By node:http and node:https. */
-export const systemHttpCall: HttpCall = async (url, { method, headers, body, timeoutMs, bytesMax, tls }) => {
+export const systemHttpCall: HttpCall = async (url, options) => {
+  const { status, body } = await exchange(url, options)
+  return { status, body: body.toString() }
+}
+
+/**
+ * Sends a request and reads the whole answer. Certificates are checked by Node.js (NODE_EXTRA_CA_CERTS adds own ones).
+ * @throws Error if there is no answer, or it is too long or cut off
+ */
+export async function exchange(
+  url: string,
+  { method, headers, body, timeoutMs, bytesMax, tls }: HttpCallOptions,
+): Promise<{ status: number; body: Buffer }> {
   const read = async (file: string | null | undefined) => (file ? await readFile(file) : undefined)
   const [ca, cert, key] = await Promise.all([read(tls?.caFile), read(tls?.certFile), read(tls?.keyFile)])
   return new Promise((resolve, reject) => {
@@ -46,9 +58,8 @@ export const systemHttpCall: HttpCall = async (url, { method, headers, body, tim
           chunks.push(chunk)
           if (length > bytesMax) request.destroy(new Error(`${url} has more than ${bytesMax} bytes`))
         })
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
-        )
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) }))
+        response.on('close', () => reject(new Error(`${url} was not sent in full`)))
       },
     )
     request.on('error', reject)

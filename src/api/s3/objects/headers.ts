@@ -14,7 +14,7 @@ import { versionIdText } from '../version-id.js'
 export { etagOf, lastModifiedMs } from '../../../model/versions/record.js'
 
 /** Headers that are stored with an object and sent with it. */
-const STORED = [
+export const STORED_HEADERS = [
   'cache-control',
   'content-disposition',
   'content-encoding',
@@ -33,7 +33,7 @@ export function storedHeaders(request: S3Request): {
   metadata: Record<string, string>
 } {
   const headers: Record<string, string> = {}
-  for (const name of STORED) {
+  for (const name of STORED_HEADERS) {
     let value = request.header(name)
     if (name === 'content-encoding' && value !== undefined) value = withoutAwsChunked(value)
     if (value !== undefined && value !== '') headers[name] = value
