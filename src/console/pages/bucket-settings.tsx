@@ -8,6 +8,8 @@ import { bytes, count, t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
 import { Field } from '../ui/field'
+import { Form } from '../ui/form'
+import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
 import { Aliases } from './bucket-settings/aliases'
 import { SettingsByKey } from './bucket-settings/by-key'
@@ -91,38 +93,29 @@ function Permissions(props: Part & { keys: KeyListItem[] }) {
   return (
     <section class="card">
       <h2>{t('settings.permissions')}</h2>
-      <table class="list">
-        <thead>
+      <List
+        columns={[t('sign-in.key'), ...PERMISSIONS.map((permission) => t(`settings.${permission}`))]}
+        rows={props.keys}
+      >
+        {(key) => (
           <tr>
-            <th>{t('sign-in.key')}</th>
-            <For each={PERMISSIONS}>{(permission) => <th>{t(`settings.${permission}`)}</th>}</For>
+            <td>{key.name}</td>
+            <For each={PERMISSIONS}>
+              {(permission) => (
+                <td>
+                  <input
+                    type="checkbox"
+                    checked={held(key.id)?.[permission] ?? false}
+                    disabled={change.busy()}
+                    aria-label={`${key.name}: ${t(`settings.${permission}`)}`}
+                    onChange={(event) => void change.start(key.id, permission, event.currentTarget.checked)}
+                  />
+                </td>
+              )}
+            </For>
           </tr>
-        </thead>
-        <tbody>
-          <For each={props.keys}>
-            {(key) => (
-              <tr>
-                <td>{key.name}</td>
-                <For each={PERMISSIONS}>
-                  {(permission) => (
-                    <td>
-                      <input
-                        type="checkbox"
-                        checked={held(key.id)?.[permission] ?? false}
-                        disabled={change.busy()}
-                        aria-label={`${key.name}: ${t(`settings.${permission}`)}`}
-                        onChange={(event) =>
-                          void change.start(key.id, permission, event.currentTarget.checked)
-                        }
-                      />
-                    </td>
-                  )}
-                </For>
-              </tr>
-            )}
-          </For>
-        </tbody>
-      </table>
+        )}
+      </List>
       <ErrorNote text={change.error()} />
       <Command
         text={`carport bucket allow --read ${props.info.globalAliases[0] ?? props.info.id} --key KEY`}
@@ -141,13 +134,7 @@ function Quotas(props: Part) {
     props.onChange()
   })
   return (
-    <form
-      class="card"
-      onSubmit={(event) => {
-        event.preventDefault()
-        void save.start()
-      }}
-    >
+    <Form class="card" onSend={() => void save.start()}>
       <h2>{t('settings.quotas')}</h2>
       <Field label={t('settings.max-size')} type="number" value={maxSize()} onInput={setMaxSize} />
       <Field label={t('settings.max-objects')} type="number" value={maxObjects()} onInput={setMaxObjects} />
@@ -155,6 +142,6 @@ function Quotas(props: Part) {
       <button type="submit" class="button" disabled={save.busy()}>
         {t('settings.save')}
       </button>
-    </form>
+    </Form>
   )
 }

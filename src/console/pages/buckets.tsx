@@ -1,5 +1,5 @@
 import { A } from '@solidjs/router'
-import { createSignal, For, Show } from 'solid-js'
+import { createSignal, Show } from 'solid-js'
 import type { BucketListItem } from '../../api/admin/types.js'
 import { encode } from '../../client/sign.js'
 import { admin } from '../net/admin'
@@ -10,6 +10,8 @@ import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
 import { Dialog } from '../ui/dialog'
 import { Field } from '../ui/field'
+import { Form } from '../ui/form'
+import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
 
 interface Row {
@@ -57,39 +59,26 @@ export default function Buckets() {
       <Load of={list}>
         {(all) => (
           <Show when={all().length > 0} fallback={<p class="empty">{t('bucket.none')}</p>}>
-            <table class="list">
-              <thead>
+            <List columns={[t('name'), t('created')]} rows={shown(all())} hasActions>
+              {(row) => (
                 <tr>
-                  <th>{t('name')}</th>
-                  <th>{t('created')}</th>
-                  <th>
-                    <span class="hidden">{t('actions')}</span>
-                  </th>
+                  <td>
+                    <Show when={row.isOpen} fallback={row.name}>
+                      <A href={`/buckets/${encode(row.name)}/`}>{row.name}</A>
+                    </Show>
+                  </td>
+                  <td class="muted">{when(row.created)}</td>
+                  <td class="actions">
+                    <A
+                      href={`/bucket-settings/${encode(row.name)}`}
+                      aria-label={`${t('settings.of')}: ${row.name}`}
+                    >
+                      {t('settings.of')}
+                    </A>
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                <For each={shown(all())}>
-                  {(row) => (
-                    <tr>
-                      <td>
-                        <Show when={row.isOpen} fallback={row.name}>
-                          <A href={`/buckets/${encode(row.name)}/`}>{row.name}</A>
-                        </Show>
-                      </td>
-                      <td class="muted">{when(row.created)}</td>
-                      <td class="actions">
-                        <A
-                          href={`/bucket-settings/${encode(row.name)}`}
-                          aria-label={`${t('settings.of')}: ${row.name}`}
-                        >
-                          {t('settings.of')}
-                        </A>
-                      </td>
-                    </tr>
-                  )}
-                </For>
-              </tbody>
-            </table>
+              )}
+            </List>
           </Show>
         )}
       </Load>
@@ -114,12 +103,7 @@ function NewBucket(props: { open: boolean; onClose: (made: boolean) => void }) {
   })
   return (
     <Dialog open={props.open} onClose={() => props.onClose(false)} title={t('bucket.create')}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault()
-          void make.start()
-        }}
-      >
+      <Form onSend={() => void make.start()}>
         <Field label={t('name')} value={name()} onInput={setName} required hint={t('bucket.name-hint')} />
         <ErrorNote text={make.error()} />
         <Command text={`carport bucket create ${name() || 'NAME'}`} />
@@ -128,7 +112,7 @@ function NewBucket(props: { open: boolean; onClose: (made: boolean) => void }) {
             {t('create')}
           </button>
         </footer>
-      </form>
+      </Form>
     </Dialog>
   )
 }

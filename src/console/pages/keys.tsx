@@ -1,12 +1,15 @@
-import { createSignal, For, Show } from 'solid-js'
+import { createSignal, Show } from 'solid-js'
 import type { KeyInfo, KeyListItem } from '../../api/admin/types.js'
 import { admin } from '../net/admin'
 import { session } from '../session'
 import { t, when } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command, Copyable } from '../ui/copy'
+import { Deletion } from '../ui/deletion'
 import { Dialog } from '../ui/dialog'
 import { Field } from '../ui/field'
+import { Form } from '../ui/form'
+import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
 
 export default function Keys() {
@@ -16,11 +19,6 @@ export default function Keys() {
   )
   const [making, setMaking] = createSignal(false)
   const [doomed, setDoomed] = createSignal<KeyListItem>()
-  const remove = createAction(async (id: string) => {
-    await admin('DeleteKey', { query: { id }, body: {} })
-    setDoomed(undefined)
-    list.reload()
-  })
   return (
     <>
       <header class="page-head">
@@ -32,39 +30,25 @@ export default function Keys() {
       <Load of={list}>
         {(keys) => (
           <Show when={keys().length > 0} fallback={<p class="empty">{t('key.none')}</p>}>
-            <table class="list">
-              <thead>
+            <List columns={[t('name'), t('sign-in.key-id'), t('created')]} rows={keys()} hasActions>
+              {(key) => (
                 <tr>
-                  <th>{t('name')}</th>
-                  <th>{t('sign-in.key-id')}</th>
-                  <th>{t('created')}</th>
-                  <th>
-                    <span class="hidden">{t('actions')}</span>
-                  </th>
+                  <td>{key.name}</td>
+                  <td class="mono">{key.id}</td>
+                  <td class="muted">{key.created ? when(key.created) : ''}</td>
+                  <td class="actions">
+                    <button
+                      type="button"
+                      class="button danger"
+                      aria-label={t('key.delete-named', { name: key.name })}
+                      onClick={() => setDoomed(key)}
+                    >
+                      {t('delete')}
+                    </button>
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                <For each={keys()}>
-                  {(key) => (
-                    <tr>
-                      <td>{key.name}</td>
-                      <td class="mono">{key.id}</td>
-                      <td class="muted">{key.created ? when(key.created) : ''}</td>
-                      <td class="actions">
-                        <button
-                          type="button"
-                          class="button danger"
-                          aria-label={t('key.delete-named', { name: key.name })}
-                          onClick={() => setDoomed(key)}
-                        >
-                          {t('delete')}
-                        </button>
-                      </td>
-                    </tr>
-                  )}
-                </For>
-              </tbody>
-            </table>
+              )}
+            </List>
           </Show>
         )}
       </Load>
@@ -75,25 +59,17 @@ export default function Keys() {
           list.reload()
         }}
       />
-      <Dialog
-        open={doomed() !== undefined}
-        onClose={() => setDoomed(undefined)}
+      <Deletion
+        doomed={doomed()}
         title={t('key.delete-named', { name: doomed()?.name ?? '' })}
-        description={t('key.delete-warning')}
-      >
-        <ErrorNote text={remove.error()} />
-        <Command text={`carport key delete --yes ${doomed()?.id ?? ''}`} />
-        <footer>
-          <button
-            type="button"
-            class="button danger"
-            disabled={remove.busy()}
-            onClick={() => void remove.start(doomed()!.id)}
-          >
-            {t('delete')}
-          </button>
-        </footer>
-      </Dialog>
+        warning={t('key.delete-warning')}
+        command={`carport key delete --yes ${doomed()?.id ?? ''}`}
+        onDelete={async (key) => {
+          await admin('DeleteKey', { query: { id: key.id }, body: {} })
+          list.reload()
+        }}
+        onClose={() => setDoomed(undefined)}
+      />
     </>
   )
 }
@@ -114,12 +90,7 @@ function NewKey(props: { open: boolean; onClose: () => void }) {
       <Show
         when={made()}
         fallback={
-          <form
-            onSubmit={(event) => {
-              event.preventDefault()
-              void make.start()
-            }}
-          >
+          <Form onSend={() => void make.start()}>
             <Field label={t('name')} value={name()} onInput={setName} required />
             <ErrorNote text={make.error()} />
             <Command text={`carport key create ${name() || 'NAME'}`} />
@@ -128,7 +99,7 @@ function NewKey(props: { open: boolean; onClose: () => void }) {
                 {t('create')}
               </button>
             </footer>
-          </form>
+          </Form>
         }
       >
         {(key) => (

@@ -6,6 +6,7 @@ import { session } from '../session'
 import { bytes, t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
+import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
 import { nodeName } from './cluster/node-name'
 
@@ -210,33 +211,22 @@ function Plan(props: { plan: LayoutPlanAnswer; names: ClusterStatus }) {
           {(zone) => <li>{t(survivalOf(zone), { zone: zone.zone })}</li>}
         </For>
       </ul>
-      <table class="list">
-        <thead>
+      <List columns={[t('name'), t('layout.partitions'), t('layout.received')]} rows={props.plan.nodes}>
+        {(node) => (
           <tr>
-            <th>{t('name')}</th>
-            <th>{t('layout.partitions')}</th>
-            <th>{t('layout.received')}</th>
+            <td>{nameOf(node.id)}</td>
+            <td>{node.partitions}</td>
+            <td>
+              {node.receivedPartitions > 0
+                ? t('layout.gets', {
+                    partitions: node.receivedPartitions,
+                    bytes: bytes(node.receivedBytes),
+                  })
+                : ''}
+            </td>
           </tr>
-        </thead>
-        <tbody>
-          <For each={props.plan.nodes}>
-            {(node) => (
-              <tr>
-                <td>{nameOf(node.id)}</td>
-                <td>{node.partitions}</td>
-                <td>
-                  {node.receivedPartitions > 0
-                    ? t('layout.gets', {
-                        partitions: node.receivedPartitions,
-                        bytes: bytes(node.receivedBytes),
-                      })
-                    : ''}
-                </td>
-              </tr>
-            )}
-          </For>
-        </tbody>
-      </table>
+        )}
+      </List>
     </Show>
   )
 }

@@ -5,6 +5,7 @@ import { admin } from '../net/admin'
 import { explain } from '../net/errors'
 import { bytes, type TextName, t } from '../texts/texts'
 import { ErrorNote } from '../ui/action'
+import { List } from '../ui/list'
 import { Plot } from '../ui/plot'
 
 const EVERY_MS = 2000
@@ -96,30 +97,21 @@ export default function Live() {
             )}
           </For>
         </div>
-        <table class="list">
-          <thead>
+        <List
+          columns={[t('name'), ...PLOTS.map(({ text }) => t(text)), t('live.memory'), t('live.round-trip')]}
+          rows={latest()}
+        >
+          {(row) => (
             <tr>
-              <th>{t('name')}</th>
-              <For each={PLOTS}>{({ text }) => <th>{t(text)}</th>}</For>
-              <th>{t('live.memory')}</th>
-              <th>{t('live.round-trip')}</th>
+              <td>
+                {nameOf(row)} {row.error}
+              </td>
+              <For each={PLOTS}>{({ of, format }) => <td>{cell(of(row), format)}</td>}</For>
+              <td>{cell(row.memoryBytes, bytes)}</td>
+              <td>{cell(row.roundTripMs, ms)}</td>
             </tr>
-          </thead>
-          <tbody>
-            <For each={latest()}>
-              {(row) => (
-                <tr>
-                  <td>
-                    {nameOf(row)} {row.error}
-                  </td>
-                  <For each={PLOTS}>{({ of, format }) => <td>{cell(of(row), format)}</td>}</For>
-                  <td>{cell(row.memoryBytes, bytes)}</td>
-                  <td>{cell(row.roundTripMs, ms)}</td>
-                </tr>
-              )}
-            </For>
-          </tbody>
-        </table>
+          )}
+        </List>
       </Show>
     </>
   )

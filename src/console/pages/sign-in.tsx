@@ -6,6 +6,7 @@ import { settings } from '../settings'
 import { t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Field } from '../ui/field'
+import { Form } from '../ui/form'
 
 /** Sign-in by an access key or an admin token. What is typed is tried before it is taken; the secret is never sent. */
 export function SignIn() {
@@ -30,13 +31,7 @@ export function SignIn() {
   }
   return (
     <main class="sign-in">
-      <form
-        class="card"
-        onSubmit={(event) => {
-          event.preventDefault()
-          void enter.start()
-        }}
-      >
+      <Form class="card" onSend={() => void enter.start()}>
         <h1>
           <img src="/console/icon.svg" alt="" width="32" height="32" /> Carport
         </h1>
@@ -83,7 +78,7 @@ export function SignIn() {
           {t('sign-in')}
         </button>
         <small class="muted">{settings().version}</small>
-      </form>
+      </Form>
     </main>
   )
 }

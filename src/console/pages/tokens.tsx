@@ -1,12 +1,15 @@
-import { createSignal, For, Show } from 'solid-js'
+import { createSignal, Show } from 'solid-js'
 import type { AdminTokenInfo } from '../../api/admin/types.js'
 import { admin } from '../net/admin'
 import { session } from '../session'
 import { t, when } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
-import { Command, Copyable } from '../ui/copy'
+import { Copyable } from '../ui/copy'
+import { Deletion } from '../ui/deletion'
 import { Dialog } from '../ui/dialog'
 import { Field } from '../ui/field'
+import { Form } from '../ui/form'
+import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
 
 export default function Tokens() {
@@ -16,11 +19,6 @@ export default function Tokens() {
   )
   const [making, setMaking] = createSignal(false)
   const [doomed, setDoomed] = createSignal<AdminTokenInfo>()
-  const remove = createAction(async (id: string) => {
-    await admin('DeleteAdminToken', { query: { id }, body: {} })
-    setDoomed(undefined)
-    list.reload()
-  })
   return (
     <>
       <header class="page-head">
@@ -31,41 +29,27 @@ export default function Tokens() {
       </header>
       <Load of={list}>
         {(tokens) => (
-          <table class="list">
-            <thead>
+          <List columns={[t('name'), t('token.scope'), t('token.expires')]} rows={tokens()} hasActions>
+            {(token) => (
               <tr>
-                <th>{t('name')}</th>
-                <th>{t('token.scope')}</th>
-                <th>{t('token.expires')}</th>
-                <th>
-                  <span class="hidden">{t('actions')}</span>
-                </th>
+                <td>{token.name}</td>
+                <td class="mono">{token.scope.join(', ')}</td>
+                <td class="muted">{token.expiration ? when(token.expiration) : t('token.never')}</td>
+                <td class="actions">
+                  <Show when={token.id}>
+                    <button
+                      type="button"
+                      class="button danger"
+                      aria-label={t('token.delete-named', { name: token.name })}
+                      onClick={() => setDoomed(token)}
+                    >
+                      {t('delete')}
+                    </button>
+                  </Show>
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              <For each={tokens()}>
-                {(token) => (
-                  <tr>
-                    <td>{token.name}</td>
-                    <td class="mono">{token.scope.join(', ')}</td>
-                    <td class="muted">{token.expiration ? when(token.expiration) : t('token.never')}</td>
-                    <td class="actions">
-                      <Show when={token.id}>
-                        <button
-                          type="button"
-                          class="button danger"
-                          aria-label={t('token.delete-named', { name: token.name })}
-                          onClick={() => setDoomed(token)}
-                        >
-                          {t('delete')}
-                        </button>
-                      </Show>
-                    </td>
-                  </tr>
-                )}
-              </For>
-            </tbody>
-          </table>
+            )}
+          </List>
         )}
       </Load>
       <NewToken
@@ -75,25 +59,17 @@ export default function Tokens() {
           list.reload()
         }}
       />
-      <Dialog
-        open={doomed() !== undefined}
-        onClose={() => setDoomed(undefined)}
+      <Deletion
+        doomed={doomed()}
         title={t('token.delete-named', { name: doomed()?.name ?? '' })}
-        description={t('token.delete-warning')}
-      >
-        <ErrorNote text={remove.error()} />
-        <Command text={`carport admin-token delete --yes ${doomed()?.id ?? ''}`} />
-        <footer>
-          <button
-            type="button"
-            class="button danger"
-            disabled={remove.busy()}
-            onClick={() => void remove.start(doomed()!.id!)}
-          >
-            {t('delete')}
-          </button>
-        </footer>
-      </Dialog>
+        warning={t('token.delete-warning')}
+        command={`carport admin-token delete --yes ${doomed()?.id ?? ''}`}
+        onDelete={async (token) => {
+          await admin('DeleteAdminToken', { query: { id: token.id! }, body: {} })
+          list.reload()
+        }}
+        onClose={() => setDoomed(undefined)}
+      />
     </>
   )
 }
@@ -127,12 +103,7 @@ function NewToken(props: { open: boolean; onClose: () => void }) {
       <Show
         when={made()}
         fallback={
-          <form
-            onSubmit={(event) => {
-              event.preventDefault()
-              void make.start()
-            }}
-          >
+          <Form onSend={() => void make.start()}>
             <Field label={t('name')} value={name()} onInput={setName} required />
             <Field
               label={t('token.scope')}
@@ -154,7 +125,7 @@ function NewToken(props: { open: boolean; onClose: () => void }) {
                 {t('create')}
               </button>
             </footer>
-          </form>
+          </Form>
         }
       >
         {(token) => (

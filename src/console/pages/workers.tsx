@@ -5,6 +5,7 @@ import { session } from '../session'
 import { t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
+import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
 
 const EVERY_MS = 5000
@@ -51,20 +52,18 @@ export default function Workers() {
             {([node, list]) => (
               <section aria-label={nameOf(node)}>
                 <h3>{nameOf(node)}</h3>
-                <table class="list">
-                  <thead>
-                    <tr>
-                      <th>{t('name')}</th>
-                      <th>{t('worker.state')}</th>
-                      <th>{t('worker.queue')}</th>
-                      <th>{t('worker.progress')}</th>
-                      <th>{t('worker.problem')}</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    <For each={list}>{(worker) => <WorkerRow worker={worker} />}</For>
-                  </tbody>
-                </table>
+                <List
+                  columns={[
+                    t('name'),
+                    t('worker.state'),
+                    t('worker.queue'),
+                    t('worker.progress'),
+                    t('worker.problem'),
+                  ]}
+                  rows={list}
+                >
+                  {(worker) => <WorkerRow worker={worker} />}
+                </List>
               </section>
             )}
           </For>

@@ -5,6 +5,7 @@ import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Field } from '../../ui/field'
+import { Form } from '../../ui/form'
 
 /** The names of a bucket; one stays at least. */
 export function Aliases(props: { info: BucketInfo; onChange: () => void }) {
@@ -16,13 +17,7 @@ export function Aliases(props: { info: BucketInfo; onChange: () => void }) {
     },
   )
   return (
-    <form
-      class="card"
-      onSubmit={(event) => {
-        event.preventDefault()
-        void change.start('AddBucketAlias', name().trim())
-      }}
-    >
+    <Form class="card" onSend={() => void change.start('AddBucketAlias', name().trim())}>
       <h2>{t('settings.aliases')}</h2>
       <For each={props.info.globalAliases}>
         {(alias) => (
@@ -46,6 +41,6 @@ export function Aliases(props: { info: BucketInfo; onChange: () => void }) {
       <button type="submit" class="button" disabled={change.busy()}>
         {t('pair.add')}
       </button>
-    </form>
+    </Form>
   )
 }

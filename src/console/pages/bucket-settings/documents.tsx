@@ -2,6 +2,7 @@ import { createSignal, For, Show } from 'solid-js'
 import type { BucketDocument } from '../../net/bucket-documents'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Form } from '../../ui/form'
 import { createLoad, Load } from '../../ui/load'
 import { PolicyWords } from './policy-words'
 
@@ -45,12 +46,7 @@ function Editor(props: { document: BucketDocument; given: string }) {
     setText(next)
   }
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault()
-        void save.start()
-      }}
-    >
+    <Form onSend={() => void save.start()}>
       <textarea
         rows="10"
         class="mono wide"
@@ -82,6 +78,6 @@ function Editor(props: { document: BucketDocument; given: string }) {
           {isTold() ? t('saved') : ''}
         </span>
       </div>
-    </form>
+    </Form>
   )
 }

@@ -6,6 +6,7 @@ import { createAction, ErrorNote } from '../../ui/action'
 import { Command, Copyable } from '../../ui/copy'
 import { Dialog } from '../../ui/dialog'
 import { Field } from '../../ui/field'
+import { Form } from '../../ui/form'
 import { createLoad } from '../../ui/load'
 
 /** Connects this node to another; then the other stands in the layout, to be given a role. */
@@ -36,12 +37,7 @@ export function Connect(props: { onConnected: () => void }) {
         title={t('connect.node')}
         description={t('connect.hint')}
       >
-        <form
-          onSubmit={(event) => {
-            event.preventDefault()
-            void connect.start()
-          }}
-        >
+        <Form onSend={() => void connect.start()}>
           <Field
             label={t('connect.address')}
             value={address()}
@@ -65,7 +61,7 @@ export function Connect(props: { onConnected: () => void }) {
               {t('connect')}
             </button>
           </footer>
-        </form>
+        </Form>
       </Dialog>
     </>
   )

@@ -1,6 +1,7 @@
 import { createMemo, For, Show } from 'solid-js'
 import type { ClusterStatus, NodeFigures } from '../../../api/admin/types.js'
 import { t } from '../../texts/texts'
+import { List } from '../../ui/list'
 import { nodeName } from './node-name'
 
 type Nodes = ClusterStatus['nodes']
@@ -118,35 +119,26 @@ function ZoneBox(props: { zone: Zone }) {
 export function RoundTrips(props: { nodes: Nodes; figures: Figures }) {
   return (
     <div class="scroll" tabindex="0" role="region" aria-label={t('live.round-trip')}>
-      <table class="list">
-        <thead>
+      <List
+        columns={[t('overview.nodes'), t('worker.state'), t('object.version'), ...props.nodes.map(nodeName)]}
+        rows={props.nodes}
+      >
+        {(node) => (
           <tr>
-            <th>{t('overview.nodes')}</th>
-            <th>{t('worker.state')}</th>
-            <th>{t('object.version')}</th>
-            <For each={props.nodes}>{(node) => <th>{nodeName(node)}</th>}</For>
+            <th scope="row">
+              {nodeName(node)} <small class="muted">{node.role?.zone}</small>
+            </th>
+            <td>{stateOf(node)}</td>
+            <td>{node.garageVersion ?? ''}</td>
+            <For each={props.nodes}>
+              {(peer) => {
+                const time = () => roundTripMs(props.figures, node.id, peer.id)
+                return <td>{node.id === peer.id || time() === undefined ? '–' : ms(time()!)}</td>
+              }}
+            </For>
           </tr>
-        </thead>
-        <tbody>
-          <For each={props.nodes}>
-            {(node) => (
-              <tr>
-                <th scope="row">
-                  {nodeName(node)} <small class="muted">{node.role?.zone}</small>
-                </th>
-                <td>{stateOf(node)}</td>
-                <td>{node.garageVersion ?? ''}</td>
-                <For each={props.nodes}>
-                  {(peer) => {
-                    const time = () => roundTripMs(props.figures, node.id, peer.id)
-                    return <td>{node.id === peer.id || time() === undefined ? '–' : ms(time()!)}</td>
-                  }}
-                </For>
-              </tr>
-            )}
-          </For>
-        </tbody>
-      </table>
+        )}
+      </List>
     </div>
   )
 }

@@ -3,6 +3,7 @@ import { KEPT_HEADERS, type Pairs, setMetadata } from '../../net/versions'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Field } from '../../ui/field'
+import { Form } from '../../ui/form'
 import { PairsEditor } from '../../ui/pairs'
 
 const PREFIX = 'x-amz-meta-'
@@ -27,12 +28,7 @@ export function Metadata(props: {
     props.onChange()
   })
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault()
-        void save.start()
-      }}
-    >
+    <Form onSend={() => void save.start()}>
       <p class="muted">{t('metadata.hint')}</p>
       <For each={KEPT_HEADERS}>
         {(name) => (
@@ -51,6 +47,6 @@ export function Metadata(props: {
           {t('settings.save')}
         </button>
       </footer>
-    </form>
+    </Form>
   )
 }

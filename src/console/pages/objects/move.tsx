@@ -4,6 +4,7 @@ import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Field } from '../../ui/field'
+import { Form } from '../../ui/form'
 
 /** Copies an object, or moves it: to another name, folder or bucket. A move deletes the object when its copy is there. */
 export function Move(props: {
@@ -28,12 +29,7 @@ export function Move(props: {
     }
   })
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault()
-        void copy.start(true)
-      }}
-    >
+    <Form onSend={() => void copy.start(true)}>
       <Field label={t('move.bucket')} value={bucket()} onInput={setBucket} required />
       <Field label={t('move.key')} value={key()} onInput={setKey} required />
       <ErrorNote text={copy.error()} />
@@ -54,6 +50,6 @@ export function Move(props: {
           {t('move.move')}
         </button>
       </footer>
-    </form>
+    </Form>
   )
 }

@@ -2,6 +2,7 @@ import { createSignal } from 'solid-js'
 import { type Pairs, setTags, tagsOf } from '../../net/versions'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Form } from '../../ui/form'
 import { createLoad, Load } from '../../ui/load'
 import { PairsEditor } from '../../ui/pairs'
 
@@ -26,12 +27,7 @@ function Editor(props: { bucket: string; objectKey: string; given: Pairs }) {
     setSaved(true)
   })
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault()
-        void save.start()
-      }}
-    >
+    <Form onSend={() => void save.start()}>
       <PairsEditor
         pairs={pairs()}
         onChange={(next) => {
@@ -48,6 +44,6 @@ function Editor(props: { bucket: string; objectKey: string; given: Pairs }) {
           {t('settings.save')}
         </button>
       </footer>
-    </form>
+    </Form>
   )
 }
