@@ -80,6 +80,14 @@ export function formatDate(time: string | null): string {
   return time === null ? '' : formatTime(time).slice(0, 10)
 }
 
+/** Things by the time at which they were made; those without one come first. */
+export function oldestFirst<T extends { created: string | null }>(things: readonly T[]): T[] {
+  return [...things].sort((a, b) => {
+    const [x, y] = [a.created ?? '', b.created ?? '']
+    return x < y ? -1 : x > y ? 1 : 0
+  })
+}
+
 /** The first of several values and how many there are. */
 export function abbreviate(values: readonly string[]): string {
   return values.length < 2 ? (values[0] ?? '') : `${values[0]}, ... (${values.length})`

@@ -1,7 +1,7 @@
 import type { AdminTokenInfo } from '../../api/admin/types.js'
 import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
 import { type ExpiryFlags, readExpiry } from '../expiry.js'
-import { abbreviate, formatDate, formatTime, table } from '../format.js'
+import { abbreviate, formatDate, formatTime, oldestFirst, table } from '../format.js'
 
 /** A token that has an id, as all have but those of the configuration. */
 type StoredToken = AdminTokenInfo & { id: string }
@@ -9,10 +9,7 @@ type StoredToken = AdminTokenInfo & { id: string }
 /** `admin-token list`, oldest first; those of the configuration come before all. */
 export async function listTokens(admin: AdminClient): Promise<Output> {
   const tokens = await admin.call('adminToken.list', {})
-  const sorted = [...tokens].sort((a, b) => {
-    const [x, y] = [a.created ?? '', b.created ?? '']
-    return x < y ? -1 : x > y ? 1 : 0
-  })
+  const sorted = oldestFirst(tokens)
   return {
     json: tokens,
     text: table([

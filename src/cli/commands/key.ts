@@ -3,16 +3,21 @@ import type { KeyInfo } from '../../api/admin/types.js'
 import { shellWord } from '../../util/shell-word.js'
 import { type AdminClient, type Output, UsageError } from '../admin-client.js'
 import { type ExpiryFlags, readExpiry } from '../expiry.js'
-import { abbreviate, formatDate, formatPermissions, formatTime, shortId, table } from '../format.js'
+import {
+  abbreviate,
+  formatDate,
+  formatPermissions,
+  formatTime,
+  oldestFirst,
+  shortId,
+  table,
+} from '../format.js'
 import { findKey, onlyAnswer } from '../lookup.js'
 
 /** `key list`, oldest first. */
 export async function listKeys(admin: AdminClient): Promise<Output> {
   const keys = await admin.call('key.list', {})
-  const sorted = [...keys].sort((a, b) => {
-    const [x, y] = [a.created ?? '', b.created ?? '']
-    return x < y ? -1 : x > y ? 1 : 0
-  })
+  const sorted = oldestFirst(keys)
   return {
     json: keys,
     text: table([

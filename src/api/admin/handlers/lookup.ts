@@ -57,15 +57,9 @@ export async function findKey(model: Model, query: KeyQuery): Promise<AccessKey>
   const pattern = query.search
   const exact = await model.keys.get(pattern)
   if (exact) return keyById(model, exact.id)
-  const named: AccessKey[] = []
-  const begun: AccessKey[] = []
-  for await (const key of model.keys.walk()) {
-    if (key.name === pattern) named.push(key)
-    if (key.id.startsWith(pattern)) begun.push(key)
-  }
-  const matching = named.length > 0 ? named : begun
+  const { matching, byName } = await matches(model.keys.walk(), pattern)
   if (matching.length > 1) {
-    const what = named.length > 0 ? 'are named' : 'have ids that start with'
+    const what = byName ? 'are named' : 'have ids that start with'
     throw new CarportError(
       'InvalidArgument',
       `${matching.length} access keys ${what} "${pattern}": give more of the id`,
@@ -73,6 +67,20 @@ export async function findKey(model: Model, query: KeyQuery): Promise<AccessKey>
   }
   if (matching[0]) return keyById(model, matching[0].id)
   throw new UnknownThing('AccessKey', `no access key "${pattern}": "carport key list" shows the keys`)
+}
+
+/** Those of that name; or else those whose ids begin with it. */
+async function matches<T extends { id: string; name: string }>(
+  all: AsyncIterable<T>,
+  pattern: string,
+): Promise<{ matching: T[]; byName: boolean }> {
+  const named: T[] = []
+  const begun: T[] = []
+  for await (const each of all) {
+    if (each.name === pattern) named.push(each)
+    if (each.id.startsWith(pattern)) begun.push(each)
+  }
+  return named.length > 0 ? { matching: named, byName: true } : { matching: begun, byName: false }
 }
 
 /** RFC 3339, UTC. */
@@ -91,13 +99,7 @@ export async function tokenById(model: Model, id: string): Promise<AdminToken> {
 export async function findToken(model: Model, query: AdminTokenQuery): Promise<AdminToken> {
   if ('id' in query) return tokenById(model, query.id)
   const pattern = query.search
-  const named: AdminToken[] = []
-  const begun: AdminToken[] = []
-  for await (const token of model.adminTokens.walk()) {
-    if (token.name === pattern) named.push(token)
-    if (token.id.startsWith(pattern)) begun.push(token)
-  }
-  const matching = named.length > 0 ? named : begun
+  const { matching } = await matches(model.adminTokens.walk(), pattern)
   if (matching.length > 1) {
     throw new CarportError(
       'InvalidArgument',
