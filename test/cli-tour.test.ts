@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { freePorts } from '../bench/stores/server-process.js'
-import { NodeProcess, PROGRAM } from './support/processes.js'
+import { NodeProcess, PROGRAM, singleNodeEnv } from './support/processes.js'
 
 // The tour of docs/cli.md, typed into a shell as it stands there, and what else needs the program itself.
 
@@ -82,16 +82,12 @@ test("Garage's quick start and its chapter on layouts work as the page types the
 }, 180_000)
 
 test('a single node makes the key that the environment names, without a bucket', async () => {
-  const [s3, rpc, web, admin] = await freePorts(4)
-  const env: NodeJS.ProcessEnv = {
-    PATH: process.env.PATH,
+  const single = await singleNodeEnv()
+  const env = {
+    ...single.env,
     GARAGE_DEFAULT_ACCESS_KEY: `GK${'5'.repeat(24)}`,
     GARAGE_DEFAULT_SECRET_KEY: '6'.repeat(64),
     CARPORT_DATA_DIR: join(dir, 'single'),
-    CARPORT_S3_BIND_ADDR: `127.0.0.1:${s3}`,
-    CARPORT_RPC_BIND_ADDR: `127.0.0.1:${rpc}`,
-    CARPORT_WEB_BIND_ADDR: `127.0.0.1:${web}`,
-    CARPORT_ADMIN_BIND_ADDR: `127.0.0.1:${admin}`,
   }
   const node = new NodeProcess(['server', '--single-node', '--default-access-key'], env, dir)
   await node.start()

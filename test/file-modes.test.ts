@@ -18,8 +18,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { freePorts } from '../bench/stores/server-process.js'
-import { NodeProcess, PROGRAM } from './support/processes.js'
+import { NodeProcess, PROGRAM, singleNodeEnv } from './support/processes.js'
 
 const credentials = { accessKeyId: `GK${'1'.repeat(24)}`, secretAccessKey: 'a'.repeat(64) }
 const MASK = process.umask()
@@ -31,19 +30,9 @@ let env: NodeJS.ProcessEnv
 beforeEach(async () => {
   process.umask(0o022) // that of most systems, which the node inherits
   dir = mkdtempSync(join(tmpdir(), 'carport-modes-'))
-  const [port, rpc, web, admin] = await freePorts(4)
-  env = {
-    PATH: process.env.PATH,
-    CARPORT_DATA_DIR: join(dir, 'store'),
-    CARPORT_S3_BIND_ADDR: `127.0.0.1:${port}`,
-    CARPORT_RPC_BIND_ADDR: `127.0.0.1:${rpc}`,
-    CARPORT_WEB_BIND_ADDR: `127.0.0.1:${web}`,
-    CARPORT_ADMIN_BIND_ADDR: `127.0.0.1:${admin}`,
-    CARPORT_DEFAULT_ACCESS_KEY: credentials.accessKeyId,
-    CARPORT_DEFAULT_SECRET_KEY: credentials.secretAccessKey,
-    CARPORT_DEFAULT_BUCKET: 'bucket',
-  }
-  const endpoint = `http://127.0.0.1:${port}`
+  const single = await singleNodeEnv({ credentials, bucket: 'bucket' })
+  env = { ...single.env, CARPORT_DATA_DIR: join(dir, 'store') }
+  const endpoint = `http://127.0.0.1:${single.ports.s3}`
   s3 = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials })
 })
 

@@ -7,9 +7,8 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freePorts } from '../bench/stores/server-process.js'
 import { jsonOf, K2vTestClient } from './support/k2v-client.js'
-import { NodeProcess, PROGRAM } from './support/processes.js'
+import { NodeProcess, PROGRAM, singleNodeEnv } from './support/processes.js'
 import { signedHead } from './support/signed-head.js'
 
 const POLLS = Number(process.env.CARPORT_TEST_POLLS ?? 1000)
@@ -30,23 +29,13 @@ let port: number
 let adminPort: number
 
 beforeAll(async () => {
-  const [s3, rpc, web, admin, k2v] = await freePorts(5)
-  port = k2v!
-  adminPort = admin!
+  const credentials = { accessKeyId: key.id, secretAccessKey: key.secret }
+  const { env, ports } = await singleNodeEnv({ credentials, bucket: BUCKET }, true)
+  port = ports.k2v
+  adminPort = ports.admin
   node = new NodeProcess(
     ['server', '--single-node', '--default-bucket'],
-    {
-      PATH: process.env.PATH,
-      CARPORT_DATA_DIR: dir,
-      CARPORT_S3_BIND_ADDR: `127.0.0.1:${s3}`,
-      CARPORT_RPC_BIND_ADDR: `127.0.0.1:${rpc}`,
-      CARPORT_WEB_BIND_ADDR: `127.0.0.1:${web}`,
-      CARPORT_ADMIN_BIND_ADDR: `127.0.0.1:${admin}`,
-      CARPORT_K2V_BIND_ADDR: `127.0.0.1:${k2v}`,
-      CARPORT_DEFAULT_ACCESS_KEY: key.id,
-      CARPORT_DEFAULT_SECRET_KEY: key.secret,
-      CARPORT_DEFAULT_BUCKET: BUCKET,
-    },
+    { ...env, CARPORT_DATA_DIR: dir },
     dir,
     [PROGRAM[0], ...['--expose-gc', '--import', PROBE], ...PROGRAM.slice(1)],
   )

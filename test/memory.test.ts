@@ -16,7 +16,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePorts } from '../bench/stores/server-process.js'
-import { NodeProcess, ProcessCluster } from './support/processes.js'
+import { NodeProcess, ProcessCluster, singleNodeEnv } from './support/processes.js'
 
 const MIB = 1024 * 1024
 const BODY_MIB = Number(process.env.CARPORT_MEMORY_TEST_MIB ?? 300)
@@ -72,24 +72,14 @@ describe.runIf(existsSync('/proc/self/status'))('one node', () => {
   let s3: S3Client
 
   beforeAll(async () => {
-    const [port, rpc, web, admin] = await freePorts(4)
+    const { env, ports } = await singleNodeEnv({ credentials, bucket: 'memory' })
     node = new NodeProcess(
       ['server', '--single-node', '--default-bucket'],
-      {
-        PATH: process.env.PATH,
-        CARPORT_DATA_DIR: dir,
-        CARPORT_S3_BIND_ADDR: `127.0.0.1:${port}`,
-        CARPORT_RPC_BIND_ADDR: `127.0.0.1:${rpc}`,
-        CARPORT_WEB_BIND_ADDR: `127.0.0.1:${web}`,
-        CARPORT_ADMIN_BIND_ADDR: `127.0.0.1:${admin}`,
-        CARPORT_DEFAULT_ACCESS_KEY: credentials.accessKeyId,
-        CARPORT_DEFAULT_SECRET_KEY: credentials.secretAccessKey,
-        CARPORT_DEFAULT_BUCKET: 'memory',
-      },
+      { ...env, CARPORT_DATA_DIR: dir },
       dir,
     )
     await node.start()
-    s3 = clientOf(`http://127.0.0.1:${port}`, 'us-east-1', credentials)
+    s3 = clientOf(`http://127.0.0.1:${ports.s3}`, 'us-east-1', credentials)
   })
 
   afterAll(async () => {

@@ -7,9 +7,8 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { freePorts } from '../bench/stores/server-process.js'
 import { RawClient } from '../testing/s3-front.js'
-import { NodeProcess } from './support/processes.js'
+import { NodeProcess, singleNodeEnv } from './support/processes.js'
 import { signedHead } from './support/signed-head.js'
 
 const MIB = 1024 * 1024
@@ -60,21 +59,12 @@ async function smallRequests(): Promise<string[]> {
 }
 
 beforeAll(async () => {
-  const [s3, rpc, web, admin] = await freePorts(4)
-  port = s3!
+  const credentials = { accessKeyId: key.id, secretAccessKey: key.secret }
+  const { env, ports } = await singleNodeEnv({ credentials, bucket: BUCKET })
+  port = ports.s3
   node = new NodeProcess(
     ['server', '--single-node', '--default-bucket'],
-    {
-      PATH: process.env.PATH,
-      CARPORT_DATA_DIR: dir,
-      CARPORT_S3_BIND_ADDR: `127.0.0.1:${s3}`,
-      CARPORT_RPC_BIND_ADDR: `127.0.0.1:${rpc}`,
-      CARPORT_WEB_BIND_ADDR: `127.0.0.1:${web}`,
-      CARPORT_ADMIN_BIND_ADDR: `127.0.0.1:${admin}`,
-      CARPORT_DEFAULT_ACCESS_KEY: key.id,
-      CARPORT_DEFAULT_SECRET_KEY: key.secret,
-      CARPORT_DEFAULT_BUCKET: BUCKET,
-    },
+    { ...env, CARPORT_DATA_DIR: dir },
     dir,
   )
   await node.start()

@@ -13,8 +13,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freePorts } from '../bench/stores/server-process.js'
-import { NodeProcess } from './support/processes.js'
+import { NodeProcess, singleNodeEnv } from './support/processes.js'
 
 const root = join(import.meta.dirname, '..')
 let folder: string
@@ -122,7 +121,7 @@ test('the packed file is installed by npm without build scripts, in an empty fol
   const empty = mkdtempSync(join(tmpdir(), 'carport-install-'))
   const prefix = join(empty, 'prefix')
   const credentials = { accessKeyId: `GK${'0a'.repeat(12)}`, secretAccessKey: '1b'.repeat(32) }
-  const [s3Port, rpc, web, admin] = await freePorts(4)
+  const single = await singleNodeEnv({ credentials })
   let node: NodeProcess | undefined
   let s3: S3Client | undefined
   try {
@@ -132,22 +131,9 @@ test('the packed file is installed by npm without build scripts, in an empty fol
     const env = { PATH: process.env.PATH }
     const version = execFileSync(program, ['--version'], { cwd: empty, env, encoding: 'utf8' })
     expect(version.trim()).toBe(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version)
-    node = new NodeProcess(
-      ['server', '--single-node', '--default-bucket'],
-      {
-        ...env,
-        CARPORT_S3_BIND_ADDR: `127.0.0.1:${s3Port}`,
-        CARPORT_RPC_BIND_ADDR: `127.0.0.1:${rpc}`,
-        CARPORT_WEB_BIND_ADDR: `127.0.0.1:${web}`,
-        CARPORT_ADMIN_BIND_ADDR: `127.0.0.1:${admin}`,
-        CARPORT_DEFAULT_ACCESS_KEY: credentials.accessKeyId,
-        CARPORT_DEFAULT_SECRET_KEY: credentials.secretAccessKey,
-      },
-      empty,
-      [program],
-    )
+    node = new NodeProcess(['server', '--single-node', '--default-bucket'], single.env, empty, [program])
     await node.start()
-    const endpoint = `http://127.0.0.1:${s3Port}`
+    const endpoint = `http://127.0.0.1:${single.ports.s3}`
     s3 = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials })
     // Compressible, and long enough for the hashing threads: so all native modules have their part.
     const object = { Bucket: 'default-bucket', Key: 'installed' }

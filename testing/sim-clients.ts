@@ -5,16 +5,13 @@ import type { PartRow } from '../src/model/uploads/tables.js'
 import { readListed } from '../src/model/versions/codec.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { CarportError } from '../src/util/errors.js'
-import type { RegisterHistory, RegisterOp } from './register-history.js'
+import type { RegisterOp } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
-import { INLINE_BYTES_MAX, NodeDied, type SimCluster, type SimNode } from './sim-cluster.js'
+import { INLINE_BYTES_MAX, NodeDied, type SimNode } from './sim-cluster.js'
 import { conditionalWrite } from './sim-conditional.js'
-import type { Control } from './sim-control.js'
-import type { Coverage } from './sim-coverage.js'
 import { newVersion, sourceOf } from './sim-objects.js'
-import type { OperationName, Operations } from './sim-profile.js'
-import type { Script } from './sim-script.js'
-import type { Stacks } from './sim-stacks.js'
+import type { OperationName } from './sim-profile.js'
+import type { Workload } from './sim-workload.js'
 
 /** Errors that clients may get when nodes are away: any other one is a bug. */
 const EXPECTED_FAILURES = new Set([
@@ -30,65 +27,6 @@ const EMPTY = Buffer.alloc(0)
 const LIST_LIMIT = 1000
 /** Share of the operations that go to the first key. */
 const HOT_SHARE = 0.3
-/** The number of blocks that many contents share. */
-const COMMON_BLOCKS = 8
-
-/** Contents by their ETag (32 hex digits), which are different for each write. */
-export class Contents {
-  readonly #digests = new Map<string, string>()
-  #count = 0
-
-  constructor(private readonly blockBytes: number) {}
-
-  /** A content that no other write has, though some of its blocks may be those of others. */
-  make(random: SeededRandom, bytes: number): Buffer {
-    const { blockBytes } = this
-    const content = random.bytes(Math.max(16, bytes))
-    content.writeUInt32BE(this.#count++, 0)
-    for (let at = blockBytes; at < content.length; at += blockBytes) {
-      if (random.chance(0.5))
-        content.fill(random.below(COMMON_BLOCKS), at, Math.min(at + blockBytes, content.length))
-    }
-    return content
-  }
-
-  register(etag: string, content: Buffer): void {
-    this.#digests.set(etag, digest(content))
-  }
-
-  matches(etag: string, content: Buffer): boolean {
-    return this.#digests.get(etag) === digest(content)
-  }
-}
-
-export interface Workload {
-  cluster: SimCluster
-  history: RegisterHistory
-  contents: Contents
-  /** Descriptions of violated promises, which must stay empty whatever fails. */
-  problems: string[]
-  bucket: Bucket
-  keys: readonly string[]
-  versionedBucket: Bucket
-  versionedKeys: readonly string[]
-  /** By `key/version id`: acknowledged versions, until somebody begins to delete them. */
-  versions: Map<string, { key: string; version: VersionRecord }>
-  /** The same, after their deletion was acknowledged. */
-  deletedVersions: Map<string, { key: string; version: VersionRecord }>
-  /** What is seen of keys whose current versions are deleted for good. */
-  stacks: Stacks
-  /** What is seen of names and permissions. */
-  control: Control
-  coverage: Coverage
-  operations: Operations
-  /** Time that a client thinks between two operations, in ms, on average. */
-  thinkMs: number
-  counts: Record<string, number>
-  /** Is told of each acknowledgement, in the turn in which it arrives. */
-  onAcknowledged?: (node: SimNode, operationId: string) => void
-  script: Script
-}
-
 type Target = { bucket: Bucket; key: string; register: string }
 
 /** A client that does one operation after the other, mostly at one node. */
@@ -434,8 +372,4 @@ export class SimClient {
     )
     if (deleted) w.deletedVersions.set(id, { key, version })
   }
-}
-
-function digest(content: Buffer): string {
-  return createHash('sha256').update(content).digest('hex')
 }

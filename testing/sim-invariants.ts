@@ -8,8 +8,8 @@ import { PURGE_TREE } from '../src/model/upkeep/purge.js'
 import { readListed } from '../src/model/versions/codec.js'
 import { LocalTable } from '../src/table/local.js'
 import { GC_TREE, RETRY_TREE } from '../src/table/row-keys.js'
-import type { Workload } from './sim-clients.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
+import type { Workload } from './sim-workload.js'
 
 const PARTITIONS = 256
 const EMPTY = Buffer.alloc(0)

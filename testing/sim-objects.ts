@@ -1,7 +1,39 @@
+import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import type { BodySource } from '../src/model/content/blobs.js'
 import type { NewVersion } from '../src/model/versions/objects.js'
 import type { SeededRandom } from './seeded-random.js'
+
+/** The number of blocks that many contents share. */
+const COMMON_BLOCKS = 8
+
+/** Contents by their ETag (32 hex digits), which are different for each write. */
+export class Contents {
+  readonly #digests = new Map<string, string>()
+  #count = 0
+
+  constructor(private readonly blockBytes: number) {}
+
+  /** A content that no other write has, though some of its blocks may be those of others. */
+  make(random: SeededRandom, bytes: number): Buffer {
+    const { blockBytes } = this
+    const content = random.bytes(Math.max(16, bytes))
+    content.writeUInt32BE(this.#count++, 0)
+    for (let at = blockBytes; at < content.length; at += blockBytes) {
+      if (random.chance(0.5))
+        content.fill(random.below(COMMON_BLOCKS), at, Math.min(at + blockBytes, content.length))
+    }
+    return content
+  }
+
+  register(etag: string, content: Buffer): void {
+    this.#digests.set(etag, digest(content))
+  }
+
+  matches(etag: string, content: Buffer): boolean {
+    return this.#digests.get(etag) === digest(content)
+  }
+}
 
 export function newVersion(bucket: Bucket, key: string, etag: Buffer): NewVersion {
   return {
@@ -25,4 +57,8 @@ export function sourceOf(content: Buffer, random: SeededRandom): BodySource {
       for (let at = 0; at < content.length; at += chunkBytes) yield content.subarray(at, at + chunkBytes)
     },
   }
+}
+
+function digest(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex')
 }

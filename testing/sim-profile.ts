@@ -1,5 +1,5 @@
 import type { SeededRandom } from './seeded-random.js'
-import type { PathProfile } from './sim-paths.js'
+import type { SimClusterOptions } from './sim-cluster.js'
 
 /** What may break. An act that stands several times comes up more often. */
 export type Act =
@@ -51,17 +51,17 @@ export type ScenarioKind =
   | 'control'
   | 'swarm'
 
+/** The part of a seed that makes the cluster. */
+type ClusterProfile = Required<
+  Pick<
+    SimClusterOptions,
+    'nodes' | 'zones' | 'replicationFactor' | 'blockBytes' | 'clockSkewMs' | 'path' | 'commitDelayMs'
+  >
+>
+
 /** What a seed has: drawn once, before the run. */
-export interface Profile {
-  nodes: number
-  zones: number
-  replicationFactor: number
-  blockBytes: number
-  clockSkewMs: number
-  path: PathProfile
+export interface Profile extends ClusterProfile {
   tombstoneDelayMs: number
-  /** The shortest and longest time from a commit to its durability, in ms. */
-  commitDelayMs: readonly [number, number]
   acts: readonly Act[]
   /** Time between two acts, in ms, on average. */
   everyMs: number

@@ -2,15 +2,17 @@ import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
-import { Contents, SimClient, type Workload } from './sim-clients.js'
+import { SimClient } from './sim-clients.js'
 import { roleOf, SimCluster } from './sim-cluster.js'
 import { Control } from './sim-control.js'
 import { Coverage } from './sim-coverage.js'
 import { checkAvailable, checkQuiescent } from './sim-invariants.js'
 import { Nemesis } from './sim-nemesis.js'
+import { Contents } from './sim-objects.js'
 import { drawProfile, type Profile, type ScenarioKind } from './sim-profile.js'
 import { Script, type ScriptEvent } from './sim-script.js'
 import { Stacks } from './sim-stacks.js'
+import type { Workload } from './sim-workload.js'
 
 export interface ScenarioOptions {
   seed: number

@@ -16,6 +16,38 @@ export const PROGRAM: readonly [string, ...string[]] = process.env.CARPORT_TEST_
 
 const run = promisify(execFile)
 
+export interface SinglePorts {
+  s3: number
+  rpc: number
+  web: number
+  admin: number
+  k2v: number
+}
+
+/** The environment of a single node on free ports, with that key and bucket made at its start; K2V only where it is wanted. */
+export async function singleNodeEnv(
+  made: { credentials?: { accessKeyId: string; secretAccessKey: string }; bucket?: string } = {},
+  hasK2v = false,
+): Promise<{ env: NodeJS.ProcessEnv; ports: SinglePorts }> {
+  const [s3, rpc, web, admin, k2v] = (await freePorts(5)) as [number, number, number, number, number]
+  const at = (port: number) => `127.0.0.1:${port}`
+  const { credentials, bucket } = made
+  const env = {
+    PATH: process.env.PATH,
+    CARPORT_S3_BIND_ADDR: at(s3),
+    CARPORT_RPC_BIND_ADDR: at(rpc),
+    CARPORT_WEB_BIND_ADDR: at(web),
+    CARPORT_ADMIN_BIND_ADDR: at(admin),
+    ...(hasK2v && { CARPORT_K2V_BIND_ADDR: at(k2v) }),
+    ...(credentials && {
+      CARPORT_DEFAULT_ACCESS_KEY: credentials.accessKeyId,
+      CARPORT_DEFAULT_SECRET_KEY: credentials.secretAccessKey,
+    }),
+    ...(bucket !== undefined && { CARPORT_DEFAULT_BUCKET: bucket }),
+  }
+  return { env, ports: { s3, rpc, web, admin, k2v } }
+}
+
 /** A node in a process of its own. */
 export class NodeProcess {
   #child: ChildProcess | undefined

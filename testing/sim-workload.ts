@@ -1,0 +1,39 @@
+import type { Bucket } from '../src/model/buckets/buckets.js'
+import type { VersionRecord } from '../src/model/versions/record.js'
+import type { RegisterHistory } from './register-history.js'
+import type { SimCluster, SimNode } from './sim-cluster.js'
+import type { Control } from './sim-control.js'
+import type { Coverage } from './sim-coverage.js'
+import type { Contents } from './sim-objects.js'
+import type { Operations } from './sim-profile.js'
+import type { Script } from './sim-script.js'
+import type { Stacks } from './sim-stacks.js'
+
+/** What the clients of a run work on, and what they and the checkers share. */
+export interface Workload {
+  cluster: SimCluster
+  history: RegisterHistory
+  contents: Contents
+  /** Descriptions of violated promises, which must stay empty whatever fails. */
+  problems: string[]
+  bucket: Bucket
+  keys: readonly string[]
+  versionedBucket: Bucket
+  versionedKeys: readonly string[]
+  /** By `key/version id`: acknowledged versions, until somebody begins to delete them. */
+  versions: Map<string, { key: string; version: VersionRecord }>
+  /** The same, after their deletion was acknowledged. */
+  deletedVersions: Map<string, { key: string; version: VersionRecord }>
+  /** What is seen of keys whose current versions are deleted for good. */
+  stacks: Stacks
+  /** What is seen of names and permissions. */
+  control: Control
+  coverage: Coverage
+  operations: Operations
+  /** Time that a client thinks between two operations, in ms, on average. */
+  thinkMs: number
+  counts: Record<string, number>
+  /** Is told of each acknowledgement, in the turn in which it arrives. */
+  onAcknowledged?: (node: SimNode, operationId: string) => void
+  script: Script
+}
