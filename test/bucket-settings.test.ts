@@ -84,7 +84,7 @@ describe('settings of a bucket over the admin API', () => {
     const id = await bucket('plain')
     expect(await get(id)).toEqual({
       ...{ id, versioning: null, objectLock: null, policy: null, publicAccessBlock: null },
-      ...{ ownership: null, encryption: null, notifications: null, tags: null },
+      ...{ ownership: null, encryption: null, notifications: null, tags: null, relaxed: null },
     })
   })
 
@@ -107,6 +107,7 @@ describe('settings of a bucket over the admin API', () => {
       ...{ BlockPublicPolicy: true, RestrictPublicBuckets: false },
     }
     const wanted = {
+      relaxed: true,
       versioning: 'Enabled',
       objectLock: {
         ObjectLockEnabled: 'Enabled',

@@ -106,7 +106,7 @@ test('an unknown class is refused, and with accept_storage_classes = false all b
     tls: null,
   } as const
   const strict = await startTestNode({
-    s3Api: { ...s3Api, acceptSignatureV2: true, acceptStorageClasses: false },
+    s3Api: { ...s3Api, acceptSignatureV2: true, acceptStorageClasses: false, bucketNamespace: 'global' },
   })
   try {
     const client = strict.client(await strict.createKey('strict'))

@@ -145,6 +145,7 @@ test('the S3 and admin APIs are served over TLS where they have certificates', a
     publicEndpointPathStyle: null,
     acceptSignatureV2: true,
     acceptStorageClasses: true,
+    bucketNamespace: 'global' as const,
   }
   const admin = { metricsRequireToken: false, traceSink: null, traceSampleRatio: 1 }
   const secure = await startTestNode({

@@ -35,6 +35,7 @@ const answers: Answers = {
   'key.update': KEY,
   'bucket.info': BUCKET,
   'bucket.update': BUCKET,
+  'bucket.updateSettings': { id: BUCKET.id, relaxed: true },
   'node.info': {
     success: {
       [NODE_A]: { connectionParameters: { region: 'eu-1', s3Endpoint: 'https://s3.example.org' } },
@@ -57,6 +58,8 @@ describe('the node is asked for', () => {
       'adminToken.create',
       { name: 'ops', expiration: later(9_000_000), scope: ['ListKeys', 'ListBuckets'] },
     ],
+    ['bucket relax photos', 'bucket.updateSettings', { id: BUCKET.id, relaxed: true }],
+    ['bucket relax photos --off', 'bucket.updateSettings', { id: BUCKET.id, relaxed: false }],
     ['admin-token create --expires-in infinity', 'adminToken.create', { scope: ['*'] }],
     ['admin-token info op', 'adminToken.info', { search: 'op' }],
     ['admin-token rename op other', 'adminToken.update', { id: TOKEN.id, name: 'other' }],

@@ -202,6 +202,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
       rootDomain: s3.root_domain,
       acceptSignatureV2: s3.accept_signature_v2,
       acceptStorageClasses: s3.accept_storage_classes,
+      bucketNamespace: s3.bucket_namespace,
       tls: tlsFilesOf(s3),
     },
     k2vApi:

@@ -124,6 +124,7 @@ export const S3_API = {
   root_domain: optional(parseRootDomain, null),
   accept_signature_v2: optional(parseBoolean, true),
   accept_storage_classes: optional(parseBoolean, true),
+  bucket_namespace: optional(parseChoice(['global', 'local']), 'global' as 'global' | 'local'),
   ...TLS,
 } satisfies SectionSpec
 

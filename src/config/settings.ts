@@ -70,6 +70,8 @@ export interface Settings {
     readonly acceptSignatureV2: boolean
     /** Whether storage classes other than STANDARD are taken, all kept in the same way. */
     readonly acceptStorageClasses: boolean
+    /** Whose the names are that CreateBucket gives: everybody's, or the calling key's alone. */
+    readonly bucketNamespace: 'global' | 'local'
     /** Null: served without TLS. */
     readonly tls: TlsFiles | null
   }

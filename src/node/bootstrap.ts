@@ -1,7 +1,7 @@
 import type { ClusterSystem } from '../cluster/system.js'
 import { type Env, readEnv } from '../config/secrets.js'
 import type { AccessKey } from '../model/buckets/access-keys.js'
-import { checkBucketName } from '../model/buckets/buckets.js'
+import { checkBucketName } from '../model/buckets/names.js'
 import type { Model } from '../model/model.js'
 import { CarportError } from '../util/errors.js'
 

@@ -34,7 +34,8 @@ export async function serveS3(
   { cluster, model, parts }: Core,
   deps: S3Deps,
 ): Promise<S3Served | undefined> {
-  const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses, tls } = config.s3Api
+  const { bindAddr, region, rootDomain, acceptSignatureV2, acceptStorageClasses, bucketNamespace, tls } =
+    config.s3Api
   if (!bindAddr) return undefined
   const { random, log, accessLog, admission } = deps
   const { peers } = parts.hlc
@@ -55,7 +56,7 @@ export async function serveS3(
     secretOf,
     acceptSignatureV2,
     handlers: s3Handlers({
-      ...{ model, clock, random, log, region, acceptStorageClasses },
+      ...{ model, clock, random, log, region, acceptStorageClasses, bucketNamespace },
       masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
       verifier: new SignatureVerifier({ service: 's3', region, secretOf, acceptV2: acceptSignatureV2 }),
     }),

@@ -67,6 +67,8 @@ const settings = {
       .exactOptional(),
   }),
   tags: z.array(z.strictObject({ Key: text, Value: text })).max(1000),
+  /** Whether the bucket takes what Garage takes beyond S3's rules. */
+  relaxed: z.boolean(),
 }
 
 /** What is absent stays as it is; null removes a setting. */
@@ -79,6 +81,7 @@ export const bucketSettingsUpdate = {
   encryption: settings.encryption.nullable().exactOptional(),
   notifications: settings.notifications.nullable().exactOptional(),
   tags: settings.tags.nullable().exactOptional(),
+  relaxed: settings.relaxed.nullable().exactOptional(),
 }
 
 /** All settings; null for one that was never set. */

@@ -17,6 +17,8 @@ export interface S3Context {
   masterKeys: MasterKeys
   /** Whether storage classes other than STANDARD are taken, and told back. */
   acceptStorageClasses: boolean
+  /** Whose the names are that CreateBucket gives: everybody's, or the calling key's alone. */
+  bucketNamespace: 'global' | 'local'
   /** Verifies the signatures of POST forms. */
   verifier: SignatureVerifier
 }

@@ -7,6 +7,7 @@ import { getBucketNotification, putBucketNotification } from './buckets/notifica
 import * as ownership from './buckets/ownership.js'
 import * as policy from './buckets/policy.js'
 import * as publicAccess from './buckets/public-access.js'
+import * as relaxed from './buckets/relaxed.js'
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './buckets/website.js'
 import type { S3Context } from './context.js'
 import * as encryption from './encryption/bucket-default.js'
@@ -49,6 +50,7 @@ const HANDLERS = {
   DeleteBucketMetricsConfiguration: settings.deleteBucketMetrics,
   DeleteBucketOwnershipControls: ownership.deleteBucketOwnershipControls,
   DeleteBucketPolicy: policy.deleteBucketPolicy,
+  DeleteBucketRelaxed: relaxed.deleteBucketRelaxed,
   DeleteBucketReplication: settings.deleteBucketReplication,
   DeleteBucketTagging: tagging.deleteBucketTagging,
   DeleteBucketWebsite: deleteBucketWebsite,
@@ -75,6 +77,7 @@ const HANDLERS = {
   GetBucketOwnershipControls: ownership.getBucketOwnershipControls,
   GetBucketPolicy: policy.getBucketPolicy,
   GetBucketPolicyStatus: policy.getBucketPolicyStatus,
+  GetBucketRelaxed: relaxed.getBucketRelaxed,
   GetBucketReplication: settings.getBucketReplication,
   GetBucketRequestPayment: settings.getBucketRequestPayment,
   GetBucketTagging: tagging.getBucketTagging,
@@ -119,6 +122,7 @@ const HANDLERS = {
   PutBucketNotificationConfiguration: putBucketNotification,
   PutBucketOwnershipControls: ownership.putBucketOwnershipControls,
   PutBucketPolicy: policy.putBucketPolicy,
+  PutBucketRelaxed: relaxed.putBucketRelaxed,
   PutBucketReplication: 'NotImplemented',
   PutBucketRequestPayment: settings.putBucketRequestPayment,
   PutBucketTagging: tagging.putBucketTagging,

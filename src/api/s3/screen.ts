@@ -5,12 +5,10 @@ import type { S3Request } from './request.js'
 
 /** Largest body of one PutObject or UploadPart: 5 GiB. */
 export const UPLOAD_BYTES_MAX = 5 * 1024 ** 3
-/** The limit for user metadata: names and values together. */
-export const METADATA_BYTES_MAX = 2048
 
 /**
  * Refuses requests that no handler should see: uploads without a length or too long, contradicting headers
- * about the body, too much metadata, a query that cannot be decoded.
+ * about the body, a query that cannot be decoded.
  * @throws S3Error
  */
 export function screen(request: S3Request): void {
@@ -28,9 +26,6 @@ export function screen(request: S3Request): void {
         extra: { ProposedSize: payload.contentLength, MaxSizeAllowed: UPLOAD_BYTES_MAX },
       })
     }
-  }
-  if (operation === 'PutObject' || operation === 'CopyObject' || operation === 'CreateMultipartUpload') {
-    screenMetadata(request)
   }
 }
 
@@ -68,25 +63,4 @@ export function screenHeaders({ headers, rawHeaders }: S3Request): void {
 export function refuseUnknown(lowerName: string): void {
   if (lowerName.charCodeAt(0) !== 120 || !isUnknownHeader(lowerName)) return // 120: x
   throw new S3Error('NotImplemented', undefined, { extra: { Header: lowerName.slice(0, 100) } })
-}
-
-function screenMetadata(request: S3Request): void {
-  const { rawHeaders } = request
-  let bytes = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!
-    if (name.length > 11 && (name.charCodeAt(0) | 32) === 120 && /^x-amz-meta-/i.test(name)) {
-      bytes += name.length - 11 + rawHeaders[i + 1]!.length
-    }
-  }
-  if (request.auth.kind === 'key' && request.auth.presigned) {
-    for (const [name, value] of request.query.pairs) {
-      if (/^x-amz-meta-/i.test(name)) bytes += name.length - 11 + Buffer.byteLength(value)
-    }
-  }
-  if (bytes > METADATA_BYTES_MAX) {
-    throw new S3Error('MetadataTooLarge', undefined, {
-      extra: { Size: bytes, MaxSizeAllowed: METADATA_BYTES_MAX },
-    })
-  }
 }

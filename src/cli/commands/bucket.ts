@@ -117,6 +117,18 @@ export async function changePermissions(
   return show(await admin.call(operation, { bucketId: bucket.id, accessKeyId, permissions }))
 }
 
+/** `bucket relax`. */
+export async function relaxBucket(admin: AdminClient, pattern: string, relaxed: boolean): Promise<Output> {
+  const { id } = await findBucket(admin, pattern)
+  const settings = await admin.call('bucket.updateSettings', { id, relaxed })
+  return {
+    json: settings,
+    text: relaxed
+      ? `Bucket "${pattern}" takes what Garage takes.`
+      : `Bucket "${pattern}" takes what S3 takes.`,
+  }
+}
+
 const MODES = ['consistent', 'degraded'] as const
 
 export interface WebsiteOptions {

@@ -61,6 +61,11 @@ export function registerBucketVerbs(program: Command, context: Context): void {
         bucket.setWebsite(admin, name, options),
       ),
     )
+  leaf(parent, 'relax <bucket>', 'take in a bucket what Garage takes beyond the rules of S3', [
+    ['--off', "hold S3's rules again, for what is written from now on"],
+  ]).action(
+    context.remote<[string, { off?: true }]>((admin, name, { off }) => bucket.relaxBucket(admin, name, !off)),
+  )
   leaf(parent, 'set-quotas <bucket>', 'limit a bucket', [
     ['--max-size <size>', 'most bytes, such as 10GiB, or none'],
     ['--max-objects <number>', 'most objects, or none'],

@@ -9,6 +9,7 @@ import { type FieldRow, field, fieldsWithPrefix, walkRows, withFields } from './
 import type { FieldDecisions } from './decisions.js'
 import type { BucketDocuments, DocumentName, Quotas, Versioning } from './documents.js'
 import type { ControlFreshness } from './freshness.js'
+import { checkBucketName, mayBeBucketName } from './names.js'
 import { RowCache } from './row-cache.js'
 
 /** A bucket as requests see it. */
@@ -34,25 +35,6 @@ export interface Bucket {
 
 const NO_KEY = Buffer.alloc(0)
 const REFRESHES_IN_FLIGHT = 16
-/** S3's rules: 3 to 63 of a-z 0-9 . -, starting and ending with a letter or digit. */
-const NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
-
-/**
- * @param allowPunycode whether parts of the name may begin with "xn--", as those of international domain names do
- * @throws CarportError InvalidArgument unless the name follows S3's rules for bucket names
- */
-export function checkBucketName(name: string, allowPunycode: boolean): void {
-  const bad =
-    !NAME.test(name) ||
-    name.includes('..') ||
-    name.includes('.-') ||
-    name.includes('-.') ||
-    /^\d+\.\d+\.\d+\.\d+$/.test(name)
-  const isPunycode = name.startsWith('xn--') || name.includes('.xn--')
-  if (bad || (isPunycode && !allowPunycode) || name.endsWith('-s3alias')) {
-    throw new CarportError('InvalidArgument', `"${name}" is not a valid bucket name`)
-  }
-}
 
 /** Buckets and their names: full copies on every node. */
 export class Buckets {
@@ -118,7 +100,7 @@ export class Buckets {
   /** Like localByName, but asks a majority before it says no. */
   async byName(name: string, key: AccessKey | undefined): Promise<Bucket | undefined> {
     const known = this.localByName(name, key)
-    if (known || !NAME.test(name)) return known
+    if (known || !mayBeBucketName(name)) return known
     const alias = await this.deps.aliases.getFromQuorum(NO_KEY, Buffer.from(name))
     const target = alias && aliasTarget(alias)
     if (!target) return undefined
@@ -146,14 +128,38 @@ export class Buckets {
     options: { owner?: string; ownerKey?: string; documents?: Partial<BucketDocuments>; id?: Buffer } = {},
   ): Promise<Bucket> {
     this.checkName(name)
-    const { buckets, hlc, keys, random } = this.deps
     if (await this.#target(name)) throw taken(name)
+    return this.#make(`alias:${name}`, options, (id) => this.#claimName(name, id))
+  }
+
+  /**
+   * Makes a bucket under a name that only its owner's key sees; otherwise as `create`.
+   * @throws InvalidArgument for a bad name; Conflict if the key has a bucket of that name; QuorumUnavailable
+   */
+  async createLocal(
+    name: string,
+    options: { owner: string; ownerKey: string; documents?: Partial<BucketDocuments> },
+  ): Promise<Bucket> {
+    this.checkName(name)
+    const { ownerKey } = options
+    return this.#make(`local:${ownerKey}/${name}`, options, (id) =>
+      this.#claimLocalName(ownerKey, name, id.toString('hex')),
+    )
+  }
+
+  /** Writes a bucket's row, and then lets `claim` decide its name. @param field the row's field for that name */
+  async #make(
+    field: string,
+    options: { owner?: string; ownerKey?: string; documents?: Partial<BucketDocuments>; id?: Buffer },
+    claim: (id: Buffer) => Promise<void>,
+  ): Promise<Bucket> {
+    const { buckets, hlc, keys, random } = this.deps
     const id = options.id ?? random.bytes(16)
     const nowUs = hlc.now()
     const fields: Record<string, unknown> = {
       created: Math.floor(nowUs / 1000),
       owner: options.owner ?? '',
-      [`alias:${name}`]: true,
+      [field]: true,
     }
     for (const [document, value] of Object.entries(options.documents ?? {})) fields[`doc:${document}`] = value
     const row = withFields({ id }, fields, nowUs)
@@ -161,7 +167,7 @@ export class Buckets {
     await buckets.insert(row)
     try {
       if (ownerKey) await keys.setPermissions(ownerKey, id, { read: true, write: true, owner: true })
-      await this.#claimName(name, id)
+      await claim(id)
     } catch (error) {
       // Only where it is sure that the name is another's: else somebody may yet complete what was begun here.
       if (errorCode(error) === 'Conflict') {
@@ -239,9 +245,7 @@ export class Buckets {
   /** Gives a bucket a name that only one key sees. @throws InvalidArgument, Conflict, NotFound, QuorumUnavailable */
   async addLocalAlias(bucket: Bucket, keyId: string, name: string): Promise<void> {
     this.checkName(name)
-    await this.deps.keys.claimAlias(keyId, name, bucket.hexId, (hexId) =>
-      this.#exists(Buffer.from(hexId, 'hex')),
-    )
+    await this.#claimLocalName(keyId, name, bucket.hexId)
     await this.change(bucket, { [`local:${keyId}/${name}`]: true })
   }
 
@@ -329,6 +333,10 @@ export class Buckets {
       if (await this.#exists(current)) throw taken(name)
       return { value: id }
     })
+  }
+
+  #claimLocalName(keyId: string, name: string, hexId: string): Promise<void> {
+    return this.deps.keys.claimAlias(keyId, name, hexId, (other) => this.#exists(Buffer.from(other, 'hex')))
   }
 
   /** Makes `name` free if it still means that bucket. @throws QuorumUnavailable */

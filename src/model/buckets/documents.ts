@@ -17,6 +17,7 @@ export interface BucketDocuments {
   policy: PolicyDocument
   'public-access-block': PublicAccessBlock
   quotas: Quotas
+  relaxed: RelaxedDocument
   tagging: Record<string, string>
   /** Absent while versioning was never set. */
   versioning: Exclude<Versioning, 'off'>
@@ -24,6 +25,9 @@ export interface BucketDocuments {
 }
 
 export type DocumentName = keyof BucketDocuments
+
+/** There while the bucket takes what other stores take beyond S3's rules. It has no fields yet. */
+export type RelaxedDocument = Record<string, never>
 
 /** Whether overwritten and deleted versions are kept: PutBucketVersioning. 'off' means that it was never set. */
 export type Versioning = 'off' | 'enabled' | 'suspended'

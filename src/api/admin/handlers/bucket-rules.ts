@@ -2,6 +2,7 @@
  * Rules of buckets as the admin API has them: JSON with the names of S3's XML. They are read by the S3 API's own parsers,
  * so that both APIs accept and refuse the same.
  */
+import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { CorsRule, RoutingRule } from '../../../model/buckets/documents.js'
 import type { LifecycleFilter, LifecycleRule } from '../../../model/lifecycle/rules.js'
 import { CarportError } from '../../../util/errors.js'
@@ -9,6 +10,7 @@ import type { Random } from '../../../util/random.js'
 import { isoDate } from '../../http/date.js'
 import { parseCors } from '../../s3/buckets/cors.js'
 import { newRuleId, parseLifecycle } from '../../s3/buckets/lifecycle.js'
+import { isRelaxed } from '../../s3/buckets/relaxed.js'
 import { parseWebsite } from '../../s3/buckets/website.js'
 import { S3Error } from '../../s3/errors.js'
 import { XmlElement } from '../../xml/element.js'
@@ -36,6 +38,7 @@ export function parseCorsRules(rules: readonly CorsRuleJson[]): CorsRule[] | und
 export function parseLifecycleRules(
   rules: readonly LifecycleRuleJson[],
   random: Random,
+  bucket: Bucket,
 ): LifecycleRule[] | undefined {
   if (rules.length === 0) return undefined
   // A rule that says nothing of the objects applies to all, as in Garage; S3 wants an empty Filter for that.
@@ -44,7 +47,11 @@ export function parseLifecycleRules(
     return chooses ? rule : { ...rule, Filter: {} }
   })
   return checked('lifecycleRules', () =>
-    parseLifecycle(elementOf('LifecycleConfiguration', { Rule: whole as Json[] }), () => newRuleId(random)),
+    parseLifecycle(
+      elementOf('LifecycleConfiguration', { Rule: whole as Json[] }),
+      () => newRuleId(random),
+      isRelaxed(bucket),
+    ),
   )
 }
 

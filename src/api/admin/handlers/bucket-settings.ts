@@ -102,6 +102,7 @@ export async function applySettings(
         ),
       )
   }
+  if (update.relaxed !== undefined) changes.relaxed = update.relaxed ? {} : null
   const fields = Object.entries(changes).map(([name, value]) => [`doc:${name}`, value])
   if (fields.length > 0) await model.buckets.change(bucket, Object.fromEntries(fields))
 }
@@ -122,6 +123,7 @@ export function settingsOf(bucket: Bucket): Settings {
   const encryption = bucket.document('encryption')
   const notification = bucket.document('notification')
   const tags = bucket.document('tagging')
+  const relaxed = bucket.document('relaxed')
   return {
     id: bucket.hexId,
     versioning: { off: null, enabled: 'Enabled' as const, suspended: 'Suspended' as const }[
@@ -141,6 +143,7 @@ export function settingsOf(bucket: Bucket): Settings {
     encryption: encryption ? encryptionJson(encryption) : null,
     notifications: notification ? notificationsJson(notification) : null,
     tags: tags ? Object.entries(tags).map(([Key, Value]) => ({ Key, Value })) : null,
+    relaxed: relaxed ? true : null,
   }
 }
 

@@ -30,7 +30,7 @@ export async function applyUpdate(
     changes.quotas = Object.keys(value).length > 0 ? value : undefined
   }
   if (corsRules) changes.cors = await parseCorsRules(corsRules)
-  if (lifecycleRules) changes.lifecycle = await parseLifecycleRules(lifecycleRules, random)
+  if (lifecycleRules) changes.lifecycle = await parseLifecycleRules(lifecycleRules, random, bucket)
   const fields = Object.entries(changes).map(([name, value]) => [`doc:${name}`, value ?? null])
   if (fields.length > 0) await model.buckets.change(bucket, Object.fromEntries(fields))
 }

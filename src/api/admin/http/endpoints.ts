@@ -109,7 +109,7 @@ export const ENDPOINTS = {
   UpdateBucketSettings: post(
     'Bucket',
     'bucket.updateSettings',
-    'Changes versioning, object lock, policy, public access, ownership, encryption, notifications, tags of a bucket',
+    'Changes versioning, object lock, policy, public access, ownership, encryption, notifications, tags of a bucket, and whether it is relaxed',
     { query: ['id'], body: 'object' },
   ),
   DeleteBucket: post('Bucket', 'bucket.delete', 'Deletes an empty bucket for ever', { query: ['id'] }),

@@ -13,8 +13,8 @@ import type { S3Request, S3Response } from '../request.js'
 const MAX_BODY_BYTES = 64 * 1024
 
 /**
- * CreateBucket: makes a bucket with a global name, owned by the caller, who must be allowed to create
- * buckets.
+ * CreateBucket: makes a bucket that is owned by the caller, who must be allowed to create buckets. Its name is a global one,
+ * or the caller's alone, as the configuration says.
  */
 export async function createBucket(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model, region } = context
@@ -58,11 +58,13 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   }
   const lock = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
   try {
-    await model.buckets.create(name, {
+    const options = {
       owner: caller.id,
       ownerKey: caller.id,
-      documents: { ...(lock && { versioning: 'enabled', 'object-lock': {} }), ...access.documents },
-    })
+      documents: { ...(lock && { versioning: 'enabled' as const, 'object-lock': {} }), ...access.documents },
+    }
+    if (context.bucketNamespace === 'local') await model.buckets.createLocal(name, options)
+    else await model.buckets.create(name, options)
   } catch (error) {
     // Somebody else was first, perhaps in this very moment.
     if (errorCode(error) !== 'Conflict') throw error

@@ -8,6 +8,7 @@ import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { configurationBody, configuredBucket, deleteDocument, needDocument } from './configuration.js'
+import { isRelaxed } from './relaxed.js'
 
 /** Room for 1000 rules with prefixes and tags of any length. */
 const BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -23,10 +24,11 @@ const DAY_MS = 24 * 3600_000
  * Reads a LifecycleConfiguration. AWS accepts one criterion per Filter, or And; here several are combined as
  * by And, as in other stores.
  * @param newId makes ids for rules that have none
+ * @param relaxed takes rules without an action, which do nothing, and without a filter, which apply to all objects
  * @throws S3Error MalformedXML, InvalidArgument, InvalidRequest as AWS answers them; NotImplemented for
  * transitions
  */
-export function parseLifecycle(root: XmlElement, newId: () => string): LifecycleRule[] {
+export function parseLifecycle(root: XmlElement, newId: () => string, relaxed = false): LifecycleRule[] {
   const rules = root.only('Rule').all('Rule')
   if (rules.length === 0) throw new S3Error('MalformedXML')
   if (rules.length > RULES_MAX) {
@@ -34,7 +36,7 @@ export function parseLifecycle(root: XmlElement, newId: () => string): Lifecycle
   }
   const ids = new Set<string>()
   return rules.map((element) => {
-    const rule = parseRule(element, newId)
+    const rule = parseRule(element, newId, relaxed)
     if (ids.has(rule.id)) {
       throw invalidArgument('Rule ID must be unique. Found same ID for more than one rule', 'ID', rule.id)
     }
@@ -48,7 +50,7 @@ export function newRuleId(random: Random): string {
   return random.bytes(ID_BYTES).toString('hex')
 }
 
-function parseRule(element: XmlElement, newId: () => string): LifecycleRule {
+function parseRule(element: XmlElement, newId: () => string, relaxed: boolean): LifecycleRule {
   element.only(
     'ID',
     'Status',
@@ -76,7 +78,7 @@ function parseRule(element: XmlElement, newId: () => string): LifecycleRule {
   const rule: LifecycleRule = {
     id: id === undefined || id === '' ? newId() : id,
     enabled: status === 'Enabled',
-    ...parseFilter(element),
+    ...parseFilter(element, relaxed),
   }
   const expiration = element.child('Expiration')
   if (expiration) rule.expiration = parseExpiration(expiration)
@@ -89,16 +91,20 @@ function parseRule(element: XmlElement, newId: () => string): LifecycleRule {
       "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action",
     )
   }
-  if (!expiration && !noncurrent && !abort) {
+  if (!expiration && !noncurrent && !abort && !relaxed) {
     throw new S3Error('InvalidRequest', 'At least one action needs to be specified in a rule')
   }
   checkCombination(rule)
   return rule
 }
 
-function parseFilter(element: XmlElement): Pick<LifecycleRule, 'filter' | 'form' | 'beside'> {
+function parseFilter(
+  element: XmlElement,
+  relaxed: boolean,
+): Pick<LifecycleRule, 'filter' | 'form' | 'beside'> {
   const prefix = element.text('Prefix')
   const filter = element.child('Filter')
+  if (relaxed && prefix === undefined && !filter) return { filter: {}, form: 'filter' }
   if ((prefix === undefined) === (filter === undefined)) throw new S3Error('MalformedXML')
   if (!filter) return { filter: { prefix: checkPrefix(prefix!) }, form: 'prefix' }
   filter.only('Prefix', 'Tag', 'ObjectSizeGreaterThan', 'ObjectSizeLessThan', 'And')
@@ -301,7 +307,7 @@ function expirationXml(expiration: LifecycleRule['expiration']): string {
 export async function putBucketLifecycle(context: S3Context, request: S3Request): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:PutLifecycleConfiguration')
   const body = await configurationBody(request, 'LifecycleConfiguration', BODY_BYTES_MAX)
-  const rules = parseLifecycle(body, () => newRuleId(context.random))
+  const rules = parseLifecycle(body, () => newRuleId(context.random), isRelaxed(bucket))
   await context.model.buckets.setDocument(bucket, 'lifecycle', rules)
   return { status: 200 }
 }

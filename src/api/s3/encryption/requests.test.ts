@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { EncryptionDocument } from '../../../model/buckets/documents.js'
+import { MasterKeys } from '../../../model/content/ciphers.js'
 import type { S3Request } from '../request.js'
 import { customerKey, requestedEncryption } from './requests.js'
 
@@ -45,7 +46,7 @@ describe("the client's key", () => {
 describe('what a write asks for', () => {
   const ALGORITHM = 'x-amz-server-side-encryption'
   const requested = (headers: Record<string, string>, document?: EncryptionDocument) =>
-    requestedEncryption(request(headers), bucket(document))
+    requestedEncryption({ masterKeys: new MasterKeys([]) }, request(headers), bucket(document))
 
   test("comes from its headers before the bucket's default", () => {
     expect(requested({})).toBeUndefined()

@@ -24,6 +24,7 @@ import type { BlockOpener, BlockSealer } from '../../../model/content/refs.js'
 import { versionOpener } from '../../../model/content/version-opener.js'
 import type { UploadRow } from '../../../model/uploads/tables.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
+import { isRelaxed } from '../buckets/relaxed.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
@@ -99,11 +100,17 @@ export function customerKey(request: S3Request, of: 'target' | 'source' = 'targe
 }
 
 /**
- * The encryption that a write asks for by its headers, else the bucket's default.
+ * The encryption that a write asks for by its headers, else the bucket's default. A relaxed bucket takes every header that
+ * asks for encryption by the store: where there is a master key, the content is encrypted with it; where there is none, it is
+ * stored as it came, and the answer tells of no encryption. Its default is never relaxed: an administrator wants it.
  * @throws S3Error InvalidArgument, InvalidEncryptionAlgorithmError, NotImplemented (KMS), AccessDenied (SSE-C
  * blocked)
  */
-export function requestedEncryption(request: S3Request, bucket: Bucket): RequestedEncryption {
+export function requestedEncryption(
+  { masterKeys }: Pick<S3Context, 'masterKeys'>,
+  request: S3Request,
+  bucket: Bucket,
+): RequestedEncryption {
   const algorithm = request.header(ALGORITHM)
   const customer = customerKey(request)
   const document = bucket.document('encryption')
@@ -123,6 +130,8 @@ export function requestedEncryption(request: S3Request, bucket: Bucket): Request
     }
     return { kind: 'SSE-C', customer }
   }
+  if (algorithm !== undefined && isRelaxed(bucket))
+    return masterKeys.available || document?.algorithm ? { kind: 'SSE-S3' } : undefined
   const isKms = algorithm === 'aws:kms' || algorithm === 'aws:kms:dsse'
   if (request.header(KMS_KEY_ID) !== undefined && !isKms) {
     throw invalidArgument(

@@ -5,7 +5,7 @@ import { invalidArgument, S3Error } from '../errors.js'
 import { bodyError } from '../payload/payload.js'
 import type { S3Request } from '../request.js'
 import { checkKey } from '../router.js'
-import { METADATA_BYTES_MAX, refuseUnknown, UPLOAD_BYTES_MAX } from '../screen.js'
+import { refuseUnknown, UPLOAD_BYTES_MAX } from '../screen.js'
 
 /** The limit for all fields before the file, in bytes; AWS's is 20 KB. */
 const HEAD_BYTES_MAX = 64 * 1024
@@ -97,7 +97,7 @@ const NO_HEADER = new Set([
 
 /**
  * The headers of the PutObject that a form means.
- * @throws S3Error MetadataTooLarge, MalformedXML (tagging)
+ * @throws S3Error MalformedXML (tagging), NotImplemented
  */
 export async function putHeaders(request: S3Request, form: PostForm): Promise<Record<string, string>> {
   // The length of the file is unknown before its end.
@@ -106,18 +106,11 @@ export async function putHeaders(request: S3Request, form: PostForm): Promise<Re
     const value = request.headers[name]
     if (typeof value === 'string') headers[name] = value
   }
-  let metadataBytes = 0
   for (const [name, value] of form.fields) {
     const isHeader = HEADER_FIELDS.has(name) || (name.startsWith('x-amz-') && !NO_HEADER.has(name))
     if (!isHeader) continue
     refuseUnknown(name)
     headers[name] = Buffer.from(value).toString('latin1')
-    if (name.startsWith('x-amz-meta-')) metadataBytes += name.length - 11 + Buffer.byteLength(value)
-  }
-  if (metadataBytes > METADATA_BYTES_MAX) {
-    throw new S3Error('MetadataTooLarge', undefined, {
-      extra: { Size: metadataBytes, MaxSizeAllowed: METADATA_BYTES_MAX },
-    })
   }
   const acl = form.fields.get('acl')
   if (acl !== undefined) headers['x-amz-acl'] = acl

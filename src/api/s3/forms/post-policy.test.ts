@@ -36,6 +36,25 @@ describe('a policy document', () => {
     )
   })
   test.each([
+    ['2026-01-02T00:00:00Z', '2026-01-02T00:00:00.000Z'],
+    ['2026-01-02T00:00:00.1234Z', '2026-01-02T00:00:00.123Z'],
+    ['2026-01-02T02:00:00+02:00', '2026-01-02T00:00:00.000Z'],
+    ['2026-01-01T20:30:00-0330', '2026-01-02T00:00:00.000Z'],
+    ['2026-01-02T05:00:00,5+05', '2026-01-02T00:00:00.500Z'],
+  ])('may give its time in any form of ISO 8601 with a zone: %s', (expiration, meant) => {
+    expect(new Date(policyOf([], expiration).expirationMs).toISOString()).toBe(meant)
+  })
+
+  test.each(['2026-01-02T00:00:00', '2026-01-02', '2026-01-02T00:00:00+25:00', '2026-01-02T00:00:00 +02:00'])(
+    'without a zone, or with one that is none, is invalid: %s',
+    (expiration) => {
+      expect(() => policyOf([], expiration)).toThrowError(
+        expect.objectContaining({ code: 'InvalidPolicyDocument' }),
+      )
+    },
+  )
+
+  test.each([
     [{}],
     [{ a: '1', b: '2' }],
     [{ a: 1 }],

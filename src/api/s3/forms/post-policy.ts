@@ -57,16 +57,25 @@ export function parsePostPolicy(base64: string): PostPolicy {
 }
 
 function expirationOf(value: unknown): number {
-  const ms =
-    typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/.test(value)
-      ? Date.parse(value)
-      : Number.NaN
+  const ms = typeof value === 'string' ? expirationMs(value) : Number.NaN
   if (Number.isNaN(ms)) {
     // Only strings are shown: other values may have no text, or be nested too deep to be written.
     const shown = typeof value === 'string' ? `: '${value.slice(0, 100)}'` : ''
     throw invalid(`Invalid 'expiration' value${shown}`)
   }
   return ms
+}
+
+const EXPIRATION =
+  /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?:Z|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)$/
+
+/** A time of ISO 8601 with its zone, as Z or as an offset in numbers, in ms since the epoch; NaN for another text. */
+function expirationMs(text: string): number {
+  const match = EXPIRATION.exec(text)
+  if (!match) return Number.NaN
+  const [, local, fraction = '', sign, hours = '0', minutes = '0'] = match
+  const offsetMs = (Number(hours) * 60 + Number(minutes)) * 60_000 * (sign === '-' ? -1 : 1)
+  return Date.parse(`${local}Z`) + Math.floor(Number(`0.${fraction || '0'}`) * 1000) - offsetMs
 }
 
 function parseCondition(condition: unknown): Condition {

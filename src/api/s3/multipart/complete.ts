@@ -8,6 +8,7 @@ import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
 import { xmlResponse } from '../answers.js'
+import { isRelaxed } from '../buckets/relaxed.js'
 import type { S3Context } from '../context.js'
 import { customerKey, encryptionHeaders, openUpload } from '../encryption/requests.js'
 import { S3Error } from '../errors.js'
@@ -66,7 +67,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   // sent must be right.
   openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)
   const encryption = decodeContentEncryption(upload.encryption)
-  const parts = chooseParts(named, found.parts)
+  const parts = chooseParts(named, found.parts, isRelaxed(bucket) ? 0 : MIN_PART_BYTES)
   const size = parts.reduce((sum, part) => sum + part.size, 0)
   if (size > OBJECT_BYTES_MAX) {
     throw new S3Error('EntityTooLarge', undefined, {
@@ -150,8 +151,12 @@ async function readParts(request: S3Request): Promise<NamedPart[]> {
   return named
 }
 
-/** The stored parts that were named. @throws S3Error InvalidPart, EntityTooSmall */
-function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[]): PartRow[] {
+/**
+ * The stored parts that were named.
+ * @param bytesMin of all parts but the last
+ * @throws S3Error InvalidPart, EntityTooSmall
+ */
+function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[], bytesMin: number): PartRow[] {
   const byNumber = new Map(stored.map((part) => [part.number, part]))
   const chosen = named.map(({ number, etag, element }) => {
     const part = byNumber.get(number)
@@ -166,11 +171,11 @@ function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[]): P
     return part
   })
   for (const part of chosen.slice(0, -1)) {
-    if (part.size < MIN_PART_BYTES) {
+    if (part.size < bytesMin) {
       throw new S3Error('EntityTooSmall', undefined, {
         extra: {
           ProposedSize: part.size,
-          MinSizeAllowed: MIN_PART_BYTES,
+          MinSizeAllowed: bytesMin,
           PartNumber: part.number,
           ETag: part.etag.toString('hex'),
         },

@@ -44,7 +44,7 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
   const { bucket } = granted
   const { owner, acl } = await aclForWrite(model, request, granted)
   const mutable = { ...acl, ...headerLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
-  const sealing = newSealing(context, bucket, requestedEncryption(request, bucket))
+  const sealing = newSealing(context, bucket, requestedEncryption(context, request, bucket))
   const algorithm = wantedChecksum(request)
   const type = checksumType(request, algorithm)
   await checkQuota(model, bucket, { bytes: 0, objects: 0, uploads: 1 })
@@ -52,8 +52,8 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
     bucket: bucket.id,
     key: Buffer.from(request.key!),
     owner,
-    ...storedHeaders(request),
-    ...storageClassOf(context, request),
+    ...storedHeaders(request, bucket),
+    ...storageClassOf(context, request, bucket),
     ...(algorithm && type && { checksumAlgorithm: algorithm, checksumType: type }),
     ...(sealing && { encryption: sealing.encryption }),
     mutable,

@@ -62,8 +62,8 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   const { bucket } = target
   const precondition = writePrecondition(request)
   const { owner, acl } = await aclForWrite(model, request, target)
-  const requested = requestedEncryption(request, bucket)
-  const storageClass = storageClassOf(context, request)
+  const requested = requestedEncryption(context, request, bucket)
+  const storageClass = storageClassOf(context, request, bucket)
   const source = await copySource(context, request)
   const { version } = source
   const replace = directive(request, 'x-amz-metadata-directive') === 'REPLACE'
@@ -81,7 +81,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     key: Buffer.from(request.key!),
     origin: 'Copy',
     owner,
-    ...(replace ? storedHeaders(request) : { headers: version.headers, metadata: version.metadata }),
+    ...(replace ? storedHeaders(request, bucket) : { headers: version.headers, metadata: version.metadata }),
     ...copied.version,
     ...storageClass,
     mutable,

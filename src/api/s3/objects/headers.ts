@@ -1,3 +1,4 @@
+import type { Bucket } from '../../../model/buckets/buckets.js'
 import {
   etagOf,
   lastModifiedMs,
@@ -5,6 +6,7 @@ import {
   type VersionRecord,
 } from '../../../model/versions/record.js'
 import { httpDateOf } from '../../http/date.js'
+import { isRelaxed, RELAXED_METADATA_BYTES_MAX } from '../buckets/relaxed.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { CHECKSUM_HEADER } from '../payload/checksum.js'
@@ -26,9 +28,17 @@ export const STORED_HEADERS = [
 
 const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
 const META = 'x-amz-meta-'
+/** The limit for user metadata: names and values together. */
+const METADATA_BYTES_MAX = 2048
 
-/** Headers and user metadata that a request wants to be stored. @throws S3Error InvalidArgument */
-export function storedHeaders(request: S3Request): {
+/**
+ * Headers and user metadata that a request wants to be stored in a bucket.
+ * @throws S3Error InvalidArgument, MetadataTooLarge
+ */
+export function storedHeaders(
+  request: S3Request,
+  bucket: Bucket,
+): {
   headers: Record<string, string>
   metadata: Record<string, string>
 } {
@@ -46,32 +56,42 @@ export function storedHeaders(request: S3Request): {
       redirect,
     )
   }
-  return { headers, metadata: checkedMetadata(request.metadata()) }
+  return { headers, metadata: checkedMetadata(request.metadata(), bucket) }
 }
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]*$/
 
 /** Refuses names that no header can have: a URL or a form may contain them, but no answer could. */
-function checkedMetadata(metadata: Record<string, string>): Record<string, string> {
+function checkedMetadata(metadata: Record<string, string>, bucket: Bucket): Record<string, string> {
+  let bytes = 0
   for (const name in metadata) {
+    // The characters of a value are bytes.
+    bytes += name.length + metadata[name]!.length
     // "__proto__" would be lost when the stored row is decoded.
     if (!TOKEN.test(name) || name === '__proto__') {
       throw invalidArgument('The name of user metadata is not valid.', META + name, metadata[name])
     }
   }
+  if (bytes > METADATA_BYTES_MAX) {
+    const most = isRelaxed(bucket) ? RELAXED_METADATA_BYTES_MAX : METADATA_BYTES_MAX
+    if (bytes > most)
+      throw new S3Error('MetadataTooLarge', undefined, { extra: { Size: bytes, MaxSizeAllowed: most } })
+  }
   return metadata
 }
 
 /**
- * The storage class that a request names, to be spread into a new version or upload. All classes are kept in the same way.
+ * The storage class that a request names, to be spread into a new version or upload. All classes are kept in the same way;
+ * a relaxed bucket takes any name, and tells STANDARD.
  * @throws S3Error InvalidStorageClass for an unknown one, or any but STANDARD where the configuration takes no others
  */
 export function storageClassOf(
   { acceptStorageClasses }: S3Context,
   request: S3Request,
+  bucket: Bucket,
 ): Pick<VersionRecord, 'storageClass'> {
   const name = request.header('x-amz-storage-class')
-  if (name === undefined || name === 'STANDARD') return {}
+  if (name === undefined || name === 'STANDARD' || isRelaxed(bucket)) return {}
   const storageClass = STORAGE_CLASSES.find((known) => known === name)
   if (!storageClass || !acceptStorageClasses) throw new S3Error('InvalidStorageClass')
   return { storageClass }

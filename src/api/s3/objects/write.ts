@@ -32,10 +32,10 @@ export async function putObject(
   const { bucket } = granted
   const precondition = writePrecondition(request)
   const { owner, acl } = await aclForWrite(model, request, granted)
-  const stored = storedHeaders(request)
-  const storageClass = storageClassOf(context, request)
+  const stored = storedHeaders(request, bucket)
+  const storageClass = storageClassOf(context, request, bucket)
   const mutable = { ...acl, ...newLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
-  const sealing = newSealing(context, bucket, requestedEncryption(request, bucket))
+  const sealing = newSealing(context, bucket, requestedEncryption(context, request, bucket))
   const sealed = sealing && sealContent(context, sealing)
   const { payload } = request
   if (bucket.quotas.maxObjects !== undefined || bucket.quotas.maxSize !== undefined) {
