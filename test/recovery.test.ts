@@ -64,19 +64,21 @@ interface Status {
 }
 const status = async (i: number) => JSON.parse(await cluster.cli(i, 'status', '--json')) as Status
 
-/** Waits until all nodes are up, hold all of their partitions and have nothing left to do. */
+/** Waits until each node sees all of them up, with all of their partitions and nothing left to do. */
 async function whole(): Promise<void> {
-  await expect
-    .poll(
-      async () =>
-        (await status(0)).nodes.map((node) => [
-          node.isUp,
-          node.syncQueueLength,
-          node.partitions && node.partitions.total - node.partitions.compared,
-        ]),
-      { timeout: 120_000, interval: 500 },
-    )
-    .toEqual([0, 1, 2].map(() => [true, 0, 0]))
+  for (const i of [0, 1, 2]) {
+    await expect
+      .poll(
+        async () =>
+          (await status(i)).nodes.map((node) => [
+            node.isUp,
+            node.syncQueueLength,
+            node.partitions && node.partitions.total - node.partitions.compared,
+          ]),
+        { timeout: 120_000, interval: 500 },
+      )
+      .toEqual([0, 1, 2].map(() => [true, 0, 0]))
+  }
 }
 
 async function findings(i: number): Promise<string[]> {

@@ -49,6 +49,16 @@ export interface NodeStatus {
 
 const TEXT_LENGTH_MAX = 255
 
+/**
+ * Keeps who a node is, and forgets how far it said to be: what it said before it was away may be from before a restart that
+ * took its data, and would pass for the state that it has now.
+ */
+export function forgetProgress(statuses: Map<string, NodeStatus>, node: string): void {
+  const last = statuses.get(node)
+  if (last)
+    statuses.set(node, { ...last, queueLength: null, copies: null, damagedRows: null, lostFolders: null })
+}
+
 /** Checks a status that another node sent; undefined if it is malformed. Unknown fields are left out. */
 export function parseNodeStatus(value: unknown): NodeStatus | undefined {
   if (typeof value !== 'object' || value === null) return undefined

@@ -33,6 +33,7 @@ interface StartOptions {
   db?: MemoryDb
   replicationFactor?: number
   log?: Log
+  copies?: { whole: number; total: number }
 }
 
 class TestCluster {
@@ -61,6 +62,7 @@ class TestCluster {
       version: '1.2.3',
       rpcPort: port,
       syncedTables: TABLES,
+      copies: () => options.copies ?? { whole: 0, total: 0 },
       diskSpace: async () => ({ metadata: { available: 1, total: 2 }, data: { available: 3, total: 4 } }),
     })
     await system.start()
@@ -145,6 +147,33 @@ describe('membership', () => {
         lastSeenSecsAgo: 30,
       })
     }
+  })
+
+  test('a node that comes back is not taken for as far as it was before it went', async () => {
+    const cluster = new TestCluster()
+    const copies = { whole: 256, total: 256 }
+    const [a, b, c] = await cluster.three({ copies })
+    const shown = () => a.system.status().find((node) => node.id === c.node.self)!
+    await cluster.clock.until(() => shown().copies?.whole === 256, 20_000)
+    await cluster.stop(c)
+    await cluster.clock.until(() => !shown().isUp, 5000)
+    const again = await cluster.start('c', {
+      db: newDb(),
+      bootstrap: [addressOf(b)],
+      copies: { whole: 0, total: 256 },
+    })
+    const seen: unknown[] = []
+    await cluster.clock.until(
+      () => {
+        const { isUp, copies: told } = shown()
+        if (isUp) seen.push(told)
+        return told?.whole === 0
+      },
+      40_000,
+      1,
+    )
+    expect(seen).not.toContainEqual(copies)
+    await again.system.stop()
   })
 
   test('peers survive a restart: no bootstrap address is needed any more', async () => {

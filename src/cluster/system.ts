@@ -13,7 +13,7 @@ import type { ConsistencyMode } from './layout/view.js'
 import { LayoutGossip, type PushReport, STATUS_DELAY_MS } from './layout-gossip.js'
 import { LayoutManager, type RoleChange } from './layout-manager.js'
 import { type NodeInfo, nodeInfos } from './node-info.js'
-import { type DiskReport, type NodeStatus, parseNodeStatus } from './node-status.js'
+import { type DiskReport, forgetProgress, type NodeStatus, parseNodeStatus } from './node-status.js'
 import { DbPeerStore } from './peer-store.js'
 import { type Dialer, Peering } from './peering.js'
 import type { Quorum } from './quorum.js'
@@ -84,9 +84,8 @@ export class ClusterSystem implements Service {
     this.layout = new LayoutManager(options)
     this.#selfLog = new SelfLog(options.hlc, log)
     this.#ages = new AgeWatch({ layout: this.layout, clock, log, news: () => this.#news() })
-    const { self } = transport
     options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.#statuses.has(node))
-    options.hlc.peers.expectsPeers = () => this.layout.allNodes().some((node) => node !== self)
+    options.hlc.peers.expectsPeers = () => this.layout.allNodes().some((node) => node !== transport.self)
     this.peering = new Peering({
       dialer,
       clock,
@@ -323,6 +322,7 @@ export class ClusterSystem implements Service {
 
   /** Greets a node whose link came up: both sides exchange their status and their lists of peers. */
   async #greet(node: NodeId): Promise<void> {
+    forgetProgress(this.#statuses, node)
     await this.#sendStatus(node)
     await this.#exchangePeers(node)
   }
