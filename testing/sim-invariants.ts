@@ -230,7 +230,7 @@ function referencesOn(node: SimNode): Map<string, string[]> {
 }
 
 /** Checks that the block_ref table has exactly the references that the rows make. */
-function checkReferences(cluster: SimCluster): string[] {
+export function checkReferences(cluster: SimCluster): string[] {
   const problems: string[] = []
   const made = referencesMade(cluster)
   const carried = new Set<string>()

@@ -1,5 +1,5 @@
 import type { Placement, QuorumCaller } from '../cluster/placement.js'
-import type { Db, Tx } from '../db/db.js'
+import type { Db, Reader, Tx } from '../db/db.js'
 import { Priority } from '../net/transport.js'
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Clock } from '../util/clock.js'
@@ -14,10 +14,11 @@ import { OWNER_BYTES } from './claims.js'
 import { HASH_BYTES } from './format.js'
 import { METHODS, packReferences } from './wire.js'
 
-/** Sequence number (8 bytes) → rows of one owner. */
+/** Sequence number (8 bytes) → rows of one owner, and where they are from. */
 const QUEUE = 'block:refqueue'
 export const REFS_TREES: readonly string[] = [QUEUE]
 
+const NOTHING = Buffer.alloc(0)
 const FLAG_DELETED = 1
 const FLAG_TRIED = 2
 
@@ -36,7 +37,12 @@ interface QueueItem {
   rows: BlockRefRow[]
   /** Whether it was sent before without success. */
   tried: boolean
+  /** What tells whether the references are still wanted; only of live ones. */
+  source?: Buffer
 }
+
+/** Whether a queued reference is still wanted, by the `source` it was queued with; see ReferenceQueue.isWanted. */
+export type IsWanted = (reader: Reader, source: Buffer) => 'yes' | 'no' | 'unknown'
 
 /** Entries that failed: they rest until `untilMs`, those after key `upTo` do not. */
 interface Resting {
@@ -46,9 +52,17 @@ interface Resting {
   upTo: Buffer
 }
 
-/** Carries references from the rows that hold them to the block_ref table, through a durable queue. */
+/**
+ * Carries references from the rows that hold them to the block_ref table, through a durable queue.
+ *
+ * An entry may be old: its node was away, or its database went back in time. Meanwhile the reference may have been deleted, by
+ * another replica of the row or by a later entry that was carried earlier, and its tombstone collected. So a live
+ * reference goes only while the row that it is of still wants it.
+ */
 export class ReferenceQueue implements Service {
   readonly name = 'block-refs'
+  /** Asked right before a reference is carried; set by whoever knows the rows. */
+  isWanted: IsWanted = () => 'yes'
   readonly #worker: Worker
   readonly #onCommit = () => this.#worker.wake()
   #resting: Resting | undefined
@@ -75,18 +89,17 @@ export class ReferenceQueue implements Service {
   /**
    * In the transaction of a row's onUpdate: `owner` (16-byte id of a version or list) now references, or no longer
    * references, these blocks. Deleted wins for ever over present for the same owner and block.
+   * @param source tells `isWanted` later which row it is; at most 64 KiB
    */
-  enqueue(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void {
+  enqueue(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean, source?: Buffer): void {
     if (hashes.length === 0) return
     let sequence = Math.floor(this.clock.nowMs() * 1000)
     for (const last of tx.keys(QUEUE, { reverse: true, limit: 1 })) {
       sequence = Math.max(sequence, decodeSequence(last) + 1)
     }
-    tx.put(
-      QUEUE,
-      encodeSequence(sequence),
-      FORMAT.encode({ rows: hashes.map((hash) => ({ hash, owner, deleted })), tried: false }),
-    )
+    const rows = hashes.map((hash) => ({ hash, owner, deleted }))
+    const item = { rows, tried: false, ...(source && !deleted && { source }) }
+    tx.put(QUEUE, encodeSequence(sequence), FORMAT.encode(item))
     tx.onCommit(this.#onCommit)
   }
 
@@ -162,10 +175,17 @@ export class ReferenceQueue implements Service {
     return items
   }
 
-  /** Sends the items' rows by partition. Rows that failed stay in the queue. Returns whether all went. */
+  /** Sends the items' rows by partition. Rows that failed stay in the queue. Returns whether none is left. */
   async #carry(items: readonly QueueItem[], signal: AbortSignal): Promise<boolean> {
     const byPartition = new Map<number, BlockRefRow[]>()
-    for (const { rows, tried } of items) {
+    const unwanted: QueueItem[] = []
+    const wanted: QueueItem[] = []
+    for (const item of items) {
+      const { rows, tried, source } = item
+      const isWanted = source ? this.isWanted(this.db, source) : 'yes'
+      if (isWanted === 'no') unwanted.push(item)
+      if (isWanted !== 'yes') continue
+      wanted.push(item)
       for (const row of rows) {
         // A try without a quorum may have left the row on this very node, which tells nothing of the others.
         if (!tried && this.#isDone(row)) continue
@@ -176,14 +196,15 @@ export class ReferenceQueue implements Service {
     }
     const failed = byPartition.size > 0 ? await this.#insert(byPartition, signal) : new Set<number>()
     await this.db.transact((tx) => {
-      for (const { key, rows, tried } of items) {
+      for (const { key } of unwanted) tx.delete(QUEUE, key)
+      for (const { key, rows, tried, source } of wanted) {
         const left = rows.filter((row) => failed.has(row.hash[0]!))
         if (left.length === 0) tx.delete(QUEUE, key)
         else if (left.length < rows.length || !tried)
-          tx.put(QUEUE, key, FORMAT.encode({ rows: left, tried: true }))
+          tx.put(QUEUE, key, FORMAT.encode({ rows: left, tried: true, ...(source && { source }) }))
       }
     })
-    return failed.size === 0
+    return failed.size === 0 && unwanted.length + wanted.length === items.length
   }
 
   /** Returns the partitions whose rows did not reach a quorum. */
@@ -266,22 +287,39 @@ function decodeSequence(key: Buffer): number {
 type StoredItem = Omit<QueueItem, 'key'>
 
 const FORMAT = versioned<StoredItem>('queued block references', {
+  // [flags u8][owner 16][length of the source u16][source][hash 32]...
   // The rows of one item have the same owner and are all live or all deleted.
-  encode({ rows, tried }) {
+  encode({ rows, tried, source = NOTHING }) {
     const { owner, deleted } = rows[0]!
-    const flags = (deleted ? FLAG_DELETED : 0) | (tried ? FLAG_TRIED : 0)
-    return Buffer.concat([Buffer.from([flags]), owner, ...rows.map((row) => row.hash)])
+    const head = Buffer.from([(deleted ? FLAG_DELETED : 0) | (tried ? FLAG_TRIED : 0)])
+    const length = Buffer.allocUnsafe(2)
+    length.writeUInt16BE(source.length)
+    const stored = Buffer.concat([head, owner, length, source, ...rows.map((row) => row.hash)])
+    // With the version in front, its length must not be that of a value of the first release.
+    return isUnmarked(1 + stored.length) ? Buffer.concat([stored, Buffer.alloc(1)]) : stored
   },
-  writes: 1,
-  versions: { 1: decodeItem },
+  writes: 2,
+  versions: { 1: decodeItem, 2: decodeSourced },
   // The first release wrote flags, owner and hashes alone, as their length tells.
   unmarked: {
-    is: (stored) => stored.length % HASH_BYTES === (1 + OWNER_BYTES) % HASH_BYTES,
+    is: (stored) => isUnmarked(stored.length),
     decode: decodeItem,
   },
 })
 
-/** [flags u8][owner 16][hash 32]... */
+function isUnmarked(bytes: number): boolean {
+  return bytes % HASH_BYTES === (1 + OWNER_BYTES) % HASH_BYTES
+}
+
+function decodeSourced(payload: Buffer): StoredItem {
+  const at = 1 + OWNER_BYTES
+  const end = at + 2 + payload.readUInt16BE(at)
+  const source = Buffer.from(payload.subarray(at + 2, end))
+  const item = decodeItem(Buffer.concat([payload.subarray(0, at), payload.subarray(end)]))
+  return source.length > 0 ? { ...item, source } : item
+}
+
+/** [flags u8][owner 16][hash 32]..., of references without a source. */
 function decodeItem(payload: Buffer): StoredItem {
   const flags = payload[0]!
   const owner = Buffer.from(payload.subarray(1, 1 + OWNER_BYTES))

@@ -84,6 +84,75 @@ describe('the reference queue', () => {
   })
 })
 
+describe('a reference that was queued', () => {
+  const source = Buffer.from('row 1')
+
+  it('is not carried once its row does not want it any more, though it was deleted and forgotten elsewhere', async () => {
+    const c = await make()
+    const [a, b, d] = c.ids() as [string, string, string]
+    const { hash } = blockOf(1)
+    const node = c.nodes[0]!
+    const asked: string[] = []
+    let wanted: 'yes' | 'no' = 'yes'
+    node.blocks.refs.isWanted = (_, of) => {
+      asked.push(of.toString())
+      return wanted
+    }
+    for (const peer of [b, d]) c.net.cut(a, peer)
+    await c.run(node.db.transact((tx) => node.blocks.refs.enqueue(tx, ownerOf(1), [hash], false, source)))
+    await c.clock.until(() => node.blocks.refs.stats().failures > 0, MINUTE)
+    wanted = 'no'
+    for (const peer of [b, d]) c.net.heal(a, peer)
+    const revived = c.crash(0)
+    revived.blocks.refs.isWanted = node.blocks.refs.isWanted
+    await c.start([revived])
+    await c.clock.until(() => revived.blocks.refs.stats().queued === 0, 2 * MINUTE)
+    expect(new Set(asked)).toEqual(new Set(['row 1']))
+    for (const other of c.nodes.slice(1)) expect(other.counts.get(other.db, hash)).toBeUndefined()
+  })
+
+  it('waits while nobody knows whether its row wants it, and does not hold up others', async () => {
+    const c = await make()
+    const node = c.nodes[0]!
+    let isKnown = false
+    node.blocks.refs.isWanted = (_, of) => (of.equals(source) && !isKnown ? 'unknown' : 'yes')
+    const [first, second] = [blockOf(1).hash, blockOf(2).hash]
+    await c.run(
+      node.db.transact((tx) => {
+        node.blocks.refs.enqueue(tx, ownerOf(1), [first], false, source)
+        node.blocks.refs.enqueue(tx, ownerOf(2), [second], false, Buffer.from('row 2'))
+      }),
+    )
+    await c.clock.until(() => c.nodes[1]!.counts.get(c.nodes[1]!.db, second)?.count === 1, MINUTE)
+    await c.clock.advance(MINUTE)
+    expect(node.blocks.refs.stats().queued).toBe(1)
+    expect(c.nodes[1]!.counts.get(c.nodes[1]!.db, first)).toBeUndefined()
+    isKnown = true
+    await c.clock.until(() => c.nodes[1]!.counts.get(c.nodes[1]!.db, first)?.count === 1, 3 * MINUTE)
+    await c.clock.until(() => node.blocks.refs.stats().queued === 0, MINUTE)
+  })
+
+  it('keeps its source whatever length that has', async () => {
+    const c = await make()
+    const node = c.nodes[0]!
+    const asked: number[] = []
+    node.blocks.refs.isWanted = (_, of) => {
+      asked.push(of.length)
+      return 'yes'
+    }
+    const hashes = [blockOf(1).hash, blockOf(2).hash]
+    const lengths = Array.from({ length: 33 }, (_, i) => 20 + i)
+    await c.run(
+      node.db.transact((tx) => {
+        for (const n of lengths) node.blocks.refs.enqueue(tx, ownerOf(n), hashes, false, Buffer.alloc(n, n))
+      }),
+    )
+    await c.clock.until(() => node.blocks.refs.stats().queued === 0, MINUTE)
+    expect(asked).toEqual(lengths)
+    for (const hash of hashes) expect(c.nodes[1]!.counts.get(c.nodes[1]!.db, hash)?.count).toBe(33)
+  })
+})
+
 describe('the reference queue of a node that lost its role', () => {
   it('is carried by a member of the layout', async () => {
     const c = await make({ nodes: 4 })

@@ -1,4 +1,4 @@
-import type { TreeName, Tx } from '../db/db.js'
+import type { Reader, TreeName, Tx } from '../db/db.js'
 import { tableTrees } from '../table/row-keys.js'
 import type { Table, TableEnv } from '../table/table.js'
 import type { TableSet } from '../table/tables.js'
@@ -15,6 +15,8 @@ import { Usage } from './buckets/usage.js'
 import { BlobStore, type Blocks } from './content/blobs.js'
 import { type BlockListRow, blockListTable } from './content/block-lists.js'
 import type { Hashing } from './content/hashing.js'
+import { type EnqueueRefs, encodeReferrer } from './content/referrer.js'
+import { blockOwner } from './content/refs.js'
 import { EventDelivery, type EventOptions } from './events/delivery.js'
 import { EVENT_TREES } from './events/queue.js'
 import { COMMITS_TREE } from './k2v/commits.js'
@@ -30,6 +32,7 @@ import { VersionListing } from './listing/versions.js'
 import { DAILY_RUNS_TREE } from './upkeep/daily-runs.js'
 import { OrphanWorker } from './upkeep/orphans.js'
 import { PURGE_TREE, Purge } from './upkeep/purge.js'
+import { stillRefers } from './upkeep/referrers.js'
 import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './uploads/tables.js'
 import { Uploads } from './uploads/uploads.js'
 import { Objects } from './versions/objects.js'
@@ -67,8 +70,8 @@ export interface ModelDeps {
   env: TableEnv
   tables: TableSet
   blocks: Blocks
-  /** See ReferenceQueue.enqueue. */
-  enqueueRefs(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void
+  /** See ReferenceQueue.enqueue; `source` is what `stillRefers` asks for. */
+  enqueueRefs(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean, source: Buffer): void
   hashing: Hashing
   /** See BlobStore. */
   recycle?: (block: Buffer) => void
@@ -123,7 +126,10 @@ export class Model implements Service {
     key: Table<FieldRow>
     adminToken: Table<FieldRow>
   }
+  /** Queues references of a row once more; those that are known cost nothing further. */
+  readonly enqueueRefs: EnqueueRefs
   readonly #services: Services
+  readonly #copyVotes: (partition: number) => boolean
   /** Whether a change of an object's row is changing the version table right now. */
   #rowMoves = false
 
@@ -131,7 +137,7 @@ export class Model implements Service {
     env,
     tables,
     blocks,
-    enqueueRefs,
+    enqueueRefs: enqueue,
     hashing,
     recycle,
     lifecycle,
@@ -142,6 +148,10 @@ export class Model implements Service {
     ...sizes
   }: ModelDeps) {
     const { db, transport, quorum, placement, hlc, random, clock, log } = env
+    const enqueueRefs: EnqueueRefs = (tx, of, hashes, deleted) =>
+      enqueue(tx, blockOwner(of.id), hashes, deleted, encodeReferrer(of))
+    this.enqueueRefs = enqueueRefs
+    this.#copyVotes = (partition) => tables.standing.votes(partition)
     const hooks: ContentHooks = {
       enqueueRefs,
       purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
@@ -252,6 +262,11 @@ export class Model implements Service {
       this.lifecycle,
       this.orphans,
     ])
+  }
+
+  /** Whether the row that queued a reference, with that `source`, still refers to the block. */
+  stillRefers(reader: Reader, source: Buffer): 'yes' | 'no' | 'unknown' {
+    return stillRefers(reader, this.tables, this.#copyVotes, source)
   }
 
   async start(): Promise<void> {

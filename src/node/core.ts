@@ -191,7 +191,7 @@ export class Core implements Service {
       env,
       tables: this.tables,
       blocks: this.blocks,
-      enqueueRefs: (tx, owner, hashes, deleted) => this.blocks.refs.enqueue(tx, owner, hashes, deleted),
+      enqueueRefs: (tx, ...reference) => this.blocks.refs.enqueue(tx, ...reference),
       hashing: parts.hashing,
       ...(parts.recycle && { recycle: parts.recycle }),
       blockBytes: options.blockBytes,
@@ -208,6 +208,7 @@ export class Core implements Service {
       ...(options.events && { events: options.events }),
     })
     const { refs, resync, scrub } = this.blocks
+    refs.isWanted = (reader, source) => this.model.stillRefers(reader, source)
     this.#services = new Services(this.name, [
       this.cluster,
       this.tables,

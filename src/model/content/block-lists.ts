@@ -1,11 +1,11 @@
 import { Packr } from 'msgpackr'
-import type { Tx } from '../../db/db.js'
 import type { TableSchema } from '../../table/schema.js'
 import { assert } from '../../util/assert.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
 import { bucketPartition } from '../sort-keys.js'
-import { blockOwner, hashesOf } from './refs.js'
+import type { EnqueueRefs } from './referrer.js'
+import { hashesOf } from './refs.js'
 
 /**
  * Rows for the lists that are too long for an object's own row: its block pointers, LIST_ROW_BLOCKS at a time, and the
@@ -81,10 +81,7 @@ function decode(payload: Buffer): BlockListRow {
   }
 }
 
-/** @param enqueueRefs see ReferenceQueue.enqueue: called in the row's transaction with the blocks it starts or ceases to reference. */
-export function blockListTable(
-  enqueueRefs: (tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean) => void,
-): TableSchema<BlockListRow> {
+export function blockListTable(enqueueRefs: EnqueueRefs): TableSchema<BlockListRow> {
   return {
     name: 'list',
     placement: 'sharded',
@@ -99,10 +96,10 @@ export function blockListTable(
     onUpdate(tx, before, after) {
       const row = after ?? before!
       if (row.kind !== 'blocks') return
-      if (after && !after.deleted && !before)
-        enqueueRefs(tx, blockOwner(row.owner), hashesOf(after.data), false)
-      if (before && !before.deleted && after?.deleted)
-        enqueueRefs(tx, blockOwner(row.owner), hashesOf(before.data), true)
+      const { bucket, owner, index } = row
+      const referrer = { kind: 'list' as const, bucket, id: owner, index }
+      if (after && !after.deleted && !before) enqueueRefs(tx, referrer, hashesOf(after.data), false)
+      if (before && !before.deleted && after?.deleted) enqueueRefs(tx, referrer, hashesOf(before.data), true)
     },
   }
 }

@@ -6,7 +6,7 @@ import { CarportError } from '../../util/errors.js'
 import { type Format, looksLikeMsgpack, versioned } from '../../util/format.js'
 import { count } from '../buckets/counters.js'
 import type { ContentEncryption } from '../content/ciphers.js'
-import { blockOwner, type Content, hashesOf } from '../content/refs.js'
+import { type Content, hashesOf } from '../content/refs.js'
 import { bucketPartition, uploadSortKey } from '../sort-keys.js'
 import type { ChecksumAlgorithm, Mutable, StorageClass } from '../versions/record.js'
 import type { ContentHooks } from '../versions/tables.js'
@@ -133,7 +133,7 @@ export function partSortKey(uploadId: Buffer, number: number): Buffer {
 export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
   const release = (tx: Tx, row: PartRow) => {
     if (row.content.kind === 'blocks')
-      hooks().enqueueRefs(tx, blockOwner(row.id), hashesOf(row.content.blocks), true)
+      hooks().enqueueRefs(tx, { kind: 'part', ...row }, hashesOf(row.content.blocks), true)
     if (row.content.kind === 'lists') hooks().purgeLists(tx, row.bucket, row.id)
   }
   return {
@@ -161,7 +161,7 @@ export function partTable(hooks: () => ContentHooks): TableSchema<PartRow> {
       const isNew = !before?.id.equals(after.id)
       if (before && !before.deleted && (isNew || after.deleted)) release(tx, before)
       if (isNew && !after.deleted && after.content.kind === 'blocks') {
-        hooks().enqueueRefs(tx, blockOwner(after.id), hashesOf(after.content.blocks), false)
+        hooks().enqueueRefs(tx, { kind: 'part', ...after }, hashesOf(after.content.blocks), false)
       }
     },
   }

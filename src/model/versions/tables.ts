@@ -4,7 +4,8 @@ import { ballotTimeUs } from '../../table/ballot.js'
 import type { ConditionalRows, TableSchema } from '../../table/schema.js'
 import { type BucketCounts, count } from '../buckets/counters.js'
 import { md5 } from '../content/hashing.js'
-import { blockOwner, hashesOf } from '../content/refs.js'
+import type { EnqueueRefs, Referrer } from '../content/referrer.js'
+import { hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
 import { compareOrder, isBaseOf, isOfChain, isSameRow } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
@@ -12,8 +13,8 @@ import { plainVersion, type VersionRecord } from './record.js'
 
 /** The other parts of the node that the object tables' hooks call, all within the row's transaction. */
 export interface ContentHooks {
-  /** The version or part now references (or no longer references) these blocks. */
-  enqueueRefs(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean): void
+  /** The row now references (or no longer references) these blocks. */
+  enqueueRefs: EnqueueRefs
   /** The list rows of that owner are no longer needed; they are deleted in the background. */
   purgeLists(tx: Tx, bucket: Buffer, owner: Buffer): void
   /** This node's copy of a noncurrent version. */
@@ -251,15 +252,20 @@ function clearNullSlot(tx: Tx, hooks: ContentHooks, after: VersionRecord): void 
   )
 }
 
+/** The version as the owner of its blocks. */
+export function referrerOf({ bucket, id, key, isNull }: VersionRecord): Referrer {
+  return { kind: 'version', bucket, id, key, isNull }
+}
+
 function acquire(tx: Tx, hooks: ContentHooks, v: VersionRecord): void {
   if (v.content.kind === 'blocks') {
-    hooks.enqueueRefs(tx, blockOwner(v.id), hashesOf(v.content.blocks), false)
+    hooks.enqueueRefs(tx, referrerOf(v), hashesOf(v.content.blocks), false)
   }
 }
 
 function release(tx: Tx, hooks: ContentHooks, v: VersionRecord): void {
   if (v.content.kind === 'blocks') {
-    hooks.enqueueRefs(tx, blockOwner(v.id), hashesOf(v.content.blocks), true)
+    hooks.enqueueRefs(tx, referrerOf(v), hashesOf(v.content.blocks), true)
   }
   if (v.content.kind === 'lists' || (v.partCount ?? 0) > (v.parts?.length ?? 0))
     hooks.purgeLists(tx, v.bucket, v.id)

@@ -1,7 +1,9 @@
 import type { RepairProgress } from '../../../block/repair.js'
 import type { Tx } from '../../../db/db.js'
-import { blockOwner, type Content, hashesOf } from '../../../model/content/refs.js'
+import type { Referrer } from '../../../model/content/referrer.js'
+import { type Content, hashesOf } from '../../../model/content/refs.js'
 import type { PartRow } from '../../../model/uploads/tables.js'
+import { referrerOf } from '../../../model/versions/tables.js'
 import type { LocalTable } from '../../../table/local.js'
 import { successor } from '../../../table/row-keys.js'
 import { sleep } from '../../../util/clock.js'
@@ -130,26 +132,27 @@ async function announceReferences(
   const { model, blocks, clock } = context
   const { object, version, part, list } = model.tables
   const { refs } = blocks
-  const announce = (tx: Tx, id: Buffer, hashes: readonly Buffer[]) => {
-    if (hashes.length === 0) return 0
-    refs.enqueue(tx, blockOwner(id), hashes, false)
+  const announce = (tx: Tx, of: Referrer, hashes: readonly Buffer[]) => {
+    model.enqueueRefs(tx, of, hashes, false)
     return hashes.length
   }
-  const ofContent = (tx: Tx, id: Buffer, content: Content) =>
-    content.kind === 'blocks' ? announce(tx, id, hashesOf(content.blocks)) : 0
+  const ofContent = (tx: Tx, of: Referrer, content: Content) =>
+    content.kind === 'blocks' ? announce(tx, of, hashesOf(content.blocks)) : 0
   const rest = async () => {
     while (refs.stats().queued > QUEUED_REFS_MAX) await sleep(clock, REST_MS, signal)
   }
   for (const { local } of [object, version]) {
     await walk(context, local, signal, progress, rest, (tx, row) =>
-      row.state === 'tombstone' ? 0 : ofContent(tx, row.id, row.content),
+      row.state === 'tombstone' ? 0 : ofContent(tx, referrerOf(row), row.content),
     )
   }
   await walk(context, part.local, signal, progress, rest, (tx, row) =>
-    row.deleted ? 0 : ofContent(tx, row.id, row.content),
+    row.deleted ? 0 : ofContent(tx, { kind: 'part', ...row }, row.content),
   )
   await walk(context, list.local, signal, progress, rest, (tx, row) =>
-    row.deleted || row.kind !== 'blocks' ? 0 : announce(tx, row.owner, hashesOf(row.data)),
+    row.deleted || row.kind !== 'blocks'
+      ? 0
+      : announce(tx, { ...row, kind: 'list', id: row.owner }, hashesOf(row.data)),
   )
 }
 
