@@ -1,70 +1,33 @@
-/** `carport migrate` from the real Garage, where it is installed. */
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+/** `carport migrate` and `carport export` with the real Garage, where it is installed. */
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
   GetBucketWebsiteCommand,
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
   S3Client,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { expect, onTestFinished, test } from 'vitest'
 import { freePorts } from '../bench/stores/server-process.js'
+import { K2vClient } from '../src/client/k2v.js'
+import { GARAGE_TOKEN, hasGarage, startGarage } from './support/garage.js'
 import { PROGRAM, ProcessCluster } from './support/processes.js'
 
 const run = promisify(execFile)
-const GARAGE = process.env.GARAGE_BINARY ?? join(homedir(), '.cargo/bin/garage')
-const TOKEN = 'garage-admin-token'
 
-test('Garage moves in with its keys, names, quotas, web site and objects', async (context) => {
-  context.skip(!existsSync(GARAGE), `there is no Garage at ${GARAGE}`)
-  const dir = mkdtempSync(join(tmpdir(), 'carport-from-garage-'))
-  const [s3, rpc, admin] = await freePorts(3)
-  const config = join(dir, 'garage.toml')
-  writeFileSync(
-    config,
-    `metadata_dir = "${dir}/meta"
-data_dir = "${dir}/data"
-db_engine = "sqlite"
-replication_factor = 1
-rpc_bind_addr = "127.0.0.1:${rpc}"
-rpc_public_addr = "127.0.0.1:${rpc}"
-rpc_secret = "${'1c'.repeat(32)}"
-[s3_api]
-s3_region = "garage"
-api_bind_addr = "127.0.0.1:${s3}"
-[admin]
-api_bind_addr = "127.0.0.1:${admin}"
-admin_token = "${TOKEN}"
-`,
-  )
-  const server = spawn(GARAGE, ['-c', config, 'server'], { stdio: 'ignore' })
-  const to = await ProcessCluster.create(1, 1)
-  onTestFinished(async () => {
-    server.kill('SIGKILL')
-    if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
-    await to.dispose()
-    rmSync(dir, { recursive: true, force: true })
-  })
-  const garage = async (...words: string[]) => (await run(GARAGE, ['-c', config, ...words])).stdout
-  const api = async (endpoint: string, body?: object) => {
-    const answer = await fetch(`http://127.0.0.1:${admin}/v2/${endpoint}`, {
-      headers: { authorization: `Bearer ${TOKEN}` },
-      ...(body && { method: 'POST', body: JSON.stringify(body) }),
-    })
-    expect([endpoint, answer.status]).toEqual([endpoint, 200])
-    return (await answer.json()) as Record<string, string>
-  }
-  while (!(await fetch(`http://127.0.0.1:${admin}/health`).catch(() => undefined)));
-  const node = (await garage('node', 'id', '-q')).split('@')[0]!.trim()
-  await garage('layout', 'assign', '-z', 'dc1', '-c', '1G', node)
-  await garage('layout', 'apply', '--version', '1')
-  const made = await api('CreateKey', { name: 'app' })
-  const key = { accessKeyId: made.accessKeyId!, secretAccessKey: made.secretAccessKey! }
+test('Garage moves in with its keys, names, quotas, web site, objects and K2V items', async (context) => {
+  context.skip(!hasGarage, 'Garage is not installed')
+  const garage = await startGarage()
+  onTestFinished(() => garage.dispose())
+  const [k2vPort] = (await freePorts(1)) as [number]
+  const to = await ProcessCluster.create(1, 1, `[k2v_api]\napi_bind_addr = "127.0.0.1:${k2vPort}"`)
+  onTestFinished(() => to.dispose())
+  const key = await garage.createKey('app')
   for (const words of [
     ['create', 'photos'],
     ['alias', 'photos', 'pictures'],
@@ -73,42 +36,55 @@ admin_token = "${TOKEN}"
     ['set-quotas', 'photos', '--max-objects', '1000'],
     ['website', '--allow', 'photos', '-i', 'home.html'],
   ])
-    await garage('bucket', ...words)
+    await garage.cli('bucket', ...words)
   const clientAt = (endpoint: string) =>
     new S3Client({ endpoint, region: 'garage', forcePathStyle: true, credentials: key })
-  const source = clientAt(`http://127.0.0.1:${s3}`)
-  const Metadata = { camera: 'old' }
-  await source.send(
-    new PutObjectCommand({
-      Bucket: 'photos',
-      Key: 'a b/ü.jpg',
-      Body: 'jpeg',
-      ContentType: 'image/jpeg',
-      Metadata,
-    }),
-  )
-  await source.send(
-    new PutObjectCommand({ Bucket: 'photos', Key: 'large', Body: Buffer.alloc(3 << 20, 'x') }),
+  const source = clientAt(garage.s3)
+  const Metadata = { camera: 'old', note: 'x'.repeat(5000) }
+  const jpeg = { Bucket: 'photos', Key: 'a b/ü.jpg', ContentType: 'image/jpeg', Metadata }
+  await source.send(new PutObjectCommand({ ...jpeg, Body: 'jpeg' }))
+  const large = { Bucket: 'photos', Key: 'large' }
+  await source.send(new PutObjectCommand({ ...large, Body: Buffer.alloc(3 << 20, 'x') }))
+  // Garage takes parts of any size.
+  const parts = { Bucket: 'photos', Key: 'parts' }
+  const { UploadId } = await source.send(new CreateMultipartUploadCommand(parts))
+  const Parts = []
+  for (const PartNumber of [1, 2, 3]) {
+    const part = { ...parts, UploadId, PartNumber, Body: `part ${PartNumber}` }
+    Parts.push({ PartNumber, ETag: (await source.send(new UploadPartCommand(part))).ETag })
+  }
+  const completed = await source.send(
+    new CompleteMultipartUploadCommand({ ...parts, UploadId, MultipartUpload: { Parts } }),
   )
   source.destroy()
 
+  const k2vAt = (endpoint: string) =>
+    new K2vClient({ ...{ endpoint, bucket: 'photos', region: 'garage' }, ...key })
+  const [k2vFrom, k2vTo] = [k2vAt(garage.k2v), k2vAt(`http://127.0.0.1:${k2vPort}`)]
+  const insert = (...writes: [partitionKey: string, sortKey: string, value: string | null][]) =>
+    k2vFrom.insertBatch(writes.map(([partitionKey, sortKey, value]) => ({ partitionKey, sortKey, value })))
+  await insert(['mails/ü', 'inbox', 'one'], ['mails/ü', '', 'no sort key'], ['other', 'x', 'y'])
+  // Two writers who did not see each other, and one who deleted meanwhile.
+  await insert(['mails/ü', 'inbox', 'two'])
+  await insert(['deleted beside', 'k', 'kept'])
+  await insert(['deleted beside', 'k', null])
+
   await to.startAndLayOut()
   const words = [
-    ...['-c', join(to.dir, 'n0.toml'), 'migrate', `http://127.0.0.1:${s3}`, '--region', 'garage'],
-    ...['--admin', `http://127.0.0.1:${admin}`, '--endpoint', to.endpoint(0)],
-    ...['--journal', join(to.dir, 'journal'), '--json'],
+    ...['-c', join(to.dir, 'n0.toml'), 'migrate', garage.s3, '--region', 'garage'],
+    ...['--admin', garage.admin, '--k2v', garage.k2v, '--relaxed', '--endpoint', to.endpoint(0)],
+    ...['--k2v-endpoint', `http://127.0.0.1:${k2vPort}`, '--journal', join(to.dir, 'journal'), '--json'],
   ]
   const migrate = async (...more: string[]) => {
     const [program, ...first] = PROGRAM
-    const env = { PATH: process.env.PATH, CARPORT_MIGRATE_ADMIN_TOKEN: TOKEN }
-    return JSON.parse((await run(program, [...first, ...words, ...more], { env })).stdout) as Record<
-      string,
-      unknown
-    >
+    const env = { PATH: process.env.PATH, CARPORT_MIGRATE_ADMIN_TOKEN: GARAGE_TOKEN }
+    const { stdout } = await run(program, [...first, ...words, ...more], { env })
+    return JSON.parse(stdout) as Record<string, unknown>
   }
-  expect(await migrate()).toMatchObject({ copied: 2, failed: [] })
-  expect(await migrate()).toMatchObject({ copied: 0, unchanged: 2 })
-  expect(await migrate('--verify')).toMatchObject({ verified: 2, differences: [] })
+  expect(await migrate('--dry-run')).toMatchObject({ found: 7, toCopy: 7, failed: [] })
+  expect(await migrate()).toMatchObject({ copied: 7, failed: [] })
+  expect(await migrate()).toMatchObject({ copied: 0, unchanged: 7 })
+  expect(await migrate('--verify')).toMatchObject({ verified: 7, differences: [] })
 
   // The application changes nothing but the address.
   const target = clientAt(to.endpoint(0))
@@ -116,9 +92,28 @@ admin_token = "${TOKEN}"
   expect([head.ContentType, head.Metadata]).toEqual(['image/jpeg', Metadata])
   const got = await target.send(new GetObjectCommand({ Bucket: 'pictures', Key: 'a b/ü.jpg' }))
   expect(await got.Body!.transformToString()).toBe('jpeg')
+  const whole = await target.send(new GetObjectCommand(parts))
+  expect([whole.ETag, await whole.Body!.transformToString()]).toEqual([completed.ETag, 'part 1part 2part 3'])
   const site = await target.send(new GetBucketWebsiteCommand({ Bucket: 'photos' }))
   expect(site.IndexDocument?.Suffix).toBe('home.html')
   target.destroy()
   const info = JSON.parse(await to.cli(0, 'bucket', 'info', 'photos', '--json')) as Record<string, unknown>
   expect(info).toMatchObject({ quotas: { maxObjects: 1000, maxSize: null } })
+  const values = async (client: K2vClient, pk: string, sk: string) =>
+    (await client.readItem(pk, sk))!.values.map((value) => value && new TextDecoder().decode(value)).sort()
+  for (const [pk, sk] of [
+    ['mails/ü', 'inbox'],
+    ['deleted beside', 'k'],
+  ] as const)
+    expect([pk, sk, await values(k2vTo, pk, sk)]).toEqual([pk, sk, await values(k2vFrom, pk, sk)])
+
+  // Garage reads such an item only in a batch.
+  expect(await values(k2vTo, 'mails/ü', '')).toEqual(['no sort key'])
+
+  // A later run takes what changed, and nothing that was written here since.
+  await insert(['other', 'x', 'z'])
+  await k2vTo.insertItem('mails/ü', '', 'ours')
+  expect(await migrate()).toMatchObject({ copied: 1, unchanged: 6, failed: [] })
+  expect(await values(k2vTo, 'other', 'x')).toEqual(await values(k2vFrom, 'other', 'x'))
+  expect(await values(k2vTo, 'mails/ü', '')).toHaveLength(2)
 })

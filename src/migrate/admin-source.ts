@@ -1,5 +1,5 @@
 import type { BucketInfo, KeyInfo } from '../api/admin/types.js'
-import { StoreError } from './s3-client.js'
+import { StoreError } from '../api/client/s3-client.js'
 import type { MigrationWorld } from './world.js'
 
 const ANSWER_BYTES_MAX = 64 << 20

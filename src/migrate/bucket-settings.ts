@@ -1,5 +1,5 @@
+import { type S3Client, StoreError } from '../api/client/s3-client.js'
 import type { Report } from './report.js'
-import { type S3Client, StoreError } from './s3-client.js'
 import { putAcl } from './s3-store.js'
 
 /** Settings of a bucket as S3 has them: the document that the source answers is given to the destination as it is. */

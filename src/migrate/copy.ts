@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
+import { StoreError } from '../api/client/s3-client.js'
+import type { Content } from '../api/client/stream-call.js'
 import { type Journal, printOf } from './journal.js'
 import { eachOf } from './pool.js'
 import type { Report } from './report.js'
-import { StoreError } from './s3-client.js'
 import type { Destination, KeyVersions, Opened, Source, Version, Written } from './store.js'
-import type { Content } from './world.js'
 
-/** Smallest part but the last of an upload, and the largest object that is written whole, in bytes. */
-const PART_BYTES_MIN = 5 << 20
+/** Smallest part but the last of an upload, where S3's rules hold, in bytes. */
+export const PART_BYTES_MIN = 5 << 20
+/** The largest object that is written whole, in bytes. */
 const WHOLE_BYTES_MAX = 5 * 2 ** 30
 const MD5_ETAG = /^[0-9a-f]{32}$/
 
@@ -20,6 +21,8 @@ export interface CopyOptions {
   parallel: number
   /** Whether to delete, at the destination, copies of what the source has deleted since. */
   removes: boolean
+  /** Smallest part but the last that the destination takes, in bytes. */
+  partBytesMin: number
   /** Runs an attempt again while that may help. */
   retried<T>(attempt: () => Promise<T>): Promise<T>
 }
@@ -30,7 +33,7 @@ export interface CopyOptions {
  * @param isGone called for each of these
  */
 export async function look(
-  { source, journal, report }: Pick<CopyOptions, 'source' | 'journal' | 'report'>,
+  { source, journal, report }: Pick<CopyOptions, 'journal' | 'report'> & { source: Pick<Source, 'list'> },
   bucket: string,
   isGone: (key: string, version: string) => Promise<void> = async () => {},
 ): Promise<void> {
@@ -65,7 +68,8 @@ export async function look(
   await passed(undefined)
 }
 
-function isCopied(journal: Journal, bucket: string, key: string, version: Version): boolean {
+/** Whether a version is whole at the destination, as it is at the source now. */
+export function isCopied(journal: Journal, bucket: string, key: string, version: Version): boolean {
   const entry = journal.entry(bucket, key, version.id)
   return entry?.isDone === true && entry.print === printOf(version)
 }
@@ -82,7 +86,9 @@ export async function copyBucket(options: CopyOptions, bucket: string): Promise<
       await copyKey(options, bucket, item)
     } catch (error) {
       if (error instanceof StoreError && error.status === 507) throw error
-      report.failed.add(`${bucket}/${item.key}: ${(error as Error).message}`)
+      const isTooStrict = error instanceof StoreError && error.code === 'MetadataTooLarge'
+      const hint = isTooStrict ? '; a relaxed bucket takes more: --relaxed' : ''
+      report.failed.add(`${bucket}/${item.key}: ${(error as Error).message}${hint}`)
     }
   })
 }
@@ -170,14 +176,14 @@ async function copyObject(
 
 /** The sizes in which to upload an object; undefined to write it whole. */
 async function partsOf(
-  { source }: CopyOptions,
+  { source, partBytesMin }: CopyOptions,
   bucket: string,
   key: string,
   version: Version,
 ): Promise<number[] | undefined> {
   const parts = await source.parts(bucket, key, version)
   // Some stores take smaller parts than S3 does.
-  if (parts?.slice(0, -1).every((bytes) => bytes >= PART_BYTES_MIN)) return parts
+  if (parts?.slice(0, -1).every((bytes) => bytes >= partBytesMin)) return parts
   return version.bytes > WHOLE_BYTES_MAX ? evenParts(version.bytes) : undefined
 }
 

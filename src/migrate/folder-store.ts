@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { StoreError } from './s3-client.js'
+import { StoreError } from '../api/client/s3-client.js'
+import type { Content } from '../api/client/stream-call.js'
 import {
   type ByteRange,
   compareKeys,
@@ -12,7 +13,7 @@ import {
   type Version,
   type Written,
 } from './store.js'
-import type { Content, FolderEntry, Folders } from './world.js'
+import type { FolderEntry, Folders } from './world.js'
 
 /** As rclone keeps a file's time: seconds since the epoch. */
 const MTIME = 'x-amz-meta-mtime'

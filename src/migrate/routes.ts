@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto'
 import type { BucketInfo } from '../api/admin/types.js'
+import { S3Client, type S3Endpoint, StoreError } from '../api/client/s3-client.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import { AdminSource, type SourceBucket, type SourceKey } from './admin-source.js'
 import type { S3Bucket } from './bucket-settings.js'
 import { type AdminCalls, allowWorker, importBucket, type WorkerKey } from './control.js'
 import type { Report } from './report.js'
-import { S3Client, type S3Endpoint, StoreError } from './s3-client.js'
 import type { MigrationWorld } from './world.js'
 
 /** A bucket of the source: what names it in reports and in the journal, and how it is reached. */
@@ -95,8 +95,13 @@ export class OwnBuckets {
   }
 
   /** The bucket for a route, made if there is none. */
-  async make({ label, facts }: Route, report: Report): Promise<{ id: string; s3: S3Bucket }> {
+  async make(
+    { label, facts }: Route,
+    report: Report,
+    relaxed: boolean,
+  ): Promise<{ id: string; s3: S3Bucket }> {
     const id = facts ? await importBucket(this.admin, facts, report) : await this.#named(label)
+    if (relaxed) await this.admin.call('bucket.updateSettings', { id, relaxed })
     return { id, s3: await this.#reach(await this.admin.call('bucket.info', { id })) }
   }
 

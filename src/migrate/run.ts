@@ -1,3 +1,5 @@
+import { retried, S3Client } from '../api/client/s3-client.js'
+import type { Credentials } from '../api/client/sign.js'
 import type { SourceKey } from './admin-source.js'
 import {
   type BucketState,
@@ -15,9 +17,11 @@ import {
   type WorkerKey,
   workerKey,
 } from './control.js'
-import { copyBucket, look } from './copy.js'
+import { copyBucket, look, PART_BYTES_MIN } from './copy.js'
 import { FolderStore } from './folder-store.js'
 import type { Journal } from './journal.js'
+import { K2vEndpoint } from './k2v-client.js'
+import { copyK2v, lookAtK2v, verifyK2v } from './k2v-copy.js'
 import type { Report } from './report.js'
 import {
   type AdminAddress,
@@ -28,9 +32,7 @@ import {
   OwnBuckets,
   type Route,
 } from './routes.js'
-import { retried, S3Client } from './s3-client.js'
 import { S3Store } from './s3-store.js'
-import type { Credentials } from './sign.js'
 import type { Destination, Source } from './store.js'
 import { verifyBucket } from './verify.js'
 import type { MigrationWorld } from './world.js'
@@ -52,6 +54,10 @@ export interface MigrationOptions {
   other: OtherStore
   /** This cluster's S3 endpoint. */
   own: { endpoint: string; region: string }
+  /** Where K2V items come from and go to, if they are to be carried. */
+  k2v?: { from: string; to: string }
+  /** Whether buckets that are made here are relaxed. */
+  relaxed: boolean
   /** Names of buckets; all if it is empty. */
   buckets: readonly string[]
   parallel: number
@@ -160,7 +166,9 @@ class Migration {
     for (const { accessKeyId, name, secretAccessKey } of keys)
       if (secretAccessKey === null)
         report.notCarried.add(`key ${accessKeyId} (${name}): the source does not tell its secret`)
-    report.notCarried.add('K2V items, admin tokens and the layout: they are not read')
+    if (!options.k2v)
+      report.notCarried.add('K2V items: they are read where --k2v names the K2V API of the source')
+    report.notCarried.add('admin tokens and the layout: they are not read')
     return routes
   }
 
@@ -205,7 +213,7 @@ class Migration {
   async #makeTarget(bucket: Bucket): Promise<void> {
     const { report, options } = this
     if (options.direction === 'in') {
-      const { id, s3 } = await this.#own!.make(bucket, report)
+      const { id, s3 } = await this.#own!.make(bucket, report, options.relaxed)
       bucket.id = id
       bucket.to = s3
     } else if (this.#other)
@@ -215,7 +223,8 @@ class Migration {
   /** Counts, and deals with copies of what is gone from the source. */
   async look(): Promise<void> {
     const { journal, report, options } = this
-    for (const { label } of this.#buckets) {
+    for (const bucket of this.#buckets) {
+      const { label } = bucket
       await look({ source: this.#source, journal, report }, label, async (key, version) => {
         const entry = journal.entry(label, key, version)
         if (entry?.isDone !== true || options.mode !== 'copy') return
@@ -231,18 +240,36 @@ class Migration {
         }
         await journal.forget(label, key, version)
       })
+      const source = this.#k2vOf('from', bucket.s3)
+      const destination = options.mode === 'copy' ? this.#k2vOf('to', bucket.to) : undefined
+      if (source) await lookAtK2v({ label, source, destination, journal, report, removes: options.removes })
     }
+  }
+
+  /** The K2V API of a bucket at one end; undefined if its items are not to be carried. */
+  #k2vOf(end: 'from' | 'to', bucket: S3Bucket | undefined): K2vEndpoint | undefined {
+    const endpoint = this.options.k2v?.[end]
+    if (endpoint === undefined || !bucket) return undefined
+    return new K2vEndpoint({ ...bucket.client.at, endpoint }, bucket.name, this.world)
   }
 
   async copy(): Promise<void> {
     const { journal, report, options } = this
-    const { parallel, removes } = options
+    const { parallel, removes, relaxed } = options
+    const partBytesMin = relaxed ? 0 : PART_BYTES_MIN
     const [source, destination] = [this.#source, this.#destination]
-    for (const { label } of this.#buckets)
+    for (const { label, s3, to } of this.#buckets) {
       await copyBucket(
-        { source, destination, journal, report, parallel, removes, retried: this.#retried },
+        {
+          ...{ source, destination, journal, report, parallel, removes, partBytesMin },
+          retried: this.#retried,
+        },
         label,
       )
+      const [k2vFrom, k2vTo] = [this.#k2vOf('from', s3), this.#k2vOf('to', to)]
+      if (k2vFrom && k2vTo)
+        await copyK2v({ label, source: k2vFrom, destination: k2vTo, journal, report, parallel, removes })
+    }
   }
 
   /** Gives buckets the settings that act on objects. */
@@ -274,6 +301,9 @@ class Migration {
         },
         bucket.label,
       )
+      const [k2vFrom, k2vTo] = [this.#k2vOf('from', bucket.s3), this.#k2vOf('to', bucket.to)]
+      if (k2vFrom && k2vTo)
+        await verifyK2v({ label: bucket.label, source: k2vFrom, destination: k2vTo, report })
     }
   }
 

@@ -1,7 +1,8 @@
+import { encodeUri, type S3Client, StoreError } from '../api/client/s3-client.js'
+import type { Headers, StreamAnswer } from '../api/client/stream-call.js'
 import { STORED_HEADERS } from '../api/s3/objects/headers.js'
 import { parseXml, type XmlElement } from '../api/xml/reader.js'
 import { escapeXml } from '../api/xml/writer.js'
-import { encodeUri, type S3Client, StoreError } from './s3-client.js'
 import type {
   ByteRange,
   Destination,
@@ -12,7 +13,6 @@ import type {
   Version,
   Written,
 } from './store.js'
-import type { Headers, StreamAnswer } from './world.js'
 
 /** Headers that are stored with an object, beside x-amz-meta-*. */
 const STORED: readonly string[] = [...STORED_HEADERS, 'x-amz-storage-class']

@@ -1,4 +1,4 @@
-import type { Content, Headers } from './world.js'
+import type { Content, Headers } from '../api/client/stream-call.js'
 
 /** A version of an object, or a delete marker, as a listing tells it. */
 export interface Version {

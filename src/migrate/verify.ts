@@ -32,7 +32,7 @@ interface Pair {
 }
 
 /** The keys of both listings, in order. */
-async function* pairs(
+export async function* pairs(
   from: AsyncIterable<KeyVersions>,
   to: AsyncIterable<KeyVersions>,
 ): AsyncGenerator<Pair> {

@@ -1,15 +1,12 @@
 import { mkdirSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { basename, dirname, join } from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { openLmdb } from '../db/lmdb.js'
-import type { FolderEntry, Folders, MigrationWorld, StreamCall } from '../migrate/world.js'
+import type { FolderEntry, Folders, MigrationWorld } from '../migrate/world.js'
 import { silentLog } from '../util/log.js'
 import { realClock, systemRandom } from './clock-and-random.js'
 import { lockFolder } from './folder-lock.js'
+import { streamCall } from './stream-call.js'
 
 /** A connection on which nothing moves for so long is broken, in ms. */
 const IDLE_MS = 120_000
@@ -18,7 +15,7 @@ const READ_BYTES = 1 << 20
 /** The real world, for migrations. */
 export function migrationWorld(): MigrationWorld {
   return {
-    call: streamCall(),
+    call: streamCall(IDLE_MS),
     folders,
     clock: realClock,
     random: systemRandom,
@@ -43,36 +40,6 @@ export function migrationWorld(): MigrationWorld {
       })
     },
   }
-}
-
-/** By node:http and node:https, over connections that are kept. */
-function streamCall(): StreamCall {
-  const agents = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) }
-  return ({ origin, method, target, headers, body }) =>
-    new Promise((resolve, reject) => {
-      const { protocol, hostname, port } = new URL(origin)
-      const secure = protocol === 'https:'
-      // The target goes as it is: a URL would fold "..", which keys may contain.
-      const request = (secure ? httpsRequest : httpRequest)(
-        {
-          host: hostname.replace(/^\[|\]$/g, ''),
-          ...(port !== '' && { port }),
-          ...{ method, path: target, headers, timeout: IDLE_MS },
-          agent: secure ? agents.https : agents.http,
-        },
-        (response: IncomingMessage) => {
-          const known: Record<string, string> = {}
-          for (const [name, value] of Object.entries(response.headers))
-            if (value !== undefined) known[name] = Array.isArray(value) ? value.join(', ') : value
-          resolve({ status: response.statusCode ?? 0, headers: known, body: response })
-        },
-      )
-      request.on('timeout', () => request.destroy(new Error(`${origin} did not answer in time`)))
-      request.on('error', reject)
-      if (body === undefined || Buffer.isBuffer(body)) request.end(body)
-      // A failure of the content ends the request; one of the request is told by its own event.
-      else pipeline(Readable.from(body, { objectMode: false }), request).catch(reject)
-    })
 }
 
 const entryOf = (name: string, found: Awaited<ReturnType<typeof stat>>): FolderEntry => ({

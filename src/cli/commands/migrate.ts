@@ -1,10 +1,10 @@
+import { StoreError } from '../../api/client/s3-client.js'
 import { ConfigError } from '../../config/config.js'
 import { resolveSecret, worldReadableAllowed } from '../../config/secrets.js'
 import { Findings } from '../../config/section.js'
 import { JOURNAL_TREES, Journal } from '../../migrate/journal.js'
 import { Report } from '../../migrate/report.js'
 import { type MigrationOptions, type OtherStore, type Phase, runMigration } from '../../migrate/run.js'
-import { StoreError } from '../../migrate/s3-client.js'
 import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
 import { formatSize } from '../format.js'
 import type { CliIo } from '../io.js'
@@ -17,6 +17,9 @@ export interface MigrateFlags {
   region: string
   admin?: string
   endpoint?: string
+  k2v?: string
+  k2vEndpoint?: string
+  relaxed?: true
   journal: string
   parallel: number
   dryRun?: true
@@ -85,9 +88,27 @@ async function readOptions(
   return {
     ...{ direction, other, buckets: flags.bucket, parallel: flags.parallel },
     own: { endpoint: checkedUrl('--endpoint', endpoint), region: info.connectionParameters.region },
+    ...k2vOf(place, flags, info.connectionParameters.k2vEndpoint),
+    relaxed: flags.relaxed === true,
     removes: flags.delete === true,
     mode: flags.dryRun ? 'plan' : flags.verify ? 'verify' : 'copy',
   }
+}
+
+/** Both ends of K2V, where its items are to be carried. @throws UsageError, CliError */
+function k2vOf(
+  place: string,
+  { k2v, k2vEndpoint }: MigrateFlags,
+  told: string | null,
+): Pick<MigrationOptions, 'k2v'> {
+  if (k2v === undefined) return {}
+  if (place.startsWith('/')) throw new UsageError('--k2v is for a store at an address, not for a folder')
+  const to = k2vEndpoint ?? told
+  if (!to)
+    throw new CliError(
+      'this node does not tell its K2V endpoint: name it with --k2v-endpoint, or set public_endpoint in [k2v_api]',
+    )
+  return { k2v: { from: checkedUrl('--k2v', k2v), to: checkedUrl('--k2v-endpoint', to) } }
 }
 
 function readOther(io: CliIo, direction: 'in' | 'out', place: string, flags: MigrateFlags): OtherStore {

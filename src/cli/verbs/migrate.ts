@@ -15,6 +15,9 @@ export function registerMigrateVerbs(program: Command, context: Context): void {
             '--admin <address>',
             "its admin API (Garage's or Carport's): carries keys, names and quotas",
           ),
+          new Option('--k2v <address>', 'its K2V API: carries K2V items'),
+          new Option('--k2v-endpoint <address>', "this cluster's K2V endpoint, unless the node tells it"),
+          new Option('--relaxed', 'relax the buckets that it makes here, to take all that Garage took'),
         ]
       : []),
     new Option('--endpoint <address>', "this cluster's S3 endpoint, unless the node tells it"),

@@ -153,10 +153,10 @@ export class Uploads {
   ): Promise<VersionRecord> {
     // An earlier request completed it, and its node died before it ended the upload.
     let completed: VersionRecord | undefined
-    const isCompleted: Precondition = (current) => {
+    const isCompleted: Precondition = (current, row) => {
       completed = current?.completes?.equals(upload.id) ? current : undefined
       if (completed) throw new CarportError('Conflict', 'the upload is completed already')
-      precondition(current)
+      precondition(current, row)
     }
     let row: VersionRecord
     try {

@@ -13,8 +13,9 @@ import { withdrawnOf } from './tables.js'
 /**
  * Throws if a write must not take place. It may be asked several times.
  * @param current what the key has: an object, a delete marker, or undefined for nothing
+ * @param row the key's row: a tombstone, too, which says that something was deleted a short while ago
  */
-export type Precondition = (current: VersionRecord | undefined) => void
+export type Precondition = (current: VersionRecord | undefined, row: VersionRecord | undefined) => void
 
 /** The fields that are new at each attempt of a write. */
 export interface Attempt {
@@ -82,7 +83,7 @@ export class ConditionalWrites {
           await promotions.settle(bucket, key)
           return 'again'
         }
-        precondition(live(base))
+        precondition(live(base), base)
         const { row, undo } = await make(attemptAfter(base, ballot, dead), isFirst)
         isFirst = false
         if (undo) undos.set(row.id.toString('hex'), undo)

@@ -158,7 +158,7 @@ export function conditionalGuard(
   return {
     announces: guard.announces,
     check(version) {
-      precondition(version)
+      precondition(version, version)
       guard.check(version)
     },
   }

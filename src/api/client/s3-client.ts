@@ -1,8 +1,9 @@
-import { parseXml, type XmlElement, XmlError } from '../api/xml/reader.js'
-import { type Backoff, backoffMs } from '../util/backoff.js'
-import { sleep } from '../util/clock.js'
+import { type Backoff, backoffMs } from '../../util/backoff.js'
+import { type Clock, sleep } from '../../util/clock.js'
+import type { Random } from '../../util/random.js'
+import { parseXml, type XmlElement, XmlError } from '../xml/reader.js'
 import { type Credentials, signed } from './sign.js'
-import type { Content, Headers, MigrationWorld, StreamAnswer } from './world.js'
+import type { Content, Headers, StreamAnswer, StreamCall } from './stream-call.js'
 
 /** An answer of a store that is an error. `code` is S3's, or the status where there is none. */
 export class StoreError extends Error {
@@ -32,6 +33,15 @@ export interface S3Endpoint {
   endpoint: string
   region: string
   credentials: Credentials
+  /** Headers of each request. */
+  headers?: Headers
+}
+
+/** The part of the world that a client touches. */
+export interface ClientWorld {
+  call: StreamCall
+  clock: Clock
+  random: Random
 }
 
 const RETRY: Backoff = { baseMs: 200, maxMs: 10_000 }
@@ -49,7 +59,7 @@ export function isPassing(error: unknown): boolean {
   return !(error instanceof XmlError) && (error as { code?: unknown }).code !== 'ENOENT'
 }
 
-/** An S3 client for what a migration needs: path style, Signature V4, bodies that stream. */
+/** An S3 client for what migrations and shadows need: path style, Signature V4, bodies that stream. */
 export class S3Client {
   readonly #origin: string
   readonly #host: string
@@ -58,7 +68,7 @@ export class S3Client {
   /** @throws TypeError if the endpoint is no URL */
   constructor(
     readonly at: S3Endpoint,
-    private readonly world: Pick<MigrationWorld, 'call' | 'clock' | 'random'>,
+    private readonly world: ClientWorld,
   ) {
     const { origin, host, pathname } = new URL(at.endpoint)
     this.#origin = origin
@@ -75,7 +85,7 @@ export class S3Client {
     const query = Object.entries(call.query ?? {})
       .map(([name, value]) => `${encodeUri(name)}=${encodeUri(value)}`)
       .join('&')
-    const headers: Record<string, string> = { ...call.headers, host: this.#host }
+    const headers: Record<string, string> = { ...this.at.headers, ...call.headers, host: this.#host }
     if (Buffer.isBuffer(body)) headers['content-length'] = String(body.length)
     const { credentials, region } = this.at
     const answer = await this.world.call({
@@ -122,7 +132,7 @@ export class S3Client {
 
 /** Runs `attempt` again while that may help. @throws the last attempt's error */
 export async function retried<T>(
-  { clock, random }: Pick<MigrationWorld, 'clock' | 'random'>,
+  { clock, random }: Omit<ClientWorld, 'call'>,
   attempt: () => Promise<T>,
 ): Promise<T> {
   for (let tries = 1; ; tries++) {
@@ -135,14 +145,13 @@ export async function retried<T>(
   }
 }
 
-/** @throws StoreError when it is too long to be an answer of S3's */
-async function readAll(body: Content): Promise<Buffer> {
+/** An answer, whole. @throws StoreError when it is too long to be one of its kind */
+export async function readAll(body: Content, bytesMax = ANSWER_BYTES_MAX): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of body) {
     length += chunk.length
-    if (length > ANSWER_BYTES_MAX)
-      throw new StoreError('TooLong', 'the answer is longer than S3 has them', 400)
+    if (length > bytesMax) throw new StoreError('TooLong', 'the answer is longer than such answers are', 400)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
