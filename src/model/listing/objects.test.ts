@@ -3,14 +3,18 @@ import { SimCluster } from '../../../testing/sim-cluster.js'
 import type { Tx } from '../../db/db.js'
 import type { LocalTable } from '../../table/local.js'
 import { md5 } from '../content/hashing.js'
+import { versionId } from '../content/refs.js'
 import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
 import { type ListPage, nextStart } from './objects.js'
 import { buildPage, fullEntry, PAGE_ROWS_MAX, readPage } from './page.js'
 import { inTurns, TURN_ROWS, type Turns } from './turns.js'
-import { buildVersionPage } from './version-page.js'
+import { buildVersionPage, isBefore, type VersionPosition } from './version-page.js'
+import { liveBelow } from './version-probe.js'
+import type { VersionPage } from './versions.js'
 
 const EMPTY = Buffer.alloc(0)
+const TAIL = Buffer.alloc(8, 7)
 
 it('a listing shows nothing that a crash could still take back', async () => {
   const { clock, nodes } = await smallCluster()
@@ -86,6 +90,60 @@ describe('replicas that miss different deletions', () => {
     expect(shown).toEqual(['q/'])
   })
 
+  it('let a request for versions look at so many deleted rows of both tables below a prefix, and the next one goes on', async () => {
+    const c = await smallCluster()
+    const { bucket, put, hide, bury, buryVersions } = await bucketOf(c, 'photos')
+    // The version table has control characters in another form than the object table.
+    for (const key of ['a', 'p\x01/x', 'p\x01/y', 'q/z']) await put(key)
+    const buried = Array.from({ length: 250 }, (_, i) => `p\x01/${String(i).padStart(4, '0')}`)
+    for (const node of [0, 1, 2]) {
+      await bury(buried, node)
+      await buryVersions('p\x01/0000', 250, node)
+    }
+    await hide('p\x01/x', [1, 2])
+    await hide('p\x01/y', [0, 2])
+    const { versionListing } = c.nodes[0]!.core!.model
+    const page = (at: VersionPosition, probes: number): Promise<VersionPage> => {
+      const request = { bucket, prefix: EMPTY, delimiter: Buffer.from('/'), ...at, limit: 9 }
+      return c.clock.runUntil(versionListing.page(request, { probes }), 60_000)
+    }
+    const first = await page({ start: EMPTY, afterVersion: EMPTY }, 1)
+    expect(first.entries.map(({ key }) => String(key))).toEqual(['a'])
+    // It has looked at a hundred versions of the first key.
+    expect(String(first.next!.start)).toBe('p\x01/0000')
+    expect(first.next!.afterVersion).toHaveLength(16)
+    const shown: string[] = []
+    for (let next = first.next; next; ) {
+      const more: VersionPage = await page(next, 1)
+      shown.push(...more.entries.map(({ key }) => String(key)))
+      next = more.next
+    }
+    expect(shown).toEqual(['q/'])
+    const search = async (probes: number) => {
+      const { object, version } = c.nodes[0]!.core!.model.tables
+      let at: VersionPosition | undefined = { start: EMPTY, afterVersion: EMPTY }
+      for (let requests = 0; ; requests++) {
+        if (!at) return { isLive: false, requests }
+        const from: VersionPosition & { bucket: Buffer } = { bucket, ...at }
+        const below = Buffer.from('p\x01/')
+        const found = liveBelow({ objects: object, versions: version }, from, below, { probes })
+        const { isLive, unknownFrom } = await c.clock.runUntil(found, 60_000)
+        if (isLive) return { isLive, requests: requests + 1 }
+        expect(unknownFrom && isBefore(unknownFrom, at)).not.toBe(true)
+        at = unknownFrom
+      }
+    }
+    // 250 versions of the first key, then as many keys, a hundred rows in a step.
+    expect(await search(1)).toEqual({ isLive: false, requests: 5 })
+    expect(await search(2)).toEqual({ isLive: false, requests: 3 })
+    expect(await search(50)).toEqual({ isLive: false, requests: 1 })
+    // With one more version that is there, the prefix is.
+    for (const node of [0, 1, 2]) await buryVersions('p\x01/0000', 1, node, true)
+    const whole = await page({ start: EMPTY, afterVersion: EMPTY }, 50)
+    expect(whole.entries.map(({ key }) => String(key))).toEqual(['a', 'p\x01/', 'q/'])
+    expect(await search(1)).toEqual({ isLive: true, requests: 3 })
+  })
+
   it('do not hide a key that others still show, when the deletion failed', async () => {
     const c = await smallCluster()
     const { bucket, put, hide, drop, list } = await bucketOf(c, 'photos')
@@ -131,6 +189,19 @@ it('a page ends where it has looked at enough rows, and the next one goes on the
       if (rowsMax === 100) expect(pages).toBe(1)
     }
   }
+})
+
+it('a page does not end at a deleted key that is a common prefix, since a marker of that name means all below it', async () => {
+  const c = await smallCluster()
+  const { bucket, put, hide } = await bucketOf(c, 'photos')
+  for (const key of ['a', 'd/', 'd/1']) await put(key)
+  for (const key of ['a', 'd/']) await hide(key, [0])
+  const { model } = c.nodes[0]!.core!
+  const { db } = c.nodes[0]!.machine.platform!
+  const request = { bucket, prefix: EMPTY, delimiter: Buffer.from('/'), start: EMPTY, limit: 100 }
+  const walk = buildPage(db, model.tables.object.local, request, false, 2)
+  const page = readPage(await inTurns(walk, c.clock))
+  expect(page.entries.map(({ key }) => String(key))).toEqual(['d/'])
 })
 
 it('a turn of the event loop looks at no more rows than it may, however many are deleted', async () => {
@@ -211,6 +282,24 @@ async function bucketOf(c: SimCluster, name: string) {
           local.update(tx, { ...tombstoneOf({ ...order, bucket, key, isNull: true }, order.id) })
         }
       }),
+    /** Deleted versions of a key; the oldest one is there yet if that is asked for. */
+    buryVersions: async (key: string, count: number, node: number, isThere = false) => {
+      const { core, machine } = c.nodes[node]!
+      const { local } = core!.model.tables.version
+      const made = (i: number) => {
+        const timeUs = 1_000_000 + i - (isThere ? 1000 : 0)
+        const row = tombstoneOf(
+          { bucket, key: Buffer.from(key), isNull: false, timeUs },
+          versionId(timeUs, TAIL),
+        )
+        return isThere ? { ...row, state: 'marker' as const } : row
+      }
+      await run(
+        machine.platform!.db.transact((tx) => {
+          for (let i = 0; i < count; i++) local.update(tx, made(i))
+        }),
+      )
+    },
     drop: (key: string, node: number) =>
       onNode(node, (tx, local) => {
         const rowKey = local.codec.keyOf(bucket, Buffer.from(key))

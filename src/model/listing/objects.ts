@@ -27,9 +27,9 @@ const METHOD = 'model/list'
 const TIMEOUT_MS = 15_000
 const MAX_LIMIT = 1001
 /** Keys of a disputed common prefix read per step until a live one is found. */
-const PROBE_ROWS = 100
+export const PROBE_ROWS = 100
 /** Such steps of one request, but for the first of each prefix. */
-const PROBES_MAX = 50
+export const PROBES_MAX = 50
 /** Entries that are asked about at once. */
 export const RESOLVED_AT_ONCE = 32
 /** Pages of the replicas that one request looks at until it finds an entry. */

@@ -86,6 +86,8 @@ export function* buildPage(
       if (rows === rowsMax) last = Buffer.from(key)
       if (!isObjectHead(head)) {
         out.hidden(key, head)
+        // A page does not end behind this one: as a marker it would mean all that the common prefix folds.
+        if (rows === rowsMax && folds && isCommonPrefix(key, prefix, delimiter)) rows--
         return true
       }
       if (entries === limit) {
@@ -160,6 +162,12 @@ export function fullEntry({ key, head }: PageEntry): FullEntry {
   if (flags & FOLD) return { key, kind: 'prefix', proof: head ?? key, shown: { key, head: undefined } }
   const kind = flags & HIDDEN ? 'hidden' : 'object'
   return { key, kind, proof: head!.subarray(0, ORDER_BYTES), shown: { key, head } }
+}
+
+/** Whether a key is the common prefix that it would be folded into. */
+function isCommonPrefix(key: Buffer, prefix: Buffer, delimiter: Buffer): boolean {
+  const at = key.indexOf(delimiter, prefix.length)
+  return at >= 0 && at + delimiter.length === key.length
 }
 
 function startsWith(key: Buffer, prefix: Buffer): boolean {

@@ -330,7 +330,8 @@ export function commonPosition(pages: readonly Page[]): VersionPosition | undefi
   return least
 }
 
-function isBefore(a: VersionPosition, b: VersionPosition): boolean {
+/** Whether a position stands before another one. */
+export function isBefore(a: VersionPosition, b: VersionPosition): boolean {
   const order = a.start.compare(b.start)
   if (order !== 0) return order < 0
   if (a.afterVersion.length === 0 || b.afterVersion.length === 0)

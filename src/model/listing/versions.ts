@@ -1,7 +1,6 @@
 import type { Placement, QuorumCaller } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
 import type { RpcReply, Transport } from '../../net/transport.js'
-import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
@@ -12,7 +11,14 @@ import { encodeHead } from '../versions/codec.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
-import { checkHolds, pagesByQuorum, RESOLVED_AT_ONCE, STEPS_MAX } from './objects.js'
+import {
+  checkHolds,
+  PROBES_MAX,
+  type ProbeBudget,
+  pagesByQuorum,
+  RESOLVED_AT_ONCE,
+  STEPS_MAX,
+} from './objects.js'
 import { fullEntry, isLatest, isUnsettledEntry, PAGE_ROWS_MAX, type Page, type PageEntry } from './page.js'
 import { inTurns } from './turns.js'
 import {
@@ -23,10 +29,10 @@ import {
   type VersionPageRequest,
   type VersionPosition,
 } from './version-page.js'
+import { liveBelow } from './version-probe.js'
 
 const METHOD = 'model/list-versions'
 const MAX_LIMIT = 1001
-const PROBE_ROWS = 100
 const ID_BYTES = 16
 
 /** A page of versions; common prefixes have no head. */
@@ -66,25 +72,28 @@ export class VersionListing {
    * so many rows at the most.
    * @throws QuorumUnavailable
    */
-  async page(request: VersionPageRequest): Promise<VersionPage> {
+  async page(
+    request: VersionPageRequest,
+    budget: ProbeBudget = { probes: PROBES_MAX },
+  ): Promise<VersionPage> {
     if (request.limit === 0 || !isKeyWithinBounds(request.prefix)) return { entries: [], more: false }
     const start = boundedStart(request.start)
     // A text longer than any key has no versions.
     const afterVersion = start === request.start ? request.afterVersion : Buffer.alloc(0)
     let at: VersionPosition = { start, afterVersion }
     for (let step = 1; ; step++) {
-      const page = await this.#step({ ...request, ...at })
-      if (page.entries.length > 0 || !page.next || step === STEPS_MAX) return page
+      const page = await this.#step({ ...request, ...at }, budget)
+      if (page.entries.length > 0 || !page.next || step === STEPS_MAX || budget.probes <= 0) return page
       at = page.next
     }
   }
 
-  async #step(request: VersionPageRequest): Promise<VersionPage> {
+  async #step(request: VersionPageRequest, budget: ProbeBudget): Promise<VersionPage> {
     const { bucket, prefix, delimiter, start, afterVersion, limit } = request
     const wire = [bucket, prefix, delimiter, start, afterVersion, limit]
     const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, bucket, wire)
-    if (!agreed) return this.#reconcile(request, pages)
-    if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed])
+    if (!agreed) return this.#reconcile(request, pages, budget)
+    if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed], budget)
     return { entries: agreed.entries.map(toVersionEntry), more: agreed.more, next: nextPosition(agreed) }
   }
 
@@ -100,7 +109,7 @@ export class VersionListing {
     return true
   }
 
-  async #reconcile(request: VersionPageRequest, pages: Page[]): Promise<VersionPage> {
+  async #reconcile(request: VersionPageRequest, pages: Page[], budget: ProbeBudget): Promise<VersionPage> {
     const next = commonPosition(pages)
     const end = commonEnd(pages)
     // The rows of a key as each replica has them, as one text to compare.
@@ -125,7 +134,7 @@ export class VersionListing {
     const entries: VersionEntry[] = []
     let cut: VersionPosition | undefined
     await eachLimited([...groups.values()], RESOLVED_AT_ONCE, async (group) => {
-      const found = await this.#resolve(request, group, end)
+      const found = await this.#resolve(request, group, end, budget)
       for (const entry of found.entries) entries.push(entry)
       if (found.next && (!cut || found.next.start.compare(cut.start) < 0)) cut = found.next
     })
@@ -137,14 +146,19 @@ export class VersionListing {
     return { entries: kept, more: more !== undefined, next: cut ?? (kept.length === 0 ? next : undefined) }
   }
 
-  async #resolve(request: VersionPageRequest, group: Group, end: Buffer | undefined): Promise<KeyVersions> {
+  async #resolve(
+    request: VersionPageRequest,
+    group: Group,
+    end: Buffer | undefined,
+    budget: ProbeBudget,
+  ): Promise<KeyVersions> {
     const { key, entries, texts, isUnsettled } = group
     // A page may end in the middle of a key's versions.
     const agreed = !isUnsettled && texts.every((text) => text === texts[0]) && !(end && key.equals(end))
     if (agreed) return { entries }
-    return texts.some((text) => text.startsWith('/'))
-      ? { entries: await this.#resolvePrefix(request.bucket, key) }
-      : this.#resolveKey(request, key)
+    if (!texts.some((text) => text.startsWith('/'))) return this.#resolveKey(request, key)
+    const { isLive, unknownFrom } = await liveBelow(this.deps, request, key, budget)
+    return { entries: isLive ? [{ key, head: undefined, latest: false }] : [], next: unknownFrom }
   }
 
   async #resolveKey(request: VersionPageRequest, key: Buffer): Promise<KeyVersions> {
@@ -163,21 +177,6 @@ export class VersionListing {
       entries: versions.map((version) => ({ key, head: encodeHead(version), latest: version === current })),
       next: cut && { start: key, afterVersion: cut },
     }
-  }
-
-  async #resolvePrefix(bucket: Buffer, prefix: Buffer): Promise<VersionEntry[]> {
-    const end = prefixEnd(prefix)
-    for (const table of [this.deps.objects, this.deps.versions]) {
-      let start = prefix
-      while (true) {
-        const rows = await table.range(bucket, { start, ...(end && { end }), limit: PROBE_ROWS })
-        if (rows.some((row) => row.state !== 'tombstone'))
-          return [{ key: prefix, head: undefined, latest: false }]
-        if (rows.length < PROBE_ROWS) break
-        start = successor(table.schema.sortKey(rows.at(-1)!))
-      }
-    }
-    return []
   }
 
   #serve(body: unknown): RpcReply | Promise<RpcReply> {

@@ -16,6 +16,7 @@ import { readToken, writeToken } from './token.js'
 
 const MAX_KEYS = 1000
 const EMPTY = Buffer.alloc(0)
+const OLDEST_VERSION = '0'.repeat(32)
 
 /** The parameters that the three listings share. */
 interface ListQuery {
@@ -152,9 +153,11 @@ function nextVersionMarkers({ entries, next }: VersionPage, list: ListQuery): st
   if (last) return markers(last.key, last.head && versionIdText(readListed(last.head)))
   // Only deleted versions were found: the next page begins behind one of them, or behind all of its key.
   const { start, afterVersion } = next!
-  return afterVersion.length > 0
-    ? markers(start, afterVersion.toString('hex'))
-    : markers(markerOf(start), undefined)
+  if (afterVersion.length > 0) return markers(start, afterVersion.toString('hex'))
+  const marker = markerOf(start)
+  // A marker that is a common prefix means all below it; with a version, it is a key. No version is as old as this one.
+  const isExact = after(marker.toString(), list).equals(start)
+  return markers(marker, isExact ? undefined : OLDEST_VERSION)
 }
 
 function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
