@@ -61,9 +61,10 @@ export interface Db extends Reader {
    * more than once** (a neighbour of the batch threw and the batch started over): it must not change anything
    * outside of `tx` except through its result and `onCommit`. If it throws, its writes are undone and the
    * promise rejects with its error.
+   * @param steps about how many times 50 µs `fn` takes: a commit takes so many functions as one turn of the event loop may run
    * @throws CarportError StorageFull when the disk is full; Closed after close().
    */
-  transact<T>(fn: (tx: Tx) => T): Promise<T>
+  transact<T>(fn: (tx: Tx) => T, steps?: number): Promise<T>
   /**
    * Names the state that reads outside of transactions see now. While the name is the same, so is every read (it may
    * change without need). Undefined inside of a transaction. Left out where a store cannot tell.

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { CONTRACT_TREES, describeDbContract } from '../../testing/db-contract.js'
 import type { Clock } from '../util/clock.js'
 import { silentLog } from '../util/log.js'
-import { openLmdb } from './lmdb.js'
+import { BATCH_STEPS_MAX, openLmdb } from './lmdb.js'
 
 /** Time stands still: the store asks for time only to flush in the background, which close() does as well. */
 const stillClock: Clock = { nowMs: () => 0, monotonicMs: () => 0, after: () => ({ cancel() {} }) }
@@ -69,4 +69,36 @@ describe('the view of reads', () => {
     expect(db.viewId!()).toBe(db.viewId!())
     await db.transact(() => expect(db.viewId!()).toBeUndefined())
   })
+})
+
+test('a commit runs no more functions than one turn of the event loop may take', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'carport-lmdb-'))
+  const [tree] = CONTRACT_TREES
+  const options = { trees: CONTRACT_TREES, fsync: false, clock: stillClock, log: silentLog }
+  const db = await openLmdb({ ...options, path: join(folder, 'db.lmdb') })
+  let turn = 0
+  let isOver = false
+  const count = () => {
+    turn++
+    if (!isOver) setImmediate(count)
+  }
+  count()
+  const order: number[] = []
+  const steps = new Map<number, number>()
+  const jobs = Array.from({ length: 40 }, (_, i) =>
+    db.transact(
+      (tx) => {
+        order.push(i)
+        tx.put(tree, Buffer.from([i + 1]), Buffer.from('x'))
+        steps.set(turn, (steps.get(turn) ?? 0) + 100)
+      },
+      i === 7 ? 10 * BATCH_STEPS_MAX : 100,
+    ),
+  )
+  await Promise.all(jobs)
+  isOver = true
+  expect(order).toEqual([...jobs.keys()])
+  expect(Math.max(...steps.values())).toBeLessThanOrEqual(BATCH_STEPS_MAX)
+  await db.close()
+  rmSync(folder, { recursive: true })
 })

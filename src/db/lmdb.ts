@@ -27,8 +27,8 @@ export interface LmdbOptions {
 const MAP_SIZE_BYTES = 2 ** 40
 /** How long committed data may stay in the page cache with `fsync` off, in milliseconds. */
 const LAZY_SYNC_MS = 5000
-/** Bounds how long one batch keeps the event loop busy: a transaction costs about 50 µs. */
-const BATCH_MAX = 256
+/** Bounds how long one batch keeps the event loop busy: a step costs about 50 µs. */
+export const BATCH_STEPS_MAX = 256
 const KEY_BYTES_MAX = 1900
 
 interface RootInternals {
@@ -145,6 +145,7 @@ class LmdbTx extends LmdbReader implements Tx {
 
 interface Job {
   fn: (tx: Tx) => unknown
+  steps: number
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
   result: unknown
@@ -177,11 +178,12 @@ class LmdbDb extends LmdbReader implements Db {
     this.#tx = new LmdbTx(handles, room)
   }
 
-  transact<T>(fn: (tx: Tx) => T): Promise<T> {
+  transact<T>(fn: (tx: Tx) => T, steps = 1): Promise<T> {
     if (this.#closed) return Promise.reject(new CarportError('Closed', 'the database is closed'))
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({
         fn,
+        steps,
         resolve: resolve as (value: unknown) => void,
         reject,
         result: undefined,
@@ -251,7 +253,13 @@ class LmdbDb extends LmdbReader implements Db {
   }
 
   #takeBatch(): Job[] {
-    if (this.#queue.length > BATCH_MAX) return this.#queue.splice(0, BATCH_MAX)
+    let steps = 0
+    let count = 0
+    while (count < this.#queue.length) {
+      steps += this.#queue[count]!.steps
+      if (steps > BATCH_STEPS_MAX && count > 0) return this.#queue.splice(0, count)
+      count++
+    }
     const batch = this.#queue
     this.#queue = []
     return batch

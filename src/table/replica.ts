@@ -16,6 +16,11 @@ import { copyOf, type Standing } from './standing.js'
 export const PAGE_BYTES_MAX = 4 << 20
 export const PAGE_ROWS_MAX = 10_000
 
+/** Rows of one call that are applied in one transaction: it runs in one turn of the event loop. */
+export const ROWS_IN_TRANSACTION = 64
+/** What a row costs that is applied with others; see Db.transact. */
+const APPLY_STEPS = 2
+
 const EMPTY = Buffer.alloc(0)
 
 /** Name of a table's RPC method. */
@@ -98,11 +103,16 @@ export class Replica<E> {
   }
 
   async #apply(rows: readonly Row<E>[]): Promise<{ later: number; refused: Row<E>[] }> {
-    const done = this.env.db.transact((tx) => {
-      const refused: Row<E>[] = []
-      const later = applyRows(tx, this.local, rows, refused)
-      return { later, refused }
-    })
+    const apply = (part: readonly Row<E>[]) =>
+      this.env.db.transact(
+        (tx) => {
+          const refused: Row<E>[] = []
+          const later = applyRows(tx, this.local, part, refused)
+          return { later, refused }
+        },
+        part.length === 1 ? 1 : part.length * APPLY_STEPS,
+      )
+    const done = rows.length <= ROWS_IN_TRANSACTION ? apply(rows) : applyInParts(rows, apply)
     return this.local.underWay.follow(
       rows.map((row) => row.key),
       done,
@@ -324,4 +334,20 @@ export function applyRows<E>(
   }
   leaves?.flush(tx, local.trees)
   return later
+}
+
+/** Applies rows in several transactions, which begin in their order before anything else does. */
+async function applyInParts<E>(
+  rows: readonly Row<E>[],
+  apply: (part: readonly Row<E>[]) => Promise<{ later: number; refused: Row<E>[] }>,
+): Promise<{ later: number; refused: Row<E>[] }> {
+  const parts: ReturnType<typeof apply>[] = []
+  for (let at = 0; at < rows.length; at += ROWS_IN_TRANSACTION) {
+    parts.push(apply(rows.slice(at, at + ROWS_IN_TRANSACTION)))
+  }
+  const done = await Promise.all(parts)
+  return {
+    later: Math.max(...done.map(({ later }) => later)),
+    refused: done.flatMap(({ refused }) => refused),
+  }
 }

@@ -3,6 +3,7 @@ import { type NodeId, Priority, type RpcReply } from '../net/transport.js'
 import { CarportError, type ErrorCode, errorCode } from '../util/errors.js'
 import { BULK_TIMEOUT_MS, CALL_TIMEOUT_MS, layoutNotReady, type TableEnv } from './env.js'
 import { LeafChanges } from './leaves.js'
+import type { LocalTable } from './local.js'
 import { methodOf } from './replica.js'
 import type { Row } from './rows.js'
 import { copyOf, type Standing } from './standing.js'
@@ -24,8 +25,12 @@ export interface UpdateSpec<E, W> {
   change(tx: Tx, partitionKey: Buffer, current: E | undefined, write: W): E
 }
 
-/** Writes of one call, which are made in one turn of the event loop; and the bytes of the call, and of its reply. */
+/** Writes of one call, and of those the ones that are made in one turn of the event loop. */
 const UPDATES_MAX = 200
+export const UPDATES_IN_TRANSACTION = 50
+/** What a write costs; see Db.transact. */
+const UPDATE_STEPS = 4
+/** The bytes of a call, and of its reply. */
 const CALL_BYTES_MAX = 1 << 20
 const REPLY_BYTES_MAX = 2 << 20
 /** How long a replica is waited for while there is another one to ask, in ms. */
@@ -163,25 +168,15 @@ export class UpdateAtReplica<E, W> {
     }
     hlc.peers.checkMayStamp()
     const keys = writes.map((write) => local.codec.keyOf(partitionKey as Buffer, this.spec.sortKey(write)))
-    const done = db.transact((tx) => {
-      // Asked where the copy is read: it may have turned out to be worth less meanwhile.
-      this.standing.checkVote(copyOf(local.schema, partition))
-      const leaves = writes.length > 1 ? new LeafChanges() : undefined
-      const refused: Row<E>[] = []
-      const changes: [head: Buffer, body: Buffer | null][] = []
-      let bytes = 0
-      for (const [i, write] of writes.entries()) {
-        const current = local.getByKey(tx, keys[i]!)
-        const row = local.codec.encode(this.spec.change(tx, partitionKey as Buffer, current, write))
-        local.apply(tx, row, leaves, refused)
-        changes.push([row.head, row.body ?? null])
-        bytes += row.head.length + (row.body?.length ?? 0)
-        if (bytes > REPLY_BYTES_MAX) break
-      }
-      if (refused.length > 0) throw new CarportError('Corrupted', "this node's copy of the row is damaged")
-      leaves?.flush(tx, local.trees)
-      return changes
-    })
+    const run = new Run(this.spec, local, partitionKey as Buffer, writes, keys)
+    const parts = run.parts.map((part) =>
+      db.transact((tx) => {
+        // Asked where the copy is read: it may have turned out to be worth less meanwhile.
+        this.standing.checkVote(copyOf(local.schema, partition))
+        return part.make(tx)
+      }, part.steps),
+    )
+    const done = Promise.all(parts).then((changes) => changes.flat())
     return { body: await local.underWay.follow(keys, done) }
   }
 
@@ -190,5 +185,63 @@ export class UpdateAtReplica<E, W> {
       what === 'call' ? 'InvalidArgument' : 'RemoteError',
       `malformed ${what} of ${this.#method}`,
     )
+  }
+}
+
+type Change = [head: Buffer, body: Buffer | null]
+
+/**
+ * The writes of one call, in several transactions: each begins where the one before has ended, and makes nothing if that one
+ * failed, or left writes to the next call. Transactions may run more than once.
+ */
+class Run<E, W> {
+  readonly parts: { readonly steps: number; make(tx: Tx): Change[] }[] = []
+  /** For each part, the bytes of what it has made; undefined before, or if it failed. */
+  readonly #bytes: (number | undefined)[] = []
+  /** The first part that was cut short because the reply got too long. */
+  #cutAt = Number.POSITIVE_INFINITY
+
+  constructor(
+    private readonly spec: UpdateSpec<E, W>,
+    private readonly local: LocalTable<E>,
+    private readonly partitionKey: Buffer,
+    private readonly writes: readonly W[],
+    private readonly keys: readonly Buffer[],
+  ) {
+    for (let at = 0; at < writes.length || at === 0; at += UPDATES_IN_TRANSACTION) {
+      const [part, start] = [this.parts.length, at]
+      const end = Math.min(writes.length, start + UPDATES_IN_TRANSACTION)
+      this.parts.push({
+        steps: Math.max(1, (end - start) * UPDATE_STEPS),
+        make: (tx) => this.#make(tx, part, start, end),
+      })
+    }
+  }
+
+  #make(tx: Tx, part: number, start: number, end: number): Change[] {
+    this.#bytes[part] = undefined
+    if (this.#cutAt >= part) this.#cutAt = Number.POSITIVE_INFINITY
+    if (this.#cutAt < part) return []
+    let bytes = part === 0 ? 0 : this.#bytes[part - 1]
+    if (bytes === undefined) throw new CarportError('Internal', 'the writes before these were not made')
+    const { local } = this
+    const leaves = end - start > 1 ? new LeafChanges() : undefined
+    const refused: Row<E>[] = []
+    const changes: Change[] = []
+    for (let i = start; i < end; i++) {
+      const current = local.getByKey(tx, this.keys[i]!)
+      const row = local.codec.encode(this.spec.change(tx, this.partitionKey, current, this.writes[i]!))
+      local.apply(tx, row, leaves, refused)
+      changes.push([row.head, row.body ?? null])
+      bytes += row.head.length + (row.body?.length ?? 0)
+      if (bytes > REPLY_BYTES_MAX) {
+        if (i + 1 < this.writes.length) this.#cutAt = part
+        break
+      }
+    }
+    if (refused.length > 0) throw new CarportError('Corrupted', "this node's copy of the row is damaged")
+    leaves?.flush(tx, local.trees)
+    this.#bytes[part] = bytes
+    return changes
   }
 }

@@ -141,6 +141,28 @@ export class BodyReader implements Idle {
     })
   }
 
+  /** What `hold` has taken, or the reading of a whole body. */
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  /** As `hold`, if there is room at once; if not, nothing changes. */
+  tryHold(bytes: number): boolean {
+    const { memory } = this
+    if (!memory) return true
+    if (this.#closed || !memory.tryAcquire(bytes)) return false
+    if (this.#heldBytes > 0) memory.release(this.#heldBytes)
+    this.#heldBytes = bytes
+    return true
+  }
+
+  /** Gives back what is held beyond so many bytes. */
+  keep(bytes: number): void {
+    if (this.#heldBytes <= bytes) return
+    this.memory!.release(this.#heldBytes - bytes)
+    this.#heldBytes = bytes
+  }
+
   #collect(bytesMax: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const { request } = this

@@ -2,7 +2,6 @@ import type { K2vItem } from '../../model/k2v/item.js'
 import { ReadBudget } from '../../model/k2v/store.js'
 import { successor } from '../../table/row-keys.js'
 import { eachLimited } from '../../util/limited.js'
-import type { Answer } from '../http/answer.js'
 import type { Handler, K2vContext } from './context.js'
 import {
   bytesOf,
@@ -17,22 +16,21 @@ import {
   type SearchFields,
 } from './documents.js'
 import { invalidRequest } from './errors.js'
-import { jsonItem, readOptions, write } from './items.js'
+import { readOptions, write } from './items.js'
+import { type JsonTexts, jsonAnswer, jsonItem, jsonList, jsonObject, jsonText, map } from './json-answer.js'
+import { bytesOfItems, readHeld } from './memory.js'
 import type { K2vRequest } from './request.js'
 
 /** The longest body of a batch: three of the longest values fit. */
 const BODY_BYTES_MAX = 4 << 20
-/** Memory that a batch of reads may take for its answer, beside what it reads. */
-const ANSWER_BYTES_MAX = 8 << 20
+/** Memory that a batch of reads may take: the bytes of a ReadBudget, and the last item beyond. */
+const ANSWER_BYTES_MAX = 10 << 20
+/** What a partition key of the index takes in memory, at the most. */
+const INDEX_ENTRY_BYTES = 1100
 const SEARCHES_AT_ONCE = 8
-const JSON_TYPE = { 'Content-Type': 'application/json' }
 
 export async function readBody(request: K2vRequest): Promise<unknown> {
   return parseJson(await request.payload.readAll(BODY_BYTES_MAX))
-}
-
-export function jsonAnswer(value: unknown): Answer {
-  return { status: 200, headers: JSON_TYPE, body: JSON.stringify(value) }
 }
 
 export const insertBatch: Handler = async (context, request) =>
@@ -42,11 +40,19 @@ export const readBatch: Handler = async (context, request) => {
   const searches = parseSearches(await readBody(request))
   await request.reader.hold(ANSWER_BYTES_MAX)
   const budget = new ReadBudget()
-  const results: unknown[] = []
+  const results: Result[] = []
   await eachLimited([...searches.keys()], SEARCHES_AT_ONCE, async (i) => {
     results[i] = await search(context, searches[i]!, budget, readOptions(request))
   })
-  return jsonAnswer(results)
+  request.reader.keep(results.reduce((sum, { items }) => sum + bytesOfItems(items), 0))
+  return jsonAnswer(jsonList(map(results, jsonResult)), context.clock)
+}
+
+/** What a search has found. */
+interface Result {
+  readonly fields: SearchFields
+  readonly items: readonly K2vItem[]
+  readonly nextStart: Buffer | undefined
 }
 
 async function search(
@@ -54,29 +60,30 @@ async function search(
   fields: SearchFields,
   budget: ReadBudget,
   options: { writeBack?: boolean },
-): Promise<unknown> {
+): Promise<Result> {
   // The item with that sort key, and perhaps nothing behind it: it passes the same filters.
   const query = fields.singleItem
     ? { ...queryOf(fields), end: successor(bytesOf(fields.start!)) }
     : queryOf(fields)
   const { items, nextStart } = await store.list(bucket.id, { ...query, ...options }, budget)
-  return { ...fields, ...pageOf(items, nextStart) }
+  return { fields, items, nextStart }
 }
 
-function pageOf(items: readonly K2vItem[], nextStart: Buffer | undefined) {
-  return {
-    items: items.map(jsonItem),
-    more: nextStart !== undefined,
-    nextStart: nextStart?.toString('utf8') ?? null,
-  }
+function jsonResult({ fields, items, nextStart }: Result): JsonTexts {
+  return jsonObject(fields, 'items', map(items, jsonItem), moreOf(nextStart))
+}
+
+/** What the answers to listings say of the next page. */
+function moreOf(nextStart: Buffer | undefined) {
+  return { more: nextStart !== undefined, nextStart: nextStart?.toString('utf8') ?? null }
 }
 
 export const deleteBatch: Handler = async (context, request) => {
-  const results: unknown[] = []
+  const results: object[] = []
   for (const fields of parseDeletes(await readBody(request))) {
     results.push({ ...fields, deletedItems: await remove(context, fields, request.signal) })
   }
-  return jsonAnswer(results)
+  return jsonAnswer(jsonList(map(results, jsonText)), context.clock)
 }
 
 function remove({ store, bucket }: K2vContext, fields: DeleteFields, signal: AbortSignal): Promise<number> {
@@ -86,28 +93,25 @@ function remove({ store, bucket }: K2vContext, fields: DeleteFields, signal: Abo
   return store.deleteRange(bucket.id, { partitionKey, ...range }, signal)
 }
 
-export const readIndex: Handler = async ({ store, bucket }, { query }) => {
+export const readIndex: Handler = async ({ store, bucket, clock }, request) => {
+  const { query } = request
   const text = (name: string) => query.get(name) ?? null
   const fields = { prefix: text('prefix'), start: text('start'), end: text('end') }
   const limit = limitOf(numberOf(text('limit')))
   const reverse = booleanOf(text('reverse'))
-  const { entries, nextStart } = await store.readIndex(bucket.id, {
-    ...keysOf(fields),
-    ...(limit !== null && { limit }),
-    reverse,
-  })
-  const partitionKeys = entries.map(({ partitionKey, entries, conflicts, values, bytes }) => {
-    return { pk: partitionKey.toString('utf8'), entries, conflicts, values, bytes }
-  })
-  const more = nextStart !== undefined
-  return jsonAnswer({
-    ...fields,
-    limit,
-    reverse,
-    partitionKeys,
-    more,
-    nextStart: nextStart?.toString('utf8') ?? null,
-  })
+  const range = { ...keysOf(fields), ...(limit !== null && { limit }), reverse }
+  const { entries, nextStart } = await readHeld(
+    request,
+    () => store.readIndex(bucket.id, range),
+    (found) => found.entries.length * INDEX_ENTRY_BYTES,
+  )
+  const partitionKeys = map(entries, ({ partitionKey, entries, conflicts, values, bytes }) =>
+    jsonText({ pk: partitionKey.toString('utf8'), entries, conflicts, values, bytes }),
+  )
+  return jsonAnswer(
+    jsonObject({ ...fields, limit, reverse }, 'partitionKeys', partitionKeys, moreOf(nextStart)),
+    clock,
+  )
 }
 
 function numberOf(text: string | null): number | undefined {

@@ -1,6 +1,7 @@
 import type { Bucket } from '../../model/buckets/buckets.js'
 import type { Polls } from '../../model/k2v/polls.js'
 import type { K2vStore } from '../../model/k2v/store.js'
+import type { Clock } from '../../util/clock.js'
 import type { Answer } from '../http/answer.js'
 import type { K2vRequest } from './request.js'
 
@@ -9,6 +10,7 @@ export interface K2vContext {
   readonly store: K2vStore
   readonly polls: Polls
   readonly bucket: Bucket
+  readonly clock: Clock
 }
 
 /** Serves one operation. */

@@ -74,11 +74,11 @@ class K2vProtocol implements Protocol<K2vRequest> {
     request.auth = auth
     const route = request.route!
     const operation = route.operation!
-    const { model, checkWritable } = this.options
+    const { model, checkWritable, clock } = this.options
     const { k2v, k2vPolls } = model
     const bucket = await authorize(model, request, route)
     if (K2V_OPERATIONS[operation] === 'write') checkWritable?.()
-    return HANDLERS[operation]({ store: k2v, polls: k2vPolls, bucket }, request)
+    return HANDLERS[operation]({ store: k2v, polls: k2vPolls, bucket, clock }, request)
   }
 
   originHeaders(request: K2vRequest): AnswerHeaders | undefined | Promise<AnswerHeaders | undefined> {

@@ -1,10 +1,13 @@
 import { encodeToken } from '../../model/k2v/causality.js'
-import { clockOf, type ItemValue, type K2vItem, VALUE_BYTES_MAX, valuesOf } from '../../model/k2v/item.js'
+import { clockOf, type K2vItem, VALUE_BYTES_MAX, valuesOf } from '../../model/k2v/item.js'
+import type { Clock } from '../../util/clock.js'
 import type { Answer } from '../http/answer.js'
 import { OBJECT_RATE } from '../http/least-rate.js'
 import type { Handler, K2vContext } from './context.js'
 import { bytesOf, parseCausality } from './documents.js'
 import { invalidRequest, K2vError } from './errors.js'
+import { jsonAnswer, jsonValues } from './json-answer.js'
+import { bytesOfItem, readHeld } from './memory.js'
 import type { K2vRequest } from './request.js'
 
 export const CAUSALITY_TOKEN = 'X-Garage-Causality-Token'
@@ -29,7 +32,7 @@ export function acceptedForms(request: K2vRequest): Accepted {
 }
 
 /** An item in one of the forms that the client takes. @throws K2vError NoSuchKey */
-export function itemAnswer(item: K2vItem | undefined, accepted: Accepted): Answer {
+export function itemAnswer(item: K2vItem | undefined, accepted: Accepted, clock: Clock): Answer {
   const values = item ? valuesOf(item) : []
   if (!item || values.length === 0) throw new K2vError('NoSuchKey', 'Key not found')
   const token = encodeToken(clockOf(item))
@@ -39,22 +42,7 @@ export function itemAnswer(item: K2vItem | undefined, accepted: Accepted): Answe
     const content = values[0]!.content()
     return content === null ? { status: 204, headers } : { status: 200, headers, body: content }
   }
-  const body = JSON.stringify(values.map(jsonValue))
-  return { status: 200, headers: { [CAUSALITY_TOKEN]: token, 'Content-Type': JSON_TYPE }, body }
-}
-
-/** A value as JSON has it: base64, or null for a deletion. */
-export function jsonValue(value: ItemValue): string | null {
-  return value.content()?.toString('base64') ?? null
-}
-
-/** An item in the results of ReadBatch and PollRange. */
-export function jsonItem(item: K2vItem): { sk: string; ct: string; v: (string | null)[] } {
-  return {
-    sk: item.sortKey.toString('utf8'),
-    ct: encodeToken(clockOf(item)),
-    v: valuesOf(item).map(jsonValue),
-  }
+  return jsonAnswer(jsonValues(values), clock, { [CAUSALITY_TOKEN]: token })
 }
 
 /** The keys that the path and the query name. @throws K2vError InvalidRequest */
@@ -70,9 +58,12 @@ export function readOptions(request: K2vRequest): { writeBack?: boolean } {
   return value === 'true' || value === '1' ? { writeBack: false } : {}
 }
 
-export const readItem: Handler = async ({ store, bucket }, request) => {
+export const readItem: Handler = async ({ store, bucket, clock }, request) => {
   const accepted = acceptedForms(request)
-  return itemAnswer(await store.read(bucket.id, itemKey(request), readOptions(request)), accepted)
+  const key = itemKey(request)
+  const options = readOptions(request)
+  const item = await readHeld(request, () => store.read(bucket.id, key, options), bytesOfItem)
+  return itemAnswer(item, accepted, clock)
 }
 
 export const insertItem: Handler = async (context, request) => {

@@ -1,15 +1,20 @@
 import { SeenMarker } from '../../model/k2v/seen-marker.js'
 import { OverloadedError } from '../http/admission.js'
 import type { Answer } from '../http/answer.js'
-import { jsonAnswer, readBody } from './batches.js'
+import { readBody } from './batches.js'
 import type { Handler, K2vContext } from './context.js'
 import { bytesOf, parseCausality, parsePollRange, timeoutOf } from './documents.js'
 import { invalidRequest } from './errors.js'
-import { acceptedForms, itemAnswer, itemKey, jsonItem } from './items.js'
+import { acceptedForms, itemAnswer, itemKey } from './items.js'
+import { jsonAnswer, jsonItem, jsonObject, map } from './json-answer.js'
+import { bytesOfItem, bytesOfItems, readHeld } from './memory.js'
 import type { K2vRequest } from './request.js'
 
-/** Polls that wait on one node at the same time. */
+/** Polls that wait on one node at the same time, and the bytes of all their markers. */
 const POLLS_MAX = 20_000
+const MARKER_BYTES_MAX = 32 << 20
+/** Memory that a poll of a range may take when it looks: the bytes of a ReadBudget, and the last item beyond. */
+const ANSWER_BYTES_MAX = 10 << 20
 const UNCHANGED: Answer = { status: 304 }
 
 export const pollItem: Handler = async (context, request) => {
@@ -20,18 +25,41 @@ export const pollItem: Handler = async (context, request) => {
   if (timeout !== undefined && !/^\d{1,9}$/.test(timeout))
     throw invalidRequest('timeout is a number of seconds')
   const timeoutMs = timeoutOf(timeout === undefined ? undefined : Number(timeout)) * 1000
-  const item = await context.polls.pollItem(context.bucket.id, key, seen, waitOf(context, request, timeoutMs))
-  return item ? itemAnswer(item, accepted) : UNCHANGED
+  const { polls, store, bucket, clock } = context
+  let found = await polls.pollItem(bucket.id, key, seen, waitOf(context, request, timeoutMs))
+  if (!found) return UNCHANGED
+  // Thousands may be told of the same change: those for whom there is no room read the item when there is.
+  const read = async () => {
+    const item = found
+    found = undefined
+    return item ?? store.read(bucket.id, key)
+  }
+  return itemAnswer(await readHeld(request, read, bytesOfItem), accepted, clock)
 }
 
 export const pollRange: Handler = async (context, request) => {
   const { range, timeoutS, seenMarker } = parsePollRange(await readBody(request))
   const partitionKey = bytesOf(request.route!.partitionKey!)
   const marker = seenMarker === undefined ? undefined : SeenMarker.decode(seenMarker)
-  const options = waitOf(context, request, timeoutS * 1000)
-  const news = await context.polls.pollRange(context.bucket.id, partitionKey, range, marker, options)
+  const { polls, bucket, clock } = context
+  const markerBytes = seenMarker?.length ?? 0
+  if (polls.markerBytes + markerBytes > MARKER_BYTES_MAX) throw new OverloadedError()
+  const memory = {
+    take: () => request.reader.hold(ANSWER_BYTES_MAX),
+    giveBack: () => request.reader.keep(0),
+  }
+  const options = { ...waitOf(context, request, timeoutS * 1000), markerBytes, memory }
+  const news = await polls.pollRange(bucket.id, partitionKey, range, marker, options)
   if (!news) return UNCHANGED
-  return jsonAnswer({ seenMarker: news.marker.encode(), items: news.items.map(jsonItem) })
+  await holdNews(request, bytesOfItems(news.items))
+  const seen = { seenMarker: news.marker.encode() }
+  return jsonAnswer(jsonObject(seen, 'items', map(news.items, jsonItem)), clock)
+}
+
+/** What a poll has read itself is held already; of what woke it up, all who were told have the same copy. */
+async function holdNews({ reader }: K2vRequest, bytes: number): Promise<void> {
+  if (reader.heldBytes > 0) reader.keep(bytes)
+  else await reader.hold(bytes)
 }
 
 /** While the request only waits, it takes no place among those that are served. */

@@ -1,6 +1,7 @@
 import type { NodeId } from '../../net/transport.js'
 import type { TableEnv } from '../../table/table.js'
 import { type Backoff, backoffMs } from '../../util/backoff.js'
+import { sleep } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import { EMPTY_CLOCK, isNewer, joinClocks, type Origin, type VectorClock } from './causality.js'
@@ -15,6 +16,8 @@ const EARLY: Backoff = { baseMs: 50, maxMs: 5_000 }
 const EARLY_MAX = 20
 /** Reads at the same time. */
 const AT_ONCE = 16
+/** Polls that are told of a change in one turn of the event loop. */
+export const JUDGED_IN_TURN = 50
 /** Items that changed in a partition key while nobody looked: with more, each poll looks for itself. */
 const FIRED_MAX = 200
 
@@ -265,7 +268,11 @@ export class PollGroups {
     })
     if (early.length === 0) group.early = 0
     else this.#later(group, () => early.forEach((each) => void fire(group, each)))
-    for (const waiting of [...group.waiting]) waiting.judge(items, early.length > 0 ? new Map() : covered)
+    for (const [i, waiting] of [...group.waiting].entries()) {
+      // Each of those who are told begins its answer in the same turn.
+      if (i > 0 && i % JUDGED_IN_TURN === 0) await sleep(this.env.clock, 0)
+      if (group.waiting.has(waiting)) waiting.judge(items, early.length > 0 ? new Map() : covered)
+    }
     if (early.length > 0) for (const waiting of group.waiting) waiting.unsure()
   }
 

@@ -20,12 +20,23 @@ const READS_AT_ONCE = 16
 /** Bytes of values in one answer, after which the rest waits for the next call. */
 const ANSWER_BYTES_MAX = 8 << 20
 
+/** Memory for what a poll finds. */
+export interface PollMemory {
+  take(): Promise<void> | undefined
+  /** It has found nothing, and waits. */
+  giveBack(): void
+}
+
 export interface PollOptions {
   readonly timeoutMs: number
   /** Has `end` called when nobody waits for the answer any more, or later. An AbortSignal would cost each poll 1 KB. */
   readonly whenGone?: (end: () => void) => void
   /** Called once if there is nothing yet, so that the wait begins. */
   readonly onWaiting?: () => void
+  /** About how many bytes the poll keeps while it waits. */
+  readonly markerBytes?: number
+  /** Asked for before a range is read; what was found counts until its answer is sent. */
+  readonly memory?: PollMemory
 }
 
 /** What a poll of a range has found. */
@@ -43,6 +54,7 @@ export class Polls {
   readonly #watches: Watches
   readonly #changes: ChangeFinder
   readonly #open = new Set<() => void>()
+  #markerBytes = 0
   #isStopped = false
 
   constructor(
@@ -58,6 +70,11 @@ export class Polls {
   /** Polls that are waiting. */
   get size(): number {
     return this.#open.size
+  }
+
+  /** About how many bytes the markers of those that are waiting take. */
+  get markerBytes(): number {
+    return this.#markerBytes
   }
 
   /** Ends all polls as if their time was over. */
@@ -99,19 +116,23 @@ export class Polls {
   ): Promise<RangeNews | undefined> {
     const range = rangeOf(query) ?? EMPTY_RANGE
     checkKeys(partitionKey, range.start)
+    const { memory } = options
+    if (!marker || marker.next) await memory?.take()
     if (!marker) return this.#first(bucket, partitionKey, query, range)
     let seen = marker.within(range, marker.next)
     if (seen.next) {
       const news = await this.#rest(bucket, partitionKey, range, seen)
       if (news.items.length > 0) return news
       seen = news.marker
+      memory?.giveBack()
     }
     return this.#wait<RangeNews>(
       bucket,
       partitionKey,
       partitionTopic(bucket, partitionKey),
       options,
-      (found) => new RangePoll(this.#changes, this.store, { bucket, partitionKey, range }, seen, found),
+      (found) =>
+        new RangePoll(this.#changes, this.store, { bucket, partitionKey, range }, seen, found, memory),
     )
   }
 
@@ -155,13 +176,13 @@ export class Polls {
     bucket: Buffer,
     partitionKey: Buffer,
     name: string,
-    { timeoutMs, whenGone, onWaiting }: PollOptions,
+    { timeoutMs, whenGone, onWaiting, markerBytes = 0 }: PollOptions,
     make: (found: (value: T) => void) => Waiting,
   ): Promise<T | undefined> {
     if (this.#isStopped) return Promise.resolve(undefined)
     return new Promise<T | undefined>((resolve, reject) => {
       const settle = () => {
-        this.#open.delete(timeOver)
+        if (this.#open.delete(timeOver)) this.#markerBytes -= markerBytes
         timer.cancel()
         leave()
       }
@@ -184,6 +205,7 @@ export class Polls {
       const { group, leave } = this.#groups.join({ name, partition: bucketPartition(bucket), read }, waiting)
       const timer = this.env.clock.after(timeoutMs, timeOver)
       this.#open.add(timeOver)
+      this.#markerBytes += markerBytes
       whenGone?.(() => {
         settle()
         resolve(undefined)
@@ -229,6 +251,7 @@ class ItemPoll implements Waiting {
 class RangePoll implements Waiting {
   /** Origins whose replica has told how far it was, and has told of each commit since. */
   #told = new Set<Origin>()
+  #hasFound = false
 
   constructor(
     private readonly changes: ChangeFinder,
@@ -236,6 +259,7 @@ class RangePoll implements Waiting {
     private readonly place: { bucket: Buffer; partitionKey: Buffer; range: KeyRange },
     private marker: SeenMarker,
     private readonly found: (news: RangeNews) => void,
+    private readonly memory: PollMemory | undefined,
   ) {}
 
   judge(items: readonly K2vItem[], covered: ReadonlyMap<Origin, number>): void {
@@ -249,6 +273,13 @@ class RangePoll implements Waiting {
   }
 
   async look(): Promise<boolean> {
+    await this.memory?.take()
+    const isWhole = await this.#look()
+    if (!this.#hasFound) this.memory?.giveBack()
+    return isWhole
+  }
+
+  async #look(): Promise<boolean> {
     const { bucket, partitionKey, range } = this.place
     const { marker } = this
     const limit = CHANGES_AT_ONCE + marker.listedCount
@@ -286,6 +317,7 @@ class RangePoll implements Waiting {
   }
 
   #tell(news: K2vItem[]): void {
+    this.#hasFound = true
     news.sort((a, b) => a.sortKey.compare(b.sortKey))
     this.found({ items: news, marker: this.marker })
   }

@@ -67,7 +67,8 @@ export function tracedDisk(disk: Disk, tracing: Tracing): Disk {
 /** Makes a span of each transaction of a database, from its being asked for until it is durable. */
 export function traceDb(db: Db, tracing: Tracing): void {
   const transact = db.transact.bind(db)
-  db.transact = <T>(fn: (tx: Tx) => T) => tracing.within('db transaction', {}, () => transact(fn))
+  db.transact = <T>(fn: (tx: Tx) => T, steps?: number) =>
+    tracing.within('db transaction', {}, () => transact(fn, steps))
 }
 
 function factsOf(sets: Sets) {
