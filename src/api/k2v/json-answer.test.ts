@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ManualClock } from '../../../testing/cluster-fakes.js'
-import { ItemValue, type K2vItem, type ItemValue as Value } from '../../model/k2v/item.js'
+import { ItemValue, type K2vItem } from '../../model/k2v/item.js'
 import type { Answer } from '../http/answer.js'
 import { isStream } from '../http/respond.js'
 import { jsonAnswer, jsonItem, jsonList, jsonObject, jsonText, map, PIECE_CHARS } from './json-answer.js'
