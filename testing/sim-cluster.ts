@@ -32,6 +32,8 @@ export interface SimClusterOptions {
   commitDelayMs?: readonly [number, number]
   tables: TableSetOptions
   graces: Graces
+  /** See Contests; as in reality unless told. */
+  contestsMs?: number
   /** Time between two comparisons of control rows; a minute unless told, since only the S3 API asks for more. */
   controlRoundMs?: number
   /** 'consistent' unless told. */
@@ -168,6 +170,7 @@ export class SimCluster {
         scrub: true,
         tables: options.tables,
         graces: options.graces,
+        ...(options.contestsMs !== undefined && { contestsMs: options.contestsMs }),
         controlRoundMs: options.controlRoundMs ?? 60_000,
       },
     )

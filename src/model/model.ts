@@ -35,6 +35,7 @@ import { PURGE_TREE, Purge } from './upkeep/purge.js'
 import { stillRefers } from './upkeep/referrers.js'
 import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './uploads/tables.js'
 import { Uploads } from './uploads/uploads.js'
+import { CONTEST_TREES, Contests } from './versions/contests.js'
 import { Objects } from './versions/objects.js'
 import type { VersionRecord } from './versions/record.js'
 import { type ContentHooks, objectTable, versionTable } from './versions/tables.js'
@@ -63,6 +64,7 @@ export const MODEL_TREES: readonly TreeName[] = [
   INDEX_TREE,
   COMMITS_TREE,
   DOTS_TREE,
+  ...CONTEST_TREES,
   ...EVENT_TREES,
 ]
 
@@ -85,6 +87,8 @@ export interface ModelDeps {
   memoryBytes: number
   /** How long lists of deleted versions are kept (see Purge). */
   listsGraceMs?: number | undefined
+  /** How long losing conditional writes may still be finished (see Contests). */
+  contestsMs?: number | undefined
   /** Whether names of buckets may have parts that begin with "xn--"; unless told, they may not. */
   allowPunycode?: boolean | undefined
   /** See ControlFreshness. */
@@ -110,6 +114,7 @@ export class Model implements Service {
   readonly blobs: BlobStore
   readonly usage: Usage
   readonly purge: Purge
+  readonly contests: Contests
   readonly lifecycle: LifecycleWorker
   readonly orphans: OrphanWorker
   readonly events: EventDelivery
@@ -143,6 +148,7 @@ export class Model implements Service {
     lifecycle,
     events,
     listsGraceMs,
+    contestsMs,
     freshness: freshnessOptions,
     allowPunycode = false,
     ...sizes
@@ -155,6 +161,9 @@ export class Model implements Service {
     const hooks: ContentHooks = {
       enqueueRefs,
       purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
+      replaced: (tx, row) => this.contests.replaced(tx, row),
+      placed: (tx, version) => this.contests.placed(tx, version),
+      unplaced: (tx, version) => this.contests.unplaced(tx, version),
       noncurrent: (tx, bucket, sortKey) => this.tables.version.local.getIntact(tx, bucket, sortKey),
       current: (reader, bucket, key) => this.tables.object.local.getShown(reader, bucket, key),
       endUpload: (tx, bucket, key, id) =>
@@ -192,6 +201,11 @@ export class Model implements Service {
     }
     this.tables = t
     this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, random, log, listsGraceMs })
+    this.contests = new Contests({
+      ...{ db, clock, random, log, oldMs: contestsMs },
+      objects: t.object,
+      versions: t.version,
+    })
     this.blobs = new BlobStore({ blocks, lists: t.list, hashing, recycle, random, clock, ...sizes })
     this.objects = new Objects({
       objects: t.object,
@@ -258,6 +272,7 @@ export class Model implements Service {
     this.#services = new Services(this.name, [
       this.freshness,
       this.purge,
+      this.contests,
       this.events,
       this.lifecycle,
       this.orphans,

@@ -93,6 +93,8 @@ export interface CoreOptions {
   controlRoundMs?: number
   /** How long blocks without references are kept (see GRACES). */
   graces?: Graces
+  /** See ModelDeps. */
+  contestsMs?: number
 }
 
 /** A node without its HTTP side: cluster, tables, blocks, model. */
@@ -199,6 +201,7 @@ export class Core implements Service {
       blocksInFlight: options.blocksInFlight ?? 8,
       memoryBytes: options.requestMemoryBytes ?? options.blocks.memoryBytes,
       listsGraceMs: options.graces?.unreferencedMs,
+      contestsMs: options.contestsMs,
       freshness: {
         ...(options.controlRoundMs !== undefined && { roundEveryMs: options.controlRoundMs }),
         mayBeOld: options.consistencyMode !== 'consistent',

@@ -342,7 +342,11 @@ export class ConditionalWriter<E> {
       }
     }
     // Without an error, they have something later by now.
-    throw new Retry(cause === undefined ? ballot : undefined, cause)
+    if (cause === undefined) throw new Retry(ballot, undefined)
+    const unavailable = new CarportError('QuorumUnavailable', 'no replica gives the content of a row', {
+      cause,
+    })
+    throw new Retry(undefined, unavailable)
   }
 
   async #accept(attempt: Attempt<E>, row: Row<E>): Promise<void> {

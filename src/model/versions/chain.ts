@@ -1,4 +1,5 @@
 import { BALLOT_BYTES, type Ballot } from '../../table/ballot.js'
+import { hash16 } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
 import { NONCE_BYTES, type VersionId } from '../content/refs.js'
 import type { Chain, VersionRecord } from './record.js'
@@ -45,6 +46,18 @@ export function compareOrder(a: Placed, b: Placed): number {
 /** Whether both follow from one plain row. */
 export function isOfChain(a: Placed, b: Placed): boolean {
   return a.timeUs === b.timeUs && rootOf(a).equals(rootOf(b))
+}
+
+/** Whether both were judged on the same base: at most one of them ever took effect. */
+export function isOfPlace(a: VersionRecord, b: VersionRecord): boolean {
+  return !!a.chain && !!b.chain && a.generation === b.generation && a.chain.root.equals(b.chain.root)
+}
+
+/** What rows of one place have in common, and no others. */
+export function placeKeyOf({ bucket, key, generation, chain }: VersionRecord): Buffer {
+  const number = Buffer.allocUnsafe(4)
+  number.writeUInt32BE(generation)
+  return hash16(Buffer.concat([bucket, chain!.root, number, key]))
 }
 
 /** Whether both are the same row, perhaps under different ballots. */

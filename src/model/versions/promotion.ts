@@ -40,7 +40,7 @@ export class Promotions {
   async successorOf(current: VersionRecord): Promise<{ isLive: boolean; take(): Promise<boolean> }> {
     const { bucket, key, isNull, id, timeUs } = current
     const predecessor = await this.deps.noncurrent.predecessor(bucket, key, current)
-    const row = predecessor ? plainVersion(predecessor) : tombstoneOf({ bucket, key, isNull, timeUs }, id)
+    const row = predecessor ? unplaced(predecessor) : tombstoneOf({ bucket, key, isNull, timeUs }, id)
     const earlier = { timeUs, generation: current.generation + 1 }
     const make = (place: Place): VersionRecord => ({ ...row, ...place })
     return {
@@ -74,4 +74,10 @@ export class Promotions {
     }
     throw tooManyAttempts()
   }
+}
+
+/** A version without the place that it had when it was written. */
+function unplaced(version: VersionRecord): VersionRecord {
+  const { chain: _, ...plain } = plainVersion(version)
+  return plain
 }

@@ -7,7 +7,7 @@ import { md5 } from '../content/hashing.js'
 import type { EnqueueRefs, Referrer } from '../content/referrer.js'
 import { hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
-import { compareOrder, isBaseOf, isOfChain, isSameRow } from './chain.js'
+import { compareOrder, isBaseOf, isOfChain, isOfPlace, isSameRow } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
 import { plainVersion, type VersionRecord } from './record.js'
 
@@ -23,6 +23,11 @@ export interface ContentHooks {
   current(reader: Reader, bucket: Buffer, key: Buffer): VersionRecord | undefined
   /** Merges a noncurrent version into this node's copy of the version table. */
   updateNoncurrent(tx: Tx, record: VersionRecord): void
+  /** A conditional row was replaced by another one of its place: see Contests. */
+  replaced?(tx: Tx, row: VersionRecord): void
+  /** A conditional row became a noncurrent version, or one went. */
+  placed?(tx: Tx, version: VersionRecord): void
+  unplaced?(tx: Tx, version: VersionRecord): void
   /** That upload is completed. */
   endUpload(tx: Tx, bucket: Buffer, key: Buffer, uploadId: Buffer): void
   /** The row of a key changed: for event notifications and the like. */
@@ -76,7 +81,8 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
       if (!after) return
       const isNewVersion = !before?.id.equals(after.id)
       if (isNewVersion && before && before.state !== 'tombstone') {
-        if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))
+        if (isContested(before, after)) hooks.replaced?.(tx, before)
+        else if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))
         else release(tx, hooks, before)
       }
       // Deleted for good, and nothing before it to become current again: the tombstone has the version's id.
@@ -139,15 +145,24 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
     },
     merge(current, incoming) {
       if (!current.id.equals(incoming.id)) {
+        // Of two that were judged on one base, as in the object table.
+        if (isOfPlace(current, incoming))
+          return Buffer.compare(incoming.chain!.ballot, current.chain!.ballot) > 0 ? incoming : current
         // Only null versions share a slot. Ids begin with their time, so the greater one is the later.
         return Buffer.compare(incoming.id, current.id) > 0 ? incoming : current
       }
       const gone = current.state === 'tombstone'
       if (gone !== (incoming.state === 'tombstone')) return gone ? current : incoming
       // Tombstones of one version may have different times; all replicas must end with the same one.
-      if (gone) return compareOrder(incoming, current) > 0 ? incoming : current
+      if (gone) {
+        const order = compareOrder(incoming, current)
+        return order > 0 || (order === 0 && incoming.withdraws && !current.withdraws) ? incoming : current
+      }
       const mutable = mergeLwwFields(current.mutable, incoming.mutable)
-      return mutable === current.mutable ? current : { ...plainVersion(current), mutable }
+      const placed = laterPlaced(current, incoming)
+      if (mutable === current.mutable && placed === current) return current
+      const { generation, chain } = placed
+      return { ...plainVersion(current), mutable, generation, ...(chain && { chain }) }
     },
     onUpdate(tx, before, after) {
       const live = (v: VersionRecord | undefined) => v !== undefined && v.state !== 'tombstone'
@@ -156,15 +171,25 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
         noncurrent: Number(live(after)) - Number(live(before)),
         bytes: (live(after) ? after!.size : 0) - (live(before) ? before!.size : 0),
       })
+      const isHere = (v: VersionRecord | undefined) => v?.chain !== undefined && live(v)
+      if (isHere(before) && !(isHere(after) && before!.id.equals(after!.id))) hooks().unplaced?.(tx, before!)
+      if (isHere(after) && !before?.id.equals(after!.id)) hooks().placed?.(tx, after!)
       if (!after) return
       const isNewVersion = !before?.id.equals(after.id)
       if (before && live(before) && (isNewVersion || !live(after))) release(tx, hooks(), before)
-      if (before && live(before) && !isNewVersion && !live(after)) hooks().noncurrentDeleted?.(tx, before)
+      // A version that never took effect is not deleted: it was none.
+      if (before && live(before) && !isNewVersion && !live(after) && !after.withdraws)
+        hooks().noncurrentDeleted?.(tx, before)
       if (live(after) && isNewVersion) acquire(tx, hooks(), after)
       // See withdrawnOf.
       if (!live(after) && !live(before)) release(tx, hooks(), after)
     },
   }
+}
+
+/** Whether both were judged on one base, so that it is not known yet which of them took effect, if any. */
+function isContested(before: VersionRecord, after: VersionRecord): boolean {
+  return isOfChain(before, after) && isOfPlace(before, after)
 }
 
 /** Whether `before`, replaced by `after`, becomes a noncurrent version rather than going away. */
@@ -186,10 +211,21 @@ export function isDeletionOf(before: VersionRecord, after: VersionRecord): boole
   return !after.chain && before.timeUs === after.timeUs && before.generation < after.generation
 }
 
-/** A version as the version table keeps it: the same bytes on every replica that moves it there, however often. */
+/**
+ * A version as the version table keeps it: the same bytes on every replica that moves it there, however often, but for the
+ * ballot of one that was written on a condition.
+ */
 export function noncurrentOf(v: VersionRecord): VersionRecord {
-  const { withdraws: _, completes: __, chain: ___, ...plain } = plainVersion(v)
-  return { ...plain, timeUs: v.createdUs, generation: 0 }
+  const { withdraws: _, completes: __, chain, ...plain } = plainVersion(v)
+  // One that became current again has another place.
+  if (!chain || chain.deletes) return { ...plain, timeUs: v.createdUs, generation: 0 }
+  return { ...plain, timeUs: v.createdUs, chain }
+}
+
+/** The one of two copies of a noncurrent version that knows the later ballot. */
+function laterPlaced(a: VersionRecord, b: VersionRecord): VersionRecord {
+  if (!b.chain || !a.chain) return b.chain ? b : a
+  return Buffer.compare(b.chain.ballot, a.chain.ballot) > 0 ? b : a
 }
 
 /** The tombstone that replaces a version in the version table when it is deleted for good. */
@@ -229,7 +265,8 @@ export function withdrawnOf(v: VersionRecord): VersionRecord {
     { ...v, bucket: v.bucket, key: v.key, isNull: false, timeUs: v.createdUs },
     v.id,
   )
-  return { ...tombstone, content: v.content.kind === 'inline' ? tombstone.content : v.content }
+  const content = v.content.kind === 'inline' ? tombstone.content : v.content
+  return { ...tombstone, content, withdraws: [v.id] }
 }
 
 /** Whether the version table may have a null version when this current one is replaced. */

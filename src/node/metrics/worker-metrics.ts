@@ -11,6 +11,7 @@ export function workerMetrics(registry: Registry, { blocks, tables, model }: Cor
     ['table_gc', tables.gc.workerStats()],
     ['damaged_rows', tables.damaged.workerStats()],
     ['purge', model.purge.workerStats()],
+    ['contests', model.contests.workerStats()],
     ['lifecycle', model.lifecycle.workerStats()],
     ['orphans', model.orphans.workerStats()],
     ['block_references', blocks.refs.workerStats()],

@@ -17,6 +17,7 @@ export function listWorkers(context: AdminContext): WorkerInfo[] {
     }),
     damagedRowsWorker(context),
     purgeWorker(context),
+    contestsWorker(context),
     lifecycleWorker(context),
     orphansWorker(context),
     refsWorker(context),
@@ -144,6 +145,14 @@ function purgeWorker(context: AdminContext): WorkerInfo {
   return worker('Purge of deleted rows', {
     ...loop(context, stats),
     state: stats.queueLength ? 'busy' : 'idle',
+  })
+}
+
+function contestsWorker(context: AdminContext): WorkerInfo {
+  const { contests } = context.model
+  return worker('Withdrawal of conditional writes that lost', {
+    ...loop(context, contests.workerStats()),
+    freeform: [`${contests.withdrawn} withdrawn since the start`],
   })
 }
 

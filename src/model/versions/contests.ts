@@ -1,0 +1,190 @@
+import { pack, unpack } from 'msgpackr'
+import type { Db, Reader, Tx } from '../../db/db.js'
+import { ballotTimeUs } from '../../table/ballot.js'
+import type { Table } from '../../table/table.js'
+import { CarportError } from '../../util/errors.js'
+import { versioned } from '../../util/format.js'
+import type { Service } from '../../util/service.js'
+import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
+import type { VersionId } from '../content/refs.js'
+import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { isBaseOf, isOfChain, isOfPlace, placeKeyOf } from './chain.js'
+import { decodeHead, encodeHead } from './codec.js'
+import type { VersionRecord } from './record.js'
+import { live } from './selector.js'
+import { tombstoneOf, withdrawnOf } from './tables.js'
+
+/** [due u48 ms][version id] → the losing row, and its rival's id */
+const CONTEST_TREE = 'model:contests'
+/** Place in a chain (see placeKeyOf) → id of the noncurrent version there */
+const PLACE_TREE = 'model:places'
+export const CONTEST_TREES = [CONTEST_TREE, PLACE_TREE] as const
+
+const DUE_BYTES = 6
+/** How soon a row is looked at that another one took the place of: most are decided by then. In ms. */
+const SOON_MS = 60_000
+/** After this time no coordinator goes on with a proposal: replicas refuse ballots that are half as old. In ms. */
+const OLD_MS = 3_600_000
+const POLL_MS = 60_000
+
+interface Contest {
+  row: VersionRecord
+  /** A noncurrent version of the same place. */
+  rival?: { id: VersionId; isNull: boolean } | undefined
+}
+
+/**
+ * Decides about rows of conditional writes that may have lost. Two writes that were judged on one base have one place in the
+ * order, and at most one of them ever took effect; but a replica that sees one replace the other cannot tell which: a third
+ * coordinator may be about to finish the one that went. So neither contents nor versions go at that moment. The replica keeps
+ * the row, and asks a quorum later:
+ *
+ * - The key's row follows from the lost one, or has its place: then it is known.
+ * - A plain row hides them all. If the lost row became a noncurrent version, and another one has its place, the greater ballot
+ *   decides, as soon as no coordinator is left that could bring a greater one. What is no version by then never took effect.
+ *
+ * A write that lost is withdrawn: a tombstone keeps it from becoming a version, and releases its content.
+ */
+export class Contests implements Service {
+  readonly name = 'contests'
+  /** Writes that were withdrawn since the start. */
+  withdrawn = 0
+  readonly #worker: Worker
+  readonly #wake = () => this.#worker.wake()
+
+  constructor(
+    private readonly deps: WorkerEnv & {
+      db: Db
+      objects: Table<VersionRecord>
+      versions: Table<VersionRecord>
+      /** Default: OLD_MS. */
+      oldMs?: number | undefined
+    },
+  ) {
+    this.#worker = new Worker(this.name, deps, (signal) => this.#work(signal), {
+      queueLength: () => this.backlog,
+    })
+  }
+
+  start(): void {
+    this.#worker.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#worker.stop()
+  }
+
+  workerStats(): WorkerStats {
+    return this.#worker.stats()
+  }
+
+  get backlog(): number {
+    return this.deps.db.count(CONTEST_TREE)
+  }
+
+  /** In the transaction in which another row took the place of a conditional one. */
+  replaced(tx: Tx, row: VersionRecord): void {
+    this.#enqueue(tx, { row }, Math.min(SOON_MS, this.#oldMs))
+  }
+
+  /** In the transaction in which a conditional row became a noncurrent version. */
+  placed(tx: Tx, version: VersionRecord): void {
+    const place = placeKeyOf(version)
+    const other = this.#at(tx, place)
+    if (!other) tx.put(PLACE_TREE, place, Buffer.concat([Buffer.of(version.isNull ? 1 : 0), version.id]))
+    else if (!other.id.equals(version.id)) this.#enqueue(tx, { row: version, rival: other }, this.#oldMs)
+  }
+
+  /** In the transaction in which a noncurrent version went. */
+  unplaced(tx: Tx, version: VersionRecord): void {
+    const place = placeKeyOf(version)
+    if (this.#at(tx, place)?.id.equals(version.id)) tx.delete(PLACE_TREE, place)
+  }
+
+  get #oldMs(): number {
+    return this.deps.oldMs ?? OLD_MS
+  }
+
+  #at(reader: Reader, place: Buffer): { id: VersionId; isNull: boolean } | undefined {
+    const value = reader.get(PLACE_TREE, place)
+    return value && { id: value.subarray(1), isNull: value[0] === 1 }
+  }
+
+  #enqueue(tx: Tx, contest: Contest, inMs: number): void {
+    const due = Buffer.allocUnsafe(DUE_BYTES)
+    due.writeUIntBE(Math.ceil(this.deps.clock.nowMs() + inMs), 0, DUE_BYTES)
+    tx.put(CONTEST_TREE, Buffer.concat([due, contest.row.id]), FORMAT.encode(contest))
+    tx.onCommit(this.#wake)
+  }
+
+  async #work(signal: AbortSignal): Promise<number> {
+    const { clock, db } = this.deps
+    while (!signal.aborted && clock.doubt?.() === undefined) {
+      const [entry] = db.keys(CONTEST_TREE, { limit: 1 })
+      if (!entry) break
+      const waitMs = entry.readUIntBE(0, DUE_BYTES) - clock.nowMs()
+      if (waitMs > 0) return Math.min(waitMs, POLL_MS)
+      const key = Buffer.from(entry)
+      const stored = db.get(CONTEST_TREE, key)
+      const contest = stored && FORMAT.decode(stored)
+      const isDecided = !contest || (await this.#decide(contest))
+      await db.transact((tx) => {
+        tx.delete(CONTEST_TREE, key)
+        if (!isDecided) this.#enqueue(tx, contest, this.#oldMs)
+      })
+    }
+    return POLL_MS
+  }
+
+  /** @returns whether nothing is left to find out */
+  async #decide({ row, rival }: Contest): Promise<boolean> {
+    const { objects, versions, clock } = this.deps
+    const { bucket, key, id } = row
+    const current = await objects.get(bucket, key, { body: false })
+    if (current?.id.equals(id)) return true
+    if (current && isOfChain(row, current)) {
+      if (current.generation < row.generation) return false
+      const fate = isBaseOf(row, current)
+      if (fate === 'yes') return true
+      if (fate === 'no') return this.#withdraw(row)
+    }
+    if (clock.nowMs() * 1000 < ballotTimeUs(row.chain!.ballot) + this.#oldMs * 1000) return false
+    const options = { body: false, ...(current && { replacedBy: current.id }) }
+    const at = (of: { id: VersionId; isNull: boolean }) =>
+      versions.get(bucket, versionSortKey(key, of.isNull ? NULL_SLOT : of.id, of.isNull), options)
+    const version = live(await at(row))
+    if (!version?.id.equals(id)) return this.#withdraw(row)
+    const other = rival && live(await at(rival))
+    if (!other?.id.equals(rival!.id) || !isOfPlace(version, other)) return true
+    return this.#withdraw(version.chain!.ballot.compare(other.chain!.ballot) < 0 ? version : other)
+  }
+
+  async #withdraw(row: VersionRecord): Promise<true> {
+    const { versions } = this.deps
+    // Null versions have a slot of their own beside.
+    const slot = row.isNull
+      ? [
+          tombstoneOf(
+            { ...row, bucket: row.bucket, key: row.key, isNull: true, timeUs: row.createdUs },
+            row.id,
+          ),
+        ]
+      : []
+    await versions.insertMany([withdrawnOf(row), ...slot])
+    this.withdrawn++
+    return true
+  }
+}
+
+const FORMAT = versioned<Contest>('contest', {
+  encode: ({ row, rival }) => pack([encodeHead(row), rival ? rival.id : null, rival?.isNull === true]),
+  writes: 1,
+  versions: {
+    1(payload) {
+      const [head, id, isNull] = unpack(payload) as unknown[]
+      if (!Buffer.isBuffer(head)) throw new CarportError('Corrupted', 'malformed contest')
+      const row = decodeHead(head, () => undefined)
+      return { row, ...(Buffer.isBuffer(id) && { rival: { id, isNull: isNull === true } }) }
+    },
+  },
+})
