@@ -49,7 +49,7 @@ const NEMESIS: NemesisOptions = {
     'clock',
     'blackout',
   ],
-  ...{ everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2, strikeShare: 0 },
+  ...{ everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2, promiseStrikeShare: 0, strikeShare: 0 },
 }
 
 interface Place {

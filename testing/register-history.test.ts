@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { type ModelOp, possibleHistory } from './conditional/register.js'
 import { checkRegister, RegisterHistory, type RegisterOp } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 
@@ -169,6 +170,101 @@ describe('conditional writes in a history', () => {
     expect(checkRegister([...ops('w a 0 1'), change(null, 'a', 2), ...ops('r - 3 4')])).toBeUndefined()
   })
 })
+
+/**
+ * Clients that read, write and change a register on conditions, with answers of a real one, some of which are lost.
+ * @param wrongShare share of the answers that are replaced by any
+ */
+function conditionalHistory(
+  random: SeededRandom,
+  {
+    clients,
+    each,
+    unansweredShare,
+    wrongShare = 0,
+  }: Record<string, number> & { clients: number; each: number },
+): RegisterOp[] {
+  const planned: { at: number; op: RegisterOp }[] = []
+  let values = 0
+  let moment = 0
+  const unique = (at: number) => at + moment++ * 1e-9
+  for (let client = 0; client < clients; client++) {
+    let now = random.float() * 5
+    for (let i = 0; i < each; i++) {
+      const callAt = unique(now + random.float())
+      const at = callAt + random.float() * 4
+      now = at + random.float() * 4
+      const kind = random.pick(['read', 'write', 'change', 'change'] as const)
+      const isLost = kind !== 'read' && random.chance(unansweredShare!)
+      const value = kind === 'read' || random.chance(0.2) ? null : `v${values++}`
+      const op: RegisterOp = { kind, value, callAt, returnAt: isLost ? undefined : unique(now), note: '' }
+      planned.push({ at: isLost && random.chance(0.5) ? at + random.float() * 20 : at, op })
+    }
+  }
+  planned.sort((a, b) => a.at - b.at)
+  let current: string | null = null
+  const seen: (string | null)[] = [null]
+  for (const { op } of planned) {
+    if (op.kind === 'change') {
+      // A deletion of nothing would not change anything.
+      op.expected = op.value === null || random.chance(0.6) ? random.pick(seen.slice(-3)) : null
+      if (op.value === null) op.expected ??= 'never'
+    }
+    const isLate = op.returnAt === undefined && random.chance(0.3)
+    const holds = op.kind === 'write' || (op.kind === 'change' && op.expected === current)
+    if (op.kind === 'read') op.value = random.chance(wrongShare) ? random.pick(seen) : current
+    else if (holds && !isLate) current = op.value
+    else if (op.kind === 'change' && op.returnAt !== undefined) op.kind = 'refused'
+    if (op.kind === 'change' && op.returnAt !== undefined && random.chance(wrongShare)) op.kind = 'refused'
+    if (current !== null) seen.push(current)
+  }
+  return planned.map(({ op }) => op)
+}
+
+describe('checkRegister with conditions', () => {
+  it('says of short histories what a search of all orders says', () => {
+    const counts = { possible: 0, impossible: 0 }
+    for (let seed = 0; seed < 3000; seed++) {
+      const random = new SeededRandom(`conditional/${seed}`)
+      const shape = { clients: 3, each: 3, unansweredShare: 0.35, wrongShare: seed % 2 === 0 ? 0 : 0.3 }
+      const history = conditionalHistory(random, shape)
+      const isPossible = possibleHistory(history.map(asModelOp))
+      counts[isPossible ? 'possible' : 'impossible']++
+      if (shape.wrongShare === 0) expect(isPossible, `seed ${seed}`).toBe(true)
+      expect(checkRegister(history) === undefined, `seed ${seed}: ${JSON.stringify(history)}`).toBe(
+        isPossible,
+      )
+    }
+    expect(Math.min(...Object.values(counts))).toBeGreaterThan(300)
+  })
+
+  it('is through with long histories of which many answers are lost, right ones and wrong ones', () => {
+    for (let seed = 0; seed < 4; seed++) {
+      const random = new SeededRandom(`long/${seed}`)
+      const history = conditionalHistory(random, { clients: 8, each: 20, unansweredShare: 0.4 })
+      expect(checkRegister(history)).toBeUndefined()
+      const reads = history.filter((op) => op.kind === 'read')
+      const last = reads.at(-1)!
+      const first = reads.find(({ value }) => value !== null)!
+      expect(checkRegister([...history, { ...first, callAt: 1e9, returnAt: 2e9 }])).toBeDefined()
+      expect(
+        checkRegister(history.map((op) => (op === last ? { ...op, value: 'nobody' } : op))),
+      ).toBeDefined()
+    }
+  })
+})
+
+function asModelOp({ kind, value, expected = null, callAt, returnAt }: RegisterOp): ModelOp {
+  const op = { value, expected, callAt, returnAt }
+  const isAnswered = returnAt !== undefined
+  const done = isAnswered ? ({ kind: 'done' } as const) : undefined
+  if (kind === 'read')
+    return { ...op, kind, value: null, outcome: isAnswered ? { kind: 'value', value } : undefined }
+  if (kind === 'write') return { ...op, kind: value === null ? 'delete' : 'put', outcome: done }
+  const outcome = kind === 'refused' ? ({ kind: 'refused' } as const) : done
+  if (expected === null) return { ...op, kind: 'create', outcome }
+  return { ...op, kind: value === null ? 'delete-if' : 'replace', outcome }
+}
 
 describe('RegisterHistory', () => {
   it('tells which register, and what happened around the point', () => {

@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
+import type { StoredBody } from '../src/model/content/blobs.js'
+import { NONCE_BYTES } from '../src/model/content/refs.js'
 import type { Model } from '../src/model/model.js'
 import type { Precondition } from '../src/model/versions/conditional-writes.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { CarportError } from '../src/util/errors.js'
 import type { RegisterHistory } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
+import type { SimClock } from './sim-clock.js'
 import { INLINE_BYTES_MAX } from './sim-cluster.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 
@@ -22,6 +25,8 @@ interface Request {
       register(etag: string, content: Buffer): void
     }
     readonly counts: Record<string, number>
+    readonly judgeMs: number
+    readonly cluster: { readonly clock: SimClock }
   }
   readonly random: SeededRandom
   readonly target: { bucket: Bucket; key: string; register: string }
@@ -52,7 +57,7 @@ export async function conditionalWrite(request: Request): Promise<void> {
     try {
       if (!content)
         return await model.objects.delete(bucket.id, Buffer.from(key), '', bucket.versioning, precondition)
-      const stored = await model.blobs.write(sourceOf(content, random))
+      const stored = slowed(request, await model.blobs.write(sourceOf(content, random)))
       const version = newVersion(bucket, key, stored.md5)
       return await model.objects.put(version, stored, bucket.versioning, precondition)
     } catch (error) {
@@ -71,6 +76,17 @@ export async function conditionalWrite(request: Request): Promise<void> {
     w.history.answered(op)
     request.remember(outcome)
   }
+}
+
+/** A content whose claims take long to confirm, which happens between the two phases of a write. */
+function slowed({ w, random }: Request, stored: StoredBody): StoredBody {
+  if (w.judgeMs === 0 || random.chance(0.5)) return stored
+  const waitMs = random.exponential(w.judgeMs)
+  const confirm = async () => {
+    await w.cluster.clock.sleep(waitMs)
+    await stored.claims?.confirm()
+  }
+  return { ...stored, nonce: stored.nonce ?? random.bytes(NONCE_BYTES), claims: { confirm } }
 }
 
 /** The ETag that is there, null for nothing; undefined if the read failed. */

@@ -6,8 +6,13 @@ import type { Script } from './sim-script.js'
 
 export type NemesisOptions = Pick<
   Profile,
-  'acts' | 'everyMs' | 'lastsMs' | 'outageMs' | 'downMax' | 'strikeShare'
+  'acts' | 'everyMs' | 'lastsMs' | 'outageMs' | 'downMax' | 'strikeShare' | 'promiseStrikeShare'
 >
+
+/** The trace of a promise to a conditional write, or of its refusal, which has arrived; with the node that gave it. */
+const PROMISE = / answer to table\/object\/prepare (\w+) > /
+/** The longest time that a node is away which died after a promise, in ms: it is back before what it promised is over. */
+const BOUNCE_MS_MAX = 400
 
 /**
  * Breaks things, and mends them after a while: partitions, one-way cuts, slow and lossy paths, dead processes and
@@ -19,6 +24,7 @@ export class Nemesis {
   readonly #mend = new Set<() => void>()
   #down = 0
   #isOver = false
+  #promises = 0
   #random: SeededRandom
   /** The act that goes on now, or the strike. */
   #name = ''
@@ -139,6 +145,22 @@ export class Nemesis {
     this.#name = isBlackout ? 'blackout at an answer' : 'power-off at an answer'
     for (const struck of isBlackout ? nodes : [node])
       if (struck.machine.platform) this.#crash(struck, 'machine')
+    this.#count(this.#name)
+  }
+
+  /** Gets each line of the trace: nodes die right after a promise, and are back at once. */
+  traced(line: string): void {
+    if (this.#isOver || this.options.promiseStrikeShare === 0) return
+    const id = PROMISE.exec(line)?.[1]
+    if (id === undefined) return
+    const name = `promise/${this.#promises++}`
+    this.#random = this.seed.fork(name)
+    if (!this.#random.chance(this.options.promiseStrikeShare) || this.#down >= this.options.downMax) return
+    const struck = this.cluster.nodes.find((node) => node.id.startsWith(id))
+    if (!struck?.machine.platform || !this.script.happens(this.cluster.clock, name)) return
+    this.#name = 'death after a promise'
+    const forMs = 10 + this.#random.float() * BOUNCE_MS_MAX
+    this.#crash(struck, this.#random.pick(['process', 'machine']), forMs)
     this.#count(this.#name)
   }
 

@@ -40,16 +40,18 @@ export type OperationName =
  * - 'control': names and permissions that many want to change at the same time;
  * - 'swarm': each seed draws which of all that it has at all.
  */
-export type ScenarioKind =
-  | 'faults'
-  | 'layout'
-  | 'power'
-  | 'outage'
-  | 'wiped'
-  | 'busy'
-  | 'conditional'
-  | 'control'
-  | 'swarm'
+export const SCENARIO_KINDS = [
+  'faults',
+  'layout',
+  'power',
+  'outage',
+  'wiped',
+  'busy',
+  'conditional',
+  'control',
+  'swarm',
+] as const
+export type ScenarioKind = (typeof SCENARIO_KINDS)[number]
 
 /** The part of a seed that makes the cluster. */
 type ClusterProfile = Required<
@@ -73,8 +75,12 @@ export interface Profile extends ClusterProfile {
   downMax: number
   /** Share of the acknowledgements at which the power goes off, on one node or on all. */
   strikeShare: number
-  /** Whether a sixth node joins and another one leaves. */
-  changesLayout: boolean
+  /** Share of the promises to conditional writes at which the node that gave one dies, for a moment. */
+  promiseStrikeShare: number
+  /** How long a conditional write takes between its promises and its row, in ms, on average, where it takes its time. */
+  judgeMs: number
+  /** Whether a sixth node joins and another one leaves; or the copies of the first bucket move again and again. */
+  changesLayout: boolean | 'moves'
   operations: Operations
   keys: readonly string[]
   versionedKeys: readonly string[]
@@ -122,7 +128,8 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
     tombstoneDelayMs: 120_000,
     commitDelayMs: [0.2, 5],
     ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
-    ...{ strikeShare: 0, changesLayout: kind === 'layout', operations: ALL_OPERATIONS },
+    ...{ strikeShare: 0, promiseStrikeShare: 0, judgeMs: 0 },
+    ...{ changesLayout: kind === 'layout', operations: ALL_OPERATIONS },
     ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
   }
@@ -179,15 +186,22 @@ function busy(random: SeededRandom): Partial<Profile> {
   }
 }
 
+/**
+ * Few keys, so that several write one at the same time. Some take long between the two phases: meanwhile others are promised
+ * later ballots, replicas forget what they can, and copies move.
+ */
 function conditional(random: SeededRandom): Partial<Profile> {
+  const judgeMs = random.pick([0, 50, 500, 5000])
   return {
     acts: random.pick([
       ALL_ACTS,
       ['slow', 'lossy', 'partition', 'one-way', 'kill', 'power-off', 'clock'],
-      ['lossy'],
+      ['slow', 'lossy', 'one-way'],
     ]),
     ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 20_000]) },
-    ...{ changesLayout: random.chance(0.33), keys: KEYS.slice(0, 3), thinkMs: random.pick([20, 80, 300]) },
+    ...{ judgeMs, promiseStrikeShare: random.pick([0, 0.01, 0.05]) },
+    changesLayout: random.pick<Profile['changesLayout']>([false, false, true, 'moves']),
+    ...{ keys: KEYS.slice(0, random.pick([1, 3])), thinkMs: random.pick([20, 80, 300]) },
     operations: {
       put: 0.08,
       get: 0.15,

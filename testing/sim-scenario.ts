@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
+import { bucketPartition } from '../src/model/sort-keys.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimClient } from './sim-clients.js'
@@ -53,6 +54,9 @@ export interface ScenarioResult {
 }
 
 const CLIENTS = 8
+/** Where copies move again and again: how many nodes have no role, and the time between two moves, in ms, on average. */
+const SPARE_NODES = 2
+const MOVE_EVERY_MS = 5_000
 const QUIET_MS = 10 * 60_000
 /** The longest that a run may take, in ms of virtual time. */
 const LIMIT_MS = 24 * 3600_000
@@ -67,19 +71,22 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
   const profile = drawProfile(options.kind, random, options.replicationFactor)
   const { tombstoneDelayMs } = profile
   const coverage = new Coverage()
+  let scenario: Scenario | undefined
   const cluster = new SimCluster({
     ...profile,
     seed: options.seed,
     tables: { tombstoneDelayMs, syncIntervalMs: 60_000, syncSoonMs: 2000 },
     graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
+    contestsMs: 120_000,
     trace: (line) => {
       hash.update(line)
       coverage.traced(line)
       options.onTrace?.(line)
+      scenario?.nemesis?.traced(line)
     },
   })
   const problems: string[] = []
-  const scenario = new Scenario(options, profile, cluster, random, problems, coverage)
+  scenario = new Scenario(options, profile, cluster, random, problems, coverage)
   await cluster.clock.runUntil(scenario.run(), LIMIT_MS)
   return {
     problems,
@@ -98,6 +105,7 @@ class Scenario {
   readonly script: Script
   readonly counts: Record<string, number> = {}
   acts: Record<string, number> = {}
+  nemesis: Nemesis | undefined
 
   constructor(
     private readonly options: ScenarioOptions,
@@ -115,6 +123,7 @@ class Scenario {
     await cluster.start()
     const w = await this.#workload()
     const nemesis = new Nemesis(cluster, random.fork('nemesis'), this.script, profile, problems, coverage)
+    this.nemesis = nemesis
     w.onAcknowledged = (node, operationId) => nemesis.onAcknowledged(node, operationId)
     const loadMs = options.loadMs * profile.loadFactor
     const untilMs = cluster.clock.monotonicMs() + loadMs
@@ -122,7 +131,11 @@ class Scenario {
       new SimClient(w, random.fork(`client${i}`), `client${i}`).run(untilMs),
     )
     const changesLayout = profile.changesLayout && this.script.happens(cluster.clock, 'layout/0')
-    const layouts = changesLayout ? this.#changeLayouts(loadMs) : undefined
+    const layouts = !changesLayout
+      ? undefined
+      : profile.changesLayout === 'moves'
+        ? this.#moveCopies(w.bucket, untilMs)
+        : this.#changeLayouts(loadMs)
     await Promise.all([
       ...clients,
       layouts,
@@ -172,6 +185,7 @@ class Scenario {
       versions: new Map(),
       deletedVersions: new Map(),
       thinkMs: this.options.thinkMs ?? profile.thinkMs,
+      judgeMs: profile.judgeMs,
       counts: this.counts,
     }
   }
@@ -193,6 +207,34 @@ class Scenario {
       const newest = by.core!.cluster.layout.history.versions.at(-1)
       if (newest?.roles.has(leaver.id)) await cluster.changeLayout([{ node: leaver.id, role: null }], by)
     })
+  }
+
+  /** Two more nodes come; then up to two of the bucket's replicas change places with those, again and again. */
+  async #moveCopies({ id }: Bucket, untilMs: number): Promise<void> {
+    const { cluster, random } = this
+    const { clock } = cluster
+    for (let i = 0; i < SPARE_NODES; i++) await cluster.grow()
+    while (clock.monotonicMs() < untilMs) {
+      await clock.sleep(random.exponential(MOVE_EVERY_MS))
+      await cluster.retried(random, async (by) => {
+        const { history, view } = by.core!.cluster.layout
+        const newest = history.versions.at(-1)!
+        // One change at a time, as administrators do it.
+        if (history.versions.length > 1) return
+        // Node 0 stays, since the checks ask it.
+        const replicas = view.storageSet(bucketPartition(id)).filter((node) => node !== cluster.nodes[0]!.id)
+        const spare = cluster.nodes.filter((node) => !newest.roles.get(node.id))
+        const at = random.below(replicas.length)
+        const leaving = [...replicas.slice(at), ...replicas.slice(0, at)].slice(0, spare.length)
+        await cluster.changeLayout(
+          [
+            ...leaving.map((node) => ({ node, role: null })),
+            ...spare.map((node) => ({ node: node.id, role: roleOf(node) })),
+          ],
+          by,
+        )
+      })
+    }
   }
 
   /** Reads every key at every node. */

@@ -274,7 +274,8 @@ class OutgoingCall {
       return
     }
     const { hlc } = this.caller.options
-    this.network.trace(`answer to ${this.method} > ${this.caller.self.slice(0, 8)}`)
+    const [from, to] = [this.link.other(this.caller).self, this.caller.self]
+    this.network.trace(`answer to ${this.method} ${from.slice(0, 8)} > ${to.slice(0, 8)}`)
     this.#settled = true
     this.#deadline.cancel()
     if (isError) {

@@ -11,24 +11,39 @@ function take(name) {
   const at = given.findIndex((argument) => argument === name || argument.startsWith(`${name}=`))
   if (at < 0) return undefined
   const [argument, next] = given.slice(at, at + 2)
-  const value = argument === name ? next : argument.slice(name.length + 1)
   given.splice(at, argument === name ? 2 : 1)
-  if (!(Number(value) > 0)) {
+  return argument === name ? (next ?? '') : argument.slice(name.length + 1)
+}
+
+/** As `take`, for a number. */
+function takeNumber(name) {
+  const value = take(name)
+  if (value !== undefined && !(Number(value) > 0)) {
     console.error(`${name} needs a number greater than 0, not ${value}`)
     process.exit(2)
   }
   return value
 }
 
-const hours = take('--hours')
-const load = take('--load')
+const hours = takeNumber('--hours')
+const load = takeNumber('--load')
+const kind = take('--kind')
+if (kind !== undefined && hours === undefined) {
+  console.error('--kind goes with --hours: without it all kinds run')
+  process.exit(2)
+}
 const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs')
 const { status } = spawnSync(
   process.execPath,
   [vitest, 'run', '--config', 'vitest.sim.config.ts', ...given],
   {
     stdio: 'inherit',
-    env: { ...process.env, ...(hours && { SIM_HOURS: hours }), ...(load && { SIM_LOAD: load }) },
+    env: {
+      ...process.env,
+      ...(hours && { SIM_HOURS: hours }),
+      ...(load && { SIM_LOAD: load }),
+      ...(kind !== undefined && { SIM_KIND: kind }),
+    },
   },
 )
 process.exit(status ?? 1)

@@ -76,8 +76,14 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/conditional.ts',
-        find: '    const end = quorum.beginWrite()\n    const sets = placement.writeSets(partition)\n',
-        replace: '    const end = () => {}\n    const sets = placement.writeSets(partition).slice(-1)\n',
+        find: '      return await then({ ...attempt, prepared })\n',
+        replace: '      end()\n      return await then({ ...attempt, prepared })\n',
+      },
+      {
+        file: 'src/table/conditional.ts',
+        find: '    await this.#ask(attempt, this.#acceptMethod, [attempt.version, wire], (node, error) => {\n',
+        replace:
+          '    const sets = this.env.placement.writeSets(row.partition)\n    const needed = sets.map((set) => Math.max(this.env.placement.writeQuorum, majority(set.length)))\n    const version = this.env.placement.layoutVersion\n    await this.#ask({ ...attempt, sets, needed, version }, this.#acceptMethod, [version, wire], (node, error) => {\n',
       },
     ],
   },
