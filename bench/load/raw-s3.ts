@@ -32,15 +32,9 @@ export interface RequestOptions {
 const SIGNED = 'host;x-amz-content-sha256;x-amz-date'
 const PAYLOAD = 'UNSIGNED-PAYLOAD'
 
-/**
- * An S3 client (or one of K2V, whose paths are signed alike if they have no escapes) that is as cheap as Node's HTTP client allows: Signature V4 by header over three headers, payload
- * not signed, keep-alive. Paths and queries are given as they are signed: encoded, the query sorted.
- */
-export class RawS3 {
+/** Signs requests by header, over three headers; the payload is not signed. */
+export class RequestSigner {
   readonly #host: string
-  readonly #hostname: string
-  readonly #port: string
-  readonly #agent: http.Agent
   #second = 0
   #date = ''
   #day = ''
@@ -48,11 +42,53 @@ export class RawS3 {
 
   constructor(
     private readonly target: Target,
-    connections: number,
     private readonly service: 's3' | 'k2v' = 's3',
   ) {
+    this.#host = new URL(target.endpoint).host
+  }
+
+  /** The headers of a request. Path and query are given as they are signed: encoded, the query sorted. */
+  sign(method: string, path: string, query: string): Record<string, string> {
+    const { service } = this
+    const { accessKeyId, secretAccessKey, region } = this.target
+    const second = Math.floor(Date.now() / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#date = new Date(second * 1000).toISOString().replace(/[-:]|\.\d{3}/g, '')
+      const day = this.#date.slice(0, 8)
+      if (day !== this.#day) {
+        this.#day = day
+        this.#signingKey = [service, 'aws4_request'].reduce(
+          hmac,
+          hmac(hmac(`AWS4${secretAccessKey}`, day), region),
+        )
+      }
+    }
+    const scope = `${this.#day}/${region}/${service}/aws4_request`
+    const canonical = `${method}\n${path}\n${query}\nhost:${this.#host}\nx-amz-content-sha256:${PAYLOAD}\nx-amz-date:${this.#date}\n\n${SIGNED}\n${PAYLOAD}`
+    const toSign = `AWS4-HMAC-SHA256\n${this.#date}\n${scope}\n${hash('sha256', canonical)}`
+    return {
+      host: this.#host,
+      'x-amz-date': this.#date,
+      'x-amz-content-sha256': PAYLOAD,
+      authorization: `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope},SignedHeaders=${SIGNED},Signature=${createHmac('sha256', this.#signingKey).update(toSign).digest('hex')}`,
+    }
+  }
+}
+
+/**
+ * An S3 client (or one of K2V, whose paths are signed alike if they have no escapes) that is as cheap as Node's HTTP client allows: Signature V4 by header over three headers, payload
+ * not signed, keep-alive. Paths and queries are given as they are signed: encoded, the query sorted.
+ */
+export class RawS3 {
+  readonly #signer: RequestSigner
+  readonly #hostname: string
+  readonly #port: string
+  readonly #agent: http.Agent
+
+  constructor(target: Target, connections: number, service: 's3' | 'k2v' = 's3') {
     const url = new URL(target.endpoint)
-    this.#host = url.host
+    this.#signer = new RequestSigner(target, service)
     this.#hostname = url.hostname.replace(/^\[|\]$/g, '')
     this.#port = url.port || '80'
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: connections, noDelay: true })
@@ -66,7 +102,7 @@ export class RawS3 {
   /** @throws Error with status, S3 code and message for an answer of 300 and above */
   request(method: string, path: string, options: RequestOptions = {}): Promise<Reply> {
     const { query = '', body, headers: extra, text = false, send } = options
-    const headers: Record<string, string | number> = this.#sign(method, path, query)
+    const headers: Record<string, string | number> = this.#signer.sign(method, path, query)
     if (extra) Object.assign(headers, extra)
     if (body) headers['content-length'] = body.length
     return new Promise((resolve, reject) => {
@@ -99,33 +135,6 @@ export class RawS3 {
       if (send) send(request).catch(reject)
       else request.end(body)
     })
-  }
-
-  #sign(method: string, path: string, query: string): Record<string, string> {
-    const { service } = this
-    const { accessKeyId, secretAccessKey, region } = this.target
-    const second = Math.floor(Date.now() / 1000)
-    if (second !== this.#second) {
-      this.#second = second
-      this.#date = new Date(second * 1000).toISOString().replace(/[-:]|\.\d{3}/g, '')
-      const day = this.#date.slice(0, 8)
-      if (day !== this.#day) {
-        this.#day = day
-        this.#signingKey = [service, 'aws4_request'].reduce(
-          hmac,
-          hmac(hmac(`AWS4${secretAccessKey}`, day), region),
-        )
-      }
-    }
-    const scope = `${this.#day}/${region}/${service}/aws4_request`
-    const canonical = `${method}\n${path}\n${query}\nhost:${this.#host}\nx-amz-content-sha256:${PAYLOAD}\nx-amz-date:${this.#date}\n\n${SIGNED}\n${PAYLOAD}`
-    const toSign = `AWS4-HMAC-SHA256\n${this.#date}\n${scope}\n${hash('sha256', canonical)}`
-    return {
-      host: this.#host,
-      'x-amz-date': this.#date,
-      'x-amz-content-sha256': PAYLOAD,
-      authorization: `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope},SignedHeaders=${SIGNED},Signature=${createHmac('sha256', this.#signingKey).update(toSign).digest('hex')}`,
-    }
   }
 }
 
