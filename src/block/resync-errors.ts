@@ -1,4 +1,5 @@
 import type { Db, Reader, Tx } from '../db/db.js'
+import { successor } from '../table/row-keys.js'
 import type { Backoff } from '../util/backoff.js'
 import { versioned } from '../util/format.js'
 
@@ -37,9 +38,10 @@ export class ResyncErrors {
     return value && { hash, ...FORMAT.decode(value) }
   }
 
-  list(limit: number): ResyncError[] {
+  /** Failures in the order of their hashes, behind `after`. */
+  list(limit: number, after?: Buffer): ResyncError[] {
     const errors: ResyncError[] = []
-    for (const { key, value } of this.db.range(ERRORS, { limit }))
+    for (const { key, value } of this.db.range(ERRORS, { limit, ...(after && { start: successor(after) }) }))
       errors.push({ hash: Buffer.from(key), ...FORMAT.decode(value) })
     return errors
   }

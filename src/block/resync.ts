@@ -153,9 +153,10 @@ export class Resync implements Service {
     placement.markSynced(BLOCKS_SYNC_NAME, ackedVersion)
   }
 
-  listErrors(limit = 1000): ResyncErrorInfo[] {
+  /** Blocks that could not be brought to where they should be, in the order of their hashes, behind `after`. */
+  listErrors(limit = 1000, after?: Buffer): ResyncErrorInfo[] {
     const { db, counts } = this.parts.local
-    return this.#errors.list(limit).map((error) => {
+    return this.#errors.list(limit, after).map((error) => {
       const record = counts.get(db, error.hash)
       return { ...error, refCount: record?.count ?? 0, nextTryMs: record?.dueMs ?? 0 }
     })

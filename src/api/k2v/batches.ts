@@ -2,6 +2,7 @@ import type { K2vItem } from '../../model/k2v/item.js'
 import { ReadBudget } from '../../model/k2v/store.js'
 import { successor } from '../../table/row-keys.js'
 import { eachLimited } from '../../util/limited.js'
+import type { Texts } from '../http/text-pieces.js'
 import type { Handler, K2vContext } from './context.js'
 import {
   bytesOf,
@@ -17,7 +18,7 @@ import {
 } from './documents.js'
 import { invalidRequest } from './errors.js'
 import { readOptions, write } from './items.js'
-import { type JsonTexts, jsonAnswer, jsonItem, jsonList, jsonObject, jsonText, map } from './json-answer.js'
+import { jsonAnswer, jsonItem, jsonList, jsonObject, jsonText, map } from './json-answer.js'
 import { bytesOfItems, readHeld } from './memory.js'
 import type { K2vRequest } from './request.js'
 
@@ -69,7 +70,7 @@ async function search(
   return { fields, items, nextStart }
 }
 
-function jsonResult({ fields, items, nextStart }: Result): JsonTexts {
+function jsonResult({ fields, items, nextStart }: Result): Texts {
   return jsonObject(fields, 'items', map(items, jsonItem), moreOf(nextStart))
 }
 

@@ -1,59 +1,29 @@
 import { encodeToken } from '../../model/k2v/causality.js'
 import type { ItemValue, K2vItem } from '../../model/k2v/item.js'
 import { clockOf, valuesOf } from '../../model/k2v/item.js'
-import { type Clock, sleep } from '../../util/clock.js'
+import type { Clock } from '../../util/clock.js'
 import type { Answer, AnswerHeaders } from '../http/answer.js'
+import { bodyOf, type Texts } from '../http/text-pieces.js'
 
-/** Characters of a document that are made in one turn of the event loop: some milliseconds' work. */
-export const PIECE_CHARS = 256 * 1024
 /** Bytes of a value that become one text; base64 of a multiple of three needs no padding. */
 const VALUE_PART_BYTES = 48 * 1024
 
-/** The texts of a JSON document one after the other, made as they are asked for. */
-export type JsonTexts = Generator<string, void, void>
-
-/**
- * An answer with a document: as one text if that is short, else in pieces, each made in a turn of its own, when the client has
- * taken the one before.
- */
-export function jsonAnswer(texts: JsonTexts, clock: Clock, headers: AnswerHeaders = {}): Answer {
-  const first = nextPiece(texts)
-  const body = first.isLast ? first.text : pieces(first.text, texts, clock)
-  return { status: 200, headers: { ...headers, 'Content-Type': 'application/json' }, body }
-}
-
-async function* pieces(first: string, texts: JsonTexts, clock: Clock): AsyncGenerator<Buffer> {
-  yield Buffer.from(first)
-  for (;;) {
-    await sleep(clock, 0)
-    const { text, isLast } = nextPiece(texts)
-    yield Buffer.from(text)
-    if (isLast) return
+/** An answer with a document, in pieces if that is long. */
+export function jsonAnswer(texts: Texts, clock: Clock, headers: AnswerHeaders = {}): Answer {
+  return {
+    status: 200,
+    headers: { ...headers, 'Content-Type': 'application/json' },
+    body: bodyOf(texts, clock),
   }
-}
-
-function nextPiece(texts: JsonTexts): { text: string; isLast: boolean } {
-  let text = ''
-  while (text.length < PIECE_CHARS) {
-    const { done, value } = texts.next()
-    if (done) return { text, isLast: true }
-    text += value
-  }
-  return { text, isLast: false }
 }
 
 /** A short document. */
-export function* jsonText(value: unknown): JsonTexts {
+export function* jsonText(value: unknown): Texts {
   yield JSON.stringify(value)
 }
 
 /** An object that has `fields`, and then a list as `name`. `parts` yields the texts of its elements. */
-export function* jsonObject(
-  fields: object,
-  name: string,
-  parts: Iterable<JsonTexts>,
-  more: object = {},
-): JsonTexts {
+export function* jsonObject(fields: object, name: string, parts: Iterable<Texts>, more: object = {}): Texts {
   const start = JSON.stringify(fields).slice(0, -1)
   yield `${start}${start.length > 1 ? ',' : ''}${JSON.stringify(name)}:`
   yield* jsonList(parts)
@@ -62,7 +32,7 @@ export function* jsonObject(
 }
 
 /** A list. */
-export function* jsonList(parts: Iterable<JsonTexts>): JsonTexts {
+export function* jsonList(parts: Iterable<Texts>): Texts {
   let separator = '['
   for (const part of parts) {
     yield separator
@@ -73,18 +43,18 @@ export function* jsonList(parts: Iterable<JsonTexts>): JsonTexts {
 }
 
 /** An item in the results of ReadBatch and PollRange. */
-export function* jsonItem(item: K2vItem): JsonTexts {
+export function* jsonItem(item: K2vItem): Texts {
   yield `{"sk":${JSON.stringify(item.sortKey.toString('utf8'))},"ct":"${encodeToken(clockOf(item))}","v":`
   yield* jsonValues(valuesOf(item))
   yield '}'
 }
 
 /** Values: base64, or null for a deletion. */
-export function jsonValues(values: readonly ItemValue[]): JsonTexts {
+export function jsonValues(values: readonly ItemValue[]): Texts {
   return jsonList(map(values, jsonValue))
 }
 
-function* jsonValue(value: ItemValue): JsonTexts {
+function* jsonValue(value: ItemValue): Texts {
   const content = value.content()
   if (content === null) {
     yield 'null'
@@ -98,6 +68,6 @@ function* jsonValue(value: ItemValue): JsonTexts {
 }
 
 /** Makes the texts of each element when it is asked for. */
-export function* map<T>(elements: Iterable<T>, texts: (element: T) => JsonTexts): Generator<JsonTexts> {
+export function* map<T>(elements: Iterable<T>, texts: (element: T) => Texts): Generator<Texts> {
   for (const element of elements) yield texts(element)
 }

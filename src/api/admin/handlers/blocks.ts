@@ -1,4 +1,6 @@
 import type { BlockRefRow } from '../../../block/block-ref.js'
+import type { ResyncErrorInfo } from '../../../block/resync.js'
+import { sleep } from '../../../util/clock.js'
 import { CarportError, errorCode } from '../../../util/errors.js'
 import { eachLimited } from '../../../util/limited.js'
 import type { BlockBacklink, BlockError, BlockInfo } from '../types.js'
@@ -8,20 +10,42 @@ import { OWNERS_MAX, type Owner } from './owners.js'
 
 const HASH_BYTES = 32
 const REFS_PAGE = 1000
-const RETRY_BATCH = 500
+/** Blocks that are looked up in one turn of the event loop. */
+const TURN_BLOCKS = 200
+/** Failures that one node tells: more would not fit a message, and nobody reads them. */
+export const ERRORS_LISTED_MAX = 10_000
 const PURGES_IN_FLIGHT = 8
 
-/** Blocks that this node should have but could not fetch so far. */
-export function listBlockErrors({ blocks, clock }: AdminContext): BlockError[] {
-  const nowMs = clock.nowMs()
+/** Blocks that this node should have but could not fetch so far: the first ones, if there are very many. */
+export async function listBlockErrors(context: AdminContext): Promise<BlockError[]> {
+  const nowMs = context.clock.nowMs()
   const seconds = (ms: number) => Math.max(0, Math.round(ms / 1000))
-  return blocks.resync.listErrors(Number.MAX_SAFE_INTEGER).map((error) => ({
-    blockHash: error.hash.toString('hex'),
-    refcount: error.refCount,
-    errorCount: error.attempts,
-    lastTrySecsAgo: seconds(nowMs - error.lastTryMs),
-    nextTryInSecs: seconds(error.nextTryMs - nowMs),
-  }))
+  const errors: BlockError[] = []
+  for await (const page of errorPages(context)) {
+    for (const error of page) {
+      errors.push({
+        blockHash: error.hash.toString('hex'),
+        refcount: error.refCount,
+        errorCount: error.attempts,
+        lastTrySecsAgo: seconds(nowMs - error.lastTryMs),
+        nextTryInSecs: seconds(error.nextTryMs - nowMs),
+      })
+    }
+    if (errors.length >= ERRORS_LISTED_MAX) break
+  }
+  return errors.slice(0, ERRORS_LISTED_MAX)
+}
+
+/** All blocks that could not be fetched so far, some at a time, with other work between. */
+async function* errorPages({ blocks, clock }: AdminContext): AsyncGenerator<ResyncErrorInfo[]> {
+  let after: Buffer | undefined
+  for (;;) {
+    const page = blocks.resync.listErrors(TURN_BLOCKS, after)
+    yield page
+    after = page.at(-1)?.hash
+    if (page.length < TURN_BLOCKS) return
+    await sleep(clock, 0)
+  }
 }
 
 /**
@@ -68,12 +92,27 @@ export async function retryBlocks(
   what: { all: true } | { blockHashes: string[] },
 ): Promise<{ count: number }> {
   const { resync } = context.blocks
-  const hashes =
-    'all' in what
-      ? resync.listErrors(Number.MAX_SAFE_INTEGER).map(({ hash }) => hash)
-      : what.blockHashes.map((prefix) => findBlock(context, prefix))
-  for (let i = 0; i < hashes.length; i += RETRY_BATCH) await resync.retryNow(hashes.slice(i, i + RETRY_BATCH))
+  let count = 0
+  if ('all' in what) {
+    for await (const page of errorPages(context)) {
+      await resync.retryNow(page.map(({ hash }) => hash))
+      count += page.length
+    }
+    return { count }
+  }
+  const hashes = await findBlocks(context, what.blockHashes)
+  for (let i = 0; i < hashes.length; i += TURN_BLOCKS) await resync.retryNow(hashes.slice(i, i + TURN_BLOCKS))
   return { count: hashes.length }
+}
+
+/** The blocks of this node whose hashes begin with these digits, looked up some at a time. */
+async function findBlocks(context: AdminContext, prefixes: readonly string[]): Promise<Buffer[]> {
+  const hashes: Buffer[] = []
+  for (const prefix of prefixes) {
+    hashes.push(findBlock(context, prefix))
+    if (hashes.length % TURN_BLOCKS === 0) await sleep(context.clock, 0)
+  }
+  return hashes
 }
 
 /** The one block of this node whose hash begins with these digits. */
@@ -136,9 +175,7 @@ export async function purgeBlocks(context: AdminContext, prefixes: readonly stri
     objectsDeleted: 0,
     uploadsDeleted: 0,
   }
-  const hashes = new Map(
-    prefixes.map((prefix) => findBlock(context, prefix)).map((h) => [h.toString('hex'), h]),
-  )
+  const hashes = new Map((await findBlocks(context, prefixes)).map((h) => [h.toString('hex'), h]))
   for (const hash of hashes.values()) await checkLost(context, hash)
   for (const hash of hashes.values()) {
     for await (const refs of liveRefs(context, hash)) await purgeReferences(context, refs, result)

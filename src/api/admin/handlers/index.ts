@@ -34,7 +34,7 @@ export function adminHandlers(context: AdminContext): AdminHandlers {
     'worker.info': async ({ id }) => workerById(context, id),
     'worker.getVariable': async ({ variable }) => getVariables(blocks, variable),
     'worker.setVariable': ({ variable, value }) => setVariable(db, blocks, variable, value),
-    'block.listErrors': async () => listBlockErrors(context),
+    'block.listErrors': () => listBlockErrors(context),
     'block.info': ({ blockHash }) => blockInfo(context, blockHash),
     'block.retryResync': (args) => retryBlocks(context, args),
     'block.purge': ({ blockHashes }) => purgeBlocks(context, blockHashes),

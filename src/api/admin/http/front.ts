@@ -15,6 +15,7 @@ import { type ConsoleSettings, consoleAnswer, type FindAsset } from '../../conso
 import type { Answer, ErrorAnswer } from '../../http/answer.js'
 import type { BrokenRequest, BrokenRequestAnswer } from '../../http/client-error.js'
 import { HttpFront, type HttpFrontOptions, type Protocol } from '../../http/front.js'
+import { bodyOf, indentedJson, type Texts } from '../../http/text-pieces.js'
 import type { LoadedAdmin } from '../serve.js'
 import type { AdminTokenInfo } from '../types.js'
 import type { Authorizer, Caller } from './authorize.js'
@@ -26,8 +27,6 @@ import { checkDomain, type Domains, healthAnswer } from './special.js'
 
 /** The longest body: lists of a hundred thousand blocks fit. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024
-/** Items of a list that are written in one turn of the event loop. */
-const JSON_ITEMS = 100
 const CONSOLE = '/console/'
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 
@@ -82,8 +81,7 @@ class AdminProtocol implements Protocol<AdminRequest> {
     const checked = checkOperation(endpoint.operation, args)
     const handler = handlers[checked.operation] as (args: unknown) => Promise<unknown>
     const result = await handler(checked.args)
-    const isLong = Array.isArray(result) && result.length > JSON_ITEMS && method !== 'HEAD'
-    return isLong ? { status: 200, headers: JSON_TYPE, body: jsonList(result) } : jsonAnswer(result)
+    return { status: 200, headers: JSON_TYPE, body: bodyOf(jsonTexts(result), this.options.clock) }
   }
 
   /** The endpoints without an operation behind them; undefined for all others. */
@@ -201,18 +199,13 @@ function allowMethod(request: AdminRequest, method: 'GET' | 'POST'): void {
   })
 }
 
-function jsonAnswer(value: unknown): Answer {
-  return { status: 200, headers: JSON_TYPE, body: `${JSON.stringify(value, undefined, 2)}\n` }
+function* jsonTexts(value: unknown): Texts {
+  yield* indentedJson(value)
+  yield '\n'
 }
 
-/** A long list as jsonAnswer writes it, in pieces: each is made in a turn of the event loop of its own. */
-async function* jsonList(items: readonly unknown[]): AsyncGenerator<Buffer> {
-  for (let at = 0; at < items.length; at += JSON_ITEMS) {
-    const piece = items.slice(at, at + JSON_ITEMS)
-    const texts = piece.map((item) => JSON.stringify(item, undefined, 2).replaceAll(/^/gm, '  '))
-    const isLast = at + JSON_ITEMS >= items.length
-    yield Buffer.from(`${at === 0 ? '[\n' : ''}${texts.join(',\n')}${isLast ? '\n]\n' : ',\n'}`)
-  }
+function jsonAnswer(value: unknown): Answer {
+  return { status: 200, headers: JSON_TYPE, body: `${JSON.stringify(value, undefined, 2)}\n` }
 }
 
 function errorBody(code: string, message: string, region: string, path: string): string {
