@@ -25,8 +25,22 @@ export interface RequestOptions {
   headers?: Record<string, string | number>
   /** Whether to return the body's text. */
   text?: boolean
+  /** Gives a request up when nothing comes for so long. */
+  timeoutMs?: number
   /** Sends a body of `content-length` bytes and ends the request. */
   send?: (request: http.ClientRequest) => Promise<void>
+}
+
+/** An answer that is no success. */
+export class S3Failure extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    /** The error's code in the answer; empty without one. */
+    readonly code: string,
+  ) {
+    super(message)
+  }
 }
 
 const SIGNED = 'host;x-amz-content-sha256;x-amz-date'
@@ -99,9 +113,9 @@ export class RawS3 {
     this.#agent.destroy()
   }
 
-  /** @throws Error with status, S3 code and message for an answer of 300 and above */
+  /** @throws S3Failure for an answer of 300 and above; Error when there is none */
   request(method: string, path: string, options: RequestOptions = {}): Promise<Reply> {
-    const { query = '', body, headers: extra, text = false, send } = options
+    const { query = '', body, headers: extra, text = false, timeoutMs, send } = options
     const headers: Record<string, string | number> = this.#signer.sign(method, path, query)
     if (extra) Object.assign(headers, extra)
     if (body) headers['content-length'] = body.length
@@ -132,6 +146,7 @@ export class RawS3 {
         },
       )
       request.on('error', reject)
+      if (timeoutMs) request.setTimeout(timeoutMs, () => request.destroy(new Error('no answer in time')))
       if (send) send(request).catch(reject)
       else request.end(body)
     })
@@ -142,11 +157,11 @@ function hmac(key: string | Buffer, data: string): Buffer {
   return createHmac('sha256', key).update(data).digest()
 }
 
-function failure(method: string, path: string, status: number, body: string): Error {
+function failure(method: string, path: string, status: number, body: string): S3Failure {
   const code = element(body, 'Code')
   const message = element(body, 'Message')
   const reason = code ? `${code}${message ? ` (${message})` : ''}` : body.slice(0, 200)
-  return new Error(`${method} ${path}: ${status} ${reason}`.trim())
+  return new S3Failure(`${method} ${path}: ${status} ${reason}`.trim(), status, code)
 }
 
 /** The text of the first element of that name, entities and all; '' if there is none. */

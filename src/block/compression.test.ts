@@ -32,7 +32,9 @@ describe('what is decompressed', () => {
         const plain = make(bytes)
         const frame = await compress(plain, level)
         expect(() => checkFrame(frame, plain.length)).not.toThrow()
-        expect(await zstdCompression(level).decompress(frame, plain.length)).toEqual(plain)
+        const again = await zstdCompression(level).decompress(frame, plain.length)
+        // Vitest would compare byte by byte, which takes seconds.
+        expect(plain.equals(again)).toBe(true)
       }
     })
   }

@@ -187,6 +187,19 @@ describe('blocks on three nodes', () => {
     await c.clock.until(() => has(c.nodes[1]!, hash), MINUTE)
   })
 
+  it('tells of a block that it cannot fetch until nobody wants it any more', async () => {
+    const c = await make()
+    const { hash } = blockOf(33)
+    await c.reference(c.nodes[0]!, ownerOf(1), [hash])
+    const failures = () => c.nodes.map(({ blocks }) => blocks.resync.stats().errors)
+    await c.clock.until(() => failures().every((count) => count === 1), HOUR)
+    await c.reference(c.nodes[0]!, ownerOf(1), [hash], true)
+    await c.clock.until(() => failures().every((count) => count === 0), MINUTE)
+    // It stays so when the next look at it comes.
+    await c.clock.advance(HOUR)
+    expect(failures()).toEqual([0, 0, 0])
+  })
+
   it('hedges: a replica that is silent does not hold a read up for long', async () => {
     const c = await make({ nodes: 4 })
     const { hash, data } = blockOf(8)

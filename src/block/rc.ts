@@ -40,6 +40,8 @@ export interface QueueEntry {
 export class RefCounts {
   /** Called after a commit that queued something earlier than `armedForMs`. */
   onDue: () => void = () => {}
+  /** Called in the transaction in which nobody wants a block any more that is not here. */
+  onUnwanted: (tx: Tx, hash: Buffer) => void = () => {}
   /** When the resync service will look at the queue by itself. */
   armedForMs = Number.POSITIVE_INFINITY
   readonly claims = new Claims()
@@ -155,6 +157,11 @@ export class RefCounts {
     if (!record) return { kind: 'forget' }
     const claimedUntilMs = record.count > 0 ? 0 : this.claims.untilMs(reader, hash)
     return judge(record, claimedUntilMs, exists, this.clock.nowMs())
+  }
+
+  /** Whether the block is here, or is wanted: otherwise it is no failure that it is not. */
+  isHereOrWanted(reader: Reader, hash: Buffer): boolean {
+    return this.get(reader, hash)?.present === true || this.judge(reader, hash, false).kind === 'fetch'
   }
 
   /**
@@ -289,6 +296,7 @@ export class RefCounts {
 
   #startGrace(tx: Tx, hash: Buffer, record: RcRecord): void {
     record.keepUntilMs = this.clock.nowMs() + this.graces.unreferencedMs
+    if (!record.present) this.onUnwanted(tx, hash)
     if (record.dueMs === 0 || record.dueMs > record.keepUntilMs)
       this.#queue(tx, hash, record, record.keepUntilMs)
   }

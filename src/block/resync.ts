@@ -87,6 +87,7 @@ export class Resync implements Service {
       return new Worker(name, parts, (signal) => this.#work(index, signal), { queueLength })
     })
     this.#errors = new ResyncErrors(parts.local.db)
+    parts.local.counts.onUnwanted = (tx, hash) => this.#errors.clear(tx, hash)
     this.#settings = { workers: 1, tranquility: 2, ...parts.settings }
   }
 
@@ -340,7 +341,8 @@ export class Resync implements Service {
     this.#counters.failures++
     const message = error instanceof Error ? error.message : String(error)
     const attempts = await local.db.transact((tx) => {
-      const count = this.#errors.record(tx, hash, clock.nowMs(), message)
+      const isFault = local.counts.isHereOrWanted(tx, hash)
+      const count = isFault ? this.#errors.record(tx, hash, clock.nowMs(), message) : 1
       local.counts.enqueue(tx, hash, clock.nowMs() + backoffMs(RESYNC_BACKOFF, count - 1, random), true)
       return count
     })

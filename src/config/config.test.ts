@@ -655,6 +655,20 @@ describe('environment', () => {
     ])
   })
 
+  it('shortens graces for tests, and says so', () => {
+    expect(load(toml()).durationsForTests).toEqual({
+      tombstoneMs: null,
+      comparisonMs: null,
+      unreferencedBlockMs: null,
+      unclaimedBlockMs: null,
+    })
+    const config = load(
+      `${toml()}\n[durations_for_tests]\ntombstone_seconds = 20\nunreferenced_block_seconds = 5\n`,
+    )
+    expect(config.durationsForTests).toMatchObject({ tombstoneMs: 20_000, unreferencedBlockMs: 5000 })
+    expect(config.warnings.map(({ key }) => key)).toEqual(['durations_for_tests'])
+  })
+
   it('sets the logging', () => {
     const log = (env: Record<string, string>) => load(toml(), env).log
     expect(log({ CARPORT_LOG: 'Debug', CARPORT_LOG_FORMAT: 'json' })).toEqual({

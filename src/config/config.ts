@@ -140,6 +140,7 @@ function readSections({ table, findings }: ConfigSource): FileValues | undefined
     k2v_api: section('k2v_api'),
     s3_web: section('s3_web'),
     admin: section('admin'),
+    durations_for_tests: section('durations_for_tests'),
   }
 }
 
@@ -150,6 +151,12 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
   const consul = readConsul(file.top.consul_discovery, findings)
   const kubernetes = readKubernetes(file.top.kubernetes_discovery, findings)
   checkAcrossKeys(file, findings)
+  if (file.durations_for_tests) {
+    findings.warn(
+      'durations_for_tests',
+      'is for tests: what a node misses while it is away for longer is lost',
+    )
+  }
   if (findings.problems.length > 0) return undefined
   // Without problems every key of every section that is there has a value.
   const top = file.top as TopLevelValues
@@ -228,12 +235,23 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     },
     multipartAbortAfterMs: top.multipart_abort_after,
     lifecycleDaySeconds: top.lifecycle_day_seconds,
+    durationsForTests: durationsOf(file.durations_for_tests),
     oidc,
     consul,
     kubernetes,
     workers: top.workers,
     log,
     warnings: findings.warnings,
+  }
+}
+
+function durationsOf(section: FileValues['durations_for_tests']): Settings['durationsForTests'] {
+  const ms = (seconds: number | null | undefined) => (seconds ? seconds * 1000 : null)
+  return {
+    tombstoneMs: ms(section?.tombstone_seconds),
+    comparisonMs: ms(section?.comparison_seconds),
+    unreferencedBlockMs: ms(section?.unreferenced_block_seconds),
+    unclaimedBlockMs: ms(section?.unclaimed_block_seconds),
   }
 }
 

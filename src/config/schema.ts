@@ -107,6 +107,7 @@ export const TOP_LEVEL = {
   s3_web: optional(parseTable, null),
   admin: optional(parseTable, {} as Record<string, unknown>),
   oidc: optional(parseTable, null),
+  durations_for_tests: optional(parseTable, null),
   notifications: optional(parseTable, null),
 } satisfies SectionSpec
 
@@ -155,8 +156,22 @@ export const ADMIN = {
   ...TLS,
 } satisfies SectionSpec
 
+/** Graces that tests of faults shorten, in seconds: data that is kept for less time than a node may be away is lost with it. */
+export const DURATIONS_FOR_TESTS = {
+  tombstone_seconds: optional(parseInteger(1, 86_400), null),
+  comparison_seconds: optional(parseInteger(1, 86_400), null),
+  unreferenced_block_seconds: optional(parseInteger(1, 86_400), null),
+  unclaimed_block_seconds: optional(parseInteger(1, 86_400), null),
+} satisfies SectionSpec
+
 /** The sections with a table of their own, by name. */
-export const SECTIONS = { s3_api: S3_API, k2v_api: K2V_API, s3_web: S3_WEB, admin: ADMIN }
+export const SECTIONS = {
+  s3_api: S3_API,
+  k2v_api: K2V_API,
+  s3_web: S3_WEB,
+  admin: ADMIN,
+  durations_for_tests: DURATIONS_FOR_TESTS,
+}
 
 export type TopLevelValues = Values<typeof TOP_LEVEL>
 export type SectionValues = { [K in keyof typeof SECTIONS]: Values<(typeof SECTIONS)[K]> }

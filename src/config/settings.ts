@@ -104,6 +104,15 @@ export interface Settings {
   readonly multipartAbortAfterMs: number | null
   /** The length of a day for lifecycle rules, which only tests set; null: 24 hours that end at midnight. */
   readonly lifecycleDaySeconds: number | null
+  /** Graces in ms that only tests set; null: as they are built in. */
+  readonly durationsForTests: {
+    /** Age at which tombstones may be collected, and time between two comparisons of a partition. */
+    readonly tombstoneMs: number | null
+    readonly comparisonMs: number | null
+    /** How long blocks are kept after their last reference went, or before their first one comes. */
+    readonly unreferencedBlockMs: number | null
+    readonly unclaimedBlockMs: number | null
+  }
   /** Identity providers whose tokens are exchanged for temporary credentials. */
   readonly oidc: readonly Readonly<OidcProvider>[]
   /** Finds other nodes through Consul; null: not. */

@@ -6,6 +6,7 @@ import { admissionLimits, LimitedAdmission } from '../api/http/admission.js'
 import { TrustedProxies } from '../api/http/trusted-proxies.js'
 import { zstdCompression } from '../block/compression.js'
 import { DataDirs } from '../block/data-dirs.js'
+import { GRACES } from '../block/rc.js'
 import { tryParseAddress } from '../cluster/address.js'
 import type { DiskSpace } from '../cluster/node-status.js'
 import type { Config } from '../config/config.js'
@@ -166,6 +167,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       blocksInFlight: config.blockMaxConcurrentWritesPerRequest,
       requestMemoryBytes: config.requestMemoryBytes,
       lifecycle: lifecycleOf(config),
+      ...gracesOf(config),
       events: {
         targets: eventTargets(config.secrets.notifications),
         region: config.s3Api.region,
@@ -287,6 +289,20 @@ async function traces({ admin }: Config, deps: NodeDeps): Promise<NodeTracing | 
   const { startTracing } = await import('./tracing/start.js')
   const { log, random, version, identity } = deps
   return startTracing(sink, log, { node: identity.nodeId, version, ratio, random })
+}
+
+/** The graces that tests may shorten. */
+function gracesOf({ durationsForTests: given }: Config) {
+  return {
+    tables: {
+      ...(given.tombstoneMs !== null && { tombstoneDelayMs: given.tombstoneMs }),
+      ...(given.comparisonMs !== null && { syncIntervalMs: given.comparisonMs }),
+    },
+    graces: {
+      unreferencedMs: given.unreferencedBlockMs ?? GRACES.unreferencedMs,
+      unclaimedMs: given.unclaimedBlockMs ?? GRACES.unclaimedMs,
+    },
+  }
 }
 
 function lifecycleOf({ lifecycleDaySeconds, multipartAbortAfterMs, useLocalTz }: Config): LifecycleOptions {

@@ -77,7 +77,12 @@ export class TableSet implements Service {
     this.damaged = new DamagedRows(env)
     this.finisher = new Finisher(env)
     this.sync = new TableSync(env, sync, this.standing, this.#suspects)
-    const gc = { delayMs, intervalMs: 60_000, postponeMs: Math.min(10 * 60_000, delayMs), settleMs }
+    const gc = {
+      delayMs,
+      intervalMs: Math.min(60_000, delayMs),
+      postponeMs: Math.min(10 * 60_000, delayMs),
+      settleMs,
+    }
     this.gc = new TombstoneGc(env, gc, this.standing, this.#locals)
   }
 

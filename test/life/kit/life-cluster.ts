@@ -43,6 +43,14 @@ export class LifeCluster {
 
   /** Makes a node and starts it; it joins those that run by their addresses. */
   async addNode(name: string, zone: string, settings: Partial<NodeSettings> = {}): Promise<LifeNode> {
+    const node = await this.makeNode(name, zone, settings)
+    await this.start(node)
+    await node.hurry()
+    return node
+  }
+
+  /** Makes a node that is not started yet. */
+  async makeNode(name: string, zone: string, settings: Partial<NodeSettings> = {}): Promise<LifeNode> {
     const [s3Port, rpcPort, adminPort] = await freePorts(3)
     this.setHost(hostNameOf(name), '127.0.0.1')
     const node = new LifeNode(
@@ -67,8 +75,6 @@ export class LifeCluster {
       },
     )
     this.nodes.set(name, node)
-    await this.start(node)
-    await node.hurry()
     return node
   }
 

@@ -26,6 +26,10 @@ export interface NodeSettings {
   replicationFactor: number
   /** Consul, where nodes find each other. */
   consulUrl?: string
+  /** More lines for the top of the configuration. */
+  top?: string
+  /** More variables for the process. */
+  env?: NodeJS.ProcessEnv
 }
 
 export const ADMIN_TOKEN = 'token-of-the-tests'
@@ -48,7 +52,7 @@ export class LifeNode {
     mkdirSync(this.dir, { recursive: true })
     this.process = new NodeProcess(
       ['server', '-c', this.config],
-      { ...env, CARPORT_LOG_FORMAT: 'text' },
+      { ...env, ...settings.env, CARPORT_LOG_FORMAT: 'text' },
       this.dir,
     )
   }
@@ -123,6 +127,7 @@ export class LifeNode {
       dataFolders,
       replicationFactor,
       consulUrl,
+      top = '',
     } = this.settings
     const folder = ({ path, capacity, readOnly }: DataFolder) =>
       `{ path = "${this.folder(path)}", ${readOnly ? 'read_only = true' : `capacity = "${capacity}"`} }`
@@ -138,7 +143,7 @@ rpc_bind_addr = "${host}:${rpcPort}"
 rpc_public_addr = "${publicAddress ?? `${host}:${rpcPort}`}"
 rpc_secret = "${SECRET}"
 bootstrap_peers = [${bootstrapPeers.map((peer) => `"${peer}"`).join(', ')}]
-
+${top}
 [s3_api]
 api_bind_addr = "${host}:${s3Port}"
 s3_region = "garage"

@@ -1,0 +1,40 @@
+import { formatTable } from '../../src/cluster/layout/report.js'
+import type { TortureReport } from './torture.js'
+
+/** The reports as a table, and below it what failed at nodes to which nothing was done. */
+export function tableOf(reports: readonly TortureReport[]): string {
+  const seconds = (ms: number | undefined) => (ms === undefined ? '-' : `${(ms / 1000).toFixed(1)} s`)
+  const rows = reports.map((report) => [
+    report.name,
+    `${report.seconds.toFixed()} s`,
+    String(report.requests),
+    String(report.violations.length),
+    String(report.refused),
+    String(report.broken),
+    String([...report.unexpected.values()].reduce((all, count) => all + count, 0)),
+    seconds(report.longestGapMs),
+    seconds(report.recoveryMs),
+    seconds(report.settledMs),
+    `${report.memoryMiB.toFixed()} MiB`,
+    String(report.descriptors),
+    report.latencies.map(({ p50, p99 }) => `${p50.toFixed()}/${p99.toFixed()}`).join(' '),
+  ])
+  const header = [
+    ...['Scenario', 'Lasted', 'Requests', 'Violations', 'Refused', 'Broken'],
+    ...[
+      'of these elsewhere',
+      'Longest gap there',
+      'Recovered',
+      'Settled',
+      'Memory',
+      'Descriptors',
+      'p50/p99 ms, thirds',
+    ],
+  ]
+  const notes = reports.flatMap(({ name, unexpected }) =>
+    [...unexpected].map(
+      ([what, count]) => `${name}, at a node to which nothing was done: ${count} × ${what}`,
+    ),
+  )
+  return [...formatTable([header, ...rows]), ...(notes.length > 0 ? ['', ...notes] : [])].join('\n')
+}
