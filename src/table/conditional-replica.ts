@@ -4,13 +4,16 @@ import type { RpcReply, Transport } from '../net/transport.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
-import { type Ballot, ballotTimeUs, isBallot } from './ballot.js'
+import { type Ballot, ballotTimeUs, isBallot, lastBallotOf, laterBallot } from './ballot.js'
 import type { LocalTable } from './local.js'
 import type { Promises } from './promises.js'
 import { checkOwn, checkWriter, methodOf } from './replica.js'
 import type { Row } from './rows.js'
 import { headOf } from './seal.js'
 import { copyOf, type Standing } from './standing.js'
+
+/** Ballots that are older get no vote. In µs. */
+const BALLOT_AGE_US_MAX = 1800e6
 
 /** What a replica says to a coordinator that prepares: that it promised, or what the ballot has to be later than. */
 export type PrepareReply =
@@ -82,6 +85,9 @@ export class ConditionalReplica<E> {
     const stored = local.getByKey(tx, row.key)
     const bound = promises.bound(tx, row.key, stored)
     const isThere = stored !== undefined && promises.rows.compare(row.entry, stored) === 0
+    // What a coordinator that slept that long knows is of another time: losers of then may have been withdrawn.
+    const oldestUs = this.env.hlc.peers.latestUs() - BALLOT_AGE_US_MAX
+    if (!isThere && ballotTimeUs(ballot) < oldestUs) return laterBallot(bound, lastBallotOf(oldestUs))!
     if (!isThere && bound && ballot.compare(bound) < 0) return bound
     const refused: Row<E>[] = []
     local.vote(tx, row, refused)

@@ -1,6 +1,8 @@
 import type { Table } from '../../table/table.js'
-import type { Hlc } from '../../util/clock.js'
+import { type Backoff, backoffMs } from '../../util/backoff.js'
+import { type Clock, type Hlc, sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
+import type { Random } from '../../util/random.js'
 import type { VersionId } from '../content/refs.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import type { Promotions } from './promotion.js'
@@ -44,6 +46,19 @@ interface Target {
   guard: DeletionGuard | undefined
 }
 
+interface LockTarget {
+  bucket: Buffer
+  key: Buffer
+  selector: VersionSelector
+}
+
+type LockChange = (version: VersionRecord) => MutableChange
+
+/** How often a change of a lock that met another one begins anew, and its waits. */
+const LOCK_TRIES_MAX = 6
+const LOCK_BACKOFF: Backoff = { baseMs: 50, maxMs: 2_000, jitter: 1 }
+const INTENT_BYTES = 8
+
 /** How long after it was announced a deletion may begin to take effect, in µs. */
 const BEGIN_US_MAX = 20e6
 /** How long an announced deletion keeps locks from being changed, in µs: a deletion that died is forgotten then. */
@@ -61,6 +76,10 @@ const ANNOUNCED_US = 60e6
  * Where nobody has set a lock yet, as far as this node and the version's row know, the guard only sees the row that is
  * deleted, and nothing is announced.
  *
+ * Whether a retention may be changed depends on the one before it. So two changes of a lock at the same time must not both take
+ * effect: a setter writes its intent, then reads and judges the version, then writes the lock, then reads again, and reports
+ * success only if its intent is still the last one. The other one wrote its intent after that, and judges the lock as it is now.
+ *
  * What remains: a deletion that reached less than a write quorum, and so failed, is not undone. If a lock is set later,
  * through a quorum that does not know of it and after ANNOUNCED_US, the deletion wins nevertheless. And an announcement
  * is overlooked if clocks differ by more than ANNOUNCED_US less BEGIN_US_MAX.
@@ -71,6 +90,8 @@ export class VersionDeletion {
       objects: Table<VersionRecord>
       versions: Table<VersionRecord>
       hlc: Hlc
+      clock: Clock
+      random: Random
       store: VersionStore
       promotions: Promotions
     },
@@ -140,20 +161,41 @@ export class VersionDeletion {
   }
 
   /** See Objects.updateLock. */
-  async updateLock(
-    { bucket, key, selector }: { bucket: Buffer; key: Buffer; selector: VersionSelector },
-    change: (version: VersionRecord) => MutableChange,
-  ): Promise<VersionRecord | undefined> {
-    const { store } = this.deps
-    const changed = await store.update(bucket, key, selector, (version) => {
+  async updateLock(target: LockTarget, change: LockChange): Promise<VersionRecord | undefined> {
+    const { clock, random } = this.deps
+    for (let i = 0; ; i++) {
+      const changed = await this.#tryLock(target, change)
+      if (changed !== 'contested') return changed
+      if (i === LOCK_TRIES_MAX)
+        throw new CarportError('Conflict', 'others are changing the lock of the version')
+      await sleep(clock, backoffMs(LOCK_BACKOFF, i, random))
+    }
+  }
+
+  async #tryLock({ bucket, key, selector }: LockTarget, change: LockChange) {
+    const { store, random } = this.deps
+    const intent = random.bytes(INTENT_BYTES).toString('hex')
+    const isMine = ({ mutable }: VersionRecord) => mutable.lockIntent?.[1] === intent
+    const told = await store.update(bucket, key, selector, (version) => {
       this.#refuseWhileDeleted(version)
-      return change(version)
+      // What it may not change is refused before anything is written.
+      change(version)
+      return { lockIntent: intent }
     })
-    if (!changed) return undefined
-    const now = await store.get(bucket, key, changed.isNull ? 'null' : changed.id, { body: false })
+    if (!told) return undefined
+    const same = told.isNull ? 'null' : told.id
+    let isContested = false
+    const changed = await store.update(bucket, key, same, (version) => {
+      if (!version.id.equals(told.id)) throw underDeletion()
+      this.#refuseWhileDeleted(version)
+      isContested ||= !isMine(version)
+      return isContested ? {} : change(version)
+    })
+    if (!changed) throw underDeletion()
+    const now = await store.get(bucket, key, same, { body: false })
     if (!now?.id.equals(changed.id)) throw underDeletion()
     this.#refuseWhileDeleted(now)
-    return changed
+    return isContested || !isMine(now) ? 'contested' : changed
   }
 
   /**

@@ -48,6 +48,8 @@ export interface Mutable {
   legalHold?: Lww<boolean>
   /** Set while a version that may be locked is being deleted; see deletion.ts. */
   deletion?: Lww<boolean>
+  /** Names the last one who set out to change the lock; see deletion.ts. */
+  lockIntent?: Lww<string>
   acl?: Lww<unknown>
   /** Time and generation of the row that was settled after the version became current again; see promotion.ts. */
   settled?: Lww<number>
