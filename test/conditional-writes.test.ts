@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -18,14 +19,19 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { AccessKey } from '../src/model/buckets/access-keys.js'
+import { RawClient } from '../testing/s3-front.js'
+import { signedHead } from './support/signed-head.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 let node: TestNode
+let owner: AccessKey
 let s3: S3Client
 
 beforeAll(async () => {
   node = await startTestNode()
-  s3 = node.client(await node.createKey('conditional'))
+  owner = await node.createKey('conditional')
+  s3 = node.client(owner)
   await s3.send(new CreateBucketCommand({ Bucket: 'plain' }))
   await s3.send(new CreateBucketCommand({ Bucket: 'versioned' }))
   const VersioningConfiguration = { Status: 'Enabled' } as const
@@ -206,4 +212,31 @@ test('of many creates at the same time one wins, and no increment is lost', asyn
   }
   await Promise.all(Array.from({ length: 12 }, increment))
   expect(await text('plain', 'counter')).toBe('12')
+})
+
+test('a long body is not asked for where the condition does not hold', async () => {
+  await put('plain', 'taken', 'first')
+  const stranger = await node.core.model.keys.create('stranger')
+  const answerTo = async (target: string, headers: Record<string, string>, until: string, key = owner) => {
+    const client = new RawClient(node.s3!.port)
+    await once(client.socket, 'connect')
+    try {
+      const signer = { key, port: node.s3!.port, nowMs: Date.now() }
+      const length = { 'content-length': String(10 << 20) }
+      return await client.send(signedHead(signer, 'PUT', target, { ...length, ...headers })).untilText(until)
+    } finally {
+      client.socket.destroy()
+    }
+  }
+  const create = { 'if-none-match': '*' }
+  const expects = { ...create, expect: '100-continue' }
+  // Neither sends a byte of its body.
+  expect(await answerTo('/plain/taken', expects, '</Error>')).toMatch(/^HTTP\/1\.1 412 /)
+  expect(await answerTo('/plain/taken', create, '</Error>')).toMatch(/^HTTP\/1\.1 412 /)
+  expect(await answerTo('/plain/free', { 'if-match': '"x"', expect: '100-continue' }, '</Error>')).toMatch(
+    /^HTTP\/1\.1 404 /,
+  )
+  expect(await answerTo('/plain/free', expects, '\r\n\r\n')).toMatch(/^HTTP\/1\.1 100 /)
+  // Who may not write does not learn whether the key is there.
+  expect(await answerTo('/plain/taken', expects, '</Error>', stranger)).toMatch(/^HTTP\/1\.1 403 /)
 })

@@ -1,6 +1,13 @@
 import type { StoredBody } from '../../../model/content/blobs.js'
+import type { Model } from '../../../model/model.js'
+import type { Precondition } from '../../../model/versions/conditional-writes.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
-import type { ChecksumAlgorithm, VersionRecord } from '../../../model/versions/record.js'
+import {
+  type ChecksumAlgorithm,
+  INLINE_BYTES_MAX,
+  type VersionRecord,
+} from '../../../model/versions/record.js'
+import { live } from '../../../model/versions/selector.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
@@ -42,6 +49,8 @@ export async function putObject(
     const bytes = payload.contentLength ?? request.fileBytesMax ?? 0
     await checkQuota(model, bucket, { bytes, objects: 1 })
   }
+  const isLong = (payload.contentLength ?? Number.POSITIVE_INFINITY) > INLINE_BYTES_MAX
+  if (precondition && isLong) await checkEarly(model, bucket.id, request, precondition)
   const crc64 = payload.checksum === undefined && hasDefaultChecksum(sealing)
   const body = await model.blobs.write(bodySource(payload), { ...sealed, crc64 })
   const checksum = payload.result.checksum ?? defaultChecksum(body)
@@ -73,6 +82,21 @@ export async function putObject(
       'x-amz-expiration': expirationHeader(bucket, written),
     },
   }
+}
+
+/**
+ * Refuses a write whose condition does not hold before its body is read; a client that asks for 100 Continue sends none then.
+ * It is judged again when the body is there. Not for short bodies, which take less time than the question.
+ * @throws what `precondition` throws
+ */
+async function checkEarly(
+  { objects }: Model,
+  bucket: Buffer,
+  { key }: S3Request,
+  precondition: Precondition,
+): Promise<void> {
+  const row = await objects.current(bucket, Buffer.from(key!))
+  precondition(live(row), row)
 }
 
 /**
