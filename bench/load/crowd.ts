@@ -55,13 +55,21 @@ export class CrowdOfClients {
     const results = await Promise.all(
       this.#children.map(async (child, i) => {
         const connections = Math.floor((job.connections + i) / count)
-        const exited = once(child, 'exit').then(() => {
-          throw new Error('a process of the load ended')
-        })
-        const answered = once(child, 'message') as Promise<[CrowdResult]>
-        child.send({ ...job, connections, first: job.first + i * 1e9 } satisfies CrowdJob)
-        const [result] = await Promise.race([answered, exited])
-        return result
+        const done = new AbortController()
+        const { signal } = done
+        try {
+          const exited = once(child, 'exit', { signal }).then(() => {
+            throw new Error('a process of the load ended')
+          })
+          const answered = once(child, 'message', { signal }) as Promise<[CrowdResult]>
+          // The one that is not waited for any more rejects.
+          for (const promise of [answered, exited]) promise.catch(() => {})
+          child.send({ ...job, connections, first: job.first + i * 1e9 } satisfies CrowdJob)
+          const [result] = await Promise.race([answered, exited])
+          return result
+        } finally {
+          done.abort()
+        }
       }),
     )
     const histogram = new Histogram()

@@ -50,6 +50,8 @@ export class FuzzNode {
           ...(this.profileMs !== undefined && { TURN_PROFILE_MS: String(this.profileMs) }),
         },
         stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+        // Ctrl-C ends the fuzzers, which then ask the nodes for their figures.
+        detached: true,
       },
     )
     this.#child = child
@@ -72,12 +74,20 @@ export class FuzzNode {
     this.errors.length = 0
   }
 
-  /** Reads the longest turns of the event loop since the last reading into `longest`. */
+  /** Reads the longest turns of the event loop since the last reading into `longest`, unless the node has ended. */
   async readTurns(): Promise<LongestTurns> {
     const child = this.#child!
-    const answered = once(child, 'message') as Promise<[LongestTurns]>
+    const over = new AbortController()
+    const { signal } = over
+    const none: LongestTurns = { wallMs: 0, cpuMs: 0, profiles: [] }
+    if (!child.connected) return none
+    const answered = (once(child, 'message', { signal }) as Promise<[LongestTurns]>).then(([told]) => told)
+    const ended = once(child, 'disconnect', { signal }).then(() => none)
+    // The one that is not waited for any more rejects.
+    for (const promise of [answered, ended]) promise.catch(() => {})
     child.send('turns')
-    const [turns] = await answered
+    const turns = await Promise.race([answered, ended])
+    over.abort()
     this.longest.wallMs = Math.max(this.longest.wallMs, turns.wallMs)
     this.longest.cpuMs = Math.max(this.longest.cpuMs, turns.cpuMs)
     this.longest.profiles.push(...turns.profiles)

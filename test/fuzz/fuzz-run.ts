@@ -13,6 +13,8 @@ const LOOK_MS = 5000
 const WARM_UP_MS_MAX = 8000
 /** The most unexpected answers whose texts are kept. */
 const SHOWN_MAX = 20
+/** How long requests under way are waited for when a run is ended early, in ms. */
+const END_MS_MAX = 10_000
 
 /** The fuzzers of all ports. Another port is added here. */
 export async function fuzzersOf(cluster: FuzzCluster): Promise<PortFuzzer[]> {
@@ -42,9 +44,13 @@ export interface PortCounts {
 /** What a run found. */
 export interface FuzzResult {
   ports: Map<string, PortCounts>
-  nodes: { start: Resources; end: Resources; wallMs: number; cpuMs: number }[]
-  /** Unexpected answers and lines in logs. */
+  nodes: { start: Resources; end: Resources; mostMib: number | undefined; wallMs: number; cpuMs: number }[]
+  /** Unexpected answers and lines in logs: the first ones. */
   problems: string[]
+  /** How many lines the nodes have logged that sound nodes do not. */
+  logged: number
+  /** How long the requests that count have run. */
+  ranMs: number
   /** What ran in long turns, if that was asked for. */
   profiles: string[]
 }
@@ -52,71 +58,99 @@ export interface FuzzResult {
 /**
  * Runs the fuzzers side by side, each with requests one after another, until the time is over. Counts begin when each
  * has sent its first hundred requests or some seconds are over, since a process loads much of its code at the first request that needs it.
+ * @param options.end ends the run early; what was counted until then is the result
  */
 export async function fuzz(
   cluster: FuzzCluster,
   fuzzers: readonly PortFuzzer[],
-  options: { seed: number; durationMs: number; isOver?: () => boolean },
+  options: { seed: number; durationMs: number; end?: AbortSignal },
 ): Promise<FuzzResult> {
+  const isOver = () => options.end?.aborted === true
+  const cutShort = endOf(options.end)
+  let logged = 0
   const ports = new Map<string, PortCounts>()
   const problems: string[] = []
   const run = async (fuzzer: PortFuzzer, untilMs: number, counts: PortCounts, seed: number) => {
-    for (let i = 0; Date.now() < untilMs && !options.isOver?.() && counts.requests < countMax; i++) {
+    for (let i = 0; Date.now() < untilMs && !isOver() && counts.requests < countMax; i++) {
       try {
         for await (const status of fuzzer.run(seed + i)) {
           counts.requests++
           const kind = Math.floor(status / 100)
           counts.statuses.set(kind, (counts.statuses.get(kind) ?? 0) + 1)
-          if (Date.now() >= untilMs || options.isOver?.() || counts.requests >= countMax) break
+          if (Date.now() >= untilMs || isOver() || counts.requests >= countMax) break
         }
       } catch (error) {
         counts.requests++
         counts.unexpected++
         if (problems.length < SHOWN_MAX) problems.push(`${fuzzer.name}: ${asError(error).message}`)
       }
-      takeErrors(cluster, problems)
+      logged += takeErrors(cluster, problems)
     }
   }
   let countMax = 100
-  await Promise.all(
-    fuzzers.map((fuzzer) => run(fuzzer, Date.now() + WARM_UP_MS_MAX, newCounts(), options.seed - 1000)),
+  const warmUp = fuzzers.map((fuzzer) =>
+    run(fuzzer, Date.now() + WARM_UP_MS_MAX, newCounts(), options.seed - 1000),
   )
+  await Promise.race([Promise.all(warmUp), cutShort])
   countMax = Number.POSITIVE_INFINITY
   for (const node of cluster.nodes) {
     await node.readTurns()
     Object.assign(node.longest, { wallMs: 0, cpuMs: 0, profiles: [] })
   }
   const start = cluster.nodes.map((node) => node.resources())
+  const most = start.map(({ rssMib }) => rssMib)
   const look = setInterval(() => {
-    for (const node of cluster.nodes) void node.readTurns().catch(() => {})
+    for (const [i, node] of cluster.nodes.entries()) {
+      void node.readTurns().catch(() => {})
+      const { rssMib } = node.resources()
+      if (rssMib !== undefined) most[i] = Math.max(rssMib, most[i] ?? 0)
+    }
   }, LOOK_MS)
+  const startMs = Date.now()
   try {
-    const untilMs = Date.now() + options.durationMs
-    await Promise.all(
-      fuzzers.map((fuzzer) => {
-        const counts = newCounts()
-        ports.set(fuzzer.name, counts)
-        return run(fuzzer, untilMs, counts, options.seed)
-      }),
-    )
+    const runs = fuzzers.map((fuzzer) => {
+      const counts = newCounts()
+      ports.set(fuzzer.name, counts)
+      return run(fuzzer, startMs + options.durationMs, counts, options.seed)
+    })
+    await Promise.race([Promise.all(runs), cutShort])
   } finally {
     clearInterval(look)
   }
+  const ranMs = Date.now() - startMs
   for (const node of cluster.nodes) await node.readTurns()
-  takeErrors(cluster, problems)
+  logged += takeErrors(cluster, problems)
   const nodes = cluster.nodes.map((node, i) => {
     const { wallMs, cpuMs } = node.longest
-    return { start: start[i]!, end: node.resources(), wallMs, cpuMs }
+    const end = node.resources()
+    const mostMib = end.rssMib === undefined ? most[i] : Math.max(end.rssMib, most[i] ?? 0)
+    return { start: start[i]!, end, mostMib, wallMs, cpuMs }
   })
-  return { ports, nodes, problems, profiles: cluster.nodes.flatMap((node) => node.longest.profiles) }
+  const profiles = cluster.nodes.flatMap((node) => node.longest.profiles)
+  return { ports, nodes, problems, logged, ranMs, profiles }
+}
+
+/** Resolves some time after the signal, by which all requests under way should have ended. */
+function endOf(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const over = () => setTimeout(resolve, END_MS_MAX).unref()
+    if (signal?.aborted) over()
+    else signal?.addEventListener('abort', over, { once: true })
+  })
 }
 
 function newCounts(): PortCounts {
   return { requests: 0, statuses: new Map(), unexpected: 0 }
 }
 
-function takeErrors(cluster: FuzzCluster, problems: string[]): void {
+/** Takes the lines that the nodes have logged; returns how many. */
+function takeErrors(cluster: FuzzCluster, problems: string[]): number {
+  let count = 0
   for (const node of cluster.nodes) {
-    for (const line of node.errors.splice(0)) if (problems.length < SHOWN_MAX) problems.push(`log: ${line}`)
+    for (const line of node.errors.splice(0)) {
+      count++
+      if (problems.length < SHOWN_MAX) problems.push(`log: ${line}`)
+    }
   }
+  return count
 }

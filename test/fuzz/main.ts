@@ -17,11 +17,14 @@ Sends odd requests to all ports (S3, K2V, web, admin, RPC) of nodes in processes
   --nodes N        nodes of the cluster (default 3)
   --turn-max MS    the longest turn that is no failure, in processor time (default 50)
   --profile        shows what ran in turns longer than that
+
+SIGINT (Ctrl-C) and SIGTERM end a run early, with the figures until then.
 `
 
-function table({ ports, nodes }: FuzzResult): string {
+function table({ ports, nodes, logged, ranMs }: FuzzResult): string {
   const count = (n: number | undefined) => String(n ?? 0)
-  const mib = ({ rssMib }: Resources) => (rssMib === undefined ? '?' : rssMib.toFixed())
+  const number = (n: number | undefined) => (n === undefined ? '?' : n.toFixed())
+  const mib = ({ rssMib }: Resources) => number(rssMib)
   return [
     ...formatTable([
       ['Port', 'Requests', '2xx', '3xx', '4xx', '501', 'Closed', 'Unexpected'],
@@ -37,18 +40,21 @@ function table({ ports, nodes }: FuzzResult): string {
       [
         'Node',
         'MiB at start',
+        'at most',
         'at end',
         'Descriptors at start',
         'at end',
         'Longest turn, processor',
         'on the clock',
       ],
-      ...nodes.map(({ start, end, wallMs, cpuMs }, i) => [
+      ...nodes.map(({ start, end, mostMib, wallMs, cpuMs }, i) => [
         String(i + 1),
-        ...[mib(start), mib(end), count(start.descriptors), count(end.descriptors)],
+        ...[mib(start), number(mostMib), mib(end), number(start.descriptors), number(end.descriptors)],
         ...[`${cpuMs.toFixed()} ms`, `${wallMs.toFixed()} ms`],
       ]),
     ]),
+    '',
+    `${(ranMs / 60_000).toFixed(1)} min; lines in logs that sound nodes do not write: ${logged}`,
   ].join('\n')
 }
 
@@ -71,16 +77,21 @@ async function main(): Promise<void> {
   const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed)
   if (![turnMsMax, minutes, nodes, seed].every(Number.isFinite) || nodes < 1) throw new Error(USAGE)
   const cluster = await FuzzCluster.start(nodes, values.profile ? { profileMs: turnMsMax } : {})
-  let isOver = false
-  process.once('SIGINT', () => {
-    isOver = true
-  })
+  const end = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    // Once: a second signal ends the process at once, and the nodes with it.
+    process.once(signal, () => {
+      process.stdout.write('interrupted: the figures so far follow\n')
+      process.exitCode = 1
+      end.abort()
+    })
+  }
   try {
     const all = await fuzzersOf(cluster)
     const wanted = values.ports?.split(',')
     const chosen = wanted ? all.filter(({ name }) => wanted.includes(name)) : all
     process.stdout.write(`seed ${seed}, ${minutes} min, ports ${chosen.map(({ name }) => name).join(', ')}\n`)
-    const result = await fuzz(cluster, chosen, { seed, durationMs: minutes * 60_000, isOver: () => isOver })
+    const result = await fuzz(cluster, chosen, { seed, durationMs: minutes * 60_000, end: end.signal })
     for (const problem of result.problems) process.stdout.write(`\n${problem}\n`)
     for (const profile of result.profiles.slice(0, 20)) process.stdout.write(`\nturn of ${profile}\n`)
     process.stdout.write(`\n${table(result)}\n`)

@@ -99,5 +99,7 @@ process.on('message', (message) => {
   process.send!({ ...longest })
   Object.assign(longest, { wallMs: 0, cpuMs: 0, profiles: [] })
 })
+// A server does not outlive the fuzzers, however they end.
+process.on('disconnect', () => process.exit(1))
 // The parent's channel does not keep the server from ending.
 process.channel?.unref()
