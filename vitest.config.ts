@@ -3,7 +3,7 @@ import { configDefaults, defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'testing/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: [...configDefaults.exclude, '**/*.sim.test.ts', '**/*.life.test.ts'],
+    exclude: [...configDefaults.exclude, '**/*.sim.test.ts', '**/*.life.test.ts', '**/*.apps.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
