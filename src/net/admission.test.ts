@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Clock } from '../util/clock.js'
+import { RepeatedLog } from '../util/repeated-log.js'
 import { Admission, addressOf } from './admission.js'
-import { DropLog } from './drop-log.js'
 
 /** Time that a test sets, with the timers that were asked for. */
 class SetClock implements Clock {
@@ -58,9 +58,10 @@ test('a flood of dropped connections is a handful of lines', () => {
   const clock = new SetClock()
   const lines: [object, string][] = []
   const log = { debug() {}, info() {}, error() {}, warn: (f: object, m: string) => void lines.push([f, m]) }
-  const drops = new DropLog(clock, { ...log, child: () => drops as never })
-  for (let i = 0; i < 10_000; i++) drops.add('192.0.2.1', i, 'no TLS')
-  for (let i = 0; i < 1000; i++) drops.add(`10.0.${i >> 8}.${i & 255}`, 1, 'no TLS')
+  const drops = new RepeatedLog(clock, { ...log, child: () => drops as never }, 'many dropped')
+  const drop = (host: string, port: number) => drops.add({ host, reason: 'no TLS' }, { port }, 'dropped')
+  for (let i = 0; i < 10_000; i++) drop('192.0.2.1', i)
+  for (let i = 0; i < 1000; i++) drop(`10.0.${i >> 8}.${i & 255}`, 1)
   expect(lines).toHaveLength(32)
   for (const fire of clock.timers.splice(0)) fire()
   expect(lines).toHaveLength(33)

@@ -3,9 +3,9 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
+import { RepeatedLog } from '../util/repeated-log.js'
 import { Admission } from './admission.js'
 import { CIPHERS, type NodeAddress } from './dial.js'
-import { DropLog } from './drop-log.js'
 import { ALPN_PROTOCOL, Role } from './handshake.js'
 import type { NodeIdentity } from './identity.js'
 import {
@@ -46,7 +46,7 @@ export class Listener {
   /** Takes connections before TLS does, so that one that is not admitted costs no handshake. */
   readonly #server: Server
   readonly #admission: Admission
-  readonly #drops: DropLog
+  readonly #drops: RepeatedLog
   readonly #strangers = new Map<string, Stranger>()
 
   constructor(options: ListenerOptions) {
@@ -62,7 +62,11 @@ export class Listener {
       noDelay: true,
     }
     this.#admission = new Admission(options.clock)
-    this.#drops = new DropLog(options.clock, options.log)
+    this.#drops = new RepeatedLog(
+      options.clock,
+      options.log,
+      'RPC connections dropped; host and reason are those of most of them',
+    )
     const tls = createTlsServer(tlsOptions)
     tls.on('secureConnection', (socket) => this.#onSecure(socket))
     tls.on('tlsClientError', (error, socket) => {
@@ -114,7 +118,7 @@ export class Listener {
     // The connection is already gone.
     if (raw.destroyed || host === undefined) return false
     if (!this.#admission.admits(host)) {
-      this.#drops.add(host, port, 'too many new connections from this address')
+      this.#dropped(host, port, 'too many new connections from this address')
       raw.on('error', () => {})
       raw.resetAndDestroy()
       return false
@@ -174,10 +178,14 @@ export class Listener {
     destroy(stranger)
   }
 
+  #dropped(host: string | undefined, port: number | undefined, reason: string): void {
+    this.#drops.add({ host, reason }, { port }, 'RPC connection dropped')
+  }
+
   #refused(stranger: Stranger, reason: string): void {
     if (stranger.decided) return
     stranger.decided = true
-    this.#drops.add(stranger.host, stranger.raw.remotePort, reason)
+    this.#dropped(stranger.host, stranger.raw.remotePort, reason)
   }
 }
 

@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest'
 import { ManualClock } from '../../../testing/cluster-fakes.js'
 import { RawClient } from '../../../testing/s3-front.js'
 import { SeededRandom } from '../../../testing/seeded-random.js'
+import { CarportError } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
 import { type Admission, OverloadedError } from './admission.js'
 import type { Answer, ErrorAnswer } from './answer.js'
@@ -16,7 +17,7 @@ class EchoRequest extends HttpRequest {
   }
 }
 
-/** A protocol that echoes bodies: /fail throws, /late rejects, /wait answers when it is told to. */
+/** A protocol that echoes bodies: /fail throws, /away finds no quorum, /late rejects, /wait answers when it is told to. */
 class EchoProtocol implements Protocol<EchoRequest> {
   readonly Request = EchoRequest
   readonly requestIdHeader = 'x-request-id'
@@ -24,6 +25,7 @@ class EchoProtocol implements Protocol<EchoRequest> {
 
   serve(request: EchoRequest): Answer | Promise<Answer> {
     if (request.rawPath === '/fail') throw new Error('the inside')
+    if (request.rawPath === '/away') throw new CarportError('QuorumUnavailable', 'one of two answered')
     if (request.rawPath === '/late') return Promise.reject(new Error('the inside'))
     if (request.rawPath === '/wait') {
       return new Promise((resolve) => this.answerWaiting.push(() => resolve({ status: 204 })))
@@ -32,9 +34,9 @@ class EchoProtocol implements Protocol<EchoRequest> {
   }
 
   errorAnswer(error: unknown): ErrorAnswer {
-    const overloaded = error instanceof OverloadedError
-    const code = overloaded ? 'Busy' : 'Broken'
-    return { status: overloaded ? 503 : 500, body: `${code}!`, code, cause: error }
+    const isAway = error instanceof OverloadedError || error instanceof CarportError
+    const code = isAway ? 'Busy' : 'Broken'
+    return { status: isAway ? 503 : 500, body: `${code}!`, code, cause: error }
   }
 
   brokenRequest(reason: string) {
@@ -53,8 +55,10 @@ async function start(admission?: Admission) {
   const protocol = new EchoProtocol()
   const records: RequestRecord[] = []
   const errors: object[] = []
+  const warnings: object[] = []
   const log: Log = {
-    ...{ debug() {}, info() {}, warn() {}, child: () => log },
+    ...{ debug() {}, info() {}, child: () => log },
+    warn: (fields) => void warnings.push(fields),
     error: (fields) => void errors.push(fields),
   }
   const front = new HttpFront(protocol, {
@@ -72,7 +76,7 @@ async function start(admission?: Admission) {
     clients.push(made)
     return made
   }
-  return { front, protocol, records, errors, client }
+  return { front, protocol, records, errors, warnings, client }
 }
 
 afterEach(() => {
@@ -105,6 +109,16 @@ test.each(['/fail', '/late'])(
     expect(records).toEqual([expect.objectContaining({ status: 500, errorCode: 'Broken' })])
   },
 )
+
+test('requests that fail since other nodes are away are one line, and one more for all that follow', async () => {
+  const { client, front, errors, warnings } = await start()
+  for (let i = 0; i < 20; i++) await client().send(get('/away')).untilText('Busy!')
+  const kind = { operation: 'Echo', code: 'Busy' }
+  expect(warnings).toEqual([{ ...kind, requestId: expect.any(String), error: 'one of two answered' }])
+  await front.drain()
+  expect(warnings.slice(1)).toEqual([{ ...kind, count: 19, kinds: 1 }])
+  expect(errors).toEqual([])
+})
 
 test('what is no HTTP is answered in the protocol’s form', async () => {
   const { client } = await start()

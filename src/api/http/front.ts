@@ -7,9 +7,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ByteBudget } from '../../util/byte-budget.js'
 import type { Clock } from '../../util/clock.js'
-import { errorCode } from '../../util/errors.js'
+import { CarportError, errorCode } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
+import { RepeatedLog } from '../../util/repeated-log.js'
 import { type Admission, OverloadedError } from './admission.js'
 import type { Answer, AnswerHeaders, ErrorAnswer } from './answer.js'
 import { BodyReader } from './body-reader.js'
@@ -105,12 +106,18 @@ export class HttpFront<R extends HttpRequest> {
   readonly #idPrefix: string
   #idCounter = 0
   #draining = false
+  readonly #refusals: RepeatedLog
   #onDrained: (() => void)[] = []
 
   constructor(
     private readonly protocol: Protocol<R>,
     private readonly options: HttpFrontOptions,
   ) {
+    this.#refusals = new RepeatedLog(
+      options.clock,
+      options.log,
+      'more requests failed, most of them like this',
+    )
     this.#watch = new IdleWatch(options.clock, options.idleTimeoutMs ?? 60_000)
     this.#idPrefix = options.random.bytes(4).toString('hex').toUpperCase()
   }
@@ -139,6 +146,7 @@ export class HttpFront<R extends HttpRequest> {
   /** From now on answers close their connections; resolves when the last request was answered. */
   drain(): Promise<void> {
     this.#draining = true
+    this.#refusals.flush()
     if (this.#inFlight === 0) return Promise.resolve()
     return new Promise((resolve) => this.#onDrained.push(resolve))
   }
@@ -239,11 +247,13 @@ export class HttpFront<R extends HttpRequest> {
       const { requestId, operationName: operation } = request
       // A node without a role serves nobody: the client's next attempt takes another connection, by a balancer to another node.
       exchange.closes = errorCode(cause) === 'LayoutNotReady'
+      const { log } = this.options
       // It says so once, not with every request.
-      this.options.log[exchange.closes ? 'debug' : 'error'](
-        { requestId, operation, code, error: cause },
-        'request failed',
-      )
+      if (exchange.closes) log.debug({ requestId, operation, code, error: cause }, 'request failed')
+      // Others that do not answer make as many requests fail as there are; where in the program that was tells nothing.
+      else if (status === 503 && cause instanceof CarportError)
+        this.#refusals.add({ operation, code }, { requestId, error: cause.message }, 'request failed')
+      else log.error({ requestId, operation, code, error: cause }, 'request failed')
     }
     if (response.headersSent) response.destroy()
     else this.#send(exchange, answer)
