@@ -92,6 +92,29 @@ export function describeDbContract(name: string, open: () => Promise<DbUnderTest
       expect([...db.keys('b', { reverse: true })]).toEqual([])
     })
 
+    it('finds nothing at keys that are longer than any, and takes bounds that are', async () => {
+      const longest = 'a'.repeat(1900)
+      await fill('a', longest, 'b')
+      for (const length of [1901, 1979, 3000, 100_000]) {
+        const long = Buffer.alloc(length, 'a')
+        expect([db.get('a', long), db.peek('a', long), db.has('a', long)]).toEqual([
+          undefined,
+          undefined,
+          false,
+        ])
+        expect(keysOf(db, { start: long })).toEqual(['b'])
+        expect(keysOf(db, { end: long })).toEqual(['a', longest])
+        expect(keysOf(db, { start: long, reverse: true })).toEqual(['b'])
+        expect(keysOf(db, { end: long, reverse: true })).toEqual([longest, 'a'])
+        expect(keysOf(db, { start: b('a'), end: long })).toEqual(['a', longest])
+        expect(keysOf(db, { start: long, end: Buffer.alloc(length, 'b') })).toEqual(['b'])
+        expect(keysOf(db, { start: long, end: Buffer.alloc(length + 1, 'a') })).toEqual([])
+        const seen: string[] = []
+        db.scan('a', { start: long }, (key) => seen.push(key.toString()) > 0)
+        expect(seen).toEqual(['b'])
+      }
+    })
+
     it('hands out keys and values of a range that stay valid', async () => {
       await fill('a', 'b', 'c')
       const entries = [...db.range('a')]

@@ -16,7 +16,10 @@ export interface RangeOptions {
   limit?: number
 }
 
-/** Reads the trees. Keys are 1 to 1900 bytes and ordered bytewise; values may be empty. */
+/** The most bytes of a key. */
+export const KEY_BYTES_MAX = 1900
+
+/** Reads the trees. Keys are 1 to KEY_BYTES_MAX bytes and ordered bytewise; values may be empty. Longer keys and bounds may be asked for. */
 export interface Reader {
   /** The value, a copy that the caller owns; undefined if absent. */
   get(tree: TreeName, key: Buffer): Buffer | undefined

@@ -1,5 +1,5 @@
 import type { Database, RootDatabase, RangeOptions as StoreRangeOptions } from 'lmdb'
-import type { Entry, RangeOptions, Reader, TreeName } from './db.js'
+import { type Entry, KEY_BYTES_MAX, type RangeOptions, type Reader, type TreeName } from './db.js'
 
 /** The parts of lmdb-js that its type declarations leave out. */
 interface StoreInternals {
@@ -38,7 +38,7 @@ export class LmdbReader implements Reader {
 
   get(tree: TreeName, key: Buffer): Buffer | undefined {
     const store = this.store(tree)
-    const shared = store.getBinaryFast(key)
+    const shared = sharedValue(store, key)
     if (shared === undefined) return undefined
     const copy = Buffer.allocUnsafe(store.lastSize)
     copy.set(new Uint8Array(shared.buffer, shared.byteOffset, store.lastSize))
@@ -47,13 +47,13 @@ export class LmdbReader implements Reader {
 
   peek(tree: TreeName, key: Buffer): Buffer | undefined {
     const store = this.store(tree)
-    const shared = store.getBinaryFast(key)
+    const shared = sharedValue(store, key)
     // The shared buffer only pretends its length, and native functions would see all of it: hence a view of its own.
     return shared && Buffer.from(shared.buffer, shared.byteOffset, store.lastSize)
   }
 
   has(tree: TreeName, key: Buffer): boolean {
-    return this.store(tree).getBinaryFast(key) !== undefined
+    return sharedValue(this.store(tree), key) !== undefined
   }
 
   range(tree: TreeName, options?: RangeOptions): Iterable<Entry> {
@@ -87,6 +87,19 @@ export class LmdbReader implements Reader {
   }
 }
 
+/** No key is that long, and lmdb-js would throw. */
+function sharedValue(store: Store, key: Buffer) {
+  return key.length > KEY_BYTES_MAX ? undefined : store.getBinaryFast(key)
+}
+
+/**
+ * A bound that is longer than any key, cut to one byte more than a key has: no key lies between the two. lmdb-js would throw in the
+ * middle of a walk, and leave a cursor open that keeps the pages of its time for ever.
+ */
+function cut(bound: Buffer): Buffer {
+  return bound.length > KEY_BYTES_MAX ? bound.subarray(0, KEY_BYTES_MAX + 1) : bound
+}
+
 function undeclared(tree: TreeName): Error {
   return new Error(`tree ${tree} was not declared when the store was opened`)
 }
@@ -96,7 +109,9 @@ function undeclared(tree: TreeName): Error {
  * Returns undefined for a range that cannot hold a key.
  */
 function storeRange(options: RangeOptions | undefined): StoreRangeOptions | undefined {
-  const { start, end, reverse, limit } = options ?? {}
+  const { reverse, limit } = options ?? {}
+  const start = options?.start && cut(options.start)
+  const end = options?.end && cut(options.end)
   if (end?.length === 0 || limit === 0) return undefined
   if (start && end && start.compare(end) >= 0) return undefined
   const bounds: StoreRangeOptions = {}

@@ -5,7 +5,7 @@ import { ABORT, open, type RootDatabase } from 'lmdb'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
-import type { Db, TreeName, Tx } from './db.js'
+import { type Db, KEY_BYTES_MAX, type TreeName, type Tx } from './db.js'
 import { checkLmdbFile } from './lmdb-check.js'
 import { translate, translateCommit } from './lmdb-errors.js'
 import { type Handles, LmdbReader, openForScans, type Store } from './lmdb-reader.js'
@@ -29,7 +29,6 @@ const MAP_SIZE_BYTES = 2 ** 40
 const LAZY_SYNC_MS = 5000
 /** Bounds how long one batch keeps the event loop busy: a step costs about 50 µs. */
 export const BATCH_STEPS_MAX = 256
-const KEY_BYTES_MAX = 1900
 
 interface RootInternals {
   env: { info(): { lastPageNumber: number } }

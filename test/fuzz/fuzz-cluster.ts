@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -16,6 +16,8 @@ export interface Resources {
   /** Undefined where there is no /proc. */
   rssMib: number | undefined
   descriptors: number | undefined
+  /** The length of the database's file: it grows for ever when a reader is left open. */
+  databaseMib: number
 }
 
 /** A node of the fuzzers in a process of its own. */
@@ -95,14 +97,16 @@ export class FuzzNode {
   }
 
   resources(): Resources {
+    const databaseMib = statSync(this.config.replace(/\.toml$/, '/meta/db/data.mdb')).size / 2 ** 20
     try {
       const status = readFileSync(`/proc/${this.pid}/status`, 'latin1')
       return {
         rssMib: Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) / 1024,
         descriptors: readdirSync(`/proc/${this.pid}/fd`).length,
+        databaseMib,
       }
     } catch {
-      return { rssMib: undefined, descriptors: undefined }
+      return { rssMib: undefined, descriptors: undefined, databaseMib }
     }
   }
 
