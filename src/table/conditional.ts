@@ -19,6 +19,8 @@ import { type Prepared, parsePrepared, parseVote } from './votes.js'
 /** Deadline of one call, in ms; and how long a write goes on trying, which is what a client waits for an answer. */
 const CALL_TIMEOUT_MS = 5_000
 const DEADLINE_MS = 15_000
+/** Changes of one key that wait on this node. */
+export const CHANGES_MAX = 100
 /** Two coordinators of one key get out of each other's way by random waits, of some round trips at first. */
 const BACKOFF: Omit<Backoff, 'baseMs'> = { maxMs: 2_000, jitter: 1 }
 const WAIT_MS_MIN = 10
@@ -107,7 +109,11 @@ export class ConditionalWriter<E> {
    * was written; QuorumUnavailable if it may or may not take effect; LayoutNotReady, ClockSkew, NotSupported
    */
   change(key: Buffer, change: Change<E>): Promise<E> {
-    return this.#keys.run(key.toString('latin1'), () => this.#change(key, change))
+    const name = key.toString('latin1')
+    const untilMs = this.env.clock.monotonicMs() + DEADLINE_MS
+    // One key that all want must not take all of the requests that the node has room for.
+    if (this.#keys.size(name) >= CHANGES_MAX) return Promise.reject(inTheWay())
+    return this.#keys.run(name, () => this.#change(key, change, untilMs))
   }
 
   /**
@@ -116,7 +122,8 @@ export class ConditionalWriter<E> {
    */
   finish(key: Buffer): Promise<void> {
     return this.#keys.run(key.toString('latin1'), async () => {
-      await this.#untilDone([], (bound) =>
+      const untilMs = this.env.clock.monotonicMs() + DEADLINE_MS
+      await this.#untilDone(untilMs, [], (bound) =>
         this.#attempt(key, bound, [], async (attempt) => {
           await this.#finished(attempt, true)
           return true
@@ -128,13 +135,13 @@ export class ConditionalWriter<E> {
     })
   }
 
-  async #change(key: Buffer, change: Change<E>): Promise<E> {
+  async #change(key: Buffer, change: Change<E>, untilMs: number): Promise<E> {
     this.env.mayChange?.()
     this.env.hlc.peers.checkMayStamp()
     const proposed: Row<E>[] = []
     /** The processes of replicas that answered before the first proposal: these remember it, if they had it. */
     const witnesses = new Map<NodeId, string>()
-    const entry = await this.#untilDone(proposed, (bound) =>
+    const entry = await this.#untilDone(untilMs, proposed, (bound) =>
       this.#attempt(key, bound, proposed, async (attempt) => {
         const base = await this.#finished(attempt, false)
         const fates = fatesOf(this.promises.rows, proposed, base, attempt.prepared, witnesses)
@@ -174,16 +181,16 @@ export class ConditionalWriter<E> {
     }
   }
 
-  /** Makes attempts until one has a result. */
+  /** Makes attempts until one has a result. @param untilMs when the client's patience ends, monotonic; it may have waited already */
   async #untilDone<T>(
+    untilMs: number,
     proposed: readonly Row<E>[],
     attempt: (bound: Ballot | undefined) => Promise<T | undefined>,
   ): Promise<T> {
     const { clock, random } = this.env
-    const deadlineMs = clock.monotonicMs() + DEADLINE_MS
     let bound: Ballot | undefined
     let cause: unknown
-    for (let round = 0; clock.monotonicMs() < deadlineMs; round++) {
+    for (let round = 0; clock.monotonicMs() < untilMs; round++) {
       try {
         const result = await attempt(bound)
         if (result !== undefined) return result
@@ -198,7 +205,7 @@ export class ConditionalWriter<E> {
       if (round > 0) await sleep(clock, backoffMs({ ...BACKOFF, baseMs: this.#waitMs() }, round, random))
     }
     if (proposed.length > 0) throw unknownOutcome(cause)
-    throw new CarportError('Conflict', 'other writers of the same key kept being in the way', { cause })
+    throw inTheWay(cause)
   }
 
   #waitMs(): number {
@@ -369,4 +376,9 @@ export function notSupported(): CarportError {
     'NotSupported',
     'conditional writes need all nodes to run a release that knows them: upgrade the others first',
   )
+}
+
+/** Nothing was written. */
+function inTheWay(cause?: unknown): CarportError {
+  return new CarportError('Conflict', 'other writers of the same key kept being in the way', { cause })
 }
