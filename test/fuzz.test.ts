@@ -6,6 +6,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FuzzCluster } from './fuzz/fuzz-cluster.js'
 import { fuzz, fuzzersOf } from './fuzz/fuzz-run.js'
+import type { PortFuzzer } from './fuzz/port-fuzzer.js'
 import type { S3Fuzzer } from './fuzz/s3-fuzzer.js'
 
 const SEED = 20_261_129
@@ -17,15 +18,16 @@ const RUN_MS = 10_000
 const TURN_CPU_MS_MAX = 150
 
 let cluster: FuzzCluster
+let fuzzers: PortFuzzer[]
 
 beforeAll(async () => {
   cluster = await FuzzCluster.start(1)
+  fuzzers = await fuzzersOf(cluster)
 }, 120_000)
 
 afterAll(() => cluster?.dispose())
 
 test('requests of all kinds, to all ports', { timeout: 300_000 }, async () => {
-  const fuzzers = await fuzzersOf(cluster)
   const before = cluster.first.resources()
   const { ports, nodes, problems } = await fuzz(cluster, fuzzers, { seed: SEED, durationMs: RUN_MS })
   expect(problems).toEqual([])
@@ -49,4 +51,13 @@ test('requests of all kinds, to all ports', { timeout: 300_000 }, async () => {
     return workers.filter(({ name, queueLength }) => /purge/i.test(name) && queueLength !== 0)
   }
   await expect.poll(isDone, { timeout: 30_000, interval: 500 }).toEqual([])
+})
+
+test('a run that is ended early tells what it has counted', { timeout: 120_000 }, async () => {
+  const end = AbortSignal.timeout(1000)
+  const result = await fuzz(cluster, fuzzers, { seed: SEED + 1, durationMs: 3_600_000, end })
+  expect(end.aborted).toBe(true)
+  expect([...result.ports.keys()]).toEqual(['s3', 'web', 'admin', 'rpc', 'k2v'])
+  expect(result.nodes).toHaveLength(1)
+  expect(result.logged).toBe(0)
 })

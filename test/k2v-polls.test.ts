@@ -1,7 +1,7 @@
 /** Polls of the K2V API over HTTP, on one node. */
 import { once } from 'node:events'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { JUDGED_IN_TURN } from '../src/model/k2v/poll-groups.js'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { ALL_AT_ONCE, JUDGED_IN_TURN } from '../src/model/k2v/poll-groups.js'
 import { SeenMarker } from '../src/model/k2v/seen-marker.js'
 import { jsonOf, type K2vTestClient, textsOf, tokenOf } from './support/k2v-client.js'
 import { startK2vNode } from './support/k2v-node.js'
@@ -166,7 +166,7 @@ describe('many polls of one item', () => {
     const left = new AbortController()
     const waiting = k2vPolls.pollRange(bucket, Buffer.from('markers'), {}, SeenMarker.nothing(), {
       timeoutMs: 60_000,
-      markerBytes: 32 << 20,
+      markerBytes: 128 << 20,
       whenGone: (end) => left.signal.addEventListener('abort', end),
     })
     const { seenMarker } = jsonOf<{ seenMarker: string }>(await k2v.post('?poll_range', {}, 'markers'))
@@ -177,6 +177,39 @@ describe('many polls of one item', () => {
     expect((await poll()).status).toBe(304)
     expect(k2vPolls.markerBytes).toBe(0)
   })
+})
+
+test('polls of many items that changed at once read some at a time', async () => {
+  const { k2v: store, k2vPolls, buckets } = node.core.model
+  const bucket = (await buckets.byName('k2v', undefined))!.id
+  const keys = Array.from({ length: 5 * ALL_AT_ONCE }, (_, i) => ({
+    partitionKey: Buffer.from('stampede'),
+    sortKey: Buffer.from(`${i}`),
+  }))
+  const polls = keys.map((key) => k2vPolls.pollItem(bucket, key, new Map(), { timeoutMs: 60_000 }))
+  await expect.poll(() => k2vPolls.size).toBe(keys.length)
+  await k2v.post(
+    '',
+    keys.map((_, i) => ({ pk: 'elsewhere', sk: `${i}`, ct: null, v: b64('x') })),
+  )
+  const items = await Promise.all(
+    keys.map(async (key) => {
+      const like = (await store.read(bucket, { ...key, partitionKey: Buffer.from('elsewhere') }))!
+      return { ...like, ...key }
+    }),
+  )
+  let reading = 0
+  let most = 0
+  const read = vi.spyOn(store, 'read').mockImplementation(async (_bucket, { sortKey }) => {
+    most = Math.max(most, ++reading)
+    await new Promise((resolve) => setImmediate(resolve))
+    reading--
+    return items.find((item) => item.sortKey.equals(sortKey))
+  })
+  for (const item of items) store.onCommitted!(item)
+  expect((await Promise.all(polls)).map((item) => item?.sortKey)).toEqual(keys.map(({ sortKey }) => sortKey))
+  read.mockRestore()
+  expect(most).toBe(ALL_AT_ONCE)
 })
 
 test('a stop ends polls as if their time was over', async () => {

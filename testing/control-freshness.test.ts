@@ -1,36 +1,26 @@
 import { describe, expect, it } from 'vitest'
 import { CURRENT_MS } from '../src/model/buckets/freshness.js'
 import { CarportError, errorCode } from '../src/util/errors.js'
-import { SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'
+import type { SimCluster, SimClusterOptions, SimNode } from './sim-cluster.js'
+import { onCluster } from './sim-histories.js'
 
 /** Runs `body` on a simulated cluster with a key that may read and write a bucket. */
 async function withCluster(
   options: Partial<SimClusterOptions>,
   body: (cluster: SimCluster, nodes: SimNode[], key: string, bucket: Buffer) => Promise<void>,
 ): Promise<void> {
-  const cluster = new SimCluster({
-    seed: 11,
-    nodes: 3,
-    zones: 3,
-    replicationFactor: 3,
-    blockBytes: 4096,
-    clockSkewMs: 200,
-    controlRoundMs: 1_000,
-    path: { latencyMs: 10, jitterMs: 3, lossShare: 0, bytesPerMs: 10_000 },
-    tables: {},
-    graces: { unreferencedMs: 600_000, unclaimedMs: 86_400_000 },
-    ...options,
-  })
-  const run = async () => {
-    await cluster.start()
-    const { model } = cluster.nodes[0]!.core!
-    const bucket = await model.buckets.create('bucket')
-    const key = await model.keys.create('k')
-    await model.keys.setPermissions(key.id, bucket.id, ALL)
-    await cluster.clock.sleep(20_000)
-    await body(cluster, cluster.nodes, key.id, bucket.id)
-  }
-  await cluster.clock.runUntil(run(), 60 * 3600_000)
+  const path = { latencyMs: 10, jitterMs: 3, lossShare: 0, bytesPerMs: 10_000 }
+  await onCluster(
+    { seed: 11, clockSkewMs: 200, controlRoundMs: 1_000, path, ...options },
+    async (cluster) => {
+      const { model } = cluster.nodes[0]!.core!
+      const bucket = await model.buckets.create('bucket')
+      const key = await model.keys.create('k')
+      await model.keys.setPermissions(key.id, bucket.id, ALL)
+      await cluster.clock.sleep(20_000)
+      await body(cluster, cluster.nodes, key.id, bucket.id)
+    },
+  )
 }
 
 const ALL = { read: true, write: true, owner: false }

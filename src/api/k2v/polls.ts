@@ -12,7 +12,9 @@ import type { K2vRequest } from './request.js'
 
 /** Polls that wait on one node at the same time, and the bytes of all their markers. */
 const POLLS_MAX = 20_000
-const MARKER_BYTES_MAX = 32 << 20
+const MARKER_BYTES_MAX = 128 << 20
+/** What a marker takes in memory, in multiples of its text. */
+const MARKER_FACTOR = 4
 /** Memory that a poll of a range may take when it looks: the bytes of a ReadBudget, and the last item beyond. */
 const ANSWER_BYTES_MAX = 10 << 20
 const UNCHANGED: Answer = { status: 304 }
@@ -42,7 +44,7 @@ export const pollRange: Handler = async (context, request) => {
   const partitionKey = bytesOf(request.route!.partitionKey!)
   const marker = seenMarker === undefined ? undefined : SeenMarker.decode(seenMarker)
   const { polls, bucket, clock } = context
-  const markerBytes = seenMarker?.length ?? 0
+  const markerBytes = MARKER_FACTOR * (seenMarker?.length ?? 0)
   if (polls.markerBytes + markerBytes > MARKER_BYTES_MAX) throw new OverloadedError()
   const memory = {
     take: () => request.reader.hold(ANSWER_BYTES_MAX),

@@ -284,7 +284,8 @@ function firstNeededVersion(history: LayoutHistory): number {
 
 /**
  * A node's step after each change of the history or of its own requests under way: advances its trackers as far
- * as allowed and prunes. `ackable` and `syncAckable` come from ViewTracker.
+ * as allowed and prunes.
+ * @param progress the newest version that no write under way is older than, and that no read under way is older than
  */
 export function settle(
   history: LayoutHistory,

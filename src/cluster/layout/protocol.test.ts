@@ -9,16 +9,67 @@ import type { NodeId } from '../../net/transport.js'
 import { advanceSync, mergeHistories, settle } from './history.js'
 import { applyStaged, stageRemove, stageRole } from './operations.js'
 import { currentVersion, EMPTY_HISTORY, type LayoutHistory } from './types.js'
-import { LayoutView, quorumsOf, ViewTracker } from './view.js'
+import { LayoutView, quorumsOf } from './view.js'
 
 const RF = 3
 const QUORUMS = quorumsOf(RF, 'consistent')
 const PARTITIONS = 3
 const NODE_COUNT = 7
 
+/** The requests of a node that are under way, each with the view that it began with; the program waits for the oldest ones. */
+class RequestsUnderWay {
+  current: LayoutView
+  readonly #writes: LayoutView[] = []
+  readonly #reads: LayoutView[] = []
+
+  constructor(
+    first: LayoutView,
+    private readonly onEnd: () => void,
+  ) {
+    this.current = first
+  }
+
+  adopt(view: LayoutView): void {
+    this.current = view
+  }
+
+  beginWrite(): LayoutView {
+    this.#writes.push(this.current)
+    return this.current
+  }
+
+  endWrite(view: LayoutView): void {
+    this.#writes.splice(this.#writes.indexOf(view), 1)
+    this.onEnd()
+  }
+
+  beginRead(): LayoutView {
+    this.#reads.push(this.current)
+    return this.current
+  }
+
+  endRead(view: LayoutView): void {
+    this.#reads.splice(this.#reads.indexOf(view), 1)
+    this.onEnd()
+  }
+
+  /** The version that the node may ack: every write under way goes to it. */
+  ackable(): number {
+    const { version, stamp } = this.current
+    // The same number with another stamp is another layout.
+    const older = this.#writes.filter((view) => view.stamp !== stamp)
+    return Math.min(version, ...older.map((view) => Math.min(view.version, version - 1)))
+  }
+
+  /** The oldest version that is still read, by requests under way or to come. */
+  syncAckable(): number {
+    return Math.min(this.current.readVersion, ...this.#reads.map(({ readVersion }) => readVersion))
+  }
+}
+
 class ModelNode {
   history: LayoutHistory
-  readonly views: ViewTracker
+  readonly views: RequestsUnderWay
   /** Per partition the writes that this node has. */
   readonly rows = Array.from({ length: PARTITIONS }, () => new Set<number>())
 
@@ -27,7 +78,7 @@ class ModelNode {
     first: LayoutHistory,
   ) {
     this.history = first
-    this.views = new ViewTracker(new LayoutView(first, id), () => this.settle())
+    this.views = new RequestsUnderWay(new LayoutView(first, id), () => this.settle())
   }
 
   take(history: LayoutHistory): void {

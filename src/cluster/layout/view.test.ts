@@ -4,7 +4,7 @@ import { advanceAck, advanceSync } from './history.js'
 import { applyStaged, stageRemove, stageRole } from './operations.js'
 import { PARTITION_COUNT } from './partitions.js'
 import { EMPTY_HISTORY, type LayoutHistory } from './types.js'
-import { LayoutView, quorumsOf, ViewTracker } from './view.js'
+import { LayoutView, quorumsOf } from './view.js'
 
 const [a, b, c, d] = [1, 2, 3, 4].map((n) => n.toString(16).repeat(64)) as [NodeId, NodeId, NodeId, NodeId]
 
@@ -91,49 +91,5 @@ describe('LayoutView', () => {
   it('lets a node coordinate only with a role in the newest version', () => {
     expect([a, c, d].map((id) => new LayoutView(two, id).mayCoordinate)).toEqual([true, false, true])
     expect(new LayoutView(two, c).ownPartitions.length).toBeGreaterThan(0)
-  })
-})
-
-describe('ViewTracker', () => {
-  it('acks a version when no write of an older view is under way', () => {
-    let drained = 0
-    const views = new ViewTracker(new LayoutView(one, a), () => drained++)
-    const first = views.beginWrite()
-    const second = views.beginWrite()
-    expect(views.ackable()).toBe(1)
-    views.adopt(new LayoutView(two, a))
-    const third = views.beginWrite()
-    expect(third.version).toBe(2)
-    expect(views.ackable()).toBe(1)
-    views.endWrite(first)
-    views.endWrite(third)
-    expect([views.ackable(), drained]).toEqual([1, 0])
-    views.endWrite(second)
-    expect([views.ackable(), drained]).toEqual([2, 1])
-  })
-
-  it('counts a view of another layout with the same number as older', () => {
-    const other = apply(
-      stageRemove(stageRole(one, 170, d, { zone: 'z9', capacityBytes: 1e9, tags: [] }), 170, c),
-    )
-    const views = new ViewTracker(new LayoutView(other, a), () => {})
-    const write = views.beginWrite()
-    views.adopt(new LayoutView(two, a))
-    expect(views.ackable()).toBe(1)
-    views.endWrite(write)
-    expect(views.ackable()).toBe(2)
-  })
-
-  it('keeps the version of reads under way', () => {
-    const synced = [a, b, d].reduce(
-      (h, id) => advanceSync(h, id, 2),
-      [a, b, c, d].reduce((h, id) => advanceAck(h, id, 2), two),
-    )
-    const views = new ViewTracker(new LayoutView(two, a), () => {})
-    const read = views.beginRead()
-    views.adopt(new LayoutView(synced, a))
-    expect([views.ackable(), views.syncAckable()]).toEqual([2, 1])
-    views.endRead(read)
-    expect(views.syncAckable()).toBe(2)
   })
 })

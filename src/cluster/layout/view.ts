@@ -30,7 +30,7 @@ const NO_NODES: readonly NodeId[] = []
 
 /**
  * The places of all data according to one history, computed once: answers are shared arrays. A request takes the view
- * that is current when it begins and keeps it to its end (see ViewTracker). Before the first layout all sets are
+ * that is current when it begins and keeps it to its end. Before the first layout all sets are
  * empty.
  */
 export class LayoutView {
@@ -55,10 +55,6 @@ export class LayoutView {
    * other nodes, so writes of theirs could be missed.
    */
   readonly mayCoordinate: boolean
-
-  /** Requests under way with this view; kept by ViewTracker. */
-  writesUnderWay = 0
-  readsUnderWay = 0
 
   readonly #writeSets: (readonly (readonly NodeId[])[])[] = []
   readonly #readSets: (readonly NodeId[])[] = []
@@ -120,79 +116,4 @@ export class LayoutView {
 /** A text that is equal for histories that place data equally: one view serves them. */
 export function placementKey(history: LayoutHistory): string {
   return [...history.versions.map(({ stamp }) => stamp), minAck(history), readVersion(history)].join()
-}
-
-/**
- * Counts the requests under way per view, to know when this node may advance its trackers:
- * `const view = views.beginWrite(); try { … } finally { views.endWrite(view) }`.
- */
-export class ViewTracker {
-  #current: LayoutView
-  #older: LayoutView[] = []
-
-  /** `onDrained` is called when the last write, or the last read, of an older view ended. */
-  constructor(
-    first: LayoutView,
-    private readonly onDrained: () => void,
-  ) {
-    this.#current = first
-  }
-
-  get current(): LayoutView {
-    return this.#current
-  }
-
-  /** Makes `view` the one that further requests begin with. */
-  adopt(view: LayoutView): void {
-    const before = this.#current
-    if (before === view) return
-    if (before.writesUnderWay + before.readsUnderWay > 0) this.#older.push(before)
-    this.#current = view
-  }
-
-  /** The view to write with; the caller ends it with `endWrite`, whatever happens. */
-  beginWrite(): LayoutView {
-    this.#current.writesUnderWay++
-    return this.#current
-  }
-
-  endWrite(view: LayoutView): void {
-    if (--view.writesUnderWay === 0 && view !== this.#current) this.#drained()
-  }
-
-  /** The view to read with; the caller ends it with `endRead`, whatever happens. */
-  beginRead(): LayoutView {
-    this.#current.readsUnderWay++
-    return this.#current
-  }
-
-  endRead(view: LayoutView): void {
-    if (--view.readsUnderWay === 0 && view !== this.#current) this.#drained()
-  }
-
-  /** The version that this node may ack: every write under way goes to it. */
-  ackable(): number {
-    let version = this.#current.version
-    for (const view of this.#older) {
-      // The same number with another stamp is another layout.
-      if (view.writesUnderWay > 0 && view.stamp !== this.#current.stamp) {
-        version = Math.min(version, view.version, this.#current.version - 1)
-      }
-    }
-    return version
-  }
-
-  /** The oldest version that is still read, by requests under way or to come. */
-  syncAckable(): number {
-    let version = this.#current.readVersion
-    for (const view of this.#older) {
-      if (view.readsUnderWay > 0) version = Math.min(version, view.readVersion)
-    }
-    return version
-  }
-
-  #drained(): void {
-    this.#older = this.#older.filter((view) => view.writesUnderWay + view.readsUnderWay > 0)
-    this.onDrained()
-  }
 }

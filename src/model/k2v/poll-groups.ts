@@ -4,6 +4,7 @@ import { type Backoff, backoffMs } from '../../util/backoff.js'
 import { sleep } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
+import { Semaphore } from '../../util/semaphore.js'
 import { EMPTY_CLOCK, isNewer, joinClocks, type Origin, type VectorClock } from './causality.js'
 import { clockOf, type K2vItem } from './item.js'
 import { RemoteWatches } from './remote-watches.js'
@@ -14,8 +15,9 @@ const LOOK_AGAIN_MS = 1_000
 /** Looks that came too early: how long the next ones wait, and how many there are. */
 const EARLY: Backoff = { baseMs: 50, maxMs: 5_000 }
 const EARLY_MAX = 20
-/** Reads at the same time. */
+/** Reads of one group, and of all, at the same time: when a node comes back, there may be thousands of groups that look. */
 const AT_ONCE = 16
+export const ALL_AT_ONCE = 64
 /** Polls that are told of a change in one turn of the event loop. */
 export const JUDGED_IN_TURN = 50
 /** Items that changed in a partition key while nobody looked: with more, each poll looks for itself. */
@@ -25,6 +27,8 @@ const NONE: readonly never[] = []
 
 /** One who waits. */
 export interface Waiting {
+  /** What it costs to judge, in multiples of the least. */
+  readonly cost: number
   /** Looks at items of the topic that have changed; may end the wait. `covered`: see SeenMarker. */
   judge(items: readonly K2vItem[], covered: ReadonlyMap<Origin, number>): void
   /**
@@ -71,6 +75,7 @@ interface Fired {
  */
 export class PollGroups {
   readonly #groups = new Map<string, Group>()
+  readonly #slots = new Semaphore(ALL_AT_ONCE)
   readonly #remotes = new Map<NodeId, RemoteWatches>()
   #stopped = false
 
@@ -235,8 +240,9 @@ export class PollGroups {
         group.covered = undefined
         group.looksAtAll = false
         try {
-          if (looksAtAll) await eachAtOnce(group.waiting, (waiting) => this.lookOf(group, waiting))
-          else if (fired) await this.#judge(group, [...fired.values()], covered ?? new Map())
+          if (looksAtAll) {
+            await eachAtOnce(group.waiting, (waiting) => this.#slots.run(() => this.lookOf(group, waiting)))
+          } else if (fired) await this.#judge(group, [...fired.values()], covered ?? new Map())
         } catch (error) {
           // Nobody may miss what was told: all look, once that is possible.
           group.looksAtAll = true
@@ -262,15 +268,20 @@ export class PollGroups {
     const items: K2vItem[] = []
     const early: Fired[] = []
     await eachAtOnce(fired, async (each) => {
-      const item = await group.read(each.sortKey)
+      const item = await this.#slots.run(() => group.read(each.sortKey))
       if (item) items.push(item)
       if (isNewer(each.clock, item ? clockOf(item) : EMPTY_CLOCK)) early.push(each)
     })
     if (early.length === 0) group.early = 0
     else this.#later(group, () => early.forEach((each) => void fire(group, each)))
-    for (const [i, waiting] of [...group.waiting].entries()) {
+    let judged = 0
+    for (const waiting of [...group.waiting]) {
       // Each of those who are told begins its answer in the same turn.
-      if (i > 0 && i % JUDGED_IN_TURN === 0) await sleep(this.env.clock, 0)
+      if (judged >= JUDGED_IN_TURN) {
+        await sleep(this.env.clock, 0)
+        judged = 0
+      }
+      judged += waiting.cost
       if (group.waiting.has(waiting)) waiting.judge(items, early.length > 0 ? new Map() : covered)
     }
     if (early.length > 0) for (const waiting of group.waiting) waiting.unsure()

@@ -226,6 +226,8 @@ const EMPTY_RANGE: KeyRange = { start: Buffer.of(0), end: Buffer.of(0) }
 
 /** One who waits for news of an item. */
 class ItemPoll implements Waiting {
+  readonly cost = 1
+
   constructor(
     private readonly read: () => Promise<K2vItem | undefined>,
     private readonly seen: VectorClock,
@@ -261,6 +263,11 @@ class RangePoll implements Waiting {
     private readonly found: (news: RangeNews) => void,
     private readonly memory: PollMemory | undefined,
   ) {}
+
+  /** What it has seen is gone through, and may be long. */
+  get cost(): number {
+    return 1 + Math.floor(this.marker.listedCount / 100)
+  }
 
   judge(items: readonly K2vItem[], covered: ReadonlyMap<Origin, number>): void {
     const { range } = this.place

@@ -15,6 +15,7 @@ import { type ConsoleSettings, consoleAnswer, type FindAsset } from '../../conso
 import type { Answer, ErrorAnswer } from '../../http/answer.js'
 import type { BrokenRequest, BrokenRequestAnswer } from '../../http/client-error.js'
 import { HttpFront, type HttpFrontOptions, type Protocol } from '../../http/front.js'
+import { hasMoreJsonValues } from '../../http/json-values.js'
 import { bodyOf, indentedJson, type Texts } from '../../http/text-pieces.js'
 import type { LoadedAdmin } from '../serve.js'
 import type { AdminTokenInfo } from '../types.js'
@@ -27,6 +28,7 @@ import { checkDomain, type Domains, healthAnswer } from './special.js'
 
 /** The longest body: lists of a hundred thousand blocks fit. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024
+const BODY_VALUES_MAX = 150_000
 const CONSOLE = '/console/'
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 
@@ -242,6 +244,9 @@ function queryArgs(
 async function bodyArgs(request: AdminRequest, { body }: Endpoint): Promise<Record<string, unknown>> {
   if (body === undefined) return {}
   const bytes = await request.reader.collect(BODY_BYTES_MAX)
+  if (hasMoreJsonValues(bytes, BODY_VALUES_MAX)) {
+    throw new AdminError(400, 'InvalidRequest', `the body has more than ${BODY_VALUES_MAX} values`)
+  }
   let value: unknown
   try {
     value = bytes.length === 0 ? {} : JSON.parse(bytes.toString('utf8'))
