@@ -1,5 +1,6 @@
 import type { Reader, TreeName, Tx } from '../db/db.js'
 import { tableTrees } from '../table/row-keys.js'
+import { FULL_COPY } from '../table/standing.js'
 import type { Table, TableEnv } from '../table/table.js'
 import type { TableSet } from '../table/tables.js'
 import type { Service } from '../util/service.js'
@@ -243,7 +244,11 @@ export class Model implements Service {
     const decisions = new FieldDecisions({
       ...{ db, transport, quorum, placement, hlc, clock, random },
       tables: [t.alias, t.key],
-      beforeVote: () => freshness.whenWhole(),
+      beforeVote: async () => {
+        await freshness.whenWhole()
+        tables.standing.checkVote(FULL_COPY)
+        tables.lostVotes.check()
+      },
     })
     this.keys = new AccessKeys({ db, clock, keys: t.key, decisions, freshness, hlc, random })
     this.adminTokens = new AdminTokens({ db, clock, tokens: t.adminToken, hlc, random })

@@ -163,6 +163,7 @@ export class Core implements Service {
     this.tables = new TableSet(env, options.tables)
     this.cluster.onWentBack(() => {
       this.tables.standing.demoteAll("a peer remembers a later state of this node's database")
+      this.tables.lostVotes.begin()
     })
     const counts = new RefCounts(clock, options.graces)
     this.blockRefs = this.tables.add<BlockRefRow>(blockRefSchema(counts))

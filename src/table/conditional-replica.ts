@@ -6,6 +6,7 @@ import { CarportError } from '../util/errors.js'
 import type { Random } from '../util/random.js'
 import { type Ballot, ballotTimeUs, isBallot, lastBallotOf, laterBallot } from './ballot.js'
 import type { LocalTable } from './local.js'
+import type { LostVotes } from './lost-votes.js'
 import type { Promises } from './promises.js'
 import { checkOwn, checkWriter, methodOf } from './replica.js'
 import type { Row } from './rows.js'
@@ -31,6 +32,7 @@ export class ConditionalReplica<E> {
     private readonly promises: Promises<E>,
     private readonly env: { db: Db; transport: Transport; placement: Placement; hlc: Hlc; random: Random },
     private readonly standing: Standing,
+    private readonly lostVotes: LostVotes,
   ) {
     this.#name = local.schema.name
     this.#instance = env.random.bytes(8).toString('hex')
@@ -128,6 +130,7 @@ export class ConditionalReplica<E> {
     if (typeof version !== 'number') throw this.#malformed('vote')
     checkWriter(placement, version)
     checkOwn(this.env, this.local.schema, key[0]!)
+    this.lostVotes.check()
     const copy = copyOf(this.local.schema, key[0]!)
     const votes = this.standing.votes(copy)
     if (!votes && placement.readSet(key[0]!).includes(transport.self)) this.standing.checkVote(copy)

@@ -6,6 +6,7 @@ import { DamagedRows } from './damaged-rows.js'
 import { Finisher } from './finisher.js'
 import { TombstoneGc } from './gc.js'
 import { LocalTable } from './local.js'
+import { LostVotes } from './lost-votes.js'
 import { RetryQueue } from './queue.js'
 import { Replica } from './replica.js'
 import { ASIDE_TREE } from './row-keys.js'
@@ -49,6 +50,7 @@ export class TableSet implements Service {
   readonly finisher: Finisher
   /** What this node's copies are worth. */
   readonly standing: Standing
+  readonly lostVotes: LostVotes
   readonly #suspects: Suspects
   readonly #locals = new Map<string, LocalTable<unknown>>()
 
@@ -59,6 +61,7 @@ export class TableSet implements Service {
     const delayMs = options.tombstoneDelayMs ?? 24 * HOUR_MS
     const settleMs = Math.min(SETTLE_MS, delayMs / 4)
     this.standing = new Standing(env)
+    this.lostVotes = new LostVotes(env)
     new StandingReplica(this.standing, env)
     this.#suspects = new Suspects(env, this.standing, this.#locals, settleMs)
     const retry = {
@@ -101,7 +104,7 @@ export class TableSet implements Service {
     const table = new Table(local, this.env, this.retry, this.standing)
     const { promises } = local
     if (promises) {
-      new ConditionalReplica(local, promises, this.env, this.standing)
+      new ConditionalReplica(local, promises, this.env, this.standing, this.lostVotes)
       const finish = (rowKey: Buffer) => table.finish(rowKey)
       promises.onHeld = (rowKey) => this.finisher.add(schema.name, rowKey, finish)
     }

@@ -3,6 +3,18 @@ import type { PlantedBug } from './planted-bug.js'
 /** Bugs in the block store: durability, reference counts, deletion. */
 export const BLOCK_BUGS: readonly PlantedBug[] = [
   {
+    name: 'old references are carried whatever became of their rows',
+    breaks: 'blocks of nobody go away',
+    hunts: ['outage'],
+    edits: [
+      {
+        file: 'src/block/reference-queue.ts',
+        find: "const isWanted = source ? this.isWanted(this.db, source) : 'yes'",
+        replace: "const isWanted = source && !this.db ? this.isWanted(this.db, source) : 'yes'",
+      },
+    ],
+  },
+  {
     name: 'block file not synced',
     breaks: 'contents that were acknowledged survive a power cut',
     hunts: ['power'],
