@@ -4,6 +4,7 @@ import type { Graces } from '../src/block/rc.js'
 import type { ConsistencyMode } from '../src/cluster/layout/view.js'
 import type { RoleChange } from '../src/cluster/layout-manager.js'
 import { inlineHashing } from '../src/model/content/hashing.js'
+import type { EventOptions } from '../src/model/events/delivery.js'
 import type { NodeId } from '../src/net/transport.js'
 import { ALL_TREES, Core } from '../src/node/core.js'
 import type { TableSetOptions } from '../src/table/tables.js'
@@ -32,6 +33,8 @@ export interface SimClusterOptions {
   commitDelayMs?: readonly [number, number]
   tables: TableSetOptions
   graces: Graces
+  /** Targets of event notifications of a node. */
+  events?: (node: number) => EventOptions
   /** See Contests; as in reality unless told. */
   contestsMs?: number
   /** Time between two comparisons of control rows; a minute unless told, since only the S3 API asks for more. */
@@ -170,6 +173,7 @@ export class SimCluster {
         scrub: true,
         tables: options.tables,
         graces: options.graces,
+        ...(options.events && { events: options.events(node.index) }),
         ...(options.contestsMs !== undefined && { contestsMs: options.contestsMs }),
         controlRoundMs: options.controlRoundMs ?? 60_000,
       },

@@ -39,6 +39,7 @@ import { Uploads } from './uploads/uploads.js'
 import { CONTEST_TREES, Contests } from './versions/contests.js'
 import { Objects } from './versions/objects.js'
 import type { VersionRecord } from './versions/record.js'
+import { tookEffect } from './versions/row-fate.js'
 import { type ContentHooks, objectTable, versionTable } from './versions/tables.js'
 
 /** Names of the model's tables. */
@@ -268,7 +269,10 @@ export class Model implements Service {
       walks,
     )
     this.events = new EventDelivery(
-      { db, clock, random, log, placement, transport, buckets },
+      {
+        ...{ db, clock, random, log, placement, transport, buckets },
+        tookEffect: (row) => tookEffect({ objects: t.object, versions: t.version }, row),
+      },
       events ?? { targets: [], region: '', hostId: '' },
     )
     this.k2v = new K2vStore(env, tables)

@@ -3,6 +3,7 @@ import { MemoryDb } from '../../../testing/memory-db.js'
 import { SeededRandom } from '../../../testing/seeded-random.js'
 import { SimClock } from '../../../testing/sim-clock.js'
 import type { RpcHandler } from '../../net/transport.js'
+import { makeBallot } from '../../table/ballot.js'
 import { CarportError } from '../../util/errors.js'
 import { silentLog } from '../../util/log.js'
 import { versionId } from '../content/refs.js'
@@ -29,6 +30,8 @@ let nodes: Map<string, TestReplica>
 /** What the target got: sender and name of the object. */
 let got: { from: string; key: string; message: EventMessage }[]
 let targetWorks: boolean
+/** What became of rows that were written on a condition, by id. */
+let fates: Map<string, 'yes' | 'no' | 'open'>
 
 /** One replica of the bucket: its own store, its own connection to the target. */
 class TestReplica {
@@ -63,6 +66,11 @@ class TestReplica {
             return other.handler!(body, { from: name, signal: new AbortController().signal })
           },
         } as never,
+        tookEffect: async ({ id }) => {
+          const fate = fates.get(id.toString('hex'))
+          if (!fate) throw new CarportError('QuorumUnavailable', 'no quorum')
+          return fate
+        },
         buckets: { byId: () => ({ aliases: ['b'], owner: '', document: () => [RULE] }) } as never,
       },
       {
@@ -106,6 +114,7 @@ beforeEach(async () => {
   clock = new SimClock()
   got = []
   targetWorks = true
+  fates = new Map()
   nodes = new Map()
   for (const name of ['a', 'b', 'c']) nodes.set(name, new TestReplica(name))
   for (const node of nodes.values()) await node.delivery.start()
@@ -206,6 +215,50 @@ describe('with three replicas', () => {
     targetWorks = true
     for (const each of nodes.values()) await each.restart()
     await clock.run(HOUR_MS)
+    expect(deliveries()).toEqual(['a x'])
+  })
+})
+
+describe('of a write on a condition', () => {
+  const proposed = (key: string): VersionRecord => {
+    const row = object(key)
+    const ballot = makeBallot(row.timeUs, Buffer.alloc(8, 1))
+    return { ...row, generation: 1, chain: { root: Buffer.alloc(16), ballot, lineage: Buffer.alloc(0) } }
+  }
+  const idOf = (row: VersionRecord) => row.id.toString('hex')
+
+  test('one event is sent once it took effect, also if no quorum could tell at first', async () => {
+    const row = proposed('x')
+    await takeEverywhere(row)
+    await clock.run(3_000)
+    fates.set(idOf(row), 'open')
+    await clock.run(7_000)
+    expect(got).toEqual([])
+    fates.set(idOf(row), 'yes')
+    await clock.run(10_000)
+    expect(deliveries()).toEqual(['a x'])
+    await clock.run(HOUR_MS)
+    expect(got).toHaveLength(1)
+    expect(backlogs()).toEqual([0, 0, 0])
+  })
+
+  test('none is sent if another one took its place', async () => {
+    const [lost, won] = [proposed('x'), proposed('y')]
+    fates.set(idOf(lost), 'no').set(idOf(won), 'yes')
+    await takeEverywhere(lost)
+    await takeEverywhere(won)
+    await clock.run(HOUR_MS)
+    expect(deliveries()).toEqual(['a y'])
+    expect(backlogs()).toEqual([0, 0, 0])
+  })
+
+  test('it is asked about again after a restart', async () => {
+    const row = proposed('x')
+    await node('a').take(row)
+    await node('a').stop()
+    fates.set(idOf(row), 'yes')
+    await node('a').restart()
+    await clock.run(MINUTE_MS)
     expect(deliveries()).toEqual(['a x'])
   })
 })

@@ -13,6 +13,7 @@ import { Worker } from '../../util/worker.js'
 import type { Bucket, Buckets } from '../buckets/buckets.js'
 import { bucketPartition } from '../sort-keys.js'
 import type { VersionRecord } from '../versions/record.js'
+import type { ConditionalRow } from '../versions/row-fate.js'
 import { eventMessage } from './message.js'
 import { EventQueue, type QueuedEvent } from './queue.js'
 import {
@@ -50,6 +51,9 @@ export interface EventOptions {
   hostId: string
 }
 
+/** How long a conditional write has to take effect before anybody asks, in ms; and until it is asked again. */
+const UNDECIDED_MS = 1_000
+const OPEN_MS = 5_000
 /** A node that is not the first to deliver waits so long for each one before it, in ms. */
 const GRACE_MS = 20_000
 /** An event is given up after this time, in ms; a row older than this is no news when it arrives. */
@@ -65,6 +69,7 @@ const BACKOFF: Backoff = { baseMs: 1_000, maxMs: RETRY_MS_MAX }
 const IDLE_MS = 10 * 60_000
 const ASK_TIMEOUT_MS = 5_000
 const METHOD = 'model/events'
+const EMPTY = Buffer.alloc(0)
 
 /**
  * Event notifications, at least once each. Every replica that takes a row over enqueues the row's event in the same
@@ -90,6 +95,8 @@ export class EventDelivery implements Service {
       placement: Placement
       transport: Transport
       buckets: Buckets
+      /** What became of a row that was written on a condition (see tookEffect). */
+      tookEffect(row: ConditionalRow): Promise<'yes' | 'no' | 'open'>
     },
     private readonly options: EventOptions,
   ) {
@@ -154,7 +161,8 @@ export class EventDelivery implements Service {
         return
       }
       this.#fullLogged = false
-      const dueMs = nowMs + this.#before(event.bucket).length * GRACE_MS
+      const waitMs = this.#before(event.bucket).length * GRACE_MS
+      const dueMs = nowMs + waitMs + (event.row ? UNDECIDED_MS : 0)
       this.queue.add(tx, { id: eventId(event, rule), event, ruleId: rule.id, dueMs })
       tx.onCommit(() => this.#workers.get(rule.target)?.wake())
     }
@@ -173,7 +181,7 @@ export class EventDelivery implements Service {
     let failure: { error: unknown } | undefined
     await eachLimited(mine, IN_FLIGHT, async (queued) => {
       // One failure is enough to know that the target does not take messages now.
-      if (failure) return
+      if (failure || !(await this.#hasHappened(queued))) return
       try {
         await this.#send(target, queued)
         sent.push(queued)
@@ -199,6 +207,26 @@ export class EventDelivery implements Service {
     if (due.length === BATCH) return 0
     const next = this.queue.nextDueMs(key)
     return next === undefined ? IDLE_MS : Math.max(0, next - clock.nowMs())
+  }
+
+  /**
+   * Whether the row of an event took effect. One that was written on a condition is at first only proposed, and another one may
+   * take its place: such an event is taken out. One that is not decided is asked about later.
+   */
+  async #hasHappened({ id, event, attempts }: QueuedEvent): Promise<boolean> {
+    const { clock, log, tookEffect } = this.deps
+    if (!event.row) return true
+    const { root, ...row } = event.row
+    const chain = { root, ballot: EMPTY, lineage: EMPTY }
+    const { bucket, key } = event
+    const fate = await tookEffect({ ...row, bucket, key, chain }).catch((error: unknown) => {
+      log.debug({ error }, 'whether an event has happened is not known yet')
+      return 'open' as const
+    })
+    if (fate === 'yes') return true
+    if (fate === 'no') await this.queue.drop(id)
+    else await this.queue.postpone([{ id, dueMs: clock.nowMs() + OPEN_MS, attempts }])
+    return false
   }
 
   async #postpone(queued: QueuedEvent): Promise<void> {

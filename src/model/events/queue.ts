@@ -170,21 +170,35 @@ type StoredEvent = Omit<QueuedEvent, 'id'>
 /** The id is the key. */
 const FORMAT = versioned<StoredEvent>('queued event', {
   encode({ event, ruleId, dueMs, attempts }) {
-    const { name, bucket, key, versionId, isNull, size, etag, owner, timeUs, generation } = event
+    const { name, bucket, key, versionId, isNull, size, etag, owner, timeUs, generation, row } = event
     return pack([
       EVENT_NAMES.indexOf(name),
       ...[bucket, key, versionId, isNull, size ?? null, etag ?? null, owner, timeUs, generation],
       ...[ruleId, dueMs, attempts],
+      row ? [row.timeUs, row.generation, row.id, row.root, row.isNull] : null,
     ])
   },
-  writes: 1,
-  versions: { 1: decodeEvent },
+  writes: 2,
+  versions: {
+    1: decodeEvent,
+    2(payload) {
+      const { event, ...queued } = decodeEvent(payload, 14)
+      const row = (unpack(payload) as unknown[])[13]
+      return { ...queued, event: { ...event, ...(Array.isArray(row) && { row: decodeRow(row) }) } }
+    },
+  },
   unmarked: { is: looksLikeMsgpack, decode: decodeEvent },
 })
 
-function decodeEvent(payload: Buffer): StoredEvent {
+function decodeRow(fields: readonly unknown[]): NonNullable<ObjectEvent['row']> {
+  const [timeUs, generation, id, root, isNull] = fields as [number, number, unknown, unknown, boolean]
+  if (!Buffer.isBuffer(id) || !Buffer.isBuffer(root)) throw new CarportError('Corrupted', 'malformed event')
+  return { timeUs, generation, id, root, isNull }
+}
+
+function decodeEvent(payload: Buffer, fields = 13): StoredEvent {
   const v = unpack(payload) as unknown
-  if (!Array.isArray(v) || v.length !== 13 || !Buffer.isBuffer(v[1]) || !Buffer.isBuffer(v[2])) {
+  if (!Array.isArray(v) || v.length !== fields || !Buffer.isBuffer(v[1]) || !Buffer.isBuffer(v[2])) {
     throw new CarportError('Corrupted', 'malformed event')
   }
   const [name, bucket, key, versionId, isNull, size, etag, owner, timeUs, generation] = v as [

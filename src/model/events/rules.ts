@@ -3,8 +3,10 @@
  */
 import { createHash } from 'node:crypto'
 import { ballotTimeUs } from '../../table/ballot.js'
+import type { VersionId } from '../content/refs.js'
 import { isBaseOf, isOfChain } from '../versions/chain.js'
 import type { VersionRecord } from '../versions/record.js'
+import type { ConditionalRow } from '../versions/row-fate.js'
 import { isDeletionOf } from '../versions/tables.js'
 
 /** The events that are sent, by AWS's names without "s3:". */
@@ -47,6 +49,8 @@ export interface ObjectEvent {
   /** When it happened, HLC time in µs, and the order among the rows of a key. */
   timeUs: number
   generation: number
+  /** The row whose change it was, if that was written on a condition: the event is none if another one took its place. */
+  row?: Pick<ConditionalRow, 'timeUs' | 'generation' | 'id' | 'isNull'> & { root: VersionId }
 }
 
 /** Whether a rule wants an event. */
@@ -104,7 +108,8 @@ function isShownAgain(row: VersionRecord): boolean {
 
 /** The event that the deletion of a noncurrent version is. @param tombstone what took its place */
 export function noncurrentRemoval(version: VersionRecord, atUs: number): ObjectEvent {
-  return { ...base('ObjectRemoved:Delete', version, version), timeUs: atUs }
+  const { row: _, ...event } = base('ObjectRemoved:Delete', version, version)
+  return { ...event, timeUs: atUs }
 }
 
 function removal(name: EventName, removed: VersionRecord, after: VersionRecord): ObjectEvent {
@@ -122,6 +127,12 @@ function base(name: EventName, version: VersionRecord, after: VersionRecord): Ob
     // A row that was written on a condition has the time of its base.
     timeUs: after.chain ? Math.max(after.timeUs, ballotTimeUs(after.chain.ballot)) : after.timeUs,
     generation: after.generation,
+    ...(after.chain && {
+      row: {
+        ...{ timeUs: after.timeUs, generation: after.generation, isNull: after.isNull },
+        ...{ id: Buffer.from(after.id), root: Buffer.from(after.chain.root) },
+      },
+    }),
   }
 }
 

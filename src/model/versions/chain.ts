@@ -26,7 +26,8 @@ const NO_TIME_US = 1
 const LAST_ROOT = Buffer.alloc(ROOT_BYTES, 0xff)
 const NO_BALLOT = Buffer.alloc(0)
 
-type Placed = Pick<VersionRecord, 'timeUs' | 'generation' | 'id' | 'chain'>
+/** Where a row stands. */
+export type Placed = Pick<VersionRecord, 'timeUs' | 'generation' | 'id' | 'chain'>
 
 export function rootOf(row: Placed): VersionId {
   return row.chain?.root ?? (row.generation === 0 ? row.id : LAST_ROOT)

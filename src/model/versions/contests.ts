@@ -7,10 +7,10 @@ import { versioned } from '../../util/format.js'
 import type { Service } from '../../util/service.js'
 import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
 import type { VersionId } from '../content/refs.js'
-import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
-import { isBaseOf, isOfChain, isOfPlace, placeKeyOf } from './chain.js'
+import { isOfPlace, placeKeyOf } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
 import type { VersionRecord } from './record.js'
+import { fateByCurrent, noncurrentCopy } from './row-fate.js'
 import { live } from './selector.js'
 import { tombstoneOf, withdrawnOf } from './tables.js'
 
@@ -139,22 +139,17 @@ export class Contests implements Service {
   /** @returns whether nothing is left to find out */
   async #decide({ row, rival }: Contest): Promise<boolean> {
     const { objects, versions, clock } = this.deps
-    const { bucket, key, id } = row
-    const current = await objects.get(bucket, key, { body: false })
-    if (current?.id.equals(id)) return true
-    if (current && isOfChain(row, current)) {
-      if (current.generation < row.generation) return false
-      const fate = isBaseOf(row, current)
-      if (fate === 'yes') return true
-      if (fate === 'no') return this.#withdraw(row)
-    }
-    if (clock.nowMs() * 1000 < ballotTimeUs(row.chain!.ballot) + this.#oldMs * 1000) return false
-    const options = { body: false, ...(current && { replacedBy: current.id }) }
-    const at = (of: { id: VersionId; isNull: boolean }) =>
-      versions.get(bucket, versionSortKey(key, of.isNull ? NULL_SLOT : of.id, of.isNull), options)
-    const version = live(await at(row))
-    if (!version?.id.equals(id)) return this.#withdraw(row)
-    const other = rival && live(await at(rival))
+    const { fate, current } = await fateByCurrent(objects, row)
+    if (fate === 'won') return true
+    if (fate === 'lost') return this.#withdraw(row)
+    const isOld = clock.nowMs() * 1000 >= ballotTimeUs(row.chain!.ballot) + this.#oldMs * 1000
+    if (!isOld) return false
+    // A tombstone that all replicas had took everything with it.
+    if (!current) return this.#withdraw(row)
+    if (fate === 'open') return false
+    const version = live(await noncurrentCopy(versions, row, current))
+    if (!version?.id.equals(row.id)) return this.#withdraw(row)
+    const other = rival && live(await noncurrentCopy(versions, { ...row, ...rival }, current))
     if (!other?.id.equals(rival!.id) || !isOfPlace(version, other)) return true
     return this.#withdraw(version.chain!.ballot.compare(other.chain!.ballot) < 0 ? version : other)
   }

@@ -93,7 +93,10 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
         if (after.isNull && before && mayLeaveNullBehind(before)) clearNullSlot(tx, hooks, after)
         // A completion on a condition may lose yet: then its upload goes on.
         if (after.completes && !after.chain) hooks.endUpload(tx, after.bucket, after.key, after.completes)
-        for (const id of after.withdraws ?? []) hooks.updateNoncurrent(tx, tombstoneOf(after, id))
+        for (const id of after.withdraws ?? []) {
+          const tombstone = tombstoneOf(after, id)
+          hooks.updateNoncurrent(tx, after.chain ? { ...tombstone, withdraws: [id] } : tombstone)
+        }
       }
       hooks.changed?.(tx, before, after)
     },
@@ -117,8 +120,10 @@ function conditionalRows(hooks: ContentHooks): ConditionalRows<VersionRecord> {
       return is === 'unknown' ? is : is === 'yes' ? 'chosen' : 'dead'
     },
     voted(tx, row, stored) {
-      if (row.state !== 'tombstone' && !isOfChain(row, stored) && staysAsNoncurrent(row, stored))
-        hooks.updateNoncurrent(tx, noncurrentOf(row))
+      if (row.state === 'tombstone' || isOfChain(row, stored)) return
+      if (staysAsNoncurrent(row, stored)) hooks.updateNoncurrent(tx, noncurrentOf(row))
+      // It came first, and was replaced at once.
+      hooks.changed?.(tx, undefined, row)
     },
   }
 }

@@ -1,0 +1,65 @@
+import type { Table } from '../../table/table.js'
+import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { compareOrder, isBaseOf, isOfChain, isSameRow, type Placed } from './chain.js'
+import type { VersionRecord } from './record.js'
+import { live } from './selector.js'
+
+/** A row of the object table that was written on a condition, as far as it takes to find out what became of it. */
+export interface ConditionalRow extends Placed {
+  bucket: Buffer
+  key: Buffer
+  isNull: boolean
+}
+
+/**
+ * - 'won': it took effect; 'lost': it never did, and never will;
+ * - 'open': others may still finish it;
+ * - 'hidden': a later row does not tell.
+ */
+export type RowFate = 'won' | 'lost' | 'open' | 'hidden'
+
+/** What became of a row, by the one that a quorum has now. @throws CarportError QuorumUnavailable, LayoutNotReady */
+export async function fateByCurrent(
+  objects: Table<VersionRecord>,
+  row: ConditionalRow,
+): Promise<{ fate: RowFate; current: VersionRecord | undefined }> {
+  const current = await objects.get(row.bucket, row.key, { body: false })
+  return { fate: current ? fateBeside(row, current) : 'open', current }
+}
+
+function fateBeside(row: ConditionalRow, current: VersionRecord): RowFate {
+  if (isSameRow(row, current)) return 'won'
+  if (!isOfChain(row, current)) return compareOrder(row, current) > 0 ? 'open' : 'hidden'
+  if (current.generation < row.generation) return 'open'
+  const isBase = isBaseOf(row, current)
+  return isBase === 'unknown' ? 'hidden' : isBase === 'yes' ? 'won' : 'lost'
+}
+
+/**
+ * Whether a row took effect, as well as can be told at once. A later row that was not written on a condition may hide it: it
+ * counts as one that won then, unless it was withdrawn, or should have become a noncurrent version and did not.
+ * @throws CarportError QuorumUnavailable, LayoutNotReady
+ */
+export async function tookEffect(
+  { objects, versions }: { objects: Table<VersionRecord>; versions: Table<VersionRecord> },
+  row: ConditionalRow,
+): Promise<'yes' | 'no' | 'open'> {
+  const { fate, current } = await fateByCurrent(objects, row)
+  if (fate === 'won') return 'yes'
+  if (fate !== 'hidden') return fate === 'lost' ? 'no' : 'open'
+  const { bucket, key, id, isNull } = row
+  const withdrawn = await versions.get(bucket, versionSortKey(key, id, false), { body: false })
+  if (withdrawn?.withdraws) return 'no'
+  if (isNull || withdrawn) return 'yes'
+  return live(await noncurrentCopy(versions, row, current))?.id.equals(id) ? 'yes' : 'no'
+}
+
+/** A key's noncurrent version in the slot of `of`, also if it is only now on its way there. */
+export function noncurrentCopy(
+  versions: Table<VersionRecord>,
+  { bucket, key, id, isNull }: Pick<VersionRecord, 'bucket' | 'key' | 'id' | 'isNull'>,
+  current: VersionRecord | undefined,
+): Promise<VersionRecord | undefined> {
+  const slot = versionSortKey(key, isNull ? NULL_SLOT : id, isNull)
+  return versions.get(bucket, slot, { body: false, ...(current && { replacedBy: current.id }) })
+}
