@@ -11,7 +11,7 @@ const REAL_WORLD = ['platform', 'node', 'cli']
 const LINES_MAX = 399
 
 /** Modules of Node that compute without reading anything; of two others, the names that do so too. */
-const PURE = ['node:buffer', 'node:events', 'node:path', 'node:stream', 'node:util']
+const PURE = ['node:buffer', 'node:events', 'node:path', 'node:stream', 'node:util', 'node:zlib']
 const PURE_NAMES: Record<string, RegExp> = {
   'node:crypto': /^(?!random|generate|webcrypto|getRandom|createECDH|.*DiffieHellman)/,
   'node:net': /^(isIP|BlockList)/,

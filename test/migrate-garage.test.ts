@@ -1,13 +1,19 @@
 /** `carport migrate` and `carport export` with the real Garage, where it is installed. */
 import { execFile } from 'node:child_process'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetBucketCorsCommand,
   GetBucketWebsiteCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListObjectsV2Command,
+  PutBucketCorsCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
@@ -15,7 +21,7 @@ import {
 import { expect, onTestFinished, test } from 'vitest'
 import { freePorts } from '../bench/stores/server-process.js'
 import { K2vClient } from '../src/client/k2v.js'
-import { GARAGE_TOKEN, hasGarage, startGarage } from './support/garage.js'
+import { GARAGE, GARAGE_TOKEN, hasGarage, startGarage } from './support/garage.js'
 import { PROGRAM, ProcessCluster } from './support/processes.js'
 
 const run = promisify(execFile)
@@ -116,4 +122,101 @@ test('Garage moves in with its keys, names, quotas, web site, objects and K2V it
   expect(await migrate()).toMatchObject({ copied: 1, unchanged: 6, failed: [] })
   expect(await values(k2vTo, 'other', 'x')).toEqual(await values(k2vFrom, 'other', 'x'))
   expect(await values(k2vTo, 'mails/ü', '')).toHaveLength(2)
+})
+
+test('an older Garage moves in, and one by its command line; a bucket shadows it, and goes back to it', async (context) => {
+  context.skip(!hasGarage, 'Garage is not installed')
+  const garage = await startGarage()
+  onTestFinished(() => garage.dispose())
+  // Garage 1.x has no version 2 of its admin API.
+  const old = createServer((request, response) => {
+    if (request.url!.startsWith('/v2/')) return response.writeHead(400).end('{}')
+    const { method = 'GET', headers } = request
+    const { authorization = '' } = headers
+    return void fetch(`${garage.admin}${request.url}`, { method, headers: { authorization } }).then(
+      async (answer) => response.writeHead(answer.status).end(await answer.text()),
+    )
+  })
+  await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void old.close())
+  const to = await ProcessCluster.create(1, 1)
+  onTestFinished(() => to.dispose())
+  const key = await garage.createKey('app')
+  await garage.cli('key', 'allow', '--create-bucket', key.accessKeyId)
+  const clientAt = (endpoint: string) =>
+    new S3Client({ endpoint, region: 'garage', forcePathStyle: true, credentials: key })
+  const source = clientAt(garage.s3)
+  await garage.cli('bucket', 'create', 'site')
+  await garage.cli('bucket', 'allow', '--read', '--write', '--owner', 'site', '--key', 'app')
+  await garage.cli('bucket', 'website', '--allow', 'site', '-i', 'home.html')
+  await garage.cli('bucket', 'set-quotas', 'site', '--max-size', '5GiB')
+  const CORSRules = [{ AllowedMethods: ['GET'], AllowedOrigins: ['https://a.example'] }]
+  await source.send(new PutBucketCorsCommand({ Bucket: 'site', CORSConfiguration: { CORSRules } }))
+  const put = (client: S3Client, Key: string, Body: string) =>
+    client.send(new PutObjectCommand({ Bucket: 'site', Key, Body, Metadata: { a: 'b' } }))
+  await put(source, 'home.html', '<p>')
+
+  await to.startAndLayOut()
+  const carport = async (...words: string[]) => {
+    const [program, ...first] = PROGRAM
+    const env = {
+      PATH: process.env.PATH,
+      CARPORT_MIGRATE_ADMIN_TOKEN: GARAGE_TOKEN,
+      CARPORT_MIGRATE_ACCESS_KEY_ID: key.accessKeyId,
+      CARPORT_MIGRATE_SECRET_ACCESS_KEY: key.secretAccessKey,
+    }
+    const all = [...first, '-c', join(to.dir, 'n0.toml'), ...words, '--json']
+    return JSON.parse((await run(program, all, { env })).stdout) as Record<string, string[]>
+  }
+  const ends = (journal: string) => ['--endpoint', to.endpoint(0), '--journal', join(to.dir, journal)]
+  const from = [garage.s3, '--region', 'garage']
+  const oldAdmin = `http://127.0.0.1:${(old.address() as AddressInfo).port}`
+  expect(await carport('migrate', ...from, '--admin', oldAdmin, ...ends('old'))).toMatchObject({
+    ...{ copied: 1, failed: [] },
+  })
+  const target = clientAt(to.endpoint(0))
+  const cors = await target.send(new GetBucketCorsCommand({ Bucket: 'site' }))
+  expect(cors.CORSRules![0]).toMatchObject(CORSRules[0]!)
+  const site = await target.send(new GetBucketWebsiteCommand({ Bucket: 'site' }))
+  expect(site.IndexDocument?.Suffix).toBe('home.html')
+  const info = JSON.parse(await to.cli(0, 'bucket', 'info', 'site', '--json')) as object
+  expect(info).toMatchObject({ quotas: { maxSize: 5 * 2 ** 30 } })
+
+  const command = `${GARAGE} -c ${garage.config}`
+  expect(await carport('migrate', ...from, '--json-api', command, ...ends('cli'))).toMatchObject({
+    ...{ copied: 0, unchanged: 1, failed: [] },
+  })
+
+  // Applications write here from now on, before the rest is here.
+  await put(source, 'old', 'old')
+  await put(source, 'read', 'read')
+  await put(source, 'deleted', 'x')
+  const { shadow } = await carport('bucket', 'shadow', 'site', garage.s3, '--region', 'garage')
+  expect(shadow).toEqual({
+    ...{ endpoint: garage.s3, region: 'garage', bucket: 'site', accessKeyId: key.accessKeyId },
+  })
+  const text = async (Key: string) =>
+    (await target.send(new GetObjectCommand({ Bucket: 'site', Key }))).Body!.transformToString()
+  expect(await text('read')).toBe('read')
+  await put(target, 'home.html', '<p>new')
+  await target.send(new DeleteObjectCommand({ Bucket: 'site', Key: 'deleted' }))
+  const keys = async (client: S3Client) =>
+    (await client.send(new ListObjectsV2Command({ Bucket: 'site' }))).Contents!.map(({ Key }) => Key)
+  expect(await keys(target)).toEqual(['home.html', 'old', 'read'])
+  const filled = await carport('migrate', ...from, '--bucket', 'site', ...ends('fill'))
+  expect(filled).toMatchObject({ failed: [] })
+  expect(await carport('bucket', 'shadow', 'site')).toEqual({ shadow: null })
+  expect(await keys(target)).toEqual(['home.html', 'old', 'read'])
+  expect([await text('home.html'), await text('old')]).toEqual(['<p>new', 'old'])
+
+  // The way back.
+  const back = ['export', ...from, '--bucket', 'site', ...ends('back')]
+  expect(await carport(...back)).toMatchObject({ copied: 1, unchanged: 2, failed: [] })
+  expect(await carport(...back)).toMatchObject({ copied: 0, unchanged: 3 })
+  await source.send(new DeleteObjectCommand({ Bucket: 'site', Key: 'deleted' }))
+  expect(await carport(...back, '--verify')).toMatchObject({ verified: 3, differences: [] })
+  const head = await source.send(new HeadObjectCommand({ Bucket: 'site', Key: 'home.html' }))
+  expect([head.ContentLength, head.Metadata]).toEqual([6, { a: 'b' }])
+  source.destroy()
+  target.destroy()
 })

@@ -43,6 +43,23 @@ export async function dropWorkerKey(admin: AdminCalls, journal: Journal): Promis
   await journal.forgetFact(WORKER)
 }
 
+/** Ends that a bucket reads through to another store, and removes the markers by which it hid objects of that. */
+export async function endShadow(admin: AdminCalls, id: string): Promise<{ shadow: null; dropped: number }> {
+  const { versioning } = await admin.call('bucket.updateSettings', { id, shadow: null })
+  let dropped = 0
+  // Where versions are kept, markers are what a deletion leaves anyway.
+  let start: string | null | undefined = versioning === null ? undefined : null
+  while (start !== null) {
+    const part: OperationResult<'bucket.dropMarkers'> = await admin.call('bucket.dropMarkers', {
+      id,
+      ...(start !== undefined && { start }),
+    })
+    dropped += part.dropped
+    start = part.next
+  }
+  return { shadow: null, dropped }
+}
+
 /** Lets the worker's key do everything in a bucket. */
 export async function allowWorker(admin: AdminCalls, bucketId: string, key: WorkerKey): Promise<void> {
   const permissions = { read: true, write: true, owner: true }
@@ -88,7 +105,7 @@ export async function importBucket(admin: AdminCalls, bucket: SourceBucket, repo
   const made =
     known ??
     (await admin.call('bucket.create', {
-      id,
+      ...(id !== '' && { id }),
       ...(name !== undefined ? { globalAlias: name } : local ? { localAlias: local } : {}),
     }))
   const bucketId = made.id

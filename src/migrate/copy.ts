@@ -23,6 +23,8 @@ export interface CopyOptions {
   removes: boolean
   /** Smallest part but the last that the destination takes, in bytes. */
   partBytesMin: number
+  /** Buckets into which objects come only where nothing is yet: what is there, or was deleted there, is newer. */
+  fills?(bucket: string): boolean
   /** Runs an attempt again while that may help. */
   retried<T>(attempt: () => Promise<T>): Promise<T>
 }
@@ -113,6 +115,10 @@ async function copyKey(options: CopyOptions, bucket: string, { key, versions }: 
         continue
       }
     }
+    if (options.fills?.(bucket)) {
+      await fill(options, bucket, key, version)
+      continue
+    }
     // An object that changed is overwritten: doing so once more does no harm.
     if (!wasDone) await journal.set(bucket, key, version.id, { print, isDone: false, id: '', etag: '' })
     const written = version.isMarker
@@ -122,6 +128,24 @@ async function copyKey(options: CopyOptions, bucket: string, { key, versions }: 
     report.copied++
     report.copiedBytes += version.bytes
   }
+}
+
+/** Copies an object into a bucket of which applications have made use already: it refuses keys that it has, or had. */
+async function fill(options: CopyOptions, bucket: string, key: string, version: Version): Promise<void> {
+  const { journal, report } = options
+  const print = printOf(version)
+  let written: Written = { id: '', etag: '' }
+  try {
+    written = await copyObject(options, bucket, key, version)
+    report.copied++
+    report.copiedBytes += version.bytes
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== 'PreconditionFailed') throw error
+    report.unchanged++
+    report.toCopy--
+    report.toCopyBytes -= version.bytes
+  }
+  await journal.set(bucket, key, version.id, { print, isDone: true, ...written })
 }
 
 /** The destination's version that is this one's copy, and no other one's. */

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { BucketInfo } from '../api/admin/types.js'
 import { S3Client, type S3Endpoint, StoreError } from '../api/client/s3-client.js'
 import { CarportError, errorCode } from '../util/errors.js'
-import { AdminSource, type SourceBucket, type SourceKey } from './admin-source.js'
+import { type AdminAddress, AdminSource, type SourceBucket, type SourceKey } from './admin-source.js'
 import type { S3Bucket } from './bucket-settings.js'
 import { type AdminCalls, allowWorker, importBucket, type WorkerKey } from './control.js'
 import type { Report } from './report.js'
@@ -15,11 +15,8 @@ export interface Route {
   s3?: S3Bucket
   /** What the source's admin API tells of it. */
   facts?: SourceBucket
-}
-
-export interface AdminAddress {
-  address: string
-  token: string
+  /** Whether the facts have no web site, CORS and lifecycle: S3 carries them. */
+  rulesByS3?: true
 }
 
 /** All buckets that an S3 key sees. */
@@ -38,12 +35,12 @@ export async function bucketsOf(client: S3Client): Promise<Route[]> {
  */
 export async function bucketsByAdmin(
   world: MigrationWorld,
-  { address, token }: AdminAddress,
+  address: AdminAddress,
   at: Omit<S3Endpoint, 'credentials'>,
   given: S3Endpoint['credentials'] | undefined,
   report: Report,
 ): Promise<{ keys: SourceKey[]; routes: Route[] }> {
-  const admin = new AdminSource(address, token, world)
+  const admin = new AdminSource(address, world)
   const keys = await admin.keys()
   const secrets = new Map(keys.map(({ accessKeyId, secretAccessKey }) => [accessKeyId, secretAccessKey]))
   if (given) secrets.set(given.accessKeyId, given.secret)
@@ -71,7 +68,8 @@ export async function bucketsByAdmin(
       continue
     }
     const client = new S3Client({ ...at, credentials: reader.credentials }, world)
-    routes.push({ label, s3: { client, name: reader.name }, facts })
+    const route = { label, s3: { client, name: reader.name }, facts }
+    routes.push(admin.tellsRules ? route : { ...route, rulesByS3: true })
   }
   return { keys, routes }
 }
@@ -99,10 +97,12 @@ export class OwnBuckets {
     { label, facts }: Route,
     report: Report,
     relaxed: boolean,
-  ): Promise<{ id: string; s3: S3Bucket }> {
+  ): Promise<{ id: string; s3: S3Bucket; isShadow: boolean }> {
     const id = facts ? await importBucket(this.admin, facts, report) : await this.#named(label)
     if (relaxed) await this.admin.call('bucket.updateSettings', { id, relaxed })
-    return { id, s3: await this.#reach(await this.admin.call('bucket.info', { id })) }
+    const { shadow } = await this.admin.call('bucket.settings', { id })
+    const s3 = await this.#reach(await this.admin.call('bucket.info', { id }))
+    return { id, s3, isShadow: shadow !== null }
   }
 
   /** The bucket for a route, if there is one. */

@@ -1,6 +1,6 @@
-import { retried, S3Client } from '../api/client/s3-client.js'
+import { retried, S3Client, StoreError } from '../api/client/s3-client.js'
 import type { Credentials } from '../api/client/sign.js'
-import type { SourceKey } from './admin-source.js'
+import type { AdminAddress, SourceKey } from './admin-source.js'
 import {
   type BucketState,
   bucketState,
@@ -12,6 +12,7 @@ import {
 import {
   type AdminCalls,
   dropWorkerKey,
+  endShadow,
   importKey,
   importRules,
   type WorkerKey,
@@ -22,16 +23,9 @@ import { FolderStore } from './folder-store.js'
 import type { Journal } from './journal.js'
 import { K2vEndpoint } from './k2v-client.js'
 import { copyK2v, lookAtK2v, verifyK2v } from './k2v-copy.js'
+import { fromMinio } from './minio.js'
 import type { Report } from './report.js'
-import {
-  type AdminAddress,
-  bucketsByAdmin,
-  bucketsOf,
-  chosen,
-  makeBucket,
-  OwnBuckets,
-  type Route,
-} from './routes.js'
+import { bucketsByAdmin, bucketsOf, chosen, makeBucket, OwnBuckets, type Route } from './routes.js'
 import { S3Store } from './s3-store.js'
 import type { Destination, Source } from './store.js'
 import { verifyBucket } from './verify.js'
@@ -45,6 +39,8 @@ export type OtherStore =
       region: string
       credentials: Credentials | undefined
       admin?: AdminAddress
+      /** Whether it is MinIO, whose admin API tells of users. */
+      isMinio?: boolean
     }
   | { kind: 'folder'; path: string }
 
@@ -74,6 +70,8 @@ interface Bucket extends Route {
   to?: S3Bucket
   /** Of the destination, if it is this cluster's. */
   id?: string
+  /** Whether the destination reads through to another store: then applications use it already. */
+  isShadow?: boolean
 }
 
 const NO_STATE: BucketState = { versioning: undefined, lock: undefined, hasAcls: false }
@@ -136,7 +134,9 @@ class Migration {
       this.#other = new S3Client({ ...other, credentials: other.credentials }, world)
     if (worker) {
       const credentials = { accessKeyId: worker.accessKeyId, secret: worker.secret }
-      this.#own = new OwnBuckets(admin, new S3Client({ ...own, credentials }, world), worker)
+      // A bucket that reads through to another store must show what it has itself, and keep what applications wrote to it.
+      const headers = { 'x-carport-shadow': 'fill' }
+      this.#own = new OwnBuckets(admin, new S3Client({ ...own, credentials, headers }, world), worker)
     }
   }
 
@@ -160,6 +160,7 @@ class Migration {
     const { direction, other } = options
     if (direction === 'out') return this.#own!.routes()
     if (other.kind === 'folder') return (await this.#folder!.buckets()).map((label) => ({ label }))
+    if (other.isMinio) return this.#fromMinio()
     if (!other.admin) return bucketsOf(this.#other!)
     const { keys, routes } = await bucketsByAdmin(world, other.admin, other, other.credentials, report)
     this.#keys = keys
@@ -170,6 +171,20 @@ class Migration {
       report.notCarried.add('K2V items: they are read where --k2v names the K2V API of the source')
     report.notCarried.add('admin tokens and the layout: they are not read')
     return routes
+  }
+
+  /** Users and buckets of MinIO; without its admin API, buckets alone. */
+  async #fromMinio(): Promise<Route[]> {
+    const { report } = this
+    try {
+      const { keys, routes } = await fromMinio(this.#other!, report)
+      this.#keys = keys
+      return routes
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.status >= 500) throw error
+      report.notCarried.add(`users, access keys and quotas: ${error.message}`)
+      return bucketsOf(this.#other!)
+    }
   }
 
   #tellLosses(label: string, state: BucketState): void {
@@ -213,9 +228,14 @@ class Migration {
   async #makeTarget(bucket: Bucket): Promise<void> {
     const { report, options } = this
     if (options.direction === 'in') {
-      const { id, s3 } = await this.#own!.make(bucket, report, options.relaxed)
+      const { id, s3, isShadow } = await this.#own!.make(bucket, report, options.relaxed)
       bucket.id = id
       bucket.to = s3
+      bucket.isShadow = isShadow
+      if (isShadow && bucket.state.versioning) {
+        report.notCarried.add(`versions of ${bucket.label} but the current ones: it is in use here already`)
+        bucket.state = { ...bucket.state, versioning: undefined, lock: undefined }
+      }
     } else if (this.#other)
       bucket.to = await makeBucket(this.#other, bucket.label, bucket.state.lock !== undefined)
   }
@@ -258,11 +278,12 @@ class Migration {
     const { parallel, removes, relaxed } = options
     const partBytesMin = relaxed ? 0 : PART_BYTES_MIN
     const [source, destination] = [this.#source, this.#destination]
-    for (const { label, s3, to } of this.#buckets) {
+    for (const { label, s3, to, isShadow } of this.#buckets) {
       await copyBucket(
         {
           ...{ source, destination, journal, report, parallel, removes, partBytesMin },
           retried: this.#retried,
+          fills: () => isShadow === true,
         },
         label,
       )
@@ -275,9 +296,11 @@ class Migration {
   /** Gives buckets the settings that act on objects. */
   async finish(): Promise<void> {
     const { admin, report, options } = this
-    for (const { s3, to, state, facts, id } of this.#buckets) {
+    for (const { label, s3, to, state, facts, rulesByS3, id, isShadow } of this.#buckets) {
+      if (isShadow && report.failed.count === 0) await endShadow(admin, id!)
+      else if (isShadow) report.notCarried.add(`the end of the shadow ${label}: not before all is here`)
       const byAdmin = facts !== undefined && options.direction === 'in'
-      if (s3 && to) await finishBucket(s3, to, state, report, byAdmin ? BY_ADMIN : [])
+      if (s3 && to) await finishBucket(s3, to, state, report, byAdmin && !rulesByS3 ? BY_ADMIN : [])
       if (byAdmin) await importRules(admin, id!, facts, report)
     }
   }

@@ -27,6 +27,8 @@ export interface Folders {
 export interface MigrationWorld {
   call: StreamCall
   folders: Folders
+  /** Runs a program, without a shell; resolves with what it prints. @throws Error with what it prints on stderr */
+  execute(program: string, args: readonly string[]): Promise<string>
   clock: Clock
   random: Random
   /** Opens, or makes, the store of a journal, and locks it for this process. @throws CarportError */

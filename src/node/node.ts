@@ -22,6 +22,7 @@ import { HashPool } from '../platform/hash-pool.js'
 import type { Listening } from '../platform/listen.js'
 import { machineLimits } from '../platform/machine-limits.js'
 import { NodeDisk } from '../platform/node-disk.js'
+import { streamCall } from '../platform/stream-call.js'
 import { BufferPools } from '../util/buffer-pools.js'
 import { type Clock, Hlc, PeerTime } from '../util/clock.js'
 import type { Log } from '../util/log.js'
@@ -35,7 +36,7 @@ import { MetadataSnapshots } from './metadata-snapshot.js'
 import type { Metrics } from './metrics/metrics.js'
 import { outgoingHost, publicAddress } from './own-address.js'
 import { serveK2v } from './serve-k2v.js'
-import { serveS3 } from './serve-s3.js'
+import { SHADOW_IDLE_MS, serveS3 } from './serve-s3.js'
 import { serveWeb } from './serve-web.js'
 import type { NodeTracing } from './tracing/start.js'
 
@@ -193,6 +194,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     machine: machineAccess(config, { clock, random, folders, metrics }),
     scrubs: !config.disableScrub,
     api: nodeFacts(config),
+    shadowCall: streamCall(SHADOW_IDLE_MS),
     snapshot: () => snapshots.write(),
   })
   metrics?.observe(core, config, deps.version)

@@ -12,9 +12,13 @@ import type { Config } from '../config/config.js'
 import { MasterKeys } from '../model/content/ciphers.js'
 import type { NodeIdentity } from '../net/identity.js'
 import { systemHttpGet } from '../platform/http-get.js'
+import { streamCall } from '../platform/stream-call.js'
 import { CarportError } from '../util/errors.js'
 import type { Core } from './core.js'
 import { type ServeDeps, type Serving, serveHttp } from './serve-http.js'
+
+/** A connection to the source of a shadow bucket on which nothing moves for so long is broken, in ms. */
+export const SHADOW_IDLE_MS = 30_000
 
 export interface S3Served {
   readonly front: HttpFront<S3Request>
@@ -58,6 +62,7 @@ export async function serveS3(
     handlers: s3Handlers({
       ...{ model, clock, random, log, region, acceptStorageClasses, bucketNamespace },
       masterKeys: new MasterKeys(config.secrets.sseMasterKeys.map((key) => Buffer.from(key, 'hex'))),
+      shadows: { call: streamCall(SHADOW_IDLE_MS), keeping: new Map() },
       verifier: new SignatureVerifier({ service: 's3', region, secretOf, acceptV2: acceptSignatureV2 }),
     }),
     hostId: deps.identity.nodeId.slice(0, 16),

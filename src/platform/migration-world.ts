@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { openLmdb } from '../db/lmdb.js'
 import type { FolderEntry, Folders, MigrationWorld } from '../migrate/world.js'
 import { silentLog } from '../util/log.js'
@@ -17,6 +19,7 @@ export function migrationWorld(): MigrationWorld {
   return {
     call: streamCall(IDLE_MS),
     folders,
+    execute,
     clock: realClock,
     random: systemRandom,
     openStore: async (folder, trees) => {
@@ -39,6 +42,17 @@ export function migrationWorld(): MigrationWorld {
         },
       })
     },
+  }
+}
+
+const OUTPUT_BYTES_MAX = 64 << 20
+
+async function execute(program: string, args: readonly string[]): Promise<string> {
+  try {
+    return (await promisify(execFile)(program, args, { maxBuffer: OUTPUT_BYTES_MAX })).stdout
+  } catch (error) {
+    const { stderr = '', message } = error as Error & { stderr?: string }
+    throw new Error(stderr.trim() || message, { cause: error })
   }
 }
 

@@ -184,6 +184,8 @@ export const operationSchemas = {
   'bucket.update': z.strictObject({ id: bucketId, ...bucketUpdate }),
   'bucket.settings': z.strictObject({ id: bucketId }),
   'bucket.updateSettings': z.strictObject({ id: bucketId, ...bucketSettingsUpdate }),
+  /** Of a bucket that never had versions, and is no shadow any more; from that key on, in parts. */
+  'bucket.dropMarkers': z.strictObject({ id: bucketId, start: z.string().max(2048).exactOptional() }),
   'bucket.addAlias': bucketAlias,
   'bucket.removeAlias': bucketAlias,
   'bucket.allowKey': permissionChange,

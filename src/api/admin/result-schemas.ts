@@ -131,6 +131,7 @@ export const resultSchemas = {
   'bucket.update': bucketInfo,
   'bucket.settings': bucketSettings,
   'bucket.updateSettings': bucketSettings,
+  'bucket.dropMarkers': z.object({ dropped: count, next: z.string().nullable() }),
   'bucket.addAlias': bucketInfo,
   'bucket.removeAlias': bucketInfo,
   'bucket.allowKey': bucketInfo,

@@ -71,6 +71,16 @@ const settings = {
   relaxed: z.boolean(),
 }
 
+const shadow = {
+  /** The address of the S3 API of the store through to which the bucket reads. */
+  endpoint: z.string().max(1024),
+  region: z.string().min(1).max(100),
+  bucket: z.string().min(1).max(255),
+  /** What the keys of the source begin with, before those of this bucket. */
+  prefix: z.string().max(512).exactOptional(),
+  accessKeyId: z.string().min(1).max(256),
+}
+
 /** What is absent stays as it is; null removes a setting. */
 export const bucketSettingsUpdate = {
   versioning: settings.versioning.exactOptional(),
@@ -82,11 +92,17 @@ export const bucketSettingsUpdate = {
   notifications: settings.notifications.nullable().exactOptional(),
   tags: settings.tags.nullable().exactOptional(),
   relaxed: settings.relaxed.nullable().exactOptional(),
+  shadow: z
+    .strictObject({ ...shadow, secretAccessKey: z.string().min(1).max(512) })
+    .nullable()
+    .exactOptional(),
 }
 
 /** All settings; null for one that was never set. */
 export const bucketSettings = z.object({
   id: z.string(),
+  /** Without the secret. */
+  shadow: z.strictObject(shadow).nullable(),
   ...(Object.fromEntries(Object.entries(settings).map(([name, schema]) => [name, schema.nullable()])) as {
     [N in keyof typeof settings]: z.ZodNullable<(typeof settings)[N]>
   }),

@@ -124,6 +124,11 @@ export class S3Client {
     })
   }
 
+  /** As `xml`, without another attempt. */
+  async xmlOnce(call: S3Call, root: string): Promise<XmlElement> {
+    return parseXml(await readAll((await this.once(call)).body), root)
+  }
+
   /** Calls, and reads the answer as XML. @throws XmlError when it is not that document */
   async xml(call: S3Call, root: string): Promise<XmlElement> {
     return parseXml((await this.bytes(call)).body, root)

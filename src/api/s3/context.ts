@@ -3,6 +3,7 @@ import type { Model } from '../../model/model.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
+import type { Shadows } from './shadow/shadows.js'
 import type { SignatureVerifier } from './signature/verifier.js'
 
 /** The context of the handlers of the S3 API. */
@@ -19,6 +20,8 @@ export interface S3Context {
   acceptStorageClasses: boolean
   /** Whose the names are that CreateBucket gives: everybody's, or the calling key's alone. */
   bucketNamespace: 'global' | 'local'
+  /** Reads through to the sources of shadow buckets. */
+  shadows?: Shadows
   /** Verifies the signatures of POST forms. */
   verifier: SignatureVerifier
 }

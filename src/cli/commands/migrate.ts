@@ -1,7 +1,4 @@
 import { StoreError } from '../../api/client/s3-client.js'
-import { ConfigError } from '../../config/config.js'
-import { resolveSecret, worldReadableAllowed } from '../../config/secrets.js'
-import { Findings } from '../../config/section.js'
 import { JOURNAL_TREES, Journal } from '../../migrate/journal.js'
 import { Report } from '../../migrate/report.js'
 import { type MigrationOptions, type OtherStore, type Phase, runMigration } from '../../migrate/run.js'
@@ -10,6 +7,7 @@ import { formatSize } from '../format.js'
 import type { CliIo } from '../io.js'
 import { timeText } from '../progress/lines.js'
 import { Meter } from '../progress/meter.js'
+import { secretOf } from '../secret-of.js'
 
 /** The flags of `migrate` and `export`. */
 export interface MigrateFlags {
@@ -17,6 +15,8 @@ export interface MigrateFlags {
   region: string
   admin?: string
   endpoint?: string
+  jsonApi?: string
+  minio?: true
   k2v?: string
   k2vEndpoint?: string
   relaxed?: true
@@ -125,13 +125,22 @@ function readOther(io: CliIo, direction: 'in' | 'out', place: string, flags: Mig
   const accessKeyId = secretOf(io, 'MIGRATE_ACCESS_KEY_ID')
   const secret = secretOf(io, 'MIGRATE_SECRET_ACCESS_KEY')
   const credentials = accessKeyId && secret ? { accessKeyId, secret } : undefined
+  const command = flags.jsonApi?.split(/\s+/).filter((word) => word !== '')
+  if (command) {
+    if (command.length === 0 || flags.admin !== undefined || flags.minio)
+      throw new UsageError(
+        "--json-api is a command such as 'garage -c /etc/garage.toml', without --admin and --minio",
+      )
+    return { kind: 's3', endpoint, region: flags.region, credentials, admin: { command } }
+  }
   if (flags.admin === undefined) {
     if (!credentials)
       throw new UsageError(
         'set CARPORT_MIGRATE_ACCESS_KEY_ID and CARPORT_MIGRATE_SECRET_ACCESS_KEY, or …_FILE, to a key of that store',
       )
-    return { kind: 's3', endpoint, region: flags.region, credentials }
+    return { kind: 's3', endpoint, region: flags.region, credentials, isMinio: flags.minio === true }
   }
+  if (flags.minio) throw new UsageError('--admin is for Garage and Carport: --minio needs no address')
   if (direction === 'out') throw new UsageError('--admin is for migrate: an export goes by S3 alone')
   const token = secretOf(io, 'MIGRATE_ADMIN_TOKEN')
   if (!token) throw new UsageError('set CARPORT_MIGRATE_ADMIN_TOKEN, or …_FILE, to a token of that admin API')
@@ -153,20 +162,6 @@ function checkedUrl(name: string, text: string): string {
       `${name} has a secret in it: keys are taken from the environment or from files alone`,
     )
   return text
-}
-
-/** A secret from the environment, or from the file that it names. @throws ConfigError */
-function secretOf(io: CliIo, envName: string): string | undefined {
-  const findings = new Findings()
-  const source = { key: envName.toLowerCase(), envName, inline: null, file: null }
-  const allowWorldReadable = worldReadableAllowed(io.env, false, findings)
-  const secret = resolveSecret(
-    source,
-    { env: io.env, readSecretFile: io.readSecretFile, allowWorldReadable },
-    findings,
-  )
-  if (findings.problems.length > 0) throw new ConfigError('environment', findings.problems)
-  return secret ?? undefined
 }
 
 /** One journal belongs to one pair of stores. */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { type Context, group, leaf } from '../command-line.js'
 import * as bucket from '../commands/bucket.js'
+import type { ShadowOptions } from '../commands/shadow.js'
 
 /** `bucket` and its verbs. */
 export function registerBucketVerbs(program: Command, context: Context): void {
@@ -66,6 +67,21 @@ export function registerBucketVerbs(program: Command, context: Context): void {
   ]).action(
     context.remote<[string, { off?: true }]>((admin, name, { off }) => bucket.relaxBucket(admin, name, !off)),
   )
+  leaf(parent, 'shadow <bucket>', 'read through to another store for what a bucket does not have yet', [
+    ['--region <region>', "the other store's region (us-east-1)"],
+    ['--from <bucket>', 'name of the bucket there, unless it is the same'],
+    ['--prefix <prefix>', 'what the keys there begin with, before those of this bucket'],
+    ['--off', 'end that: what was not read meanwhile is not here'],
+  ])
+    .argument('[source]', 'address of its S3 endpoint; shows the setting without it')
+    .action(
+      context.live<[string, string | undefined, ShadowOptions]>(
+        async (admin, io, _, name, source, options) => {
+          const { shadowBucket } = await import('../commands/shadow.js')
+          return shadowBucket(admin, io, name, source, options)
+        },
+      ),
+    )
   leaf(parent, 'set-quotas <bucket>', 'limit a bucket', [
     ['--max-size <size>', 'most bytes, such as 10GiB, or none'],
     ['--max-objects <number>', 'most objects, or none'],

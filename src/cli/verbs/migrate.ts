@@ -15,6 +15,11 @@ export function registerMigrateVerbs(program: Command, context: Context): void {
             '--admin <address>',
             "its admin API (Garage's or Carport's): carries keys, names and quotas",
           ),
+          new Option(
+            '--json-api <command>',
+            "the same by the command line of Garage 2: 'garage -c /etc/garage.toml'",
+          ),
+          new Option('--minio', 'it is MinIO: carries users and access keys, by the key of an administrator'),
           new Option('--k2v <address>', 'its K2V API: carries K2V items'),
           new Option('--k2v-endpoint <address>', "this cluster's K2V endpoint, unless the node tells it"),
           new Option('--relaxed', 'relax the buckets that it makes here, to take all that Garage took'),

@@ -18,6 +18,7 @@ export interface BucketDocuments {
   'public-access-block': PublicAccessBlock
   quotas: Quotas
   relaxed: RelaxedDocument
+  shadow: ShadowDocument
   tagging: Record<string, string>
   /** Absent while versioning was never set. */
   versioning: Exclude<Versioning, 'off'>
@@ -28,6 +29,18 @@ export type DocumentName = keyof BucketDocuments
 
 /** There while the bucket takes what other stores take beyond S3's rules. It has no fields yet. */
 export type RelaxedDocument = Record<string, never>
+
+/** The store through to which a bucket reads for what it does not have yet. */
+export interface ShadowDocument {
+  /** The address of its S3 API. */
+  endpoint: string
+  region: string
+  bucket: string
+  /** What the keys of the source begin with, before those of this bucket. */
+  prefix?: string
+  accessKeyId: string
+  secretAccessKey: string
+}
 
 /** Whether overwritten and deleted versions are kept: PutBucketVersioning. 'off' means that it was never set. */
 export type Versioning = 'off' | 'enabled' | 'suspended'

@@ -296,8 +296,10 @@ class KeyGroup {
   }
 }
 
-function rulesOf(bucket: Bucket): LifecycleRule[] {
-  return bucket.document('lifecycle') ?? []
+/** The rules that count in a bucket now. */
+export function rulesOf(bucket: Bucket): LifecycleRule[] {
+  // While a bucket reads through to another store, what a rule deletes here would come back from there.
+  return bucket.document('shadow') ? [] : (bucket.document('lifecycle') ?? [])
 }
 
 function selectorOf(version: VersionRecord): VersionSelector {

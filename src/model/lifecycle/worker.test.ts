@@ -26,7 +26,10 @@ const bucket = (name: string, rule: Partial<LifecycleRule> | undefined): Bucket 
   ({
     id: Buffer.from(name.padEnd(16)),
     hexId: name,
-    document: () => rule && [{ id: 'r', enabled: true, filter: {}, form: 'filter', ...rule }],
+    document: (name: string) =>
+      name === 'lifecycle' && rule
+        ? [{ id: 'r', enabled: true, filter: {}, form: 'filter', ...rule }]
+        : undefined,
   }) as unknown as Bucket
 
 const expires = { expiration: { days: 1 } }

@@ -8,7 +8,7 @@ import type { Bucket, Buckets } from '../buckets/buckets.js'
 import { bucketPartition } from '../sort-keys.js'
 import { DailyRuns, type Run } from '../upkeep/daily-runs.js'
 import { type LifecycleCalendar, walksOf } from './rules.js'
-import { type LifecycleWalk, PHASES, type Phase } from './walk.js'
+import { type LifecycleWalk, PHASES, type Phase, rulesOf } from './walk.js'
 
 /** Runs of the nodes begin within this time after midnight, in ms. */
 const SPREAD_MS = 10 * 60_000
@@ -104,7 +104,7 @@ export class LifecycleWorker implements Service {
   }
 
   #phasesOf(bucket: Bucket): Phase[] {
-    const walks = walksOf(bucket.document('lifecycle') ?? [])
+    const walks = walksOf(rulesOf(bucket))
     if (this.options.abortUploadsAfterMs !== undefined) walks.uploads = true
     return PHASES.filter((phase) => walks[phase])
   }

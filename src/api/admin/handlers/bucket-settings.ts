@@ -3,7 +3,7 @@
  * accept and refuse the same; an administrator needs no permission in the bucket.
  */
 import type { Bucket } from '../../../model/buckets/buckets.js'
-import type { BucketDocuments, PublicAccessBlock } from '../../../model/buckets/documents.js'
+import type { BucketDocuments, PublicAccessBlock, ShadowDocument } from '../../../model/buckets/documents.js'
 import type { EventRule } from '../../../model/events/rules.js'
 import { CarportError } from '../../../util/errors.js'
 import { publicAccessBlock } from '../../s3/access/acl/ownership.js'
@@ -13,8 +13,10 @@ import { readOwnership } from '../../s3/buckets/ownership.js'
 import { checkedPolicy } from '../../s3/buckets/policy.js'
 import { readPublicAccessBlock } from '../../s3/buckets/public-access.js'
 import { readEncryption } from '../../s3/encryption/bucket-default.js'
+import { S3Error } from '../../s3/errors.js'
 import { readObjectLock } from '../../s3/objects/lock-handlers.js'
 import { BUCKET_TAGS_MAX, checkedTags } from '../../s3/objects/tags.js'
+import { ShadowSource } from '../../s3/shadow/source.js'
 import type { OperationArgs } from '../operation-schemas.js'
 import type { OperationResult } from '../operations.js'
 import { checked, elementOf, type Json } from './bucket-rules.js'
@@ -31,7 +33,7 @@ const RULE_ID_BYTES = 16
  * @throws CarportError InvalidArgument where S3 would refuse; QuorumUnavailable
  */
 export async function applySettings(
-  { model, random, api }: AdminContext,
+  { model, random, clock, api, shadowCall }: AdminContext,
   bucket: Bucket,
   update: Omit<OperationArgs<'bucket.updateSettings'>, 'id'>,
 ): Promise<void> {
@@ -103,8 +105,36 @@ export async function applySettings(
       )
   }
   if (update.relaxed !== undefined) changes.relaxed = update.relaxed ? {} : null
+  if (update.shadow !== undefined) {
+    if (update.shadow) checkShadow(update.shadow)
+    if (update.shadow && shadowCall)
+      await reachShadow(new ShadowSource(update.shadow, { call: shadowCall, clock, random }))
+    changes.shadow = update.shadow
+  }
   const fields = Object.entries(changes).map(([name, value]) => [`doc:${name}`, value])
   if (fields.length > 0) await model.buckets.change(bucket, Object.fromEntries(fields))
+}
+
+/** @throws CarportError InvalidArgument unless the source can be asked for by S3, as the address says, and nothing else */
+function checkShadow({ endpoint }: ShadowDocument): void {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
+  const isPlain = url && url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+  if (isPlain && ['http:', 'https:'].includes(url.protocol)) return
+  throw new CarportError(
+    'InvalidArgument',
+    'shadow: the endpoint is not an address such as https://s3.example.org',
+  )
+}
+
+/** @throws CarportError InvalidArgument with what the source answers */
+async function reachShadow(source: ShadowSource): Promise<void> {
+  try {
+    await source.check()
+  } catch (error) {
+    const reason =
+      error instanceof S3Error && error.cause instanceof Error ? error.cause.message : String(error)
+    throw new CarportError('InvalidArgument', `shadow: the source cannot be listed: ${reason}`)
+  }
 }
 
 /** The name by which the resources of a bucket's policy call it. @throws CarportError InvalidArgument if it has none */
@@ -124,6 +154,7 @@ export function settingsOf(bucket: Bucket): Settings {
   const notification = bucket.document('notification')
   const tags = bucket.document('tagging')
   const relaxed = bucket.document('relaxed')
+  const shadow = bucket.document('shadow')
   return {
     id: bucket.hexId,
     versioning: { off: null, enabled: 'Enabled' as const, suspended: 'Suspended' as const }[
@@ -144,7 +175,12 @@ export function settingsOf(bucket: Bucket): Settings {
     notifications: notification ? notificationsJson(notification) : null,
     tags: tags ? Object.entries(tags).map(([Key, Value]) => ({ Key, Value })) : null,
     relaxed: relaxed ? true : null,
+    shadow: shadow ? withoutSecret(shadow) : null,
   }
+}
+
+function withoutSecret({ secretAccessKey: _, ...shadow }: ShadowDocument): NonNullable<Settings['shadow']> {
+  return shadow
 }
 
 function lockJson({

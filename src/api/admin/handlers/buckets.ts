@@ -10,6 +10,7 @@ import { bucketInfo } from './bucket-info.js'
 import { applySettings, settingsOf } from './bucket-settings.js'
 import { applyUpdate } from './bucket-update.js'
 import type { AdminContext } from './context.js'
+import { dropMarkers } from './drop-markers.js'
 import { inspectObject } from './inspect.js'
 import { bucketById, findBucket, isoTime, keyById, pageOf } from './lookup.js'
 
@@ -70,6 +71,8 @@ export function bucketHandlers(context: AdminContext): BucketHandlers {
       await applySettings(context, await bucketById(model, id), update)
       return settingsOf(await bucketById(model, id))
     },
+
+    'bucket.dropMarkers': async ({ id, start }) => dropMarkers(model, await bucketById(model, id), start),
 
     async 'bucket.addAlias'(alias) {
       const bucket = await bucketById(model, alias.bucketId)

@@ -11,6 +11,7 @@ import type { TableSet } from '../../../table/tables.js'
 import type { Clock } from '../../../util/clock.js'
 import type { Log } from '../../../util/log.js'
 import type { Random } from '../../../util/random.js'
+import type { StreamCall } from '../../client/stream-call.js'
 import type { QueueHistory } from '../diagnosis/queues.js'
 import type { OperationArgs, OperationName } from '../operation-schemas.js'
 import type { OperationResult } from '../operations.js'
@@ -65,6 +66,8 @@ export interface AdminDeps {
   machine: MachineAccess
   /** Whether the scrub service runs here (disable_scrub). */
   scrubs: boolean
+  /** Calls the sources of shadow buckets, to see whether they answer; without it they are not asked. */
+  shadowCall?: StreamCall
   /** Writes a snapshot of the metadata into a new folder and removes old ones; resolves with its path. */
   snapshot: () => Promise<string>
 }

@@ -12,7 +12,7 @@ const MAINTENANCE = /^(worker|block|repair|meta)\./
 const DIAGNOSIS = /^(.*\.(diagnose|progress)|node\.figures)/
 /** Operations that test/admin-api.test.ts and test/bucket-settings.test.ts call over HTTP. */
 const OVER_HTTP =
-  /^(adminToken|.*\.listInfo|cluster\.health|node\.info|layout\.(preview|plan)|bucket\.(settings|updateSettings))/
+  /^(adminToken|.*\.listInfo|cluster\.health|node\.info|layout\.(preview|plan)|bucket\.(settings|updateSettings|dropMarkers))/
 
 beforeAll(async () => {
   await cluster.start()

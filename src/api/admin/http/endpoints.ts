@@ -112,6 +112,12 @@ export const ENDPOINTS = {
     'Changes versioning, object lock, policy, public access, ownership, encryption, notifications, tags of a bucket, and whether it is relaxed',
     { query: ['id'], body: 'object' },
   ),
+  DropBucketMarkers: post(
+    'Bucket',
+    'bucket.dropMarkers',
+    'Removes the delete markers that a shadow has left in a bucket without versions, a part at a time',
+    { query: ['id'], body: 'object' },
+  ),
   DeleteBucket: post('Bucket', 'bucket.delete', 'Deletes an empty bucket for ever', { query: ['id'] }),
   CleanupIncompleteUploads: post(
     'Bucket',

@@ -86,6 +86,8 @@ export async function headBucket(context: S3Context, request: S3Request): Promis
 export async function deleteBucket(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:DeleteBucket' })
+  if (bucket.document('shadow'))
+    throw new S3Error('InvalidBucketState', 'The bucket reads through to another store: end that first.')
   if (!(await model.versionListing.isEmpty(bucket.id)) || !(await model.k2v.isEmpty(bucket.id)))
     throw new S3Error('BucketNotEmpty', undefined, { extra: { BucketName: request.bucket } })
   await model.uploads.endAll(bucket.id)

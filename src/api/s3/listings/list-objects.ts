@@ -1,4 +1,5 @@
-import type { PageEntry } from '../../../model/listing/page.js'
+import type { Bucket } from '../../../model/buckets/buckets.js'
+import type { PageEntry, PageRequest } from '../../../model/listing/page.js'
 import type { VersionPage } from '../../../model/listing/versions.js'
 import type { Model } from '../../../model/model.js'
 import { type ListedVersion, readListed } from '../../../model/versions/codec.js'
@@ -11,6 +12,8 @@ import { ownerXml, parseMax, percentEncodeKey, xmlBody } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
+import { listedOf, type UnionEntry, type UnionPage, unionPage } from '../shadow/listing.js'
+import { asksForOwn } from '../shadow/writes.js'
 import { parseVersionId, versionIdText } from '../version-id.js'
 import { readToken, writeToken } from './token.js'
 
@@ -48,7 +51,7 @@ export async function listObjects(context: S3Context, request: S3Request): Promi
   const { bucket } = await authorize(model, request, { permission: 'read', action: 's3:ListBucket' })
   const list = readListQuery(request)
   const marker = request.query.get('marker') ?? ''
-  const page = await model.listing.page(pageRequest(bucket.id, list, after(marker, list)))
+  const page = await pageOf(context, request, bucket, pageRequest(bucket.id, list, after(marker, list)))
   // A page without entries ends behind a key that is deleted.
   const last = page.entries.at(-1)?.key ?? (page.next && markerOf(page.next))
   const xml = pageWriter('ListBucketResult', page.entries)
@@ -77,7 +80,7 @@ export async function listObjectsV2(context: S3Context, request: S3Request): Pro
   const startAfter = query.get('start-after')
   // An empty token is repeated in the answer and means the first page.
   const start = token ? readToken(token) : startAfter ? after(startAfter, list) : EMPTY
-  const page = await model.listing.page(pageRequest(bucket.id, list, start))
+  const page = await pageOf(context, request, bucket, pageRequest(bucket.id, list, start))
   const xml = pageWriter('ListBucketResult', page.entries)
   xml.add(
     xmlText('Name', request.bucket) +
@@ -160,6 +163,17 @@ function nextVersionMarkers({ entries, next }: VersionPage, list: ListQuery): st
   return markers(marker, isExact ? undefined : OLDEST_VERSION)
 }
 
+/** A page of the current objects; of a shadow bucket and its source together, unless a migration asks. */
+function pageOf(
+  context: S3Context,
+  request: S3Request,
+  bucket: Bucket,
+  page: PageRequest,
+): Promise<UnionPage> {
+  const isShadow = bucket.document('shadow') !== undefined && !asksForOwn(request)
+  return isShadow ? unionPage(context, bucket, page) : context.model.listing.page(page)
+}
+
 function pageRequest(bucket: Buffer, list: ListQuery, start: Buffer) {
   return {
     bucket,
@@ -202,22 +216,24 @@ function pageWriter(root: string, entries: readonly PageEntry[]): XmlWriter {
 /** Writes the objects, then the common prefixes: S3 does not mix them. */
 function writeEntries(
   xml: XmlWriter,
-  entries: readonly PageEntry[],
+  entries: readonly UnionEntry[],
   list: ListQuery,
   owners: ((owner: string) => string) | undefined,
 ): void {
-  for (const { key, head } of entries) {
-    if (!head) continue
-    const version = readListed(head)
+  for (const entry of entries) {
+    const version = listedOf(entry)
+    if (!version) continue
+    const { key } = entry
     const owner = owners ? owners(version.owner) : ''
     xml.add(`<Contents><Key>${list.encode(key.toString())}</Key>${listedFields(version)}${owner}</Contents>`)
   }
   writePrefixes(xml, entries, list)
 }
 
-function writePrefixes(xml: XmlWriter, entries: readonly PageEntry[], list: ListQuery): void {
-  for (const { key, head } of entries) {
-    if (!head) xml.add(`<CommonPrefixes><Prefix>${list.encode(key.toString())}</Prefix></CommonPrefixes>`)
+function writePrefixes(xml: XmlWriter, entries: readonly UnionEntry[], list: ListQuery): void {
+  for (const { key, head, listed } of entries) {
+    if (!head && !listed)
+      xml.add(`<CommonPrefixes><Prefix>${list.encode(key.toString())}</Prefix></CommonPrefixes>`)
   }
 }
 

@@ -28,6 +28,7 @@ import {
   loadChecksum,
 } from '../payload/checksum.js'
 import type { S3Request, S3Response } from '../request.js'
+import { onUnion } from '../shadow/writes.js'
 import { versionIdText } from '../version-id.js'
 import { findUploadAndParts } from './uploads.js'
 
@@ -62,7 +63,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     return done
   }
   const { upload, bucket } = found
-  const precondition = writePrecondition(request)
+  const precondition = await onUnion(context, request, bucket, writePrecondition(request))
   // As in AWS, the client's key is needed only where a checksum of the content is made, but a key that is
   // sent must be right.
   openUpload(context, request, upload, upload.checksumAlgorithm !== undefined)

@@ -20,12 +20,12 @@ import { bodySource } from '../objects/body.js'
 import { readSource, wantedChecksum } from '../objects/copy.js'
 import { CopyChecksum } from '../objects/copy-checksum.js'
 import { copySource } from '../objects/copy-source.js'
+import { hasDefaultChecksum } from '../objects/default-checksum.js'
 import { storageClassOf, storedHeaders } from '../objects/headers.js'
 import { headerLock } from '../objects/lock.js'
 import { checkInitiated } from '../objects/preconditions.js'
 import { checkQuota } from '../objects/quota.js'
 import { newTags } from '../objects/tags.js'
-import { hasDefaultChecksum } from '../objects/write.js'
 import {
   CHECKSUM_ELEMENT,
   CHECKSUM_HEADER,

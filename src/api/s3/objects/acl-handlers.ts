@@ -12,6 +12,7 @@ import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
+import { bringIn } from '../shadow/keep.js'
 import { versionIdText, versionSelector } from '../version-id.js'
 import { notFound } from './find.js'
 
@@ -42,6 +43,7 @@ export async function getObjectAcl(context: S3Context, request: S3Request): Prom
   const selector = versionSelector(request)
   const action = selector === undefined ? 's3:GetObjectAcl' : 's3:GetObjectVersionAcl'
   const { bucket, version: decided } = await authorize(model, request, { action })
+  if (!decided && selector === undefined) await bringIn(context, bucket, Buffer.from(request.key!))
   const version =
     decided ?? (await model.objects.get(bucket.id, Buffer.from(request.key!), selector, { body: false }))
   if (version?.state !== 'object') throw notFound(request, selector)
@@ -65,6 +67,7 @@ export async function putObjectAcl(context: S3Context, request: S3Request): Prom
   const key = Buffer.from(request.key!)
   const action = selector === undefined ? 's3:PutObjectAcl' : 's3:PutObjectVersionAcl'
   const { bucket, version: decided } = await authorize(model, request, { action })
+  if (!decided && selector === undefined) await bringIn(context, bucket, Buffer.from(request.key!))
   if (isEnforced(bucket)) throw new S3Error('AccessControlListNotSupported')
   const version = decided ?? (await model.objects.get(bucket.id, key, selector, { body: false }))
   if (version?.state !== 'object') throw notFound(request, selector)

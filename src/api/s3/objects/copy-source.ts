@@ -10,6 +10,7 @@ import { openVersion, type Sealing } from '../encryption/requests.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
 import { checkKey } from '../router.js'
+import { bringIn } from '../shadow/keep.js'
 import { parseVersionId } from '../version-id.js'
 import { etagOf, lastModifiedMs } from './headers.js'
 import { preconditionFailed } from './preconditions.js'
@@ -35,6 +36,7 @@ export async function copySource(context: S3Context, request: S3Request): Promis
   const action = selector === undefined ? 's3:GetObject' : 's3:GetObjectVersion'
   const need: Need = { permission: 'read', action, key, ...(versionId !== undefined && { versionId }) }
   const { bucket, version: decided } = await authorize(model, request, need, bucketName)
+  if (!decided && selector === undefined) await bringIn(context, bucket, Buffer.from(key))
   const version = decided ?? (await model.objects.get(bucket.id, Buffer.from(key), selector))
   if (!version || (version.state === 'marker' && selector === undefined)) {
     throw new S3Error(selector === undefined ? 'NoSuchKey' : 'NoSuchVersion', undefined, {

@@ -31,16 +31,17 @@ import {
 import { unsupportedChecksum } from '../payload/checksum-request.js'
 import type { S3Request, S3Response } from '../request.js'
 import { UPLOAD_BYTES_MAX } from '../screen.js'
+import { onUnion } from '../shadow/writes.js'
 import { versionIdText } from '../version-id.js'
 import { CopyChecksum } from './copy-checksum.js'
 import { type CopySource, copySource } from './copy-source.js'
+import { defaultChecksum, hasDefaultChecksum } from './default-checksum.js'
 import { expirationHeader } from './expiration-header.js'
 import { checksumText, etagOf, lastModifiedMs, storageClassOf, storedHeaders } from './headers.js'
 import { newLock } from './lock.js'
 import { onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
-import { defaultChecksum, hasDefaultChecksum } from './write.js'
 
 /** The content of a copy: taken over from its source, or written anew. */
 interface Copied {
@@ -60,7 +61,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   const { model } = context
   const target = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = target
-  const precondition = writePrecondition(request)
+  const precondition = await onUnion(context, request, bucket, writePrecondition(request))
   const { owner, acl } = await aclForWrite(model, request, target)
   const requested = requestedEncryption(context, request, bucket)
   const storageClass = storageClassOf(context, request, bucket)

@@ -8,6 +8,7 @@ import type { S3Context } from '../context.js'
 import { S3Error, toS3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { checkKey } from '../router.js'
+import { deletionVersioning, hideSource, onUnion } from '../shadow/writes.js'
 import { parseVersionId, versionIdText } from '../version-id.js'
 import { conditionalGuard, deletionGuard } from './lock.js'
 import { deletePrecondition, onCondition } from './preconditions.js'
@@ -38,7 +39,7 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
       if (key === undefined || key === '') throw new S3Error('MalformedXML')
       checkKey(key)
       const object = objects[index]!
-      const precondition = deletePrecondition({
+      const wanted = deletePrecondition({
         etag: object.text('ETag'),
         lastModified: object.text('LastModifiedTime'),
         size: object.text('Size'),
@@ -50,9 +51,10 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
         key,
         ...(versionId !== undefined && { versionId }),
       })
+      const precondition = await onUnion(context, request, bucket, wanted, key)
       let written: VersionRecord | undefined
       if (selector === undefined) {
-        const { versioning } = bucket
+        const versioning = deletionVersioning(bucket)
         written = await onCondition(
           precondition,
           () => model.objects.delete(bucket.id, Buffer.from(key), caller?.id ?? '', versioning, precondition),
@@ -61,9 +63,10 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
       } else {
         const guard = conditionalGuard(await deletionGuard(context, request, bucket, key), precondition)
         written = await model.objects.deleteVersion(bucket.id, Buffer.from(key), selector, guard)
+        if (written?.state === 'object') await hideSource(context, bucket, Buffer.from(key), caller?.id ?? '')
       }
       const marker =
-        written?.state === 'marker'
+        written?.state === 'marker' && bucket.versioning !== 'off'
           ? `<DeleteMarker>true</DeleteMarker>${xmlText('DeleteMarkerVersionId', versionIdText(written))}`
           : ''
       results[index] = quiet ? '' : `<Deleted>${named}${marker}</Deleted>`

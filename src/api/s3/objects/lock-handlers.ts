@@ -10,6 +10,7 @@ import { configurationBody, configuredBucket } from '../buckets/configuration.js
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
+import { bringIn } from '../shadow/keep.js'
 import { versionIdHeader, versionSelector } from '../version-id.js'
 import { deleteMarker, existingVersion, notFound } from './find.js'
 import {
@@ -168,15 +169,17 @@ async function lockableVersion(
 
 /** @param read reads the body; called after the request was authorized */
 async function changeLock(
-  { model }: S3Context,
+  context: S3Context,
   request: S3Request,
   action: string,
   read: () => Promise<(version: VersionRecord) => MutableChange>,
 ): Promise<S3Response> {
+  const { model } = context
   const selector = versionSelector(request)
   const { bucket } = await authorize(model, request, { permission: 'write', action })
   needObjectLock(bucket)
   const change = await read()
+  if (selector === undefined) await bringIn(context, bucket, Buffer.from(request.key!))
   const version = await model.objects.updateLock(bucket.id, Buffer.from(request.key!), selector, (found) => {
     if (found.state === 'marker') throw deleteMarker(request, found, selector)
     return change(found)

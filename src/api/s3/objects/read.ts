@@ -11,6 +11,8 @@ import { openContent, openVersion, type Sealing } from '../encryption/requests.j
 import { S3Error } from '../errors.js'
 import { CHECKSUM_HEADER } from '../payload/checksum.js'
 import type { S3Request, S3Response } from '../request.js'
+import { openThrough } from '../shadow/keep.js'
+import { throughOf } from '../shadow/record.js'
 import { versionSelector } from '../version-id.js'
 import { expirationHeader } from './expiration-header.js'
 import { existingVersion } from './find.js'
@@ -20,6 +22,7 @@ import { requestedRange } from './range.js'
 
 /** A version that the request may read, and the headers that describe it. */
 interface Found {
+  bucket: Bucket
   version: VersionRecord
   headers: Record<string, string>
 }
@@ -61,11 +64,14 @@ export function headObject(context: S3Context, request: S3Request): Awaitable<S3
 function sendContent(
   context: S3Context,
   request: S3Request,
-  { version, headers }: Found,
+  { bucket, version, headers }: Found,
   { status, range: { start, end } }: Selection,
 ): Awaitable<S3Response> {
   const sealing = checkKey(context, request, version, headers)
   headers['content-length'] = String(end - start)
+  const through = throughOf(version)
+  if (through)
+    return openThrough(context, bucket, through, { start, end }).then((body) => ({ status, headers, body }))
   return whenReady(sealing && openContent(context, version, sealing), (cipher) => {
     if (version.content.kind === 'inline' && version.body) {
       const plain = cipher ? cipher.open(version.body, 0) : version.body
@@ -117,7 +123,9 @@ function shown(
   }
   if (verdict !== 'ok') throw preconditionFailed(verdict)
   overrideHeaders(headers, request)
-  return { version, headers }
+  const through = throughOf(version)?.through
+  if (through && through.tagCount > 0) headers['x-amz-tagging-count'] = String(through.tagCount)
+  return { bucket, version, headers }
 }
 
 /** The data key of an encrypted version; an SSE-C key must have come with the request. Adds to `headers`. */

@@ -9,6 +9,7 @@ import {
 } from '../buckets/configuration.js'
 import type { S3Context } from '../context.js'
 import type { S3Request, S3Response } from '../request.js'
+import { bringIn } from '../shadow/keep.js'
 import { versioned, versionIdHeader, versionSelector } from '../version-id.js'
 import { deleteMarker, existingVersion, notFound } from './find.js'
 import { BUCKET_TAGS_MAX, documentTags, OBJECT_TAGS_MAX, type Tags, tagSetXml } from './tags.js'
@@ -56,10 +57,11 @@ export async function deleteObjectTagging(context: S3Context, request: S3Request
 }
 
 async function changeTags(
-  { model }: S3Context,
+  context: S3Context,
   request: S3Request,
   { action, tags, status }: { action: string; tags?: () => Promise<Tags>; status: number },
 ): Promise<S3Response> {
+  const { model } = context
   const selector = versionSelector(request)
   const { bucket } = await authorize(model, request, {
     permission: 'write',
@@ -67,6 +69,7 @@ async function changeTags(
     ...(tags && { requestTags: tags }),
   })
   const next = (await tags?.()) ?? null
+  if (selector === undefined) await bringIn(context, bucket, Buffer.from(request.key!))
   const version = await model.objects.update(bucket.id, Buffer.from(request.key!), selector, (found) => {
     if (found.state === 'marker') throw deleteMarker(request, found, selector)
     return { tags: next }

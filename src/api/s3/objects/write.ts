@@ -1,26 +1,17 @@
-import type { StoredBody } from '../../../model/content/blobs.js'
 import type { Model } from '../../../model/model.js'
 import type { Precondition } from '../../../model/versions/conditional-writes.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
-import {
-  type ChecksumAlgorithm,
-  INLINE_BYTES_MAX,
-  type VersionRecord,
-} from '../../../model/versions/record.js'
+import { INLINE_BYTES_MAX, type VersionRecord } from '../../../model/versions/record.js'
 import { live } from '../../../model/versions/selector.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
 import type { S3Context } from '../context.js'
-import {
-  newSealing,
-  requestedEncryption,
-  type Sealing,
-  sealContent,
-  sealedEtag,
-} from '../encryption/requests.js'
+import { newSealing, requestedEncryption, sealContent, sealedEtag } from '../encryption/requests.js'
 import type { S3Request, S3Response } from '../request.js'
+import { deletionVersioning, hideSource, onUnion } from '../shadow/writes.js'
 import { versionIdText, versionSelector } from '../version-id.js'
 import { bodySource } from './body.js'
+import { defaultChecksum, hasDefaultChecksum } from './default-checksum.js'
 import { expirationHeader } from './expiration-header.js'
 import { checksumHeaders, etagOf, storageClassOf, storedHeaders } from './headers.js'
 import { conditionalGuard, deletionGuard, newLock } from './lock.js'
@@ -37,7 +28,8 @@ export async function putObject(
   const { model } = context
   const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = granted
-  const precondition = writePrecondition(request)
+  const judged = onUnion(context, request, bucket, writePrecondition(request))
+  const precondition = judged instanceof Promise ? await judged : judged
   const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request, bucket)
   const storageClass = storageClassOf(context, request, bucket)
@@ -99,21 +91,6 @@ async function checkEarly(
   precondition(live(row), row)
 }
 
-/**
- * Whether a content that came without a checksum gets one. Not under a client's key: the checksum is kept as it is, and
- * would tell which of a few contents it is. AWS gives one there too.
- */
-export function hasDefaultChecksum(sealing: Sealing | undefined): boolean {
-  return sealing?.encryption.kind !== 'SSE-C'
-}
-
-/** The checksum of a content that came without one. */
-export function defaultChecksum({
-  crc64,
-}: StoredBody): { algorithm: ChecksumAlgorithm; value: Buffer } | undefined {
-  return crc64 && { algorithm: 'CRC64NVME', value: crc64 }
-}
-
 /** Headers of an answer about a version that was just written. */
 export function writtenHeaders(version: VersionRecord, showVersion: boolean): Record<string, string> {
   return {
@@ -129,18 +106,20 @@ export async function deleteObject(context: S3Context, request: S3Request): Prom
   const selector = versionSelector(request)
   const action = selector === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion'
   const { bucket, caller } = await authorize(model, request, { permission: 'write', action })
-  const precondition = deletePreconditionOf(request)
+  const precondition = await onUnion(context, request, bucket, deletePreconditionOf(request))
   const key = Buffer.from(request.key!)
   if (selector === undefined) {
     const written = await onCondition(
       precondition,
-      () => model.objects.delete(bucket.id, key, caller?.id ?? '', bucket.versioning, precondition),
+      () => model.objects.delete(bucket.id, key, caller?.id ?? '', deletionVersioning(bucket), precondition),
       undefined,
     )
-    return { status: 204, headers: written ? deletedHeaders(written) : {} }
+    return { status: 204, headers: written && bucket.versioning !== 'off' ? deletedHeaders(written) : {} }
   }
   const guard = conditionalGuard(await deletionGuard(context, request, bucket), precondition)
   const deleted = await model.objects.deleteVersion(bucket.id, key, selector, guard)
+  // Who deletes a marker wants to see again what it hid.
+  if (deleted?.state === 'object') await hideSource(context, bucket, key, caller?.id ?? '')
   const headers: Record<string, string> = { 'x-amz-version-id': request.query.get('versionId')! }
   if (deleted?.state === 'marker') headers['x-amz-delete-marker'] = 'true'
   return { status: 204, headers }
