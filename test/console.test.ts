@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { presign, signHeaders } from '../src/client/sign.js'
+import { parseListenAddress } from '../src/config/values.js'
 import { consoleFolder } from '../src/platform/console-folder.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
@@ -50,6 +51,75 @@ test('the page is served under every address of the console, with a policy that 
   })
 })
 
+describe('where the console is', () => {
+  const consoleOf = (address: string | null, enabled = true) => ({
+    console: { enabled, bindAddr: address === null ? null : parseListenAddress(address), tls: null },
+  })
+
+  test('an address of its own has the console, the endpoints with a token and S3, and nothing that is open', async () => {
+    const other = await startTestNode({
+      ...consoleOf('127.0.0.1:0'),
+      secrets: { adminToken: 'token' },
+    })
+    try {
+      expect(other.console!.port).not.toBe(other.adminApi!.port)
+      const own = `http://127.0.0.1:${other.console!.port}`
+      const ask = async (path: string) => (await fetch(own + path, { redirect: 'manual' })).status
+      expect([
+        await ask('/console/'),
+        await ask('/console/settings.json'),
+        await ask('/console/keys'),
+      ]).toEqual([200, 200, 200])
+      for (const path of [
+        '/metrics',
+        '/health',
+        '/check?domain=x',
+        '/openapi.json',
+        '/v1/status',
+        '/nothing',
+      ])
+        expect([path, await ask(path)]).toEqual([path, 404])
+      expect((await fetch(own, { redirect: 'manual' })).headers.get('location')).toBe('/console/')
+      expect(await ask('/v2/ListKeys')).toBe(403)
+      const headers = { authorization: 'Bearer token' }
+      expect((await fetch(`${own}/v2/ListKeys`, { headers })).status).toBe(200)
+      const made = await other.createKey('console')
+      const facts = { method: 'GET', host: new URL(own).host, path: '/', region: REGION, now: new Date() }
+      const signed = signHeaders(facts, { accessKeyId: made.id, secret: made.secret })
+      expect((await fetch(`${own}/console/s3/`, { headers: signed })).status).toBe(200)
+      const admin = `http://127.0.0.1:${other.adminApi!.port}`
+      expect((await fetch(`${admin}/console/`)).status).toBe(404)
+      expect((await fetch(`${admin}/metrics`)).status).toBe(200)
+    } finally {
+      await other.dispose()
+    }
+  })
+
+  test('the console needs no admin API of its own beside it, and can be turned off', async () => {
+    const admin = {
+      bindAddr: null,
+      metricsRequireToken: false,
+      traceSink: null,
+      traceSampleRatio: 1,
+      tls: null,
+    }
+    const alone = await startTestNode({ ...consoleOf('127.0.0.1:0'), admin })
+    const off = await startTestNode(consoleOf(null, false))
+    try {
+      expect(alone.adminApi).toBeUndefined()
+      expect((await fetch(`http://127.0.0.1:${alone.console!.port}/console/`)).status).toBe(200)
+      expect(off.console).toBeUndefined()
+      for (const path of ['/console/', '/console/s3/', '/console/settings.json']) {
+        const answer = await fetch(`http://127.0.0.1:${off.adminApi!.port}${path}`)
+        expect([path, answer.status]).toEqual([path, 404])
+      }
+    } finally {
+      await alone.dispose()
+      await off.dispose()
+    }
+  })
+})
+
 describe('the S3 API below the console', () => {
   test('takes requests that are signed in a header, at the paths that they were signed for', async () => {
     expect((await signed('PUT', '/mine')).status).toBe(200)
@@ -74,6 +144,21 @@ describe('the S3 API below the console', () => {
     expect(answer.status).toBe(200)
     expect(answer.headers.get('content-security-policy')).toBe("sandbox; default-src 'none'")
     expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
+  })
+
+  test('takes the exchange of a token unsigned, and no other form, nor a form for a bucket', async () => {
+    const post = (path: string, type: string) =>
+      fetch(`${base}/console/s3/${path}`, {
+        method: 'POST',
+        headers: { 'content-type': type },
+        body: 'Action=x',
+      })
+    const form = 'application/x-www-form-urlencoded'
+    // This node has no identity provider, so that the S3 API itself refuses the method.
+    expect((await post('', form)).status).toBe(405)
+    for (const path of ['mine', 'mine/page.html', '?Action=AssumeRoleWithWebIdentity', '?delete'])
+      expect([path, (await post(path, form)).status]).toEqual([path, 403])
+    expect((await post('', 'multipart/form-data; boundary=x')).status).toBe(403)
   })
 
   test('the link that the console gives away is good at the address of the S3 API', async () => {

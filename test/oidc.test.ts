@@ -40,6 +40,7 @@ beforeAll(async () => {
   const providers = [
     {
       ...{ name: 'home', issuer: issuer.url, audiences: ['console', 'carport'], jwksUri: null },
+      console: null,
       roles: [
         { name: 'writers', claim: 'realm.groups', value: 'writers', accessKey: WRITERS },
         { name: 'everybody', claim: 'sub', value: '*', accessKey: READERS },
@@ -267,6 +268,7 @@ describe('AssumeRoleWithWebIdentity', () => {
     const providers = [
       {
         ...{ name: 'own', issuer: own.url, audiences: ['carport'], jwksUri: `${own.url}/keys` },
+        console: null,
         roles: [{ name: null, claim: 'sub', value: 'alice', accessKey: READERS }],
       },
     ]

@@ -274,6 +274,17 @@ describe('each key', () => {
     expect(config.secrets).toMatchObject({ adminToken: 'a', metricsToken: 'm' })
   })
 
+  it('[console]', () => {
+    const of = (rest: string) => load(toml({ rest })).console
+    expect(of('')).toEqual({ enabled: true, bindAddr: null, tls: null })
+    expect(of('[console]\nenabled = false')).toEqual({ enabled: false, bindAddr: null, tls: null })
+    expect(of('[console]\nbind_addr = "[::]:3905"')).toEqual({
+      enabled: true,
+      bindAddr: { kind: 'tcp', host: '::', port: 3905 },
+      tls: null,
+    })
+  })
+
   it('of earlier versions without a meaning is taken with a warning', () => {
     const config = load(toml({ web: { bind_addr: '"[::]:1"', root_domain: '"w"', index: '"index.html"' } }))
     expect(config.warnings.map((w) => w.key)).toEqual(['s3_web.index'])
@@ -424,6 +435,16 @@ describe('a problem names the key, what is wrong and what is expected', () => {
       /^s3_web.tls_cert_file: is missing beside tls_key_file/,
     ],
     ['[k2v_api] without address', { k2v: {} }, /^k2v_api.api_bind_addr: is missing/],
+    [
+      'the address of a console that is off',
+      { rest: '[console]\nenabled = false\nbind_addr = "[::]:1"' },
+      /^console.bind_addr: is set beside enabled = false/,
+    ],
+    [
+      'a certificate of a console without an address',
+      { rest: '[console]\ntls_cert_file = "/c.pem"\ntls_key_file = "/k.pem"' },
+      /^console.tls_cert_file: is set without console.bind_addr/,
+    ],
     ['a section that is none', { top: { admin: '"x"' } }, /^admin: is "x", expected a section$/],
     ['a share', { admin: { trace_sample_ratio: '1.5' } }, /is 1.5, expected a number from 0 to 1/],
     ['a URL', { admin: { trace_sink: '"localhost"' } }, /^admin.trace_sink: is "localhost", expected a URL/],

@@ -140,6 +140,7 @@ function readSections({ table, findings }: ConfigSource): FileValues | undefined
     k2v_api: section('k2v_api'),
     s3_web: section('s3_web'),
     admin: section('admin'),
+    console: section('console'),
     durations_for_tests: section('durations_for_tests'),
   }
 }
@@ -164,6 +165,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
   const k2v = file.k2v_api as SectionValues['k2v_api'] | undefined
   const web = file.s3_web as SectionValues['s3_web'] | undefined
   const admin = file.admin as SectionValues['admin']
+  const console = file.console as SectionValues['console']
   return {
     configFile: source.configFile,
     metadataDir: top.metadata_dir,
@@ -233,6 +235,7 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
       traceSampleRatio: admin.trace_sample_ratio,
       tls: tlsFilesOf(admin),
     },
+    console: { enabled: console.enabled, bindAddr: console.bind_addr, tls: tlsFilesOf(console) },
     multipartAbortAfterMs: top.multipart_abort_after,
     lifecycleDaySeconds: top.lifecycle_day_seconds,
     durationsForTests: durationsOf(file.durations_for_tests),
@@ -273,6 +276,7 @@ function checkAcrossKeys(file: FileValues, findings: Findings): void {
     ['k2v_api.api_bind_addr', file.k2v_api?.api_bind_addr],
     ['s3_web.bind_addr', file.s3_web?.bind_addr],
     ['admin.api_bind_addr', file.admin?.api_bind_addr],
+    ['console.bind_addr', file.console?.bind_addr],
   ]
   const takenBy = new Map<string, string>()
   for (const [key, address] of listeners) {
@@ -282,13 +286,18 @@ function checkAcrossKeys(file: FileValues, findings: Findings): void {
     if (other === undefined) takenBy.set(text, key)
     else findings.problem(key, `is ${text}, where ${other} listens already, expected an address of its own`)
   }
-  for (const name of ['s3_api', 'k2v_api', 's3_web', 'admin'] as const) {
+  for (const name of ['s3_api', 'k2v_api', 's3_web', 'admin', 'console'] as const) {
     const { tls_cert_file: cert, tls_key_file: key } = file[name] ?? {}
     if (cert !== null && key === null)
       findings.problem(`${name}.tls_key_file`, 'is missing beside tls_cert_file')
     if (cert === null && key !== null)
       findings.problem(`${name}.tls_cert_file`, 'is missing beside tls_key_file')
   }
+  const { enabled, bind_addr: consoleAddr, tls_cert_file: consoleCert } = file.console ?? {}
+  if (enabled === false && consoleAddr)
+    findings.problem('console.bind_addr', 'is set beside enabled = false, expected one of them')
+  if (consoleAddr === null && consoleCert)
+    findings.problem('console.tls_cert_file', 'is set without console.bind_addr, expected that of [admin]')
   const { block_size: blockSize, block_ram_buffer_max: buffer } = file.top
   if (blockSize !== undefined && buffer !== undefined && buffer < blockSize) {
     findings.problem('block_ram_buffer_max', `is ${buffer}, expected at least block_size (${blockSize})`)

@@ -43,6 +43,8 @@ describe('[oidc]', () => {
 [oidc.home]
 issuer = "https://id.example.org/realms/home"
 audience = ["carport", "console"]
+console_client_id = "console"
+console_scope = "openid groups"
 [[oidc.home.roles]]
 name = "admins"
 claim = "groups"
@@ -63,6 +65,7 @@ roles = [{ claim = "repository", value = "me/it", access_key = "GKc" }]
         issuer: 'https://id.example.org/realms/home',
         audiences: ['carport', 'console'],
         jwksUri: null,
+        console: { clientId: 'console', scope: 'openid groups' },
         roles: [
           { name: 'admins', claim: 'groups', value: 'admins', accessKey: 'GKa' },
           { name: null, claim: 'sub', value: '*', accessKey: 'GKb' },
@@ -73,6 +76,7 @@ roles = [{ claim = "repository", value = "me/it", access_key = "GKc" }]
         issuer: 'http://127.0.0.1:8080',
         audiences: ['ci'],
         jwksUri: 'http://localhost:8080/keys',
+        console: null,
         roles: [{ name: null, claim: 'repository', value: 'me/it', accessKey: 'GKc' }],
       },
     ])
@@ -94,6 +98,8 @@ value = "x"
 [oidc.b]
 issuer = "https://id.example.org?x=1"
 audience = "b"
+console_client_id = "c"
+console_scope = "email"
 roles = []
 `),
     ).toEqual([
@@ -104,7 +110,9 @@ roles = []
       'oidc.a.roles[1].name: is "with space", expected up to 64 letters, digits and _+=,.@-',
       'oidc.a.roles[1].access_key: is missing, expected the id of an access key',
       'oidc.b.issuer: is "https://id.example.org?x=1", expected an https URL such as "https://id.example.org" (http on loopback alone)',
+      'oidc.b.console_scope: is "email", expected scopes with a space between them, "openid" among them, such as "openid groups"',
       'oidc.b.roles: is a list, expected one or more [[oidc.NAME.roles]] sections',
+      'oidc.b.console_client_id: is "c", expected one of the names in audience: its tokens would be refused',
     ])
   })
 

@@ -31,6 +31,8 @@ export interface OidcProvider {
   audiences: readonly string[]
   /** The URL of its keys; null: the one in its discovery document. */
   jwksUri: string | null
+  /** As which client the console signs people in, and which scopes it asks for; null: it does not offer the provider. */
+  console: { clientId: string; scope: string } | null
   /** In the order of the configuration: the first that fits counts. */
   roles: readonly OidcRole[]
 }
@@ -42,6 +44,8 @@ export const OIDC_PROVIDER = {
   issuer: required(parseProviderUrl),
   audience: required(parseAudience),
   jwks_uri: optional(parseProviderUrl, null),
+  console_client_id: optional(parseText('a client id of the provider'), null),
+  console_scope: optional(parseScope, 'openid'),
   roles: required(parseRoleTables),
 } satisfies SectionSpec
 
@@ -74,12 +78,21 @@ export function readOidc(
       const { name, claim, value, access_key: accessKey } = read as Values<typeof OIDC_ROLE>
       return { name, claim, value, accessKey }
     })
-    const { issuer, audience: audiences, jwks_uri: jwksUri } = values as Values<typeof OIDC_PROVIDER>
+    const read = values as Values<typeof OIDC_PROVIDER>
+    const { issuer, audience: audiences, jwks_uri: jwksUri } = read
+    const { console_client_id: clientId, console_scope: scope } = read
+    if (clientId && audiences?.includes(clientId) === false) {
+      findings.problem(
+        `${key}.console_client_id`,
+        `is ${show(clientId)}, expected one of the names in audience: its tokens would be refused`,
+      )
+    }
     const twin = providers.find((other) => other.issuer === issuer)
     if (twin && issuer !== undefined) {
       findings.problem(`${key}.issuer`, `is that of oidc.${twin.name}, expected each issuer once`)
     }
-    providers.push({ name, issuer, audiences, jwksUri, roles })
+    const console = clientId === null ? null : { clientId, scope }
+    providers.push({ name, issuer, audiences, jwksUri, console, roles })
   }
   return providers
 }
@@ -110,6 +123,18 @@ function parseAudience(value: unknown): string[] {
     throw new ValueError(`is ${show(value)}`, 'the client id that tokens are for, or a list of them')
   }
   return list as string[]
+}
+
+/** A list of scopes of OAuth 2.0 (RFC 6749, section 3.3); OpenID Connect asks for "openid" among them. */
+function parseScope(value: unknown): string {
+  const names = typeof value === 'string' ? value.split(' ') : []
+  if (!names.includes('openid') || !names.every((name) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(name))) {
+    throw new ValueError(
+      `is ${show(value)}`,
+      'scopes with a space between them, "openid" among them, such as "openid groups"',
+    )
+  }
+  return value as string
 }
 
 function parseRoleTables(value: unknown): Record<string, unknown>[] {

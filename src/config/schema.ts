@@ -106,6 +106,7 @@ export const TOP_LEVEL = {
   k2v_api: optional(parseTable, null),
   s3_web: optional(parseTable, null),
   admin: optional(parseTable, {} as Record<string, unknown>),
+  console: optional(parseTable, {} as Record<string, unknown>),
   oidc: optional(parseTable, null),
   durations_for_tests: optional(parseTable, null),
   notifications: optional(parseTable, null),
@@ -156,6 +157,12 @@ export const ADMIN = {
   ...TLS,
 } satisfies SectionSpec
 
+export const CONSOLE = {
+  enabled: optional(parseBoolean, true),
+  bind_addr: optional(parseListenAddress, null),
+  ...TLS,
+} satisfies SectionSpec
+
 /** Graces that tests of faults shorten, in seconds: data that is kept for less time than a node may be away is lost with it. */
 export const DURATIONS_FOR_TESTS = {
   tombstone_seconds: optional(parseInteger(1, 86_400), null),
@@ -170,6 +177,7 @@ export const SECTIONS = {
   k2v_api: K2V_API,
   s3_web: S3_WEB,
   admin: ADMIN,
+  console: CONSOLE,
   durations_for_tests: DURATIONS_FOR_TESTS,
 }
 

@@ -97,6 +97,14 @@ export interface Settings {
     readonly traceSampleRatio: number
     readonly tls: TlsFiles | null
   }
+  readonly console: {
+    /** Whether this node serves the console. */
+    readonly enabled: boolean
+    /** Null: the console is served at the address of the admin API. */
+    readonly bindAddr: Readonly<ListenAddress> | null
+    /** For an address of its own. */
+    readonly tls: TlsFiles | null
+  }
   /** Addresses and networks of proxies whose word counts about who the client is. */
   readonly trustedProxies: readonly string[]
   readonly accessLog: Readonly<AccessLogConfig>

@@ -1,9 +1,12 @@
 import type { NodeFacts } from '../api/admin/handlers/context.js'
+import type { AdminFrontOptions } from '../api/admin/http/front.js'
 import type { AdminService } from '../api/admin/serve.js'
 import type { AdminTokenInfo } from '../api/admin/types.js'
+import type { ConsoleSettings } from '../api/console/assets.js'
 import { mountS3 } from '../api/console/mount-s3.js'
 import type { HttpFrontOptions } from '../api/http/front.js'
-import type { Config } from '../config/config.js'
+import type { Config, TlsFiles } from '../config/config.js'
+import type { ListenAddress } from '../config/values.js'
 import { consoleFiles } from '../platform/console-files.js'
 import { readConsoleFile } from '../platform/console-folder.js'
 import type { Core } from './core.js'
@@ -37,35 +40,39 @@ export function nodeFacts({ s3Api, k2vApi, secrets }: Config): NodeFacts {
   }
 }
 
+/** What the admin API and the console are made of, beside the node's core. */
+interface AdminParts {
+  readonly admin: AdminService
+  readonly metrics: Metrics | undefined
+  readonly s3: S3Served | undefined
+  readonly version: string
+}
+
 /**
- * Serves the admin API over HTTP where the configuration wants it; loads it only then.
- * @throws CarportError when the address cannot be had
+ * Serves the admin API over HTTP, and the console, where the configuration wants them; loads them only then. The console has
+ * the admin API beside it wherever it is.
+ * @param onServing called for each port when it is open
+ * @throws CarportError when an address cannot be had
  */
 export async function serveAdminApi(
   config: Config,
   core: Core,
-  admin: AdminService,
-  metrics: Metrics | undefined,
+  parts: AdminParts,
   options: HttpFrontOptions,
-  s3: S3Served | undefined,
-  version: string,
-): Promise<Serving | undefined> {
-  const { bindAddr, metricsRequireToken, tls } = config.admin
-  if (!bindAddr) return undefined
+  onServing: (serving: Serving) => void,
+): Promise<{ adminApi?: Serving; console?: Serving }> {
+  const { admin, console } = config
+  if (!admin.bindAddr && !console.bindAddr) return {}
   const [{ createAdminFront }, { Authorizer }] = await Promise.all([
     import('../api/admin/http/front.js'),
     import('../api/admin/http/authorize.js'),
   ])
   const { model, cluster, quorum } = core
+  const { s3, metrics } = parts
   const { adminToken, metricsToken } = config.secrets
-  const { publicEndpoint, region } = config.s3Api
-  const front = createAdminFront({
+  const { metricsRequireToken } = admin
+  const shared: AdminFrontOptions = {
     ...options,
-    mount: s3 && mountS3(s3.front),
-    console: {
-      find: consoleFiles(readConsoleFile),
-      settings: { version, region, s3Endpoint: publicEndpoint, s3Port: s3?.serving.listening.port ?? null },
-    },
     self: quorum.self,
     region: config.s3Api.region,
     domains: { s3Root: config.s3Api.rootDomain, webRoot: config.web?.rootDomain ?? null },
@@ -77,8 +84,42 @@ export async function serveAdminApi(
     }),
     configuredTokens: nodeFacts(config).configuredTokens,
     health: () => cluster.health(),
-    load: () => admin.load(),
+    load: () => parts.admin.load(),
     ...(metrics && { metrics: () => metrics.text() }),
-  })
-  return serveHttp(front, bindAddr, options, tls && { files: tls, http2: false })
+  }
+  const withConsole = {
+    ...shared,
+    mount: s3 && mountS3(s3.front),
+    console: { find: consoleFiles(readConsoleFile), settings: consoleSettings(config, parts) },
+  }
+  const serve = async (front: AdminFrontOptions, address: ListenAddress, tls: TlsFiles | null) => {
+    const serving = await serveHttp(
+      createAdminFront(front),
+      address,
+      options,
+      tls && { files: tls, http2: false },
+    )
+    onServing(serving)
+    return serving
+  }
+  const isConsoleHere = console.enabled && console.bindAddr === null
+  const adminApi = admin.bindAddr
+    ? await serve(isConsoleHere ? withConsole : shared, admin.bindAddr, admin.tls)
+    : undefined
+  const own = console.bindAddr
+    ? await serve({ ...withConsole, isForConsole: true }, console.bindAddr, console.tls)
+    : undefined
+  const consoleServing = isConsoleHere ? adminApi : own
+  return { ...(adminApi && { adminApi }), ...(consoleServing && { console: consoleServing }) }
+}
+
+/** What the page learns before anybody signs in: nothing secret is among it. */
+function consoleSettings({ s3Api, oidc }: Config, { s3, version }: AdminParts): ConsoleSettings {
+  return {
+    ...{ version, region: s3Api.region, s3Endpoint: s3Api.publicEndpoint },
+    s3Port: s3?.serving.listening.port ?? null,
+    providers: oidc.flatMap(({ name, issuer, console, roles }) =>
+      s3 && console ? { name, issuer, ...console, roles: roles.flatMap((role) => role.name ?? []) } : [],
+    ),
+  }
 }

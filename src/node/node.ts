@@ -72,6 +72,8 @@ export interface CarportNode {
   s3: Listening | undefined
   /** Where the admin API listens; undefined if the configuration says that it does not. */
   adminApi: Listening | undefined
+  /** Where the console is served, which may be the admin API's address; undefined if it is not. */
+  console: Listening | undefined
   /** Where sites are served; undefined if the configuration says that they are not. */
   web: Listening | undefined
   /** Where the K2V API listens; undefined if the configuration says that it does not. */
@@ -116,9 +118,10 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     log,
   })
   const blockMemory = new BufferPools(config.blockSizeBytes + BLOCK_FILE_OVERHEAD_BYTES, BLOCK_BUFFERS_KEPT)
-  const metrics = config.admin.bindAddr
-    ? new (await import('./metrics/metrics.js')).Metrics(clock)
-    : undefined
+  const metrics =
+    config.admin.bindAddr || config.console.bindAddr
+      ? new (await import('./metrics/metrics.js')).Metrics(clock)
+      : undefined
   const disk = new NodeDisk(blockMemory)
   const tracing = await traces(config, deps)
   tracing?.database(db)
@@ -237,8 +240,13 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       trustedProxies: new TrustedProxies(config.trustedProxies),
       ...accessLog.of('admin'),
     }
-    const adminApi = await serveAdminApi(config, core, admin, metrics, adminOptions, s3, deps.version)
-    if (adminApi) stops.push(() => adminApi.stop())
+    const { adminApi, console } = await serveAdminApi(
+      config,
+      core,
+      { admin, metrics, s3, version: deps.version },
+      adminOptions,
+      (serving) => stops.push(() => serving.stop()),
+    )
     const web = await serveWeb(config, core, served)
     if (web) stops.push(() => web.stop())
     const k2v = await serveK2v(config, core, served)
@@ -250,6 +258,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
       transport,
       s3: s3?.serving.listening,
       adminApi: adminApi?.listening,
+      console: console?.listening,
       web: web?.listening,
       k2v: k2v?.listening,
       rpc,

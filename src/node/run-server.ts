@@ -63,8 +63,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   if (made && node.s3) {
     const { localEndpoint, welcome } = await import('./welcome.js')
     const endpoint = localEndpoint(node.s3.address, node.s3.secure)
-    const { adminApi } = node
-    const console = adminApi && `${localEndpoint(adminApi.address, adminApi.secure)}/console/`
+    const console = node.console && `${localEndpoint(node.console.address, node.console.secure)}/console/`
     process.stdout.write(welcome({ ...made, endpoint, region: config.s3Api.region, console }))
   }
   log.info(
@@ -74,6 +73,7 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
       web: node.web?.address,
       k2v: node.k2v?.address,
       admin: node.adminApi?.address,
+      console: node.console?.address,
       rpc: `${node.rpc.host}:${node.rpc.port}`,
     },
     'ready',

@@ -51,13 +51,21 @@ function databaseFault(folder: string): string | null {
   }
 }
 
-function listeners({ rpc, s3Api, k2vApi, web, admin }: Settings): { key: string; address: ListenAddress }[] {
+function listeners({
+  rpc,
+  s3Api,
+  k2vApi,
+  web,
+  admin,
+  console,
+}: Settings): { key: string; address: ListenAddress }[] {
   const all: [key: string, address: Readonly<ListenAddress> | null | undefined][] = [
     ['rpc_bind_addr', rpc.bindAddr],
     ['s3_api.api_bind_addr', s3Api.bindAddr],
     ['k2v_api.api_bind_addr', k2vApi?.bindAddr],
     ['s3_web.bind_addr', web?.bindAddr],
     ['admin.api_bind_addr', admin.bindAddr],
+    ['console.bind_addr', console.bindAddr],
   ]
   return all.flatMap(([key, address]) => (address ? [{ key, address }] : []))
 }

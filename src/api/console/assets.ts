@@ -22,13 +22,28 @@ export interface ConsoleSettings {
   /** The address of the S3 API for links that others follow; null: this host's, with that port. */
   readonly s3Endpoint: string | null
   readonly s3Port: number | null
+  /** The identity providers at which one may sign in. */
+  readonly providers: readonly ConsoleProvider[]
+}
+
+/** An identity provider as the page knows it. */
+export interface ConsoleProvider {
+  readonly name: string
+  readonly issuer: string
+  readonly clientId: string
+  readonly scope: string
+  /** Names of roles that one may ask for. */
+  readonly roles: readonly string[]
 }
 
 /** The path of the page itself: every address of the console that is no file. */
 const PAGE = 'index.html'
 
-/** Scripts and requests come from this origin alone; styles may stand in elements, as libraries of widgets set them. */
-const HEADERS = {
+/**
+ * Scripts and requests come from this origin alone, but for the identity providers that the page asks for tokens; styles may
+ * stand in elements, as libraries of widgets set them.
+ */
+const headersFor = ({ providers }: ConsoleSettings) => ({
   'Content-Security-Policy': [
     "default-src 'none'",
     "script-src 'self'",
@@ -37,7 +52,7 @@ const HEADERS = {
     'media-src blob:',
     'frame-src blob:',
     "font-src 'self'",
-    "connect-src 'self'",
+    ["connect-src 'self'", ...new Set(providers.map(({ issuer }) => new URL(issuer).origin))].join(' '),
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
@@ -46,7 +61,7 @@ const HEADERS = {
   'X-Frame-Options': 'DENY',
   'Referrer-Policy': 'no-referrer',
   'Cross-Origin-Opener-Policy': 'same-origin',
-}
+})
 
 /** A page or file of the console. `path` is what follows /console/. */
 export async function consoleAnswer(
@@ -55,8 +70,9 @@ export async function consoleAnswer(
   find: FindAsset,
   settings: ConsoleSettings,
 ): Promise<Answer> {
+  const all = headersFor(settings)
   if (path === 'settings.json') {
-    const headers = { ...HEADERS, 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }
+    const headers = { ...all, 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }
     return { status: 200, headers, body: JSON.stringify(settings) }
   }
   const isFile = /\.\w+$/.test(path)
@@ -65,10 +81,10 @@ export async function consoleAnswer(
     const body = isFile
       ? 'There is no such file.\n'
       : 'This node was built without its console: npm run build\n'
-    return { status: 404, headers: { ...HEADERS, 'Content-Type': 'text/plain; charset=utf-8' }, body }
+    return { status: 404, headers: { ...all, 'Content-Type': 'text/plain; charset=utf-8' }, body }
   }
   const headers = {
-    ...HEADERS,
+    ...all,
     'Content-Type': asset.contentType,
     'Cache-Control': asset.isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache',
     ETag: asset.etag,

@@ -20,7 +20,7 @@ beforeEach(() => {
 })
 
 function verifier(jwksUri: string | null = 'https://id.example.org/keys') {
-  const provider = { name: 'p', issuer: ISSUER, audiences: ['a', 'b'], jwksUri, roles: [] }
+  const provider = { name: 'p', issuer: ISSUER, audiences: ['a', 'b'], jwksUri, console: null, roles: [] }
   return new WebIdentityVerifier([provider], {
     clock,
     log: silentLog,

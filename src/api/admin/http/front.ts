@@ -46,6 +46,8 @@ export interface AdminFrontOptions extends HttpFrontOptions {
   load(): Promise<LoadedAdmin>
   /** The console in a browser, below /console/; absent if it is not served here. */
   readonly console?: { readonly find: FindAsset; readonly settings: ConsoleSettings } | undefined
+  /** Whether this address is the console's alone: of the rest it serves only the endpoints that need a token. */
+  readonly isForConsole?: boolean
   /** The metrics in Prometheus's text format; absent if this node has none. */
   metrics?(): Promise<{ contentType: string; body: string }>
 }
@@ -64,6 +66,7 @@ class AdminProtocol implements Protocol<AdminRequest> {
   async serve(request: AdminRequest): Promise<Answer> {
     const { rawPath: path, method } = request
     if (method === 'OPTIONS') return preflight()
+    if (this.options.isForConsole && !/^\/(v2\/|console)/.test(path)) return this.#notOfConsole(request)
     const special = this.#special(request)
     if (special) return special
     const old = oldRoute(method, path, request.query)
@@ -120,6 +123,17 @@ class AdminProtocol implements Protocol<AdminRequest> {
       default:
         return this.#console(request)
     }
+  }
+
+  /** People type a host name alone; programs that look for metrics or health here are at the wrong address. */
+  #notOfConsole(request: AdminRequest): Answer {
+    const { rawPath } = request
+    if (rawPath === '/') return { status: 302, headers: { Location: CONSOLE } }
+    throw new AdminError(
+      404,
+      'NoSuchEndpoint',
+      `this address is the console's: ${rawPath} is at that of [admin]`,
+    )
   }
 
   #console(request: AdminRequest): Promise<Answer> | undefined {
