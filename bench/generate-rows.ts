@@ -10,16 +10,16 @@ import { realClock } from '../src/platform/clock-and-random.js'
 import { LeafChanges } from '../src/table/leaves.js'
 import { LocalTable } from '../src/table/local.js'
 import { silentLog } from '../src/util/log.js'
-import { keysInOrder } from './load/tree-keys.js'
+import { flatKeys, keysInOrder } from './load/tree-keys.js'
 
-// node generate-rows.js METADATA_DIR BUCKET COUNT: merges rows of COUNT objects of a few bytes each into the bucket's
+// node generate-rows.js METADATA_DIR BUCKET COUNT [flat]: merges rows of COUNT objects of a few bytes each into the bucket's
 // rows on a node that is stopped, through the same tables, hooks, counters and fingerprints that requests go through.
 
 const ROWS_PER_TRANSACTION = 2000
 const BODY = Buffer.from('tiny')
 const NONE = Buffer.alloc(0)
 
-async function generate(metadataDir: string, bucketName: string, count: number): Promise<void> {
+async function generate(metadataDir: string, bucketName: string, keys: Iterator<string>): Promise<void> {
   const db = await openLmdb({
     path: join(metadataDir, 'db'),
     trees: ALL_TREES,
@@ -33,7 +33,6 @@ async function generate(metadataDir: string, bucketName: string, count: number):
     const bucket = aliases.get(db, NONE, Buffer.from(bucketName))?.fields.bucket?.[1]
     if (!Buffer.isBuffer(bucket)) throw new Error(`no bucket ${bucketName} in ${metadataDir}`)
     const objects = new LocalTable(objectTable(noBlocks), () => 0)
-    const keys = keysInOrder(count)
     while (true) {
       const rows = [...take(keys, ROWS_PER_TRANSACTION)].map((key) =>
         objects.codec.encode(record(bucket, key)),
@@ -94,13 +93,14 @@ function* take<T>(from: Iterator<T>, count: number): Generator<T> {
   }
 }
 
-const [metadataDir, bucketName, count] = process.argv.slice(2)
-if (!metadataDir || !bucketName || !/^\d+$/.test(count ?? '')) {
-  console.error('usage: generate-rows.js METADATA_DIR BUCKET COUNT')
+const [metadataDir, bucketName, count, shape] = process.argv.slice(2)
+if (!metadataDir || !bucketName || !/^\d+$/.test(count ?? '') || !/^(flat)?$/.test(shape ?? '')) {
+  console.error('usage: generate-rows.js METADATA_DIR BUCKET COUNT [flat]')
   process.exitCode = 1
 } else {
   try {
-    await generate(metadataDir, bucketName, Number(count))
+    const keys = shape === 'flat' ? flatKeys(Number(count)) : keysInOrder(Number(count))
+    await generate(metadataDir, bucketName, keys)
   } catch (error) {
     console.error(`generate-rows: ${error instanceof Error ? error.message : String(error)}`)
     process.exitCode = 1

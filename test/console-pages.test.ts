@@ -134,9 +134,19 @@ describe.runIf(support.CHROMIUM)('the console in a browser', { timeout: TIMEOUT_
     })
   })
 
+  /** Opens a setting, as its document. */
+  const openDocument = async (name: string) => {
+    const summary = page.locator('summary', { hasText: new RegExp(`^${name}$`) })
+    // The one in the address is open.
+    const isOpen = await summary.evaluate('(element) => element.parentElement.open')
+    if (!isOpen) await summary.click()
+    const views = page.getByRole('group', { name: `${name}: How to see it` })
+    await views.getByRole('button', { name: 'Document' }).click()
+  }
+
   test('a policy is told in plain words, checked by the server, and saved', async () => {
     const open = async (name: string) => {
-      await page.locator('summary', { hasText: new RegExp(`^${name}$`) }).click()
+      await openDocument(name)
       return page.getByRole('textbox', { name, exact: true })
     }
     const policy = await open('Policy')
@@ -173,7 +183,7 @@ describe.runIf(support.CHROMIUM)('the console in a browser', { timeout: TIMEOUT_
     ]
     const saveAll = async () => {
       for (const name of names) {
-        await page.locator('summary', { hasText: new RegExp(`^${name}$`) }).click()
+        await openDocument(name)
         const part = page.locator('details[open]', { has: page.getByRole('textbox', { name, exact: true }) })
         await part.getByRole('button', { name: 'Begin with an example' }).click()
         await part.getByRole('button', { name: 'Save' }).click()
@@ -181,7 +191,7 @@ describe.runIf(support.CHROMIUM)('the console in a browser', { timeout: TIMEOUT_
       }
       await page.reload()
       for (const name of names) {
-        await page.locator('summary', { hasText: new RegExp(`^${name}$`) }).click()
+        await openDocument(name)
         const box = page.getByRole('textbox', { name, exact: true })
         await box.waitFor()
         expect([name, await box.inputValue()]).not.toEqual([name, ''])

@@ -22,6 +22,11 @@ export function* keysInOrder(count: number): Generator<string> {
   }
 }
 
+/** `count` keys in one folder, sorted. */
+export function* flatKeys(count: number): Generator<string> {
+  for (let i = 0; i < count; i++) yield `k${String(i).padStart(8, '0')}`
+}
+
 function keyOf(folder: number, subfolder: number, rank: number): string {
   return `d${folder}/s${String(subfolder).padStart(2, '0')}/k${String(rank).padStart(8, '0')}`
 }

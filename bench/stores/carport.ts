@@ -63,9 +63,13 @@ async function startSingle(
     name,
     target,
     pids: () => (server.pid === undefined ? [] : withChildren([server.pid])),
-    async generate(bucket, count) {
+    async generate(bucket, count, isFlat = false) {
       await server.stop()
-      await output([process.execPath, GENERATOR, join(dir, 'meta'), bucket, `${count}`], {}, 0)
+      await output(
+        [process.execPath, GENERATOR, join(dir, 'meta'), bucket, `${count}`, ...(isFlat ? ['flat'] : [])],
+        {},
+        0,
+      )
       server.start()
       await server.untilServing(target)
     },

@@ -7,10 +7,10 @@ export interface Store {
   /** Pids of the server's processes, children included; empty if they are not known. */
   pids(): number[]
   /**
-   * Puts rows of `count` objects with a few bytes each, named by `treeKey` from 0, into a bucket without requests;
-   * the service is stopped meanwhile. Undefined for a store that cannot do it.
+   * Puts rows of `count` objects with a few bytes each, named by `treeKey` from 0, or all in one folder, into a bucket
+   * without requests; the service is stopped meanwhile. Undefined for a store that cannot do it.
    */
-  generate?(bucket: string, count: number): Promise<void>
+  generate?(bucket: string, count: number, isFlat?: boolean): Promise<void>
   /** Stops the service and starts it again. @returns ms from its start to its first answer over HTTP */
   restart?(): Promise<number>
   /** Ends the service and removes its data. A service that the benchmark did not start stays. */

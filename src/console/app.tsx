@@ -1,7 +1,11 @@
 import { A, Route, Router, type RouteSectionProps, useLocation } from '@solidjs/router'
-import { createResource, For, lazy, Show } from 'solid-js'
-import { SignIn } from './pages/sign-in'
-import { isSignedIn, session, signOut } from './session'
+import { createResource, createSignal, For, lazy, Show } from 'solid-js'
+import { explain } from './net/errors'
+import { folderPlace } from './pages/objects/place'
+import { uploadsUnderWay } from './pages/objects/uploads'
+import { SessionNotice } from './pages/session-notice'
+import { SignIn, SignInAgain } from './pages/sign-in'
+import { isSignedIn, session, signIn, signOut } from './session'
 import { loadSettings, settings } from './settings'
 import { type TextName, t } from './texts/texts'
 
@@ -35,15 +39,35 @@ const PLACES: readonly Place[] = [
   { path: '/tokens', text: 'menu.tokens', needs: 'adminToken' },
 ]
 
+/** Why an attempt to sign in with an identity provider failed. */
+const [problem, setProblem] = createSignal<string>()
+
+/** Takes the answer of an identity provider, if that is what the page was opened for, and goes to where one was before. */
+async function arrive(): Promise<void> {
+  await loadSettings()
+  if (location.pathname !== '/console/signed-in') return
+  const answer = new URL(location.href)
+  // The code in the address is good once; it does not belong into the history.
+  history.replaceState(null, '', '/console/')
+  try {
+    const { finishSignIn } = await import('./net/oidc')
+    const { returnTo, ...signedIn } = await finishSignIn(answer)
+    history.replaceState(null, '', returnTo)
+    signIn(signedIn)
+  } catch (error) {
+    setProblem(explain(error))
+  }
+}
+
 export function App() {
-  const [ready] = createResource(() => loadSettings().then(() => true))
+  const [ready] = createResource(() => arrive().then(() => true))
   return (
-    <Show when={ready()}>
+    <Show when={ready()} fallback={<p role="status">{t('loading')}</p>}>
       <Router base="/console" root={Frame}>
         <Route path="/" component={Overview} />
         <Route path="/cluster" component={Cluster} />
         <Route path="/buckets" component={Buckets} />
-        <Route path="/buckets/:bucket/*prefix" component={Objects} />
+        <Route path="/buckets/:bucket" component={Objects} />
         <Route path="/bucket-settings/:bucket" component={BucketSettings} />
         <Route path="/keys" component={Keys} />
         <Route path="/layout" component={Layout} />
@@ -58,16 +82,18 @@ export function App() {
 
 function Frame(props: RouteSectionProps) {
   return (
-    <Show when={isSignedIn()} fallback={<SignIn />}>
+    <Show when={isSignedIn()} fallback={<SignIn problem={problem()} />}>
       <a class="skip" href="#content">
         {t('skip')}
       </a>
       <div class="frame">
         <Menu />
         <main id="content" tabindex="-1">
+          <SessionNotice />
           {props.children}
         </main>
       </div>
+      <SignInAgain />
     </Show>
   )
 }
@@ -96,7 +122,21 @@ function Menu() {
         </For>
       </ul>
       <footer>
+        <For each={uploadsUnderWay()}>
+          {({ bucket, count }) => (
+            <A href={folderPlace(bucket, '')}>{t('upload.under-way', { bucket, count })}</A>
+          )}
+        </For>
         <Show when={session().key}>{(key) => <small class="muted mono">{key().accessKeyId}</small>}</Show>
+        <Show when={session().login}>
+          {(login) => (
+            <small class="muted">
+              {login().role === ''
+                ? t('oidc.signed-in', { name: login().provider })
+                : t('oidc.signed-in-as', { name: login().provider, role: login().role })}
+            </small>
+          )}
+        </Show>
         <button type="button" class="button" onClick={signOut}>
           {t('sign-out')}
         </button>

@@ -34,7 +34,7 @@ export async function openBrowser(): Promise<ConsoleBrowser> {
   const complaints: string[] = []
   const newPage = async () => {
     const page = await context.newPage()
-    page.setDefaultTimeout(60_000)
+    page.setDefaultTimeout(Number(process.env.CONSOLE_TIMEOUT ?? 60_000))
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('console', (message) => {
       if (message.type() === 'error' && !/status of 40\d/.test(message.text()))
@@ -82,4 +82,15 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.setViewportSize({ width: 390, height: 780 })
   await page.screenshot({ path: join(SCREENSHOTS, `${name}-phone.png`) })
   await page.setViewportSize(WIDE)
+}
+
+/** Makes an admin token with all rights by the admin API. */
+export async function makeAdminToken(base: string, by: string): Promise<{ token: string; secret: string }> {
+  const answer = await fetch(new URL('/v2/CreateAdminToken', base), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${by}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'made by the test', scope: ['*'], neverExpires: true }),
+  })
+  const { id, secretToken } = (await answer.json()) as { id: string; secretToken: string }
+  return { token: id, secret: secretToken }
 }

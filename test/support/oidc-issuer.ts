@@ -1,4 +1,4 @@
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
   type CryptoKey,
@@ -21,6 +21,8 @@ export interface TestIssuer {
   token(claims?: JWTPayload, header?: Partial<JWTHeaderParameters>): Promise<string>
   /** Takes a new key into use; the old one leaves the set. */
   rotate(): Promise<void>
+  /** What else it serves, and says of itself: the endpoints of a sign-in, for instance. */
+  more: { serve: (request: IncomingMessage, response: ServerResponse) => void; endpoints: object } | undefined
   stop(): Promise<void>
 }
 
@@ -37,14 +39,17 @@ export async function startIssuer(alg = 'ES256'): Promise<TestIssuer> {
   const server = createServer((request, response) => {
     const json = (body: object) => response.end(JSON.stringify(body))
     if (request.url === '/.well-known/openid-configuration') {
-      json({ issuer: issuer.url, jwks_uri: `${issuer.url}/keys` })
+      response.setHeader('access-control-allow-origin', '*')
+      response.setHeader('content-type', 'application/json')
+      json({ issuer: issuer.url, jwks_uri: `${issuer.url}/keys`, ...issuer.more?.endpoints })
     } else if (request.url === '/keys') {
       issuer.keyFetches++
       if (issuer.outage) {
         response.statusCode = issuer.outage.status
         response.end(issuer.outage.body)
       } else json({ keys: [published] })
-    } else {
+    } else if (issuer.more) issuer.more.serve(request, response)
+    else {
       response.statusCode = 404
       response.end()
     }
@@ -55,6 +60,7 @@ export async function startIssuer(alg = 'ES256'): Promise<TestIssuer> {
     url,
     keyFetches: 0,
     outage: undefined,
+    more: undefined,
     token(claims = {}, header = {}) {
       const nowS = Math.floor(Date.now() / 1000)
       const all = { iss: url, sub: 'alice', aud: 'carport', iat: nowS, exp: nowS + 300, ...claims }

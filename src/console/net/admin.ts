@@ -1,5 +1,5 @@
 import { session } from '../session'
-import { ApiError, unreachable } from './errors'
+import { ApiError, noticeEnd, unreachable } from './errors'
 
 export interface AdminCall {
   readonly query?: Readonly<Record<string, string>>
@@ -29,9 +29,11 @@ export async function admin<T>(endpoint: string, { query, body, as }: AdminCall 
   }
   const answer = (await response.json().catch(() => ({}))) as T & { code?: string; message?: string }
   if (response.ok) return answer
-  throw new ApiError(
+  const error = new ApiError(
     response.status,
     answer.code ?? String(response.status),
     answer.message ?? `status ${response.status}`,
   )
+  if (as === undefined) noticeEnd(error)
+  throw error
 }

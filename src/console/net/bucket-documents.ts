@@ -28,12 +28,15 @@ export interface BucketDocument {
   write(text: string): Promise<void>
   /** A text to begin with. */
   readonly example: string
+  /** What its text is: XML of S3, or the admin API's JSON. */
+  readonly form: 'json' | 'xml'
 }
 
 /** Those of a bucket, by the S3 API. */
 export function documentsByKey(bucket: string): BucketDocument[] {
   return DOCUMENTS.map((name) => ({
     name,
+    form: 'xml' as const,
     example: name === 'policy' ? policyExample(bucket) : XML_EXAMPLES[name],
     async read() {
       try {
@@ -77,6 +80,7 @@ export function documentsByAdmin(id: string, bucket: string): BucketDocument[] {
     const isRule = field === 'corsRules' || field === 'lifecycleRules'
     return {
       name,
+      form: 'json' as const,
       example: name === 'policy' ? policyExample(bucket) : JSON.stringify(JSON_EXAMPLES[name], undefined, 2),
       async read() {
         if (name === 'website') return websiteText(await admin<BucketInfo>('GetBucketInfo', { query }))

@@ -1,3 +1,4 @@
+import { endSession } from '../session'
 import { t } from '../texts/texts'
 
 /** An answer that is an error, or none. */
@@ -15,6 +16,16 @@ export class ApiError extends Error {
 
 export function unreachable(): ApiError {
   return new ApiError(0, 'Unreachable', t('error.unreachable'))
+}
+
+/** What the admin API says of a token that it takes no longer; other refusals are about what a token may do. */
+const TOKEN_ENDED = /^(invalid authorization token|the authorization token has expired)$/
+
+/** Ends the session if an answer to one of its requests says that its credentials are good no longer. */
+export function noticeEnd({ code, message }: ApiError): void {
+  if (code === 'ExpiredToken' || code === 'InvalidToken') endSession(t('session.expired'))
+  else if (code === 'InvalidAccessKeyId') endSession(t('session.key-gone'))
+  else if (TOKEN_ENDED.test(message)) endSession(t('session.token-gone'))
 }
 
 /** What happened, and what to do about it. */

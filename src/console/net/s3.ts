@@ -3,7 +3,7 @@ import { utf8ToBytes } from '@noble/hashes/utils.js'
 import { type Credentials, encode, objectPath, queryText, signHeaders } from '../../client/sign.js'
 import { session } from '../session'
 import { settings } from '../settings'
-import { ApiError, unreachable } from './errors'
+import { ApiError, noticeEnd, unreachable } from './errors'
 
 /** Where the S3 API is below the console's own address. */
 const PREFIX = '/console/s3'
@@ -33,12 +33,12 @@ export async function s3(call: S3Call): Promise<Response> {
     throw unreachable()
   }
   if (response.ok) return response
-  throw errorOf(response.status, await response.text())
+  throw refusal(call, response.status, await response.text())
 }
 
 /** As `s3`, with the answer's document. */
 export async function s3Xml(call: S3Call): Promise<Document> {
-  return parse(await (await s3(call)).text())
+  return parseXml(await (await s3(call)).text())
 }
 
 /** Sends a body and tells how much of it went, which fetch cannot. Resolves with the answer's ETag. */
@@ -51,7 +51,7 @@ export function s3Upload(call: S3Call & { body: Blob }, onProgress: (sent: numbe
     request.upload.onprogress = ({ loaded }) => onProgress(loaded)
     request.onload = () => {
       if (request.status < 300) resolve(request.getResponseHeader('etag') ?? '')
-      else reject(errorOf(request.status, request.responseText))
+      else reject(refusal(call, request.status, request.responseText))
     }
     request.onerror = () => reject(unreachable())
     request.onabort = () => reject(new DOMException('aborted', 'AbortError'))
@@ -71,18 +71,23 @@ function prepare({ method = 'GET', bucket, key, query, headers, as }: S3Call) {
   return { url: `${PREFIX}${path}${text && `?${text}`}`, method, headers: signed }
 }
 
-function parse(text: string): Document {
+export function parseXml(text: string): Document {
   return new DOMParser().parseFromString(text, 'application/xml')
 }
 
-function errorOf(status: number, text: string): ApiError {
-  const document = parse(text)
-  const code = textOf(document.documentElement, 'Code')
-  return new ApiError(
-    status,
-    code || String(status),
-    textOf(document.documentElement, 'Message') || `status ${status}`,
-  )
+function refusal({ as }: S3Call, status: number, text: string): ApiError {
+  const error = errorOf(status, text)
+  if (as === undefined) noticeEnd(error)
+  return error
+}
+
+/** The error that a document of S3, or of the token service, tells. */
+export function errorOf(status: number, text: string): ApiError {
+  const { documentElement: root } = parseXml(text)
+  // The token service has its errors one element deeper.
+  const [error = root] = childrenOf(root, 'Error')
+  const code = textOf(error, 'Code')
+  return new ApiError(status, code || String(status), textOf(error, 'Message') || `status ${status}`)
 }
 
 /** The text of the first child of that name; empty if there is none. */
@@ -124,13 +129,18 @@ export interface ObjectPage {
   readonly next: string | undefined
 }
 
-/** A page of folders and objects below a prefix. */
-export async function listObjects(bucket: string, prefix: string, next?: string): Promise<ObjectPage> {
+/** A page of folders and objects below a prefix: the one that a page before told of, or the first after a key. */
+export async function listObjects(
+  bucket: string,
+  prefix: string,
+  { next, after }: { next?: string | undefined; after?: string | undefined } = {},
+): Promise<ObjectPage> {
   const document = await s3Xml({
     bucket,
     query: {
       ...{ 'list-type': '2', prefix, delimiter: '/', 'max-keys': '1000', 'encoding-type': 'url' },
       ...(next !== undefined && { 'continuation-token': next }),
+      ...(after !== undefined && { 'start-after': after }),
     },
   })
   const root = document.documentElement

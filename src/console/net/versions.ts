@@ -1,4 +1,5 @@
 /** Versions of objects, and what is kept beside their content. */
+import { BYPASS } from './locks'
 import { childrenOf, decode, escapeXml, s3, s3Xml, sourceOf, textOf } from './s3'
 
 /** A version of an object, or a mark that it was deleted. */
@@ -23,7 +24,8 @@ export interface VersionPage {
 
 export interface VersionMarker {
   readonly key: string
-  readonly versionId: string
+  /** Undefined: after all versions of the key. */
+  readonly versionId: string | undefined
 }
 
 /** A page of the versions below a prefix, those of folders left out if a delimiter is given. */
@@ -37,7 +39,10 @@ export async function listVersions(
     query: {
       ...{ versions: '', prefix, 'max-keys': String(max), 'encoding-type': 'url' },
       ...(delimiter !== undefined && { delimiter }),
-      ...(from && { 'key-marker': from.key, 'version-id-marker': from.versionId }),
+      ...(from && {
+        'key-marker': from.key,
+        ...(from.versionId !== undefined && { 'version-id-marker': from.versionId }),
+      }),
     },
   })
   const versions = [...root.children]
@@ -73,8 +78,13 @@ export async function restoreVersion(bucket: string, key: string, versionId: str
 }
 
 /** Deletes a version for good; the delete marker of a deleted object: brings the object back. */
-export async function deleteVersion(bucket: string, key: string, versionId: string): Promise<void> {
-  await s3({ method: 'DELETE', bucket, key, query: { versionId } })
+export async function deleteVersion(
+  bucket: string,
+  key: string,
+  versionId: string,
+  bypass: boolean,
+): Promise<void> {
+  await s3({ method: 'DELETE', bucket, key, query: { versionId }, headers: bypass ? BYPASS : {} })
 }
 
 /** Names and values in their order. */

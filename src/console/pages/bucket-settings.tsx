@@ -53,6 +53,7 @@ export default function BucketSettings() {
                 }}
               />
               <Documents
+                bucket={value().info.globalAliases[0] ?? params.bucket!}
                 documents={documentsByAdmin(value().info.id, value().info.globalAliases[0] ?? params.bucket!)}
               />
             </>

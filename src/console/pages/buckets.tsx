@@ -13,6 +13,7 @@ import { Field } from '../ui/field'
 import { Form } from '../ui/form'
 import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
+import { folderPlace } from './objects/place'
 
 interface Row {
   readonly name: string
@@ -64,7 +65,7 @@ export default function Buckets() {
                 <tr>
                   <td>
                     <Show when={row.isOpen} fallback={row.name}>
-                      <A href={`/buckets/${encode(row.name)}/`}>{row.name}</A>
+                      <A href={folderPlace(row.name, '')}>{row.name}</A>
                     </Show>
                   </td>
                   <td class="muted">{when(row.created)}</td>

@@ -50,7 +50,7 @@ export default function Cluster() {
       <Load of={progress}>{(value) => <Progress progress={value()} />}</Load>
       <header class="page-head">
         <h2>{t('cluster.doctor')}</h2>
-        <button type="button" class="button" disabled={diagnosis.value.loading} onClick={diagnosis.reload}>
+        <button type="button" class="button" disabled={diagnosis.isLoading()} onClick={diagnosis.reload}>
           {t('cluster.look-again')}
         </button>
       </header>

@@ -1,14 +1,16 @@
 import { useParams, useSearchParams } from '@solidjs/router'
-import { createEffect, createSignal, on, onCleanup, Show } from 'solid-js'
+import { createEffect, createMemo, createSignal, on, onCleanup, Show } from 'solid-js'
 import { count, t } from '../texts/texts'
 import { ErrorNote } from '../ui/action'
 import { Crumbs } from './objects/crumbs'
-import { Details } from './objects/details'
-import { createListing, type Entry } from './objects/listing'
+import { Details, isView } from './objects/details'
+import { createListing } from './objects/listing'
+import type { ObjectsQuery } from './objects/place'
 import { Removal } from './objects/removal'
 import { Rows } from './objects/rows'
 import { Unfinished, UploadList } from './objects/upload-list'
-import { createUploads } from './objects/uploads'
+import { uploadsTo } from './objects/uploads'
+import { visible } from './objects/visible'
 
 /** The search is asked when nothing more was typed for so long. */
 const TYPING_MS = 250
@@ -16,18 +18,18 @@ const TYPING_MS = 250
 /** A bucket's folders and objects. */
 export default function Objects() {
   const params = useParams()
-  const [query, setQuery] = useSearchParams<{ search?: string; deleted?: string }>()
+  const [query, setQuery] = useSearchParams<{ [K in keyof ObjectsQuery]: string }>()
   const bucket = () => params.bucket!
-  const folder = () => params.prefix ?? ''
+  const folder = () => query.in ?? ''
   const search = () => query.search ?? ''
   const [chosen, setChosen] = createSignal<ReadonlySet<string>>(new Set<string>())
-  const [shown, setShown] = createSignal<Entry>()
   const [removing, setRemoving] = createSignal<ReadonlySet<string>>()
   const [version, setVersion] = createSignal(0)
   const listing = createListing(() => ({
     bucket: bucket(),
     prefix: folder() + search(),
     withDeleted: query.deleted !== undefined,
+    after: query.after,
   }))
   createEffect(on([bucket, folder], () => setChosen(new Set<string>()), { defer: true }))
   const reload = () => {
@@ -35,17 +37,21 @@ export default function Objects() {
     setVersion((before) => before + 1)
     listing.reload()
   }
-  const uploads = createUploads(bucket, reload)
+  const uploads = createMemo(() => uploadsTo(bucket()))
+  createEffect(on(() => uploads().batches(), reload, { defer: true }))
   const addFiles = (input: HTMLInputElement) => {
     const files = [...(input.files ?? [])]
-    uploads.add(files.map((file) => ({ file, key: folder() + (file.webkitRelativePath || file.name) })))
+    uploads().add(files.map((file) => ({ file, key: folder() + (file.webkitRelativePath || file.name) })))
     input.value = ''
   }
   let typing: ReturnType<typeof setTimeout> | undefined
   onCleanup(() => clearTimeout(typing))
   const onSearch = (text: string) => {
     clearTimeout(typing)
-    typing = setTimeout(() => setQuery({ search: text || undefined }, { replace: true }), TYPING_MS)
+    typing = setTimeout(
+      () => setQuery({ search: text || undefined, after: undefined }, { replace: true }),
+      TYPING_MS,
+    )
   }
   const toggle = (key: string) =>
     setChosen((before) => {
@@ -60,7 +66,7 @@ export default function Objects() {
       onDragOver={(event) => event.preventDefault()}
       onDrop={(event) => {
         event.preventDefault()
-        if (event.dataTransfer) void uploads.addDropped(event.dataTransfer, folder())
+        if (event.dataTransfer) void uploads().addDropped(event.dataTransfer, folder())
       }}
     >
       <header class="page-head">
@@ -99,8 +105,8 @@ export default function Objects() {
           <input type="file" multiple class="hidden" onChange={(event) => addFiles(event.currentTarget)} />
         </label>
       </header>
-      <UploadList uploads={uploads} />
-      <Unfinished bucket={bucket()} prefix={folder()} uploads={uploads} version={version()} />
+      <UploadList uploads={uploads()} />
+      <Unfinished bucket={bucket()} prefix={folder()} uploads={uploads()} version={version()} />
       <ErrorNote text={listing.failure()}>
         <button type="button" class="button" onClick={reload}>
           {t('try-again')}
@@ -111,24 +117,51 @@ export default function Objects() {
           {listing.state() === 'loading' ? t('loading') : search() ? t('object.not-found') : t('object.none')}
         </p>
       </Show>
+      <Show when={query.after}>
+        {(after) => (
+          <p class="inline">
+            {t('object.after', { name: visible(after()) })}
+            <button type="button" class="button" onClick={() => setQuery({ after: undefined })}>
+              {t('object.from-start')}
+            </button>
+          </p>
+        )}
+      </Show>
       <Rows
         bucket={bucket()}
         folder={folder()}
         listing={listing}
         chosen={chosen()}
         onToggle={toggle}
-        onShow={setShown}
+        onShow={({ key, isDeleted }) => setQuery({ object: key, view: isDeleted ? 'versions' : undefined })}
       />
       <Show when={listing.entries().length > 0}>
         <p class="muted" role="status">
           {t(listing.hasMore() ? 'object.at-least' : 'object.count', {
             count: count(listing.entries().length),
-          })}
+          })}{' '}
+          <Show when={listing.isFull()}>
+            <button
+              type="button"
+              class="button"
+              onClick={() => setQuery({ after: listing.entries().at(-1)!.key })}
+            >
+              {t('object.go-on')}
+            </button>
+          </Show>
         </p>
       </Show>
-      <Show when={shown()}>
-        {(entry) => (
-          <Details bucket={bucket()} entry={entry()} onClose={() => setShown(undefined)} onChange={reload} />
+      <Show when={query.object} keyed>
+        {(key) => (
+          <Details
+            bucket={bucket()}
+            objectKey={key}
+            view={isView(query.view) ? query.view : undefined}
+            versionId={query.version}
+            onView={(view, version) => setQuery({ view, version })}
+            onClose={() => setQuery({ object: undefined, view: undefined, version: undefined })}
+            onChange={reload}
+          />
         )}
       </Show>
       <Show when={removing()}>

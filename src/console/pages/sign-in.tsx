@@ -1,16 +1,95 @@
-import { createSignal, Show } from 'solid-js'
+import { type Accessor, createSignal, For, Show } from 'solid-js'
+import type { ConsoleProvider } from '../../api/console/settings.js'
 import { admin } from '../net/admin'
 import { listBuckets } from '../net/s3'
-import { signIn } from '../session'
+import { session, sessionEnd, signIn, signOut } from '../session'
 import { settings } from '../settings'
 import { t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
-import { Field } from '../ui/field'
+import { Dialog } from '../ui/dialog'
+import { Choice, Field } from '../ui/field'
 import { Form } from '../ui/form'
 
+/** The page of those who are not signed in. `problem`: why an attempt with an identity provider failed. */
+export function SignIn(props: { problem: string | undefined }) {
+  return (
+    <main class="sign-in">
+      <div class="card sign-in-card">
+        <h1>
+          <img src="/console/icon.svg" alt="" width="32" height="32" /> Carport
+        </h1>
+        <ErrorNote text={props.problem} />
+        <Ways isDialog={false} />
+        <small class="muted">{settings().version}</small>
+      </div>
+    </main>
+  )
+}
+
+/** Says that the session is over, above the page, which stays as it is. */
+export function SignInAgain() {
+  return (
+    <Dialog
+      open={sessionEnd() !== undefined}
+      onClose={() => undefined}
+      isFixed
+      title={t('session.over')}
+      description={`${sessionEnd() ?? ''} ${t('session.nothing-lost')}`}
+    >
+      <Ways isDialog />
+      <footer>
+        <button type="button" class="button" onClick={signOut}>
+          {t('sign-out')}
+        </button>
+      </footer>
+    </Dialog>
+  )
+}
+
+/** The ways to sign in. */
+function Ways(props: { isDialog: boolean }) {
+  const [way, setWay] = createSignal<'key' | 'token'>(
+    props.isDialog && session().key === undefined ? 'token' : 'key',
+  )
+  return (
+    <>
+      <For each={settings().providers}>{(provider) => <ByProvider provider={provider} />}</For>
+      <Show when={settings().providers.length > 0}>
+        <p class="muted or">{t('sign-in.or')}</p>
+      </Show>
+      <ByHand way={way} onChoose={setWay} />
+    </>
+  )
+}
+
+/** Leaves the page for an identity provider's, perhaps with a role in mind. */
+function ByProvider(props: { provider: ConsoleProvider }) {
+  const [role, setRole] = createSignal(session().login?.role ?? '')
+  const leave = createAction(async () => {
+    const { beginSignIn } = await import('../net/oidc')
+    await beginSignIn(props.provider, role())
+  })
+  return (
+    <Form onSend={() => void leave.start()}>
+      <Show when={props.provider.roles.length > 1}>
+        <Choice
+          label={t('oidc.role')}
+          value={role()}
+          options={[['', t('oidc.any-role')], ...props.provider.roles.map((name) => [name, name] as const)]}
+          onChange={setRole}
+        />
+      </Show>
+      <ErrorNote text={leave.error()} />
+      <button type="submit" class="button primary fill" disabled={leave.busy()}>
+        {t('oidc.sign-in', { name: props.provider.name })}
+      </button>
+    </Form>
+  )
+}
+
 /** Sign-in by an access key or an admin token. What is typed is tried before it is taken; the secret is never sent. */
-export function SignIn() {
-  const [way, setWay] = createSignal<'key' | 'token'>('key')
+function ByHand(props: { way: Accessor<'key' | 'token'>; onChoose: (way: 'key' | 'token') => void }) {
+  const way = () => props.way()
   const [accessKeyId, setAccessKeyId] = createSignal('')
   const [secret, setSecret] = createSignal('')
   const [token, setToken] = createSignal('')
@@ -27,58 +106,52 @@ export function SignIn() {
   })
   const choose = (next: 'key' | 'token') => {
     enter.clear()
-    setWay(next)
+    props.onChoose(next)
   }
   return (
-    <main class="sign-in">
-      <Form class="card" onSend={() => void enter.start()}>
-        <h1>
-          <img src="/console/icon.svg" alt="" width="32" height="32" /> Carport
-        </h1>
-        <div class="ways" role="group" aria-label={t('sign-in.way')}>
-          <button type="button" aria-pressed={way() === 'key'} onClick={() => choose('key')}>
-            {t('sign-in.key')}
-          </button>
-          <button type="button" aria-pressed={way() === 'token'} onClick={() => choose('token')}>
-            {t('sign-in.token')}
-          </button>
-        </div>
-        <Show
-          when={way() === 'key'}
-          fallback={
-            <Field
-              label={t('sign-in.token')}
-              type="password"
-              value={token()}
-              onInput={setToken}
-              required
-              hint={t('sign-in.token-hint')}
-            />
-          }
-        >
-          <Field
-            label={t('sign-in.key-id')}
-            value={accessKeyId()}
-            onInput={setAccessKeyId}
-            required
-            autocomplete="username"
-          />
-          <Field
-            label={t('sign-in.secret')}
-            type="password"
-            value={secret()}
-            onInput={setSecret}
-            required
-            autocomplete="current-password"
-            hint={t('sign-in.secret-hint')}
-          />
-        </Show>
-        <ErrorNote text={enter.error()} />
-        <button type="submit" class="button primary" disabled={enter.busy()}>
-          {t('sign-in')}
+    <Form onSend={() => void enter.start()}>
+      <div class="ways" role="group" aria-label={t('sign-in.way')}>
+        <button type="button" aria-pressed={way() === 'key'} onClick={() => choose('key')}>
+          {t('sign-in.key')}
         </button>
-        <small class="muted">{settings().version}</small>
-      </Form>
-    </main>
+        <button type="button" aria-pressed={way() === 'token'} onClick={() => choose('token')}>
+          {t('sign-in.token')}
+        </button>
+      </div>
+      <Show
+        when={way() === 'key'}
+        fallback={
+          <Field
+            label={t('sign-in.token')}
+            type="password"
+            value={token()}
+            onInput={setToken}
+            required
+            hint={t('sign-in.token-hint')}
+          />
+        }
+      >
+        <Field
+          label={t('sign-in.key-id')}
+          value={accessKeyId()}
+          onInput={setAccessKeyId}
+          required
+          autocomplete="username"
+        />
+        <Field
+          label={t('sign-in.secret')}
+          type="password"
+          value={secret()}
+          onInput={setSecret}
+          required
+          autocomplete="current-password"
+          hint={t('sign-in.secret-hint')}
+        />
+      </Show>
+      <ErrorNote text={enter.error()} />
+      <button type="submit" class="button primary fill" disabled={enter.busy()}>
+        {t('sign-in')}
+      </button>
+    </Form>
   )
 }

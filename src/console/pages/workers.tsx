@@ -35,8 +35,7 @@ export default function Workers() {
     EVERY_MS,
   )
   const nameOf = (id: string) =>
-    (names.value.error ? undefined : names.value.latest)?.nodes.find((node) => node.id === id)?.hostname ??
-    id.slice(0, 16)
+    names.latest()?.nodes.find((node) => node.id === id)?.hostname ?? id.slice(0, 16)
   return (
     <>
       <h1>{t('menu.workers')}</h1>

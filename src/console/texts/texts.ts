@@ -31,8 +31,13 @@ export function count(number: number): string {
   return number.toLocaleString('en')
 }
 
+/** Made once: a new format costs more than a row of a list. */
+const TIMES = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
+
+/** A time in the zone of this computer; empty for what is none. */
 export function when(time: string | number | Date): string {
-  return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })
+  const date = new Date(time)
+  return Number.isNaN(date.getTime()) ? '' : TIMES.format(date)
 }
 
 const SPANS = [

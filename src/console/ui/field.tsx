@@ -1,5 +1,5 @@
 import type { JSX } from 'solid-js'
-import { createUniqueId, Show } from 'solid-js'
+import { createUniqueId, For, Show } from 'solid-js'
 
 /** A labelled input. */
 export function Field(
@@ -35,5 +35,49 @@ export function Field(
         </small>
       </Show>
     </div>
+  )
+}
+
+/** A labelled choice of one of several values. */
+export function Choice(props: {
+  label: string
+  value: string
+  options: readonly (readonly [value: string, text: string])[]
+  onChange: (value: string) => void
+}) {
+  const id = createUniqueId()
+  return (
+    <div class="field">
+      <label for={id}>{props.label}</label>
+      <select id={id} onChange={(event) => props.onChange(event.currentTarget.value)}>
+        <For each={props.options}>
+          {([value, text]) => (
+            <option value={value} selected={value === props.value}>
+              {text}
+            </option>
+          )}
+        </For>
+      </select>
+    </div>
+  )
+}
+
+/** A labelled box to check. */
+export function Check(props: {
+  label: string
+  checked: boolean
+  disabled?: boolean
+  onChange: (checked: boolean) => void
+}) {
+  return (
+    <label class="check">
+      <input
+        type="checkbox"
+        checked={props.checked}
+        disabled={props.disabled}
+        onChange={(event) => props.onChange(event.currentTarget.checked)}
+      />{' '}
+      {props.label}
+    </label>
   )
 }

@@ -1,48 +1,90 @@
-import { type Accessor, createResource, type JSX, Match, onCleanup, Switch } from 'solid-js'
+import { type Accessor, createEffect, createSignal, type JSX, on, onCleanup, Show, untrack } from 'solid-js'
 import { explain } from '../net/errors'
+import { session } from '../session'
 import { t } from '../texts/texts'
 import { ErrorNote } from './action'
 
-/** Something that is asked of the node, and asked again every so often, in ms. */
+/** Something that was asked of the node. */
+export interface Loaded<T> {
+  /** What came last; it stays while it is asked again, and when that fails. */
+  readonly latest: Accessor<T | undefined>
+  /** Why the last question failed. */
+  readonly error: Accessor<unknown>
+  readonly isLoading: Accessor<boolean>
+  reload(): void
+}
+
+/**
+ * Something that is asked of the node: when `source` changes and has a value, after each sign-in, and every so often, in ms.
+ */
 export function createLoad<S, T>(
   source: Accessor<S | false | undefined>,
   load: (source: S) => Promise<T>,
   everyMs?: number,
-) {
-  const [value, { refetch, mutate }] = createResource(source, (given: S) => load(given))
+): Loaded<T> {
+  const [latest, setLatest] = createSignal<T>()
+  const [error, setError] = createSignal<unknown>()
+  const [isLoading, setLoading] = createSignal(false)
+  let asked: S | undefined
+  let turn = 0
+  const ask = async () => {
+    const given = untrack(source)
+    if (given === undefined || given === false) return
+    if (given !== asked) setLatest(undefined)
+    asked = given
+    const mine = ++turn
+    setLoading(true)
+    try {
+      const found = await load(given)
+      if (mine !== turn) return
+      setLatest(() => found)
+      setError(undefined)
+    } catch (thrown) {
+      if (mine === turn) setError(thrown)
+    } finally {
+      if (mine === turn) setLoading(false)
+    }
+  }
+  createEffect(on([source, session], () => void ask()))
   if (everyMs !== undefined) {
     const timer = setInterval(
-      () => document.visibilityState === 'visible' && !value.loading && refetch(),
+      () => document.visibilityState === 'visible' && !untrack(isLoading) && void ask(),
       everyMs,
     )
     onCleanup(() => clearInterval(timer))
   }
-  return { value, reload: () => void refetch(), mutate }
+  onCleanup(() => {
+    turn++
+  })
+  return { latest, error, isLoading, reload: () => void ask() }
 }
 
-type Loaded<T> = ReturnType<typeof createLoad<unknown, T>>
-
-/** Shows what was loaded; while it is on its way, or went wrong, says so. What is there stays while it is asked again. */
+/** Shows what was loaded, and what went wrong since; what is there, and what was typed into it, stays. */
 export function Load<T>(props: {
-  of: Pick<Loaded<T>, 'value' | 'reload'>
+  of: Pick<Loaded<T>, 'latest' | 'error' | 'reload'>
   children: (value: Accessor<T>) => JSX.Element
 }) {
-  const latest = () => (props.of.value.error === undefined ? props.of.value.latest : undefined)
   return (
-    <Switch>
-      <Match when={props.of.value.error !== undefined}>
-        <ErrorNote text={explain(props.of.value.error)}>
+    <>
+      <Show when={props.of.error() !== undefined}>
+        <ErrorNote text={explain(props.of.error())}>
           <button type="button" class="button" onClick={() => props.of.reload()}>
             {t('try-again')}
           </button>
         </ErrorNote>
-      </Match>
-      <Match when={latest() !== undefined}>{props.children(() => latest() as T)}</Match>
-      <Match when={true}>
-        <p class="muted" role="status">
-          {t('loading')}
-        </p>
-      </Match>
-    </Switch>
+      </Show>
+      <Show
+        when={props.of.latest() !== undefined}
+        fallback={
+          <Show when={props.of.error() === undefined}>
+            <p class="muted" role="status">
+              {t('loading')}
+            </p>
+          </Show>
+        }
+      >
+        {props.children(() => props.of.latest() as T)}
+      </Show>
+    </>
   )
 }

@@ -22,7 +22,7 @@ export function SettingsByKey(props: { bucket: string }) {
   return (
     <>
       <Load of={versioning}>{(state) => <Versioning state={state()} onSet={set} />}</Load>
-      <Documents documents={documentsByKey(props.bucket)} />
+      <Documents bucket={props.bucket} documents={documentsByKey(props.bucket)} />
     </>
   )
 }

@@ -1,4 +1,6 @@
+import { useSearchParams } from '@solidjs/router'
 import { createSignal, For, Show } from 'solid-js'
+import { SettingForm } from '../../forms/setting-form'
 import type { BucketDocument } from '../../net/bucket-documents'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
@@ -6,35 +8,65 @@ import { Form } from '../../ui/form'
 import { createLoad, Load } from '../../ui/load'
 import { PolicyWords } from './policy-words'
 
-/** Settings as documents, each asked for when it is opened. */
-export function Documents(props: { documents: readonly BucketDocument[] }) {
+/** Settings that are documents, each asked for when it is opened; the last one opened stands in the address. */
+export function Documents(props: { bucket: string; documents: readonly BucketDocument[] }) {
+  const [query, setQuery] = useSearchParams<{ setting?: string }>()
   return (
     <section class="card">
       <h2>{t('settings.documents')}</h2>
       <p class="muted">{t('settings.documents-hint')}</p>
-      <For each={props.documents}>{(each) => <Document document={each} />}</For>
+      <For each={props.documents}>
+        {(each) => (
+          <Document
+            bucket={props.bucket}
+            document={each}
+            isFirst={query.setting === each.name}
+            onOpen={(isOpen) => {
+              if (isOpen || query.setting === each.name)
+                setQuery({ setting: isOpen ? each.name : undefined }, { replace: true, scroll: false })
+            }}
+          />
+        )}
+      </For>
     </section>
   )
 }
 
-function Document(props: { document: BucketDocument }) {
-  const [isOpen, setOpen] = createSignal(false)
+function Document(props: {
+  bucket: string
+  document: BucketDocument
+  isFirst: boolean
+  onOpen: (isOpen: boolean) => void
+}) {
+  const [isOpen, setOpen] = createSignal(props.isFirst)
   const content = createLoad(isOpen, () => props.document.read())
   return (
-    <details class="document" onToggle={(event) => setOpen(event.currentTarget.open)}>
+    <details
+      class="document"
+      open={isOpen()}
+      onToggle={(event) => {
+        if (event.currentTarget.open === isOpen()) return
+        setOpen(event.currentTarget.open)
+        props.onOpen(event.currentTarget.open)
+      }}
+    >
       <summary>{t(`document.${props.document.name}`)}</summary>
       <Show when={isOpen()}>
         <p class="muted">{t(`document.${props.document.name}-hint`)}</p>
-        <Load of={content}>{(text) => <Editor document={props.document} given={text()} />}</Load>
+        <Load of={content}>
+          {(text) => <Editor bucket={props.bucket} document={props.document} given={text()} />}
+        </Load>
       </Show>
     </details>
   )
 }
 
-function Editor(props: { document: BucketDocument; given: string }) {
+/** A setting as a form or as its document: two views of the same text. */
+function Editor(props: { bucket: string; document: BucketDocument; given: string }) {
   const [text, setText] = createSignal(props.given)
   const [saved, setSaved] = createSignal(props.given)
   const [isTold, setTold] = createSignal(false)
+  const [isForm, setForm] = createSignal(true)
   const name = () => t(`document.${props.document.name}`)
   const save = createAction(async () => {
     await props.document.write(text())
@@ -47,17 +79,38 @@ function Editor(props: { document: BucketDocument; given: string }) {
   }
   return (
     <Form onSend={() => void save.start()}>
-      <textarea
-        rows="10"
-        class="mono wide"
-        aria-label={name()}
-        spellcheck={false}
-        placeholder={t('document.none')}
-        value={text()}
-        onInput={(event) => change(event.currentTarget.value)}
-      />
+      <div class="ways" role="group" aria-label={`${name()}: ${t('document.as')}`}>
+        <button type="button" aria-pressed={isForm()} onClick={() => setForm(true)}>
+          {t('document.as-form')}
+        </button>
+        <button type="button" aria-pressed={!isForm()} onClick={() => setForm(false)}>
+          {t('document.as-text')}
+        </button>
+      </div>
+      <Show
+        when={isForm()}
+        fallback={
+          <textarea
+            rows="10"
+            class="mono wide"
+            aria-label={name()}
+            spellcheck={false}
+            placeholder={t('document.none')}
+            value={text()}
+            onInput={(event) => change(event.currentTarget.value)}
+          />
+        }
+      >
+        <SettingForm
+          name={props.document.name}
+          form={props.document.form}
+          bucket={props.bucket}
+          text={text()}
+          onText={change}
+        />
+      </Show>
       <Show when={props.document.name === 'policy' && text().trim() !== ''}>
-        <PolicyWords text={text()} />
+        <PolicyWords text={text()} bucket={props.bucket} />
       </Show>
       <ErrorNote text={save.error()} />
       <div class="inline">

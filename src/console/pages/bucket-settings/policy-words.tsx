@@ -1,5 +1,7 @@
 import { For, Show } from 'solid-js'
+import type { Value } from '../../forms/values'
 import { type TextName, t } from '../../texts/texts'
+import { policyChecks } from './policy-checks'
 
 interface Statement {
   readonly Effect?: unknown
@@ -15,17 +17,28 @@ interface Statement {
 /** Actions that have words of their own; others are told by their names. */
 const ACTIONS: Readonly<Record<string, TextName>> = {
   's3:*': 'policy.everything',
+  's3:BypassGovernanceRetention': 'policy.word-bypass',
+  's3:DeleteObjectVersion': 'policy.word-delete-version',
+  's3:GetBucketLocation': 'policy.word-location',
+  's3:GetObject*': 'policy.word-read-all',
+  's3:GetObjectTagging': 'policy.word-tags',
+  's3:GetObjectVersion': 'policy.word-read-version',
+  's3:ListBucketMultipartUploads': 'policy.word-uploads',
+  's3:ListBucketVersions': 'policy.word-list-versions',
+  's3:PutObjectTagging': 'policy.word-set-tags',
+  's3:AbortMultipartUpload': 'policy.word-abort',
   's3:DeleteObject': 'policy.delete',
   's3:GetObject': 'policy.read',
   's3:ListBucket': 'policy.list',
   's3:PutObject': 'policy.write',
 }
 
-/** What a policy allows and denies, statement by statement, in plain words; why it cannot be told, if it is no JSON. */
-export function PolicyWords(props: { text: string }) {
+/** What a policy allows and denies, statement by statement, in plain words; and what is wrong with it, as far as the page can tell. */
+export function PolicyWords(props: { text: string; bucket: string }) {
   const told = () => {
     try {
-      return { words: wordsOf(props.text) }
+      const checks = policyChecks(JSON.parse(props.text) as Value, props.bucket)
+      return { words: wordsOf(props.text), checks }
     } catch (error) {
       return { problem: (error as Error).message }
     }
@@ -36,6 +49,11 @@ export function PolicyWords(props: { text: string }) {
       <ul>
         <For each={told().words}>{(words) => <li>{words}</li>}</For>
       </ul>
+      <Show when={(told().checks?.length ?? 0) > 0}>
+        <ul class="checks-found" aria-label={t('check.list')}>
+          <For each={told().checks}>{(problem) => <li>{problem}</li>}</For>
+        </ul>
+      </Show>
     </section>
   )
 }

@@ -16,7 +16,7 @@ export function Connect(props: { onConnected: () => void }) {
   const self = createLoad(isOpen, () =>
     admin<MultiResponse<NodeInfoAnswer>>('GetNodeInfo', { query: { node: 'self' } }),
   )
-  const here = () => Object.values(self.value.latest?.success ?? {})
+  const here = () => Object.values(self.latest()?.success ?? {})
   const connect = createAction(async () => {
     const [result] = await admin<{ success: boolean; error: string | null }[]>('ConnectClusterNodes', {
       body: [address().trim()],

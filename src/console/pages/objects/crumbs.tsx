@@ -1,7 +1,7 @@
 import { A } from '@solidjs/router'
 import { For } from 'solid-js'
-import { encode } from '../../../client/sign.js'
 import { t } from '../../texts/texts'
+import { folderPlace } from './place'
 import { visible } from './visible'
 
 /** Where one is: the bucket and the folders, each a link. */
@@ -10,16 +10,18 @@ export function Crumbs(props: { bucket: string; folder: string }) {
   return (
     <nav class="crumbs" aria-label={t('object.path')}>
       <h1>
-        <A href={`/buckets/${encode(props.bucket)}/`}>{props.bucket}</A>
+        <A href={folderPlace(props.bucket, '')}>{props.bucket}</A>
         <For each={parts()}>
           {(part, i) => (
             <>
               {' / '}
               <A
-                href={`/buckets/${encode(props.bucket)}/${parts()
-                  .slice(0, i() + 1)
-                  .map(encode)
-                  .join('/')}/`}
+                href={folderPlace(
+                  props.bucket,
+                  `${parts()
+                    .slice(0, i() + 1)
+                    .join('/')}/`,
+                )}
               >
                 {visible(part)}
               </A>

@@ -1,13 +1,15 @@
 import * as Tabs from '@kobalte/core/tabs'
-import { createResource, For, Show } from 'solid-js'
-import { explain } from '../../net/errors'
+import { For, Show } from 'solid-js'
+import { ApiError } from '../../net/errors'
 import { s3 } from '../../net/s3'
 import { bytes, t, when } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Dialog } from '../../ui/dialog'
+import { createLoad, Load } from '../../ui/load'
+import { s3Word } from './command'
 import { Link } from './link'
-import type { Entry } from './listing'
+import { Locks } from './locks'
 import { Metadata } from './metadata'
 import { Move } from './move'
 import { Preview } from './preview'
@@ -15,14 +17,36 @@ import { Tags } from './tags'
 import { Versions } from './versions'
 import { visible } from './visible'
 
+const VIEWS = ['object', 'versions', 'metadata', 'tags', 'locks', 'move'] as const
+
+export type View = (typeof VIEWS)[number]
+
+export function isView(text: string | undefined): text is View {
+  return VIEWS.some((view) => view === text)
+}
+
 /** One object: what it is, what it looks like, links to it, its versions, and what is kept beside it. */
-export function Details(props: { bucket: string; entry: Entry; onClose: () => void; onChange: () => void }) {
-  const [head, { refetch }] = createResource(
-    () => !props.entry.isDeleted && props.entry.key,
-    (key) => s3({ method: 'HEAD', bucket: props.bucket, key }),
-  )
+export function Details(props: {
+  bucket: string
+  objectKey: string
+  view: View | undefined
+  /** The version whose locks are shown; the current one without it. */
+  versionId: string | undefined
+  onView: (view: View, versionId?: string) => void
+  onClose: () => void
+  onChange: () => void
+}) {
+  const head = createLoad(() => props.objectKey, headOf)
+  async function headOf(key: string): Promise<Headers | 'deleted'> {
+    try {
+      return (await s3({ method: 'HEAD', bucket: props.bucket, key })).headers
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return 'deleted'
+      throw error
+    }
+  }
   const changed = () => {
-    void refetch()
+    head.reload()
     props.onChange()
   }
   const gone = () => {
@@ -30,62 +54,102 @@ export function Details(props: { bucket: string; entry: Entry; onClose: () => vo
     props.onChange()
   }
   return (
-    <Dialog open={true} onClose={props.onClose} title={visible(props.entry.key)}>
-      <Tabs.Root defaultValue={props.entry.isDeleted ? 'versions' : 'object'}>
-        <Tabs.List class="tabs" aria-label={t('object.views')}>
-          <Show when={!props.entry.isDeleted}>
-            <Tabs.Trigger value="object">{t('object')}</Tabs.Trigger>
-          </Show>
-          <Tabs.Trigger value="versions">{t('object.versions')}</Tabs.Trigger>
-          <Show when={!props.entry.isDeleted}>
-            <Tabs.Trigger value="metadata">{t('object.metadata')}</Tabs.Trigger>
-            <Tabs.Trigger value="tags">{t('object.tags')}</Tabs.Trigger>
-            <Tabs.Trigger value="move">{t('object.move')}</Tabs.Trigger>
-          </Show>
-        </Tabs.List>
-        <Tabs.Content value="object">
-          <ErrorNote text={head.error ? explain(head.error) : undefined} />
-          <Facts entry={props.entry} headers={head.error ? undefined : head.latest?.headers} />
-          <Show when={!head.error && head()}>
-            {(response) => (
-              <Preview
+    <Dialog open={true} onClose={props.onClose} title={visible(props.objectKey)}>
+      <Load of={head}>
+        {(found) => (
+          <Tabs.Root
+            value={found() === 'deleted' ? 'versions' : (props.view ?? 'object')}
+            onChange={(view) => isView(view) && view !== props.view && props.onView(view)}
+          >
+            <Tabs.List class="tabs" aria-label={t('object.views')}>
+              <For each={found() === 'deleted' ? (['versions'] as const) : VIEWS}>
+                {(view) => <Tabs.Trigger value={view}>{t(`view.${view}`)}</Tabs.Trigger>}
+              </For>
+            </Tabs.List>
+            <Tabs.Content value="versions">
+              <Show when={found() === 'deleted'}>
+                <p class="note">{t('object.is-deleted')}</p>
+              </Show>
+              <Versions
                 bucket={props.bucket}
-                entry={props.entry}
-                type={response().headers.get('content-type') ?? ''}
-              />
-            )}
-          </Show>
-          <Link bucket={props.bucket} objectKey={props.entry.key} />
-          <Download bucket={props.bucket} objectKey={props.entry.key} />
-        </Tabs.Content>
-        <Tabs.Content value="versions">
-          <Versions bucket={props.bucket} objectKey={props.entry.key} onChange={changed} />
-        </Tabs.Content>
-        <Tabs.Content value="metadata">
-          <Show when={!head.error && head.latest}>
-            {(response) => (
-              <Metadata
-                bucket={props.bucket}
-                objectKey={props.entry.key}
-                headers={response().headers}
+                objectKey={props.objectKey}
+                onLocks={(versionId) => props.onView('locks', versionId)}
                 onChange={changed}
               />
-            )}
-          </Show>
-        </Tabs.Content>
-        <Tabs.Content value="tags">
-          <Tags bucket={props.bucket} objectKey={props.entry.key} />
-        </Tabs.Content>
-        <Tabs.Content value="move">
-          <Move bucket={props.bucket} objectKey={props.entry.key} onCopied={props.onChange} onMoved={gone} />
-        </Tabs.Content>
-      </Tabs.Root>
+            </Tabs.Content>
+            <Show when={headersOf(found())}>
+              {(headers) => (
+                <Views
+                  {...props}
+                  headers={headers()}
+                  onChange={changed}
+                  onCopied={props.onChange}
+                  onGone={gone}
+                />
+              )}
+            </Show>
+          </Tabs.Root>
+        )}
+      </Load>
     </Dialog>
   )
 }
 
-function Facts(props: { entry: Entry; headers: Headers | undefined }) {
-  const header = (name: string) => props.headers?.get(name) ?? undefined
+function headersOf(found: Headers | 'deleted'): Headers | undefined {
+  return found === 'deleted' ? undefined : found
+}
+
+/** What there is to see of an object that is not deleted. */
+function Views(props: {
+  bucket: string
+  objectKey: string
+  versionId: string | undefined
+  headers: Headers
+  onChange: () => void
+  onCopied: () => void
+  onGone: () => void
+}) {
+  return (
+    <>
+      <Tabs.Content value="object">
+        <Facts headers={props.headers} />
+        <Preview bucket={props.bucket} objectKey={props.objectKey} headers={props.headers} />
+        <Link bucket={props.bucket} objectKey={props.objectKey} />
+        <Download bucket={props.bucket} objectKey={props.objectKey} />
+      </Tabs.Content>
+      <Tabs.Content value="metadata">
+        <Metadata
+          bucket={props.bucket}
+          objectKey={props.objectKey}
+          headers={props.headers}
+          onChange={props.onChange}
+        />
+      </Tabs.Content>
+      <Tabs.Content value="tags">
+        <Tags bucket={props.bucket} objectKey={props.objectKey} />
+      </Tabs.Content>
+      <Tabs.Content value="locks">
+        <Locks
+          bucket={props.bucket}
+          objectKey={props.objectKey}
+          versionId={props.versionId}
+          onChange={props.onChange}
+        />
+      </Tabs.Content>
+      <Tabs.Content value="move">
+        <Move
+          bucket={props.bucket}
+          objectKey={props.objectKey}
+          onCopied={props.onCopied}
+          onMoved={props.onGone}
+        />
+      </Tabs.Content>
+    </>
+  )
+}
+
+function Facts(props: { headers: Headers }) {
+  const header = (name: string) => props.headers.get(name) ?? undefined
   /** Why it cannot be deleted, and until when. */
   const retention = () => {
     const mode = header('x-amz-object-lock-mode')
@@ -94,9 +158,9 @@ function Facts(props: { entry: Entry; headers: Headers | undefined }) {
   }
   const facts = () =>
     [
-      [t('size'), props.entry.size === undefined ? undefined : bytes(props.entry.size)],
-      [t('modified'), props.entry.modified && when(props.entry.modified)],
-      ['ETag', props.entry.etag],
+      [t('size'), bytes(Number(header('content-length') ?? 0))],
+      [t('modified'), when(header('last-modified') ?? '')],
+      ['ETag', header('etag')],
       ['Content-Type', header('content-type')],
       [t('object.version'), header('x-amz-version-id')],
       [t('object.encrypted'), header('x-amz-server-side-encryption')],
@@ -131,7 +195,7 @@ function Download(props: { bucket: string; objectKey: string }) {
   return (
     <>
       <ErrorNote text={download.error()} />
-      <Command text={`aws s3 cp s3://${props.bucket}/${props.objectKey} .`} />
+      <Command text={`aws s3 cp ${s3Word(props.bucket, props.objectKey)} .`} />
       <footer>
         <button
           type="button"

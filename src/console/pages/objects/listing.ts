@@ -2,6 +2,7 @@ import { type Accessor, createEffect, createSignal, on } from 'solid-js'
 import { explain } from '../../net/errors'
 import { isFolderItself, listObjects, type ObjectEntry } from '../../net/s3'
 import { listVersions, type VersionMarker } from '../../net/versions'
+import { session } from '../../session'
 
 /** What is listed. */
 export interface Asked {
@@ -10,7 +11,15 @@ export interface Asked {
   readonly prefix: string
   /** Whether deleted objects, of which versions are kept, are listed too. */
   readonly withDeleted: boolean
+  /** The key after which it begins; the first one without it. */
+  readonly after?: string | undefined
 }
+
+/**
+ * The most entries of one listing: browsers cannot make an element taller than some 800 000 rows, and a page need not grow
+ * without end. Whoever gets so far goes on in a listing that begins there.
+ */
+const ENTRIES_MAX = 200_000
 
 export interface Entry extends ObjectEntry {
   readonly isDeleted?: boolean
@@ -48,16 +57,20 @@ export function createListing(asked: Accessor<Asked>) {
       reload()
     }),
   )
+  // Who signed in again goes on where the listing broke off.
+  createEffect(on(session, () => failure() !== undefined && void load(next()), { defer: true }))
+  const isFull = () => next() !== undefined && entries().length >= ENTRIES_MAX
   const more = () => {
-    if (next() !== undefined && state() === 'ready' && failure() === undefined) void load(next())
+    if (next() !== undefined && !isFull() && state() === 'ready' && failure() === undefined) void load(next())
   }
-  return { entries, state, failure, hasMore: () => next() !== undefined, more, reload }
+  return { entries, state, failure, hasMore: () => next() !== undefined, isFull, more, reload }
 }
 
 async function pageOf(asked: Asked, from: Next): Promise<{ entries: Entry[]; next: Next }> {
-  const { bucket, prefix, withDeleted } = asked
-  if (!withDeleted) return listObjects(bucket, prefix, from as string | undefined)
-  const marker = from as VersionMarker | undefined
+  const { bucket, prefix, withDeleted, after } = asked
+  if (!withDeleted) return listObjects(bucket, prefix, { next: from as string | undefined, after })
+  const start = after === undefined ? undefined : { key: after, versionId: undefined }
+  const marker = (from as VersionMarker | undefined) ?? start
   const page = await listVersions(bucket, prefix, { delimiter: '/', ...(marker && { from: marker }) })
   const objects = page.versions
     .filter(({ isLatest, key }) => isLatest && !isFolderItself(key, prefix))

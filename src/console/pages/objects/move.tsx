@@ -5,6 +5,7 @@ import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Field } from '../../ui/field'
 import { Form } from '../../ui/form'
+import { s3Word } from './command'
 
 /** Copies an object, or moves it: to another name, folder or bucket. A move deletes the object when its copy is there. */
 export function Move(props: {
@@ -33,7 +34,7 @@ export function Move(props: {
       <Field label={t('move.bucket')} value={bucket()} onInput={setBucket} required />
       <Field label={t('move.key')} value={key()} onInput={setKey} required />
       <ErrorNote text={copy.error()} />
-      <Command text={`aws s3 mv s3://${props.bucket}/${props.objectKey} s3://${bucket()}/${key()}`} />
+      <Command text={`aws s3 mv ${s3Word(props.bucket, props.objectKey)} ${s3Word(bucket(), key())}`} />
       <footer>
         <span class="muted" role="status">
           {done() ? t('move.copied') : ''}

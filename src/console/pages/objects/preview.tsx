@@ -1,6 +1,6 @@
 import { createResource, Match, onCleanup, Show, Switch } from 'solid-js'
 import { explain } from '../../net/errors'
-import { type ObjectEntry, s3 } from '../../net/s3'
+import { s3 } from '../../net/s3'
 import { t } from '../../texts/texts'
 import { ErrorNote } from '../../ui/action'
 
@@ -9,23 +9,25 @@ const PREVIEW_BYTES_MAX = 32 << 20
 const TEXT_BYTES_MAX = 256 << 10
 
 /** Pictures, text, video, sound and PDF. What is shown comes from a blob of this page, and no markup of it is run. */
-export function Preview(props: { bucket: string; entry: ObjectEntry; type: string }) {
+export function Preview(props: { bucket: string; objectKey: string; headers: Headers }) {
+  const type = () => props.headers.get('content-type')?.split(';')[0]?.trim() ?? ''
   const kind = () => {
-    const [type] = props.type.split(';')
-    if (/^image\/(png|jpeg|gif|webp|avif|bmp)$/.test(type!)) return 'image'
-    if (/^video\//.test(type!)) return 'video'
-    if (/^audio\//.test(type!)) return 'audio'
-    if (type === 'application/pdf') return 'pdf'
-    if (/^text\/|json|xml|yaml|javascript|toml/.test(type!)) return 'text'
+    const given = type()
+    if (/^image\/(png|jpeg|gif|webp|avif|bmp)$/.test(given)) return 'image'
+    if (/^video\//.test(given)) return 'video'
+    if (/^audio\//.test(given)) return 'audio'
+    if (given === 'application/pdf') return 'pdf'
+    if (/^text\/|json|xml|yaml|javascript|toml/.test(given)) return 'text'
     return undefined
   }
-  const isShort = () => props.entry.size! <= (kind() === 'text' ? TEXT_BYTES_MAX : PREVIEW_BYTES_MAX)
+  const size = () => Number(props.headers.get('content-length') ?? 0)
+  const isShort = () => size() <= (kind() === 'text' ? TEXT_BYTES_MAX : PREVIEW_BYTES_MAX)
   const [blob] = createResource(
-    () => kind() !== undefined && isShort() && props.entry.key,
+    () => kind() !== undefined && isShort() && props.objectKey,
     async (key) => {
       const data = await (await s3({ bucket: props.bucket, key })).blob()
       if (kind() === 'text') return { text: await data.text(), url: '' }
-      const url = URL.createObjectURL(new Blob([data], { type: props.type.split(';')[0]! }))
+      const url = URL.createObjectURL(new Blob([data], { type: type() }))
       return { text: '', url }
     },
   )
@@ -44,7 +46,7 @@ export function Preview(props: { bucket: string; entry: ObjectEntry; type: strin
         {(loaded) => (
           <Switch>
             <Match when={kind() === 'image'}>
-              <img class="preview" src={loaded().url} alt={props.entry.key} />
+              <img class="preview" src={loaded().url} alt={props.objectKey} />
             </Match>
             <Match when={kind() === 'video'}>
               {/* biome-ignore lint/a11y/useMediaCaption: the object is somebody's, and has what it has. */}
@@ -55,7 +57,7 @@ export function Preview(props: { bucket: string; entry: ObjectEntry; type: strin
               <audio controls src={loaded().url} />
             </Match>
             <Match when={kind() === 'pdf'}>
-              <iframe class="preview pdf" src={loaded().url} title={props.entry.key} />
+              <iframe class="preview pdf" src={loaded().url} title={props.objectKey} />
             </Match>
             <Match when={kind() === 'text'}>
               <pre class="preview" tabindex="0">

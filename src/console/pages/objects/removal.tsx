@@ -4,6 +4,7 @@ import { count, t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Dialog } from '../../ui/dialog'
+import { s3Word } from './command'
 
 /** Asks before objects and folders are deleted, and shows how far it is; it can be stopped between two pages. */
 export function Removal(props: {
@@ -47,7 +48,7 @@ export function Removal(props: {
       <Show when={[...folders, ...keys][0]}>
         {(first) => (
           <Command
-            text={`aws s3 rm ${folders.length > 0 ? '--recursive ' : ''}s3://${props.bucket}/${first()}`}
+            text={`aws s3 rm ${folders.length > 0 ? '--recursive ' : ''}${s3Word(props.bucket, first())}`}
           />
         )}
       </Show>

@@ -1,9 +1,9 @@
 import { A } from '@solidjs/router'
 import { createVirtualizer } from '@tanstack/solid-virtual'
 import { createEffect, For, Show } from 'solid-js'
-import { encode } from '../../../client/sign.js'
 import { bytes, t, when } from '../../texts/texts'
 import type { createListing, Entry } from './listing'
+import { folderPlace } from './place'
 import { visible } from './visible'
 
 const ROW_PX = 40
@@ -94,7 +94,7 @@ function Row(props: {
           <input
             type="checkbox"
             checked={props.isChosen}
-            aria-label={t('object.choose', { name: name() })}
+            aria-label={t('object.choose', { name: visible(name()) })}
             onChange={() => props.onToggle()}
           />
         </Show>
@@ -108,9 +108,7 @@ function Row(props: {
             </button>
           }
         >
-          <A href={`/buckets/${encode(props.bucket)}/${props.entry.key.split('/').map(encode).join('/')}`}>
-            {visible(name())}
-          </A>
+          <A href={folderPlace(props.bucket, props.entry.key)}>{visible(name())}</A>
         </Show>
       </span>
       <span role="cell" class="size muted">

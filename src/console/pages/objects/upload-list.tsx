@@ -4,7 +4,7 @@ import { bytes, count, t, when } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { createLoad } from '../../ui/load'
 import type { Upload } from './upload'
-import type { Uploads } from './uploads'
+import { isOpen, type Uploads } from './uploads'
 
 /** So many uploads have a line of their own; the bar above shows all. */
 const LINES_MAX = 20
@@ -69,10 +69,6 @@ export function UploadList(props: { uploads: Uploads }) {
   )
 }
 
-function isOpen({ state }: Upload): boolean {
-  return state() === 'sending' || state() === 'waiting' || state() === 'checking'
-}
-
 function Line(props: { upload: Upload }) {
   const upload = () => props.upload
   return (
@@ -112,7 +108,7 @@ export function Unfinished(props: { bucket: string; prefix: string; uploads: Upl
   )
   const shown = () => {
     const ours = new Set(props.uploads.uploads().map(({ uploadId }) => uploadId()))
-    return (found.value.latest ?? []).filter(({ uploadId }) => !ours.has(uploadId)).slice(0, LINES_MAX)
+    return (found.latest() ?? []).filter(({ uploadId }) => !ours.has(uploadId)).slice(0, LINES_MAX)
   }
   const discard = createAction(async ({ key, uploadId }: UnfinishedUpload) => {
     await abortUpload(props.bucket, key, uploadId)

@@ -9,6 +9,7 @@ import {
   type StoredPart,
 } from '../../net/multipart'
 import { s3Upload } from '../../net/s3'
+import { sessionEnd } from '../../session'
 
 export interface Upload {
   readonly key: string
@@ -19,6 +20,8 @@ export interface Upload {
   readonly problem: Accessor<string | undefined>
   /** Of an upload in parts that has begun. */
   readonly uploadId: Accessor<string | undefined>
+  /** Whether it broke off since the session was over. */
+  readonly isForSession: Accessor<boolean>
   pause(): void
   resume(): void
 }
@@ -40,6 +43,7 @@ export function createUpload(
   const [sent, setSent] = createSignal(0)
   const [state, setState] = createSignal<ReturnType<Upload['state']>>('waiting')
   const [problem, setProblem] = createSignal<string>()
+  const [isForSession, setForSession] = createSignal(false)
   const [uploadId, setUploadId] = createSignal(known)
   const parts = new Map<number, string>()
   let partBytes = Math.max(PART_BYTES, Math.ceil(file.size / PARTS_MAX))
@@ -100,17 +104,21 @@ export function createUpload(
         setUploadId(undefined)
       }
       setProblem(explain(error))
+      setForSession(sessionEnd() !== undefined)
       setState('failed')
     }
   }
   queue(run)
   return {
-    ...{ key, total: file.size, sent, state, problem, uploadId },
+    ...{ key, total: file.size, sent, state, problem, uploadId, isForSession },
     pause() {
+      if (state() === 'done') return
+      setForSession(false)
       setState('paused')
       abort.abort()
     },
     resume() {
+      setForSession(false)
       abort = new AbortController()
       setState('waiting')
       queue(run)

@@ -1,4 +1,5 @@
-import { type Accessor, createSignal } from 'solid-js'
+import { createEffect, createRoot, createSignal, on, untrack } from 'solid-js'
+import { isSignedIn, session } from '../../session'
 import { createUpload, type Upload } from './upload'
 
 const AT_ONCE = 3
@@ -10,9 +11,10 @@ export interface ToUpload {
   readonly uploadId?: string
 }
 
-/** The uploads of a bucket's page, some at a time. `onDone` is called when none is left to send and some are there. */
-export function createUploads(bucket: Accessor<string>, onDone: () => void) {
+/** The uploads to a bucket, some at a time. They go on while other pages are shown. */
+function createUploads(bucket: string) {
   const [uploads, setUploads] = createSignal<readonly Upload[]>([])
+  const [batches, setBatches] = createSignal(0)
   const waiting: (() => Promise<void>)[] = []
   let running = 0
 
@@ -23,13 +25,13 @@ export function createUploads(bucket: Accessor<string>, onDone: () => void) {
         running--
         pump()
         const isAnyDone = uploads().some(({ state }) => state() === 'done')
-        if (isAnyDone && running === 0 && waiting.length === 0) onDone()
+        if (isAnyDone && running === 0 && waiting.length === 0) setBatches((before) => before + 1)
       })
     }
   }
   const add = (files: readonly ToUpload[]) => {
     const made = files.map((each) =>
-      createUpload({ bucket: bucket(), ...each }, (run) => {
+      createUpload({ bucket, ...each }, (run) => {
         waiting.push(run)
         pump()
       }),
@@ -46,10 +48,62 @@ export function createUploads(bucket: Accessor<string>, onDone: () => void) {
         add(files.map(({ file, path }) => ({ file, key: prefix + path })))
   }
 
-  return { uploads, add, addDropped, clear: () => setUploads([]) }
+  return {
+    ...{ bucket, uploads, add, addDropped },
+    /** How many times no upload was left to send, some of them done. */
+    batches,
+    clear: () => setUploads([]),
+  }
 }
 
 export type Uploads = ReturnType<typeof createUploads>
+
+const [lists, setLists] = createSignal<ReadonlyMap<string, Uploads>>(new Map())
+
+/** The uploads to a bucket, for every page that shows them. */
+export function uploadsTo(bucket: string): Uploads {
+  const known = untrack(lists).get(bucket)
+  if (known) return known
+  const made = createUploads(bucket)
+  setLists((before) => new Map([...before, [bucket, made]]))
+  return made
+}
+
+/** The uploads under way, by bucket. */
+export function uploadsUnderWay(): { bucket: string; count: number }[] {
+  return [...lists().values()]
+    .map(({ bucket, uploads }) => ({ bucket, count: uploads().filter(isOpen).length }))
+    .filter(({ count }) => count > 0)
+}
+
+/** Whether an upload is on its way, or will be by itself. */
+export function isOpen({ state }: Upload): boolean {
+  return state() === 'sending' || state() === 'waiting' || state() === 'checking'
+}
+
+/** Ends the uploads of whoever signs out; goes on with those that broke off at the end of a session when there is a new one. */
+createRoot(() => {
+  createEffect(
+    on(
+      session,
+      () => {
+        const all = [...untrack(lists).values()].flatMap(({ uploads }) => uploads())
+        if (isSignedIn()) {
+          for (const upload of all) if (upload.isForSession()) upload.resume()
+        } else {
+          for (const upload of all) upload.pause()
+          setLists(new Map())
+        }
+      },
+      { defer: true },
+    ),
+  )
+})
+
+// The browser asks before it leaves the page: files have to be chosen anew then.
+addEventListener('beforeunload', (event) => {
+  if (untrack(uploadsUnderWay).length > 0) event.preventDefault()
+})
 
 interface Found {
   readonly file: File

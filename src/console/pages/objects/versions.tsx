@@ -1,19 +1,26 @@
-import { Show } from 'solid-js'
+import { createSignal, Show } from 'solid-js'
 import { deleteVersion, restoreVersion, type Version, versionsOf } from '../../net/versions'
 import { bytes, t, when } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Check } from '../../ui/field'
 import { List } from '../../ui/list'
 import { createLoad, Load } from '../../ui/load'
 
 /** The versions of an object; an earlier one is restored by copying it, so that nothing is lost. */
-export function Versions(props: { bucket: string; objectKey: string; onChange: () => void }) {
+export function Versions(props: {
+  bucket: string
+  objectKey: string
+  onLocks: (versionId: string) => void
+  onChange: () => void
+}) {
   const versions = createLoad(
     () => props.objectKey,
     (key) => versionsOf(props.bucket, key),
   )
+  const [bypass, setBypass] = createSignal(false)
   const act = createAction(async (version: Version, what: 'restore' | 'delete') => {
-    const run = what === 'restore' ? restoreVersion : deleteVersion
-    await run(props.bucket, props.objectKey, version.versionId)
+    if (what === 'restore') await restoreVersion(props.bucket, props.objectKey, version.versionId)
+    else await deleteVersion(props.bucket, props.objectKey, version.versionId, bypass())
     versions.reload()
     props.onChange()
   })
@@ -33,6 +40,11 @@ export function Versions(props: { bucket: string; objectKey: string; onChange: (
                 </td>
                 <td>{version.isDeleteMarker ? t('object.deleted') : bytes(version.size)}</td>
                 <td class="actions">
+                  <Show when={!version.isDeleteMarker}>
+                    <button type="button" class="button" onClick={() => props.onLocks(version.versionId)}>
+                      {t('view.locks')}
+                    </button>
+                  </Show>{' '}
                   <Show when={!version.isLatest && !version.isDeleteMarker}>
                     <button
                       type="button"
@@ -57,6 +69,7 @@ export function Versions(props: { bucket: string; objectKey: string; onChange: (
           </List>
         )}
       </Load>
+      <Check label={t('lock.bypass-delete')} checked={bypass()} onChange={setBypass} />
     </>
   )
 }
