@@ -80,7 +80,7 @@ export function signHeaders(
 /** A link that others can follow without a key, for that many seconds. `endpoint` is the address of the S3 API. */
 export function presign(
   endpoint: string,
-  { path, region, now, method }: Pick<Signed, 'path' | 'region' | 'now' | 'method'>,
+  { path, region, now, method, query: given }: Pick<Signed, 'path' | 'region' | 'now' | 'method' | 'query'>,
   { accessKeyId, secret, sessionToken }: Credentials,
   seconds: number,
 ): string {
@@ -88,6 +88,7 @@ export function presign(
   const stamp = stampOf(now)
   const scope = `${stamp.slice(0, 8)}/${region}/s3/aws4_request`
   const query = queryText({
+    ...given,
     'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
     'X-Amz-Credential': `${accessKeyId}/${scope}`,
     'X-Amz-Date': stamp,

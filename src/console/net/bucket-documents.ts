@@ -1,5 +1,7 @@
 /** Settings of a bucket as documents: by the S3 API for the owner of a key, by the admin API for administrators. */
 import type { BucketInfo } from '../../api/admin/types.js'
+import { adminCommand, curlCommand, word } from '../commands'
+import { s3Endpoint, settings } from '../settings'
 import { admin } from './admin'
 import { ApiError } from './errors'
 import { checksum, s3 } from './s3'
@@ -30,6 +32,8 @@ export interface BucketDocument {
   readonly example: string
   /** What its text is: XML of S3, or the admin API's JSON. */
   readonly form: 'json' | 'xml'
+  /** The command that writes the text; empty for a text that cannot be read. */
+  command(text: string): string
 }
 
 /** Those of a bucket, by the S3 API. */
@@ -46,6 +50,15 @@ export function documentsByKey(bucket: string): BucketDocument[] {
         if (error instanceof ApiError && error.status === 404 && error.code !== 'NoSuchBucket') return ''
         throw error
       }
+    },
+    command(text) {
+      const isGone = text.trim() === '' && name !== 'notification'
+      if (name === 'policy') {
+        const verb = isGone ? 'delete-bucket-policy' : 'put-bucket-policy'
+        return `aws s3api ${verb} --bucket ${bucket}${isGone ? '' : ` --policy ${word(text.trim())}`}`
+      }
+      const where = { endpoint: s3Endpoint(), region: settings().region }
+      return curlCommand(where, isGone ? 'DELETE' : 'PUT', `/${bucket}?${name}`, text.trim())
     },
     async write(text) {
       const query = { [name]: '' }
@@ -78,6 +91,11 @@ export function documentsByAdmin(id: string, bucket: string): BucketDocument[] {
   return DOCUMENTS.map((name) => {
     const field = ADMIN_NAMES[name]
     const isRule = field === 'corsRules' || field === 'lifecycleRules'
+    const writes = isRule || name === 'website' ? 'UpdateBucket' : 'UpdateBucketSettings'
+    const bodyOf = (text: string) => {
+      const none = name === 'website' ? { enabled: false } : null
+      return { [field]: text.trim() === '' ? none : (JSON.parse(text) as unknown) }
+    }
     return {
       name,
       form: 'json' as const,
@@ -88,10 +106,15 @@ export function documentsByAdmin(id: string, bucket: string): BucketDocument[] {
         const found = (await admin<Record<string, unknown>>(endpoint, { query }))[field]
         return found === null || found === undefined ? '' : JSON.stringify(found, undefined, 2)
       },
+      command(text) {
+        try {
+          return adminCommand(writes, { id, ...bodyOf(text) })
+        } catch {
+          return ''
+        }
+      },
       async write(text) {
-        const none = name === 'website' ? { enabled: false } : null
-        const body = { [field]: text.trim() === '' ? none : (JSON.parse(text) as unknown) }
-        await admin(isRule || name === 'website' ? 'UpdateBucket' : 'UpdateBucketSettings', { query, body })
+        await admin(writes, { query, body: bodyOf(text) })
       },
     }
   })

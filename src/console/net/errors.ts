@@ -1,5 +1,5 @@
 import { endSession } from '../session'
-import { t } from '../texts/texts'
+import { type TextName, t } from '../texts/texts'
 
 /** An answer that is an error, or none. */
 export class ApiError extends Error {
@@ -28,23 +28,35 @@ export function noticeEnd({ code, message }: ApiError): void {
   else if (TOKEN_ENDED.test(message)) endSession(t('session.token-gone'))
 }
 
+/** What to do about errors that people meet often; for all others, the status tells. */
+const ADVICE: Readonly<Record<string, TextName>> = {
+  AccessDenied: 'error.denied',
+  BucketAlreadyExists: 'error.name-taken',
+  BucketNotEmpty: 'error.not-empty',
+  EntityTooLarge: 'error.too-large',
+  ExpiredToken: 'error.expired',
+  InsufficientStorage: 'error.full',
+  InvalidAccessKeyId: 'error.key',
+  InvalidBucketState: 'error.state',
+  NoSuchBucket: 'error.no-bucket',
+  NoSuchKey: 'error.no-object',
+  NoSuchUpload: 'error.no-upload',
+  QuotaExceeded: 'error.quota',
+  RequestTimeTooSkewed: 'error.clock',
+  ServiceUnavailable: 'error.busy',
+  SignatureDoesNotMatch: 'error.key',
+  SlowDown: 'error.busy',
+}
+
 /** What happened, and what to do about it. */
 export function explain(error: unknown): string {
-  if (!(error instanceof ApiError)) return String(error)
-  switch (error.code) {
-    case 'InvalidAccessKeyId':
-    case 'SignatureDoesNotMatch':
-      return t('error.key')
-    case 'RequestTimeTooSkewed':
-      return t('error.clock')
-    case 'ExpiredToken':
-      return t('error.expired')
-    case 'AccessDenied':
-      return t('error.denied', { message: error.message })
-    case 'SlowDown':
-    case 'ServiceUnavailable':
-      return t('error.busy', { message: error.message })
-    default:
-      return error.message
-  }
+  if (error instanceof SyntaxError) return t('error.json', { message: error.message })
+  if (!(error instanceof ApiError)) return error instanceof Error ? error.message : String(error)
+  const { status, code } = error
+  // A sentence ends as one, whoever wrote it.
+  const message = /[.!?]$/.test(error.message) ? error.message : `${error.message}.`
+  const advice = ADVICE[code]
+  if (advice) return t(advice, { message })
+  if (status >= 500) return t('error.server', { message })
+  return status >= 400 && status !== 401 ? t('error.refused', { message }) : message
 }

@@ -1,6 +1,7 @@
 import { useParams } from '@solidjs/router'
 import { createSignal, For, Show } from 'solid-js'
 import type { BucketInfo, KeyListItem } from '../../api/admin/types.js'
+import { adminCommand, word } from '../commands'
 import { admin } from '../net/admin'
 import { documentsByAdmin } from '../net/bucket-documents'
 import { session } from '../session'
@@ -14,6 +15,7 @@ import { createLoad, Load } from '../ui/load'
 import { Aliases } from './bucket-settings/aliases'
 import { SettingsByKey } from './bucket-settings/by-key'
 import { Documents } from './bucket-settings/documents'
+import { Removal } from './bucket-settings/removal'
 import { Versioning } from './bucket-settings/versioning'
 
 type Permission = 'read' | 'write' | 'owner'
@@ -45,6 +47,9 @@ export default function BucketSettings() {
               <Quotas info={value().info} onChange={bucket.reload} />
               <Aliases info={value().info} onChange={bucket.reload} />
               <Versioning
+                commandOf={(versioning) =>
+                  adminCommand('UpdateBucketSettings', { id: value().info.id, versioning })
+                }
                 state={value().info.versioning}
                 onSet={async (versioning) => {
                   const query = { id: value().info.id }
@@ -55,6 +60,11 @@ export default function BucketSettings() {
               <Documents
                 bucket={value().info.globalAliases[0] ?? params.bucket!}
                 documents={documentsByAdmin(value().info.id, value().info.globalAliases[0] ?? params.bucket!)}
+              />
+              <Removal
+                name={value().info.globalAliases[0] ?? params.bucket!}
+                command={`carport bucket delete --yes ${word(value().info.globalAliases[0] ?? value().info.id)}`}
+                remove={() => admin('DeleteBucket', { query: { id: value().info.id }, body: {} })}
               />
             </>
           )}
@@ -85,9 +95,12 @@ function Facts(props: { info: BucketInfo }) {
 }
 
 function Permissions(props: Part & { keys: KeyListItem[] }) {
+  const name = () => word(props.info.globalAliases[0] ?? props.info.id)
+  const [done, setDone] = createSignal('')
   const change = createAction(async (accessKeyId: string, permission: Permission, isAllowed: boolean) => {
     const body = { bucketId: props.info.id, accessKeyId, permissions: { [permission]: true } }
     await admin(isAllowed ? 'AllowBucketKey' : 'DenyBucketKey', { body })
+    setDone(`carport bucket ${isAllowed ? 'allow' : 'deny'} --${permission} ${name()} --key ${accessKeyId}`)
     props.onChange()
   })
   const held = (id: string) => props.info.keys.find(({ accessKeyId }) => accessKeyId === id)?.permissions
@@ -118,9 +131,7 @@ function Permissions(props: Part & { keys: KeyListItem[] }) {
         )}
       </List>
       <ErrorNote text={change.error()} />
-      <Command
-        text={`carport bucket allow --read ${props.info.globalAliases[0] ?? props.info.id} --key KEY`}
-      />
+      <Command text={done() || `carport bucket allow --read ${name()} --key KEY`} />
     </section>
   )
 }
@@ -140,6 +151,9 @@ function Quotas(props: Part) {
       <Field label={t('settings.max-size')} type="number" value={maxSize()} onInput={setMaxSize} />
       <Field label={t('settings.max-objects')} type="number" value={maxObjects()} onInput={setMaxObjects} />
       <ErrorNote text={save.error()} />
+      <Command
+        text={`carport bucket set-quotas ${word(props.info.globalAliases[0] ?? props.info.id)} --max-size ${maxSize() || 'none'} --max-objects ${maxObjects() || 'none'}`}
+      />
       <button type="submit" class="button" disabled={save.busy()}>
         {t('settings.save')}
       </button>

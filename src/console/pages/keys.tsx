@@ -1,5 +1,6 @@
 import { createSignal, Show } from 'solid-js'
 import type { KeyInfo, KeyListItem } from '../../api/admin/types.js'
+import { word } from '../commands'
 import { admin } from '../net/admin'
 import { session } from '../session'
 import { t, when } from '../texts/texts'
@@ -30,12 +31,17 @@ export default function Keys() {
       <Load of={list}>
         {(keys) => (
           <Show when={keys().length > 0} fallback={<p class="empty">{t('key.none')}</p>}>
-            <List columns={[t('name'), t('sign-in.key-id'), t('created')]} rows={keys()} hasActions>
+            <List
+              columns={[t('name'), t('sign-in.key-id'), t('created'), t('token.expires')]}
+              rows={keys()}
+              hasActions
+            >
               {(key) => (
                 <tr>
                   <td>{key.name}</td>
                   <td class="mono">{key.id}</td>
                   <td class="muted">{key.created ? when(key.created) : ''}</td>
+                  <td class="muted">{key.expiration ? when(key.expiration) : t('token.never')}</td>
                   <td class="actions">
                     <button
                       type="button"
@@ -76,9 +82,15 @@ export default function Keys() {
 
 function NewKey(props: { open: boolean; onClose: () => void }) {
   const [name, setName] = createSignal('')
+  const [days, setDays] = createSignal('')
   const [made, setMade] = createSignal<KeyInfo>()
   const make = createAction(async () => {
-    setMade(await admin<KeyInfo>('CreateKey', { body: { name: name() } }))
+    const lasting = Number(days())
+    const end =
+      lasting > 0
+        ? { expiration: new Date(Date.now() + lasting * 86_400_000).toISOString() }
+        : { neverExpires: true }
+    setMade(await admin<KeyInfo>('CreateKey', { body: { name: name(), ...end } }))
   })
   const close = () => {
     setMade(undefined)
@@ -92,8 +104,17 @@ function NewKey(props: { open: boolean; onClose: () => void }) {
         fallback={
           <Form onSend={() => void make.start()}>
             <Field label={t('name')} value={name()} onInput={setName} required />
+            <Field
+              label={t('token.days')}
+              type="number"
+              value={days()}
+              onInput={setDays}
+              hint={t('token.days-hint')}
+            />
             <ErrorNote text={make.error()} />
-            <Command text={`carport key create ${name() || 'NAME'}`} />
+            <Command
+              text={`carport key create ${word(name() || 'NAME')}${Number(days()) > 0 ? ` --expires-in ${days()}d` : ''}`}
+            />
             <footer>
               <button type="submit" class="button primary" disabled={make.busy()}>
                 {t('create')}

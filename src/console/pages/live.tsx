@@ -3,7 +3,7 @@ import { type TopRow, topRow } from '../../api/admin/rates.js'
 import type { ClusterStatus, MultiResponse, NodeFigures } from '../../api/admin/types.js'
 import { admin } from '../net/admin'
 import { explain } from '../net/errors'
-import { bytes, type TextName, t } from '../texts/texts'
+import { bytes, count, type TextName, t } from '../texts/texts'
 import { ErrorNote } from '../ui/action'
 import { List } from '../ui/list'
 import { Plot } from '../ui/plot'
@@ -12,7 +12,7 @@ const EVERY_MS = 2000
 /** Points that are kept: ten minutes. */
 const POINTS = 300
 
-const number = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
+const number = (value: number) => count(value, value < 10 ? 1 : 0)
 const perSecond = (value: number) => `${bytes(value)}/s`
 const ms = (value: number) => `${number(value)} ms`
 

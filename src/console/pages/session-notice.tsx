@@ -58,8 +58,13 @@ async function renew(key: SessionKey): Promise<boolean> {
   return renewed !== undefined
 }
 
-/** Calls `run` at a time; the result stops that. */
+/** Calls `run` at a time, however far away; the result stops that. */
 function at(timeMs: number, run: () => unknown): () => void {
-  const timer = setTimeout(run, Math.min(TIMER_MS_MAX, Math.max(0, timeMs - Date.now())))
+  let timer: ReturnType<typeof setTimeout>
+  const wait = () => {
+    const leftMs = timeMs - Date.now()
+    timer = setTimeout(leftMs > TIMER_MS_MAX ? wait : run, Math.min(TIMER_MS_MAX, Math.max(0, leftMs)))
+  }
+  wait()
   return () => clearTimeout(timer)
 }

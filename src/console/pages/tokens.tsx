@@ -1,10 +1,11 @@
 import { createSignal, Show } from 'solid-js'
 import type { AdminTokenInfo } from '../../api/admin/types.js'
+import { word } from '../commands'
 import { admin } from '../net/admin'
 import { session } from '../session'
 import { t, when } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
-import { Copyable } from '../ui/copy'
+import { Command, Copyable } from '../ui/copy'
 import { Deletion } from '../ui/deletion'
 import { Dialog } from '../ui/dialog'
 import { Field } from '../ui/field'
@@ -120,6 +121,9 @@ function NewToken(props: { open: boolean; onClose: () => void }) {
               hint={t('token.days-hint')}
             />
             <ErrorNote text={make.error()} />
+            <Command
+              text={`carport admin-token create ${word(name() || 'NAME')} --scope ${word(scope())}${Number(days()) > 0 ? ` --expires-in ${days()}d` : ''}`}
+            />
             <footer>
               <button type="submit" class="button primary" disabled={make.busy()}>
                 {t('create')}

@@ -1,4 +1,4 @@
-import { For, Show } from 'solid-js'
+import { createSignal, For, Show } from 'solid-js'
 import type { BlockError, ClusterStatus, MultiResponse, WorkerInfo } from '../../api/admin/types.js'
 import { admin } from '../net/admin'
 import { session } from '../session'
@@ -7,6 +7,7 @@ import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
 import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
+import { Pace } from './workers/pace'
 
 const EVERY_MS = 5000
 const REPAIRS = [
@@ -40,6 +41,7 @@ export default function Workers() {
     <>
       <h1>{t('menu.workers')}</h1>
       <Repairs />
+      <Pace />
       <h2>{t('block.errors')}</h2>
       <Load of={errors}>
         {(found) => <BlockErrors found={found()} nameOf={nameOf} onRetry={errors.reload} />}
@@ -127,7 +129,12 @@ function BlockErrors(props: {
 }
 
 function Repairs() {
+  const [launched, setLaunched] = createSignal('tables')
+  /** The command line has its names with hyphens, as Garage does. */
+  const verbOf = (kind: string) =>
+    kind === 'multipartUploads' ? 'mpu' : kind.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
   const launch = createAction(async (repairType: string) => {
+    setLaunched(repairType)
     await admin('LaunchRepairOperation', { query: { node: '*' }, body: { repairType } })
   })
   return (
@@ -149,6 +156,7 @@ function Repairs() {
         </For>
       </div>
       <ErrorNote text={launch.error()} />
+      <Command text={`carport repair --yes -a ${verbOf(launched())}`} />
     </details>
   )
 }

@@ -7,10 +7,13 @@ export type TextName = keyof typeof EN
 export type Texts = Readonly<Record<TextName, string>>
 
 let texts: Texts = EN
+let language = 'en'
 
-/** Sets the language of the page. */
-export function useTexts(language: Texts): void {
-  texts = language
+/** Sets the language of the page. @param code as HTML's "lang" has it */
+export function useTexts(code: string, of: Texts): void {
+  texts = of
+  language = code
+  document.documentElement.lang = code
 }
 
 /** A text of the page, with `{name}` replaced by the values given. */
@@ -27,8 +30,8 @@ export function bytes(size: number): string {
   return `${value < 10 && power > 0 ? value.toFixed(1) : Math.round(value)} ${UNITS[power]}`
 }
 
-export function count(number: number): string {
-  return number.toLocaleString('en')
+export function count(number: number, fractionDigits = 0): string {
+  return number.toLocaleString(language, { maximumFractionDigits: fractionDigits })
 }
 
 /** Made once: a new format costs more than a row of a list. */
@@ -50,6 +53,6 @@ const SPANS = [
 /** A time in seconds as people say it, in its largest unit. */
 export function duration(seconds: number): string {
   const [unit, length] = SPANS.find(([, length]) => seconds >= length) ?? SPANS[3]
-  const format = new Intl.NumberFormat('en', { style: 'unit', unit, unitDisplay: 'long' })
+  const format = new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' })
   return format.format(Math.round(seconds / length))
 }

@@ -4,6 +4,7 @@ import { SettingForm } from '../../forms/setting-form'
 import type { BucketDocument } from '../../net/bucket-documents'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Command } from '../../ui/copy'
 import { Form } from '../../ui/form'
 import { createLoad, Load } from '../../ui/load'
 import { PolicyWords } from './policy-words'
@@ -113,6 +114,9 @@ function Editor(props: { bucket: string; document: BucketDocument; given: string
         <PolicyWords text={text()} bucket={props.bucket} />
       </Show>
       <ErrorNote text={save.error()} />
+      <Show when={text() !== saved() || isTold()}>
+        <Command text={props.document.command(text())} />
+      </Show>
       <div class="inline">
         <button type="submit" class="button primary" disabled={save.busy() || text() === saved()}>
           {t('settings.save')}

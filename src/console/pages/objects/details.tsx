@@ -1,13 +1,16 @@
 import * as Tabs from '@kobalte/core/tabs'
 import { For, Show } from 'solid-js'
+import { objectPath, presign } from '../../../client/sign.js'
+import { s3Word } from '../../commands'
 import { ApiError } from '../../net/errors'
 import { s3 } from '../../net/s3'
+import { session } from '../../session'
+import { s3Endpoint, settings } from '../../settings'
 import { bytes, t, when } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Dialog } from '../../ui/dialog'
 import { createLoad, Load } from '../../ui/load'
-import { s3Word } from './command'
 import { Link } from './link'
 import { Locks } from './locks'
 import { Metadata } from './metadata'
@@ -115,7 +118,11 @@ function Views(props: {
         <Facts headers={props.headers} />
         <Preview bucket={props.bucket} objectKey={props.objectKey} headers={props.headers} />
         <Link bucket={props.bucket} objectKey={props.objectKey} />
-        <Download bucket={props.bucket} objectKey={props.objectKey} />
+        <Download
+          bucket={props.bucket}
+          objectKey={props.objectKey}
+          bytes={Number(props.headers.get('content-length') ?? 0)}
+        />
       </Tabs.Content>
       <Tabs.Content value="metadata">
         <Metadata
@@ -182,8 +189,22 @@ function Facts(props: { headers: Headers }) {
   )
 }
 
-function Download(props: { bucket: string; objectKey: string }) {
+/** Longer objects are not held in memory. */
+const IN_PAGE_BYTES_MAX = 64 << 20
+const LINK_SECONDS = 600
+
+function Download(props: { bucket: string; objectKey: string; bytes: number }) {
   const download = createAction(async () => {
+    const key = session().key
+    if (key && props.bytes > IN_PAGE_BYTES_MAX) {
+      // By the browser itself, which writes to the disk what this page would have to hold in memory.
+      const request = {
+        ...{ method: 'GET', path: objectPath(props.bucket, props.objectKey), now: new Date() },
+        ...{ region: settings().region, query: { 'response-content-disposition': 'attachment' } },
+      }
+      open(presign(s3Endpoint(), request, key, LINK_SECONDS), '_blank', 'noopener')
+      return
+    }
     const response = await s3({ bucket: props.bucket, key: props.objectKey })
     const url = URL.createObjectURL(await response.blob())
     const link = document.createElement('a')

@@ -1,10 +1,11 @@
 import { createSignal, For, Show } from 'solid-js'
 import { renderSVG } from 'uqr'
 import { objectPath, presign } from '../../../client/sign.js'
+import { s3Word } from '../../commands'
 import { session } from '../../session'
 import { s3Endpoint, settings } from '../../settings'
 import { t } from '../../texts/texts'
-import { Copyable } from '../../ui/copy'
+import { Command, Copyable } from '../../ui/copy'
 
 const LINK_SECONDS = [3600, 86_400, 604_800] as const
 
@@ -42,6 +43,9 @@ export function Link(props: { bucket: string; objectKey: string }) {
         {(url) => (
           <>
             <Copyable text={url()} label={t('object.link')} />
+            <Command
+              text={`aws s3 presign ${s3Word(props.bucket, props.objectKey)} --expires-in ${seconds()}`}
+            />
             <img
               class="qr"
               alt={t('object.qr')}

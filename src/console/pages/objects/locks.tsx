@@ -1,4 +1,5 @@
 import { createSignal, Show } from 'solid-js'
+import { apiCommand } from '../../commands'
 import { type Locks as Held, locksOf, type RetentionMode, setLegalHold, setRetention } from '../../net/locks'
 import { t, when } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
@@ -6,7 +7,6 @@ import { Command } from '../../ui/copy'
 import { Check, Choice, Field } from '../../ui/field'
 import { Form } from '../../ui/form'
 import { createLoad, Load } from '../../ui/load'
-import { apiCommand } from './command'
 
 interface Of {
   bucket: string

@@ -1,7 +1,10 @@
 import { createSignal, For } from 'solid-js'
+import { apiCommand } from '../../commands'
+import { sourceOf } from '../../net/s3'
 import { KEPT_HEADERS, type Pairs, setMetadata } from '../../net/versions'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Command } from '../../ui/copy'
 import { Field } from '../../ui/field'
 import { Form } from '../../ui/form'
 import { PairsEditor } from '../../ui/pairs'
@@ -27,6 +30,15 @@ export function Metadata(props: {
     await setMetadata(props.bucket, props.objectKey, kept(), metadata())
     props.onChange()
   })
+  const command = () => {
+    const source = sourceOf({ bucket: props.bucket, key: props.objectKey })
+    const headers = Object.entries(kept()).filter(([, value]) => value.trim() !== '')
+    return apiCommand('copy-object', { bucket: props.bucket, key: props.objectKey }, [
+      ...['--copy-source', source, '--metadata-directive', 'REPLACE'],
+      ...headers.flatMap(([name, value]) => [`--${name}`, value]),
+      ...(metadata().length === 0 ? [] : ['--metadata', JSON.stringify(Object.fromEntries(metadata()))]),
+    ])
+  }
   return (
     <Form onSend={() => void save.start()}>
       <p class="muted">{t('metadata.hint')}</p>
@@ -42,6 +54,7 @@ export function Metadata(props: {
       <h3>{t('object.metadata')}</h3>
       <PairsEditor pairs={metadata()} onChange={setMetadataPairs} />
       <ErrorNote text={save.error()} />
+      <Command text={command()} />
       <footer>
         <button type="submit" class="button primary" disabled={save.busy()}>
           {t('settings.save')}

@@ -1,11 +1,11 @@
 import { createSignal } from 'solid-js'
+import { s3Word } from '../../commands'
 import { copyObject, deleteObject } from '../../net/s3'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Field } from '../../ui/field'
 import { Form } from '../../ui/form'
-import { s3Word } from './command'
 
 /** Copies an object, or moves it: to another name, folder or bucket. A move deletes the object when its copy is there. */
 export function Move(props: {

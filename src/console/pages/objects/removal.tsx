@@ -1,10 +1,10 @@
 import { createSignal, Show } from 'solid-js'
+import { s3Word } from '../../commands'
 import { removeAll } from '../../net/remove'
 import { count, t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Dialog } from '../../ui/dialog'
-import { s3Word } from './command'
 
 /** Asks before objects and folders are deleted, and shows how far it is; it can be stopped between two pages. */
 export function Removal(props: {

@@ -1,7 +1,9 @@
 import { createSignal } from 'solid-js'
+import { apiCommand } from '../../commands'
 import { type Pairs, setTags, tagsOf } from '../../net/versions'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Command } from '../../ui/copy'
 import { Form } from '../../ui/form'
 import { createLoad, Load } from '../../ui/load'
 import { PairsEditor } from '../../ui/pairs'
@@ -36,6 +38,12 @@ function Editor(props: { bucket: string; objectKey: string; given: Pairs }) {
         }}
       />
       <ErrorNote text={save.error()} />
+      <Command
+        text={apiCommand('put-object-tagging', { bucket: props.bucket, key: props.objectKey }, [
+          '--tagging',
+          JSON.stringify({ TagSet: pairs().map(([Key, Value]) => ({ Key, Value })) }),
+        ])}
+      />
       <footer>
         <span class="muted" role="status">
           {saved() ? t('saved') : ''}

@@ -1,7 +1,9 @@
 import { createMemo, For, Show } from 'solid-js'
+import { s3Word } from '../../commands'
 import { abortUpload, listUploads, type Unfinished as UnfinishedUpload } from '../../net/multipart'
 import { bytes, count, t, when } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Command } from '../../ui/copy'
 import { createLoad } from '../../ui/load'
 import type { Upload } from './upload'
 import { isOpen, type Uploads } from './uploads'
@@ -59,6 +61,7 @@ export function UploadList(props: { uploads: Uploads }) {
         <Show when={all().length > LINES_MAX}>
           <p class="muted">{t('upload.more', { count: count(all().length - LINES_MAX) })}</p>
         </Show>
+        <Command text={`aws s3 cp --recursive . ${s3Word(props.uploads.bucket, '')}`} />
         <Show when={sum().open === 0}>
           <button type="button" class="button fit" onClick={() => props.uploads.clear()}>
             {t('close')}

@@ -1,7 +1,9 @@
 import { createSignal, Show } from 'solid-js'
+import { apiCommand } from '../../commands'
 import { deleteVersion, restoreVersion, type Version, versionsOf } from '../../net/versions'
 import { bytes, t, when } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
+import { Command } from '../../ui/copy'
 import { Check } from '../../ui/field'
 import { List } from '../../ui/list'
 import { createLoad, Load } from '../../ui/load'
@@ -17,10 +19,13 @@ export function Versions(props: {
     () => props.objectKey,
     (key) => versionsOf(props.bucket, key),
   )
+  /** The one that was deleted last. */
+  const [last, setLast] = createSignal<string>()
   const [bypass, setBypass] = createSignal(false)
   const act = createAction(async (version: Version, what: 'restore' | 'delete') => {
     if (what === 'restore') await restoreVersion(props.bucket, props.objectKey, version.versionId)
     else await deleteVersion(props.bucket, props.objectKey, version.versionId, bypass())
+    if (what === 'delete') setLast(version.versionId)
     versions.reload()
     props.onChange()
   })
@@ -69,6 +74,12 @@ export function Versions(props: {
           </List>
         )}
       </Load>
+      <Command
+        text={apiCommand('delete-object', {
+          ...{ bucket: props.bucket, key: props.objectKey },
+          versionId: last() ?? 'VERSION',
+        })}
+      />
       <Check label={t('lock.bypass-delete')} checked={bypass()} onChange={setBypass} />
     </>
   )
