@@ -137,9 +137,10 @@ describe.runIf(support.CHROMIUM)('the console in a browser', { timeout: TIMEOUT_
   /** Opens a setting, as its document. */
   const openDocument = async (name: string) => {
     const summary = page.locator('summary', { hasText: new RegExp(`^${name}$`) })
+    await summary.waitFor()
     // The one in the address is open.
-    const isOpen = await summary.evaluate('(element) => element.parentElement.open')
-    if (!isOpen) await summary.click()
+    const open = page.locator('details[open]').filter({ has: summary })
+    if ((await open.count()) === 0) await summary.click()
     const views = page.getByRole('group', { name: `${name}: How to see it` })
     await views.getByRole('button', { name: 'Document' }).click()
   }

@@ -266,6 +266,22 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
     await page.getByText('admin_token (from the configuration)').waitFor()
   })
 
+  test('a key and an admin token are used side by side', async () => {
+    const key = await node.createKey('both')
+    await support.signInWithToken(page, base, ADMIN_TOKEN)
+    await page.getByRole('button', { name: 'Sign in to more' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Sign in to more' })
+    await dialog.getByLabel('Access key ID').fill(key.id)
+    await dialog.getByLabel('Secret key').fill(key.secret)
+    expect(await support.violations(page)).toEqual([])
+    await dialog.getByRole('button', { name: 'Sign in', exact: true }).click()
+    await dialog.waitFor({ state: 'detached' })
+    await page.getByText(key.id).waitFor()
+    await page.getByRole('link', { name: 'Access keys', exact: true }).click()
+    await page.getByRole('cell', { name: 'both', exact: true }).waitFor()
+    expect(await page.getByRole('button', { name: 'Sign in to more' }).count()).toBe(0)
+  })
+
   // The last one: the clock is that of all pages.
   test('temporary keys are renewed before they end, and without a refresh token their end is told', async () => {
     provider.refreshes = true

@@ -4,7 +4,7 @@ import { explain } from './net/errors'
 import { folderPlace } from './pages/objects/place'
 import { uploadsUnderWay } from './pages/objects/uploads'
 import { SessionNotice } from './pages/session-notice'
-import { SignIn, SignInAgain } from './pages/sign-in'
+import { SignIn, SignInAgain, SignInMore } from './pages/sign-in'
 import { isSignedIn, session, signIn, signOut } from './session'
 import { loadSettings, settings } from './settings'
 import { type TextName, t } from './texts/texts'
@@ -100,6 +100,7 @@ function Frame(props: RouteSectionProps) {
 
 function Menu() {
   const location = useLocation()
+  const [isMore, setMore] = createSignal(false)
   const isHere = (path: string) => {
     const here = location.pathname.replace(/^\/console/, '') || '/'
     return path === '/' ? here === '/' : here.startsWith(path)
@@ -136,6 +137,12 @@ function Menu() {
                 : t('oidc.signed-in-as', { name: login().provider, role: login().role })}
             </small>
           )}
+        </Show>
+        <Show when={session().key === undefined || session().adminToken === undefined}>
+          <button type="button" class="button" onClick={() => setMore(true)}>
+            {t('sign-in.more')}
+          </button>
+          <SignInMore open={isMore()} onClose={() => setMore(false)} />
         </Show>
         <button type="button" class="button" onClick={signOut}>
           {t('sign-out')}

@@ -6,7 +6,6 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { utf8ToBytes } from '@noble/hashes/utils.js'
 import * as oauth from 'oauth4webapi'
 import type { ConsoleProvider } from '../../api/console/settings.js'
-import { toBase64 } from '../../client/base64.js'
 import type { Login, SessionKey } from '../session'
 import { settings } from '../settings'
 import { t } from '../texts/texts'
@@ -199,5 +198,8 @@ async function temporaryKey(token: string, { name }: ConsoleProvider, role: stri
 }
 
 function base64url(bytes: Uint8Array): string {
-  return toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replace(/=+$/, '')
 }

@@ -1,4 +1,4 @@
-import { type Accessor, createSignal, For, Show } from 'solid-js'
+import { type Accessor, createEffect, createSignal, For, on, Show } from 'solid-js'
 import type { ConsoleProvider } from '../../api/console/settings.js'
 import { admin } from '../net/admin'
 import { listBuckets } from '../net/s3'
@@ -46,11 +46,24 @@ export function SignInAgain() {
   )
 }
 
+/** Sign-in by a second way: a key for objects beside an admin token, or the other way round. */
+export function SignInMore(props: { open: boolean; onClose: () => void }) {
+  createEffect(on(session, () => props.onClose(), { defer: true }))
+  return (
+    <Dialog
+      open={props.open}
+      onClose={props.onClose}
+      title={t('sign-in.more')}
+      description={t('sign-in.more-hint')}
+    >
+      <Ways isDialog />
+    </Dialog>
+  )
+}
+
 /** The ways to sign in. */
 function Ways(props: { isDialog: boolean }) {
-  const [way, setWay] = createSignal<'key' | 'token'>(
-    props.isDialog && session().key === undefined ? 'token' : 'key',
-  )
+  const [way, setWay] = createSignal<'key' | 'token'>(props.isDialog && isTokenWanted() ? 'token' : 'key')
   return (
     <>
       <For each={settings().providers}>{(provider) => <ByProvider provider={provider} />}</For>
@@ -60,6 +73,11 @@ function Ways(props: { isDialog: boolean }) {
       <ByHand way={way} onChoose={setWay} />
     </>
   )
+}
+
+/** Whether it is the token that has to be typed: that of the session which is over, or the one that it lacks. */
+function isTokenWanted(): boolean {
+  return sessionEnd() === undefined ? session().adminToken === undefined : session().key === undefined
 }
 
 /** Leaves the page for an identity provider's, perhaps with a role in mind. */

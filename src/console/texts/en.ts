@@ -402,6 +402,9 @@ export const EN = {
   'sign-in': 'Sign in',
   'sign-in.key': 'Access key',
   'sign-in.key-id': 'Access key ID',
+  'sign-in.more': 'Sign in to more',
+  'sign-in.more-hint':
+    'A key opens buckets and objects, an admin token the cluster. Both can be used side by side.',
   'sign-in.or': 'or',
   'sign-in.secret': 'Secret key',
   'sign-in.secret-hint': 'It signs requests in this browser, is never sent, and is forgotten with this tab.',
