@@ -381,7 +381,8 @@ export const EN = {
   'settings.aliases': 'Names',
   'settings.bytes': 'Stored',
   'settings.documents': 'All settings',
-  'settings.documents-hint': 'Each is a document of S3. The server checks it before anything changes.',
+  'settings.documents-hint':
+    'Each has a form, and its document as a second view. The server checks it before anything changes.',
   'settings.max-objects': 'Most objects',
   'settings.max-size': 'Most bytes',
   'settings.objects': 'Objects',

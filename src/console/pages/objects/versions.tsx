@@ -43,7 +43,7 @@ export function Versions(props: {
                   <br />
                   <small class="muted mono">{version.versionId}</small>
                 </td>
-                <td>{version.isDeleteMarker ? t('object.deleted') : bytes(version.size)}</td>
+                <td class="short">{version.isDeleteMarker ? t('object.deleted') : bytes(version.size)}</td>
                 <td class="actions">
                   <Show when={!version.isDeleteMarker}>
                     <button type="button" class="button" onClick={() => props.onLocks(version.versionId)}>
