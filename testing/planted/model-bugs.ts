@@ -106,9 +106,8 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/listing/page.ts',
-        find: `        out.hidden(key, head)
-        return true`,
-        replace: '        return true',
+        find: 'out.hidden(key, head)',
+        replace: 'void out',
       },
     ],
   },

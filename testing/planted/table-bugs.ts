@@ -21,18 +21,21 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/replica.ts',
-        find: `    const done = this.env.db.transact((tx) => {
-      const refused: Row<E>[] = []
-      const later = applyRows(tx, this.local, rows, refused)
-      return { later, refused }
-    })`,
-        replace: `    const done = new Promise<{ later: number; refused: Row<E>[] }>((resolve, reject) => {
-      this.env.db.transact((tx) => {
-        const refused: Row<E>[] = []
-        const later = applyRows(tx, this.local, rows, refused)
-        resolve({ later, refused })
-      }).catch(reject)
-    })`,
+        find: `      this.env.db.transact(
+        (tx) => {
+          const refused: Row<E>[] = []
+          const later = applyRows(tx, this.local, part, refused)
+          return { later, refused }
+        },
+        part.length === 1 ? 1 : part.length * APPLY_STEPS,
+      )`,
+        replace: `      new Promise<{ later: number; refused: Row<E>[] }>((resolve, reject) => {
+        this.env.db.transact((tx) => {
+          const refused: Row<E>[] = []
+          const later = applyRows(tx, this.local, part, refused)
+          resolve({ later, refused })
+        }, part.length * APPLY_STEPS).catch(reject)
+      })`,
       },
     ],
   },
