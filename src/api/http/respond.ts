@@ -7,10 +7,14 @@ import { ReadingClient } from './reading-client.js'
 /** The rest of a request's body up to this size is read and thrown away to keep the connection. */
 const REST_KEPT_MAX = 1024 * 1024
 /**
- * A longer rest is read up to this size, so that a client that is still sending gets the answer before the
- * connection closes.
+ * A longer rest is read up to this size, so that a client that first sends all and then reads gets the answer: to close
+ * a connection with unread bytes resets it, and the client loses what it has not read yet. Parts of uploads are smaller.
  */
-const REST_LINGER_MAX = 8 * 1024 * 1024
+const REST_LINGER_MAX = 64 * 1024 * 1024
+/**
+ * After that nothing more is read, and the connection stays open for so long, for a client that reads while it sends.
+ */
+const LINGER_MS = 5_000
 /**
  * A body from this size on may not fit the socket's buffers: the client must read it within the idle time.
  */
@@ -63,7 +67,7 @@ export function respond(
   if (rest === 'linger') {
     if (length > 0) response.write(data)
     else response.flushHeaders()
-    finishLinger(response, request)
+    finishLinger(response, request, watch)
     return length
   }
   response.end(data)
@@ -98,8 +102,15 @@ function drain(response: ServerResponse, request: RequestState): void {
  * Everything is sent except the formal end of the answer, upon which node:http would close the connection at
  * once.
  */
-function finishLinger(response: ServerResponse, request: RequestState): void {
-  void request.reader.discard(REST_LINGER_MAX).then(() => response.end())
+function finishLinger(response: ServerResponse, request: RequestState, watch: IdleWatch): void {
+  void request.reader.discard(REST_LINGER_MAX).then((whole) => {
+    if (whole || response.destroyed) {
+      response.end()
+      return
+    }
+    const timer = watch.clock.after(LINGER_MS, () => response.end())
+    response.on('close', () => timer.cancel())
+  })
 }
 
 function hasLength(headers: readonly unknown[]): boolean {
@@ -188,7 +199,7 @@ async function stream(
     if (expected !== undefined && sent !== expected) {
       throw new Error(`the body ended after ${sent} of ${expected} bytes`)
     }
-    if (rest === 'linger') finishLinger(response, request)
+    if (rest === 'linger') finishLinger(response, request, watch)
     else {
       response.end()
       watchEnd(response, watch)

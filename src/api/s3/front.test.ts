@@ -324,7 +324,12 @@ describe('bodies', () => {
     }
     client.socket.on('drain', send)
     send()
-    await client.untilClosed()
+    const untilRead = { timeout: 60_000 }
+    await vi.waitFor(() => expect(client.socket.bytesWritten).toBeGreaterThan(64 * 1024 ** 2), untilRead)
+    await vi.waitFor(async () => {
+      await front.clock.advance(5_000)
+      expect(client.closed).toBe(true)
+    }, untilRead)
   })
 
   test('read in part are drained', async () => {
