@@ -34,7 +34,7 @@ export async function openBrowser(): Promise<ConsoleBrowser> {
   const complaints: string[] = []
   const newPage = async () => {
     const page = await context.newPage()
-    page.setDefaultTimeout(Number(process.env.CONSOLE_TIMEOUT ?? 60_000))
+    page.setDefaultTimeout(60_000)
     page.on('pageerror', (error) => complaints.push(error.message))
     page.on('console', (message) => {
       if (message.type() === 'error' && !/status of 40\d/.test(message.text()))
