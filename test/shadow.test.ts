@@ -279,6 +279,20 @@ test('listings show both, in pages of any size, with and without a delimiter', a
   expect(page.Contents![0]).toMatchObject({ ETag: there.Contents![0]!.ETag, Size: 3 })
 })
 
+test('a listing shows each object once while objects are being kept', async () => {
+  await shadow()
+  const names = Array.from({ length: 30 }, (_, i) => `k${String(i).padStart(2, '0')}`)
+  for (const Key of names) await old1(Key, Key)
+  const reading = Promise.all(names.map((Key) => text(Key)))
+  let isOver = false
+  void reading.finally(() => {
+    isOver = true
+  })
+  while (!isOver) expect(await keys()).toEqual(names)
+  await reading
+  expect(await keys()).toEqual(names)
+})
+
 describe('a source that fails', () => {
   /** A server in the place of the source, which answers as told. */
   async function broken(status: number, body = ''): Promise<void> {

@@ -5,6 +5,7 @@ import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { ListPage } from '../../../model/listing/objects.js'
 import type { PageRequest } from '../../../model/listing/page.js'
 import { type ListedVersion, readListed } from '../../../model/versions/codec.js'
+import { etagOf, type VersionRecord } from '../../../model/versions/record.js'
 import { prefixEnd, successor } from '../../../table/row-keys.js'
 import { eachLimited } from '../../../util/limited.js'
 import type { S3Context } from '../context.js'
@@ -48,14 +49,14 @@ export async function unionPage(
   const candidates = theirs.entries.filter(
     ({ key }) => !known.has(key.toString('latin1')) && isBefore(key, bound),
   )
-  const isShown = new Set<UnionEntry>()
+  const shown: UnionEntry[] = []
   await eachLimited(candidates, LOOKS_AT_ONCE, async (entry) => {
-    if (await shows(context, bucket, source, entry)) isShown.add(entry)
+    const found = await shownFor(context, bucket, source, entry)
+    if (found) shown.push(found)
   })
-  const merged = [
-    ...own.entries.filter(({ key }) => isBefore(key, bound)),
-    ...candidates.filter((entry) => isShown.has(entry)),
-  ].sort((a, b) => Buffer.compare(a.key, b.key))
+  const merged = [...own.entries.filter(({ key }) => isBefore(key, bound)), ...shown].sort((a, b) =>
+    Buffer.compare(a.key, b.key),
+  )
   const entries = merged.slice(0, request.limit)
   const last = entries.at(-1)
   const next = merged.length > entries.length && last ? behind(last) : bound
@@ -98,24 +99,43 @@ function entriesOf(page: SourcePage): UnionEntry[] {
   ]
 }
 
-/** Whether an entry of the source is there for readers of this bucket: nothing here has taken its place. */
-async function shows(
+/**
+ * What readers of this bucket see for an entry of the source: nothing where it was deleted here, and the object that is here
+ * where it was written, or kept, since the own page was read.
+ */
+async function shownFor(
   { model }: S3Context,
   bucket: Bucket,
   source: ShadowSource,
-  { key, listed }: UnionEntry,
-): Promise<boolean> {
-  if (listed) return (await model.objects.current(bucket.id, key)) === undefined
+  entry: UnionEntry,
+): Promise<UnionEntry | undefined> {
+  const { key, listed } = entry
+  if (listed) {
+    const row = await model.objects.current(bucket.id, key)
+    if (!row) return entry
+    return row.state === 'object' ? { key, head: undefined, listed: listedVersion(row) } : undefined
+  }
   // Of a common prefix, a key must be left. Where nothing below it was ever written here, it is.
   const here = await model.versionListing.page({
     ...{ bucket: bucket.id, prefix: key, delimiter: Buffer.alloc(0), start: Buffer.alloc(0) },
     ...{ afterVersion: Buffer.alloc(0), limit: 1 },
   })
-  if (here.entries.length === 0 && !here.more) return true
+  if (here.entries.length === 0 && !here.more) return entry
   const below = await source.list({ prefix: key.toString(), delimiter: '', after: '', limit: PROBE_KEYS })
-  for (const object of below.objects)
-    if ((await model.objects.current(bucket.id, Buffer.from(object.key))) === undefined) return true
-  return below.isTruncated
+  for (const object of below.objects) {
+    const row = await model.objects.current(bucket.id, Buffer.from(object.key))
+    if (!row || row.state === 'object') return entry
+  }
+  return below.isTruncated ? entry : undefined
+}
+
+function listedVersion(version: VersionRecord): ListedVersion {
+  const { id, isNull, createdUs, size, checksumAlgorithm, checksumType, owner } = version
+  return {
+    ...{ id, isNull, isMarker: false, createdUs, size, checksumAlgorithm, checksumType, owner },
+    etag: etagOf(version).slice(1, -1),
+    storageClass: version.storageClass ?? 'STANDARD',
+  }
 }
 
 /** The first key that may follow an entry: of a common prefix, the first one behind all that it folds. */
