@@ -21,6 +21,16 @@ interface TopRead {
   note: string
 }
 
+/** A version that clients want to lock and to delete at the same time, until this moment. */
+interface Contest {
+  layer: Layer
+  untilMoment: number
+}
+
+/** How long a contest lasts, in moments; and the share of the locks and deletions that are part of one. */
+const CONTEST_MOMENTS = 40
+const CONTEST_SHARE = 0.75
+
 /** The keys of the versioned bucket whose versions are deleted from the top, too. */
 export const STACK_KEYS = ['stack', 'stack/2'] as const
 
@@ -39,6 +49,7 @@ class Locked extends Error {
 export class Stacks {
   readonly #layers = new Map<string, Layer>()
   readonly #reads: TopRead[] = []
+  readonly #contests = new Map<string, Contest>()
   #moment = 0
 
   /** One operation at a node. `attempt` runs it and resolves with undefined if it failed in a way that must be expected. */
@@ -51,13 +62,13 @@ export class Stacks {
   ): Promise<void> {
     const key = random.pick(STACK_KEYS)
     const roll = random.float()
-    if (roll < 0.35) {
+    if (roll < 0.3) {
       const version = await put(key)
       if (version) this.#layers.set(idOf(version), { key, version, putAckedAt: this.#moment++ })
-    } else if (roll < 0.6) {
+    } else if (roll < 0.5) {
       await this.#readTop(node, bucket, key, attempt)
     } else {
-      const layer = this.#aLayer(random, key)
+      const layer = this.#contested(random, key) ?? this.#aLayer(random, key)
       if (!layer) return
       if (roll < 0.7) await this.#lock(layer, bucket, attempt)
       else await this.#delete(layer, bucket, attempt)
@@ -118,6 +129,17 @@ export class Stacks {
       // Nothing was deleted by this one, nor by anybody if nobody else tried.
       if (before === undefined && layer.deleteCalledAt === calledAt) delete layer.deleteCalledAt
     } else if (outcome?.gone) layer.deleteAckedAt ??= this.#moment++
+  }
+
+  /** The version that others may be locking or deleting right now: most races need two who want the same. */
+  #contested(random: SeededRandom, key: string): Layer | undefined {
+    if (!random.chance(CONTEST_SHARE)) return undefined
+    const contest = this.#contests.get(key)
+    const isOn = (layer: Layer) => layer.deleteAckedAt === undefined && layer.lockAckedAt === undefined
+    if (contest && contest.untilMoment > this.#moment && isOn(contest.layer)) return contest.layer
+    const layer = this.#aLayer(random, key)
+    if (layer) this.#contests.set(key, { layer, untilMoment: this.#moment + CONTEST_MOMENTS })
+    return layer
   }
 
   /** One of the newest layers that nobody is known to have deleted. */
