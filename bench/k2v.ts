@@ -1,7 +1,7 @@
 /**
  * InsertItem and ReadItem of K2V: Carport, and Garage if its program is given, on one node and on three nodes in three zones
  * whose round trips take 100 ms. The stores run at the same time and take turns, so that a machine that becomes slower does
- * so for all. Usage: node dist/bench/k2v.js [--garage PROGRAM] [--seconds N] [--rounds N] [--bytes N]
+ * so for all. Usage: node dist/bench/k2v.js [--garage PROGRAM] [--seconds N] [--rounds N] [--bytes N] [--place one|three]
  */
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -21,11 +21,11 @@ const BUCKET = 'bench-k2v'
 const PARTITIONS = 100
 
 const PLACES: { name: string; spec: ClusterSpec; connections: number[] }[] = [
-  { name: 'one node', spec: { nodes: 1, zones: 1, replicationFactor: 1 }, connections: [1, 32] },
+  { name: 'one node', spec: { nodes: 1, zones: 1, replicationFactor: 1 }, connections: [1, 16, 64] },
   {
     name: 'three zones, 100 ms',
     spec: { nodes: 3, zones: 3, replicationFactor: 3, delayMs: 50 },
-    connections: [1],
+    connections: [1, 16],
   },
 ]
 const OPERATIONS = ['InsertItem', 'ReadItem'] as const
@@ -125,14 +125,20 @@ async function measure(
   }
 }
 
-async function bench(garage: string | undefined, seconds: number, rounds: number, bytes: number) {
+async function bench(
+  garage: string | undefined,
+  place: string,
+  seconds: number,
+  rounds: number,
+  bytes: number,
+) {
   const dir = mkdtempSync(join(tmpdir(), 'carport-k2v-'))
   const value = randomBytes(bytes)
   process.stdout.write(
     '| Place | Operation | Connections | Store | Requests/s | Median ms | 99 % ms | CPU µs a request, all nodes |\n|---|---|---|---|---|---|---|---|\n',
   )
   try {
-    for (const { name: place, spec, connections } of PLACES) {
+    for (const { name, spec, connections } of PLACES.filter((each) => each.name.startsWith(place))) {
       const servers: Server[] = []
       try {
         for (const [i, program] of programsOf(garage).entries())
@@ -146,7 +152,7 @@ async function bench(garage: string | undefined, seconds: number, rounds: number
               for (const server of servers)
                 figures.get(server)!.push(await measure(server, operation, count, seconds, value))
             }
-            for (const [{ name }, found] of figures) {
+            for (const [server, found] of figures) {
               const middle = (of: (figure: Figure) => number) => median(found.map(of))!
               const cells = [
                 ...[middle(({ perSecond }) => perSecond).toFixed(1)],
@@ -154,7 +160,7 @@ async function bench(garage: string | undefined, seconds: number, rounds: number
                 middle((figure) => figure.cpuUs).toFixed(),
               ]
               process.stdout.write(
-                `| ${place} | ${operation} | ${count} | ${name} | ${cells.join(' | ')} |\n`,
+                `| ${name} | ${operation} | ${count} | ${server.name} | ${cells.join(' | ')} |\n`,
               )
             }
           }
@@ -174,11 +180,13 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     rounds: { type: 'string' },
     bytes: { type: 'string' },
+    place: { type: 'string' },
   },
 })
 try {
   await bench(
     values.garage,
+    values.place ?? '',
     Number(values.seconds ?? 5),
     Number(values.rounds ?? 3),
     Number(values.bytes ?? 1024),

@@ -82,6 +82,8 @@ export interface QuorumWriteOptions extends QuorumCallOptions {
   quorum: number | readonly number[]
   /** What a reply means; 'unknown' counts as a failure. */
   judge?: (body: unknown) => 'taken' | 'unknown'
+  /** A node that has stored durably what is written: it counts as one that took it, and gets no message. */
+  heldBy?: NodeId | undefined
   /** Is told of each node that failed or timed out, also after the promise resolved. */
   onFailure?: (node: NodeId, error: unknown) => void
 }

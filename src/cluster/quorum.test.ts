@@ -69,6 +69,25 @@ describe('write', () => {
     expect(served.sort()).toEqual(['a', 'b', 'c'])
   })
 
+  test('counts a node that has what is written already, and sends it nothing', async () => {
+    const { quorum, clock, id, served } = setup(['a', 'b', 'c'], { c: { afterMs: 500 } })
+    const options = { timeoutMs: 1000, quorum: 2, heldBy: id('b') }
+    const spread = watch(quorum.write([['b', 'c'].map(id), ['a', 'b'].map(id)], 'test/op', 1, options))
+    await clock.advance(100)
+    expect(spread.settled).toBe(false)
+    await clock.advance(500)
+    expect(spread.value!.map(({ node }) => node).sort()).toEqual(['a', 'b', 'c'].map(id).sort())
+    expect(served.sort()).toEqual(['a', 'c'])
+    const alone = watch(quorum.write([[id('b')]], 'test/op', 1, { ...options, quorum: 1 }))
+    await clock.advance(0)
+    expect(alone.value).toEqual([{ node: id('b'), body: null }])
+    // Of a set that it is no member of it says nothing.
+    const elsewhere = watch(quorum.write([['a', 'c'].map(id)], 'test/op', 1, { ...options, timeoutMs: 100 }))
+    await clock.advance(200)
+    expect(elsewhere.error?.code).toBe('QuorumUnavailable')
+    expect(served).toHaveLength(4)
+  })
+
   describe('that may be overruled', () => {
     const setA = ['a', 'b', 'c']
     type Said = 'taken' | 'overruled' | 'unknown'

@@ -48,9 +48,11 @@ export class Quorum implements QuorumCaller {
     given: QuorumWriteOptions,
   ): Promise<NodeReply[]> {
     const options = this.#timed(given)
-    const epoch = this.#writes.enter()
     const first = sets[0]
-    if (sets.length === 1 && first!.length === 1 && options.quorum === 1) {
+    const isAlone = sets.length === 1 && first!.length === 1 && options.quorum === 1
+    if (isAlone && first![0] === options.heldBy) return Promise.resolve([{ node: first![0]!, body: null }])
+    const epoch = this.#writes.enter()
+    if (isAlone) {
       const node = first![0]!
       return this.transport.call(node, method, body, options).then(
         (reply) => {

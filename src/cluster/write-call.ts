@@ -12,6 +12,9 @@ export interface WriteEnv {
   readonly silent: SilentNodes
 }
 
+/** What a node answers to a write that it took. */
+const HELD: RpcReply = { body: null }
+
 type Options = Omit<QuorumWriteOptions, 'judge'> & Partial<JudgedWriteOptions>
 
 /**
@@ -85,13 +88,17 @@ export class WriteCall {
     }
     const nodes = sets.length === 1 ? sets[0]! : [...new Set(sets.flat())]
     this.#pending = [...nodes]
+    const { self } = env.transport
+    const { heldBy } = this.options
     // The own node last: its work would otherwise delay the messages to the others.
     let own = false
     for (const node of nodes) {
-      if (node === env.transport.self) own = true
+      if (node === heldBy) continue
+      if (node === self) own = true
       else this.#send(node, body)
     }
-    if (own) this.#send(env.transport.self, body)
+    if (heldBy !== undefined && nodes.includes(heldBy)) this.#succeeded(heldBy, HELD)
+    if (own) this.#send(self, body)
   }
 
   #send(node: NodeId, body: unknown): void {

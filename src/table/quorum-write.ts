@@ -24,6 +24,12 @@ export interface Attempt<E> {
   undo?: () => Promise<void>
 }
 
+/** Rows that one replica has stored durably, since this node knows that layout version. */
+export interface HeldRows {
+  readonly by: NodeId
+  readonly layoutVersion: number
+}
+
 type Judged = Pick<JudgedWriteOptions, 'isSafe' | 'ownLooked' | 'canWithdraw' | 'mayRepeat'>
 
 /**
@@ -44,14 +50,26 @@ export class RowWriter<E> {
   }
 
   /** Sends rows in several messages. @throws CarportError QuorumUnavailable, LayoutNotReady */
-  async writeMany(byPartition: ReadonlyMap<number, WireRow[]>, priority: Priority): Promise<void> {
+  async writeMany(
+    byPartition: ReadonlyMap<number, WireRow[]>,
+    priority: Priority,
+    held?: HeldRows,
+  ): Promise<void> {
     const batches: { partition: number; rows: WireRow[] }[] = []
     for (const [partition, all] of byPartition) {
       for (const rows of batchesOf(all, BATCH_BYTES_MAX, BATCH_ROWS_MAX)) batches.push({ partition, rows })
     }
     await eachLimited(batches, BATCHES_IN_FLIGHT, async ({ partition, rows }) => {
-      await this.#send(partition, rows, priority, undefined)
+      await this.#send(partition, rows, priority, undefined, held)
     })
+  }
+
+  /**
+   * One row as it is, to the replicas that do not have it yet. Of tables without `hiddenBy`.
+   * @throws CarportError QuorumUnavailable, LayoutNotReady
+   */
+  async spread(row: Row<E>, held: HeldRows): Promise<void> {
+    await this.#send(row.partition, [this.local.codec.toWire(row)], Priority.high, undefined, held)
   }
 
   /** One row as it is. @throws CarportError QuorumUnavailable, LayoutNotReady */
@@ -146,6 +164,7 @@ export class RowWriter<E> {
     rows: WireRow[],
     priority: Priority,
     judged: Judged | undefined,
+    held?: HeldRows,
   ): Promise<{ verdict: WriteVerdict; laterUs: number }> {
     const { placement } = this.env
     for (let i = 0; ; i++) {
@@ -155,7 +174,7 @@ export class RowWriter<E> {
         newer ??= node
       }
       try {
-        const outcome = await this.#sendOnce(partition, rows, priority, judged, onOutdated)
+        const outcome = await this.#sendOnce(partition, rows, priority, judged, onOutdated, held)
         if (outcome.verdict !== 'undecided' || newer === undefined) return outcome
       } catch (error) {
         if (newer === undefined || i === LAYOUTS_MAX) throw error
@@ -172,6 +191,7 @@ export class RowWriter<E> {
     priority: Priority,
     judged: Judged | undefined,
     onOutdated: (node: NodeId) => void,
+    held: HeldRows | undefined,
   ): Promise<{ verdict: WriteVerdict; laterUs: number }> {
     const { placement, quorum } = this.env
     const { name, placement: kind } = this.local.schema
@@ -192,6 +212,7 @@ export class RowWriter<E> {
       quorum: needed,
       timeoutMs: rows.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS,
       priority,
+      heldBy: held?.layoutVersion === placement.layoutVersion ? held.by : undefined,
       onFailure: (node: NodeId, error: unknown) => {
         const code = errorCode(error)
         if (code === 'LayoutOutdated') onOutdated(node)

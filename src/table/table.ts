@@ -5,10 +5,10 @@ import type { MissedWrites, TableEnv } from './env.js'
 import type { LocalTable } from './local.js'
 import { PageReader, type RangeQuery } from './quorum-pages.js'
 import { RowReader } from './quorum-read.js'
-import { type Attempt, RowWriter, undecided } from './quorum-write.js'
+import { type Attempt, type HeldRows, RowWriter, undecided } from './quorum-write.js'
 import { applyRows, methodOf } from './replica.js'
 import { successor } from './row-keys.js'
-import type { WireRow } from './rows.js'
+import type { Row, WireRow } from './rows.js'
 import type { TableSchema } from './schema.js'
 import { headOf } from './seal.js'
 import { copyOf, type Standing } from './standing.js'
@@ -137,6 +137,19 @@ export class Table<E> {
       else byPartition.set(row.partition, [this.local.codec.toWire(row)])
     }
     await this.#writer.writeMany(byPartition, Priority.normal)
+  }
+
+  /**
+   * Quorum write of rows of one partition key that one replica has stored already; resolves when all are durable on a quorum. Of
+   * tables whose rows hide none (TableSchema.hiddenBy).
+   * @throws CarportError like `insert`; some rows may have been written then.
+   */
+  async spread(rows: readonly Row<E>[], held: HeldRows): Promise<void> {
+    this.#checkClock()
+    const [first] = rows
+    if (rows.length === 1) return this.#writer.spread(first!, held)
+    const wire = rows.map((row) => this.local.codec.toWire(row))
+    await this.#writer.writeMany(new Map([[first!.partition, wire]]), Priority.normal, held)
   }
 
   /** @throws CarportError ClockSkew if rows carry a time, and this node's clock is off */

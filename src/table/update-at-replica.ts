@@ -1,9 +1,11 @@
 import type { Tx } from '../db/db.js'
+import { Deadline } from '../net/deadline.js'
 import { type NodeId, Priority, type RpcReply } from '../net/transport.js'
 import { CarportError, type ErrorCode, errorCode } from '../util/errors.js'
 import { BULK_TIMEOUT_MS, CALL_TIMEOUT_MS, layoutNotReady, type TableEnv } from './env.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
+import type { HeldRows } from './quorum-write.js'
 import { methodOf } from './replica.js'
 import type { Row } from './rows.js'
 import { copyOf, type Standing } from './standing.js'
@@ -79,10 +81,9 @@ export class UpdateAtReplica<E, W> {
   async write(partitionKey: Buffer, writes: readonly W[]): Promise<void> {
     let at = 0
     while (at < writes.length) {
-      const changes = await this.#makeChanges(partitionKey, this.#callOf(writes, at))
-      at += changes.length
-      if (changes.length === 1) await this.table.insert(changes[0]!.entry)
-      else await this.table.insertMany(changes.map(({ entry }) => entry))
+      const { rows, held } = await this.#makeChanges(partitionKey, this.#callOf(writes, at))
+      at += rows.length
+      await this.table.spread(rows, held)
     }
   }
 
@@ -98,19 +99,24 @@ export class UpdateAtReplica<E, W> {
     return at === 0 && end === writes.length ? writes : writes.slice(at, end)
   }
 
-  /** The changes of the first of these writes, at least of one. */
-
-  async #makeChanges(partitionKey: Buffer, writes: readonly W[]): Promise<Row<E>[]> {
+  /** The changes of the first of these writes, at least of one, and who has stored them. */
+  async #makeChanges(
+    partitionKey: Buffer,
+    writes: readonly W[],
+  ): Promise<{ rows: readonly Row<E>[]; held: HeldRows }> {
     const { placement, quorum } = this.env
     const nodes = this.#replicas(this.table.local.codec.partitionOf(partitionKey))
     let failure: unknown
     for (const [i, node] of nodes.entries()) {
-      const body = [placement.layoutVersion, partitionKey, writes.map((write) => this.spec.encode(write))]
       const lastMs = writes.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS
       const timeoutMs = i === nodes.length - 1 ? lastMs : FIRST_TIMEOUT_MS
+      const { layoutVersion } = placement
       try {
-        const reply = await quorum.call(node, this.#method, body, { timeoutMs, priority: Priority.high })
-        return this.#parse(partitionKey, writes, reply.body)
+        const rows =
+          node === quorum.self
+            ? await this.#makeHere(layoutVersion, partitionKey, writes, timeoutMs)
+            : await this.#askFor(node, layoutVersion, partitionKey, writes, timeoutMs)
+        return { rows, held: { by: node, layoutVersion } }
       } catch (error) {
         const code = errorCode(error)
         if (code === undefined || !FALL_OVER.has(code)) throw error
@@ -121,6 +127,44 @@ export class UpdateAtReplica<E, W> {
     }
     throw new CarportError('QuorumUnavailable', `${this.#method}: no replica takes the write`, {
       cause: failure,
+    })
+  }
+
+  async #askFor(
+    node: NodeId,
+    layoutVersion: number,
+    partitionKey: Buffer,
+    writes: readonly W[],
+    timeoutMs: number,
+  ): Promise<Row<E>[]> {
+    const body = [layoutVersion, partitionKey, writes.map((write) => this.spec.encode(write))]
+    const options = { timeoutMs, priority: Priority.high }
+    const reply = await this.env.quorum.call(node, this.#method, body, options)
+    return this.#parse(partitionKey, writes, reply.body)
+  }
+
+  /** As a call to the own node, without a message. */
+  #makeHere(
+    layoutVersion: number,
+    partitionKey: Buffer,
+    writes: readonly W[],
+    timeoutMs: number,
+  ): Promise<readonly Row<E>[]> {
+    return new Promise((resolve, reject) => {
+      const deadline = new Deadline(this.env.clock, timeoutMs, () => {
+        reject(new CarportError('Timeout', `${this.#method}: not done within ${timeoutMs} ms`))
+      })
+      this.#make(layoutVersion, partitionKey, writes).then(
+        (rows) => {
+          deadline.cancel()
+          resolve(rows)
+        },
+        (error) => {
+          deadline.cancel()
+          const known = errorCode(error) !== undefined
+          reject(known ? error : new CarportError('Internal', `${this.#method} failed`, { cause: error }))
+        },
+      )
     })
   }
 
@@ -155,11 +199,17 @@ export class UpdateAtReplica<E, W> {
     if (typeof layoutVersion !== 'number' || !Array.isArray(sent) || sent.length > UPDATES_MAX) {
       throw this.#malformed('call')
     }
+    this.table.local.codec.checkKeys(partitionKey, Buffer.alloc(0))
+    const writes = sent.map((write) => this.spec.decode(write))
+    const rows = await this.#make(layoutVersion, partitionKey as Buffer, writes)
+    return { body: rows.map(({ head, body }) => [head, body ?? null]) }
+  }
+
+  /** Makes and stores the changes of the first of these writes, at least of one; resolves when they are durable here. */
+  async #make(layoutVersion: number, partitionKey: Buffer, writes: readonly W[]): Promise<readonly Row<E>[]> {
     const { db, hlc, placement, transport } = this.env
     const { local } = this.table
-    local.codec.checkKeys(partitionKey, Buffer.alloc(0))
-    const partition = local.codec.partitionOf(partitionKey as Buffer)
-    const writes = sent.map((write) => this.spec.decode(write))
+    const partition = local.codec.partitionOf(partitionKey)
     if (layoutVersion < placement.writersVersion) {
       throw new CarportError('LayoutOutdated', 'all nodes write with a later layout version')
     }
@@ -167,8 +217,8 @@ export class UpdateAtReplica<E, W> {
       throw new CarportError('LayoutNotReady', `partition ${partition} is not on this node`)
     }
     hlc.peers.checkMayStamp()
-    const keys = writes.map((write) => local.codec.keyOf(partitionKey as Buffer, this.spec.sortKey(write)))
-    const run = new Run(this.spec, local, partitionKey as Buffer, writes, keys)
+    const keys = writes.map((write) => local.codec.keyOf(partitionKey, this.spec.sortKey(write)))
+    const run = new Run(this.spec, local, partitionKey, writes, keys)
     const parts = run.parts.map((part) =>
       db.transact((tx) => {
         // Asked where the copy is read: it may have turned out to be worth less meanwhile.
@@ -176,8 +226,8 @@ export class UpdateAtReplica<E, W> {
         return part.make(tx)
       }, part.steps),
     )
-    const done = Promise.all(parts).then((changes) => changes.flat())
-    return { body: await local.underWay.follow(keys, done) }
+    const done = parts.length === 1 ? parts[0]! : Promise.all(parts).then((rows) => rows.flat())
+    return local.underWay.follow(keys, done)
   }
 
   #malformed(what: string): CarportError {
@@ -188,14 +238,12 @@ export class UpdateAtReplica<E, W> {
   }
 }
 
-type Change = [head: Buffer, body: Buffer | null]
-
 /**
  * The writes of one call, in several transactions: each begins where the one before has ended, and makes nothing if that one
  * failed, or left writes to the next call. Transactions may run more than once.
  */
 class Run<E, W> {
-  readonly parts: { readonly steps: number; make(tx: Tx): Change[] }[] = []
+  readonly parts: { readonly steps: number; make(tx: Tx): Row<E>[] }[] = []
   /** For each part, the bytes of what it has made; undefined before, or if it failed. */
   readonly #bytes: (number | undefined)[] = []
   /** The first part that was cut short because the reply got too long. */
@@ -218,7 +266,7 @@ class Run<E, W> {
     }
   }
 
-  #make(tx: Tx, part: number, start: number, end: number): Change[] {
+  #make(tx: Tx, part: number, start: number, end: number): Row<E>[] {
     this.#bytes[part] = undefined
     if (this.#cutAt >= part) this.#cutAt = Number.POSITIVE_INFINITY
     if (this.#cutAt < part) return []
@@ -227,12 +275,12 @@ class Run<E, W> {
     const { local } = this
     const leaves = end - start > 1 ? new LeafChanges() : undefined
     const refused: Row<E>[] = []
-    const changes: Change[] = []
+    const changes: Row<E>[] = []
     for (let i = start; i < end; i++) {
       const current = local.getByKey(tx, this.keys[i]!)
       const row = local.codec.encode(this.spec.change(tx, this.partitionKey, current, this.writes[i]!))
       local.apply(tx, row, leaves, refused)
-      changes.push([row.head, row.body ?? null])
+      changes.push(row)
       bytes += row.head.length + (row.body?.length ?? 0)
       if (bytes > REPLY_BYTES_MAX) {
         if (i + 1 < this.writes.length) this.#cutAt = part

@@ -13,5 +13,5 @@ export interface K2vContext {
   readonly clock: Clock
 }
 
-/** Serves one operation. */
-export type Handler = (context: K2vContext, request: K2vRequest) => Promise<Answer>
+/** Serves one operation; at once where nothing is to be waited for. */
+export type Handler = (context: K2vContext, request: K2vRequest) => Answer | Promise<Answer>

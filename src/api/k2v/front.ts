@@ -7,6 +7,7 @@
  * - Answers that would get too long end earlier, with `more` and `nextStart`.
  * - k2v-client puts "=" behind names of the query without a value: `?search=` is `?search`.
  */
+import type { Bucket } from '../../model/buckets/buckets.js'
 import type { Model } from '../../model/model.js'
 import type { Answer, AnswerHeaders, ErrorAnswer } from '../http/answer.js'
 import type { BrokenRequest, BrokenRequestAnswer } from '../http/client-error.js'
@@ -70,15 +71,19 @@ class K2vProtocol implements Protocol<K2vRequest> {
       : this.#dispatch(request, auth)
   }
 
-  async #dispatch(request: K2vRequest, auth: Auth): Promise<Answer> {
+  #dispatch(request: K2vRequest, auth: Auth): Answer | Promise<Answer> {
     request.auth = auth
-    const route = request.route!
-    const operation = route.operation!
+    const bucket = authorize(this.options.model, request, request.route!)
+    return bucket instanceof Promise
+      ? bucket.then((late) => this.#handle(request, late))
+      : this.#handle(request, bucket)
+  }
+
+  #handle(request: K2vRequest, bucket: Bucket): Answer | Promise<Answer> {
+    const operation = request.route!.operation!
     const { model, checkWritable, clock } = this.options
-    const { k2v, k2vPolls } = model
-    const bucket = await authorize(model, request, route)
     if (K2V_OPERATIONS[operation] === 'write') checkWritable?.()
-    return HANDLERS[operation]({ store: k2v, polls: k2vPolls, bucket, clock }, request)
+    return HANDLERS[operation]({ store: model.k2v, polls: model.k2vPolls, bucket, clock }, request)
   }
 
   originHeaders(request: K2vRequest): AnswerHeaders | undefined | Promise<AnswerHeaders | undefined> {

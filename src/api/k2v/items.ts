@@ -7,7 +7,7 @@ import type { Handler, K2vContext } from './context.js'
 import { bytesOf, parseCausality } from './documents.js'
 import { invalidRequest, K2vError } from './errors.js'
 import { jsonAnswer, jsonValues } from './json-answer.js'
-import { bytesOfItem, readHeld } from './memory.js'
+import { bytesOfItem, needsNoRoom, readHeld } from './memory.js'
 import type { K2vRequest } from './request.js'
 
 export const CAUSALITY_TOKEN = 'X-Garage-Causality-Token'
@@ -20,10 +20,14 @@ export interface Accepted {
   readonly binary: boolean
 }
 
+const JSON_ONLY: Accepted = { json: true, binary: false }
+const BINARY_ONLY: Accepted = { json: false, binary: true }
+
 /** @throws K2vError NotAcceptable */
 export function acceptedForms(request: K2vRequest): Accepted {
   const accept = request.headers.accept
-  if (accept === undefined) return { json: true, binary: false }
+  if (accept === undefined || accept === JSON_TYPE) return JSON_ONLY
+  if (accept === BINARY) return BINARY_ONLY
   const types = accept.split(',').map((part) => part.split(';')[0]!.trim().toLowerCase())
   const any = types.includes('*/*') || types.includes('application/*')
   const accepted = { json: any || types.includes(JSON_TYPE), binary: any || types.includes(BINARY) }
@@ -58,12 +62,20 @@ export function readOptions(request: K2vRequest): { writeBack?: boolean } {
   return value === 'true' || value === '1' ? { writeBack: false } : {}
 }
 
-export const readItem: Handler = async ({ store, bucket, clock }, request) => {
+export const readItem: Handler = ({ store, bucket, clock }, request) => {
   const accepted = acceptedForms(request)
   const key = itemKey(request)
   const options = readOptions(request)
-  const item = await readHeld(request, () => store.read(bucket.id, key, options), bytesOfItem)
-  return itemAnswer(item, accepted, clock)
+  const item = store.readAtOnce(bucket.id, key, options)
+  if (!(item instanceof Promise) && needsNoRoom(item)) return itemAnswer(item, accepted, clock)
+  let begun = item instanceof Promise ? item : undefined
+  const read = async () => {
+    const first = begun
+    begun = undefined
+    return first ?? store.readAtOnce(bucket.id, key, options)
+  }
+  return readHeld(request, read, bytesOfItem).then((found) => itemAnswer(found, accepted, clock))
+}
 }
 
 export const insertItem: Handler = async (context, request) => {

@@ -32,6 +32,11 @@ async function tryRead<T>(
   return bytes <= FREE_BYTES || request.reader.tryHold(bytes) ? { found } : bytes
 }
 
+/** Whether an answer with that item takes no part in the memory of all requests. */
+export function needsNoRoom(item: K2vItem | undefined): boolean {
+  return bytesOfItem(item) <= FREE_BYTES
+}
+
 /** About how many bytes items take in memory. */
 export function bytesOfItems(items: readonly K2vItem[]): number {
   return items.reduce((sum, item) => sum + bytesOfItem(item), 0)

@@ -40,11 +40,11 @@ export function routeOf({
   rawPath: string
   query: Query
 }): Route {
-  const path = rawPath.replace(/^\/+/, '')
+  const path = withoutSlashes(rawPath)
   const slash = path.indexOf('/')
   const bucket = decode(slash < 0 ? path : path.slice(0, slash))
   if (bucket === '') throw invalidRequest('the path names no bucket')
-  const rawKey = slash < 0 ? '' : path.slice(slash + 1).replace(/^\/+/, '')
+  const rawKey = slash < 0 ? '' : withoutSlashes(path.slice(slash + 1))
   if (query.malformed) throw new K2vError('InvalidUtf8String', 'the query has a value that is not UTF-8')
   const partitionKey = rawKey === '' ? undefined : decode(rawKey)
   if (method === 'OPTIONS') return { bucket, partitionKey, operation: undefined }
@@ -81,6 +81,12 @@ function ofPartition(method: string, query: Query): K2vOperation | undefined {
     default:
       return undefined
   }
+}
+
+function withoutSlashes(path: string): string {
+  let start = 0
+  while (path.charCodeAt(start) === 47) start++
+  return start === 0 ? path : path.slice(start)
 }
 
 function decode(raw: string): string {

@@ -99,8 +99,9 @@ export function clockOf(item: K2vItem): VectorClock {
 }
 
 /** The concurrent values, those with equal content once. */
-export function valuesOf(item: K2vItem): ItemValue[] {
-  const all = item.entries.flatMap(({ values }) => values)
+export function valuesOf({ entries }: K2vItem): readonly ItemValue[] {
+  if (entries.length === 1 && entries[0]!.values.length === 1) return entries[0]!.values
+  const all = entries.flatMap(({ values }) => values)
   if (all.length < 2) return all
   return all.filter((value, i) => all.findIndex((other) => other.hasContentOf(value)) === i)
 }

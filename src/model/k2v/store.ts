@@ -134,10 +134,19 @@ export class K2vStore {
   async read(
     bucket: Buffer,
     key: Pick<K2vItem, 'partitionKey' | 'sortKey'>,
-    options: { writeBack?: boolean } = {},
+    options?: { writeBack?: boolean },
   ): Promise<K2vItem | undefined> {
+    return this.readAtOnce(bucket, key, options)
+  }
+
+  /** As `read`, but answers at once, and throws, where no other node is to be asked and nothing to be waited for. */
+  readAtOnce(
+    bucket: Buffer,
+    key: Pick<K2vItem, 'partitionKey' | 'sortKey'>,
+    options: { writeBack?: boolean } = {},
+  ): K2vItem | undefined | Promise<K2vItem | undefined> {
     checkKeys(key.partitionKey, key.sortKey)
-    return this.items.get(bucket, rowSortKey(key), options)
+    return this.items.read(bucket, rowSortKey(key), options)
   }
 
   /**

@@ -68,7 +68,8 @@ export function checkKeys(partitionKey: Buffer, sortKey: Buffer): void {
       throw new CarportError('InvalidArgument', `the ${name} has more than ${KEY_BYTES_MAX} bytes`)
     }
   }
-  if (terminatedKey(partitionKey).length > KEY_BYTES_MAX + 1) {
+  // At the most every byte is escaped.
+  if (partitionKey.length * 2 > KEY_BYTES_MAX && terminatedKey(partitionKey).length > KEY_BYTES_MAX + 1) {
     throw new CarportError('InvalidArgument', 'the partition key has too many control characters')
   }
 }
