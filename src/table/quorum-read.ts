@@ -8,6 +8,7 @@ import { allAgree, type Copy } from './range-merge.js'
 import { methodOf } from './replica.js'
 import { parseCopy } from './replies.js'
 import type { Row } from './rows.js'
+import { type BodyFrom, isWanted, type Wanted } from './wanted.js'
 
 /** How often a read starts over because the row changes. */
 const ROUNDS_MAX = 20
@@ -65,19 +66,14 @@ export class RowReader<E> {
    * reached a quorum of the older version alone, after the newer one's nodes copied; whoever showed it from there
    * would let the next reader, who asks the newer version, go back.
    */
-  async get(
-    key: Buffer,
-    withBody: boolean,
-    replacedBy?: Buffer,
-    writeBack = true,
-  ): Promise<Row<E> | undefined> {
+  async get(key: Buffer, wanted: Wanted, replacedBy?: Buffer, writeBack = true): Promise<Row<E> | undefined> {
     let mayFail = true
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const sets = this.setsOf(key[0]!)
       const nodes = sets[0]!
-      const query = this.#query(key, withBody ? this.nearest(nodes) : null, replacedBy)
+      const query = this.#query(key, this.#bodyFrom(wanted, nodes), replacedBy)
       const copies = await this.#ask(sets, query)
-      const resolved = await this.resolve(key, copies, withBody, replacedBy).catch((error: unknown) => {
+      const resolved = await this.resolve(key, copies, wanted, replacedBy).catch((error: unknown) => {
         // Whoever had the body is away since; the others may be able to answer without.
         if (!mayFail || errorCode(error) !== 'QuorumUnavailable') throw error
         mayFail = false
@@ -104,17 +100,21 @@ export class RowReader<E> {
    * quorum, and writes nothing back.
    * @throws CarportError LayoutNotReady; QuorumUnavailable if no replica answers
    */
-  async getAny(key: Buffer, withBody: boolean): Promise<Row<E> | undefined> {
+  async getAny(key: Buffer, wanted: Wanted): Promise<Row<E> | undefined> {
     const { placement, quorum } = this.env
     const nodes = placement.readSet(key[0]!)
     if (nodes.length === 0) throw layoutNotReady()
     let failure: unknown
     for (const node of quorum.nearestFirst(nodes)) {
       try {
-        const query = this.#query(key, withBody ? node : null, undefined)
+        const query = this.#query(key, this.#bodyFrom(wanted, [node]), undefined)
         const options = { timeoutMs: FETCH_TIMEOUT_MS, priority: Priority.high }
         const copy = parseCopy(node, (await quorum.call(node, this.#method, query, options)).body)
-        return copy.head && this.parse(key, copy)
+        if (!copy.head) return undefined
+        return this.parse(
+          key,
+          this.#suffices(copy, wanted) ? copy : await this.#fetch(key, copy, [copy], undefined),
+        )
       } catch (error) {
         failure ??= error
         quorum.keptWaiting(node)
@@ -191,7 +191,7 @@ export class RowReader<E> {
   async resolve(
     key: Buffer,
     copies: Copy[],
-    withBody: boolean,
+    wanted: Wanted,
     replacedBy: Buffer | undefined,
   ): Promise<Resolved<E>> {
     const { codec, schema } = this.local
@@ -200,7 +200,7 @@ export class RowReader<E> {
       if (allAgree(copies)) {
         const holders = copies.map((copy) => copy.node)
         if (copies[0]?.head === undefined) return { row: undefined, holders }
-        const copy = withBody ? copies.find((each) => each.body || !each.hasBody) : copies[0]
+        const copy = copies.find((each) => this.#suffices(each, wanted))
         if (copy) return { row: this.parse(key, copy), holders }
       }
       // One copy of each distinct head, one that came with its body if there is one.
@@ -239,6 +239,17 @@ export class RowReader<E> {
     }
   }
 
+  /** Whether a copy came with its body, if it has one that is wanted. */
+  #suffices({ head, body, hasBody }: Copy, wanted: Wanted): boolean {
+    return body !== undefined || !hasBody || !isWanted(this.local.schema, wanted, head!)
+  }
+
+  /** Who is to send the body (see Replica). */
+  #bodyFrom(wanted: Wanted, nodes: readonly NodeId[]): BodyFrom {
+    if (typeof wanted === 'boolean') return wanted ? this.nearest(nodes) : null
+    return [wanted]
+  }
+
   nearest(nodes: readonly NodeId[]): NodeId {
     const { quorum } = this.env
     return nodes.includes(quorum.self) ? quorum.self : quorum.nearestFirst(nodes)[0]!
@@ -270,7 +281,7 @@ export class RowReader<E> {
   }
 
   /** What a replica is asked for one row (see Replica). */
-  #query(key: Buffer, bodyFrom: NodeId | null, replacedBy: Buffer | undefined): unknown[] {
+  #query(key: Buffer, bodyFrom: BodyFrom, replacedBy: Buffer | undefined): unknown[] {
     const at = 1 + this.local.schema.partitionKeyBytes
     return [key.subarray(1, at), key.subarray(at), bodyFrom, ...(replacedBy ? [replacedBy] : [])]
   }

@@ -11,6 +11,7 @@ import { rowHashOf, rowKeyOf } from './row-keys.js'
 import type { Row } from './rows.js'
 import { headOf } from './seal.js'
 import { copyOf, type Standing } from './standing.js'
+import { isWanted } from './wanted.js'
 
 /** A range reply ends after about this many bytes; the asker goes on from there. */
 export const PAGE_BYTES_MAX = 4 << 20
@@ -120,13 +121,13 @@ export class Replica<E> {
   }
 
   /**
-   * [partition key, sort key, node that sends the body or null, what replaced a row that moves here (or left out)] → null,
+   * [partition key, sort key, who sends the body (BodyFrom), what replaced a row that moves here (or left out)] → null,
    * or [head, body | has a body]
    */
   #get(query: unknown): RpcReply | Promise<RpcReply> {
     if (!Array.isArray(query) || (query.length !== 3 && query.length !== 4)) throw this.#malformed('get')
     const [partitionKey, sortKey, bodyFrom, replacedBy] = query as [Buffer, Buffer, unknown, unknown]
-    const { db, transport } = this.env
+    const { db } = this.env
     const { stored, codec } = this.local
     const key = codec.keyOf(partitionKey, sortKey)
     this.#checkOwn(key[0]!)
@@ -134,19 +135,26 @@ export class Replica<E> {
     const instead = this.local.votes?.instead(key)
     if (instead?.row) {
       const { head, body } = instead.row
-      const sent = bodyFrom === transport.self ? (body ?? false) : body !== undefined
+      const sent = this.#sendsBody(bodyFrom, head) ? (body ?? false) : body !== undefined
       return this.local.underWay.after(key, { body: [head, sent] })
     }
     const value = instead ? undefined : stored.value(db, key)
     if (!value) {
       const moving = Buffer.isBuffer(replacedBy) ? this.#moving(partitionKey, sortKey, replacedBy) : undefined
       if (!moving?.sortKey.equals(sortKey)) return { body: null }
-      const { body } = moving
-      return { body: [moving.head, bodyFrom === transport.self ? (body ?? false) : body !== undefined] }
+      const { head, body } = moving
+      return { body: [head, this.#sendsBody(bodyFrom, head) ? (body ?? false) : body !== undefined] }
     }
-    const body =
-      bodyFrom === transport.self ? (stored.body(db, key, value) ?? false) : stored.hasBody(db, key, value)
-    return this.local.underWay.after(key, { body: [headOf(value), body] })
+    const head = headOf(value)
+    const sends = this.#sendsBody(bodyFrom, head)
+    const body = sends ? (stored.body(db, key, value) ?? false) : stored.hasBody(db, key, value)
+    return this.local.underWay.after(key, { body: [head, body] })
+  }
+
+  #sendsBody(bodyFrom: unknown, head: Buffer): boolean {
+    if (!Array.isArray(bodyFrom)) return bodyFrom === this.env.transport.self
+    const [known] = bodyFrom as unknown[]
+    return Buffer.isBuffer(known) && isWanted(this.local.schema, known, head)
   }
 
   /** The row that moves here, encoded. */

@@ -80,6 +80,11 @@ export interface TableSchema<E> {
    */
   moving?(reader: Reader, partitionKey: Buffer, sortKey: Buffer, replacedBy: Buffer): E | undefined
   /**
+   * For tables whose readers keep bodies: what names the content of a head's row, so that a reader who has it already need
+   * not get its body (see ReadOptions.known).
+   */
+  contentId?(head: Buffer): Buffer
+  /**
    * Whether a body is that of its head, where the head can tell; for rows that were stored before rows had checksums.
    * Left out: cannot be told.
    */

@@ -12,6 +12,7 @@ import type { Row, WireRow } from './rows.js'
 import type { TableSchema } from './schema.js'
 import { headOf } from './seal.js'
 import { copyOf, type Standing } from './standing.js'
+import { isWanted, type Wanted } from './wanted.js'
 
 export type { Change } from './conditional.js'
 export type { MissedWrites, TableEnv } from './env.js'
@@ -21,6 +22,8 @@ export type { Attempt } from './quorum-write.js'
 export interface ReadOptions {
   /** Also load bodies (default true). */
   body?: boolean
+  /** The content that the reader has already (TableSchema.contentId): a row with that one comes without its body. */
+  known?: Buffer
   /** See TableSchema.moving. */
   replacedBy?: Buffer
   /** Sharded tables: take the copy of any one replica, which may be an old one. Not together with `replacedBy`. */
@@ -167,17 +170,17 @@ export class Table<E> {
 
   /** As `get`, but answers at once, and throws, where no other node is to be asked and nothing to be waited for. */
   read(partitionKey: Buffer, sortKey: Buffer, options?: ReadOptions): E | undefined | Promise<E | undefined> {
-    const withBody = options?.body !== false
+    const wanted: Wanted = options?.body !== false && (options?.known ?? true)
     const replacedBy = options?.replacedBy
     const key = this.local.codec.keyOf(partitionKey, sortKey)
-    if (this.schema.placement === 'full') return this.#getOwnOrAsk(key, withBody)
+    if (this.schema.placement === 'full') return this.#getOwnOrAsk(key, wanted)
     const partition = key[0]!
     if (!replacedBy && this.#isReadQuorum(partition) && !this.local.underWay.covers(key)) {
-      return this.#getOwn(key, withBody)
+      return this.#getOwn(key, wanted)
     }
     const row = options?.anyReplica
-      ? this.#reader.getAny(key, withBody)
-      : this.#reader.get(key, withBody, replacedBy, options?.writeBack)
+      ? this.#reader.getAny(key, wanted)
+      : this.#reader.get(key, wanted, replacedBy, options?.writeBack)
     return row.then((found) => found?.entry)
   }
 
@@ -240,9 +243,9 @@ export class Table<E> {
   }
 
   /** For full tables: a majority is asked where the own copy is damaged. */
-  #getOwnOrAsk(key: Buffer, withBody: boolean): E | undefined | Promise<E | undefined> {
+  #getOwnOrAsk(key: Buffer, wanted: Wanted): E | undefined | Promise<E | undefined> {
     try {
-      return this.#getOwn(key, withBody)
+      return this.#getOwn(key, wanted)
     } catch (error) {
       const { placement, quorum } = this.env
       const others = placement.controlReadSet().some((node) => node !== quorum.self)
@@ -252,13 +255,14 @@ export class Table<E> {
     }
   }
 
-  #getOwn(key: Buffer, withBody: boolean): E | undefined {
+  #getOwn(key: Buffer, wanted: Wanted): E | undefined {
     const { db } = this.env
     const { codec, stored } = this.local
     const value = stored.value(db, key)
     if (!value) return undefined
-    const body = withBody ? stored.body(db, key, value) : undefined
-    return codec.decodeStored(headOf(value), () => body)
+    const head = headOf(value)
+    const body = isWanted(this.schema, wanted, head) ? stored.body(db, key, value) : undefined
+    return codec.decodeStored(head, () => body)
   }
 
   #rangeLocal(partitionKey: Buffer, query: RangeQuery): E[] {

@@ -34,15 +34,12 @@ const KEPT_SIZE_MAX = 256 * 1024
 const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
 const REDIRECT = 'x-amz-website-redirect-location'
 const EMPTY = Buffer.alloc(0)
-/** How pages are read, by whether any replica does, and whether the content is at hand already. */
-const READ = { kept: { body: false }, whole: { body: true } }
-const READ_ANY = { kept: { body: false, anyReplica: true }, whole: { body: true, anyReplica: true } }
 
 /**
  * Reads the pages of sites. Small ones are kept in memory, but never trusted: at each request the object's row is read,
- * from a quorum as for any other read but without its content, and says which version is the current one. So a page is
- * never older than a write that was acknowledged before the request came, on whatever node. A page costs one round trip,
- * whether it is kept or not; two where it is kept and has changed since.
+ * from a quorum as for any other read, and says which version is the current one. So a page is never older than a write
+ * that was acknowledged before the request came, on whatever node. A page costs one round trip, whether it is kept or not:
+ * the replicas are told which version is kept, and those that have another one send its content along.
  */
 export class Pages {
   readonly #cache: PageCache<Page>
@@ -74,26 +71,22 @@ export class Pages {
   read(site: Site, key: string): Awaitable<Page | undefined> {
     const { bucket, anyReplica } = site
     const cacheKey = `${bucket.hexId}/${key}`
-    const { kept: head, whole } = anyReplica ? READ_ANY : READ
-    const { objects } = this.model
-    const id = Buffer.from(key)
     const kept = this.#cache.get(cacheKey)
-    return whenReady(objects.read(bucket.id, id, undefined, kept ? head : whole), (version) => {
-      if (!kept) return this.#pageOf(version, cacheKey, key, anyReplica)
-      if (version?.id.equals(kept.id)) return kept
-      this.#cache.delete(cacheKey)
-      if (version?.content.kind !== 'inline') return this.#pageOf(version, cacheKey, key, anyReplica)
-      return whenReady(objects.read(bucket.id, id, undefined, whole), (again) =>
-        this.#pageOf(again, cacheKey, key, anyReplica),
-      )
+    const options = { anyReplica, ...(kept && { known: kept.id }) }
+    return whenReady(this.model.objects.read(bucket.id, Buffer.from(key), undefined, options), (version) => {
+      if (kept) {
+        if (version?.id.equals(kept.id)) return kept
+        this.#cache.delete(cacheKey)
+      }
+      return this.#pageOf(version, cacheKey, key, anyReplica)
     })
   }
 
   /** Whether there is a page of that key. */
   exists(site: Site, key: string): Awaitable<boolean> {
-    const { kept: head } = site.anyReplica ? READ_ANY : READ
+    const { bucket, anyReplica } = site
     return whenReady(
-      this.model.objects.read(site.bucket.id, Buffer.from(key), undefined, head),
+      this.model.objects.read(bucket.id, Buffer.from(key), undefined, { body: false, anyReplica }),
       (version) => version?.state === 'object',
     )
   }

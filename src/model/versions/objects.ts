@@ -66,6 +66,7 @@ export class Objects {
   /**
    * The selected version; undefined if there is none. Delete markers are returned as such.
    * @param options.body also load inline content (default true)
+   * @param options.known for current versions: the reader has the content of that one, which then comes without it
    * @param options.anyReplica for current versions: take the copy of any one replica, which may be an old one
    */
   async get(
@@ -82,7 +83,7 @@ export class Objects {
     bucket: Buffer,
     key: Buffer,
     selector?: VersionSelector,
-    options?: { body?: boolean; anyReplica?: boolean },
+    options?: { body?: boolean; anyReplica?: boolean; known?: VersionId },
   ): VersionRecord | undefined | Promise<VersionRecord | undefined> {
     if (selector !== undefined) return this.#getSelected(bucket, key, selector, options)
     const current = this.deps.objects.read(bucket, key, options)

@@ -8,7 +8,7 @@ import type { EnqueueRefs, Referrer } from '../content/referrer.js'
 import { hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
 import { compareOrder, isBaseOf, isOfChain, isOfPlace, isSameRow } from './chain.js'
-import { decodeHead, encodeHead } from './codec.js'
+import { decodeHead, encodeHead, headId } from './codec.js'
 import { plainVersion, type VersionRecord } from './record.js'
 
 /** The other parts of the node that the object tables' hooks call, all within the row's transaction. */
@@ -47,6 +47,7 @@ const shared = {
   }),
   decode: decodeHead,
   isTombstone: (v: VersionRecord) => v.state === 'tombstone',
+  contentId: headId,
   timeUs: (v: VersionRecord) => v.timeUs,
   bodyMatches: (v: VersionRecord, body: Buffer) =>
     v.encryption !== undefined || v.etagParts > 0 || md5(body).equals(v.etag),
