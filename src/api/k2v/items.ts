@@ -76,7 +76,6 @@ export const readItem: Handler = ({ store, bucket, clock }, request) => {
   }
   return readHeld(request, read, bytesOfItem).then((found) => itemAnswer(found, accepted, clock))
 }
-}
 
 export const insertItem: Handler = async (context, request) => {
   const key = itemKey(request)

@@ -104,6 +104,30 @@ export function* findCommits(reader: Reader, query: CommitQuery, own: Origin | u
   return { found: [...found.values()], covered, more: false }
 }
 
+/**
+ * Sort keys of items of a partition key that have a dot later than `sinceUs`, each once.
+ * @returns undefined if there are more than `limit`
+ */
+export function recentlyChanged(
+  reader: Reader,
+  { bucket, partitionKey }: Pick<CommitQuery, 'bucket' | 'partitionKey'>,
+  sinceUs: number,
+  limit: number,
+): Map<string, Buffer> | undefined {
+  const prefix = Buffer.concat([bucket, partitionPrefix(partitionKey)])
+  const found = new Map<string, Buffer>()
+  for (const origin of originsIn(reader, prefix, undefined)) {
+    const start = keyOf(prefix, origin, sinceUs + 1, NOTHING)
+    const end = prefixEnd(start.subarray(0, prefix.length + ORIGIN_BYTES))
+    for (const key of reader.keys(COMMITS_TREE, { start, ...(end && { end }), limit: limit + 1 })) {
+      const sortKey = Buffer.from(key.subarray(prefix.length + ORIGIN_BYTES + TIME_BYTES))
+      found.set(sortKey.toString('latin1'), sortKey)
+      if (found.size > limit) return undefined
+    }
+  }
+  return found
+}
+
 /** The origins in the index of a partition key, by skipping from one to the next. */
 function originsIn(reader: Reader, prefix: Buffer, own: Origin | undefined): Origin[] {
   const origins: Origin[] = own === undefined ? [] : [own]

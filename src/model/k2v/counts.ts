@@ -1,8 +1,10 @@
 import type { Reader, Tx } from '../../db/db.js'
-import { prefixEnd } from '../../table/row-keys.js'
+import { HASH_BYTES, hash16, prefixEnd, xorInto } from '../../table/row-keys.js'
+import { CarportError } from '../../util/errors.js'
 import { versioned } from '../../util/format.js'
 import { readUint53, writeUint53 } from '../../util/uint53.js'
-import { type K2vItem, valuesOf } from './item.js'
+import { encodeClock } from './causality.js'
+import { clockOf, type K2vItem, valuesOf } from './item.js'
 
 /** [bucket][partition key] → counts; absent where all are zero. */
 export const INDEX_TREE = 'k2v:index'
@@ -17,23 +19,42 @@ export interface PartitionCounts {
   readonly values: number
   /** Bytes of these values. */
   readonly bytes: number
+  /**
+   * The XOR of a hash of each item that has a value, of its sort key and the dots that it knows: copies with the same one count the
+   * same items, and not only as many.
+   */
+  readonly fingerprint: Buffer
 }
 
-export const NO_COUNTS: PartitionCounts = { entries: 0, conflicts: 0, values: 0, bytes: 0 }
+const NO_FINGERPRINT = Buffer.alloc(HASH_BYTES)
+export const NO_COUNTS: PartitionCounts = {
+  entries: 0,
+  conflicts: 0,
+  values: 0,
+  bytes: 0,
+  fingerprint: NO_FINGERPRINT,
+}
+const NUMBERS_BYTES = 32
 
 const FORMAT = versioned<PartitionCounts>('counts of a K2V partition', {
-  encode({ entries, conflicts, values, bytes }) {
-    const payload = Buffer.allocUnsafe(32)
+  encode({ entries, conflicts, values, bytes, fingerprint }) {
+    const payload = Buffer.allocUnsafe(NUMBERS_BYTES + HASH_BYTES)
     for (const [i, n] of [entries, conflicts, values, bytes].entries()) writeUint53(payload, n, i * 8)
+    fingerprint.copy(payload, NUMBERS_BYTES)
     return payload
   },
-  writes: 1,
-  versions: { 1: decode },
+  writes: 2,
+  versions: {
+    // No release wrote it. Such counts are compared by their numbers, and set right by `carport offline-repair`.
+    1: (payload) => decode(payload, NO_FINGERPRINT),
+    2: (payload) => decode(payload, Buffer.from(payload.subarray(NUMBERS_BYTES))),
+  },
 })
 
-function decode(payload: Buffer): PartitionCounts {
+function decode(payload: Buffer, fingerprint: Buffer): PartitionCounts {
+  if (fingerprint.length !== HASH_BYTES) throw new Error('a fingerprint has 16 bytes')
   const at = (i: number) => readUint53(payload, i * 8)
-  return { entries: at(0), conflicts: at(1), values: at(2), bytes: at(3) }
+  return { entries: at(0), conflicts: at(1), values: at(2), bytes: at(3), fingerprint }
 }
 
 /** The counts that one item makes. */
@@ -46,6 +67,8 @@ export function countsOf(item: K2vItem | undefined): PartitionCounts {
     conflicts: values.length > 1 ? 1 : 0,
     values: live.length,
     bytes: live.reduce((sum, { size }) => sum + size, 0),
+    fingerprint:
+      live.length > 0 ? hash16(Buffer.concat([encodeClock(clockOf(item)), item.sortKey])) : NO_FINGERPRINT,
   }
 }
 
@@ -55,14 +78,7 @@ export function countChange(tx: Tx, before: K2vItem | undefined, after: K2vItem 
   if (isSame(old, now)) return
   const { bucket, partitionKey } = (after ?? before)!
   const key = Buffer.concat([bucket, partitionKey])
-  const counts = readCounts(tx, key)
-  const sum = (name: keyof PartitionCounts) => Math.max(0, counts[name] - old[name] + now[name])
-  setCounts(tx, key, {
-    entries: sum('entries'),
-    conflicts: sum('conflicts'),
-    values: sum('values'),
-    bytes: sum('bytes'),
-  })
+  setCounts(tx, key, minus(plus(readCounts(tx, key), now), old))
 }
 
 /** The counts of a key of the index, a bucket and a partition key. */
@@ -82,13 +98,52 @@ export function plus(a: PartitionCounts, b: PartitionCounts): PartitionCounts {
     conflicts: a.conflicts + b.conflicts,
     values: a.values + b.values,
     bytes: a.bytes + b.bytes,
+    fingerprint: xor(a.fingerprint, b.fingerprint),
   }
+}
+
+export function minus(a: PartitionCounts, b: PartitionCounts): PartitionCounts {
+  return {
+    entries: Math.max(0, a.entries - b.entries),
+    conflicts: Math.max(0, a.conflicts - b.conflicts),
+    values: Math.max(0, a.values - b.values),
+    bytes: Math.max(0, a.bytes - b.bytes),
+    fingerprint: xor(a.fingerprint, b.fingerprint),
+  }
+}
+
+function xor(a: Buffer, b: Buffer): Buffer {
+  const sum = Buffer.from(a)
+  xorInto(sum, b)
+  return sum
 }
 
 export function isSame(a: PartitionCounts, b: PartitionCounts): boolean {
   return (
-    a.entries === b.entries && a.conflicts === b.conflicts && a.values === b.values && a.bytes === b.bytes
+    a.entries === b.entries &&
+    a.conflicts === b.conflicts &&
+    a.values === b.values &&
+    a.bytes === b.bytes &&
+    a.fingerprint.equals(b.fingerprint)
   )
+}
+
+/** Counts as nodes send them. */
+export function wireCounts({ entries, conflicts, values, bytes, fingerprint }: PartitionCounts): unknown[] {
+  return [entries, conflicts, values, bytes, fingerprint]
+}
+
+/** @throws CarportError RemoteError */
+export function parseCounts(sent: unknown): PartitionCounts {
+  const isRight =
+    Array.isArray(sent) &&
+    sent.length === 5 &&
+    sent.slice(0, 4).every((n) => Number.isSafeInteger(n) && n >= 0) &&
+    Buffer.isBuffer(sent[4]) &&
+    sent[4].length === HASH_BYTES
+  if (!isRight) throw new CarportError('RemoteError', 'a replica sent malformed counts')
+  const [entries, conflicts, values, bytes, fingerprint] = sent
+  return { entries, conflicts, values, bytes, fingerprint }
 }
 
 /** A partition key of a bucket with its counts. */

@@ -60,6 +60,8 @@ export class ReadBudget {
 const PAGE_ROWS_MAX = 200
 const PAGE_ROWS_MIN = 8
 const INDEX_KEYS_MAX = 10_000
+/** Rows that a ReadIndex may read to compare replicas. */
+const COMPARED_ROWS_MAX = 20_000
 
 /** The items of all buckets. */
 export class K2vStore {
@@ -90,8 +92,7 @@ export class K2vStore {
       decode: decodeWrite,
       change: (tx, bucket, current, write) => this.#change(tx, bucket, current, write),
     })
-    const { db, transport, quorum, placement } = env
-    this.index = new IndexPages({ db, transport, quorum, placement, items: this.items })
+    this.index = new IndexPages(env, this.items)
   }
 
   /** Runs in the transaction of each change of an item on this node. */
@@ -226,24 +227,36 @@ export class K2vStore {
   }
 
   /**
-   * Partition keys that have items, with their counts. `nextStart` is the first one beyond the limit.
-   * @throws CarportError InvalidArgument, QuorumUnavailable, LayoutNotReady
+   * Partition keys that have items, with their counts. `nextStart` is the first one beyond the limit, or one whose replicas differ
+   * in more items than this request may still compare, `comparedRowsMax` in all.
+   * @throws CarportError InvalidArgument, LayoutNotReady; QuorumUnavailable also if the first one is such a partition key
    */
   async readIndex(
     bucket: Buffer,
     query: KeyQuery & { limit?: number | undefined },
+    comparedRowsMax = COMPARED_ROWS_MAX,
   ): Promise<{ entries: IndexEntry[]; nextStart: Buffer | undefined }> {
     const entries: IndexEntry[] = []
+    const budget = { rows: comparedRowsMax }
     const limit = Math.min(query.limit ?? INDEX_KEYS_MAX, INDEX_KEYS_MAX)
     const reverse = query.reverse === true
     let range: KeyRange | undefined = rangeOf(query)
     while (range && entries.length <= limit) {
       const wanted = limit + 1 - entries.length
-      const page: Awaited<ReturnType<IndexPages['page']>> = await this.index.page(bucket, range, {
-        reverse,
-        limit: wanted,
-      })
+      const page: Awaited<ReturnType<IndexPages['page']>> = await this.index.page(
+        bucket,
+        range,
+        { reverse, limit: wanted },
+        budget,
+      )
       entries.push(...page.entries)
+      if (page.cut && entries.length <= limit) {
+        if (entries.length > 0) return { entries, nextStart: page.cut }
+        throw new CarportError(
+          'QuorumUnavailable',
+          'replicas of a partition key differ, and are being compared',
+        )
+      }
       range = page.rest
     }
     return { entries: entries.slice(0, limit), nextStart: entries[limit]?.partitionKey }
