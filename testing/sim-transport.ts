@@ -75,6 +75,8 @@ export class SimTransport implements Transport, Dialer {
   alive = true
   /** Whether a dial is refused at once when the node is down (the machine runs), or meets silence. */
   answersDials = true
+  /** Calls that this node does not know, as one of an earlier release. */
+  isUnknown: ((method: string) => boolean) | undefined
   readonly #network: NetworkOfTransport
   readonly #handlers = new Map<string, RpcHandler>()
   readonly #listeners = new Set<(event: LinkEvent) => void>()
@@ -190,7 +192,7 @@ export class SimTransport implements Transport, Dialer {
     }
     const serve = async () => {
       try {
-        const handler = this.#handlers.get(method)
+        const handler = this.isUnknown?.(method) ? undefined : this.#handlers.get(method)
         if (!handler) throw new CarportError('RemoteError', `unknown method ${method}`)
         const reply = await handler(body, context)
         answer({ isError: false, bytes: encodeReply(hlc.now(), reply.body, method), stream: reply.stream })

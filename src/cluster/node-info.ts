@@ -34,6 +34,7 @@ export interface NodeInfo {
   /** See NodeStatus. */
   damagedRows: number | null
   conditionalWrites?: boolean
+  k2v?: boolean
   lostFolders: number | null
 }
 
@@ -79,6 +80,7 @@ export function nodeInfos(input: {
       copies: status?.copies ?? null,
       damagedRows: status?.damagedRows ?? null,
       ...(status?.conditionalWrites !== undefined && { conditionalWrites: status.conditionalWrites }),
+      ...(status?.k2v !== undefined && { k2v: status.k2v }),
       lostFolders: status?.lostFolders ?? null,
     }
   })

@@ -45,6 +45,8 @@ export interface NodeStatus {
   lostFolders: number | null
   /** Whether the node knows conditional writes; absent if it does not say. */
   conditionalWrites?: boolean
+  /** Whether the node has the tables of K2V; absent if it does not say. */
+  k2v?: boolean
 }
 
 const TEXT_LENGTH_MAX = 255
@@ -85,6 +87,7 @@ export function parseNodeStatus(value: unknown): NodeStatus | undefined {
     damagedRows: isCount(status.damagedRows) ? status.damagedRows : null,
     lostFolders: isCount(status.lostFolders) ? status.lostFolders : null,
     conditionalWrites: status.conditionalWrites === true,
+    k2v: status.k2v === true,
   }
 }
 

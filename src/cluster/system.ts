@@ -173,7 +173,7 @@ export class ClusterSystem implements Service {
       clockOffMs: Math.round(hlc.peers.offMs()),
       clockDoubt: hlc.peers.isOff() ? (hlc.peers.doubt() ?? null) : null,
       copies: this.options.copies?.() ?? null,
-      ...{ damagedRows: this.options.damagedRows?.() ?? null, conditionalWrites: true },
+      ...{ damagedRows: this.options.damagedRows?.() ?? null, conditionalWrites: true, k2v: true },
       lostFolders: this.#disks.lostFolders ?? null,
     }
   }

@@ -17,6 +17,7 @@ import { ClusterSystem } from '../cluster/system.js'
 import type { Db, TreeName } from '../db/db.js'
 import type { Hashing } from '../model/content/hashing.js'
 import type { EventOptions } from '../model/events/delivery.js'
+import { k2vNotSupported } from '../model/k2v/store.js'
 import type { LifecycleOptions } from '../model/lifecycle/worker.js'
 import { MODEL_TREES, Model, TABLE_NAMES } from '../model/model.js'
 import { INLINE_BYTES_MAX } from '../model/versions/record.js'
@@ -153,11 +154,10 @@ export class Core implements Service {
       hlc,
       log,
       mayChange: () => {
-        // A node that has not been heard of has no say, until it has.
-        const nodes = this.cluster.layout.allNodes()
-        const isOld = ({ id, conditionalWrites }: NodeInfo) =>
-          conditionalWrites === false && nodes.includes(id)
-        if (this.cluster.status().some(isOld)) throw notSupported()
+        if (this.#isUnknownTo(({ conditionalWrites }) => conditionalWrites === false)) throw notSupported()
+      },
+      mayUseK2v: () => {
+        if (this.#isUnknownTo(({ k2v }) => k2v === false)) throw k2vNotSupported()
       },
     }
     this.tables = new TableSet(env, options.tables)
@@ -225,6 +225,12 @@ export class Core implements Service {
   }
 
   /** Starts the layers from the bottom up. The transport must answer already. */
+  /** Whether a node of the layout says that it does not know something. One that has not been heard of has no say, until it has. */
+  #isUnknownTo(isOld: (node: NodeInfo) => boolean): boolean {
+    const nodes = this.cluster.layout.allNodes()
+    return this.cluster.status().some((node) => isOld(node) && nodes.includes(node.id))
+  }
+
   start(): Promise<void> {
     return this.#services.start()
   }

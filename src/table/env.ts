@@ -19,6 +19,8 @@ export interface TableEnv {
   readonly log: Log
   /** Throws NotSupported while a node is known that does not understand conditional writes. */
   readonly mayChange?: () => void
+  /** Throws NotSupported while a node is known that has no tables of K2V. */
+  readonly mayUseK2v?: () => void
 }
 
 /** Keeps the writes that a replica missed, to send them again (see queue.ts). */

@@ -13,6 +13,9 @@ const K2V_ERROR_CODES = {
   PayloadTooLarge: 413,
 } as const satisfies Record<string, number>
 
+/** When to come back while the cluster is upgraded, in seconds. */
+const UPGRADE_RETRY_S = '60'
+
 export type K2vErrorCode = keyof typeof K2V_ERROR_CODES
 
 /** An answer of the K2V API that is an error. The message reaches the client. */
@@ -66,6 +69,11 @@ function fromDomain(thrown: unknown): unknown {
   }
   if (!(thrown instanceof CarportError)) return thrown
   if (thrown.code === 'InvalidArgument') return invalidRequest(thrown.message, thrown)
+  // For as long as an upgrade takes.
+  if (thrown.code === 'NotSupported') {
+    const headers = { 'Retry-After': UPGRADE_RETRY_S }
+    return new S3Error('ServiceUnavailable', thrown.message, { cause: thrown, headers })
+  }
   if (thrown.code === 'Conflict') return new K2vError('Conflict', thrown.message, { cause: thrown })
   return thrown
 }

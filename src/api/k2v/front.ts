@@ -82,6 +82,7 @@ class K2vProtocol implements Protocol<K2vRequest> {
   #handle(request: K2vRequest, bucket: Bucket): Answer | Promise<Answer> {
     const operation = request.route!.operation!
     const { model, checkWritable, clock } = this.options
+    model.k2v.checkKnown()
     if (K2V_OPERATIONS[operation] === 'write') checkWritable?.()
     return HANDLERS[operation]({ store: model.k2v, polls: model.k2vPolls, bucket, clock }, request)
   }

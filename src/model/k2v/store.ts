@@ -95,6 +95,14 @@ export class K2vStore {
     this.index = new IndexPages(env, this.items)
   }
 
+  /**
+   * Before each request: while a node of an earlier release is in the cluster, items could be written to some replicas alone.
+   * @throws CarportError NotSupported
+   */
+  checkKnown(): void {
+    this.env.mayUseK2v?.()
+  }
+
   /** Runs in the transaction of each change of an item on this node. */
   #changed(tx: Tx, before: K2vItem | undefined, after: K2vItem | undefined): void {
     countChange(tx, before, after)
@@ -267,6 +275,13 @@ export class K2vStore {
     const { entries } = await this.readIndex(bucket, { limit: 1 })
     return entries.length === 0
   }
+}
+
+export function k2vNotSupported(): CarportError {
+  return new CarportError(
+    'NotSupported',
+    'K2V needs all nodes of the cluster to run a release that knows it: upgrade the others first',
+  )
 }
 
 /** The rows of a partition key whose sort keys are in a range. */
