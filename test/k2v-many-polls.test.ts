@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { RawS3 } from '../bench/load/raw-s3.js'
 import { eachLimited } from '../src/util/limited.js'
@@ -16,10 +17,12 @@ import { NodeProcess, PROGRAM, singleNodeEnv } from './support/processes.js'
 import { signedHead } from './support/signed-head.js'
 
 const POLLS = Number(process.env.CARPORT_TEST_POLLS ?? 1000)
-/** Polls before the first measurement: what is made once does not count. */
+/** Of these, polls before the first measurement: what is made once does not count. */
 const WARM = 100
 /** Fewer than the node serves at a time; those that wait already do not count. */
 const AT_ONCE = 200
+/** Items in one InsertBatch. */
+const BATCH = 5000
 const HEAP_BYTES_MAX = 12_000
 const BUCKET = 'items'
 const ALL_BYTES_MAX = (100 << 20) / 10_000
@@ -56,25 +59,72 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-async function memory(): Promise<{ heap: number; all: number }> {
+interface Memory {
+  heap: number
+  all: number
+}
+
+async function memory(of: NodeProcess): Promise<Memory> {
   const told = () =>
-    [...node.output.matchAll(/HEAP=(\d+),RSS=(\d+);/g)].map(([, heap, all]) => {
+    [...of.output.matchAll(/HEAP=(\d+),RSS=(\d+);/g)].map(([, heap, all]) => {
       return { heap: Number(heap), all: Number(all) }
     })
   const before = told().length
-  process.kill(node.pid, 'SIGUSR2')
+  process.kill(of.pid, 'SIGUSR2')
   await expect.poll(() => told().length, { timeout: 20_000 }).toBe(before + 1)
   return told().at(-1)!
 }
 
+/** What each of the others has taken. */
+function perPoll(before: Memory, after: Memory): Memory {
+  return { heap: (after.heap - before.heap) / (POLLS - WARM), all: (after.all - before.all) / (POLLS - WARM) }
+}
+
 /** Requests of which nothing is left afterwards. */
-async function serve(count: number): Promise<void> {
-  const target = { endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1' }
+async function serve(count: number, at: number, query: string): Promise<void> {
+  const target = { endpoint: `http://127.0.0.1:${at}`, region: 'us-east-1' }
   const client = new RawS3({ ...target, accessKeyId: key.id, secretAccessKey: key.secret }, 32, 'k2v')
-  await eachLimited(Array.from({ length: count }), 32, () =>
-    client.request('GET', `/${BUCKET}/p`, { query: 'sort_key=100000' }),
-  )
+  await eachLimited(Array.from({ length: count }), 32, () => client.request('GET', `/${BUCKET}/p`, { query }))
   client.close()
+}
+
+/** What such a request costs a server of node:http that does nothing with it, made with the options of ours. */
+async function costOfPlainServer(): Promise<Memory> {
+  const front = pathToFileURL(join(import.meta.dirname, '../dist/src/api/http/front.js'))
+  const code = `import { createServer } from 'node:http'
+import { HTTP_SERVER_OPTIONS } from '${front}'
+let waiting = 0
+const server = createServer(HTTP_SERVER_OPTIONS, (request, response) => {
+  if (request.url.includes('causality_token')) waiting++
+  else response.end(String(waiting))
+}).listen(0, '127.0.0.1', () => console.log('ready rpc= port=' + server.address().port + ';'))`
+  const options = ['--expose-gc', '--import', PROBE, '--input-type=module', '-e', code]
+  const plain = new NodeProcess([], { PATH: process.env.PATH }, dir, [process.execPath, ...options])
+  try {
+    await plain.start()
+    const at = Number(/port=(\d+);/.exec(plain.output)![1])
+    await serve(SERVED_BEFORE, at, 'sort_key=100000')
+    const count = async () => Number(await (await fetch(`http://127.0.0.1:${at}/`)).text())
+    const open = async (from: number, to: number) => {
+      for (let next = from; next < to; next += AT_ONCE) {
+        const end = Math.min(to, next + AT_ONCE)
+        for (let i = next; i < end; i++) {
+          const socket = connect(at, '127.0.0.1')
+          sockets.push(socket)
+          socket.on('error', () => {})
+          const target = `/${BUCKET}/p?sort_key=${100_000 + i}&causality_token=${'A'.repeat(32)}&timeout=600`
+          socket.write(signedHead({ key, port: at, nowMs: Date.now(), service: 'k2v' }, 'GET', target))
+        }
+        await expect.poll(count, { timeout: 60_000 }).toBe(end)
+      }
+    }
+    await open(0, WARM)
+    const before = await memory(plain)
+    await open(WARM, POLLS)
+    return perPoll(before, await memory(plain))
+  } finally {
+    await plain.stop('SIGKILL')
+  }
 }
 
 /** Polls that wait, as the metrics tell. */
@@ -89,15 +139,15 @@ test.skipIf(process.env.CARPORT_TEST_EXECUTABLE !== undefined || process.platfor
   { timeout: 240_000 },
   async () => {
     const client = new K2vTestClient(key, port, BUCKET)
-    const names = Array.from({ length: POLLS + WARM }, (_, i) => `${100_000 + i}`)
-    const write = (text: string, tokens?: Map<string, string>) => {
+    const names = Array.from({ length: POLLS }, (_, i) => `${100_000 + i}`)
+    const write = async (text: string, tokens?: Map<string, string>) => {
       const v = Buffer.from(text).toString('base64')
-      return client.post(
-        '',
-        names.map((sk) => ({ pk: 'p', sk, ct: tokens?.get(sk) ?? null, v })),
-      )
+      const items = names.map((sk) => ({ pk: 'p', sk, ct: tokens?.get(sk) ?? null, v }))
+      for (let at = 0; at < items.length; at += BATCH) {
+        expect((await client.post('', items.slice(at, at + BATCH))).status).toBe(204)
+      }
     }
-    expect((await write('old')).status).toBe(204)
+    await write('old')
     const tokens = new Map<string, string>()
     for (let start: string | null = '1'; start !== null; ) {
       const answer = await client.post('?search', [{ partitionKey: 'p', start, limit: 5000 }])
@@ -125,18 +175,20 @@ test.skipIf(process.env.CARPORT_TEST_EXECUTABLE !== undefined || process.platfor
         await expect.poll(waiting, { timeout: 60_000 }).toBe(end)
       }
     }
-    if (POLLS >= MANY) await serve(SERVED_BEFORE)
+    if (POLLS >= MANY) await serve(SERVED_BEFORE, port, 'sort_key=100000')
     await open(0, WARM)
-    const before = await memory()
+    const before = await memory(node)
     await open(WARM, names.length)
-    const after = await memory()
-    const [heap, all] = [(after.heap - before.heap) / POLLS, (after.all - before.all) / POLLS]
+    const { heap, all } = perPoll(before, await memory(node))
     console.log(`a poll that waits holds ${heap.toFixed()} bytes of the heap, ${all.toFixed()} of all memory`)
     expect(answered).toBe(0)
     expect(heap).toBeLessThan(HEAP_BYTES_MAX)
     if (POLLS >= MANY) expect(all).toBeLessThan(ALL_BYTES_MAX)
 
-    expect((await write('new', tokens)).status).toBe(204)
+    await write('new', tokens)
     await expect.poll(() => answered, { timeout: 60_000 }).toBe(names.length)
+    if (POLLS < MANY) return
+    const plain = await costOfPlainServer()
+    console.log(`a plain server: ${plain.heap.toFixed()} of the heap, ${plain.all.toFixed()} of all memory`)
   },
 )
