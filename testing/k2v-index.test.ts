@@ -56,7 +56,7 @@ describe('the index of K2V where replicas differ', { timeout: 120_000 }, () => {
 async function differ(cluster: SimCluster, bucket: Buffer, timeUs: number): Promise<void> {
   for (const [i, missing] of cluster.nodes.entries()) {
     const item: K2vItem = {
-      ...{ bucket, partitionKey: Buffer.from('many'), sortKey: Buffer.from(`differs-${i}`) },
+      ...{ bucket, partitionKey: Buffer.from('many'), sortKey: Buffer.from(`z-differs-${i}`) },
       entries: [
         { origin: `origin-${i}`, discard: 0, values: [ItemValue.of(timeUs + i, Buffer.from('value'))] },
       ],

@@ -38,18 +38,22 @@ describe('a site over three zones', { timeout: 60_000 }, () => {
       await cluster.clock.sleep(60_000)
       const files = Array.from({ length: 50 }, (_, i) => `file-${i}.css`)
       const visitors = [a, gateway].map(visitorOf)
+      const slow: string[] = []
       for (const text of ['first', 'second', 'first again']) {
         await Promise.all(files.map((file) => put(b, 'site.example', file, `${text} ${file}`)))
-        for (const visitor of visitors) {
+        // Until the last replica has them: a read that finds one without them mends it first.
+        await cluster.clock.sleep(1000)
+        for (const [at, visitor] of visitors.entries()) {
           for (const look of ['changed', 'kept']) {
             for (const file of files) {
               const [seen, trips] = await timed(cluster, visitor, file)
               expect([look, seen]).toEqual([look, `${text} ${file}`])
-              expect(trips).toBeLessThanOrEqual(1)
+              if (trips > 1) slow.push(`${text} ${file}, ${look}, by visitor ${at}`)
             }
           }
         }
       }
+      expect(slow).toEqual([])
     })
   })
 
@@ -102,7 +106,12 @@ function visitorOf(node: SimNode): Visitor {
 }
 
 /** What a visitor gets, and how many round trips between zones that took. */
-async function timed(cluster: SimCluster, visitor: Visitor, key: string, codings?: 'br'[]) {
+async function timed(
+  cluster: SimCluster,
+  visitor: Visitor,
+  key: string,
+  codings?: 'br'[],
+): Promise<[text: string | undefined, trips: number]> {
   const before = cluster.clock.monotonicMs()
   const text = await visitor('site.example', key, codings)
   return [text, Math.round((cluster.clock.monotonicMs() - before) / (2 * LATENCY_MS))]
@@ -136,6 +145,8 @@ async function simulate(run: (cluster: SimCluster) => Promise<void>): Promise<vo
     replicationFactor: 3,
     blockBytes: BLOCK_BYTES,
     clockSkewMs: 0,
+    // As nodes do, who compare buckets and keys in the background: a request that finds no comparison of the last three seconds waits for one.
+    controlRoundMs: 1_000,
     path: { latencyMs: LATENCY_MS, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 },
     tables: {},
     graces: { unreferencedMs: 600_000, unclaimedMs: 3_600_000 },
