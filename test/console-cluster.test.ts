@@ -87,6 +87,7 @@ describe.runIf(support.CHROMIUM)('a cluster in the console', { timeout: TIMEOUT_
     await page.getByRole('button', { name: 'Look again' }).click()
     await page.getByText('Error', { exact: true }).first().waitFor()
     expect(await support.violations(page)).toEqual([])
+    await page.evaluate('scrollTo(0, 0)')
     await support.picture(page, 'cluster-zone-lost')
   })
 })
