@@ -98,6 +98,12 @@ export class SimMachine {
     this.#db = undefined
   }
 
+  /** The machine, which is down, loses its database and its disk. */
+  discard(): void {
+    this.#db = undefined
+    this.#disk = undefined
+  }
+
   /** The machine, which is down, goes back to the snapshot in that folder, which its database wrote. */
   restoreSnapshot(folder: string): void {
     if (!this.#db) throw new Error('there is no database that wrote a snapshot')

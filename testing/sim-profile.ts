@@ -31,7 +31,8 @@ export type OperationName =
   | 'control'
 
 /**
- * - 'faults': five nodes stay, everything breaks; 'layout': a sixth node comes and another one goes meanwhile;
+ * - 'faults': five nodes stay, everything breaks; 'layout': up to three nodes come and as many go meanwhile, on slow paths
+ *   now and then;
  * - 'power': power cuts, many of them right at an acknowledgement;
  * - 'outage': nodes are away for longer than every delay and grace;
  * - 'wiped': databases are lost, one at a time;
@@ -79,8 +80,10 @@ export interface Profile extends ClusterProfile {
   promiseStrikeShare: number
   /** How long a conditional write takes between its promises and its row, in ms, on average, where it takes its time. */
   judgeMs: number
-  /** Whether a sixth node joins and another one leaves; or the copies of the first bucket move again and again. */
+  /** Whether nodes join and others leave; or the copies of the first bucket move again and again. */
   changesLayout: boolean | 'moves'
+  /** How many nodes join and leave, whether in one change, and whether those that left lose all that they have at once. */
+  layoutChange: { nodes: number; atOnce: boolean; discards: boolean }
   operations: Operations
   keys: readonly string[]
   versionedKeys: readonly string[]
@@ -130,13 +133,15 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
     ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
     ...{ strikeShare: 0, promiseStrikeShare: 0, judgeMs: 0 },
     ...{ changesLayout: kind === 'layout', operations: ALL_OPERATIONS },
+    layoutChange: { nodes: 1, atOnce: false, discards: false },
     ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
   }
   switch (kind) {
     case 'faults':
-    case 'layout':
       return base
+    case 'layout':
+      return { ...base, ...layout(base, random) }
     case 'power':
       return { ...base, ...power(random) }
     case 'outage':
@@ -151,6 +156,19 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
       return { ...base, ...control(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
+  }
+}
+
+/** Most replicas of a bucket change together, and copying takes its time: what is not waited for is missed. */
+function layout(base: Profile, random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick([ALL_ACTS, ['slow', 'slow', 'lossy', 'partition', 'kill']]),
+    path: { ...base.path, bytesPerMs: random.pick([10_000, 300]) },
+    layoutChange: {
+      nodes: random.pick([1, 2, 3]),
+      atOnce: random.chance(0.5),
+      discards: random.chance(0.5),
+    },
   }
 }
 

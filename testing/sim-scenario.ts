@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
+import type { RoleChange } from '../src/cluster/layout-manager.js'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimClient } from './sim-clients.js'
-import { roleOf, SimCluster } from './sim-cluster.js'
+import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
 import { Control } from './sim-control.js'
 import { Coverage } from './sim-coverage.js'
 import { checkAvailable, checkQuiescent } from './sim-invariants.js'
@@ -190,23 +191,46 @@ class Scenario {
     }
   }
 
-  /** A sixth node joins and gets a role, then another one loses its, while everything goes on. */
+  /** Nodes join and get roles, and as many others lose theirs, while everything goes on. */
   async #changeLayouts(loadMs: number): Promise<void> {
     const { cluster, random } = this
+    const { nodes, atOnce, discards } = this.profile.layoutChange
     const everyMs = loadMs / 3
     await cluster.clock.sleep(everyMs / 2)
-    const newcomer = await cluster.grow()
-    await cluster.retried(random, (by) =>
-      cluster.changeLayout([{ node: newcomer.id, role: roleOf(newcomer) }], by),
-    )
-    await cluster.clock.sleep(everyMs)
-    // Node 0 stays, since the checks ask it. The node that goes stays up until its data is elsewhere.
-    const leaver = random.pick(cluster.nodes.slice(1, 5))
+    const newcomers: SimNode[] = []
+    while (newcomers.length < nodes) newcomers.push(await cluster.grow())
+    // Node 0 stays, since the checks ask it. The nodes that go stay up until their data is elsewhere.
+    const leavers = cluster.nodes.slice(1, 5)
+    while (leavers.length > nodes) leavers.splice(random.below(leavers.length), 1)
+    const joins = newcomers.map((node) => ({ node: node.id, role: roleOf(node) }))
+    const leaves = leavers.map((node) => ({ node: node.id, role: null }))
+    if (!atOnce) {
+      await this.#applyRoles(joins)
+      await cluster.clock.sleep(everyMs)
+    }
+    await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves)
+    if (discards) for (const leaver of leavers) await this.#discard(leaver)
+  }
+
+  async #applyRoles(roles: readonly RoleChange[]): Promise<void> {
+    const { cluster, random } = this
     await cluster.retried(random, async (by) => {
       // An attempt whose node died may have taken effect.
       const newest = by.core!.cluster.layout.history.versions.at(-1)
-      if (newest?.roles.has(leaver.id)) await cluster.changeLayout([{ node: leaver.id, role: null }], by)
+      const isDone = roles.every(({ node, role }) => (newest?.roles.has(node) ?? false) === (role !== null))
+      if (!isDone) await cluster.changeLayout(roles, by)
     })
+  }
+
+  /** Takes database and disk from a node once the layout needs it no more: an administrator may throw it away then. */
+  async #discard(leaver: SimNode): Promise<void> {
+    const { cluster } = this
+    const isNeeded = ({ core }: SimNode) =>
+      core === undefined || core.cluster.layout.history.versions.some(({ roles }) => roles.has(leaver.id))
+    while (!leaver.ready || cluster.nodes.some(isNeeded)) await cluster.clock.sleep(100)
+    cluster.crash(leaver, 'machine')
+    leaver.machine.discard()
+    await cluster.boot(leaver)
   }
 
   /** Two more nodes come; then up to two of the bucket's replicas change places with those, again and again. */
