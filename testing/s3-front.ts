@@ -40,6 +40,8 @@ export interface TestFront {
   records: RequestRecord[]
   /** Lines logged as errors. */
   errors: object[]
+  /** Lines logged as warnings. */
+  warnings: object[]
   stop(): Promise<void>
 }
 
@@ -51,10 +53,11 @@ export async function startFront(
   const objects = new Map<string, StoredObject>()
   const records: RequestRecord[] = []
   const errors: object[] = []
+  const warnings: object[] = []
   const log: Log = {
     debug() {},
     info() {},
-    warn() {},
+    warn: (fields) => void warnings.push(fields),
     error: (fields) => void errors.push(fields),
     child: () => log,
   }
@@ -83,6 +86,7 @@ export async function startFront(
     objects,
     records,
     errors,
+    warnings,
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve())

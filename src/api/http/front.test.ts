@@ -1,5 +1,6 @@
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { ManualClock } from '../../../testing/cluster-fakes.js'
 import { RawClient } from '../../../testing/s3-front.js'
@@ -61,8 +62,9 @@ async function start(admission?: Admission) {
     warn: (fields) => void warnings.push(fields),
     error: (fields) => void errors.push(fields),
   }
+  const clock = new ManualClock(0)
   const front = new HttpFront(protocol, {
-    clock: new ManualClock(0),
+    clock,
     random: new SeededRandom(1),
     log,
     onRequest: (record) => records.push(record),
@@ -76,7 +78,7 @@ async function start(admission?: Admission) {
     clients.push(made)
     return made
   }
-  return { front, protocol, records, errors, warnings, client }
+  return { front, clock, protocol, records, errors, warnings, client }
 }
 
 afterEach(() => {
@@ -118,6 +120,40 @@ test('requests that fail since other nodes are away are one line, and one more f
   await front.drain()
   expect(warnings.slice(1)).toEqual([{ ...kind, count: 19, kinds: 1 }])
   expect(errors).toEqual([])
+})
+
+const MIB = 1024 * 1024
+
+/** Sends a body to which there is an answer before it is read, and does not look at the answer for now. */
+async function sendUnread(bodyBytes: number) {
+  const { client, clock } = await start()
+  const arrived = once(server, 'connection')
+  const sender = client()
+  sender.socket.pause()
+  sender.send(`PUT /fail HTTP/1.1\r\nHost: a\r\nContent-Length: ${bodyBytes}\r\n\r\n`)
+  const [socket] = (await arrived) as [Socket]
+  for (let left = bodyBytes; left > 0; left -= MIB) sender.send(Buffer.alloc(MIB))
+  return { sender, socket, clock }
+}
+
+test('a client that sends all of a body before it reads gets the answer', async () => {
+  const { sender } = await sendUnread(32 * MIB)
+  await expect.poll(() => sender.socket.writableLength, { timeout: 30_000 }).toBe(0)
+  sender.socket.resume()
+  expect(await sender.untilClosed()).toMatch(/^HTTP\/1\.1 500 .*Broken!$/s)
+})
+
+test('a client that sends more than is thrown away has time to read the answer, and no more', async () => {
+  const { sender, socket, clock } = await sendUnread(96 * MIB)
+  await expect.poll(() => socket.bytesRead, { timeout: 30_000 }).toBeGreaterThan(64 * MIB)
+  await expect
+    .poll(() => socket.isPaused() || socket.readableFlowing === false, { timeout: 30_000 })
+    .toBe(true)
+  sender.socket.resume()
+  expect(await sender.untilText('Broken!')).toMatch(/^HTTP\/1\.1 500 .*Connection: close/s)
+  expect(sender.closed).toBe(false)
+  await clock.advance(5_000)
+  await sender.untilClosed()
 })
 
 test('what is no HTTP is answered in the protocol’s form', async () => {

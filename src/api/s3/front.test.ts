@@ -115,7 +115,8 @@ describe('answers', () => {
       expect(received).toContain(`<Code>${code}</Code>`)
       expect(received).not.toContain('inside')
     }
-    expect(front.errors.length).toBe(2)
+    // That other nodes are away is no fault of this one.
+    expect((status === 503 ? front.warnings : front.errors).length).toBe(2)
     await vi.waitFor(() => expect(front.records.map((record) => record.errorCode)).toEqual([code, code]))
   })
 
