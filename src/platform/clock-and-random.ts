@@ -7,6 +7,12 @@ export const realClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   after(delayMs, fn) {
+    // A timer that is due already would run in the same turn of the event loop: what gives way to others has to wait for the next.
+    if (delayMs <= 0) {
+      const immediate = setImmediate(fn)
+      immediate.unref()
+      return { cancel: () => clearImmediate(immediate) }
+    }
     const timer = setTimeout(fn, delayMs)
     timer.unref()
     return { cancel: () => clearTimeout(timer) }

@@ -13,7 +13,10 @@ export interface Clock {
   nowMs(): number
   /** Milliseconds from an arbitrary start; never goes back. Use it for time-outs and durations. */
   monotonicMs(): number
-  /** Calls `fn` once, after at least `delayMs`. A pending timer does not keep a process alive. */
+  /**
+   * Calls `fn` once, after at least `delayMs`, and never in the turn of the event loop in which it was asked to: with 0, others have
+   * their turn before. A pending timer does not keep a process alive.
+   */
   after(delayMs: number, fn: () => void): Timer
   /**
    * Why the wall clock is not to be relied on now, so that nothing may be deleted by its age; undefined if it is.

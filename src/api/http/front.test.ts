@@ -18,7 +18,7 @@ class EchoRequest extends HttpRequest {
   }
 }
 
-/** A protocol that echoes bodies: /fail throws, /away finds no quorum, /late rejects, /wait answers when it is told to. */
+/** A protocol that echoes bodies: /fail throws, /away finds no quorum, /full has no room, /late rejects, /wait answers when it is told to. */
 class EchoProtocol implements Protocol<EchoRequest> {
   readonly Request = EchoRequest
   readonly requestIdHeader = 'x-request-id'
@@ -27,6 +27,7 @@ class EchoProtocol implements Protocol<EchoRequest> {
   serve(request: EchoRequest): Answer | Promise<Answer> {
     if (request.rawPath === '/fail') throw new Error('the inside')
     if (request.rawPath === '/away') throw new CarportError('QuorumUnavailable', 'one of two answered')
+    if (request.rawPath === '/full') throw new OverloadedError()
     if (request.rawPath === '/late') return Promise.reject(new Error('the inside'))
     if (request.rawPath === '/wait') {
       return new Promise((resolve) => this.answerWaiting.push(() => resolve({ status: 204 })))
@@ -112,15 +113,21 @@ test.each(['/fail', '/late'])(
   },
 )
 
-test('requests that fail since other nodes are away are one line, and one more for all that follow', async () => {
-  const { client, front, errors, warnings } = await start()
-  for (let i = 0; i < 20; i++) await client().send(get('/away')).untilText('Busy!')
-  const kind = { operation: 'Echo', code: 'Busy' }
-  expect(warnings).toEqual([{ ...kind, requestId: expect.any(String), error: 'one of two answered' }])
-  await front.drain()
-  expect(warnings.slice(1)).toEqual([{ ...kind, count: 19, kinds: 1 }])
-  expect(errors).toEqual([])
-})
+test.each([
+  ['/away', 'other nodes are away', 'one of two answered'],
+  ['/full', 'their clients ask for too much', 'too many requests in flight'],
+])(
+  '%s: requests that fail since %s are one line, and one more for all that follow',
+  async (path, _, error) => {
+    const { client, front, errors, warnings } = await start()
+    for (let i = 0; i < 20; i++) await client().send(get(path)).untilText('Busy!')
+    const kind = { operation: 'Echo', code: 'Busy' }
+    expect(warnings).toEqual([{ ...kind, requestId: expect.any(String), error }])
+    await front.drain()
+    expect(warnings.slice(1)).toEqual([{ ...kind, count: 19, kinds: 1 }])
+    expect(errors).toEqual([])
+  },
+)
 
 const MIB = 1024 * 1024
 

@@ -250,8 +250,9 @@ export class HttpFront<R extends HttpRequest> {
       const { log } = this.options
       // It says so once, not with every request.
       if (exchange.closes) log.debug({ requestId, operation, code, error: cause }, 'request failed')
-      // Others that do not answer make as many requests fail as there are; where in the program that was tells nothing.
-      else if (status === 503 && cause instanceof CarportError)
+      // Others that do not answer, or clients that ask for too much, make as many requests fail as there are; where in the
+      // program that was tells nothing.
+      else if (status === 503 && (cause instanceof CarportError || cause instanceof OverloadedError))
         this.#refusals.add({ operation, code }, { requestId, error: cause.message }, 'request failed')
       else log.error({ requestId, operation, code, error: cause }, 'request failed')
     }

@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest'
+import { sleep } from '../util/clock.js'
+import { realClock } from './clock-and-random.js'
+
+test('work that gives way goes on in another turn of the event loop, however long it took', async () => {
+  let turn = 0
+  let isOver = false
+  const count = () => {
+    turn++
+    if (!isOver) setImmediate(count)
+  }
+  setImmediate(count)
+  for (let i = 0; i < 20; i++) {
+    const before = turn
+    const next = sleep(realClock, 0)
+    // Longer than the shortest timer: that would be due when this ends.
+    for (const startMs = performance.now(); performance.now() - startMs < 3; );
+    await next
+    expect(turn).toBeGreaterThan(before)
+  }
+  isOver = true
+})
+
+test('a timer of no time can be cancelled', async () => {
+  let hasRun = false
+  realClock
+    .after(0, () => {
+      hasRun = true
+    })
+    .cancel()
+  await sleep(realClock, 0)
+  await sleep(realClock, 5)
+  expect(hasRun).toBe(false)
+})
