@@ -102,6 +102,7 @@ export async function packageOfApt(name: string): Promise<void> {
     await command('dpkg', ['-s', name])
     return
   } catch {
+    if (BRIEF) throw new Error(`no package ${name}`)
     if (process.getuid?.() !== 0) throw new Error(`no package ${name}, and only root can install one`)
   }
   const quiet = { DEBIAN_FRONTEND: 'noninteractive' }
@@ -135,15 +136,13 @@ export async function goInstall(name: string, module: string): Promise<string> {
  */
 export async function goBuild(name: string, source: string, modules: readonly string[]): Promise<string> {
   if (BRIEF) throw new Error('building it takes too long')
-  if (BRIEF) throw new Error('building it takes too long')
   const folder = join(CACHE, name)
   await once(folder, modules.join(' '), async () => {
     writeFileSync(join(folder, 'go.mod'), `module ${name}\n`)
     await command('go', ['-C', folder, 'get', ...modules])
   })
   copyFileSync(source, join(folder, 'main.go'))
-  await command('go', ['-C', folder, 'mod', 'tidy'])
-  await command('go', ['-C', folder, 'build', '-buildvcs=false', '-o', name, '.'])
+  await command('go', ['-C', folder, 'build', '-mod=mod', '-buildvcs=false', '-o', name, '.'])
   return join(folder, name)
 }
 
