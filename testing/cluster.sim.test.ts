@@ -70,8 +70,6 @@ describe.each(['power', 'outage', 'wiped', 'busy'] as const)('mostly %s', (kind)
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
 })
 
-describe('conditional writes beside plain ones', () => {
-  it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) =>
-    run({ seed, kind: 'conditional', loadMs: LOAD_MS }),
-  )
+describe.each(['conditional', 'moving'] as const)('conditional writes beside plain ones: %s', (kind) => {
+  it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
 })

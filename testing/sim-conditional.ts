@@ -25,6 +25,7 @@ interface Request {
       register(etag: string, content: Buffer): void
     }
     readonly counts: Record<string, number>
+    readonly judgeShare: number
     readonly judgeMs: number
     readonly cluster: { readonly clock: SimClock }
   }
@@ -80,7 +81,7 @@ export async function conditionalWrite(request: Request): Promise<void> {
 
 /** A content whose claims take long to confirm, which happens between the two phases of a write. */
 function slowed({ w, random }: Request, stored: StoredBody): StoredBody {
-  if (w.judgeMs === 0 || random.chance(0.5)) return stored
+  if (w.judgeMs === 0 || !random.chance(w.judgeShare)) return stored
   const waitMs = random.exponential(w.judgeMs)
   const confirm = async () => {
     await w.cluster.clock.sleep(waitMs)

@@ -38,6 +38,7 @@ export type OperationName =
  * - 'wiped': databases are lost, one at a time;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
+ * - 'moving': the same on one key whose copies move again and again, by writers that take as long as a move;
  * - 'control': names and permissions that many want to change at the same time;
  * - 'swarm': each seed draws which of all that it has at all.
  */
@@ -49,6 +50,7 @@ export const SCENARIO_KINDS = [
   'wiped',
   'busy',
   'conditional',
+  'moving',
   'control',
   'swarm',
 ] as const
@@ -78,7 +80,8 @@ export interface Profile extends ClusterProfile {
   strikeShare: number
   /** Share of the promises to conditional writes at which the node that gave one dies, for a moment. */
   promiseStrikeShare: number
-  /** How long a conditional write takes between its promises and its row, in ms, on average, where it takes its time. */
+  /** Share of the conditional writes that take their time between promises and row; and how long, in ms, on average. */
+  judgeShare: number
   judgeMs: number
   /** Whether nodes join and others leave; or the copies of the first bucket move again and again. */
   changesLayout: boolean | 'moves'
@@ -131,7 +134,7 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
     tombstoneDelayMs: 120_000,
     commitDelayMs: [0.2, 5],
     ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
-    ...{ strikeShare: 0, promiseStrikeShare: 0, judgeMs: 0 },
+    ...{ strikeShare: 0, promiseStrikeShare: 0, judgeShare: 0.5, judgeMs: 0 },
     ...{ changesLayout: kind === 'layout', operations: ALL_OPERATIONS },
     layoutChange: { nodes: 1, atOnce: false, discards: false },
     ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
@@ -152,6 +155,8 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
       return { ...base, ...busy(random) }
     case 'conditional':
       return { ...base, ...conditional(random) }
+    case 'moving':
+      return { ...base, ...conditional(random), ...moving(random) }
     case 'control':
       return { ...base, ...control(random) }
     case 'swarm':
@@ -229,6 +234,15 @@ function conditional(random: SeededRandom): Partial<Profile> {
       multipart: 0.02,
       conditional: 0.6,
     },
+  }
+}
+
+function moving(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['slow', 'one-way'], everyMs: 10_000, lastsMs: 5000, promiseStrikeShare: 0 },
+    ...{ changesLayout: 'moves', judgeShare: 1, judgeMs: random.pick([4000, 10_000]), loadFactor: 2 },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 500 },
+    operations: { get: 0.2, conditional: 0.8 },
   }
 }
 

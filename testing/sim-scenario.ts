@@ -186,7 +186,7 @@ class Scenario {
       versions: new Map(),
       deletedVersions: new Map(),
       thinkMs: this.options.thinkMs ?? profile.thinkMs,
-      judgeMs: profile.judgeMs,
+      ...{ judgeShare: profile.judgeShare, judgeMs: profile.judgeMs },
       counts: this.counts,
     }
   }

@@ -32,7 +32,8 @@ export interface Workload {
   operations: Operations
   /** Time that a client thinks between two operations, in ms, on average. */
   thinkMs: number
-  /** See Profile.judgeMs. */
+  /** See Profile. */
+  judgeShare: number
   judgeMs: number
   counts: Record<string, number>
   /** Is told of each acknowledgement, in the turn in which it arrives. */

@@ -104,23 +104,28 @@ export class ProcessCluster {
   readonly s3Ports: number[] = []
   readonly rpcPorts: number[] = []
   readonly adminPorts: number[] = []
+  /** Where the nodes say that they are to be reached by each other: their own RPC ports, unless there is something between. */
+  readonly publicPorts: number[] = []
   readonly #configs: string[] = []
 
   /**
    * Writes the configuration files; nodes are in zones z1, z2, … in turn.
    * @param more lines for the section [admin], and further sections
    * @param top lines for the top of each file
+   * @param isProxied whether nodes reach each other by other ports, where the caller listens and passes on
    */
   static async create(
     count: number,
     replicationFactor: number,
     more: string | ((node: number) => string) = '',
     top = '',
+    isProxied = false,
   ): Promise<ProcessCluster> {
     const cluster = new ProcessCluster()
-    const ports = await freePorts(count * 3)
+    const ports = await freePorts(count * 4)
     for (let i = 0; i < count; i++) {
-      const [s3, rpc, admin] = ports.slice(i * 3)
+      const [s3, rpc, admin, proxy] = ports.slice(i * 4)
+      const publicPort = isProxied ? proxy : rpc
       const config = join(cluster.dir, `n${i}.toml`)
       writeFileSync(
         config,
@@ -128,7 +133,7 @@ export class ProcessCluster {
 data_dir = "${cluster.dir}/n${i}/data"
 replication_factor = ${replicationFactor}
 rpc_bind_addr = "127.0.0.1:${rpc}"
-rpc_public_addr = "127.0.0.1:${rpc}"
+rpc_public_addr = "127.0.0.1:${publicPort}"
 rpc_secret = "${'5a'.repeat(32)}"
 ${top}
 [s3_api]
@@ -144,6 +149,7 @@ ${typeof more === 'string' ? more : more(i)}
       cluster.s3Ports.push(s3!)
       cluster.rpcPorts.push(rpc!)
       cluster.adminPorts.push(admin!)
+      cluster.publicPorts.push(publicPort!)
       cluster.nodes.push(new NodeProcess(['server', '-c', config], { PATH: process.env.PATH }, cluster.dir))
     }
     return cluster
@@ -162,9 +168,14 @@ ${typeof more === 'string' ? more : more(i)}
     return stdout
   }
 
-  /** Starts all nodes, connects them and lays them out, one zone each. */
-  async startAndLayOut(): Promise<void> {
-    await Promise.all(this.nodes.map((node) => node.start()))
+  /**
+   * Starts all nodes, connects them and lays them out, one zone each.
+   * @param onSpawned called when all processes are there, before they know each other
+   */
+  async startAndLayOut(onSpawned?: () => Promise<void>): Promise<void> {
+    const starting = Promise.all(this.nodes.map((node) => node.start()))
+    await onSpawned?.()
+    await starting
     const ids: string[] = []
     for (let i = 0; i < this.nodes.length; i++) ids.push((await this.cli(i, 'node', 'id', '-q')).trim())
     for (const id of ids.slice(1)) await this.cli(0, 'node', 'connect', id)

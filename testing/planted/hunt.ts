@@ -15,7 +15,7 @@ const firstSeed = Number(process.env.FIRST_SEED ?? 1)
 const LOAD_MS = 60_000
 const CONTROL = {
   breaks: 'nothing: the control',
-  hunts: ['faults', 'power', 'outage', 'wiped', 'busy', 'layout', 'conditional', 'control'],
+  hunts: ['faults', 'power', 'outage', 'wiped', 'busy', 'layout', 'conditional', 'moving', 'control'],
 } as const
 
 test(name ? `${name} is caught` : 'no false alarm', { timeout: 24 * 3_600_000 }, async ({ task }) => {
