@@ -262,12 +262,13 @@ describe.each(['over a link', 'in-process'])('calls %s', (where) => {
       const bytes = await countBytes(stream!)
       return { body: [bytes, signal.aborted] }
     })
-    server.handle('source', () => ({ body: null, stream: dripping(2, 300) }))
-    const timely = { timeoutMs: 150, stream: dripping(10, 25) }
-    expect((await caller.call(to, 'sink', null, timely)).body).toEqual([100, false])
-    const silent = caller.call(to, 'sink', null, { timeoutMs: 100, stream: dripping(2, 300) })
+    server.handle('source', () => ({ body: null, stream: dripping(2, 2500) }))
+    // It flows for longer than the time limit, with pauses that are far shorter.
+    const timely = { timeoutMs: 1000, stream: dripping(50, 25) }
+    expect((await caller.call(to, 'sink', null, timely)).body).toEqual([500, false])
+    const silent = caller.call(to, 'sink', null, { timeoutMs: 300, stream: dripping(2, 2500) })
     await expect(silent).rejects.toMatchObject({ code: 'Timeout' })
-    const { stream } = await caller.call(to, 'source', null, { timeoutMs: 100 })
+    const { stream } = await caller.call(to, 'source', null, { timeoutMs: 300 })
     await expect(countBytes(stream!)).rejects.toMatchObject({ code: 'Timeout' })
     await until(() => ended === 3, 'every source is ended')
   })
