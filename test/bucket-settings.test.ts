@@ -84,7 +84,7 @@ describe('settings of a bucket over the admin API', () => {
     const id = await bucket('plain')
     expect(await get(id)).toEqual({
       ...{ id, versioning: null, objectLock: null, policy: null, publicAccessBlock: null },
-      ...{ ownership: null, encryption: null, notifications: null, tags: null, relaxed: null },
+      ...{ ownership: null, encryption: null, notifications: null, tags: null, relaxed: null, shadow: null },
     })
   })
 
@@ -108,6 +108,7 @@ describe('settings of a bucket over the admin API', () => {
     }
     const wanted = {
       relaxed: true,
+      shadow: null,
       versioning: 'Enabled',
       objectLock: {
         ObjectLockEnabled: 'Enabled',
