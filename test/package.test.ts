@@ -81,7 +81,7 @@ test('the package holds the compiled sources and the documents for who runs it, 
   for (const file of console)
     expect(file).toMatch(/^dist\/console\/(assets\/)?[\w-]+\.(html|svg|js|css)(\.br)?$/)
   const programs = packed.filter((file) => !file.startsWith('docs/') && !isClient(file))
-  const wrong = programs.filter((file) => /\.map$|\.ts$|test|kit|bench|fake|\bsim/.test(file))
+  const wrong = programs.filter((file) => /\.map$|\.ts$|\btest|kit|bench|fake|\bsim/.test(file))
   expect(wrong).toEqual([])
 })
 
