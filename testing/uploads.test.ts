@@ -32,7 +32,9 @@ describe('an upload that takes its time', { timeout: 180_000 }, () => {
   })
 
   for (const off of [false, true]) {
-    it(`is whole when all replicas are replaced meanwhile${off ? ', and the old ones are off when it ends' : ''}`, async () => {
+    it(`is whole when all replicas are replaced meanwhile${off ? ', and the old ones are off when it ends' : ''}`, {
+      timeout: 600_000,
+    }, async () => {
       await onCluster({}, async (cluster) => {
         const [a] = cluster.nodes as [SimNode]
         const old = cluster.nodes.slice(0, 3)
