@@ -116,6 +116,8 @@ describe('cluster and layout', () => {
       bucketCount: expect.any(Number),
       incompleteAvailInfo: expect.any(Boolean),
     })
+    // The node has just begun, and compares its partitions with none.
+    await expect.poll(async () => (await call('GetClusterProgress')).done, { timeout: 30_000 }).toBe(true)
     expect(await call('GetClusterProgress')).toMatchObject({
       done: true,
       secondsLeft: 0,
