@@ -1,11 +1,10 @@
 import type { Db, Tx } from '../../db/db.js'
 import { prefixEnd } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
-import type { Service } from '../../util/service.js'
-import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
+import type { WorkerEnv } from '../../util/worker.js'
 import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
-
 import { deletedPart, type PartRow } from '../uploads/tables.js'
+import { DUE_BYTES, DueQueue } from './due-queue.js'
 
 export const PURGE_TREE = 'model:purge'
 
@@ -16,20 +15,13 @@ const ROWS_PER_STEP = 32
 
 /** How long the lists of a version are kept after it went, in ms, as its blocks are: for those who are reading it. */
 export const LISTS_GRACE_MS = 600_000
-/** The longest time between two looks at the queue, in ms: another process of the node may add to it. */
-const POLL_MS = 60_000
-const DUE_BYTES = 6
 
 /**
  * Deletes, in small steps, the rows that a deleted version or upload leaves behind: parts at once, lists after a grace.
  * Each replica does so on its own copy: the queue entry is written in the transaction in which the owner went away
  * there. [due u48 ms][kind u8][bucket][owner] → nothing
  */
-export class Purge implements Service {
-  readonly name = 'purge'
-  readonly #worker: Worker
-  readonly #wake = () => this.#worker.wake()
-
+export class Purge extends DueQueue {
   constructor(
     private readonly deps: WorkerEnv & {
       db: Db
@@ -39,61 +31,24 @@ export class Purge implements Service {
       listsGraceMs?: number | undefined
     },
   ) {
-    this.#worker = new Worker(this.name, deps, (signal) => this.#drain(signal), {
-      queueLength: () => this.backlog,
-    })
-  }
-
-  start(): void {
-    this.#worker.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#worker.stop()
-  }
-
-  workerStats(): WorkerStats {
-    return this.#worker.stats()
+    super('purge', PURGE_TREE, deps)
   }
 
   /** In the owner's transaction: its rows are to be deleted. @param owner version or part id ('lists'), upload id ('parts') */
   enqueue(tx: Tx, kind: Kind, bucket: Buffer, owner: Buffer): void {
-    const { clock, listsGraceMs = LISTS_GRACE_MS } = this.deps
-    const due = Buffer.allocUnsafe(DUE_BYTES)
-    due.writeUIntBE(Math.ceil(clock.nowMs() + (kind === 'lists' ? listsGraceMs : 0)), 0, DUE_BYTES)
-    tx.put(PURGE_TREE, Buffer.concat([due, Buffer.of(kind === 'lists' ? 0 : 1), bucket, owner]), EMPTY)
-    tx.onCommit(this.#wake)
+    const { listsGraceMs = LISTS_GRACE_MS } = this.deps
+    const isList = kind === 'lists'
+    this.add(tx, isList ? listsGraceMs : 0, Buffer.concat([Buffer.of(isList ? 0 : 1), bucket, owner]), EMPTY)
   }
 
-  /** Entries that wait, also for the end of their grace. */
-  get backlog(): number {
-    return this.deps.db.count(PURGE_TREE)
-  }
-
-  /** How long the oldest entry has been due, in ms; 0 if none is. */
-  overdueMs(): number {
-    const [entry] = this.deps.db.keys(PURGE_TREE, { limit: 1 })
-    return entry ? Math.max(0, this.deps.clock.nowMs() - entry.readUIntBE(0, DUE_BYTES)) : 0
-  }
-
-  /** Deletes what is due. Returns how long the next may wait, in ms. */
-  async #drain(signal: AbortSignal): Promise<number> {
-    const { clock, db } = this.deps
-    while (!signal.aborted && clock.doubt?.() === undefined) {
-      const [entry] = db.keys(PURGE_TREE, { limit: 1 })
-      if (!entry) break
-      const waitMs = entry.readUIntBE(0, DUE_BYTES) - clock.nowMs()
-      if (waitMs > 0) return Math.min(waitMs, POLL_MS)
-      const key = Buffer.from(entry)
-      const kind = key[DUE_BYTES]
-      const bucket = key.subarray(DUE_BYTES + 1, DUE_BYTES + 17)
-      const owner = key.subarray(DUE_BYTES + 17)
-      await db.transact((tx) => {
-        const done = kind === 0 ? this.#deleteLists(tx, bucket, owner) : this.#deleteParts(tx, bucket, owner)
-        if (done) tx.delete(PURGE_TREE, key)
-      })
-    }
-    return POLL_MS
+  protected async settle(key: Buffer): Promise<void> {
+    const kind = key[DUE_BYTES]
+    const bucket = key.subarray(DUE_BYTES + 1, DUE_BYTES + 17)
+    const owner = key.subarray(DUE_BYTES + 17)
+    await this.deps.db.transact((tx) => {
+      const done = kind === 0 ? this.#deleteLists(tx, bucket, owner) : this.#deleteParts(tx, bucket, owner)
+      if (done) tx.delete(PURGE_TREE, key)
+    })
   }
 
   #deleteLists(tx: Tx, bucket: Buffer, owner: Buffer): boolean {

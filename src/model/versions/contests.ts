@@ -4,9 +4,9 @@ import { ballotTimeUs } from '../../table/ballot.js'
 import type { Table } from '../../table/table.js'
 import { CarportError } from '../../util/errors.js'
 import { versioned } from '../../util/format.js'
-import type { Service } from '../../util/service.js'
-import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
+import type { WorkerEnv } from '../../util/worker.js'
 import type { VersionId } from '../content/refs.js'
+import { DueQueue } from '../upkeep/due-queue.js'
 import { isOfPlace, placeKeyOf } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
 import type { VersionRecord } from './record.js'
@@ -20,12 +20,10 @@ const CONTEST_TREE = 'model:contests'
 const PLACE_TREE = 'model:places'
 export const CONTEST_TREES = [CONTEST_TREE, PLACE_TREE] as const
 
-const DUE_BYTES = 6
 /** How soon a row is looked at that another one took the place of: most are decided by then. In ms. */
 const SOON_MS = 60_000
 /** After this time no coordinator goes on with a proposal: replicas refuse ballots that are half as old. In ms. */
 const OLD_MS = 3_600_000
-const POLL_MS = 60_000
 
 interface Contest {
   row: VersionRecord
@@ -45,12 +43,9 @@ interface Contest {
  *
  * A write that lost is withdrawn: a tombstone keeps it from becoming a version, and releases its content.
  */
-export class Contests implements Service {
-  readonly name = 'contests'
+export class Contests extends DueQueue {
   /** Writes that were withdrawn since the start. */
   withdrawn = 0
-  readonly #worker: Worker
-  readonly #wake = () => this.#worker.wake()
 
   constructor(
     private readonly deps: WorkerEnv & {
@@ -61,25 +56,7 @@ export class Contests implements Service {
       oldMs?: number | undefined
     },
   ) {
-    this.#worker = new Worker(this.name, deps, (signal) => this.#work(signal), {
-      queueLength: () => this.backlog,
-    })
-  }
-
-  start(): void {
-    this.#worker.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#worker.stop()
-  }
-
-  workerStats(): WorkerStats {
-    return this.#worker.stats()
-  }
-
-  get backlog(): number {
-    return this.deps.db.count(CONTEST_TREE)
+    super('contests', CONTEST_TREE, deps)
   }
 
   /** In the transaction in which another row took the place of a conditional one. */
@@ -111,29 +88,18 @@ export class Contests implements Service {
   }
 
   #enqueue(tx: Tx, contest: Contest, inMs: number): void {
-    const due = Buffer.allocUnsafe(DUE_BYTES)
-    due.writeUIntBE(Math.ceil(this.deps.clock.nowMs() + inMs), 0, DUE_BYTES)
-    tx.put(CONTEST_TREE, Buffer.concat([due, contest.row.id]), FORMAT.encode(contest))
-    tx.onCommit(this.#wake)
+    this.add(tx, inMs, contest.row.id, FORMAT.encode(contest))
   }
 
-  async #work(signal: AbortSignal): Promise<number> {
-    const { clock, db } = this.deps
-    while (!signal.aborted && clock.doubt?.() === undefined) {
-      const [entry] = db.keys(CONTEST_TREE, { limit: 1 })
-      if (!entry) break
-      const waitMs = entry.readUIntBE(0, DUE_BYTES) - clock.nowMs()
-      if (waitMs > 0) return Math.min(waitMs, POLL_MS)
-      const key = Buffer.from(entry)
-      const stored = db.get(CONTEST_TREE, key)
-      const contest = stored && FORMAT.decode(stored)
-      const isDecided = !contest || (await this.#decide(contest))
-      await db.transact((tx) => {
-        tx.delete(CONTEST_TREE, key)
-        if (!isDecided) this.#enqueue(tx, contest, this.#oldMs)
-      })
-    }
-    return POLL_MS
+  protected async settle(key: Buffer): Promise<void> {
+    const { db } = this.deps
+    const stored = db.get(CONTEST_TREE, key)
+    const contest = stored && FORMAT.decode(stored)
+    const isDecided = !contest || (await this.#decide(contest))
+    await db.transact((tx) => {
+      tx.delete(CONTEST_TREE, key)
+      if (!isDecided) this.#enqueue(tx, contest, this.#oldMs)
+    })
   }
 
   /** @returns whether nothing is left to find out */
