@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path'
 import type { LifeNode } from '../life/kit/life-node.js'
 import { Disks } from './disks.js'
-import { repeatedly, rest, type Scenario } from './scenario.js'
+import { again, oneByOne, rest, type Scenario, whileKilled } from './scenario.js'
 import type { Torture } from './torture.js'
 
 export const DISK_SCENARIOS: readonly Scenario[] = [
@@ -23,71 +23,49 @@ export const DISK_SCENARIOS: readonly Scenario[] = [
     what: 'the power of a node, or of all, goes: what was not synced is lost',
     hasDisks: true,
     missing: Disks.missing,
-    run: (torture, seconds) =>
-      repeatedly(seconds, async () => {
-        const nodes = torture.random.float() < 0.5 ? torture.nodes : [torture.draw()]
-        await torture.harm(nodes, async () => {
-          for (const {
-            process: { pid },
-          } of nodes)
-            process.kill(pid, 'SIGSTOP')
-          for (const { name } of nodes) torture.disks.takeImage(name)
-          await Promise.all(nodes.map((node) => node.stop('SIGKILL')))
+    run: again(
+      (torture) => (torture.random.float() < 0.5 ? torture.nodes : [torture.draw()]),
+      async (torture, nodes) => {
+        for (const node of nodes) process.kill(node.process.pid, 'SIGSTOP')
+        for (const { name } of nodes) torture.disks.takeImage(name)
+        await whileKilled(torture, nodes, () => {
           for (const { name } of nodes) torture.disks.restoreImage(name)
-          await Promise.all(nodes.map((node) => torture.cluster.start(node)))
         })
-        await rest(2)
-      }),
+      },
+      2,
+    ),
   },
   {
     name: 'full',
     what: 'the disk of a node is full for some seconds',
     hasDisks: true,
     missing: Disks.missing,
-    run: (torture, seconds) =>
-      repeatedly(seconds, async () => {
-        const node = torture.draw()
-        await torture.harm([node], async () => {
-          const { bavail, bsize } = statfsSync(node.dir)
-          try {
-            writeFileSync(node.folder('filler'), Buffer.alloc(bavail * bsize))
-          } catch {
-            // As much as there was room for.
-          }
-          await rest(3 + torture.random.float() * 5)
-          rmSync(node.folder('filler'))
-        })
-        await rest(2)
-      }),
+    run: oneByOne(async (torture, node) => {
+      const { bavail, bsize } = statfsSync(node.dir)
+      try {
+        writeFileSync(node.folder('filler'), Buffer.alloc(bavail * bsize))
+      } catch {
+        // As much as there was room for.
+      }
+      await rest(3 + torture.random.float() * 5)
+      rmSync(node.folder('filler'))
+    }, 2),
   },
   {
     name: 'slow',
     what: 'each sync of a node takes 100 ms longer (strace)',
     missing: () => (spawnSync('strace', ['-V']).status === 0 ? undefined : 'strace is not installed'),
-    run: (torture, seconds) =>
-      repeatedly(seconds, async () => {
-        const node = torture.draw()
-        await torture.harm([node], async () => {
-          const slowed = slowDown(node)
-          await rest(Math.min(10, seconds))
-          await end(slowed)
-        })
-        await rest(2)
-      }),
+    run: oneByOne(async (_torture, node, seconds) => {
+      const slowed = slowDown(node)
+      await rest(Math.min(10, seconds))
+      await end(slowed)
+    }, 2),
   },
   {
     name: 'rot',
     what: 'bits of block files and of a database change while the node is down',
     async run(torture, seconds) {
-      await repeatedly(seconds, async () => {
-        const node = torture.draw()
-        await torture.harm([node], async () => {
-          await node.stop('SIGKILL')
-          rotBlocks(torture, node)
-          await torture.cluster.start(node)
-        })
-        await rest(2)
-      })
+      await rotOfBlocks(torture, seconds)
       const node = torture.draw()
       await torture.harm([node], async () => {
         await node.stop('SIGKILL')
@@ -115,6 +93,11 @@ async function end(child: ChildProcess): Promise<void> {
   child.kill('SIGTERM')
   await ended
 }
+
+const rotOfBlocks = oneByOne(
+  (torture, node) => whileKilled(torture, [node], () => rotBlocks(torture, node)),
+  2,
+)
 
 /** Changes a byte in a third of a node's block files. */
 function rotBlocks(torture: Torture, node: LifeNode): void {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { LifeNode } from '../life/kit/life-node.js'
 import type { Torture } from './torture.js'
 
 /** Something that is done to a cluster while clients use it. */
@@ -16,11 +17,40 @@ export interface Scenario {
   run(torture: Torture, seconds: number): Promise<void>
 }
 
-/** Calls `act` again and again until the time is over, at least once. */
-export async function repeatedly(seconds: number, act: () => Promise<void>): Promise<void> {
-  const endMs = performance.now() + seconds * 1000
-  do await act()
-  while (performance.now() < endMs)
+/** Harms one node after the other, drawn anew each time, until the time is over. @param restSeconds after each of them */
+export function oneByOne(
+  act: (torture: Torture, node: LifeNode, seconds: number) => Promise<void>,
+  restSeconds = 1,
+): Scenario['run'] {
+  const one = (torture: Torture) => [torture.draw()]
+  return again(one, (torture, [node], seconds) => act(torture, node!, seconds), restSeconds)
+}
+
+/** Harms some nodes at the same time, again and again until the time is over. @param pick which ones, each time */
+export function again(
+  pick: (torture: Torture) => readonly LifeNode[],
+  act: (torture: Torture, nodes: readonly LifeNode[], seconds: number) => Promise<void>,
+  restSeconds: number,
+): Scenario['run'] {
+  return async (torture, seconds) => {
+    const endMs = performance.now() + seconds * 1000
+    do {
+      const nodes = pick(torture)
+      await torture.harm(nodes, () => act(torture, nodes, seconds))
+      await rest(restSeconds)
+    } while (performance.now() < endMs)
+  }
+}
+
+/** Kills nodes, does something to what they left, and starts them again. */
+export async function whileKilled(
+  torture: Torture,
+  nodes: readonly LifeNode[],
+  act: () => Promise<void> | void = () => {},
+): Promise<void> {
+  await Promise.all(nodes.map((node) => node.stop('SIGKILL')))
+  await act()
+  await Promise.all(nodes.map((node) => torture.cluster.start(node)))
 }
 
 /** Waits in a scenario, while clients work. */
