@@ -50,12 +50,7 @@ export async function prepareBucket(
   if (state.versioning) await put(destination, 'versioning', versioningXml('Enabled'), report)
   // A default retention would be given to versions that have none: it comes last.
   if (state.lock) await put(destination, 'object-lock', state.lock.replace(/<Rule>.*<\/Rule>/s, ''), report)
-  await carry(
-    source,
-    destination,
-    EARLY.filter((name) => !except.includes(name)),
-    report,
-  )
+  await carry(source, destination, EARLY, report, except)
   if (state.hasAcls) {
     const acl = await document(source, 'acl', report)
     await told(report, destination, 'acl', () =>
@@ -75,12 +70,7 @@ export async function finishBucket(
   if (state.lock) await put(destination, 'object-lock', state.lock, report)
   if (state.versioning === 'Suspended')
     await put(destination, 'versioning', versioningXml('Suspended'), report)
-  await carry(
-    source,
-    destination,
-    LATE.filter((name) => !except.includes(name)),
-    report,
-  )
+  await carry(source, destination, LATE, report, except)
 }
 
 const versioningXml = (status: string) =>
@@ -99,8 +89,10 @@ async function carry(
   destination: S3Bucket,
   names: readonly string[],
   report: Report,
+  except: readonly string[],
 ): Promise<void> {
   for (const name of names) {
+    if (except.includes(name)) continue
     const text = await document(source, name, report)
     if (text !== undefined) await put(destination, name, text, report)
   }

@@ -14,9 +14,9 @@ export function lifecycleValue(fields: Fields): Fields {
   const criteria = Object.entries(isFields(fields.Filter) ? fields.Filter : {}).filter(
     ([, value]) => !isEmpty(value),
   )
-  const { Tag: tags } = Object.fromEntries(criteria)
-  const count = criteria.length - (tags === undefined ? 0 : 1) + (Array.isArray(tags) ? tags.length : 0)
   const all = Object.fromEntries(criteria)
+  const { Tag: tags } = all
+  const count = criteria.length - (tags === undefined ? 0 : 1) + (Array.isArray(tags) ? tags.length : 0)
   return { ...fields, Filter: count > 1 ? { And: all } : all }
 }
 

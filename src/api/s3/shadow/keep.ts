@@ -63,8 +63,7 @@ export async function openThrough(
   const isWhole = start === 0 && end === record.size
   const name = nameOf(bucket, record.key)
   const { keeping } = context.shadows!
-  const body =
-    start === end ? nothing() : await source.open(record.key.toString(), record.through.etag, range)
+  const body = await contentOf(source, record, range)
   if (!isWhole || keeping.has(name) || keeping.size >= KEEPING_MAX) return body
   const handoff = new Handoff()
   const kept = begin(context, bucket, source, record, handoff)
@@ -76,6 +75,15 @@ export async function openThrough(
 }
 
 async function* nothing(): AsyncGenerator<Buffer> {}
+
+/** A part of the source's object as it was found; no question is asked for an empty one. */
+async function contentOf(
+  source: ShadowSource,
+  { key, through }: ThroughRecord,
+  range: { start: number; end: number },
+): Promise<StreamAnswer['body']> {
+  return range.start === range.end ? nothing() : source.open(key.toString(), through.etag, range)
+}
 
 async function* passed(body: StreamAnswer['body'], handoff: Handoff): AsyncGenerator<Buffer> {
   let isWhole = false
@@ -103,9 +111,7 @@ export async function bringIn(context: S3Context, bucket: Bucket, key: Buffer): 
   if (underWay) await underWay.catch(() => {})
   const record = await findThrough(context, bucket, key)
   if (!record) return
-  const { size, through } = record
-  const body =
-    size === 0 ? nothing() : await source.open(key.toString(), through.etag, { start: 0, end: size })
+  const body = await contentOf(source, record, { start: 0, end: record.size })
   const handoff = new Handoff()
   const kept = begin(context, bucket, source, record, handoff)
   kept.catch(() => {})
