@@ -1,5 +1,5 @@
 import type { NodeId } from '../net/transport.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, messageOf } from '../util/errors.js'
 
 export interface Replication {
   /** Resolves when each set has its quorum; rejects with QuorumUnavailable as soon as one no longer can. */
@@ -62,7 +62,7 @@ export function replicate(
 /** The error for the writer. Replicas that are all full are not an outage: the last error's code tells that. */
 function unavailable(got: number, needed: number, cause: unknown): CarportError {
   if (cause instanceof CarportError && cause.code === 'StorageFull') return cause
-  const why = cause instanceof Error ? cause.message : String(cause)
+  const why = messageOf(cause)
   return new CarportError('QuorumUnavailable', `the block is on ${got} of ${needed} replicas: ${why}`, {
     cause,
   })

@@ -3,7 +3,7 @@ import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import { Priority } from '../net/transport.js'
 import { backoffMs } from '../util/backoff.js'
 import { type Clock, sleep } from '../util/clock.js'
-import { CarportError, errorCode } from '../util/errors.js'
+import { CarportError, errorCode, messageOf } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
@@ -339,7 +339,7 @@ export class Resync implements Service {
   async #failed(hash: Buffer, error: unknown): Promise<void> {
     const { local, clock, random, log } = this.parts
     this.#counters.failures++
-    const message = error instanceof Error ? error.message : String(error)
+    const message = messageOf(error)
     const attempts = await local.db.transact((tx) => {
       const isFault = local.counts.isHereOrWanted(tx, hash)
       const count = isFault ? this.#errors.record(tx, hash, clock.nowMs(), message) : 1

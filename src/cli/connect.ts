@@ -3,7 +3,7 @@ import { ADMIN_CALL_METHOD } from '../api/admin/operations.js'
 import { formatHostPort, type HostPort } from '../config/values.js'
 import type { RpcClient } from '../net/client.js'
 import type { Clock } from '../util/clock.js'
-import { errorCode } from '../util/errors.js'
+import { errorCode, messageOf } from '../util/errors.js'
 import { silentLog } from '../util/log.js'
 import { type AdminClient, CliError } from './admin-client.js'
 import type { Target } from './io.js'
@@ -47,7 +47,7 @@ export async function connectAdmin(target: Target, clock: Clock): Promise<AdminC
 /** "127.0.0.1:3901 (connect ECONNREFUSED)" */
 function explain(address: HostPort, error: unknown): string {
   const where = formatHostPort(address)
-  const reason = error instanceof Error ? error.message : String(error)
+  const reason = messageOf(error)
   return `${where} (${reason.replaceAll(`${where}: `, '').replace(` ${where}`, '')})`
 }
 

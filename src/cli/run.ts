@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander'
 import { ConfigError } from '../config/config.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, messageOf } from '../util/errors.js'
 import { CliError, UsageError } from './admin-client.js'
 import { printOutput, splitShortFlags } from './command-line.js'
 import { findTarget } from './config-source.js'
@@ -42,7 +42,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
     if (error instanceof CommanderError && error.code === 'commander.help') return WRONG_USAGE
-    io.err(`carport: ${messageOf(error)}`)
+    io.err(`carport: ${linesOf(error)}`)
     return error instanceof CommanderError || error instanceof UsageError ? WRONG_USAGE : FAILED
   }
 }
@@ -52,12 +52,12 @@ function descendants(command: ReturnType<typeof buildProgram>): ReturnType<typeo
 }
 
 /** The message of an error: one line, except for configurations with several problems. */
-function messageOf(error: unknown): string {
+function linesOf(error: unknown): string {
   if (error instanceof ConfigError) return error.message
   if (error instanceof CommanderError) return commandLineMessage(error.message)
   if (error instanceof CliError) return printable(error.message)
   if (error instanceof CarportError) return printable(`${HINTS[error.code] ?? ''}${error.message}`)
-  return printable(`unexpected error: ${error instanceof Error ? error.message : String(error)}`)
+  return printable(`unexpected error: ${messageOf(error)}`)
 }
 
 const HINTS: Partial<Record<CarportError['code'], string>> = {

@@ -1,5 +1,5 @@
 import { Packr } from 'msgpackr'
-import { CarportError, type ErrorCode } from '../util/errors.js'
+import { CarportError, type ErrorCode, messageOf } from '../util/errors.js'
 import { ProtocolError } from './frames.js'
 
 /** The most bytes of an encoded message: larger bodies must be streams, or several calls. */
@@ -118,7 +118,7 @@ export function decodeError(bytes: Buffer): { hlcUs: number; error: CarportError
 /** The error that the caller of `method` sees instead of `error`: CarportErrors as they are, others without their stack. */
 export function errorForCaller(error: unknown, method: string): CarportError {
   if (error instanceof CarportError) return error
-  const text = error instanceof Error ? error.message : String(error)
+  const text = messageOf(error)
   return new CarportError('RemoteError', `${method}: ${text}`)
 }
 

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import type { Hlc } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, messageOf } from '../util/errors.js'
 import {
   clientId,
   commonVersion,
@@ -92,7 +92,7 @@ export function exchangeHellos(
       const { hello, proven } = decodeHello(received.subarray(0, bytes), other, secret, socket)
       onHello(hello, proven, received.subarray(bytes))
     } catch (error) {
-      refuse(error instanceof Error ? error.message : String(error))
+      refuse(messageOf(error))
     }
   }
   const onHello = (hello: Hello, proven: boolean, firstBytes: Buffer) => {

@@ -38,3 +38,8 @@ export class CarportError extends Error {
 export function errorCode(error: unknown): ErrorCode | undefined {
   return error instanceof CarportError ? error.code : undefined
 }
+
+/** What a thrown value says, which may be no Error. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}

@@ -1,6 +1,6 @@
 import { type Backoff, backoffMs } from './backoff.js'
 import { type Clock, sleep } from './clock.js'
-import { errorCode } from './errors.js'
+import { errorCode, messageOf } from './errors.js'
 import type { Log } from './log.js'
 import type { Random } from './random.js'
 import type { Service } from './service.js'
@@ -101,7 +101,7 @@ export class Worker implements Service {
         delayMs = backoffMs(this.options.backoff ?? BACKOFF, stats.consecutiveErrors, this.env.random)
         stats.errors++
         stats.consecutiveErrors++
-        const message = error instanceof Error ? error.message : String(error)
+        const message = messageOf(error)
         stats.lastError = { message, atMs: this.env.clock.nowMs() }
         this.env.log.warn(
           { worker: this.name, error, waitMs: delayMs },

@@ -7,7 +7,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ByteBudget } from '../../util/byte-budget.js'
 import type { Clock } from '../../util/clock.js'
-import { CarportError, errorCode } from '../../util/errors.js'
+import { errorCode, messageOf } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
 import { RepeatedLog } from '../../util/repeated-log.js'
@@ -250,10 +250,10 @@ export class HttpFront<R extends HttpRequest> {
       const { log } = this.options
       // It says so once, not with every request.
       if (exchange.closes) log.debug({ requestId, operation, code, error: cause }, 'request failed')
-      // Others that do not answer, or clients that ask for too much, make as many requests fail as there are; where in the
-      // program that was tells nothing.
-      else if (status === 503 && (cause instanceof CarportError || cause instanceof OverloadedError))
-        this.#refusals.add({ operation, code }, { requestId, error: cause.message }, 'request failed')
+      // Other stores that do not answer, or clients that ask for too much, make as many requests fail as there are; where in
+      // the program that was tells nothing.
+      else if (status === 502 || status === 503)
+        this.#refusals.add({ operation, code }, { requestId, error: messageOf(cause) }, 'request failed')
       else log.error({ requestId, operation, code, error: cause }, 'request failed')
     }
     if (response.headersSent) response.destroy()

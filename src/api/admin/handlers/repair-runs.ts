@@ -1,5 +1,5 @@
 import type { Clock } from '../../../util/clock.js'
-import { CarportError } from '../../../util/errors.js'
+import { CarportError, messageOf } from '../../../util/errors.js'
 import type { Log } from '../../../util/log.js'
 
 /** The progress of a repair; `done` runs from 0 to 1 and is undefined if the repair cannot tell. */
@@ -66,7 +66,7 @@ export class RepairRuns {
         },
         (error: unknown) => {
           if (signal.aborted) return
-          const message = error instanceof Error ? error.message : String(error)
+          const message = messageOf(error)
           run.error = { message, atMs: this.clock.nowMs() }
           this.log.error({ repair: name, error }, 'repair failed')
         },
