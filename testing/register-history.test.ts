@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type ModelOp, possibleHistory } from './conditional/register.js'
-import { checkRegister, RegisterHistory, type RegisterOp } from './register-history.js'
+import { checkRegister, type RegisterOp } from './register-check.js'
+import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 
 /** Reads "w a 0 3": kind, value ('-' for nothing), call, return ('?' for none). */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RawS3, S3Failure, type Target } from '../../bench/load/raw-s3.js'
-import type { RegisterHistory, RegisterOp } from '../../testing/register-history.js'
+import type { RegisterOp } from '../../testing/register-check.js'
+import type { RegisterHistory } from '../../testing/register-history.js'
 import type { SeededRandom } from '../../testing/seeded-random.js'
 import { contentOf, etagOf, valueIn } from './contents.js'
 
