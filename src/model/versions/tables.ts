@@ -152,8 +152,7 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
     merge(current, incoming) {
       if (!current.id.equals(incoming.id)) {
         // Of two that were judged on one base, as in the object table.
-        if (isOfPlace(current, incoming))
-          return Buffer.compare(incoming.chain!.ballot, current.chain!.ballot) > 0 ? incoming : current
+        if (isOfPlace(current, incoming)) return laterPlaced(current, incoming)
         // Only null versions share a slot. Ids begin with their time, so the greater one is the later.
         return Buffer.compare(incoming.id, current.id) > 0 ? incoming : current
       }
@@ -228,7 +227,7 @@ export function noncurrentOf(v: VersionRecord): VersionRecord {
   return { ...plain, timeUs: v.createdUs, chain }
 }
 
-/** The one of two copies of a noncurrent version that knows the later ballot. */
+/** The one of two noncurrent versions of one place, or of two copies of one, that has the later ballot. */
 function laterPlaced(a: VersionRecord, b: VersionRecord): VersionRecord {
   if (!b.chain || !a.chain) return b.chain ? b : a
   return Buffer.compare(b.chain.ballot, a.chain.ballot) > 0 ? b : a
