@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
+  DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
@@ -76,6 +77,54 @@ describe.runIf(support.CHROMIUM)('objects in the console', { timeout: TIMEOUT_MS
     await page.getByText('1 entries').waitFor()
     await page.getByRole('searchbox').fill('cherry')
     await page.getByText('Nothing here begins with that.').waitFor()
+  })
+
+  test('what names contain is searched for in all folders below, and shown while one looks on', async () => {
+    await put('deep/er/Pineapple.txt', 'x')
+    await open()
+    await page.getByRole('combobox', { name: 'How to search' }).selectOption('contains')
+    await page.getByRole('searchbox').fill('APPLE')
+    await page.getByText('2 found among all 4 names.').waitFor()
+    await page.getByRole('button', { name: 'deep/er/Pineapple.txt' }).waitFor()
+    expect(page.url()).toContain('how=contains')
+    expect(await support.violations(page)).toEqual([])
+    await page.getByRole('searchbox').fill('cherry')
+    await page.getByText('No name here or in the folders below contains that.').waitFor()
+    await client.send(new DeleteObjectCommand({ Bucket, Key: 'deep/er/Pineapple.txt' }))
+  })
+
+  test('a long folder is scrolled to its end and back by keys alone, with few rows in the page', async () => {
+    const names = Array.from({ length: 2500 }, (_, i) => `long/${String(i).padStart(5, '0')}`)
+    for (let at = 0; at < names.length; at += 100)
+      await Promise.all(names.slice(at, at + 100).map((name) => put(name, 'x')))
+    await open('?in=long/')
+    const focused = () => page.locator(':focus')
+    await page.getByRole('button', { name: '00000' }).focus()
+    await page.keyboard.press('ArrowDown')
+    expect(await focused().textContent()).toBe('00001')
+    // Each press goes to the end of what is known so far.
+    await expect
+      .poll(async () => {
+        await page.keyboard.press('End')
+        return focused().textContent()
+      })
+      .toBe('02499')
+    await page.getByText('2,500 entries').waitFor()
+    await page.keyboard.press('PageUp')
+    expect(Number(await focused().textContent())).toBeLessThan(2499)
+    await page.keyboard.press('Home')
+    expect(await focused().textContent()).toBe('00000')
+    expect(await page.getByRole('row').count()).toBeLessThan(60)
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog', { name: 'long/00000' }).waitFor()
+    await page.keyboard.press('Escape')
+    expect(await support.violations(page)).toEqual([])
+    await open()
+    await page.getByRole('checkbox', { name: 'Choose long/' }).check()
+    await page.getByRole('button', { name: 'Delete 1' }).click()
+    await page.getByRole('button', { name: 'Delete', exact: true }).click()
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    expect(await keys()).toEqual(['apple.txt', 'apricot.txt', 'banana.txt'])
   })
 
   test('headers, metadata and tags are shown and changed', async () => {

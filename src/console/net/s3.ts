@@ -116,50 +116,6 @@ export async function listBuckets(as?: Credentials): Promise<BucketEntry[]> {
   }))
 }
 
-export interface ObjectEntry {
-  readonly key: string
-  /** Undefined for a folder. */
-  readonly size?: number
-  readonly modified?: string
-  readonly etag?: string
-}
-
-export interface ObjectPage {
-  readonly entries: ObjectEntry[]
-  readonly next: string | undefined
-}
-
-/** A page of folders and objects below a prefix: the one that a page before told of, or the first after a key. */
-export async function listObjects(
-  bucket: string,
-  prefix: string,
-  { next, after }: { next?: string | undefined; after?: string | undefined } = {},
-): Promise<ObjectPage> {
-  const document = await s3Xml({
-    bucket,
-    query: {
-      ...{ 'list-type': '2', prefix, delimiter: '/', 'max-keys': '1000', 'encoding-type': 'url' },
-      ...(next !== undefined && { 'continuation-token': next }),
-      ...(after !== undefined && { 'start-after': after }),
-    },
-  })
-  const root = document.documentElement
-  const folders = childrenOf(root, 'CommonPrefixes').map((each) => ({ key: decode(textOf(each, 'Prefix')) }))
-  const objects = childrenOf(root, 'Contents').map((each) => ({
-    key: decode(textOf(each, 'Key')),
-    size: Number(textOf(each, 'Size')),
-    modified: textOf(each, 'LastModified'),
-    etag: textOf(each, 'ETag'),
-  }))
-  const entries = [...folders, ...objects.filter(({ key }) => !isFolderItself(key, prefix))]
-  return { entries, next: textOf(root, 'NextContinuationToken') || undefined }
-}
-
-/** Whether a key is that of the folder listed, as some programs make them to keep empty folders. */
-export function isFolderItself(key: string, prefix: string): boolean {
-  return key === prefix && prefix.endsWith('/')
-}
-
 /** Listings encode keys as forms do. */
 export function decode(text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '))

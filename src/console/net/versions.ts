@@ -1,4 +1,5 @@
 /** Versions of objects, and what is kept beside their content. */
+import { type ListingQuery, listingPage } from './listing'
 import { BYPASS } from './locks'
 import { childrenOf, decode, escapeXml, s3, s3Xml, sourceOf, textOf } from './s3'
 
@@ -16,9 +17,10 @@ export interface Version {
 }
 
 export interface VersionPage {
-  readonly folders: string[]
-  /** By key; the newest of a key first. */
-  readonly versions: Version[]
+  /** Folders and versions: by key, the newest of a key first. */
+  readonly entries: (Version | { readonly key: string })[]
+  readonly seen: number
+  readonly last: string | undefined
   readonly next: VersionMarker | undefined
 }
 
@@ -28,47 +30,45 @@ export interface VersionMarker {
   readonly versionId: string | undefined
 }
 
-/** A page of the versions below a prefix, those of folders left out if a delimiter is given. */
-export async function listVersions(
-  bucket: string,
-  prefix: string,
-  { delimiter, from, max = 1000 }: { delimiter?: string; from?: VersionMarker; max?: number } = {},
-): Promise<VersionPage> {
-  const { documentElement: root } = await s3Xml({
-    bucket,
-    query: {
-      ...{ versions: '', prefix, 'max-keys': String(max), 'encoding-type': 'url' },
-      ...(delimiter !== undefined && { delimiter }),
-      ...(from && {
-        'key-marker': from.key,
-        ...(from.versionId !== undefined && { 'version-id-marker': from.versionId }),
-      }),
-    },
-  })
-  const versions = [...root.children]
-    .filter(({ localName }) => localName === 'Version' || localName === 'DeleteMarker')
-    .map((each) => ({
-      key: decode(textOf(each, 'Key')),
-      versionId: textOf(each, 'VersionId'),
-      isLatest: textOf(each, 'IsLatest') === 'true',
-      isDeleteMarker: each.localName === 'DeleteMarker',
-      modified: textOf(each, 'LastModified'),
-      size: Number(textOf(each, 'Size')),
-      etag: textOf(each, 'ETag'),
-    }))
+/** A page of the versions below a prefix. @param next the page that the one before told of */
+export async function listVersions(asked: ListingQuery, next?: VersionMarker): Promise<VersionPage> {
+  const { bucket, prefix, delimiter, after, signal, isWanted } = asked
+  const from = next ?? (after === undefined ? undefined : { key: after, versionId: undefined })
+  const query = {
+    ...{ versions: '', prefix, 'max-keys': '1000' },
+    ...(delimiter !== undefined && { delimiter }),
+    ...(from && {
+      'key-marker': from.key,
+      ...(from.versionId !== undefined && { 'version-id-marker': from.versionId }),
+    }),
+  }
+  const call = { bucket, query, ...(signal && { signal }) }
+  const { root, ...page } = await listingPage(call, versionOf, isWanted)
   const isMore = textOf(root, 'IsTruncated') === 'true'
-  const next = { key: decode(textOf(root, 'NextKeyMarker')), versionId: textOf(root, 'NextVersionIdMarker') }
+  const marker = {
+    key: decode(textOf(root, 'NextKeyMarker')),
+    versionId: textOf(root, 'NextVersionIdMarker'),
+  }
+  return { ...page, next: isMore ? marker : undefined }
+}
+
+function versionOf(entry: Element): Version | { key: string } {
+  if (entry.localName === 'CommonPrefixes') return { key: decode(textOf(entry, 'Prefix')) }
   return {
-    folders: childrenOf(root, 'CommonPrefixes').map((each) => decode(textOf(each, 'Prefix'))),
-    versions,
-    next: isMore ? next : undefined,
+    key: decode(textOf(entry, 'Key')),
+    versionId: textOf(entry, 'VersionId'),
+    isLatest: textOf(entry, 'IsLatest') === 'true',
+    isDeleteMarker: entry.localName === 'DeleteMarker',
+    modified: textOf(entry, 'LastModified'),
+    size: Number(textOf(entry, 'Size')),
+    etag: textOf(entry, 'ETag'),
   }
 }
 
 /** The versions of one key, the newest first; at most a thousand. */
 export async function versionsOf(bucket: string, key: string): Promise<Version[]> {
-  const { versions } = await listVersions(bucket, key)
-  return versions.filter((version) => version.key === key)
+  const { entries } = await listVersions({ bucket, prefix: key, isWanted: (each) => each === key })
+  return entries as Version[]
 }
 
 /** Makes a version the current one again: a copy of it, so that nothing is lost. */

@@ -6,6 +6,7 @@ import { Crumbs } from './objects/crumbs'
 import { Details, isView } from './objects/details'
 import { createListing } from './objects/listing'
 import type { ObjectsQuery } from './objects/place'
+import type { Asked } from './objects/read-part'
 import { Removal } from './objects/removal'
 import { Rows } from './objects/rows'
 import { Unfinished, UploadList } from './objects/upload-list'
@@ -25,12 +26,17 @@ export default function Objects() {
   const [chosen, setChosen] = createSignal<ReadonlySet<string>>(new Set<string>())
   const [removing, setRemoving] = createSignal<ReadonlySet<string>>()
   const [version, setVersion] = createSignal(0)
-  const listing = createListing(() => ({
+  const isContaining = () => query.how === 'contains'
+  const asked = (): Asked => ({
     bucket: bucket(),
-    prefix: folder() + search(),
+    folder: folder(),
+    search: search(),
+    how: isContaining() ? 'contains' : 'begins',
     withDeleted: query.deleted !== undefined,
     after: query.after,
-  }))
+  })
+  const listing = createListing(asked)
+  const isScan = () => isContaining() && search() !== ''
   createEffect(on([bucket, folder], () => setChosen(new Set<string>()), { defer: true }))
   const reload = () => {
     setChosen(new Set<string>())
@@ -76,13 +82,25 @@ export default function Objects() {
             {t('object.delete-chosen', { count: chosen().size })}
           </button>
         </Show>
-        <input
-          type="search"
-          aria-label={t('object.search')}
-          placeholder={t('object.search')}
-          value={search()}
-          onInput={(event) => onSearch(event.currentTarget.value)}
-        />
+        <span class="search">
+          <input
+            type="search"
+            aria-label={t(isContaining() ? 'object.search-contains' : 'object.search')}
+            placeholder={t(isContaining() ? 'object.search-contains' : 'object.search')}
+            value={search()}
+            onInput={(event) => onSearch(event.currentTarget.value)}
+          />
+          <select
+            aria-label={t('object.search-how')}
+            value={isContaining() ? 'contains' : 'begins'}
+            onChange={({ currentTarget: { value } }) =>
+              setQuery({ how: value === 'contains' ? value : undefined }, { replace: true })
+            }
+          >
+            <option value="begins">{t('object.begins')}</option>
+            <option value="contains">{t('object.contains')}</option>
+          </select>
+        </span>
         <label>
           <input
             type="checkbox"
@@ -108,13 +126,42 @@ export default function Objects() {
       <UploadList uploads={uploads()} />
       <Unfinished bucket={bucket()} prefix={folder()} uploads={uploads()} version={version()} />
       <ErrorNote text={listing.failure()}>
-        <button type="button" class="button" onClick={reload}>
+        <button type="button" class="button" onClick={listing.resume}>
           {t('try-again')}
         </button>
       </ErrorNote>
-      <Show when={listing.entries().length === 0 && !listing.failure()}>
+      <Show when={listing.total() === 0 && !listing.failure() && !isScan()}>
         <p class="empty">
-          {listing.state() === 'loading' ? t('loading') : search() ? t('object.not-found') : t('object.none')}
+          {listing.hasMore() ? t('loading') : search() ? t('object.not-found') : t('object.none')}
+        </p>
+      </Show>
+      <Show when={isScan()}>
+        <p class="inline" role="status">
+          <Show when={listing.isLoading()}>
+            <progress aria-label={t('object.searching')} />
+          </Show>
+          <Show when={listing.total() > 0 || listing.hasMore()} fallback={t('object.none-contains')}>
+            {t(listing.hasMore() ? 'object.found-so-far' : 'object.found', {
+              count: count(listing.total()),
+              seen: count(listing.seen()),
+            })}
+          </Show>
+          <Show when={listing.hasMore()}>
+            <Show
+              when={listing.isStopped()}
+              fallback={
+                <Show when={listing.isLoading()}>
+                  <button type="button" class="button" onClick={listing.stop}>
+                    {t('stop')}
+                  </button>
+                </Show>
+              }
+            >
+              <button type="button" class="button" onClick={listing.resume}>
+                {t('object.search-on')}
+              </button>
+            </Show>
+          </Show>
         </p>
       </Show>
       <Show when={query.after}>
@@ -130,25 +177,15 @@ export default function Objects() {
       <Rows
         bucket={bucket()}
         folder={folder()}
+        asked={JSON.stringify(asked())}
         listing={listing}
         chosen={chosen()}
         onToggle={toggle}
         onShow={({ key, isDeleted }) => setQuery({ object: key, view: isDeleted ? 'versions' : undefined })}
       />
-      <Show when={listing.entries().length > 0}>
+      <Show when={listing.total() > 0 && !isScan()}>
         <p class="muted" role="status">
-          {t(listing.hasMore() ? 'object.at-least' : 'object.count', {
-            count: count(listing.entries().length),
-          })}{' '}
-          <Show when={listing.isFull()}>
-            <button
-              type="button"
-              class="button"
-              onClick={() => setQuery({ after: listing.entries().at(-1)!.key })}
-            >
-              {t('object.go-on')}
-            </button>
-          </Show>
+          {t(listing.hasMore() ? 'object.at-least' : 'object.count', { count: count(listing.total()) })}
         </p>
       </Show>
       <Show when={query.object} keyed>

@@ -1,79 +1,112 @@
-import { type Accessor, createEffect, createSignal, on } from 'solid-js'
+import { type Accessor, createEffect, createSignal, on, onCleanup, untrack } from 'solid-js'
 import { explain } from '../../net/errors'
-import { isFolderItself, listObjects, type ObjectEntry } from '../../net/s3'
-import { listVersions, type VersionMarker } from '../../net/versions'
 import { session } from '../../session'
+import { Parts } from './parts'
+import { type Asked, type Entry, type Marker, readPart } from './read-part'
 
-/** What is listed. */
-export interface Asked {
-  readonly bucket: string
-  /** The folder, and what names in it begin with. */
-  readonly prefix: string
-  /** Whether deleted objects, of which versions are kept, are listed too. */
-  readonly withDeleted: boolean
-  /** The key after which it begins; the first one without it. */
-  readonly after?: string | undefined
-}
+/** Rows that are read ahead of those in sight. */
+const AHEAD_ROWS = 500
 
-/**
- * The most entries of one listing: browsers cannot make an element taller than some 800 000 rows, and a page need not grow
- * without end. Whoever gets so far goes on in a listing that begins there.
- */
-const ENTRIES_MAX = 200_000
-
-export interface Entry extends ObjectEntry {
-  readonly isDeleted?: boolean
-}
-
-type Next = string | VersionMarker | undefined
-
-/** A listing that grows by pages of a thousand as one scrolls. */
+/** A listing of any length, which is read where one looks. */
 export function createListing(asked: Accessor<Asked>) {
-  const [entries, setEntries] = createSignal<readonly Entry[]>([])
-  const [next, setNext] = createSignal<Next>()
-  const [state, setState] = createSignal<'loading' | 'ready'>('loading')
+  let parts = new Parts<Entry, Marker>()
+  let sight = { first: 0, last: 0 }
+  let abort: AbortController | undefined
+  /** Changes with every change of the parts. */
+  const [changes, setChanges] = createSignal(0)
+  const [isLoading, setLoading] = createSignal(false)
+  const [isStopped, setStopped] = createSignal(false)
   const [failure, setFailure] = createSignal<string>()
-  let turn = 0
-  const load = async (from: Next) => {
-    const mine = ++turn
-    setState('loading')
-    setFailure(undefined)
+  const [seen, setSeen] = createSignal(0)
+  const changed = () => setChanges((before) => before + 1)
+
+  /** Reads what is wanted, one part at a time, until nothing is. */
+  const pump = async () => {
+    if (abort || untrack(failure) !== undefined || untrack(isStopped)) return
+    const mine = new AbortController()
+    abort = mine
+    setLoading(true)
     try {
-      const page = await pageOf(asked(), from)
-      if (mine !== turn) return
-      setEntries((before) => (from === undefined ? page.entries : [...before, ...page.entries]))
-      setNext(page.next)
+      for (;;) {
+        const place = parts.wanted(sight.first, sight.last, AHEAD_ROWS)
+        if (!place || untrack(isStopped)) break
+        const isFirstTime = parts.isTail(place)
+        if (place.marker === undefined) setSeen(0)
+        const read = await readPart(untrack(asked), place.marker, mine.signal, (names) => {
+          if (isFirstTime && abort === mine) setSeen((before) => before + names)
+        })
+        if (abort !== mine) return
+        parts.put(place, read)
+        parts.drop(sight.first, sight.last)
+        changed()
+      }
     } catch (error) {
-      if (mine === turn) setFailure(explain(error))
+      if (abort === mine) setFailure(explain(error))
     } finally {
-      if (mine === turn) setState('ready')
+      if (abort === mine) {
+        abort = undefined
+        setLoading(false)
+      }
     }
   }
-  const reload = () => void load(undefined)
-  const key = () => JSON.stringify(asked())
+  const halt = () => {
+    abort?.abort()
+    abort = undefined
+    setLoading(false)
+  }
+  const restart = () => {
+    halt()
+    setFailure(undefined)
+    setStopped(false)
+    void pump()
+  }
   createEffect(
-    on(key, () => {
-      setEntries([])
-      reload()
-    }),
+    on(
+      () => JSON.stringify(asked()),
+      () => {
+        parts = new Parts()
+        sight = { first: 0, last: 0 }
+        setSeen(0)
+        changed()
+        restart()
+      },
+    ),
   )
   // Who signed in again goes on where the listing broke off.
-  createEffect(on(session, () => failure() !== undefined && void load(next()), { defer: true }))
-  const isFull = () => next() !== undefined && entries().length >= ENTRIES_MAX
-  const more = () => {
-    if (next() !== undefined && !isFull() && state() === 'ready' && failure() === undefined) void load(next())
+  createEffect(on(session, () => untrack(failure) !== undefined && restart(), { defer: true }))
+  onCleanup(halt)
+
+  const read = <T>(value: () => T) => {
+    changes()
+    return value()
   }
-  return { entries, state, failure, hasMore: () => next() !== undefined, isFull, more, reload }
+  return {
+    total: () => read(() => parts.total),
+    /** Whether there is more than `total`. */
+    hasMore: () => read(() => parts.hasMore),
+    /** The entry of a row; undefined until it is read. */
+    at: (row: number) => read(() => parts.at(row)),
+    /** How many names were looked through for a search. */
+    seen,
+    ...{ isLoading, failure, isStopped },
+    /** Tells which rows are in sight: they are read, and those far away forgotten. */
+    show(first: number, last: number) {
+      sight = { first, last }
+      void pump()
+    },
+    /** Reads anew what is in sight, which is shown until then. */
+    reload() {
+      parts.outdate()
+      changed()
+      restart()
+    },
+    /** Ends a search that goes on. */
+    stop() {
+      halt()
+      setStopped(true)
+    },
+    resume: restart,
+  }
 }
 
-async function pageOf(asked: Asked, from: Next): Promise<{ entries: Entry[]; next: Next }> {
-  const { bucket, prefix, withDeleted, after } = asked
-  if (!withDeleted) return listObjects(bucket, prefix, { next: from as string | undefined, after })
-  const start = after === undefined ? undefined : { key: after, versionId: undefined }
-  const marker = (from as VersionMarker | undefined) ?? start
-  const page = await listVersions(bucket, prefix, { delimiter: '/', ...(marker && { from: marker }) })
-  const objects = page.versions
-    .filter(({ isLatest, key }) => isLatest && !isFolderItself(key, prefix))
-    .map(({ isDeleteMarker, ...version }) => ({ ...version, isDeleted: isDeleteMarker }))
-  return { entries: [...page.folders.map((key) => ({ key })), ...objects], next: page.next }
-}
+export type Listing = ReturnType<typeof createListing>

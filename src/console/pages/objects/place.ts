@@ -5,6 +5,8 @@ export interface ObjectsQuery {
   /** The folder. */
   readonly in?: string
   readonly search?: string
+  /** "contains": keys anywhere below the folder that contain what is searched for. Without it: names in it that begin so. */
+  readonly how?: string
   readonly deleted?: string
   /** The key of the object that is shown. */
   readonly object?: string

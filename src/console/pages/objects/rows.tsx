@@ -1,64 +1,122 @@
-import { A } from '@solidjs/router'
-import { createVirtualizer } from '@tanstack/solid-virtual'
-import { createEffect, For, Show } from 'solid-js'
+import { createEffect, createMemo, createSignal, For, on, onCleanup, onMount, Show } from 'solid-js'
 import { bytes, t, when } from '../../texts/texts'
-import type { createListing, Entry } from './listing'
+import type { Listing } from './listing'
 import { folderPlace } from './place'
+import type { Entry } from './read-part'
 import { visible } from './visible'
 
 const ROW_PX = 40
-/** The next page is asked for when so many rows are left to scroll. */
-const AHEAD_ROWS = 200
+/** Rows in the page above and below those in sight. */
+const OVERSCAN = 10
+/** Browsers cannot make an element taller than some 400 000 rows: of longer listings, so many have a place at a time. */
+const BAND_ROWS = 200_000
 
 /** The rows of a listing, of any length: only those in sight are in the page. */
 export function Rows(props: {
   bucket: string
   folder: string
-  listing: ReturnType<typeof createListing>
+  /** Changes with whatever is listed. */
+  asked: string
+  listing: Listing
   chosen: ReadonlySet<string>
   onToggle: (key: string) => void
   onShow: (entry: Entry) => void
 }) {
-  const entries = () => props.listing.entries()
   let scroller!: HTMLDivElement
-  const rows = createVirtualizer({
-    get count() {
-      return entries().length
-    },
-    getScrollElement: () => scroller,
-    estimateSize: () => ROW_PX,
-    overscan: 20,
+  const [topPx, setTopPx] = createSignal(0)
+  const [heightPx, setHeightPx] = createSignal(800)
+  /** The first row of the band. */
+  const [base, setBase] = createSignal(0)
+  const total = () => props.listing.total()
+  const bandRows = () => Math.max(0, Math.min(BAND_ROWS, total() - base()))
+  const first = createMemo(() => base() + Math.floor(topPx() / ROW_PX))
+  const inSight = () => Math.ceil(heightPx() / ROW_PX) + 1
+  const rows = createMemo(() => {
+    const from = Math.max(base(), first() - OVERSCAN)
+    const to = Math.min(base() + bandRows(), first() + inSight() + OVERSCAN)
+    return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
   })
-  createEffect(() => {
-    const last = rows.getVirtualItems().at(-1)
-    if (last && last.index > entries().length - AHEAD_ROWS) props.listing.more()
+  const onScroll = () => {
+    setTopPx(scroller.scrollTop)
+    // The band follows long before its end is reached.
+    const at = scroller.scrollTop / ROW_PX
+    if (at > BAND_ROWS * 0.8 && base() + BAND_ROWS < total()) move(BAND_ROWS / 2)
+    else if (at < BAND_ROWS * 0.2 && base() > 0) move(-BAND_ROWS / 2)
+  }
+  const move = (by: number) => {
+    const moved = Math.max(0, base() + by)
+    const px = scroller.scrollTop - (moved - base()) * ROW_PX
+    setBase(moved)
+    scroller.scrollTop = px
+    setTopPx(scroller.scrollTop)
+  }
+  onMount(() => {
+    const observer = new ResizeObserver(() => setHeightPx(scroller.clientHeight))
+    observer.observe(scroller)
+    onCleanup(() => observer.disconnect())
   })
+  createEffect(
+    on(
+      () => props.asked,
+      () => {
+        setBase(0)
+        scroller.scrollTop = 0
+        setTopPx(0)
+      },
+      { defer: true },
+    ),
+  )
+  createEffect(() => props.listing.show(first(), first() + inSight()))
+
+  /** Moves the focus by rows, to the same control of another row. */
+  const onKeyDown = (event: KeyboardEvent) => {
+    const control = event.target as HTMLElement
+    const row = Number(control.closest('[role=row]')?.getAttribute('aria-rowindex')) - 1
+    const by = stepOf(event.key, inSight() - 2)
+    if (by === undefined || !(row >= 0) || event.altKey || event.ctrlKey || event.metaKey) return
+    event.preventDefault()
+    const target = Math.max(0, Math.min(total() - 1, row + by))
+    const px = (target - base()) * ROW_PX
+    if (px < scroller.scrollTop) scroller.scrollTop = px
+    else if (px + ROW_PX > scroller.scrollTop + scroller.clientHeight)
+      scroller.scrollTop = px + ROW_PX - scroller.clientHeight
+    onScroll()
+    const isBox = control instanceof HTMLInputElement
+    const next = scroller.querySelector(`[aria-rowindex="${target + 1}"]`)
+    const to = next?.querySelector<HTMLElement>(isBox ? 'input' : '.name > *') ?? next
+    if (to instanceof HTMLElement) to.focus({ preventScroll: true })
+  }
+
   return (
     <div
       class="rows"
       ref={scroller}
-      hidden={entries().length === 0}
+      hidden={total() === 0}
       role="table"
       aria-label={t('object.list')}
-      aria-rowcount={props.listing.hasMore() ? -1 : entries().length}
+      aria-rowcount={props.listing.hasMore() ? -1 : total()}
+      onScroll={onScroll}
+      onKeyDown={onKeyDown}
     >
-      <div role="rowgroup" style={{ height: `${rows.getTotalSize()}px`, position: 'relative' }}>
-        <For each={rows.getVirtualItems()}>
-          {(item) => (
-            <Show when={entries()[item.index]}>
-              {(entry) => (
-                <div
-                  class="row"
-                  role="row"
-                  aria-rowindex={item.index + 1}
-                  style={{
-                    position: 'absolute',
-                    top: `${item.start}px`,
-                    height: `${ROW_PX}px`,
-                    left: 0,
-                    right: 0,
-                  }}
-                >
+      <div role="rowgroup" style={{ height: `${bandRows() * ROW_PX}px`, position: 'relative' }}>
+        <For each={rows()}>
+          {(row) => (
+            <div
+              class="row"
+              role="row"
+              tabindex={-1}
+              aria-rowindex={row + 1}
+              style={{ transform: `translateY(${(row - base()) * ROW_PX}px)` }}
+            >
+              <Show
+                when={props.listing.at(row)}
+                fallback={
+                  <span role="cell" class="waiting muted">
+                    {t('loading')}
+                  </span>
+                }
+              >
+                {(entry) => (
                   <Row
                     entry={entry()}
                     bucket={props.bucket}
@@ -67,14 +125,23 @@ export function Rows(props: {
                     onToggle={() => props.onToggle(entry().key)}
                     onShow={() => props.onShow(entry())}
                   />
-                </div>
-              )}
-            </Show>
+                )}
+              </Show>
+            </div>
           )}
         </For>
       </div>
     </div>
   )
+}
+
+/** By how many rows a key moves. */
+function stepOf(key: string, page: number): number | undefined {
+  const steps: Record<string, number> = {
+    ...{ ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page },
+    ...{ Home: Number.NEGATIVE_INFINITY, End: Number.POSITIVE_INFINITY },
+  }
+  return steps[key]
 }
 
 function Row(props: {
@@ -85,7 +152,7 @@ function Row(props: {
   onToggle: () => void
   onShow: () => void
 }) {
-  const name = () => props.entry.key.slice(props.folder.length)
+  const name = () => visible(props.entry.key.slice(props.folder.length))
   const isFolder = () => props.entry.size === undefined
   return (
     <>
@@ -94,21 +161,22 @@ function Row(props: {
           <input
             type="checkbox"
             checked={props.isChosen}
-            aria-label={t('object.choose', { name: visible(name()) })}
+            aria-label={t('object.choose', { name: name() })}
             onChange={() => props.onToggle()}
           />
         </Show>
       </span>
-      <span role="cell" class="name">
+      <span role="cell" class="name" title={name()}>
         <Show
           when={isFolder()}
           fallback={
             <button type="button" class="link" onClick={() => props.onShow()}>
-              {visible(name())}
+              {name()}
             </button>
           }
         >
-          <A href={folderPlace(props.bucket, props.entry.key)}>{visible(name())}</A>
+          {/* Not the router's own link, which costs more than the rest of the row. */}
+          <a href={`/console${folderPlace(props.bucket, props.entry.key)}`}>{name()}</a>
         </Show>
       </span>
       <span role="cell" class="size muted">
