@@ -2,6 +2,7 @@ import { mkdirSync, realpathSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { Config } from '../config/config.js'
 import type { Env } from '../config/secrets.js'
+import { placeNewObjectsAmongYoung } from '../platform/allocation.js'
 import { realClock, systemRandom } from '../platform/clock-and-random.js'
 import { type FolderLock, lockFolder } from '../platform/folder-lock.js'
 import { createLog } from '../platform/logger.js'
@@ -31,6 +32,7 @@ export interface RunOptions {
 export async function runServer(config: Config, options: RunOptions): Promise<void> {
   // Read when the first file is opened: four threads, libuv's default, are soon all waiting for an fsync.
   process.env.UV_THREADPOOL_SIZE ??= '16'
+  placeNewObjectsAmongYoung()
   const { level, format } = config.log
   const isText = format === 'text' || (format === 'auto' && process.stderr.isTTY === true)
   const logFormat = isText ? 'text' : 'json'

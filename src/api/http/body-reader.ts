@@ -29,6 +29,7 @@ const DOCUMENT_FACTOR = 4
  */
 export class BodyReader implements Idle {
   lastMs = 0
+  place = -1
   /** The least speed asked for while the body is read in pieces. */
   rate: LeastRate = OBJECT_RATE
   /** Bytes of the body received so far. */

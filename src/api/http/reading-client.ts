@@ -8,6 +8,7 @@ import type { Idle, IdleWatch } from './idle-watch.js'
  */
 export class ReadingClient implements Idle {
   lastMs = 0
+  place = -1
   #queuedBytes = 0
 
   constructor(
