@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Db, RangeOptions, Reader } from '../src/db/db.js'
+import type { Db, RangeOptions, Reader, Tx } from '../src/db/db.js'
 import { CarportError } from '../src/util/errors.js'
 
 export const CONTRACT_TREES = ['a', 'b'] as const
@@ -35,6 +35,24 @@ export function describeDbContract(name: string, open: () => Promise<DbUnderTest
       db.transact((tx) => {
         for (const key of keys) tx.put('a', b(key), b(`v${key}`))
       })
+
+    it('counts the bytes of the values that each function reads and writes', async () => {
+      const read = (tx: Tx) => {
+        tx.get('a', b('k'))
+        tx.peek('a', b('k'))
+        tx.get('a', b('absent'))
+        return tx.bytes
+      }
+      const counts = await Promise.all([
+        db.transact((tx) => {
+          tx.put('a', b('k'), b('12345'))
+          return tx.bytes
+        }),
+        db.transact(read),
+        db.transact((tx) => tx.bytes),
+      ])
+      expect(counts).toEqual([5, 10, 0])
+    })
 
     it('gives back what was put, in its own tree, as a copy', async () => {
       await db.transact((tx) => {

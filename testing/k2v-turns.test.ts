@@ -1,11 +1,11 @@
 /**
- * Many writes of K2V items: how many are made, and applied, in one transaction, which is one turn of the event loop; and that
- * each takes effect once, wherever the transactions end.
+ * Many writes of K2V items: how many are made, and applied, in one transaction, which is one turn of the event loop, and how many
+ * bytes of stored rows it reads and writes; and that each takes effect once, wherever the transactions end.
  */
 import { expect, it } from 'vitest'
-import type { Tx } from '../src/db/db.js'
-import { type K2vItem, valuesOf } from '../src/model/k2v/item.js'
-import { ROWS_IN_TRANSACTION } from '../src/table/replica.js'
+import { TRANSACTION_BYTES_MAX, type Tx } from '../src/db/db.js'
+import { ITEM_BYTES_MAX, type K2vItem, valuesOf } from '../src/model/k2v/item.js'
+import { ROWS_IN_TRANSACTION } from '../src/table/in-parts.js'
 import { treesOf } from '../src/table/row-keys.js'
 import { UPDATES_IN_TRANSACTION } from '../src/table/update-at-replica.js'
 import { SimCluster } from './sim-cluster.js'
@@ -26,6 +26,7 @@ async function threeNodes() {
   const { model } = cluster.nodes[0]!.core!
   const { id: bucket } = await clock.runUntil(model.buckets.create('k2v'), 60_000)
   const rows: number[] = []
+  const bytes: number[] = []
   for (const { machine } of cluster.nodes) {
     const { db } = machine.platform!
     const transact = db.transact.bind(db)
@@ -43,6 +44,7 @@ async function threeNodes() {
         } finally {
           tx.put = put
           rows.push(written)
+          bytes.push(tx.bytes)
           expect(steps).toBeGreaterThanOrEqual(written)
         }
       }
@@ -52,8 +54,11 @@ async function threeNodes() {
   const run = <T>(promise: Promise<T>) => clock.runUntil(promise, 600_000)
   const read = (key: Buffer): Promise<K2vItem | undefined> =>
     run(model.k2v.read(bucket, { partitionKey, sortKey: key }))
-  return { model, bucket, rows, run, read }
+  return { cluster, model, bucket, rows, bytes, run, read }
 }
+
+/** What one transaction may read and write: its last row may be as long as an item gets, and is read, perhaps twice, and written. */
+const BYTES_MAX = TRANSACTION_BYTES_MAX + 4 * ITEM_BYTES_MAX
 
 it('hundreds of writes are made and applied in transactions of some', async () => {
   const { model, bucket, rows, run } = await threeNodes()
@@ -116,4 +121,48 @@ it('a write that is refused ends its call: those before may take effect, those b
   await expect(failed).rejects.toMatchObject({ code: 'Conflict' })
   expect(valuesOf((await read(full))!)).toHaveLength(100)
   for (const i of [50, 61, 100, 179]) expect(await read(sortKey(i)), String(i)).toBeUndefined()
+})
+
+it('the bytes of the items that writes change bound a transaction, whether they are made there or applied', async () => {
+  const { cluster, model, bucket, bytes, run, read } = await threeNodes()
+  // What another replica makes brings the values of its own origin, so that it is short, and does not end the call.
+  const other = cluster.nodes[1]!.core!.model
+  const long = Array.from({ length: 3 }, (_, i) => Buffer.from(`long ${i}`))
+  const writes = (count: number, content: (i: number) => Buffer) =>
+    Array.from({ length: count }, (_, i) => {
+      return { partitionKey, sortKey: long[i % long.length]!, context: undefined, content: content(i) }
+    })
+  await run(
+    model.k2v.write(
+      bucket,
+      writes(57, (i) => Buffer.alloc(100_000, i)),
+    ),
+  )
+  bytes.length = 0
+  await run(
+    other.k2v.write(
+      bucket,
+      writes(60, (i) => Buffer.from(`value ${i}`)),
+    ),
+  )
+  expect(Math.max(...bytes)).toBeGreaterThan(TRANSACTION_BYTES_MAX / 2)
+  expect(Math.max(...bytes)).toBeLessThan(BYTES_MAX)
+  for (const [i, key] of long.entries()) {
+    const values = valuesOf((await read(key))!)
+    expect(values).toHaveLength(39)
+    const small = values.filter(({ size }) => size < 100).map((value) => String(value.content()))
+    expect(small).toEqual(Array.from({ length: 20 }, (_, n) => `value ${n * 3 + i}`))
+  }
+  // Short rows that meet long ones.
+  bytes.length = 0
+  const items = await Promise.all(long.map((key) => read(key)))
+  const rows = items.flatMap((item) =>
+    Array.from({ length: 20 }, (_, i): K2vItem => {
+      const origin = `other${String(i).padStart(3, '0')}`
+      return { ...item!, entries: [{ origin, discard: 1, values: [] }] }
+    }),
+  )
+  await run(model.k2v.items.insertMany(rows))
+  expect(Math.max(...bytes)).toBeLessThan(BYTES_MAX)
+  for (const key of long) expect((await read(key))!.entries.length).toBeGreaterThan(20)
 })

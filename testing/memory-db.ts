@@ -291,6 +291,7 @@ export class MemoryDb implements Db {
 
 class MemoryTx implements Tx {
   active = true
+  bytes = 0
   dirty = false
   readonly callbacks: (() => void)[] = []
 
@@ -300,10 +301,10 @@ class MemoryTx implements Tx {
   ) {}
 
   get(tree: TreeName, key: Buffer) {
-    return this.db.get(tree, key)
+    return this.#counted(this.db.get(tree, key))
   }
   peek(tree: TreeName, key: Buffer) {
-    return this.db.peek(tree, key)
+    return this.#counted(this.db.peek(tree, key))
   }
   has(tree: TreeName, key: Buffer) {
     return this.db.has(tree, key)
@@ -331,6 +332,7 @@ class MemoryTx implements Tx {
     if (key.length === 0 || key.length > KEY_BYTES_MAX) {
       throw new CarportError('InvalidArgument', `a key has 1 to ${KEY_BYTES_MAX} bytes, not ${key.length}`)
     }
+    this.bytes += value.length
     this.writable(tree).set(key.toString('latin1'), Buffer.from(value))
   }
 
@@ -341,6 +343,11 @@ class MemoryTx implements Tx {
 
   onCommit(fn: () => void): void {
     this.callbacks.push(fn)
+  }
+
+  #counted(value: Buffer | undefined): Buffer | undefined {
+    this.bytes += value?.length ?? 0
+    return value
   }
 
   #begin(): void {

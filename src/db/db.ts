@@ -39,8 +39,16 @@ export interface Reader {
   count(tree: TreeName): number
 }
 
+/**
+ * What one function may read and write before it leaves the rest of a long work to another transaction, in bytes of values:
+ * about 10 ms. See Tx.bytes.
+ */
+export const TRANSACTION_BYTES_MAX = 4 << 20
+
 /** Reads and writes inside of a transaction; reads see the writes before them. */
 export interface Tx extends Reader {
+  /** Bytes of the values that this function has got, peeked and put until now. */
+  readonly bytes: number
   put(tree: TreeName, key: Buffer, value: Buffer): void
   /**
    * Like `put`, also on a full disk, from the room that is kept for deletions: for the few bytes of its own records
@@ -64,7 +72,8 @@ export interface Db extends Reader {
    * more than once** (a neighbour of the batch threw and the batch started over): it must not change anything
    * outside of `tx` except through its result and `onCommit`. If it throws, its writes are undone and the
    * promise rejects with its error.
-   * @param steps about how many times 50 µs `fn` takes: a commit takes so many functions as one turn of the event loop may run
+   * @param steps about how many times 50 µs `fn` takes, beside what the bytes take that it reads and writes: a commit takes so
+   * many functions as one turn of the event loop may run
    * @throws CarportError StorageFull when the disk is full; Closed after close().
    */
   transact<T>(fn: (tx: Tx) => T, steps?: number): Promise<T>

@@ -5,7 +5,8 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { CONTRACT_TREES, describeDbContract } from '../../testing/db-contract.js'
 import type { Clock } from '../util/clock.js'
 import { silentLog } from '../util/log.js'
-import { BATCH_STEPS_MAX, openLmdb } from './lmdb.js'
+import type { Tx } from './db.js'
+import { BATCH_STEPS_MAX, openLmdb, STEP_BYTES } from './lmdb.js'
 
 /** Time stands still: the store asks for time only to flush in the background, which close() does as well. */
 const stillClock: Clock = { nowMs: () => 0, monotonicMs: () => 0, after: () => ({ cancel() {} }) }
@@ -71,34 +72,66 @@ describe('the view of reads', () => {
   })
 })
 
-test('a commit runs no more functions than one turn of the event loop may take', async () => {
+/** Runs functions of transactions, and returns how many ran in each turn of the event loop. */
+async function runsOfTurns(
+  count: number,
+  steps: (i: number) => number,
+  run: (tx: Tx, i: number) => void,
+): Promise<{ order: number[]; turns: number[][] }> {
   const folder = mkdtempSync(join(tmpdir(), 'carport-lmdb-'))
-  const [tree] = CONTRACT_TREES
   const options = { trees: CONTRACT_TREES, fsync: false, clock: stillClock, log: silentLog }
   const db = await openLmdb({ ...options, path: join(folder, 'db.lmdb') })
   let turn = 0
   let isOver = false
-  const count = () => {
+  const next = () => {
     turn++
-    if (!isOver) setImmediate(count)
+    if (!isOver) setImmediate(next)
   }
-  count()
+  next()
   const order: number[] = []
-  const steps = new Map<number, number>()
-  const jobs = Array.from({ length: 40 }, (_, i) =>
-    db.transact(
-      (tx) => {
+  const turns: number[][] = []
+  await Promise.all(
+    Array.from({ length: count }, (_, i) =>
+      db.transact((tx) => {
         order.push(i)
-        tx.put(tree, Buffer.from([i + 1]), Buffer.from('x'))
-        steps.set(turn, (steps.get(turn) ?? 0) + 100)
-      },
-      i === 7 ? 10 * BATCH_STEPS_MAX : 100,
+        turns[turn] = [...(turns[turn] ?? []), i]
+        run(tx, i)
+      }, steps(i)),
     ),
   )
-  await Promise.all(jobs)
   isOver = true
-  expect(order).toEqual([...jobs.keys()])
-  expect(Math.max(...steps.values())).toBeLessThanOrEqual(BATCH_STEPS_MAX)
   await db.close()
   rmSync(folder, { recursive: true })
+  return { order, turns: turns.filter((each) => each !== undefined) }
+}
+
+test('a commit runs no more functions than one turn of the event loop may take', async () => {
+  const [tree] = CONTRACT_TREES
+  const { order, turns } = await runsOfTurns(
+    40,
+    (i) => (i === 7 ? 10 * BATCH_STEPS_MAX : 100),
+    (tx, i) => tx.put(tree, Buffer.from([i + 1]), Buffer.from('x')),
+  )
+  expect(order).toEqual([...order.keys()])
+  expect(order).toHaveLength(40)
+  for (const turn of turns) expect(turn.length).toBeLessThanOrEqual(turn.includes(7) ? 1 : 2)
+})
+
+test('nor more than may read and write so many bytes, which are known only when it runs', async () => {
+  const [tree] = CONTRACT_TREES
+  const key = Buffer.from('long')
+  const { order, turns } = await runsOfTurns(
+    60,
+    () => 1,
+    (tx, i) => {
+      if (i === 0) tx.put(tree, key, Buffer.alloc(1 << 20))
+      else expect(tx.get(tree, key)).toHaveLength(1 << 20)
+      expect(tx.bytes).toBe(1 << 20)
+    },
+  )
+  expect(order).toEqual([...order.keys()])
+  expect(order).toHaveLength(60)
+  // A turn ends behind the function that has crossed the bound.
+  const most = BATCH_STEPS_MAX / ((1 << 20) / STEP_BYTES) + 1
+  for (const turn of turns) expect(turn.length).toBeLessThanOrEqual(most)
 })

@@ -29,6 +29,8 @@ const MAP_SIZE_BYTES = 2 ** 40
 const LAZY_SYNC_MS = 5000
 /** Bounds how long one batch keeps the event loop busy: a step costs about 50 µs. */
 export const BATCH_STEPS_MAX = 256
+/** Bytes of values that are read or written in one step. */
+export const STEP_BYTES = 32 << 10
 
 interface RootInternals {
   env: { info(): { lastPageNumber: number } }
@@ -74,6 +76,7 @@ export async function openLmdb(options: LmdbOptions): Promise<Db> {
 
 class LmdbTx extends LmdbReader implements Tx {
   active = false
+  bytes = 0
   /** Whether the running function wrote something. */
   dirty = false
   /** The store's own failure during the running batch, which no function may swallow. */
@@ -87,6 +90,18 @@ class LmdbTx extends LmdbReader implements Tx {
     super(handles)
   }
 
+  override get(tree: TreeName, key: Buffer): Buffer | undefined {
+    const value = super.get(tree, key)
+    if (value) this.bytes += value.length
+    return value
+  }
+
+  override peek(tree: TreeName, key: Buffer): Buffer | undefined {
+    const value = super.peek(tree, key)
+    if (value) this.bytes += value.length
+    return value
+  }
+
   put(tree: TreeName, key: Buffer, value: Buffer): void {
     this.#put(tree, key, value, () => this.room.takeForPut(value.length))
   }
@@ -97,6 +112,7 @@ class LmdbTx extends LmdbReader implements Tx {
 
   #put(tree: TreeName, key: Buffer, value: Buffer, takeRoom: () => void): void {
     const store = this.writable(tree)
+    this.bytes += value.length
     if (key.length === 0 || key.length > KEY_BYTES_MAX) {
       throw new CarportError('InvalidArgument', `a key has 1 to ${KEY_BYTES_MAX} bytes, not ${key.length}`)
     }
@@ -264,14 +280,23 @@ class LmdbDb extends LmdbReader implements Db {
     return batch
   }
 
-  /** Runs the functions. Returns false if the transaction must be undone: one threw after it wrote, or the store failed. */
+  /**
+   * Runs the functions, and leaves the last ones to the next batch if those before have read and written much. Returns false
+   * if the transaction must be undone: one threw after it wrote, or the store failed.
+   */
   #runJobs(batch: Job[]): boolean {
     const tx = this.#tx
+    let steps = 0
     tx.active = true
     tx.failure = undefined
     try {
       this.#room.begin()
-      for (const job of batch) {
+      for (const [i, job] of batch.entries()) {
+        if (steps > BATCH_STEPS_MAX) {
+          this.#queue.unshift(...batch.splice(i))
+          return true
+        }
+        tx.bytes = 0
         tx.dirty = false
         tx.callbacks = undefined
         job.thrown = undefined
@@ -284,6 +309,7 @@ class LmdbDb extends LmdbReader implements Db {
           if (tx.dirty) return false
         }
         if (tx.failure !== undefined) return false
+        steps += job.steps + tx.bytes / STEP_BYTES
       }
       return true
     } finally {

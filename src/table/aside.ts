@@ -3,6 +3,7 @@ import type { Reader, Tx } from '../db/db.js'
 import { type NodeId, Priority } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
 import { versioned } from '../util/format.js'
+import { inParts } from './in-parts.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
 import { methodOf } from './replica.js'
@@ -187,16 +188,16 @@ export async function rowHashes<E>(
 }
 
 /** Moves rows out of the table, if they are still the same, and keeps them aside. */
-export function setAside<E>(
+export async function setAside<E>(
   env: TableEnv,
   local: LocalTable<E>,
   items: readonly { key: Buffer; hash: Buffer }[],
 ): Promise<number> {
   const nowMs = env.clock.nowMs()
-  return env.db.transact((tx) => {
+  const parts = await inParts(env.db, items, (tx, part) => {
     const leaves = new LeafChanges()
     let moved = 0
-    for (const { key, hash } of items) {
+    for (const { key, hash } of part) {
       const row = local.encoded(tx, key)
       if (!row || !local.drop(tx, key, hash, leaves)) continue
       tx.put(ASIDE_TREE, asideKey(local, key), FORMAT.encode({ atMs: nowMs, head: row.head, body: row.body }))
@@ -205,6 +206,7 @@ export function setAside<E>(
     leaves.flush(tx, local.trees)
     return moved
   })
+  return parts.reduce((sum, moved) => sum + moved, 0)
 }
 
 /** Removes rows that were put aside before `beforeMs`, in ms since the epoch. */

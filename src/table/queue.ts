@@ -4,6 +4,7 @@ import type { Timer } from '../util/clock.js'
 import { errorCode } from '../util/errors.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
+import { inParts } from './in-parts.js'
 import type { LocalTable } from './local.js'
 import { encodeMarks, type WireMarks } from './marks.js'
 import { methodOf } from './replica.js'
@@ -165,9 +166,9 @@ export class RetryQueue implements MissedWrites, Service {
       this.env.log.warn({ entries: this.env.db.count(RETRY_TREE) }, 'retry queue full: left to anti-entropy')
     }
     this.#full = kept.length < entries.length
-    const added = await this.env.db.transact((tx) => {
+    const added = await inParts(this.env.db, kept, (tx, part) => {
       let sum = 0
-      for (const { key, stored } of kept) {
+      for (const { key, stored } of part) {
         const before = tx.get(RETRY_TREE, key)
         const value = FORMAT.encode(before ? withMisses(stored, FORMAT.decode(before)) : stored)
         sum += value.length - (before?.length ?? -key.length)
@@ -175,7 +176,7 @@ export class RetryQueue implements MissedWrites, Service {
       }
       return sum
     })
-    this.#bytes += added
+    this.#bytes += added.reduce((sum, part) => sum + part, 0)
     this.#sinceMs ??= this.env.clock.nowMs()
     if (this.#idle) this.#worker.wake()
   }

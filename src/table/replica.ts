@@ -4,6 +4,7 @@ import type { Db, Tx } from '../db/db.js'
 import type { RpcReply, Transport } from '../net/transport.js'
 import type { Hlc } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
+import { inParts } from './in-parts.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
 import type { Page, PageRow } from './range-merge.js'
@@ -16,11 +17,6 @@ import { isWanted } from './wanted.js'
 /** A range reply ends after about this many bytes; the asker goes on from there. */
 export const PAGE_BYTES_MAX = 4 << 20
 export const PAGE_ROWS_MAX = 10_000
-
-/** Rows of one call that are applied in one transaction: it runs in one turn of the event loop. */
-export const ROWS_IN_TRANSACTION = 64
-/** What a row costs that is applied with others; see Db.transact. */
-const APPLY_STEPS = 2
 
 const EMPTY = Buffer.alloc(0)
 
@@ -103,20 +99,21 @@ export class Replica<E> {
     }
   }
 
-  async #apply(rows: readonly Row<E>[]): Promise<{ later: number; refused: Row<E>[] }> {
-    const apply = (part: readonly Row<E>[]) =>
-      this.env.db.transact(
-        (tx) => {
-          const refused: Row<E>[] = []
-          const later = applyRows(tx, this.local, part, refused)
-          return { later, refused }
-        },
-        part.length === 1 ? 1 : part.length * APPLY_STEPS,
-      )
-    const done = rows.length <= ROWS_IN_TRANSACTION ? apply(rows) : applyInParts(rows, apply)
+  #apply(rows: readonly Row<E>[]): Promise<{ later: number; refused: Row<E>[] }> {
+    const { db } = this.env
+    const apply = (tx: Tx, part: Iterable<Row<E>>) => {
+      const refused: Row<E>[] = []
+      const later = applyRows(tx, this.local, part, refused)
+      return { later, refused }
+    }
     return this.local.underWay.follow(
       rows.map((row) => row.key),
-      done,
+      rows.length === 1
+        ? db.transact((tx) => apply(tx, rows))
+        : inParts(db, rows, apply).then((parts) => ({
+            later: Math.max(0, ...parts.map(({ later }) => later)),
+            refused: parts.flatMap(({ refused }) => refused),
+          })),
     )
   }
 
@@ -330,11 +327,11 @@ function isWithin(sortKey: Buffer, start: Buffer | undefined, end: Buffer | unde
 export function applyRows<E>(
   tx: Tx,
   local: LocalTable<E>,
-  rows: readonly Row<E>[],
+  rows: Iterable<Row<E>>,
   refused?: Row<E>[],
 ): number {
   const { schema } = local
-  const leaves = rows.length > 1 ? new LeafChanges() : undefined
+  const leaves = Array.isArray(rows) && rows.length === 1 ? undefined : new LeafChanges()
   let later = 0
   for (const row of rows) {
     const merged = local.apply(tx, row, leaves, refused)
@@ -342,20 +339,4 @@ export function applyRows<E>(
   }
   leaves?.flush(tx, local.trees)
   return later
-}
-
-/** Applies rows in several transactions, which begin in their order before anything else does. */
-async function applyInParts<E>(
-  rows: readonly Row<E>[],
-  apply: (part: readonly Row<E>[]) => Promise<{ later: number; refused: Row<E>[] }>,
-): Promise<{ later: number; refused: Row<E>[] }> {
-  const parts: ReturnType<typeof apply>[] = []
-  for (let at = 0; at < rows.length; at += ROWS_IN_TRANSACTION) {
-    parts.push(apply(rows.slice(at, at + ROWS_IN_TRANSACTION)))
-  }
-  const done = await Promise.all(parts)
-  return {
-    later: Math.max(...done.map(({ later }) => later)),
-    refused: done.flatMap(({ refused }) => refused),
-  }
 }

@@ -3,6 +3,7 @@ import { sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { eachLimited } from '../util/limited.js'
 import { rowHashes, type Suspects, setAside } from './aside.js'
+import { inParts } from './in-parts.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
 import { type CopyMarks, decodeMarks, encodeMarks, NO_MARKS } from './marks.js'
@@ -170,14 +171,14 @@ export class SyncSession<E> {
       const copy = copyOf(this.local.schema, asked[0]![0]!)
       const refused = await this.local.underWay.follow(
         rows.map((row) => row.key),
-        db.transact((tx) => {
+        inParts(db, rows, (tx, part) => {
           this.standing.checkSource(tx, copy, marks)
           const kept: Row<E>[] = []
-          applyRows(tx, this.local, rows, kept)
+          applyRows(tx, this.local, part, kept)
           return kept
         }),
       )
-      held += refused.filter((row) => this.local.promises?.wasHeld(row)).length
+      held += refused.flat().filter((row) => this.local.promises?.wasHeld(row)).length
       for (const row of rows) {
         if (!this.local.rowHash(db, row.key)?.equals(rowHashOf(row.key, row.head))) push.push(row.key)
       }
@@ -295,14 +296,15 @@ export class SyncSession<E> {
   }
 
   async #drop(keys: readonly Buffer[], hashes: readonly Buffer[], mayDrop: () => boolean): Promise<number> {
-    const dropped = await this.env.db.transact((tx) => {
-      if (!mayDrop()) return 0
+    const rows = keys.map((key, i) => ({ key, hash: hashes[i]! }))
+    const parts = await inParts(this.env.db, rows, (tx, part) => {
       const leaves = new LeafChanges()
       let count = 0
-      for (const [i, key] of keys.entries()) if (this.local.drop(tx, key, hashes[i]!, leaves)) count++
+      for (const { key, hash } of part) if (mayDrop() && this.local.drop(tx, key, hash, leaves)) count++
       leaves.flush(tx, this.local.trees)
       return count
     })
+    const dropped = parts.reduce((sum, count) => sum + count, 0)
     this.counts.rowsDropped += dropped
     return dropped
   }

@@ -1,6 +1,7 @@
 import type { Db, Tx } from '../db/db.js'
 import type { NodeId, RpcReply, Transport } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
+import { inParts } from './in-parts.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
 import { decodeMark, decodeMarks, encodeMarks } from './marks.js'
@@ -75,14 +76,14 @@ export class TransferReplica<E> {
 
   /** Returns the keys of rows that promises keep out. */
   async #apply(rows: readonly Row<E>[], check: (tx: Tx) => void): Promise<Buffer[]> {
-    const done = this.env.db.transact((tx) => {
+    const done = inParts(this.env.db, rows, (tx, part) => {
       check(tx)
       const refused: Row<E>[] = []
-      applyRows(tx, this.local, rows, refused)
+      applyRows(tx, this.local, part, refused)
       return refused
     })
     const keys = rows.map((row) => row.key)
-    const refused = await this.local.underWay.follow(keys, done)
+    const refused = (await this.local.underWay.follow(keys, done)).flat()
     // A node that sends a row here may drop its own copy: it must not believe that this node has it.
     if (!refused.every((row) => this.local.promises?.wasHeld(row))) throw this.#damaged()
     return refused.map((row) => row.key)
@@ -230,6 +231,8 @@ export function dropTombstones<E>(
 ): void {
   const leaves = new LeafChanges()
   for (const { key, hash } of items) {
+    // First, since a row that is none any more may be long.
+    if (!local.rowHash(tx, key)?.equals(hash)) continue
     const row = local.encoded(tx, key)
     if (!row) continue
     const entry = local.codec.decodeStored(row.head, () => row.body)

@@ -1,4 +1,4 @@
-import type { Tx } from '../db/db.js'
+import { TRANSACTION_BYTES_MAX, type Tx } from '../db/db.js'
 import { Deadline } from '../net/deadline.js'
 import { type NodeId, Priority, type RpcReply } from '../net/transport.js'
 import { CarportError, type ErrorCode, errorCode } from '../util/errors.js'
@@ -27,10 +27,10 @@ export interface UpdateSpec<E, W> {
   change(tx: Tx, partitionKey: Buffer, current: E | undefined, write: W): E
 }
 
-/** Writes of one call, and of those the ones that are made in one turn of the event loop. */
+/** Writes of one call, and of those the most that are made in one turn of the event loop. */
 const UPDATES_MAX = 200
 export const UPDATES_IN_TRANSACTION = 50
-/** What a write costs; see Db.transact. */
+/** What a write costs, beside its bytes; see Db.transact. */
 const UPDATE_STEPS = 4
 /** The bytes of a call, and of its reply. */
 const CALL_BYTES_MAX = 1 << 20
@@ -191,7 +191,7 @@ export class UpdateAtReplica<E, W> {
 
   /**
    * [layout version of the writer, partition key, writes] → for each the change: [head, body | null]; of the first ones
-   * only, if those of all are too long, and only these are made.
+   * only, if those of all are too long, or the rows that they change, and only these are made.
    */
   async #serve(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 3) throw this.#malformed('call')
@@ -246,7 +246,7 @@ class Run<E, W> {
   readonly parts: { readonly steps: number; make(tx: Tx): Row<E>[] }[] = []
   /** For each part, the bytes of what it has made; undefined before, or if it failed. */
   readonly #bytes: (number | undefined)[] = []
-  /** The first part that was cut short because the reply got too long. */
+  /** The first part that was cut short because the reply or the transaction got too long. */
   #cutAt = Number.POSITIVE_INFINITY
 
   constructor(
@@ -282,7 +282,7 @@ class Run<E, W> {
       local.apply(tx, row, leaves, refused)
       changes.push(row)
       bytes += row.head.length + (row.body?.length ?? 0)
-      if (bytes > REPLY_BYTES_MAX) {
+      if (bytes > REPLY_BYTES_MAX || tx.bytes > TRANSACTION_BYTES_MAX) {
         if (i + 1 < this.writes.length) this.#cutAt = part
         break
       }

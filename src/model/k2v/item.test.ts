@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { expectCrdtLaws } from '../../../testing/crdt-laws.js'
 import { EMPTY_CLOCK, encodeToken, isNewer, joinClocks, parseToken, type VectorClock } from './causality.js'
 import { countsOf } from './counts.js'
@@ -7,6 +7,7 @@ import {
   changeOf,
   checkSize,
   clockOf,
+  ItemValue,
   isDeleted,
   type K2vItem,
   mergeItems,
@@ -303,5 +304,44 @@ describe('causality tokens', () => {
           expect(time).toBe(Math.max(a.get(origin) ?? 0, b.get(origin) ?? 0))
       }),
     )
+  })
+})
+
+describe('values of equal content', () => {
+  const itemOf = (contents: readonly (string | null)[]): K2vItem => {
+    const values = contents.map((text, i) => ItemValue.of(i + 1, text === null ? null : Buffer.from(text)))
+    return { ...KEY, entries: [{ origin: 'aaaaaaaa', discard: 0, values }] }
+  }
+  const stored = (item: K2vItem) => {
+    const { head, body } = schema.encode(item)
+    return schema.decode(head, () => body)
+  }
+
+  it('are one, whether they are short or long, in memory or stored, and deletions as well', () => {
+    for (const fill of ['', 'x'.repeat(100), 'x'.repeat(2000)]) {
+      const contents = [null, `a${fill}`, `b${fill}`, `a${fill}`, null, '', `${fill}ab`, '']
+      const once = [null, `a${fill}`, `b${fill}`, '', `${fill}ab`]
+      for (const item of [itemOf(contents), stored(itemOf(contents))]) expect(texts(item)).toEqual(once)
+      // Some at hand, of the same length as stored ones.
+      const both = mergeItems(stored(itemOf(contents)), {
+        ...KEY,
+        entries: [
+          { origin: 'bbbbbbbb', discard: 0, values: itemOf([`b${fill}`, `c${fill}`]).entries[0]!.values },
+        ],
+      })
+      expect(texts(both)).toEqual([...once, `c${fill}`])
+    }
+  })
+
+  it('are found by looking at each value once or twice', () => {
+    for (const fill of ['', 'x'.repeat(100)]) {
+      const item = itemOf(Array.from({ length: 1000 }, (_, i) => String(i).padStart(4, '0') + fill))
+      const digests = vi.spyOn(ItemValue.prototype, 'digest', 'get')
+      const contents = vi.spyOn(ItemValue.prototype, 'content')
+      expect(valuesOf(item)).toHaveLength(1000)
+      expect(digests.mock.calls.length + contents.mock.calls.length).toBeLessThanOrEqual(2000)
+      digests.mockRestore()
+      contents.mockRestore()
+    }
   })
 })

@@ -10,12 +10,15 @@ export const VALUE_BYTES_MAX = 1 << 20
  */
 export const VALUES_MAX = 100
 export const ITEM_BYTES_MAX = 2 << 20
+/** Contents up to this many bytes are compared themselves, which is quicker than by digests. */
+const SHORT_BYTES_MAX = 64
 /** Most origins of one item. */
 const ORIGINS_MAX = 256
 
 /** One value that a client wrote, or its deletion, under the dot (origin, time). Immutable. */
 export class ItemValue {
   #digest: Buffer | undefined
+  readonly #isAtHand: boolean
 
   /**
    * @param size length in bytes; -1 of a deletion
@@ -28,6 +31,7 @@ export class ItemValue {
     digest?: Buffer,
   ) {
     this.#digest = digest
+    this.#isAtHand = digest === undefined
   }
 
   static of(time: number, content: Buffer | null): ItemValue {
@@ -59,8 +63,9 @@ export class ItemValue {
     return this.size - other.size || this.digest.compare(other.digest)
   }
 
-  hasContentOf(other: ItemValue): boolean {
-    return this.size === other.size && this.digest.equals(other.digest)
+  /** Whether its content is in memory. */
+  get isAtHand(): boolean {
+    return this.#isAtHand
   }
 }
 
@@ -103,7 +108,15 @@ export function valuesOf({ entries }: K2vItem): readonly ItemValue[] {
   if (entries.length === 1 && entries[0]!.values.length === 1) return entries[0]!.values
   const all = entries.flatMap(({ values }) => values)
   if (all.length < 2) return all
-  return all.filter((value, i) => all.findIndex((other) => other.hasContentOf(value)) === i)
+  // Digests are made, where none is stored, only for values that have another one's length.
+  if (new Set(all.map(({ size }) => size)).size === all.length) return all
+  const areShort = all.every((value) => value.isAtHand && value.size <= SHORT_BYTES_MAX)
+  const contents = new Set<string>()
+  return all.filter((value) => {
+    const bytes = areShort ? value.content() : value.digest
+    const content = `${value.size} ${bytes?.toString('latin1')}`
+    return !contents.has(content) && contents.add(content)
+  })
 }
 
 /** Whether nothing is left of the item but deletions. */
