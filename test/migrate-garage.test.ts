@@ -62,6 +62,11 @@ test('Garage moves in with its keys, names, quotas, web site, objects and K2V it
   const completed = await source.send(
     new CompleteMultipartUploadCommand({ ...parts, UploadId, MultipartUpload: { Parts } }),
   )
+  const timesOf = async (client: S3Client) =>
+    (await client.send(new ListObjectsV2Command({ Bucket: 'photos' }))).Contents!.map(
+      ({ Key, LastModified }) => [Key, LastModified!.toISOString()],
+    )
+  const times = await timesOf(source)
   source.destroy()
 
   const k2vAt = (endpoint: string) =>
@@ -94,6 +99,7 @@ test('Garage moves in with its keys, names, quotas, web site, objects and K2V it
 
   // The application changes nothing but the address.
   const target = clientAt(to.endpoint(0))
+  expect(await timesOf(target)).toEqual(times)
   const head = await target.send(new HeadObjectCommand({ Bucket: 'mine', Key: 'a b/ü.jpg' }))
   expect([head.ContentType, head.Metadata]).toEqual(['image/jpeg', Metadata])
   const got = await target.send(new GetObjectCommand({ Bucket: 'pictures', Key: 'a b/ü.jpg' }))

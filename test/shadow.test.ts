@@ -127,11 +127,18 @@ describe('reads', () => {
     expect(Buffer.from(await got.Body!.transformToByteArray()).equals(content)).toBe(true)
     expect([got.ETag, got.TagCount]).toEqual([there.ETag, 1])
     expect([await text('small'), await text('empty')]).toEqual(['small', ''])
+    const times = async (client: S3Client) =>
+      (await client.send(new ListObjectsV2Command({ Bucket }))).Contents!.map(({ LastModified }) =>
+        Math.floor(Number(LastModified) / 1000),
+      )
+    const old = await times(source)
     for (const Key of ['dir/large', 'small', 'empty']) await kept(Key)
+    expect(await times(s3)).toEqual(old)
     await source.send(new DeleteObjectCommand({ Bucket, Key: 'dir/large' }))
     const again = await s3.send(new GetObjectCommand({ Bucket, Key: 'dir/large' }))
     expect(Buffer.from(await again.Body!.transformToByteArray()).equals(content)).toBe(true)
     expect(again).toMatchObject({ ETag: there.ETag, ContentType: 'image/png', Metadata: there.Metadata })
+    expect(again.LastModified).toEqual(there.LastModified)
     const { TagSet } = await s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'dir/large' }))
     expect(TagSet).toEqual([{ Key: 'x', Value: 'y' }])
   })

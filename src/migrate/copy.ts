@@ -23,6 +23,8 @@ export interface CopyOptions {
   removes: boolean
   /** Smallest part but the last that the destination takes, in bytes. */
   partBytesMin: number
+  /** Whether the destination takes the Last-Modified of what is written to it. */
+  takesTimes: boolean
   /** Buckets into which objects come only where nothing is yet: what is there, or was deleted there, is newer. */
   fills?(bucket: string): boolean
   /** Runs an attempt again while that may help. */
@@ -108,6 +110,10 @@ async function copyKey(options: CopyOptions, bucket: string, { key, versions }: 
       const found = await findCopy(options, bucket, key, version, versions)
       if (found) {
         if (!version.isMarker) await finish(options, bucket, key, version, found)
+        if (options.takesTimes && !isSameSecond(found.modifiedMs, version.modifiedMs))
+          report.notCarried.add(
+            `Last-Modified of objects that were in ${bucket} already: they stay as they are`,
+          )
         await journal.set(bucket, key, version.id, { print, isDone: true, id: found.id, etag: found.etag })
         report.unchanged++
         report.toCopy--
@@ -122,7 +128,7 @@ async function copyKey(options: CopyOptions, bucket: string, { key, versions }: 
     // An object that changed is overwritten: doing so once more does no harm.
     if (!wasDone) await journal.set(bucket, key, version.id, { print, isDone: false, id: '', etag: '' })
     const written = version.isMarker
-      ? await destination.remove(bucket, key)
+      ? await destination.mark(bucket, key, version.modifiedMs)
       : await copyObject(options, bucket, key, version)
     await journal.set(bucket, key, version.id, { print, isDone: true, ...written })
     report.copied++
@@ -232,7 +238,8 @@ async function copyWhole(
       const extras = await source.extras(bucket, key, version, opened)
       // An ETag that is no MD5 of the content, as encryption makes them, proves nothing: the content came twice the same.
       const etag = refused !== '' ? '' : opened.etag
-      const written = await destination.put(bucket, key, { ...opened, etag, content: passing }, extras)
+      const object = { ...opened, etag, modifiedMs: modifiedOf(version, opened), content: passing }
+      const written = await destination.put(bucket, key, object, extras)
       const md5 = passing.md5()
       if (refused !== '' && refused !== md5)
         throw new StoreError('BadDigest', 'the content changed on its way', 500)
@@ -250,6 +257,14 @@ async function copyWhole(
     }
   })
 }
+
+/** Listings tell milliseconds, headers seconds: of another object, if it was written over meanwhile. */
+function modifiedOf(listed: Version, opened: Pick<Opened, 'modifiedMs'>): number {
+  return isSameSecond(listed.modifiedMs, opened.modifiedMs) ? listed.modifiedMs : opened.modifiedMs
+}
+
+/** Whether two times, in ms, are the same as far as headers tell them. */
+export const isSameSecond = (a: number, b: number) => Math.floor(a / 1000) === Math.floor(b / 1000)
 
 async function contentMd5({ content }: Opened): Promise<string> {
   const hash = createHash('md5')
@@ -269,7 +284,7 @@ async function copyParts(
   return destination.putParts(
     bucket,
     key,
-    { ...head, bytes: version.bytes },
+    { ...head, bytes: version.bytes, modifiedMs: modifiedOf(version, head) },
     extras,
     parts,
     async (range) => {

@@ -138,6 +138,10 @@ export class FolderStore implements Source, Destination {
     return { id: '', etag: '' }
   }
 
+  mark(bucket: string, key: string): Promise<Written> {
+    return this.remove(bucket, key)
+  }
+
   async versions(bucket: string, key: string): Promise<Version[]> {
     const entry = await this.folders.stat(this.#path(bucket, key))
     return entry && !entry.isFolder ? [versionOf(entry)] : []

@@ -139,8 +139,14 @@ async function orNothing<T>(call: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Makes a bucket by S3, unless it is there. */
+/** Makes a bucket by S3, unless one is there that the key may use: it need not be its own. @throws StoreError */
 export async function makeBucket(client: S3Client, name: string, withLock: boolean): Promise<S3Bucket> {
+  try {
+    await client.bytes({ method: 'HEAD', bucket: name })
+    return { client, name }
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error
+  }
   try {
     const headers: Record<string, string> = withLock ? { 'x-amz-bucket-object-lock-enabled': 'true' } : {}
     await client.bytes({ method: 'PUT', bucket: name, headers })

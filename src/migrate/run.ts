@@ -26,7 +26,7 @@ import { copyK2v, lookAtK2v, verifyK2v } from './k2v-copy.js'
 import { fromMinio } from './minio.js'
 import type { Report } from './report.js'
 import { bucketsByAdmin, bucketsOf, chosen, makeBucket, OwnBuckets, type Route } from './routes.js'
-import { S3Store } from './s3-store.js'
+import { S3Store, takesTimes } from './s3-store.js'
 import type { Destination, Source } from './store.js'
 import { verifyBucket } from './verify.js'
 import type { MigrationWorld } from './world.js'
@@ -70,6 +70,8 @@ interface Bucket extends Route {
   to?: S3Bucket
   /** Of the destination, if it is this cluster's. */
   id?: string
+  /** Whether the destination takes Last-Modified. */
+  takesTimes?: boolean
   /** Whether the destination reads through to another store: then applications use it already. */
   isShadow?: boolean
 }
@@ -148,6 +150,14 @@ class Migration {
       const state = route.s3 ? await bucketState(route.s3, report) : NO_STATE
       this.#buckets.push({ ...route, state })
       this.#tellLosses(route.label, state)
+      if (options.mode === 'plan' && options.direction === 'out' && this.#other) {
+        const to = { client: this.#other, name: route.label }
+        const takes = await takesTimes(to).catch((error: unknown) => {
+          if (!(error instanceof StoreError)) throw error
+          return false
+        })
+        if (!takes) this.#tellUntimed(route.label)
+      }
       if (options.mode === 'plan' && route.s3 && this.#folder) {
         for (const name of await settingsOf(route.s3, report))
           report.notCarried.add(`${name} of ${route.label}: a folder has no such setting`)
@@ -199,13 +209,18 @@ class Migration {
       }
       return
     }
-    report.notCarried.add(`Last-Modified of objects in ${label}: S3 says when a copy was written`)
     if (state.versioning)
       report.notCarried.add(`version ids in ${label}: copies get new ones, in the same order`)
     if (options.direction === 'out')
       report.notCarried.add(
         'keys, their permissions, quotas and further names of buckets: S3 cannot carry them',
       )
+  }
+
+  #tellUntimed(label: string): void {
+    this.report.notCarried.add(
+      `Last-Modified of objects in ${label}: only another Carport takes it, from a key that owns the bucket`,
+    )
   }
 
   /** Makes keys and buckets, and gives them the settings that come before objects. */
@@ -238,6 +253,9 @@ class Migration {
       }
     } else if (this.#other)
       bucket.to = await makeBucket(this.#other, bucket.label, bucket.state.lock !== undefined)
+    if (!bucket.to) return
+    bucket.takesTimes = await takesTimes(bucket.to)
+    if (!bucket.takesTimes) this.#tellUntimed(bucket.label)
   }
 
   /** Counts, and deals with copies of what is gone from the source. */
@@ -278,9 +296,10 @@ class Migration {
     const { parallel, removes, relaxed } = options
     const partBytesMin = relaxed ? 0 : PART_BYTES_MIN
     const [source, destination] = [this.#source, this.#destination]
-    for (const { label, s3, to, isShadow } of this.#buckets) {
+    for (const { label, s3, to, isShadow, takesTimes = false } of this.#buckets) {
       await copyBucket(
         {
+          takesTimes,
           ...{ source, destination, journal, report, parallel, removes, partBytesMin },
           retried: this.#retried,
           fills: () => isShadow === true,
@@ -317,8 +336,13 @@ class Migration {
         bucket.to = to
       } else if (this.#other) bucket.to = { client: this.#other, name: bucket.label }
       const comparesHeaders = options.other.kind === 's3'
+      bucket.takesTimes = bucket.to !== undefined && (await takesTimes(bucket.to))
+      // What lies in the future is told nobody.
+      const comparesTime = (ms: number) =>
+        bucket.takesTimes === true && ms > 0 && ms <= this.world.clock.nowMs()
       await verifyBucket(
         {
+          comparesTime,
           ...{ source: this.#source, destination: this.#destination, report, comparesHeaders },
           ...{ parallel: options.parallel, retried: this.#retried },
         },
@@ -355,9 +379,10 @@ class Migration {
       async (label) => {
         const bucket = buckets.get(label)!
         const { versioning, hasAcls } = bucket.state
+        const { takesTimes = false } = bucket
         return {
           ...end(bucket)!,
-          hasAcls,
+          ...{ hasAcls, takesTimes },
           hasVersions: versioning !== undefined && this.#folder === undefined,
         }
       },

@@ -29,6 +29,18 @@ export interface BucketAccess {
   hasAcls: boolean
   /** Whether to list versions. */
   hasVersions: boolean
+  /** Whether the store takes the Last-Modified of what is written: see takesTimes. */
+  takesTimes: boolean
+}
+
+/** The header by which a Carport is told what Last-Modified an object has; see docs/s3-compatibility.md. */
+const LAST_MODIFIED = 'x-carport-last-modified'
+
+/** Whether a store takes Last-Modified from this key in a bucket. @throws StoreError if there is no such bucket */
+export async function takesTimes({ client, name }: Pick<BucketAccess, 'client' | 'name'>): Promise<boolean> {
+  const asked = { [LAST_MODIFIED]: new Date(0).toISOString() }
+  const { headers } = await client.bytes({ method: 'HEAD', bucket: name, headers: asked })
+  return headers[LAST_MODIFIED] === 'accepted'
 }
 
 /** An S3 endpoint as source and destination. */
@@ -107,11 +119,12 @@ export class S3Store implements Source, Destination {
   }
 
   async put(bucket: string, key: string, object: Opened, extras: Extras): Promise<Written> {
-    const { client, name } = await this.access(bucket)
+    const { client, name, takesTimes } = await this.access(bucket)
     const answer = await client.once({
       ...{ method: 'PUT', bucket: name, key, body: object.content },
       headers: {
         ...this.#written(object, extras),
+        ...this.#dated(takesTimes, object.modifiedMs),
         'content-length': String(object.bytes),
         // The store refuses content that is not what the source has.
         ...(MD5_ETAG.test(object.etag) && {
@@ -138,7 +151,7 @@ export class S3Store implements Source, Destination {
     parts: readonly number[],
     part: (range: ByteRange) => Promise<Opened>,
   ): Promise<Written> {
-    const { client, name } = await this.access(bucket)
+    const { client, name, takesTimes } = await this.access(bucket)
     const at = { bucket: name, key }
     const headers = this.#written(object, extras)
     const begun = await client.xml(
@@ -168,6 +181,7 @@ export class S3Store implements Source, Destination {
       const document = `<CompleteMultipartUpload>${done.join('')}</CompleteMultipartUpload>`
       const answer = await client.bytes({
         ...{ method: 'POST', ...at, query: { uploadId }, body: Buffer.from(document) },
+        headers: this.#dated(takesTimes, object.modifiedMs),
       })
       const text = answer.body.toString()
       const etag = /<ETag>(?:&quot;|&#34;|")?([^<&"]+)/.exec(text)?.[1]
@@ -190,6 +204,13 @@ export class S3Store implements Source, Destination {
     return { id: headers['x-amz-version-id'] ?? '', etag: '' }
   }
 
+  async mark(bucket: string, key: string, modifiedMs: number): Promise<Written> {
+    const { client, name, takesTimes } = await this.access(bucket)
+    const dated = this.#dated(takesTimes, modifiedMs)
+    const { headers } = await client.bytes({ method: 'DELETE', bucket: name, key, headers: dated })
+    return { id: headers['x-amz-version-id'] ?? '', etag: '' }
+  }
+
   async versions(bucket: string, key: string): Promise<Version[]> {
     const { client, name, hasVersions } = await this.access(bucket)
     if (hasVersions) {
@@ -204,6 +225,12 @@ export class S3Store implements Source, Destination {
       if (error instanceof StoreError && error.status === 404) return []
       throw error
     }
+  }
+
+  /** The header that tells a time. What lies in the future, by a wrong clock or a file's time, is not told. */
+  #dated(takesTimes: boolean, modifiedMs: number): Record<string, string> {
+    if (!takesTimes || modifiedMs <= 0 || modifiedMs > this.clockMs()) return {}
+    return { [LAST_MODIFIED]: new Date(modifiedMs).toISOString() }
   }
 
   /** The headers of a write: those that are stored, tags, and locks that have not ended. */

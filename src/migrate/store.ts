@@ -67,7 +67,7 @@ export interface Written {
 
 /** Where objects go. */
 export interface Destination {
-  /** Writes an object whole. @throws StoreError with the code of the store */
+  /** Writes an object whole, with the Last-Modified that it has if the store takes that. @throws StoreError with the code of the store */
   put(bucket: string, key: string, object: Opened, extras: Extras): Promise<Written>
   /** Writes an object part by part; `part` opens them. */
   putParts(
@@ -80,8 +80,10 @@ export interface Destination {
   ): Promise<Written>
   /** Gives an object that is there already the access list of the source, if there is one. */
   finish(bucket: string, key: string, id: string, extras: Extras): Promise<void>
-  /** Writes a delete marker, or deletes the object where there are no versions; with an id, deletes that version. */
+  /** Deletes an object, or with an id that version of it, for good. */
   remove(bucket: string, key: string, id?: string): Promise<Written>
+  /** Writes a delete marker, or deletes the object where there are no versions. @param modifiedMs the marker's time */
+  mark(bucket: string, key: string, modifiedMs: number): Promise<Written>
   /** The versions of one key, the oldest first. */
   versions(bucket: string, key: string): Promise<Version[]>
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isSameSecond } from './copy.js'
 import { eachOf } from './pool.js'
 import type { Report } from './report.js'
 import type { Destination, KeyVersions, Opened, Source, Version } from './store.js'
@@ -10,6 +11,8 @@ export interface VerifyOptions {
   parallel: number
   /** Whether headers, tags and locks are compared: a folder has none. */
   comparesHeaders: boolean
+  /** Whether Last-Modified is compared, where the source says that time, in ms. */
+  comparesTime(modifiedMs: number): boolean
   retried<T>(attempt: () => Promise<T>): Promise<T>
 }
 
@@ -80,7 +83,7 @@ async function compareKey(
 }
 
 async function compareVersion(
-  { source, destination, report, comparesHeaders, retried }: VerifyOptions,
+  { source, destination, report, comparesHeaders, comparesTime, retried }: VerifyOptions,
   bucket: string,
   key: string,
   version: Version,
@@ -101,6 +104,8 @@ async function compareVersion(
     })
   const [a, b] = await Promise.all([digest(source, version), digest(destination, copy)])
   if (a.sha256 !== b.sha256) return differs('the content is not the same')
+  const [before, after] = [a.opened.modifiedMs, b.opened.modifiedMs]
+  if (comparesTime(before) && !isSameSecond(before, after)) differs('Last-Modified is not the same')
   if (!comparesHeaders) return
   for (const name of new Set([...Object.keys(a.opened.headers), ...Object.keys(b.opened.headers)])) {
     const isTheSame = a.opened.headers[name] === b.opened.headers[name]

@@ -90,7 +90,10 @@ describe('copies of a row end up equal, whatever order its changes arrive in', (
       (v): VersionRecord =>
         v.generation === 1
           ? { ...v, state: 'tombstone', content: { kind: 'none' }, size: 0, body: undefined, mutable: {} }
-          : { ...v, state: 'object', content: { kind: 'inline' }, size: 3, body: Buffer.from('abc') },
+          : {
+              ...{ ...v, state: 'object', content: { kind: 'inline' }, size: 3, body: Buffer.from('abc') },
+              ...(v.timeUs % 2 === 0 && { modifiedMs: v.timeUs }),
+            },
     )
     expectConvergence(objectTable(hooks), kinds)
   })

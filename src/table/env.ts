@@ -17,7 +17,7 @@ export interface TableEnv {
   readonly random: Random
   readonly hlc: Hlc
   readonly log: Log
-  /** Throws NotSupported while a node is known that does not understand conditional writes. */
+  /** Throws NotSupported while a node is known that does not understand conditional writes, and rows as new as they. */
   readonly mayChange?: () => void
   /** Throws NotSupported while a node is known that has no tables of K2V. */
   readonly mayUseK2v?: () => void

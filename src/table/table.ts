@@ -118,6 +118,11 @@ export class Table<E> {
     return this.#conditional.change(this.local.codec.keyOf(partitionKey, sortKey), change)
   }
 
+  /** @throws CarportError NotSupported while a node is known that cannot read the formats of rows that came with conditional ones */
+  checkFormats(): void {
+    this.env.mayChange?.()
+  }
+
   /**
    * Makes the newest row of a row key the copy of a quorum, where a conditional write left it on few replicas.
    * @throws CarportError QuorumUnavailable, Conflict, LayoutNotReady

@@ -11,7 +11,7 @@ import { NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort
 import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
 import type { Objects, VersionSelector } from '../versions/objects.js'
-import type { VersionRecord } from '../versions/record.js'
+import { agesFromMs, type VersionRecord } from '../versions/record.js'
 import { expireCurrent } from './expiry.js'
 import {
   evaluate,
@@ -315,7 +315,7 @@ function factsOf(version: VersionRecord): VersionFacts {
     get tags() {
       return version.mutable.tags?.[1] ?? undefined
     },
-    createdMs: version.createdUs / 1000,
+    createdMs: agesFromMs(version),
   }
 }
 
@@ -327,7 +327,8 @@ function currentFacts(version: VersionRecord, hasNoncurrent: () => boolean): Ver
 
 function noncurrentFacts({ version, successor, newerVersions }: NoncurrentCandidate): VersionFacts {
   const facts = factsOf(version)
-  facts.noncurrent = { sinceMs: successor.createdUs / 1000, newerVersions }
+  // A version that was here before its successor came from another store is noncurrent since no earlier than it was made.
+  facts.noncurrent = { sinceMs: Math.max(agesFromMs(successor), agesFromMs(version)), newerVersions }
   return facts
 }
 

@@ -24,9 +24,15 @@ import {
   type VersionRecord,
 } from './record.js'
 
+/** The least format; each bit that is added to it stands for something more that the row has. */
 const FORMAT = 1
-/** The same with a place in a chain, which a node that does not know it would order wrongly. */
-const FORMAT_CHAINED = 2
+/** The row has a place in a chain, which a node that does not know it would order wrongly. */
+const CHAINED = 1
+/** Behind the owner stands a Last-Modified of its own, in ms. */
+const DATED = 2
+/** Pages of listings have flags of theirs in the other bits of the first byte. */
+const FORMAT_BITS = 0x0f
+const DATE_BYTES = 8
 const FLAG_LIVE = 1
 const FLAG_MARKER = 2
 const FLAG_NULL = 4
@@ -61,8 +67,11 @@ export function encodeHead(v: VersionRecord): Buffer {
   assert(v.owner.length <= 0xff, "an owner's key id has at most 255 characters")
   const ownerBytes = v.owner.length
   const details = packr.pack(packDetails(v))
-  const head = Buffer.allocUnsafe(AT.owner + 1 + ownerBytes + 16 + 2 + v.key.length + details.length)
-  head[0] = v.chain ? FORMAT_CHAINED : FORMAT
+  const dateBytes = v.modifiedMs === undefined ? 0 : DATE_BYTES
+  const head = Buffer.allocUnsafe(
+    AT.owner + 1 + ownerBytes + dateBytes + 16 + 2 + v.key.length + details.length,
+  )
+  head[0] = FORMAT + (v.chain ? CHAINED : 0) + (dateBytes > 0 ? DATED : 0)
   head[AT.flags] =
     (v.state === 'tombstone' ? 0 : FLAG_LIVE) |
     (v.state === 'marker' ? FLAG_MARKER : 0) |
@@ -82,6 +91,10 @@ export function encodeHead(v: VersionRecord): Buffer {
   head[AT.owner] = ownerBytes
   let at = AT.owner + 1
   at += head.write(v.owner, at, 'latin1')
+  if (v.modifiedMs !== undefined) {
+    writeUint53(head, v.modifiedMs, at)
+    at += DATE_BYTES
+  }
   at += v.bucket.copy(head, at)
   at = head.writeUInt16BE(v.key.length, at)
   at += v.key.copy(head, at)
@@ -144,6 +157,7 @@ class DecodedVersion implements VersionRecord {
   readonly timeUs: number
   readonly generation: number
   readonly createdUs: number
+  readonly modifiedMs: number | undefined
   readonly size: number
   readonly etagParts: number
   readonly checksumAlgorithm: ChecksumAlgorithm | undefined
@@ -162,8 +176,9 @@ class DecodedVersion implements VersionRecord {
 
   constructor(head: Buffer, loadBody: () => Buffer | undefined) {
     if (head.length < AT.owner + 1) throw malformed('cut short')
-    this.#isChained = head[0] === FORMAT_CHAINED
-    if (head[0] !== FORMAT && !this.#isChained) throw malformed('unknown format')
+    const more = head[0]! - FORMAT
+    if ((more & ~(CHAINED | DATED)) !== 0) throw malformed('unknown format')
+    this.#isChained = (more & CHAINED) !== 0
     const flags = head[AT.flags]!
     this.state = !(flags & FLAG_LIVE) ? 'tombstone' : flags & FLAG_MARKER ? 'marker' : 'object'
     this.isNull = (flags & FLAG_NULL) !== 0
@@ -178,7 +193,12 @@ class DecodedVersion implements VersionRecord {
       this.checksumAlgorithm = CHECKSUM_ALGORITHMS[checksum & ~COMPOSITE]
       this.checksumType = checksum & COMPOSITE ? 'COMPOSITE' : 'FULL_OBJECT'
     }
-    const bucketAt = AT.owner + 1 + head[AT.owner]!
+    let bucketAt = ownerEnd(head)
+    if ((more & DATED) !== 0) {
+      if (bucketAt + DATE_BYTES > head.length) throw malformed('cut short')
+      this.modifiedMs = readUint53(head, bucketAt)
+      bucketAt += DATE_BYTES
+    }
     const keyAt = bucketAt + 18
     if (keyAt > head.length) throw malformed('cut short')
     const detailsAt = keyAt + head.readUInt16BE(bucketAt + 16)
@@ -196,7 +216,7 @@ class DecodedVersion implements VersionRecord {
     return this.#head.subarray(AT.etag, AT.etag + 16)
   }
   get owner(): string {
-    return this.#head.toString('latin1', AT.owner + 1, this.#bucketAt)
+    return this.#head.toString('latin1', AT.owner + 1, ownerEnd(this.#head))
   }
   get bucket(): Buffer {
     return this.#head.subarray(this.#bucketAt, this.#bucketAt + 16)
@@ -295,8 +315,11 @@ export function headId(head: Buffer): VersionId {
 
 /** The length of the beginning of a head that holds everything that listings show. */
 export function listedBytes(head: Buffer): number {
-  return Math.min(head.length, AT.owner + 1 + head[AT.owner]!)
+  return Math.min(head.length, ownerEnd(head) + (isDated(head) ? DATE_BYTES : 0))
 }
+
+const ownerEnd = (head: Buffer) => AT.owner + 1 + head[AT.owner]!
+const isDated = (head: Buffer) => (((head[0]! & FORMAT_BITS) - FORMAT) & DATED) !== 0
 
 /** The fields of a version that a listing shows, read from the start of its head. */
 export interface ListedVersion {
@@ -304,6 +327,7 @@ export interface ListedVersion {
   isNull: boolean
   isMarker: boolean
   createdUs: number
+  modifiedMs?: number | undefined
   size: number
   /** 32 hex digits, with "-N" if multipart. Without quotes. */
   etag: string
@@ -313,7 +337,7 @@ export interface ListedVersion {
   owner: string
 }
 
-/** Reads the listed part of a head (at least its fixed part and the owner), field by field as they are asked for. */
+/** Reads the listed part of a head (see `listedBytes`), field by field as they are asked for. */
 export function readListed(head: Buffer): ListedVersion {
   return new ListedHead(head)
 }
@@ -332,6 +356,9 @@ class ListedHead implements ListedVersion {
   }
   get createdUs(): number {
     return readUint53(this.head, AT.created)
+  }
+  get modifiedMs(): number | undefined {
+    return isDated(this.head) ? readUint53(this.head, ownerEnd(this.head)) : undefined
   }
   get size(): number {
     return readUint53(this.head, AT.size)
@@ -353,6 +380,6 @@ class ListedHead implements ListedVersion {
     return STORAGE_CLASSES[this.head[AT.flags]! >> CLASS_SHIFT] ?? 'STANDARD'
   }
   get owner(): string {
-    return this.head.toString('latin1', AT.owner + 1, AT.owner + 1 + this.head[AT.owner]!)
+    return this.head.toString('latin1', AT.owner + 1, ownerEnd(this.head))
   }
 }

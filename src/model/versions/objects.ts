@@ -25,7 +25,15 @@ export type { VersionSelector } from './selector.js'
 /** A version as its writer describes it; the store adds ids, times and content when it writes the row. */
 export type NewVersion = Pick<
   VersionRecord,
-  'bucket' | 'key' | 'etag' | 'etagParts' | 'owner' | 'checksumAlgorithm' | 'checksumType' | 'storageClass'
+  | 'bucket'
+  | 'key'
+  | 'modifiedMs'
+  | 'etag'
+  | 'etagParts'
+  | 'owner'
+  | 'checksumAlgorithm'
+  | 'checksumType'
+  | 'storageClass'
 > &
   Omit<VersionDetails, 'content'>
 
@@ -128,6 +136,11 @@ export class Objects {
     return live(await versions.get(bucket, slot, { ...options, replacedBy: current.id }))
   }
 
+  /** @throws CarportError NotSupported while a node is known that cannot read versions with a Last-Modified of their own */
+  checkDated(): void {
+    this.deps.objects.checkFormats()
+  }
+
   /**
    * Writes a new current version whose body is already stored. Wins over every version acknowledged before it began.
    * @throws QuorumUnavailable; Conflict if others kept being later
@@ -152,6 +165,7 @@ export class Objects {
     precondition?: Precondition,
   ): Promise<Written> {
     const { lists, blobs } = this.deps
+    if (version.modifiedMs !== undefined) this.checkDated()
     const insert = async (
       attempt: Attempt,
       isFirst: boolean,
@@ -187,6 +201,7 @@ export class Objects {
   /**
    * Deletes the key without naming a version: leaves a tombstone where versioning is off, else a delete marker.
    * @param precondition see ConditionalWrites.insert
+   * @param modifiedMs Last-Modified of the marker, if it is another time than now
    * @returns the marker or tombstone written
    */
   async delete(
@@ -195,13 +210,17 @@ export class Objects {
     owner: string,
     versioning: Versioning,
     precondition?: Precondition,
+    modifiedMs?: number,
   ): Promise<VersionRecord> {
+    const isDated = modifiedMs !== undefined && versioning !== 'off'
+    if (isDated) this.checkDated()
     const make: MakeRow = async (attempt) => ({
       row: {
         bucket,
         key,
         ...attempt,
         state: versioning === 'off' ? 'tombstone' : 'marker',
+        ...(isDated && { modifiedMs }),
         size: 0,
         etag: NO_ETAG,
         etagParts: 0,

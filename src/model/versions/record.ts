@@ -106,8 +106,13 @@ export interface VersionRecord extends VersionDetails {
   /** Of rows that were written on a condition; those without have generation 0, or are of an earlier version. */
   chain?: Chain
   id: VersionId
-  /** When the version was made, µs: Last-Modified. Differs from timeUs if it became current again by a deletion. */
+  /** When the version was written here, µs. Differs from timeUs if it became current again by a deletion. */
   createdUs: number
+  /**
+   * Last-Modified as the writer told it, in ms: of versions that came from another store. Orders nothing; absent where
+   * Last-Modified is the time of writing.
+   */
+  modifiedMs?: number
   size: number
   /** MD5, or MD5 of the parts' MD5s, or random where AWS's is no digest. 16 bytes. */
   etag: Buffer
@@ -146,6 +151,7 @@ export function plainVersion(v: VersionRecord): VersionRecord {
     ...(v.chain && { chain: v.chain }),
     id: v.id,
     createdUs: v.createdUs,
+    ...(v.modifiedMs !== undefined && { modifiedMs: v.modifiedMs }),
     size: v.size,
     etag: v.etag,
     etagParts: v.etagParts,
@@ -173,7 +179,18 @@ export function etagOf(version: Pick<VersionRecord, 'etag' | 'etagParts'>): stri
   return version.etagParts === 0 ? `"${hex}"` : `"${hex}-${version.etagParts}"`
 }
 
-/** The time when a version was made, in ms. */
-export function lastModifiedMs(version: Pick<VersionRecord, 'createdUs'>): number {
-  return Math.floor(version.createdUs / 1000)
+/** The times by which a version's Last-Modified and age are told. */
+export type Dated = Pick<VersionRecord, 'createdUs' | 'modifiedMs'>
+
+/** Last-Modified of a version, in whole ms. */
+export function lastModifiedMs({ modifiedMs, createdUs }: Dated): number {
+  return modifiedMs ?? Math.floor(createdUs / 1000)
+}
+
+/**
+ * The time from which lifecycle rules count a version's days, in ms: its Last-Modified. A rule means the same for an object
+ * before and after it moved here, as with AWS's replicas, which keep the age of the original.
+ */
+export function agesFromMs({ modifiedMs, createdUs }: Dated): number {
+  return modifiedMs ?? createdUs / 1000
 }

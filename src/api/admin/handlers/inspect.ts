@@ -1,7 +1,7 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { Model } from '../../../model/model.js'
 import type { UploadRow } from '../../../model/uploads/tables.js'
-import type { VersionRecord } from '../../../model/versions/record.js'
+import { lastModifiedMs, type VersionRecord } from '../../../model/versions/record.js'
 import type { ObjectInspection, ObjectVersionInfo } from '../types.js'
 import { isoTime } from './lookup.js'
 import { UnknownThing } from './lookup-error.js'
@@ -54,7 +54,7 @@ async function versionInfo(model: Model, version: VersionRecord): Promise<Object
   const etag = version.etag.toString('hex')
   return {
     uuid: version.id.toString('hex'),
-    timestamp: isoTime(version.createdUs / 1000),
+    timestamp: isoTime(lastModifiedMs(version)),
     encrypted: version.encryption !== undefined,
     uploading: false,
     aborted: false,

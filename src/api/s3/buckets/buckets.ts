@@ -8,6 +8,7 @@ import { checkSessionOutside } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
+import { toldTimeOffer } from '../objects/told-time.js'
 import type { S3Request, S3Response } from '../request.js'
 
 const MAX_BODY_BYTES = 64 * 1024
@@ -75,10 +76,14 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
 
 /** HeadBucket. */
 export async function headBucket(context: S3Context, request: S3Request): Promise<S3Response> {
-  await authorize(context.model, request, { permission: 'read', action: 's3:ListBucket' })
+  const { bucket } = await authorize(context.model, request, { permission: 'read', action: 's3:ListBucket' })
   return {
     status: 200,
-    headers: { 'x-amz-bucket-region': context.region, 'content-type': 'application/xml' },
+    headers: {
+      'x-amz-bucket-region': context.region,
+      'content-type': 'application/xml',
+      ...toldTimeOffer(context, request, bucket),
+    },
   }
 }
 

@@ -4,6 +4,7 @@ import type { VersionPage } from '../../../model/listing/versions.js'
 import type { Model } from '../../../model/model.js'
 import { type ListedVersion, readListed } from '../../../model/versions/codec.js'
 import { isKeyWithinBounds } from '../../../model/versions/key-bounds.js'
+import { lastModifiedMs } from '../../../model/versions/record.js'
 import { prefixEnd, successor } from '../../../table/row-keys.js'
 import { isoDate } from '../../http/date.js'
 import { escapeXml, XmlWriter, xmlText } from '../../xml/writer.js'
@@ -245,7 +246,7 @@ function listedFields(version: ListedVersion): string {
 }
 
 function listedDate(version: ListedVersion): string {
-  return isoDate(Math.floor(version.createdUs / 1000))
+  return isoDate(lastModifiedMs(version))
 }
 
 /** As ownerXml, for pages of objects that mostly have the same owner. */

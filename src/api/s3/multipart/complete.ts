@@ -17,6 +17,7 @@ import { checksumText, etagOf } from '../objects/headers.js'
 import { withDefaultRetention } from '../objects/lock.js'
 import { onCondition, writePrecondition } from '../objects/preconditions.js'
 import { checkQuota } from '../objects/quota.js'
+import { toldTime } from '../objects/told-time.js'
 import {
   CHECKSUM_ALGORITHMS,
   CHECKSUM_ELEMENT,
@@ -49,6 +50,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   const { model } = context
   // Nothing of the body is read for a caller who may not write.
   const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
+  const told = await toldTime(context, request, granted.bucket)
   const named = await readParts(request)
   const etag = md5(Buffer.concat(named.map((part) => Buffer.from(part.etag, 'hex'))))
   let found: Awaited<ReturnType<typeof findUploadAndParts>>
@@ -90,6 +92,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
     etag,
     etagParts: parts.length,
     owner: upload.owner,
+    ...told,
     headers: upload.headers,
     metadata: upload.metadata,
     ...checksum,

@@ -26,6 +26,7 @@ import { headerLock } from '../objects/lock.js'
 import { checkInitiated } from '../objects/preconditions.js'
 import { checkQuota } from '../objects/quota.js'
 import { newTags } from '../objects/tags.js'
+import { refuseToldTime } from '../objects/told-time.js'
 import {
   CHECKSUM_ELEMENT,
   CHECKSUM_HEADER,
@@ -42,6 +43,7 @@ export async function createMultipartUpload(context: S3Context, request: S3Reque
   const { model } = context
   const granted = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = granted
+  refuseToldTime(request)
   const { owner, acl } = await aclForWrite(model, request, granted)
   const mutable = { ...acl, ...headerLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
   const sealing = newSealing(context, bucket, requestedEncryption(context, request, bucket))

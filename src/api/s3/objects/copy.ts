@@ -42,6 +42,7 @@ import { newLock } from './lock.js'
 import { onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
+import { toldTime } from './told-time.js'
 
 /** The content of a copy: taken over from its source, or written anew. */
 interface Copied {
@@ -62,6 +63,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   const target = await authorize(model, request, { permission: 'write', action: 's3:PutObject' })
   const { bucket } = target
   const precondition = await onUnion(context, request, bucket, writePrecondition(request))
+  const told = await toldTime(context, request, bucket)
   const { owner, acl } = await aclForWrite(model, request, target)
   const requested = requestedEncryption(context, request, bucket)
   const storageClass = storageClassOf(context, request, bucket)
@@ -82,6 +84,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     key: Buffer.from(request.key!),
     origin: 'Copy',
     owner,
+    ...told,
     ...(replace ? storedHeaders(request, bucket) : { headers: version.headers, metadata: version.metadata }),
     ...copied.version,
     ...storageClass,

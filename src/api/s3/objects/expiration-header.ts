@@ -1,6 +1,6 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import { expiryOf } from '../../../model/lifecycle/rules.js'
-import type { VersionRecord } from '../../../model/versions/record.js'
+import { agesFromMs, type Dated, type VersionRecord } from '../../../model/versions/record.js'
 import { httpDateOf } from '../../http/date.js'
 import { uriEncode } from '../../http/uri.js'
 
@@ -10,7 +10,7 @@ import { uriEncode } from '../../http/uri.js'
  */
 export function expirationHeader(
   bucket: Pick<Bucket, 'document'>,
-  version: Pick<VersionRecord, 'key' | 'state' | 'size' | 'createdUs' | 'mutable'>,
+  version: Pick<VersionRecord, 'key' | 'state' | 'size' | 'mutable'> & Dated,
 ): string | undefined {
   const rules = bucket.document('lifecycle')
   if (!rules || version.state !== 'object') return undefined
@@ -19,7 +19,7 @@ export function expirationHeader(
     kind: 'object',
     size: version.size,
     tags: version.mutable.tags?.[1] ?? undefined,
-    createdMs: version.createdUs / 1000,
+    createdMs: agesFromMs(version),
   })
   return expiry && `expiry-date="${httpDateOf(expiry.atMs)}", rule-id="${uriEncode(expiry.ruleId)}"`
 }

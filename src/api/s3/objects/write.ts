@@ -18,6 +18,7 @@ import { conditionalGuard, deletionGuard, newLock } from './lock.js'
 import { deletePreconditionOf, onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { newTags } from './tags.js'
+import { toldTime } from './told-time.js'
 
 /** PutObject. @param origin 'Post' for a browser form; kept for events */
 export async function putObject(
@@ -30,6 +31,8 @@ export async function putObject(
   const { bucket } = granted
   const judged = onUnion(context, request, bucket, writePrecondition(request))
   const precondition = judged instanceof Promise ? await judged : judged
+  const told = toldTime(context, request, bucket)
+  const { modifiedMs } = told instanceof Promise ? await told : told
   const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request, bucket)
   const storageClass = storageClassOf(context, request, bucket)
@@ -52,6 +55,7 @@ export async function putObject(
     etag: sealedEtag(sealing, body.md5),
     etagParts: 0,
     owner,
+    ...(modifiedMs !== undefined && { modifiedMs }),
     ...(origin && { origin }),
     ...(checksum && {
       checksumAlgorithm: checksum.algorithm,
@@ -109,9 +113,11 @@ export async function deleteObject(context: S3Context, request: S3Request): Prom
   const precondition = await onUnion(context, request, bucket, deletePreconditionOf(request))
   const key = Buffer.from(request.key!)
   if (selector === undefined) {
+    const { modifiedMs } = await toldTime(context, request, bucket)
+    const [owner, versioning] = [caller?.id ?? '', deletionVersioning(bucket)]
     const written = await onCondition(
       precondition,
-      () => model.objects.delete(bucket.id, key, caller?.id ?? '', deletionVersioning(bucket), precondition),
+      () => model.objects.delete(bucket.id, key, owner, versioning, precondition, modifiedMs),
       undefined,
     )
     return { status: 204, headers: written && bucket.versioning !== 'off' ? deletedHeaders(written) : {} }

@@ -7,6 +7,7 @@
 import type { Bucket } from '../../../model/buckets/buckets.js'
 import type { PartInfo } from '../../../model/content/refs.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
+import { lastModifiedMs } from '../../../model/versions/record.js'
 import { errorCode } from '../../../util/errors.js'
 import type { StreamAnswer } from '../../client/stream-call.js'
 import type { S3Context } from '../context.js'
@@ -150,7 +151,7 @@ async function store(
   record: ThroughRecord,
   handoff: Handoff,
 ): Promise<void> {
-  const { model } = context
+  const { model, clock } = context
   const { key, size, through } = record
   await checkQuota(model, bucket, { bytes: size, objects: 1 })
   const byDefault = bucket.document('encryption')?.algorithm
@@ -170,9 +171,12 @@ async function store(
   const tags = through.tagCount > 0 ? await source.tags(text) : undefined
   const parts = await partsOf(source, text, record)
   const checksum = defaultChecksum(body)
+  const modifiedMs = lastModifiedMs(record)
   const version: NewVersion = {
     ...{ bucket: bucket.id, key, etag: record.etag, etagParts: record.etagParts, owner: record.owner },
     ...{ headers: record.headers, metadata: record.metadata },
+    // A source that does not tell the time, or a wrong one, is not believed.
+    ...(modifiedMs > 0 && modifiedMs <= clock.nowMs() && { modifiedMs }),
     ...(checksum && {
       ...{ checksumAlgorithm: checksum.algorithm, checksum: checksum.value },
       checksumType: 'FULL_OBJECT' as const,

@@ -88,7 +88,7 @@ function entriesOf(page: SourcePage): UnionEntry[] {
         key: Buffer.from(key),
         head: undefined,
         listed: {
-          ...{ id: NO_ID, isNull: true, isMarker: false, createdUs: modifiedMs * 1000, size },
+          ...{ id: NO_ID, isNull: true, isMarker: false, createdUs: 0, modifiedMs, size },
           etag: fields.etagParts === 0 ? hex : `${hex}-${fields.etagParts}`,
           ...{ checksumAlgorithm: undefined, checksumType: undefined, storageClass: 'STANDARD' as const },
           owner: '',
@@ -130,9 +130,9 @@ async function shownFor(
 }
 
 function listedVersion(version: VersionRecord): ListedVersion {
-  const { id, isNull, createdUs, size, checksumAlgorithm, checksumType, owner } = version
+  const { id, isNull, createdUs, modifiedMs, size, checksumAlgorithm, checksumType, owner } = version
   return {
-    ...{ id, isNull, isMarker: false, createdUs, size, checksumAlgorithm, checksumType, owner },
+    ...{ id, isNull, isMarker: false, createdUs, modifiedMs, size, checksumAlgorithm, checksumType, owner },
     etag: etagOf(version).slice(1, -1),
     storageClass: version.storageClass ?? 'STANDARD',
   }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import type { StreamAnswer } from '../../client/stream-call.js'
+import { parseHttpDate } from '../../http/date.js'
 import { STORED_HEADERS } from '../objects/headers.js'
 
 /** An object of the source, in the form of those that are here, so that the same code answers for both. */
@@ -33,7 +34,8 @@ export function throughRecord(
   owner: string,
 ): ThroughRecord {
   const etag = headers.etag ?? ''
-  const createdUs = (Date.parse(headers['last-modified'] ?? '') || 0) * 1000
+  const modifiedMs = parseHttpDate(headers['last-modified'] ?? '')
+  const createdUs = Math.max(0, modifiedMs ?? 0) * 1000
   const names = Object.keys(headers)
   const encryption = headers['x-amz-server-side-encryption'] ?? 'AES256'
   const fields = etagFields(etag)

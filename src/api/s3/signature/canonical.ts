@@ -29,7 +29,7 @@ export function parseSignedHeaders(text: string): readonly string[] | undefined 
 }
 
 /**
- * Refuses headers that change a request's meaning but are not signed: `host` and all `x-amz-*`. Signers that
+ * Refuses headers that change a request's meaning but are not signed: `host`, all `x-amz-*` and `x-carport-*`. Signers that
  * hash a presigned request's body may leave `x-amz-content-sha256` out of the list, because its value is in
  * the signed text anyway.
  * @throws S3Error AccessDenied, naming them
@@ -40,13 +40,26 @@ export function checkAllSigned(names: readonly string[], rawHeaders: readonly st
     const name = rawHeaders[i]!
     if ((name.charCodeAt(0) | 32) !== 120) continue
     const lower = name.toLowerCase()
-    if (!lower.startsWith('x-amz-')) continue
+    if (!lower.startsWith('x-amz-') && !lower.startsWith(OWN)) continue
     if (names.includes(lower) || lower === 'x-amz-content-sha256') continue
     missing += missing === '' ? lower : `, ${lower}`
   }
   if (missing !== '') {
     throw new S3Error('AccessDenied', 'There were headers present in the request which were not signed', {
       extra: { HeadersNotSigned: missing },
+    })
+  }
+}
+
+/** How the names of headers begin that this store has beside S3's. */
+const OWN = 'x-carport-'
+
+/** Signature V2 covers x-amz-* alone. @throws S3Error AccessDenied */
+export function refuseUnsignedOwn(headers: IncomingHttpHeaders): void {
+  for (const name in headers) {
+    if (!name.startsWith(OWN)) continue
+    throw new S3Error('AccessDenied', 'There were headers present in the request which were not signed', {
+      extra: { HeadersNotSigned: name },
     })
   }
 }

@@ -3,7 +3,7 @@ import { isoDate } from '../../http/date.js'
 import { Query } from '../../http/query.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import { BUCKET_OPERATIONS, OBJECT_OPERATIONS } from '../operations.js'
-import type { SignedParts } from './canonical.js'
+import { refuseUnsignedOwn, type SignedParts } from './canonical.js'
 import { checkSkew, requestDate, stringHeader } from './claim.js'
 
 /**
@@ -113,6 +113,7 @@ function stringsToSign(
   hoisted: Query | undefined,
   bucketOfHost: string | undefined,
 ): Pick<ClaimV2, 'stringToSign' | 'withSlash'> {
+  refuseUnsignedOwn(parts.headers)
   const own = (name: string) => stringHeader(parts, name) ?? bytes(hoisted?.getIgnoreCase(name) ?? '')
   const amz = [...amzHeaders(parts, hoisted)]
     .sort(([a], [b]) => (a < b ? -1 : 1))
