@@ -6,6 +6,7 @@ import { blockOwner, hashesOf } from '../src/model/content/refs.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
 import { PURGE_TREE } from '../src/model/upkeep/purge.js'
 import { readListed } from '../src/model/versions/codec.js'
+import { workersOf } from '../src/node/metrics/worker-metrics.js'
 import { LocalTable } from '../src/table/local.js'
 import { GC_TREE, RETRY_TREE } from '../src/table/row-keys.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
@@ -13,6 +14,8 @@ import type { Workload } from './sim-workload.js'
 
 const PARTITIONS = 256
 const EMPTY = Buffer.alloc(0)
+/** A contest that gets due in the very moment of the check is settled at once. */
+const OVERDUE_MS_MAX = 60_000
 /** The most findings that are reported of one kind: a hole in the data shows up in many places. */
 const PROBLEMS_PER_CHECK = 8
 
@@ -23,7 +26,15 @@ const PROBLEMS_PER_CHECK = 8
  */
 export async function checkQuiescent(w: Workload): Promise<string[]> {
   const { cluster } = w
-  const checks = [checkLayout, checkQueues, checkReplicas, checkTombstones, checkCounters, checkReferences]
+  const checks = [
+    checkLayout,
+    checkQueues,
+    checkWorkers,
+    checkReplicas,
+    checkTombstones,
+    checkCounters,
+    checkReferences,
+  ]
   const problems = checks.flatMap((check) => few(check(cluster)))
   problems.push(...few(await checkBlocks(cluster)))
   problems.push(...few(await checkListings(w)))
@@ -100,6 +111,20 @@ function checkQueues(cluster: SimCluster): string[] {
     }
   }
   return problems
+}
+
+/** Checks that no background worker fails again and again at what nothing is wrong with any more. */
+function checkWorkers(cluster: SimCluster): string[] {
+  return cluster.nodes.flatMap((node) => {
+    const overdueMs = node.core!.model.contests.overdueMs()
+    const late =
+      overdueMs > OVERDUE_MS_MAX ? [`node${node.index}: a contest is due since ${overdueMs} ms`] : []
+    const failing = workersOf(node.core!).filter(([, { consecutiveErrors }]) => consecutiveErrors > 0)
+    return [
+      ...late,
+      ...failing.map(([name, stats]) => `node${node.index}: ${name} fails: ${stats.lastError?.message}`),
+    ]
+  })
 }
 
 /** Checks that replicas have equal fingerprints, and other nodes have nothing. */

@@ -115,7 +115,8 @@ export class Contests extends DueQueue {
     if (fate === 'open') return false
     const version = live(await noncurrentCopy(versions, row, current))
     if (!version?.id.equals(row.id)) return this.#withdraw(row)
-    const other = rival && live(await noncurrentCopy(versions, { ...row, ...rival }, current))
+    const { bucket, key } = row
+    const other = rival && live(await noncurrentCopy(versions, { bucket, key, ...rival }, current))
     if (!other?.id.equals(rival!.id) || !isOfPlace(version, other)) return true
     return this.#withdraw(version.chain!.ballot.compare(other.chain!.ballot) < 0 ? version : other)
   }

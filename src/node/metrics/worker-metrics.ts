@@ -3,9 +3,9 @@ import type { Core } from '../core.js'
 import { counter, gauge, SECONDS_BUCKETS } from './families.js'
 import { Histogram, type Registry } from './prom-client.js'
 
-/** The background workers of a node: a fixed number of series, since resync has at most eight. */
-export function workerMetrics(registry: Registry, { blocks, tables, model }: Core): void {
-  const workers = (): [name: string, stats: WorkerStats][] => [
+/** The background workers of a node, by their names in metrics. */
+export function workersOf({ blocks, tables, model }: Core): [name: string, stats: WorkerStats][] {
+  return [
     ['table_sync', tables.sync.workerStats()],
     ['table_retry', tables.retry.workerStats()],
     ['table_gc', tables.gc.workerStats()],
@@ -18,6 +18,12 @@ export function workerMetrics(registry: Registry, { blocks, tables, model }: Cor
     ['scrub', blocks.scrub.workerStats()],
     ...blocks.resync.workerStats().map((stats, i): [string, WorkerStats] => [`block_resync_${i + 1}`, stats]),
   ]
+}
+
+/** How the background workers fare: a fixed number of series, since resync has at most eight. */
+export function workerMetrics(registry: Registry, core: Core): void {
+  const { blocks } = core
+  const workers = () => workersOf(core)
   gauge(registry, 'carport_worker_busy', 'Whether a background worker works now', ['worker'], (tell) => {
     for (const [worker, { busy }] of workers()) tell({ worker }, busy ? 1 : 0)
   })
