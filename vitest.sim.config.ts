@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 /** The long runs of the simulated cluster: `npm run sim`, see testing/sim.mjs. */
 export default defineConfig({
   test: {
-    include: process.env.SIM_HOURS ? ['testing/hours.ts'] : ['testing/**/*.sim.test.ts'],
+    include: ['testing/**/*.sim.test.ts'],
     disableConsoleIntercept: true,
     pool: 'forks',
     maxWorkers: 1,

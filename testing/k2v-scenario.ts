@@ -11,6 +11,7 @@ import { K2vHistory } from './k2v-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { NodeDied, roleOf, SimCluster, type SimNode } from './sim-cluster.js'
 import { Nemesis, type NemesisOptions } from './sim-nemesis.js'
+import { Pace } from './sim-pace.js'
 import { Script } from './sim-script.js'
 
 export interface K2vScenarioOptions {
@@ -104,14 +105,15 @@ class K2vScenario {
     const { cluster, random, options, problems } = this
     await cluster.start()
     this.#bucket = await cluster.retried(random, (node) => node.core!.model.buckets.create('items'))
-    const untilMs = cluster.clock.monotonicMs() + options.loadMs
+    const pace = Pace.atOnce(cluster.clock.monotonicMs(), options.loadMs)
+    const untilMs = pace.endMs
     const clients = Array.from({ length: CLIENTS }, (_, i) =>
       this.#client(random.fork(`client${i}`), untilMs),
     )
     const watchers = Array.from({ length: WATCHERS }, (_, i) => this.#watch(random.fork(`watcher${i}`), i))
     const nemesis = new Nemesis(cluster, random.fork('nemesis'), new Script(), NEMESIS, problems)
     const breaking =
-      options.kind === 'amnesia' ? this.#forget(untilMs) : nemesis.run(untilMs).then(() => nemesis.end())
+      options.kind === 'amnesia' ? this.#forget(untilMs) : nemesis.run(pace).then(() => nemesis.end())
     const layouts = options.kind === 'layout' ? this.#changeLayouts() : undefined
     await Promise.all([...clients, breaking, layouts])
     cluster.resetPaths({ lossShare: 0 })

@@ -18,7 +18,10 @@ export interface MemoryDbOptions {
   commitDelayMs?: readonly [number, number]
 }
 
-/** Keys as latin1 strings: their order as strings is the order of their bytes. Clones share nodes until written. */
+/**
+ * Keys as latin1 strings: their order as strings is the order of their bytes. Clones share nodes until written, and what was
+ * committed is never written to: a batch writes to clones.
+ */
 type Tree = sortedBTree.default<string, Buffer>
 type State = ReadonlyMap<TreeName, Tree>
 
@@ -65,9 +68,12 @@ export class MemoryDb implements Db {
   constructor(options: MemoryDbOptions, state?: State) {
     this.#options = options
     this.#committed = new Map(
-      options.trees.map((name) => [name, state?.get(name)?.clone() ?? new SortedTree<string, Buffer>()]),
+      options.trees.map((name) => [
+        name,
+        state?.get(name)?.clone() ?? new SortedTree<string, Buffer>(undefined, compareStrings),
+      ]),
     )
-    this.#durable = cloneState(this.#committed)
+    this.#durable = this.#committed
   }
 
   /** Opens the snapshot `folder` of `db`. */
@@ -143,7 +149,7 @@ export class MemoryDb implements Db {
     if (this.snapshots.has(folder)) {
       throw new CarportError('InvalidArgument', `the snapshot's folder ${folder} is not empty`)
     }
-    this.snapshots.set(folder, cloneState(this.#committed))
+    this.snapshots.set(folder, this.#committed)
   }
 
   async close(): Promise<void> {
@@ -182,7 +188,7 @@ export class MemoryDb implements Db {
         batch = batch.filter((job) => !job.thrown)
       }
       this.#commit()
-      const image = cloneState(this.#committed)
+      const image = this.#committed
       await this.#flush()
       if (this.#isCrashed()) return
       this.#durable = image
@@ -232,7 +238,9 @@ export class MemoryDb implements Db {
 
   #commit(): void {
     if (this.#result.size === 0) return
-    this.#committed = new Map([...this.#committed, ...this.#result])
+    const next = new Map(this.#committed)
+    for (const [name, tree] of this.#result) next.set(name, tree)
+    this.#committed = next
   }
 
   #flush(): Promise<void> {
@@ -356,8 +364,8 @@ class MemoryTx implements Tx {
   }
 }
 
-function cloneState(state: State): State {
-  return new Map([...state].map(([name, tree]) => [name, tree.clone()]))
+function compareStrings(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 function atOrAfter(tree: Tree, start: string | undefined): [string, Buffer] | undefined {

@@ -10,6 +10,7 @@ import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX, NodeDied, type SimNode } from './sim-cluster.js'
 import { conditionalWrite } from './sim-conditional.js'
 import { newVersion, sourceOf } from './sim-objects.js'
+import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
 import type { Workload } from './sim-workload.js'
 
@@ -45,17 +46,17 @@ export class SimClient {
   }
 
   /**
-   * Works until that time. Each operation draws from a generator of its own, so that it stays what it is when others are
+   * Works in all spells of load. Each operation draws from a generator of its own, so that it stays what it is when others are
    * left out.
    */
-  async run(untilMs: number): Promise<void> {
+  async run(pace: Pace): Promise<void> {
     const { cluster, script } = this.w
     const { clock } = cluster
-    for (let i = 0; clock.monotonicMs() < untilMs; i++) {
+    for (let i = 0; clock.monotonicMs() < pace.endMs; i++) {
       this.#operationId = `${this.name}/${i}`
       this.#random = this.seed.fork(String(i))
-      const thinkMs = this.#random.exponential(this.w.thinkMs)
-      if (!(await script.wait(clock, this.#operationId, thinkMs))) continue
+      const waitMs = pace.untilLoad(clock.monotonicMs(), this.#random.exponential(this.w.thinkMs))
+      if (!(await script.wait(clock, this.#operationId, waitMs))) continue
       const node = this.#node()
       if (node) await this.#step(node)
     }

@@ -41,6 +41,8 @@ export interface SimClusterOptions {
   controlRoundMs?: number
   /** 'consistent' unless told. */
   consistencyMode?: ConsistencyMode
+  /** See SimClockOptions. */
+  isQuick?: boolean
   /** Gets one line for each message and event. */
   trace?: (line: string) => void
   log?: (node: number) => Log
@@ -80,12 +82,13 @@ export class NodeDied extends Error {
  * only while `clock` runs; the same options give the same run.
  */
 export class SimCluster {
-  readonly clock = new SimClock()
+  readonly clock: SimClock
   readonly random: SeededRandom
   readonly network: SimNetwork
   readonly nodes: SimNode[] = []
 
   constructor(readonly options: SimClusterOptions) {
+    this.clock = new SimClock(undefined, { isQuick: options.isQuick ?? false })
     this.random = new SeededRandom(options.seed)
     this.network = new SimNetwork({
       clock: this.clock,

@@ -1,8 +1,10 @@
 import { GC_TREE, RETRY_TREE } from '../src/table/row-keys.js'
 import type { SimCluster } from './sim-cluster.js'
+import type { Pace } from './sim-pace.js'
 
 /** Time between two looks at the nodes, in ms of virtual time. */
 const LOOK_EVERY_MS = 2000
+const LOOK_AT_REST_EVERY_MS = 60_000
 const WRITES = new Set([
   'put',
   'push',
@@ -85,12 +87,12 @@ export class Coverage {
     if (isRead && !isWritten) add(this.reached, WRITE_BACK, 1)
   }
 
-  /** Looks at the nodes until that time. */
-  async watch(cluster: SimCluster, untilMs: number): Promise<void> {
+  /** Looks at the nodes until the last spell of load is over. */
+  async watch(cluster: SimCluster, pace: Pace): Promise<void> {
     const { clock } = cluster
-    while (clock.monotonicMs() < untilMs) {
+    while (clock.monotonicMs() < pace.endMs) {
       this.#look(cluster)
-      await clock.sleep(LOOK_EVERY_MS)
+      await clock.sleep(pace.isLoad(clock.monotonicMs()) ? LOOK_EVERY_MS : LOOK_AT_REST_EVERY_MS)
     }
   }
 

@@ -93,7 +93,8 @@ function checkLayout(cluster: SimCluster): string[] {
   return problems
 }
 
-function checkQueues(cluster: SimCluster): string[] {
+/** Tells of each queue that is not empty. */
+export function checkQueues(cluster: SimCluster): string[] {
   const problems: string[] = []
   for (const node of cluster.nodes) {
     const db = dbOf(node)

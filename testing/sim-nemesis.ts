@@ -1,13 +1,15 @@
 import type { SeededRandom } from './seeded-random.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import { Coverage } from './sim-coverage.js'
+import type { Pace } from './sim-pace.js'
 import type { Profile } from './sim-profile.js'
 import type { Script } from './sim-script.js'
 
 export type NemesisOptions = Pick<
   Profile,
   'acts' | 'everyMs' | 'lastsMs' | 'outageMs' | 'downMax' | 'strikeShare' | 'promiseStrikeShare'
->
+> &
+  Partial<Pick<Profile, 'restEveryMs' | 'restLastsMs'>>
 
 /** The trace of a promise to a conditional write, or of its refusal, which has arrived; with the node that gave it. */
 const PROMISE = / answer to table\/object\/prepare (\w+) > /
@@ -26,6 +28,8 @@ export class Nemesis {
   #isOver = false
   #promises = 0
   #random: SeededRandom
+  /** The longest that the act that goes on now lasts, in ms. */
+  #lastsMs: number
   /** The act that goes on now, or the strike. */
   #name = ''
 
@@ -39,16 +43,41 @@ export class Nemesis {
     private readonly coverage = new Coverage(),
   ) {
     this.#random = seed
+    this.#lastsMs = options.lastsMs
   }
 
-  async run(untilMs: number): Promise<void> {
+  /** Breaks things until the last spell of load is over. */
+  async run(pace: Pace): Promise<void> {
+    const { restEveryMs = 0, restLastsMs = 0 } = this.options
+    await Promise.all([
+      this.#run(pace),
+      pace.spells.length > 1 && restEveryMs > 0 && this.#runRests(pace, restEveryMs, restLastsMs),
+    ])
+  }
+
+  async #run(pace: Pace): Promise<void> {
     const { clock } = this.cluster
     for (let i = 0; ; i++) {
-      this.#random = this.seed.fork(String(i))
-      const wait = this.#random.exponential(this.options.everyMs)
-      const isKept = await this.script.wait(clock, `nemesis/${i}`, wait)
-      if (clock.monotonicMs() >= untilMs) return
-      if (isKept) this.#act()
+      const random = this.seed.fork(String(i))
+      const waitMs = pace.untilLoad(clock.monotonicMs(), random.exponential(this.options.everyMs))
+      const isKept = await this.script.wait(clock, `nemesis/${i}`, waitMs)
+      if (clock.monotonicMs() >= pace.endMs) return
+      if (isKept) this.#act(random, this.options.lastsMs)
+    }
+  }
+
+  /** While clients rest, faults are rarer and last for long. */
+  async #runRests(pace: Pace, everyMs: number, lastsMs: number): Promise<void> {
+    const { clock } = this.cluster
+    for (let i = 0; ; i++) {
+      const random = this.seed.fork(`rest/${i}`)
+      const waitMs = random.exponential(everyMs)
+      const isKept = await this.script.wait(clock, `rest/${i}`, waitMs)
+      const nowMs = clock.monotonicMs()
+      if (nowMs >= pace.endMs) return
+      if (!isKept || pace.isLoad(nowMs)) continue
+      // Into the next spell of load it lasts no longer than one that began there.
+      this.#act(random, Math.min(lastsMs, pace.untilLoad(nowMs, 0) + this.options.lastsMs))
     }
   }
 
@@ -61,11 +90,12 @@ export class Nemesis {
     while (!nodes.every(({ ready }) => ready)) await clock.sleep(100)
   }
 
-  #act(): void {
-    const act = this.#random.pick(this.options.acts)
+  #act(random: SeededRandom, lastsMs: number): void {
+    const act = random.pick(this.options.acts)
+    this.#random = random
+    this.#lastsMs = lastsMs
     this.#name = act
     const { cluster } = this
-    const random = this.#random
     const [a, b] = this.#twoNodes()
     switch (act) {
       case 'partition': {
@@ -137,6 +167,7 @@ export class Nemesis {
   onAcknowledged(node: SimNode, operationId: string): void {
     if (this.#isOver) return
     this.#random = this.seed.fork(`strike/${operationId}`)
+    this.#lastsMs = this.options.lastsMs
     if (!this.#random.chance(this.options.strikeShare)) return
     if (!this.script.happens(this.cluster.clock, `strike/${operationId}`)) return
     const { nodes } = this.cluster
@@ -181,7 +212,7 @@ export class Nemesis {
   }
 
   /** Arranges that an act is mended later. */
-  #for(mend: () => void, afterMs = 500 + this.#random.float() ** 2 * this.options.lastsMs): void {
+  #for(mend: () => void, afterMs = 500 + this.#random.float() ** 2 * this.#lastsMs): void {
     const over = this.coverage.fault(this.#name)
     const once = () => {
       if (!this.#mend.delete(once)) return

@@ -60,11 +60,12 @@ export class SimNetwork implements NetworkOfTransport {
   readonly clock: SimClock
   readonly random: SeededRandom
   readonly #options: SimNetworkOptions
-  readonly #profiles = new Map<string, PathProfile>()
+  readonly #profiles = new PairMap<PathProfile>()
   readonly #nodes = new Map<NodeId, SimTransport>()
-  readonly #links = new Map<string, SimLink>()
-  /** Number of partitions that block a direction, by `from>to`. */
-  readonly #blocks = new Map<string, number>()
+  readonly #links = new Set<SimLink>()
+  readonly #linksByEnds = new PairMap<SimLink>()
+  /** Number of partitions that block a direction. */
+  readonly #blocks = new PairMap<number>()
 
   constructor(options: SimNetworkOptions) {
     this.#options = options
@@ -100,12 +101,12 @@ export class SimNetwork implements NetworkOfTransport {
 
   /** Sets how messages go between two nodes, in both directions. */
   setPath(a: NodeId, b: NodeId, profile: PathProfile): void {
-    this.#profiles.set(`${a}>${b}`, profile)
-    this.#profiles.set(`${b}>${a}`, profile)
+    this.#profiles.set(a, b, profile)
+    this.#profiles.set(b, a, profile)
   }
 
   path(from: NodeId, to: NodeId): PathProfile {
-    return this.#profiles.get(`${from}>${to}`) ?? this.#options.profile ?? LOCAL_PATH
+    return this.#profiles.get(from, to) ?? this.#options.profile ?? LOCAL_PATH
   }
 
   /** Blocks all messages between two groups. Returns the function that heals it. */
@@ -118,22 +119,22 @@ export class SimNetwork implements NetworkOfTransport {
 
   /** Blocks the messages from one group to another; those of the other direction pass. Returns what heals it. */
   block(from: readonly NodeId[], to: readonly NodeId[]): () => void {
-    const keys = from.flatMap((a) => to.filter((b) => b !== a).map((b) => `${a}>${b}`))
-    for (const key of keys) this.#blocks.set(key, (this.#blocks.get(key) ?? 0) + 1)
+    const pairs = from.flatMap((a) => to.filter((b) => b !== a).map((b) => [a, b] as const))
+    for (const [a, b] of pairs) this.#blocks.set(a, b, (this.#blocks.get(a, b) ?? 0) + 1)
     this.trace(`block ${from.map(short)} > ${to.map(short)}`)
-    for (const link of this.#links.values()) if (this.#isCut(link)) this.#expectSilence(link)
+    for (const link of this.#links) if (this.#isCut(link)) this.#expectSilence(link)
     let healed = false
     return () => {
       if (healed) return
       healed = true
-      for (const key of keys) this.#blocks.set(key, this.#blocks.get(key)! - 1)
+      for (const [a, b] of pairs) this.#blocks.set(a, b, this.#blocks.get(a, b)! - 1)
       this.trace(`heal ${from.map(short)} > ${to.map(short)}`)
-      for (const link of this.#links.values()) if (!this.#isCut(link)) link.silence?.cancel()
+      for (const link of this.#links) if (!this.#isCut(link)) link.silence?.cancel()
     }
   }
 
   isBlocked(from: NodeId, to: NodeId): boolean {
-    return (this.#blocks.get(`${from}>${to}`) ?? 0) > 0
+    return (this.#blocks.get(from, to) ?? 0) > 0
   }
 
   /** The time that a message takes, drawn anew for each. */
@@ -143,11 +144,11 @@ export class SimNetwork implements NetworkOfTransport {
   }
 
   link(a: NodeId, b: NodeId): SimLink | undefined {
-    return this.#links.get(pairKey(a, b))
+    return this.#linksByEnds.get(a, b)
   }
 
   linksOf(end: SimTransport): SimLink[] {
-    return [...this.#links.values()].filter((link) => link.ends.includes(end))
+    return [...this.#links].filter((link) => link.ends.includes(end))
   }
 
   /** The node that listens at an address, dead or alive. */
@@ -159,10 +160,11 @@ export class SimNetwork implements NetworkOfTransport {
   }
 
   connectNow(a: SimTransport, b: SimTransport): void {
-    const key = pairKey(a.self, b.self)
-    if (this.#links.has(key)) return
+    if (this.#linksByEnds.get(a.self, b.self)) return
     const link = new SimLink(this, [a, b])
-    this.#links.set(key, link)
+    this.#links.add(link)
+    this.#linksByEnds.set(a.self, b.self, link)
+    this.#linksByEnds.set(b.self, a.self, link)
     this.trace(`link ${short(a.self)} ${short(b.self)}`)
     if (this.#isCut(link)) this.#expectSilence(link)
     for (const end of link.ends) {
@@ -176,7 +178,9 @@ export class SimNetwork implements NetworkOfTransport {
     link.up = false
     link.silence?.cancel()
     const [a, b] = link.ends
-    this.#links.delete(pairKey(a.self, b.self))
+    this.#links.delete(link)
+    this.#linksByEnds.delete(a.self, b.self)
+    this.#linksByEnds.delete(b.self, a.self)
     this.trace(`unlink ${short(a.self)} ${short(b.self)}`)
     for (const fn of [...link.onDown]) fn()
     for (const end of link.ends) if (end.alive) end.tell({ node: link.other(end).self, up: false })
@@ -207,6 +211,20 @@ function short(node: NodeId): string {
   return node.slice(0, 8)
 }
 
-function pairKey(a: NodeId, b: NodeId): string {
-  return a < b ? `${a} ${b}` : `${b} ${a}`
+/** Values by a node and another one, in that order: looked up for each message. */
+class PairMap<T> {
+  readonly #values = new Map<NodeId, Map<NodeId, T>>()
+
+  get(from: NodeId, to: NodeId): T | undefined {
+    return this.#values.get(from)?.get(to)
+  }
+
+  set(from: NodeId, to: NodeId, value: T): void {
+    const row = this.#values.get(from) ?? new Map<NodeId, T>()
+    this.#values.set(from, row.set(to, value))
+  }
+
+  delete(from: NodeId, to: NodeId): void {
+    this.#values.get(from)?.delete(to)
+  }
 }

@@ -94,7 +94,16 @@ export interface Profile extends ClusterProfile {
   thinkMs: number
   /** How long clients work, as a multiple of what the caller asks for. */
   loadFactor: number
+  /** Time between two comparisons of all copies, in ms, in a run with rests. */
+  syncIntervalMs: number
+  /** Time between two faults while clients rest, in ms, on average; 0: nothing fails then. */
+  restEveryMs: number
+  /** The longest that such a fault lasts, in ms. */
+  restLastsMs: number
 }
+
+/** Time between two comparisons of all copies in a run without rests, in ms. */
+export const SYNC_INTERVAL_MS = 60_000
 
 const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
 /** Keys that are left alone for longer than the tombstone of one stays. */
@@ -139,6 +148,8 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
     layoutChange: { nodes: 1, atOnce: false, discards: false },
     ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
+    syncIntervalMs: random.fork('comparisons').pick([SYNC_INTERVAL_MS, 300_000, 300_000, 600_000]),
+    ...{ restEveryMs: random.fork('rests').pick([0, 5 * 60_000]), restLastsMs: 30 * 60_000 },
   }
   switch (kind) {
     case 'faults':

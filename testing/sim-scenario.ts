@@ -8,10 +8,11 @@ import { SimClient } from './sim-clients.js'
 import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
 import { Control } from './sim-control.js'
 import { Coverage } from './sim-coverage.js'
-import { checkAvailable, checkQuiescent } from './sim-invariants.js'
+import { checkAvailable, checkQueues, checkQuiescent } from './sim-invariants.js'
 import { Nemesis } from './sim-nemesis.js'
 import { Contents } from './sim-objects.js'
-import { drawProfile, type Profile, type ScenarioKind } from './sim-profile.js'
+import { Pace } from './sim-pace.js'
+import { drawProfile, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { Script, type ScriptEvent } from './sim-script.js'
 import { Stacks } from './sim-stacks.js'
 import type { Workload } from './sim-workload.js'
@@ -23,10 +24,15 @@ export interface ScenarioOptions {
   replicationFactor?: number
   /** How long clients work while things break, in ms of virtual time. */
   loadMs: number
+  /**
+   * Over how long a time their work is spread, in ms of virtual time, with rests between spells of work; all at once
+   * unless given.
+   */
+  lifeMs?: number
   /** Time that a client thinks between two operations, in ms, on average; by default drawn from the seed. */
   thinkMs?: number
   /**
-   * How long nothing fails before the final checks, in ms: time to collect all that is left over, several
+   * How long nothing fails at least before the final checks, in ms: time to collect all that is left over, several
    * rounds of graces and tombstones one after the other. 0: no check of what is stored.
    */
   quietMs?: number
@@ -50,15 +56,19 @@ export interface ScenarioResult {
   /** All that was done to the cluster. */
   events: readonly ScriptEvent[]
   coverage: Coverage
-  /** How long it took, in ms of virtual time. */
+  /** How long it took, in ms of virtual time, and how long of that clients worked. */
   virtualMs: number
+  loadMs: number
 }
 
 const CLIENTS = 8
 /** Where copies move again and again: how many nodes have no role, and the time between two moves, in ms, on average. */
 const SPARE_NODES = 2
 const MOVE_EVERY_MS = 5_000
-const QUIET_MS = 10 * 60_000
+/** Rounds of comparisons of all copies before the final checks, at least. */
+const QUIET_COMPARISONS = 10
+/** How long afterwards something may still be queued, in ms: longer than the longest time between two attempts. */
+const QUEUED_MS_MAX = 3 * 3600_000
 /** The longest that a run may take, in ms of virtual time. */
 const LIMIT_MS = 24 * 3600_000
 
@@ -68,19 +78,20 @@ const LIMIT_MS = 24 * 3600_000
  */
 export async function runScenario(options: ScenarioOptions): Promise<ScenarioResult> {
   const random = new SeededRandom(`scenario/${options.kind}/${options.seed}`)
-  const hash = createHash('sha256')
+  const hash = new TextHash()
   const profile = drawProfile(options.kind, random, options.replicationFactor)
   const { tombstoneDelayMs } = profile
+  const syncIntervalMs = comparisonsMs(options, profile)
   const coverage = new Coverage()
   let scenario: Scenario | undefined
   const cluster = new SimCluster({
     ...profile,
-    seed: options.seed,
-    tables: { tombstoneDelayMs, syncIntervalMs: 60_000, syncSoonMs: 2000 },
+    ...{ seed: options.seed, isQuick: true },
+    tables: { tombstoneDelayMs, syncIntervalMs, syncSoonMs: 2000 },
     graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
     contestsMs: 120_000,
     trace: (line) => {
-      hash.update(line)
+      hash.add(line)
       coverage.traced(line)
       options.onTrace?.(line)
       scenario?.nemesis?.traced(line)
@@ -91,14 +102,19 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
   await cluster.clock.runUntil(scenario.run(), LIMIT_MS)
   return {
     problems,
-    traceHash: hash.digest('hex'),
+    traceHash: hash.digest(),
     counts: scenario.counts,
     acts: scenario.acts,
     operations: scenario.history.size,
     events: scenario.script.events,
     coverage,
     virtualMs: cluster.clock.monotonicMs(),
+    loadMs: options.loadMs * profile.loadFactor,
   }
+}
+
+function comparisonsMs({ lifeMs }: ScenarioOptions, { syncIntervalMs }: Profile): number {
+  return lifeMs === undefined ? SYNC_INTERVAL_MS : syncIntervalMs
 }
 
 class Scenario {
@@ -127,21 +143,25 @@ class Scenario {
     this.nemesis = nemesis
     w.onAcknowledged = (node, operationId) => nemesis.onAcknowledged(node, operationId)
     const loadMs = options.loadMs * profile.loadFactor
-    const untilMs = cluster.clock.monotonicMs() + loadMs
+    const nowMs = cluster.clock.monotonicMs()
+    const pace =
+      options.lifeMs === undefined
+        ? Pace.atOnce(nowMs, loadMs)
+        : Pace.drawn(random.fork('pace'), nowMs, loadMs, options.lifeMs)
     const clients = Array.from({ length: CLIENTS }, (_, i) =>
-      new SimClient(w, random.fork(`client${i}`), `client${i}`).run(untilMs),
+      new SimClient(w, random.fork(`client${i}`), `client${i}`).run(pace),
     )
     const changesLayout = profile.changesLayout && this.script.happens(cluster.clock, 'layout/0')
     const layouts = !changesLayout
       ? undefined
       : profile.changesLayout === 'moves'
-        ? this.#moveCopies(w.bucket, untilMs)
-        : this.#changeLayouts(loadMs)
+        ? this.#moveCopies(w.bucket, pace)
+        : this.#changeLayouts(pace, loadMs)
     await Promise.all([
       ...clients,
       layouts,
-      coverage.watch(cluster, untilMs),
-      nemesis.run(untilMs).then(() => nemesis.end()),
+      coverage.watch(cluster, pace),
+      nemesis.run(pace).then(() => nemesis.end()),
     ])
     this.acts = nemesis.acts
     await this.#readAll(w)
@@ -149,8 +169,9 @@ class Scenario {
       await cluster.retried(random, (node) => node.core!.model.uploads.endAll(bucket.id))
     // The scrub finds the files that were being written at a crash.
     for (const { core } of cluster.nodes) await core!.blocks.scrub.begin()
-    const { quietMs = QUIET_MS } = options
+    const { quietMs = QUIET_COMPARISONS * comparisonsMs(options, profile) } = options
     await cluster.clock.sleep(quietMs)
+    if (quietMs > 0) await this.#untilNothingIsQueued()
     await this.#readAll(w)
     problems.push(...this.history.check(), ...w.stacks.check())
     if (quietMs === 0) return
@@ -192,11 +213,12 @@ class Scenario {
   }
 
   /** Nodes join and get roles, and as many others lose theirs, while everything goes on. */
-  async #changeLayouts(loadMs: number): Promise<void> {
+  async #changeLayouts(pace: Pace, loadMs: number): Promise<void> {
     const { cluster, random } = this
+    const { clock } = cluster
     const { nodes, atOnce, discards } = this.profile.layoutChange
     const everyMs = loadMs / 3
-    await cluster.clock.sleep(everyMs / 2)
+    await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs / 2))
     const newcomers: SimNode[] = []
     while (newcomers.length < nodes) newcomers.push(await cluster.grow())
     // Node 0 stays, since the checks ask it. The nodes that go stay up until their data is elsewhere.
@@ -206,7 +228,7 @@ class Scenario {
     const leaves = leavers.map((node) => ({ node: node.id, role: null }))
     if (!atOnce) {
       await this.#applyRoles(joins)
-      await cluster.clock.sleep(everyMs)
+      await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs))
     }
     await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves)
     if (discards) for (const leaver of leavers) await this.#discard(leaver)
@@ -234,12 +256,12 @@ class Scenario {
   }
 
   /** Two more nodes come; then up to two of the bucket's replicas change places with those, again and again. */
-  async #moveCopies({ id }: Bucket, untilMs: number): Promise<void> {
+  async #moveCopies({ id }: Bucket, pace: Pace): Promise<void> {
     const { cluster, random } = this
     const { clock } = cluster
     for (let i = 0; i < SPARE_NODES; i++) await cluster.grow()
-    while (clock.monotonicMs() < untilMs) {
-      await clock.sleep(random.exponential(MOVE_EVERY_MS))
+    while (clock.monotonicMs() < pace.endMs) {
+      await clock.sleep(pace.untilLoad(clock.monotonicMs(), random.exponential(MOVE_EVERY_MS)))
       await cluster.retried(random, async (by) => {
         const { history, view } = by.core!.cluster.layout
         const newest = history.versions.at(-1)!
@@ -261,6 +283,13 @@ class Scenario {
     }
   }
 
+  /** What failed again and again while a node was away for long is tried only now and then. */
+  async #untilNothingIsQueued(): Promise<void> {
+    const { clock } = this.cluster
+    const untilMs = clock.monotonicMs() + QUEUED_MS_MAX
+    while (clock.monotonicMs() < untilMs && checkQueues(this.cluster).length > 0) await clock.sleep(60_000)
+  }
+
   /** Reads every key at every node. */
   async #readAll(w: Workload): Promise<void> {
     for (const node of this.cluster.nodes) {
@@ -278,5 +307,22 @@ class Scenario {
         }
       }
     }
+  }
+}
+
+/** SHA-256 of many short texts: hashed a good many at a time. */
+class TextHash {
+  readonly #hash = createHash('sha256')
+  #text = ''
+
+  add(text: string): void {
+    this.#text += text
+    if (this.#text.length < 65_536) return
+    this.#hash.update(this.#text)
+    this.#text = ''
+  }
+
+  digest(): string {
+    return this.#hash.update(this.#text).digest('hex')
   }
 }
