@@ -9,6 +9,7 @@ import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import type { BlockRefTable } from './block-ref.js'
+import { CarriedReferences } from './carried-references.js'
 import { ClaimCalls } from './claim-calls.js'
 import { ClaimExchange } from './claim-exchange.js'
 import { claimantId, INCARNATION_BYTES } from './claims.js'
@@ -133,9 +134,9 @@ export class BlockManager implements Service {
     this.local = new LocalBlocks(db, store, counts, clock, log)
     this.refs = new ReferenceQueue(db, table, placement, caller, clock, random, log, pollMs)
     this.resync = new Resync({
-      ...{ local: this.local, placement, caller, compression, clock, random, log },
-      pollMs,
+      ...{ local: this.local, placement, caller, compression, clock, random, log, pollMs },
       oldestRefMs: () => this.refs.oldestAgeMs(),
+      carried: new CarriedReferences({ placement, caller, clock, log, transport, queue: this.refs }),
       ...(options.resync && { settings: options.resync }),
     })
     const { scrubTranquility: tranquility } = options
@@ -145,9 +146,8 @@ export class BlockManager implements Service {
       ...(parts.rowScrub && { rowScrub: parts.rowScrub }),
     })
     this.repair = new Repair(this.local, disk, dirs, table, clock)
-    const incarnation = random.bytes(INCARNATION_BYTES)
-    this.#incarnation = incarnation
-    const common = { local: this.local, placement, caller, transport, incarnation }
+    this.#incarnation = random.bytes(INCARNATION_BYTES)
+    const common = { local: this.local, placement, caller, transport, incarnation: this.#incarnation }
     this.#claims = new ClaimCalls({ ...common, storeAgain: (hash, owner) => this.#storeAgain(hash, owner) })
     this.#exchange = new ClaimExchange({
       ...{ ...common, db, clock, random, log },

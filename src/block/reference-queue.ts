@@ -111,6 +111,14 @@ export class ReferenceQueue implements Service {
     return 0
   }
 
+  /** The first and last entry, whose keys grow with each; undefined while nothing is to be carried. */
+  ends(): { first: Buffer; last: Buffer } | undefined {
+    for (const first of this.db.keys(QUEUE, { limit: 1 })) {
+      for (const last of this.db.keys(QUEUE, { reverse: true, limit: 1 })) return { first, last }
+    }
+    return undefined
+  }
+
   stats(): { queued: number; carried: number; failures: number; oldestAgeMs: number } {
     return {
       queued: this.db.count(QUEUE),

@@ -2,7 +2,7 @@ import { PARTITION_COUNT } from '../cluster/layout/partitions.js'
 import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import { Priority } from '../net/transport.js'
 import { backoffMs } from '../util/backoff.js'
-import { type Clock, sleep } from '../util/clock.js'
+import { sleep } from '../util/clock.js'
 import { CarportError, errorCode, messageOf } from '../util/errors.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
@@ -10,17 +10,15 @@ import type { Service } from '../util/service.js'
 import { sharedAbortController } from '../util/shared-abort.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { Compression } from './compression.js'
+import { DeleteHolds, type DeleteHoldsParts } from './delete-holds.js'
 import { fetchBlock } from './fetch.js'
 import { matchesHash } from './format.js'
-import type { LocalBlocks } from './local-blocks.js'
 import { offerBlock } from './offer.js'
 import { RESYNC_BACKOFF, type ResyncError, ResyncErrors } from './resync-errors.js'
 
 /** The number of unreferenced blocks looked at at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
 const WORKERS_MAX = 8
-/** How long deletions are put off while references cannot be carried, in ms. */
-const HOLD_MS = 60_000
 /** At the start, blocks written this short before the last one are checked: a crash may have lost their file. */
 const CRASH_WINDOW_MS = 60_000
 /** Blocks queued by one transaction of the walk that follows a layout change. */
@@ -38,16 +36,12 @@ export interface ResyncSettings {
   tranquility: number
 }
 
-export interface ResyncParts {
-  local: LocalBlocks
+export interface ResyncParts extends DeleteHoldsParts {
   placement: Placement
   caller: QuorumCaller
   compression: Compression
-  clock: Clock
   random: Random
   log: Log
-  /** Age of the oldest reference that is not carried yet, in ms. */
-  oldestRefMs: () => number
   /** How often the queue is looked at for entries of this node's other processes, in ms. */
   pollMs: number
   settings?: Partial<ResyncSettings>
@@ -67,13 +61,13 @@ export class Resync implements Service {
   readonly name = 'block-resync'
   readonly #workers: readonly Worker[]
   readonly #errors: ResyncErrors
+  readonly #holds: DeleteHolds
   readonly #settings: ResyncSettings
   readonly #busy = new Set<string>()
   #abort = sharedAbortController()
   #unsubscribe: (() => void) | undefined
   /** Told how long each look at what was due took, in ms. */
   onLooked: ((tookMs: number) => void) | undefined
-  #startedMs = 0
   #own: ReadonlySet<number> = new Set()
   #walk: Promise<void> = Promise.resolve()
   /** The version to tell the layout once all blocks that were due at `atMs` are done. */
@@ -87,14 +81,15 @@ export class Resync implements Service {
       return new Worker(name, parts, (signal) => this.#work(index, signal), { queueLength })
     })
     this.#errors = new ResyncErrors(parts.local.db)
+    this.#holds = new DeleteHolds(parts)
     parts.local.counts.onUnwanted = (tx, hash) => this.#errors.clear(tx, hash)
     this.#settings = { workers: 1, tranquility: 2, ...parts.settings }
   }
 
   async start(): Promise<void> {
-    const { local, clock, placement } = this.parts
+    const { local, placement } = this.parts
     this.#abort = sharedAbortController()
-    this.#startedMs = clock.monotonicMs()
+    this.#holds.start()
     this.#own = new Set(placement.ownPartitions())
     this.#unsubscribe = placement.onChange(() => this.#onLayoutChange())
     local.counts.onDue = () => this.#wake()
@@ -309,8 +304,9 @@ export class Resync implements Service {
   async #delete(hash: Buffer): Promise<void> {
     const { local, placement, caller } = this.parts
     const { db, counts } = local
-    if (this.#mustHoldDeletes()) {
-      const dueMs = this.parts.clock.nowMs() + HOLD_MS
+    const holdMs = this.#holds.holdMs(hash)
+    if (holdMs > 0) {
+      const dueMs = this.parts.clock.nowMs() + holdMs
       await db.transact((tx) => counts.enqueue(tx, hash, dueMs, true))
       return
     }
@@ -322,18 +318,6 @@ export class Resync implements Service {
     }
     if (await local.delete(hash)) this.#counters.deleted++
     if (this.#errors.get(db, hash)) await db.transact((tx) => this.#errors.clear(tx, hash))
-  }
-
-  /**
-   * After a start, others may still have references to carry from before an outage, and so may this node as long
-   * as its own queue does not move: deletions wait, since a reference that comes later finds nothing. While the
-   * clock is in doubt, nobody knows whether a grace is over.
-   */
-  #mustHoldDeletes(): boolean {
-    const { local, clock, oldestRefMs } = this.parts
-    const graceMs = local.counts.graces.unreferencedMs
-    if (clock.doubt?.() !== undefined) return true
-    return clock.monotonicMs() - this.#startedMs < graceMs || oldestRefMs() > graceMs / 2
   }
 
   async #failed(hash: Buffer, error: unknown): Promise<void> {

@@ -23,6 +23,7 @@ export const METHODS = {
   claims: 'block/claims',
   release: 'block/release',
   started: 'block/started',
+  carrying: 'block/carrying',
 } as const
 
 export interface PutRequest {
@@ -173,6 +174,14 @@ export function checkReferences(body: unknown): BlockRefRow[] {
     if (!isSane) throw invalid('references')
     return { hash, owner, deleted }
   })
+}
+
+/** The first and last entry of a node's queue of references; undefined if it is empty. @throws CarportError RemoteError */
+export function checkQueueEnds(body: unknown): { first: Buffer; last: Buffer } | undefined {
+  const [first, last] = [field(body, 'first'), field(body, 'last')]
+  if (first === null && last === null) return undefined
+  if (Buffer.isBuffer(first) && Buffer.isBuffer(last)) return { first, last }
+  throw new CarportError('RemoteError', 'malformed reply about references to be carried')
 }
 
 /** A peer's answers, yes or no, to `count` hashes. */

@@ -1,0 +1,86 @@
+/**
+ * Histories in which the references of an acknowledged object reach its blocks late: the nodes with its row were away. Invariant:
+ * the blocks are there, however long that took; blocks of nobody go once it is known that no reference will come.
+ */
+import { describe, expect, it } from 'vitest'
+import type { SimCluster, SimNode } from './sim-cluster.js'
+import { bucketOn, get, onCluster, put, waitUntil } from './sim-histories.js'
+
+const TIMEOUT_MS = 180_000
+const MINUTE_MS = 60_000
+/** A day of claims lasts an hour here, and so an hour of claims of a process that is gone two and a half minutes. */
+const GRACES = { unreferencedMs: MINUTE_MS, unclaimedMs: 60 * MINUTE_MS }
+
+function content(blocks: number): Buffer {
+  return Buffer.from(Array.from({ length: blocks * 4096 }, (_, i) => (i >> 12) + i))
+}
+
+/** A bucket, the nodes with its rows, and one that coordinates writes to it and has none. */
+async function placed(c: SimCluster) {
+  const bucket = await bucketOn(c, c.nodes[0]!)
+  const ids = c.nodes[0]!.core!.cluster.layout.storageSet(bucket[0]!)
+  const replicas = c.nodes.filter(({ id }) => ids.includes(id))
+  const [coordinator] = c.nodes.filter((node) => !replicas.includes(node)) as [SimNode]
+  return { bucket, replicas, coordinator }
+}
+
+/** The number of files of blocks on all nodes that are up. */
+function files(c: SimCluster): number {
+  return c.nodes.reduce((sum, { machine }) => sum + (machine.platform?.disk.paths().length ?? 0), 0)
+}
+
+async function restart(c: SimCluster, node: SimNode): Promise<void> {
+  c.crash(node, 'process')
+  await c.boot(node)
+}
+
+describe('references that come late', { timeout: TIMEOUT_MS }, () => {
+  it.each([
+    ['one copy of everything', 1, 4],
+    ['three copies of everything', 3, 7],
+  ])('find their blocks, though the writer has restarted: %s', async (_, replicationFactor, nodes) => {
+    await onCluster({ replicationFactor, nodes, zones: nodes, graces: GRACES }, async (c) => {
+      const { bucket, replicas, coordinator } = await placed(c)
+      await put(coordinator, bucket, 'key', content(30))
+      for (const node of replicas) c.crash(node, 'machine')
+      await restart(c, coordinator)
+      await c.clock.sleep(15 * MINUTE_MS)
+      for (const node of replicas) await c.boot(node)
+      await c.clock.sleep(5 * MINUTE_MS)
+      expect(await get(coordinator, bucket, 'key')).toMatch(/^122880 bytes/)
+    })
+  })
+
+  it('find their blocks, after more than the day for which these are claimed', async () => {
+    await onCluster({ replicationFactor: 1, nodes: 4, zones: 4, graces: GRACES }, async (c) => {
+      const { bucket, replicas, coordinator } = await placed(c)
+      await put(coordinator, bucket, 'key', content(8))
+      for (const node of replicas) c.crash(node, 'machine')
+      await c.clock.sleep(90 * MINUTE_MS)
+      for (const node of replicas) await c.boot(node)
+      await c.clock.sleep(5 * MINUTE_MS)
+      expect(await get(coordinator, bucket, 'key')).toMatch(/^32768 bytes/)
+    })
+  })
+
+  it('keep blocks of nobody from going only as long as a node is away', async () => {
+    await onCluster({ nodes: 4, zones: 4, graces: GRACES }, async (c) => {
+      const [a, , , away] = c.nodes as [SimNode, SimNode, SimNode, SimNode]
+      const { blobs } = a.core!.model
+      const body = content(8)
+      await blobs.write({
+        length: body.length,
+        readAll: async () => body,
+        async *stream() {
+          yield body
+        },
+      })
+      c.crash(away, 'machine')
+      await restart(c, a)
+      await c.clock.sleep(15 * MINUTE_MS)
+      expect(files(c)).toBeGreaterThan(0)
+      await c.boot(away)
+      await waitUntil(c, 'no block is left', () => files(c) === 0, 30 * MINUTE_MS)
+    })
+  })
+})
