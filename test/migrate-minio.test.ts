@@ -12,6 +12,7 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListObjectsV2Command,
   ListObjectVersionsCommand,
   PutBucketLifecycleConfigurationCommand,
   PutBucketPolicyCommand,
@@ -110,7 +111,15 @@ test('MinIO moves in with its users, access keys, quotas, versions and settings'
     Statement: [{ ...statement, Resource: ['arn:aws:s3:::photos/pub/*'] }],
   })
   await source.send(new PutBucketPolicyCommand({ Bucket, Policy }))
-  await source.send(new PutObjectCommand({ Bucket: 'docs', Key: 'd', Body: 'doc' }))
+  for (const Key of ['d', 'public/p'])
+    await source.send(new PutObjectCommand({ Bucket: 'docs', Key, Body: 'doc' }))
+  const times = async (client: S3Client) => {
+    const { Versions, DeleteMarkers } = await client.send(new ListObjectVersionsCommand({ Bucket }))
+    return [...Versions!, ...DeleteMarkers!].map(({ Key, LastModified }) => [
+      Key,
+      LastModified!.toISOString(),
+    ])
+  }
 
   await to.startAndLayOut()
   const [program, ...first] = PROGRAM
@@ -128,9 +137,9 @@ test('MinIO moves in with its users, access keys, quotas, versions and settings'
   const plan = await migrate('--dry-run')
   expect(plan.notCarried!.join('\n')).toMatch(/user carol: it is disabled/)
   const moved = await migrate()
-  expect(moved).toMatchObject({ copied: 6, failed: [] })
+  expect(moved).toMatchObject({ copied: 7, failed: [] })
   expect(moved.notCarried!.filter((line) => /refuses/.test(line))).toEqual([])
-  expect(await migrate('--verify')).toMatchObject({ verified: 6, differences: [] })
+  expect(await migrate('--verify')).toMatchObject({ verified: 7, differences: [] })
 
   const alice = clientAt(to.endpoint(0), { accessKeyId: 'alice', secretAccessKey: 'alice-secret-key' })
   const got = await alice.send(new GetObjectCommand({ Bucket, Key: 'k' }))
@@ -147,6 +156,40 @@ test('MinIO moves in with its users, access keys, quotas, versions and settings'
   await expect(app.send(new PutObjectCommand({ Bucket, Key: 'no', Body: '' }))).rejects.toMatchObject({
     name: 'AccessDenied',
   })
+  expect(await times(alice)).toEqual(await times(source))
+
+  // Bob has rights to parts of both: here he may do the same as there.
+  const bobAt = (at: string) => clientAt(at, { accessKeyId: 'bob', secretAccessKey: 'bob-secret-key' })
+  const does = async (client: S3Client) => {
+    const home = (Key: string) => ({ Bucket, Key: `home/${Key}` })
+    const results: string[] = []
+    for (const command of [
+      new GetObjectCommand({ Bucket: 'docs', Key: 'public/p' }),
+      new GetObjectCommand({ Bucket: 'docs', Key: 'd' }),
+      new PutObjectCommand({ Bucket: 'docs', Key: 'public/p', Body: 'x' }),
+      new ListObjectsV2Command({ Bucket: 'docs' }),
+      new PutObjectCommand({ ...home('bob/a'), Body: 'a' }),
+      new GetObjectCommand(home('bob/a')),
+      new PutObjectCommand({ ...home('alice/a'), Body: 'a' }),
+      new PutObjectCommand({ ...home('bob/kept/a'), Body: 'a' }),
+      new DeleteObjectCommand(home('bob/kept/a')),
+      new DeleteObjectCommand(home('bob/a')),
+      new ListObjectsV2Command({ Bucket, Prefix: 'home/bob/' }),
+      new ListObjectsV2Command({ Bucket, Prefix: 'home/' }),
+      new ListObjectsV2Command({ Bucket }),
+    ])
+      results.push(
+        await client.send(command as GetObjectCommand).then(
+          () => 'done',
+          (error: Error) => error.name,
+        ),
+      )
+    client.destroy()
+    return results
+  }
+  const there = await does(bobAt(endpoint))
+  expect(there.filter((result) => result === 'done')).toHaveLength(6)
+  expect(await does(bobAt(to.endpoint(0)))).toEqual(there)
   const info = JSON.parse(await to.cli(0, 'bucket', 'info', 'docs', '--json')) as object
   expect(info).toMatchObject({ quotas: { maxSize: 10 * MIB } })
   for (const client of [source, alice, app]) client.destroy()

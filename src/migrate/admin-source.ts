@@ -19,7 +19,10 @@ export type SourceBucket = Pick<
   | 'lifecycleRules'
   | 'keys'
   | 'quotas'
->
+> & {
+  /** Statements of a bucket policy, for what keys may do beyond their permissions. */
+  statements?: readonly object[]
+}
 
 /** Where an admin API is reached: by HTTP, or by the command line of Garage 2.x, which asks a running node. */
 export type AdminAddress =

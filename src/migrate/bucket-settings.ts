@@ -1,4 +1,5 @@
 import { type S3Client, StoreError } from '../api/client/s3-client.js'
+import { mergedPolicy } from './minio-statements.js'
 import type { Report } from './report.js'
 import { putAcl } from './s3-store.js'
 
@@ -59,18 +60,37 @@ export async function prepareBucket(
   }
 }
 
-/** Gives a bucket the settings that act on objects, when these are there. */
+/**
+ * Gives a bucket the settings that act on objects, when these are there.
+ * @param statements of its policy, beside those that the source has
+ */
 export async function finishBucket(
   source: S3Bucket,
   destination: S3Bucket,
   state: BucketState,
   report: Report,
   except: readonly string[],
+  statements: readonly object[] = [],
 ): Promise<void> {
   if (state.lock) await put(destination, 'object-lock', state.lock, report)
   if (state.versioning === 'Suspended')
     await put(destination, 'versioning', versioningXml('Suspended'), report)
   await carry(source, destination, LATE, report, except)
+  if (statements.length > 0) await addToPolicy(source, destination, statements, report)
+}
+
+/** Gives a bucket the policy of the source with further statements. */
+async function addToPolicy(
+  source: S3Bucket,
+  destination: S3Bucket,
+  statements: readonly object[],
+  report: Report,
+): Promise<void> {
+  const text = mergedPolicy(await document(source, 'policy', report), statements)
+  if (text !== undefined) return put(destination, 'policy', text, report)
+  report.notCarried.add(
+    `what users may do in parts of ${source.name}: its policy would be longer than 20 KiB, or is of an old version`,
+  )
 }
 
 const versioningXml = (status: string) =>

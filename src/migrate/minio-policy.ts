@@ -1,9 +1,10 @@
 /** What a MinIO user may do in a bucket as a whole, by the policies that it has. */
+import { compilePattern } from '../api/s3/access/policy/pattern.js'
 
 export interface PolicyDocument {
   Statement?: PolicyStatement[]
 }
-interface PolicyStatement {
+export interface PolicyStatement {
   Effect?: string
   Action?: string | string[]
   NotAction?: string | string[]
@@ -56,13 +57,6 @@ export function rightsIn(policies: readonly PolicyDocument[], bucket: string): B
   return { read: has('read'), write: has('write'), owner: has('owner') }
 }
 
-/** Whether policies speak of a bucket at all, beyond what `rightsIn` tells. */
-export function speaksOf(policies: readonly PolicyDocument[], bucket: string): boolean {
-  return policies
-    .flatMap(({ Statement = [] }) => Statement)
-    .some((statement) => statement.Effect === 'Allow' && mayDeny(statement, undefined, bucket))
-}
-
 /** Whether a user may create buckets of any name. */
 export function createsBuckets(policies: readonly PolicyDocument[]): boolean {
   const statements = policies.flatMap(({ Statement = [] }) => Statement)
@@ -90,10 +84,10 @@ function fits(
 /** Whether a statement may be about something in a bucket, to be on the safe side. */
 function mayDeny(
   { Action, NotAction, Resource, NotResource }: PolicyStatement,
-  action: string | undefined,
+  action: string,
   bucket: string,
 ): boolean {
-  const isOther = action !== undefined && Action !== undefined && !matchesAny(listOf(Action), action)
+  const isOther = Action !== undefined && !matchesAny(listOf(Action), action)
   if (isOther && NotAction === undefined) return false
   if (NotResource !== undefined || Resource === undefined) return true
   return listOf(Resource).some((pattern) => {
@@ -102,15 +96,12 @@ function mayDeny(
   })
 }
 
-const listOf = (value: string | string[]) => (Array.isArray(value) ? value : [value])
+export const listOf = (value: string | string[]) => (Array.isArray(value) ? value : [value])
 
-/** Patterns with * and ?, as policies have them. */
-function matchesAny(patterns: readonly string[], text: string): boolean {
-  return patterns.some((pattern) => {
-    const source = pattern
-      .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
-      .replace(/\*/g, '.*')
-      .replace(/\?/g, '.')
-    return new RegExp(`^${source}$`, 'su').test(text)
-  })
+/** Whether a pattern with * and ?, as policies have them, matches a text. */
+export function globMatches(pattern: string, text: string): boolean {
+  return compilePattern(pattern, { wildcards: true, variables: false }).matches(text, () => undefined)
 }
+
+const matchesAny = (patterns: readonly string[], text: string) =>
+  patterns.some((pattern) => globMatches(pattern, text))

@@ -1,6 +1,7 @@
 import { encodeUri, readAll, type S3Client, StoreError } from '../api/client/s3-client.js'
 import type { SourceBucket, SourceKey } from './admin-source.js'
-import { type BucketRights, createsBuckets, type PolicyDocument, rightsIn, speaksOf } from './minio-policy.js'
+import { type BucketRights, createsBuckets, type PolicyDocument, rightsIn } from './minio-policy.js'
+import { type BucketStatement, statementsIn, withPrincipals } from './minio-statements.js'
 import type { Report } from './report.js'
 import { bucketsOf, type Route } from './routes.js'
 import { unzip } from './zip.js'
@@ -16,6 +17,8 @@ interface Account {
   secret: string
   name: string
   expiration: string | null
+  /** The value of the policy variable aws:username: the user's name, also for its access keys. */
+  username: string
   /** Each holds by itself: what a service account may do, its parent must be allowed as well. */
   policies: PolicyDocument[][]
 }
@@ -37,7 +40,8 @@ const ALL: PolicyDocument = {
 
 /**
  * What MinIO's admin API tells of its users, service accounts and quotas, with the key of an administrator: each becomes a
- * key with the permissions that it has for whole buckets. What is finer is named in the report; nothing gets more than it had.
+ * key with the permissions that it has for whole buckets, and what is finer statements of the buckets' policies, as far as these say
+ * the same. The rest is named in the report; nothing gets more than it had.
  * @throws StoreError if the admin API refuses
  */
 export async function fromMinio(
@@ -49,20 +53,23 @@ export async function fromMinio(
   const facts = new Map<string, SourceBucket>()
   for (const { label } of routes) {
     const keys: SourceBucket['keys'] = []
+    const statements: { accessKeyId: string; statement: BucketStatement }[] = []
     for (const account of accounts) {
+      const { accessKeyId, name, policies, username } = account
       const rights = rightsOf(account, label)
-      const isFiner = account.policies.every((policies) => speaksOf(policies, label))
-      if (isFiner && !(rights.read && rights.write))
+      const finer = statementsIn(policies, label, username, rights)
+      statements.push(...finer.statements.map((statement) => ({ accessKeyId, statement })))
+      if (!finer.isWhole)
         report.notCarried.add(
-          `what ${account.name} may do in parts of ${label}, or on conditions: write it as a policy of that bucket`,
+          `a part of what ${name} may do in ${label}, which a policy of a bucket cannot say in the same way: look at its policies`,
         )
       if (!rights.read && !rights.write && !rights.owner) continue
-      const { accessKeyId, name } = account
       keys.push({ accessKeyId, name, permissions: rights, bucketLocalAliases: [] })
     }
     facts.set(label, {
       ...{ id: '', globalAliases: [label], websiteAccess: false, websiteConfig: null, keys },
       ...{ corsRules: null, lifecycleRules: null, quotas: await quotaOf(client, label) },
+      ...(statements.length > 0 && { statements: withPrincipals(statements) }),
     })
   }
   return {
@@ -109,6 +116,7 @@ async function accountsOf(client: S3Client, report: Report): Promise<Account[]> 
       accessKeyId: root,
       secret,
       name: 'MinIO administrator',
+      username: root,
       expiration: null,
       policies: [[ALL]],
     })
@@ -116,7 +124,7 @@ async function accountsOf(client: S3Client, report: Report): Promise<Account[]> 
     if (status === 'disabled' || !secretKey) report.notCarried.add(`user ${user}: it is disabled`)
     else
       accounts.push({
-        ...{ accessKeyId: user, secret: secretKey, name: user, expiration: null },
+        ...{ accessKeyId: user, secret: secretKey, name: user, username: user, expiration: null },
         policies: [policiesOf(user)],
       })
   }
@@ -130,7 +138,7 @@ async function accountsOf(client: S3Client, report: Report): Promise<Account[]> 
     }
     const hasOwn = (sessionPolicy?.Statement?.length ?? 0) > 0
     accounts.push({
-      ...{ accessKeyId: id, secret: secretKey, name: name || `${parent} ${id}` },
+      ...{ accessKeyId: id, secret: secretKey, name: name || `${parent} ${id}`, username: parent },
       // MinIO has the beginning of time for "never".
       expiration: expiration && Date.parse(expiration) > 0 ? expiration : null,
       policies: [parents, ...(hasOwn ? [[sessionPolicy!]] : [])],

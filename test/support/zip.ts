@@ -35,6 +35,8 @@ const allow = (Action: string[], Resource: string[]) => ({
   Statement: [{ Effect: 'Allow', Action, Resource }],
 })
 const json = JSON.stringify
+/** A variable of policies. */
+const USERNAME = '$' + '{aws:username}'
 
 /** Users of a MinIO as its export has them: of groups, with an access key, disabled, with rights to a part of a bucket. */
 export const MINIO_EXPORT = {
@@ -42,6 +44,17 @@ export const MINIO_EXPORT = {
     photos: allow(['s3:*'], ['arn:aws:s3:::photos', 'arn:aws:s3:::photos/*']),
     reading: allow(['s3:GetObject', 's3:ListBucket'], ['arn:aws:s3:::docs', 'arn:aws:s3:::docs/*']),
     part: allow(['s3:GetObject'], ['arn:aws:s3:::docs/public/*']),
+    home: {
+      Version: '2012-10-17',
+      Statement: [
+        ...allow(['s3:*'], [`arn:aws:s3:::photos/home/${USERNAME}/*`]).Statement,
+        { Effect: 'Deny', Action: ['s3:DeleteObject'], Resource: ['arn:aws:s3:::photos/home/*/kept/*'] },
+        {
+          ...{ Effect: 'Allow', Action: ['s3:ListBucket'], Resource: ['arn:aws:s3:::photos'] },
+          Condition: { StringLike: { 's3:prefix': [`home/${USERNAME}/*`] } },
+        },
+      ],
+    },
   }),
   'iam-assets/users.json': json({
     alice: { secretKey: 'alice-secret-key', status: 'enabled' },
@@ -58,7 +71,7 @@ export const MINIO_EXPORT = {
   }),
   'iam-assets/user_mappings.json': json({
     alice: { version: 1, policy: 'photos' },
-    bob: { version: 1, policy: 'part' },
+    bob: { version: 1, policy: 'part,home' },
   }),
   'iam-assets/group_mappings.json': json({ readers: { version: 1, policy: 'reading' } }),
   'iam-assets/stsuser_mappings.json': json({}),
