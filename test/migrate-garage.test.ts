@@ -81,16 +81,19 @@ test('Garage moves in with its keys, names, quotas, web site, objects and K2V it
   await insert(['deleted beside', 'k', null])
 
   await to.startAndLayOut()
-  const words = [
-    ...['-c', join(to.dir, 'n0.toml'), 'migrate', garage.s3, '--region', 'garage'],
-    ...['--admin', garage.admin, '--k2v', garage.k2v, '--relaxed', '--endpoint', to.endpoint(0)],
-    ...['--k2v-endpoint', `http://127.0.0.1:${k2vPort}`, '--journal', join(to.dir, 'journal'), '--json'],
+  const ends = [
+    ...[garage.s3, '--region', 'garage', '--endpoint', to.endpoint(0), '--json'],
+    ...['--k2v-endpoint', `http://127.0.0.1:${k2vPort}`],
   ]
-  const migrate = async (...more: string[]) => {
+  const carport = async (env: object, ...words: string[]) => {
     const [program, ...first] = PROGRAM
-    const env = { PATH: process.env.PATH, CARPORT_MIGRATE_ADMIN_TOKEN: GARAGE_TOKEN }
-    const { stdout } = await run(program, [...first, ...words, ...more], { env })
+    const all = [...first, '-c', join(to.dir, 'n0.toml'), ...words]
+    const { stdout } = await run(program, all, { env: { PATH: process.env.PATH, ...env } })
     return JSON.parse(stdout) as Record<string, unknown>
+  }
+  const migrate = (...more: string[]) => {
+    const words = ['--admin', garage.admin, '--k2v', garage.k2v, '--relaxed', '--journal', join(to.dir, 'in')]
+    return carport({ CARPORT_MIGRATE_ADMIN_TOKEN: GARAGE_TOKEN }, 'migrate', ...ends, ...words, ...more)
   }
   expect(await migrate('--dry-run')).toMatchObject({ found: 7, toCopy: 7, failed: [] })
   expect(await migrate()).toMatchObject({ copied: 7, failed: [] })
@@ -128,7 +131,24 @@ test('Garage moves in with its keys, names, quotas, web site, objects and K2V it
   expect(await migrate()).toMatchObject({ copied: 1, unchanged: 6, failed: [] })
   expect(await values(k2vTo, 'other', 'x')).toEqual(await values(k2vFrom, 'other', 'x'))
   expect(await values(k2vTo, 'mails/ü', '')).toHaveLength(2)
-})
+
+  // The way back, by a key that may use the bucket there.
+  const back = (...more: string[]) => {
+    const env = {
+      CARPORT_MIGRATE_ACCESS_KEY_ID: key.accessKeyId,
+      CARPORT_MIGRATE_SECRET_ACCESS_KEY: key.secretAccessKey,
+    }
+    const words = ['--bucket', 'photos', '--journal', join(to.dir, 'out')]
+    return carport(env, 'export', ...ends, ...words, ...more)
+  }
+  await k2vTo.insertItem('new here', 'k', 'v')
+  const told = (await back('--dry-run')) as { notCarried: string[] }
+  expect(told.notCarried).toContainEqual(expect.stringMatching(/^K2V items: .*--k2v/))
+  const k2v = ['--k2v', garage.k2v]
+  expect(await back(...k2v)).toMatchObject({ copied: 2, unchanged: 6, failed: [] })
+  expect(await values(k2vFrom, 'new here', 'k')).toEqual(['v'])
+  expect(await back('--verify', ...k2v)).toMatchObject({ verified: 8, differences: [] })
+}, 180_000)
 
 test('an older Garage moves in, and one by its command line; a bucket shadows it, and goes back to it', async (context) => {
   context.skip(!hasGarage, 'Garage is not installed')

@@ -1,6 +1,5 @@
 import { retried, S3Client, StoreError } from '../api/client/s3-client.js'
-import type { Credentials } from '../api/client/sign.js'
-import type { AdminAddress, SourceKey } from './admin-source.js'
+import type { SourceKey } from './admin-source.js'
 import {
   type BucketState,
   bucketState,
@@ -23,43 +22,15 @@ import { FolderStore } from './folder-store.js'
 import type { Journal } from './journal.js'
 import { K2vEndpoint } from './k2v-client.js'
 import { copyK2v, lookAtK2v, verifyK2v } from './k2v-copy.js'
+import { tellLosses, tellUntimed } from './losses.js'
 import { fromMinio } from './minio.js'
+import type { MigrationOptions } from './options.js'
 import type { Report } from './report.js'
 import { bucketsByAdmin, bucketsOf, chosen, makeBucket, OwnBuckets, type Route } from './routes.js'
 import { S3Store, takesTimes } from './s3-store.js'
 import type { Destination, Source } from './store.js'
 import { verifyBucket } from './verify.js'
 import type { MigrationWorld } from './world.js'
-
-/** The store at the other end: an S3 endpoint, or a folder. */
-export type OtherStore =
-  | {
-      kind: 's3'
-      endpoint: string
-      region: string
-      credentials: Credentials | undefined
-      admin?: AdminAddress
-      /** Whether it is MinIO, whose admin API tells of users. */
-      isMinio?: boolean
-    }
-  | { kind: 'folder'; path: string }
-
-export interface MigrationOptions {
-  /** Whether objects come in, or go out. */
-  direction: 'in' | 'out'
-  other: OtherStore
-  /** This cluster's S3 endpoint. */
-  own: { endpoint: string; region: string }
-  /** Where K2V items come from and go to, if they are to be carried. */
-  k2v?: { from: string; to: string }
-  /** Whether buckets that are made here are relaxed. */
-  relaxed: boolean
-  /** Names of buckets; all if it is empty. */
-  buckets: readonly string[]
-  parallel: number
-  removes: boolean
-  mode: 'copy' | 'plan' | 'verify'
-}
 
 export type Phase = 'look' | 'copy' | 'verify'
 
@@ -138,7 +109,9 @@ class Migration {
       const credentials = { accessKeyId: worker.accessKeyId, secret: worker.secret }
       // A bucket that reads through to another store must show what it has itself, and keep what applications wrote to it.
       const headers = { 'x-carport-shadow': 'fill' }
-      this.#own = new OwnBuckets(admin, new S3Client({ ...own, credentials, headers }, world), worker)
+      const { endpoint, region } = own
+      const client = new S3Client({ endpoint, region, credentials, headers }, world)
+      this.#own = new OwnBuckets(admin, client, worker)
     }
   }
 
@@ -149,14 +122,14 @@ class Migration {
     for (const route of routes) {
       const state = route.s3 ? await bucketState(route.s3, report) : NO_STATE
       this.#buckets.push({ ...route, state })
-      this.#tellLosses(route.label, state)
+      tellLosses(report, options, route.label, state)
       if (options.mode === 'plan' && options.direction === 'out' && this.#other) {
         const to = { client: this.#other, name: route.label }
         const takes = await takesTimes(to).catch((error: unknown) => {
           if (!(error instanceof StoreError)) throw error
           return false
         })
-        if (!takes) this.#tellUntimed(route.label)
+        if (!takes) tellUntimed(report, route.label)
       }
       if (options.mode === 'plan' && route.s3 && this.#folder) {
         for (const name of await settingsOf(route.s3, report))
@@ -197,32 +170,6 @@ class Migration {
     }
   }
 
-  #tellLosses(label: string, state: BucketState): void {
-    const { report, options } = this
-    if (options.other.kind === 'folder') {
-      if (options.direction === 'out') {
-        report.notCarried.add(
-          `headers, metadata, tags and settings of ${label}: a folder keeps content and times`,
-        )
-        if (state.versioning)
-          report.notCarried.add(`versions of ${label} but the current ones: a folder has none`)
-      }
-      return
-    }
-    if (state.versioning)
-      report.notCarried.add(`version ids in ${label}: copies get new ones, in the same order`)
-    if (options.direction === 'out')
-      report.notCarried.add(
-        'keys, their permissions, quotas and further names of buckets: S3 cannot carry them',
-      )
-  }
-
-  #tellUntimed(label: string): void {
-    this.report.notCarried.add(
-      `Last-Modified of objects in ${label}: only another Carport takes it, from a key that owns the bucket`,
-    )
-  }
-
   /** Makes keys and buckets, and gives them the settings that come before objects. */
   async prepare(): Promise<void> {
     const { admin, report, journal } = this
@@ -255,7 +202,7 @@ class Migration {
       bucket.to = await makeBucket(this.#other, bucket.label, bucket.state.lock !== undefined)
     if (!bucket.to) return
     bucket.takesTimes = await takesTimes(bucket.to)
-    if (!bucket.takesTimes) this.#tellUntimed(bucket.label)
+    if (!bucket.takesTimes) tellUntimed(report, bucket.label)
   }
 
   /** Counts, and deals with copies of what is gone from the source. */
@@ -319,7 +266,8 @@ class Migration {
       if (isShadow && report.failed.count === 0) await endShadow(admin, id!)
       else if (isShadow) report.notCarried.add(`the end of the shadow ${label}: not before all is here`)
       const byAdmin = facts !== undefined && options.direction === 'in'
-      if (s3 && to) await finishBucket(s3, to, state, report, byAdmin && !rulesByS3 ? BY_ADMIN : [])
+      const except = byAdmin && !rulesByS3 ? BY_ADMIN : []
+      if (s3 && to) await finishBucket(s3, to, state, report, except, facts?.statements)
       if (byAdmin) await importRules(admin, id!, facts, report)
     }
   }

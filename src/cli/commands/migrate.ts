@@ -1,7 +1,8 @@
 import { StoreError } from '../../api/client/s3-client.js'
 import { JOURNAL_TREES, Journal } from '../../migrate/journal.js'
+import type { MigrationOptions, OtherStore } from '../../migrate/options.js'
 import { Report } from '../../migrate/report.js'
-import { type MigrationOptions, type OtherStore, type Phase, runMigration } from '../../migrate/run.js'
+import { type Phase, runMigration } from '../../migrate/run.js'
 import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
 import { formatSize } from '../format.js'
 import type { CliIo } from '../io.js'
@@ -85,10 +86,19 @@ async function readOptions(
       'this node does not tell its S3 endpoint: name it with --endpoint, or set public_endpoint in [s3_api]',
     )
   }
+  if (
+    other.kind === 's3' &&
+    new URL(other.endpoint).host === new URL(checkedUrl('--endpoint', endpoint)).host
+  )
+    throw new UsageError(`${place} is this cluster itself: name the other store`)
   return {
     ...{ direction, other, buckets: flags.bucket, parallel: flags.parallel },
-    own: { endpoint: checkedUrl('--endpoint', endpoint), region: info.connectionParameters.region },
-    ...k2vOf(place, flags, info.connectionParameters.k2vEndpoint),
+    own: {
+      endpoint: checkedUrl('--endpoint', endpoint),
+      region: info.connectionParameters.region,
+      hasK2v: (flags.k2vEndpoint ?? info.connectionParameters.k2vEndpoint) !== null,
+    },
+    ...k2vOf(direction, place, flags, info.connectionParameters.k2vEndpoint),
     relaxed: flags.relaxed === true,
     removes: flags.delete === true,
     mode: flags.dryRun ? 'plan' : flags.verify ? 'verify' : 'copy',
@@ -97,18 +107,20 @@ async function readOptions(
 
 /** Both ends of K2V, where its items are to be carried. @throws UsageError, CliError */
 function k2vOf(
+  direction: 'in' | 'out',
   place: string,
   { k2v, k2vEndpoint }: MigrateFlags,
   told: string | null,
 ): Pick<MigrationOptions, 'k2v'> {
   if (k2v === undefined) return {}
   if (place.startsWith('/')) throw new UsageError('--k2v is for a store at an address, not for a folder')
-  const to = k2vEndpoint ?? told
-  if (!to)
+  const endpoint = k2vEndpoint ?? told
+  if (!endpoint)
     throw new CliError(
       'this node does not tell its K2V endpoint: name it with --k2v-endpoint, or set public_endpoint in [k2v_api]',
     )
-  return { k2v: { from: checkedUrl('--k2v', k2v), to: checkedUrl('--k2v-endpoint', to) } }
+  const [other, own] = [checkedUrl('--k2v', k2v), checkedUrl('--k2v-endpoint', endpoint)]
+  return { k2v: direction === 'in' ? { from: other, to: own } : { from: own, to: other } }
 }
 
 function readOther(io: CliIo, direction: 'in' | 'out', place: string, flags: MigrateFlags): OtherStore {

@@ -20,11 +20,11 @@ export function registerMigrateVerbs(program: Command, context: Context): void {
             "the same by the command line of Garage 2: 'garage -c /etc/garage.toml'",
           ),
           new Option('--minio', 'it is MinIO: carries users and access keys, by the key of an administrator'),
-          new Option('--k2v <address>', 'its K2V API: carries K2V items'),
-          new Option('--k2v-endpoint <address>', "this cluster's K2V endpoint, unless the node tells it"),
           new Option('--relaxed', 'relax the buckets that it makes here, to take all that Garage took'),
         ]
       : []),
+    new Option('--k2v <address>', "the other store's K2V API: carries K2V items"),
+    new Option('--k2v-endpoint <address>', "this cluster's K2V endpoint, unless the node tells it"),
     new Option('--endpoint <address>', "this cluster's S3 endpoint, unless the node tells it"),
     new Option('--journal <folder>', 'where it remembers what was copied').default('carport-migration'),
     new Option('--parallel <n>', 'objects copied at the same time')
