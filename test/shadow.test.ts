@@ -354,6 +354,28 @@ describe('a source that fails', () => {
     expect(await own('k')).toBeUndefined()
   })
 
+  test('since it is the bucket itself, or one that reads through on its part, is told at once', async () => {
+    await shadow()
+    await put('here', 'here')
+    const itself = { endpoint: node.endpoint, accessKeyId: key.id, secretAccessKey: key.secret }
+    const bucket = node.core.model.buckets.byId(Buffer.from(id, 'hex'))!
+    await node.core.model.buckets.setDocument(bucket, 'shadow', shadowOf(itself))
+    const broken = { $metadata: { httpStatusCode: 502 } }
+    await expect(head('nothing')).rejects.toMatchObject(broken)
+    await expect(text('nothing')).rejects.toMatchObject({
+      ...broken,
+      message: expect.stringContaining('refuses the request'),
+    })
+    await expect(keys()).rejects.toMatchObject({
+      ...broken,
+      message: expect.stringContaining('InvalidBucketState'),
+    })
+    expect(await text('here')).toBe('here')
+    // A shadow of a shadow is refused when it is set.
+    const { status, value } = await admin('UpdateBucketSettings', { shadow: shadowOf(itself) })
+    expect([status, value.message]).toEqual([400, expect.stringMatching(/InvalidBucketState/)])
+  })
+
   test('is refused when it is set, and nothing is changed', async () => {
     await shadow()
     const refused = async (more: object) => {

@@ -29,7 +29,9 @@ export class ShadowSource {
   ) {
     const { endpoint, region, accessKeyId, secretAccessKey } = shadow
     const credentials = { accessKeyId, secret: secretAccessKey }
-    this.#client = new S3Client({ endpoint, region, credentials }, world)
+    // A source that is a shadow bucket itself refuses what has this header.
+    const headers = { 'x-carport-shadow': 'read' }
+    this.#client = new S3Client({ endpoint, region, credentials, headers }, world)
   }
 
   /** The head of an object, or of a part of it; undefined if the source has no such object. @throws S3Error 502, 503 */

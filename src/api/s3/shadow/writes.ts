@@ -4,19 +4,31 @@ import type { Precondition } from '../../../model/versions/conditional-writes.js
 import type { Awaitable } from '../../../util/awaitable.js'
 import { errorCode } from '../../../util/errors.js'
 import type { S3Context } from '../context.js'
+import { S3Error } from '../errors.js'
 import { preconditionFailed } from '../objects/preconditions.js'
 import type { S3Operation } from '../operations.js'
 import type { S3Request } from '../request.js'
 import { findThrough } from './keep.js'
 
-/** How a migration into a shadow bucket asks: it sees what is here alone, and writes only where a key has no row at all. */
+/**
+ * How others ask a shadow bucket. "fill" is a migration: it sees what is here alone, and writes only where a key has no row at
+ * all. "read" is a shadow bucket that has this one as its source.
+ */
 const HEADER = 'x-carport-shadow'
 
 const FILLING: ReadonlySet<S3Operation> = new Set(['PutObject', 'CopyObject', 'CompleteMultipartUpload'])
 
-/** Whether a request is about what is here alone. */
+/**
+ * Whether a request to a shadow bucket is about what is here alone.
+ * @throws S3Error InvalidBucketState for the question of another shadow bucket, or of this one: they could ask each other for ever
+ */
 export function asksForOwn(request: S3Request): boolean {
-  return request.headers[HEADER] === 'fill'
+  const asked = request.headers[HEADER]
+  if (asked !== 'read') return asked === 'fill'
+  throw new S3Error(
+    'InvalidBucketState',
+    'The bucket reads through to another store itself: it cannot be the source of a shadow bucket.',
+  )
 }
 
 /**
