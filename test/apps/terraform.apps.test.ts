@@ -5,14 +5,16 @@ import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from '@aws-
 import { expect, test } from 'vitest'
 import { until } from '../../bench/stores/server-process.js'
 import { pasted } from './kit/page.js'
-import { goInstall, installed, onPath } from './kit/programs.js'
+import { goInstallWith, installed, onPath } from './kit/programs.js'
 import { attempt, must, scratch } from './kit/run.js'
 import { application } from './kit/store.js'
 
 const OPENTOFU = 'github.com/opentofu/opentofu/cmd/tofu@v1.12.6'
+/** As in the go.mod of that version. */
+const HCL = 'github.com/hashicorp/hcl/v2=github.com/opentofu/hcl/v2@v2.20.2-0.20251021132045-587d123c2828'
 const programs = {
   Terraform: await installed(async () => onPath('terraform')),
-  OpenTofu: await installed(async () => process.env.TOFU ?? (await goInstall('tofu', OPENTOFU))),
+  OpenTofu: await installed(async () => process.env.TOFU ?? (await goInstallWith('tofu', OPENTOFU, [HCL]))),
 }
 
 /** A resource that waits, when it is made, until the file `go` is there. */

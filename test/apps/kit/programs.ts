@@ -130,6 +130,29 @@ export async function goInstall(name: string, module: string): Promise<string> {
 }
 
 /**
+ * A program whose module replaces others, which `go install` refuses: built in a module that has the same replacements.
+ * @param module a main package with its version
+ * @param replacements as `go mod edit -replace` takes them
+ */
+export async function goInstallWith(
+  name: string,
+  module: string,
+  replacements: readonly string[],
+): Promise<string> {
+  if (BRIEF) throw new Error('building it takes too long')
+  const folder = join(CACHE, name)
+  await once(folder, [module, ...replacements].join(' '), async () => {
+    writeFileSync(join(folder, 'go.mod'), `module carport/${name}\n`)
+    const edits = replacements.map((replacement) => `-replace=${replacement}`)
+    await command('go', ['-C', folder, 'mod', 'edit', ...edits])
+    await command('go', ['-C', folder, 'get', module])
+    const [main] = module.split('@') as [string]
+    await command('go', ['-C', folder, 'build', '-mod=mod', '-buildvcs=false', '-o', name, main])
+  })
+  return join(folder, name)
+}
+
+/**
  * A program of this project, built by Go with modules that it imports.
  * @param source its one file
  * @param modules what it needs, with versions, as `go get` takes them
