@@ -9,6 +9,7 @@ import { startTestNode, type TestNode } from './support/test-node.js'
 const TIMEOUT_MS = 120_000
 const READERS = 'GK000000000000000000000001'
 const WRITERS = 'GK000000000000000000000002'
+const OPERATORS = 'GK000000000000000000000003'
 const ADMIN_TOKEN = 'token-of-the-test'
 const Bucket = 'shared'
 
@@ -22,11 +23,12 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
 
   beforeAll(async () => {
     provider = await startProvider()
-    const role = (name: string, value: string, accessKey: string) => ({
+    const role = (name: string, value: string, accessKey: string, adminScope: string[] = []) => ({
       name,
       claim: 'groups',
       value,
       accessKey,
+      adminScope,
     })
     node = await startTestNode({
       secrets: { adminToken: ADMIN_TOKEN },
@@ -34,7 +36,17 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
         {
           ...{ name: 'home', issuer: provider.url, audiences: ['carport'], jwksUri: null },
           console: { clientId: 'carport', scope: 'openid groups' },
-          roles: [role('readers', 'readers', READERS), role('writers', 'writers', WRITERS)],
+          roles: [
+            role('readers', 'readers', READERS),
+            role('writers', 'writers', WRITERS),
+            role('operators', 'operators', OPERATORS, [
+              'GetClusterHealth',
+              'GetClusterStatus',
+              'ListKeys',
+              'ListWorkers',
+            ]),
+            role('admins', 'admins', OPERATORS, ['*']),
+          ],
         },
       ],
     })
@@ -47,6 +59,7 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
     for (const [key, write] of [
       [READERS, false],
       [WRITERS, true],
+      [OPERATORS, false],
     ] as const) {
       await keys.import(key, `secret-of-${key}`, key)
       await keys.setPermissions(key, id, { read: true, write, owner: false })
@@ -82,16 +95,29 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
     JSON.parse((await page.evaluate<string | null>("sessionStorage.getItem('carport.session')")) ?? '{}')
 
   test('the page may ask the provider and nobody else, and learns nothing secret', async () => {
-    const answer = await fetch(`${base}settings.json`)
-    expect(answer.headers.get('content-security-policy')).toContain(`; connect-src 'self' ${provider.url};`)
-    const told = await answer.text()
+    const { origin } = new URL(base)
+    const policyOf = async (path: string) =>
+      (await fetch(new URL(path, base))).headers.get('content-security-policy')
+    // The origin of the token endpoint, which the discovery document names, and not even that of the issuer.
+    expect(provider.tokenOrigin).not.toBe(provider.url)
+    expect(await policyOf('buckets')).toContain(`; connect-src 'self' ${provider.tokenOrigin};`)
+    expect(origin).not.toBe(provider.tokenOrigin)
+    const told = await (await fetch(`${base}settings.json`)).text()
     expect(JSON.parse(told).providers).toEqual([
       {
         name: 'home',
         issuer: provider.url,
         clientId: 'carport',
         scope: 'openid groups',
-        roles: ['readers', 'writers'],
+        roles: ['readers', 'writers', 'operators', 'admins'],
+        hasAdmins: true,
+        metadata: {
+          issuer: provider.url,
+          jwks_uri: `${provider.url}/keys`,
+          authorization_endpoint: `${provider.url}/authorize`,
+          token_endpoint: `${provider.tokenOrigin}/token`,
+          id_token_signing_alg_values_supported: ['ES256'],
+        },
       },
     ])
     expect(told).not.toContain(READERS)
@@ -107,7 +133,7 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
     expect(page.url()).toBe(`${base}buckets/${Bucket}?in=folder/&search=on`)
     const { key, login } = await stored()
     expect(key).toMatchObject({ sessionToken: expect.any(String), expiresMs: expect.any(Number) })
-    expect(login).toEqual({ provider: 'home', role: '' })
+    expect(login).toEqual({ provider: 'home', role: '', isAdmin: false })
     const asked = provider.asked.at(-1)!
     expect(Object.fromEntries(asked)).toMatchObject({
       ...{
@@ -139,6 +165,70 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
       .getByLabel('Upload files')
       .setInputFiles([{ name: 'two.txt', mimeType: 'text/plain', buffer: Buffer.from('2') }])
     await page.getByRole('button', { name: 'two.txt' }).waitFor()
+  })
+
+  const menu = () => page.getByRole('navigation', { name: 'Pages' }).getByRole('link').allTextContents()
+
+  test('a role with rights of an administrator shows what its scope names, and nothing else', async () => {
+    provider.claims = { groups: ['operators'] }
+    await page.goto(base)
+    await signInByProvider()
+    await page.getByRole('region', { name: 'Health' }).waitFor()
+    expect(await menu()).toEqual(['Overview', 'Cluster', 'Buckets', 'Access keys', 'Work and repairs'])
+    await page.getByRole('link', { name: 'Access keys', exact: true }).click()
+    await page.getByRole('cell', { name: 'owner', exact: true }).waitFor()
+    expect(await page.getByRole('button', { name: 'New access key' }).count()).toBe(0)
+    expect(await page.getByRole('button', { name: /^Delete/ }).count()).toBe(0)
+    await page.getByRole('link', { name: 'Work and repairs', exact: true }).click()
+    await page.getByRole('columnheader', { name: 'State' }).first().waitFor()
+    expect(await page.getByText('Start a repair').count()).toBe(0)
+    await page.getByRole('link', { name: 'Cluster', exact: true }).click()
+    await page.getByText('test').first().waitFor()
+    expect(await page.getByRole('alert').count()).toBe(0)
+    expect(await support.violations(page)).toEqual([])
+  })
+
+  test('the exchange of a token for rights of an administrator takes good tokens of the console alone', async () => {
+    const ask = async (form: Record<string, string>, method = 'POST') => {
+      const body = method === 'POST' ? { body: new URLSearchParams(form) } : {}
+      const answer = await fetch(`${base}admin-session`, { method, ...body })
+      const told = (await answer.json()) as { code?: string; token?: string; scope?: string[] }
+      return [answer.status, told.code ?? told.scope]
+    }
+    const token = await provider.token({ groups: ['operators'] })
+    expect(await ask({ token, role: 'operators' })).toEqual([200, expect.arrayContaining(['ListKeys'])])
+    expect(await ask({ token: await provider.token({ groups: ['readers'] }) })).toEqual([200, []])
+    expect(await ask({ token, role: 'admins' })).toEqual([403, 'AccessDenied'])
+    expect(await ask({ token: await provider.token({ groups: 'x' }) })).toEqual([403, 'AccessDenied'])
+    expect(await ask({ token: `${token}x` })).toEqual([400, 'InvalidIdentityToken'])
+    const old = await provider.token({ groups: ['operators'], exp: 1_700_000_000 })
+    expect(await ask({ token: old })).toEqual([400, 'ExpiredTokenException'])
+    expect(await ask({})).toEqual([400, 'InvalidRequest'])
+    expect(await ask({ token: 'x'.repeat(100_000) })).toEqual([413, 'EntityTooLarge'])
+    expect(await ask({}, 'GET')).toEqual([405, 'MethodNotAllowed'])
+    // An ID token is no token of the admin API by itself.
+    const authorization = `Bearer ${token}`
+    const refused = await fetch(new URL('/v2/ListKeys', base), { headers: { authorization } })
+    expect(refused.status).toBe(403)
+  })
+
+  test('a role without a scope gives no rights of an administrator, and whoever has one keeps it until its key is gone', async () => {
+    provider.claims = { groups: ['readers', 'admins'] }
+    await page.goto(base)
+    // The first role that fits has none.
+    await signInByProvider()
+    await page.getByRole('navigation', { name: 'Pages' }).waitFor()
+    expect(await menu()).toEqual(['Overview', 'Buckets'])
+    expect(await stored()).not.toHaveProperty('adminToken')
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByLabel('Role').selectOption('admins')
+    await signInByProvider()
+    await page.getByRole('link', { name: 'Admin tokens', exact: true }).click()
+    await page.getByText('admin_token (from the configuration)').waitFor()
+    const { keys } = node.core.model
+    await keys.delete(OPERATORS)
+    await page.getByRole('link', { name: 'Access keys', exact: true }).click()
+    await page.getByRole('dialog', { name: 'The session is over' }).waitFor()
   })
 
   test('who has no role, or is refused by the provider, is told so, and other ways stay', async () => {

@@ -1,5 +1,5 @@
 /** The console in a browser: what its address serves, and what it does with objects of others. */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { presign, signHeaders } from '../src/client/sign.js'
@@ -49,6 +49,27 @@ test('the page is served under every address of the console, with a policy that 
     region: REGION,
     s3Port: node.s3!.port,
   })
+})
+
+test('what the first page loads is less than 200 KB, compressed, and so is every other page with it', async () => {
+  const bytesOf = async (path: string) => {
+    const file = await fetch(base + path, { headers: { 'accept-encoding': 'br' } })
+    return Number(file.headers.get('content-length'))
+  }
+  const sum = async (paths: readonly string[]) =>
+    (await Promise.all(paths.map(bytesOf))).reduce((all, bytes) => all + bytes, 0)
+  const page = await (await fetch(`${base}/console/`)).text()
+  const first = [...page.matchAll(/"(\/console\/assets\/[^"]+)"/g)].map(([, path]) => path!)
+  expect(first.filter((path) => path.endsWith('.js')).length).toBeGreaterThan(1)
+  const firstBytes = await sum(first)
+  expect(firstBytes).toBeGreaterThan(20_000)
+  expect(firstBytes).toBeLessThan(200 * 1024)
+  const later = readdirSync(join(consoleFolder(), 'assets'))
+    .filter((name) => /\.(js|css)$/.test(name))
+    .map((name) => `/console/assets/${name}`)
+    .filter((path) => !first.includes(path))
+  for (const path of later)
+    expect([path, firstBytes + (await bytesOf(path)) < 200 * 1024]).toEqual([path, true])
 })
 
 describe('where the console is', () => {

@@ -42,9 +42,9 @@ beforeAll(async () => {
       ...{ name: 'home', issuer: issuer.url, audiences: ['console', 'carport'], jwksUri: null },
       console: null,
       roles: [
-        { name: 'writers', claim: 'realm.groups', value: 'writers', accessKey: WRITERS },
-        { name: 'everybody', claim: 'sub', value: '*', accessKey: READERS },
-        { name: 'gone', claim: 'sub', value: '*', accessKey: 'GKnever' },
+        { name: 'writers', claim: 'realm.groups', value: 'writers', accessKey: WRITERS, adminScope: [] },
+        { name: 'everybody', claim: 'sub', value: '*', accessKey: READERS, adminScope: [] },
+        { name: 'gone', claim: 'sub', value: '*', accessKey: 'GKnever', adminScope: [] },
       ],
     },
   ]
@@ -269,7 +269,7 @@ describe('AssumeRoleWithWebIdentity', () => {
       {
         ...{ name: 'own', issuer: own.url, audiences: ['carport'], jwksUri: `${own.url}/keys` },
         console: null,
-        roles: [{ name: null, claim: 'sub', value: 'alice', accessKey: READERS }],
+        roles: [{ name: null, claim: 'sub', value: 'alice', accessKey: READERS, adminScope: [] }],
       },
     ]
     const other = await startTestNode({ oidc: providers })

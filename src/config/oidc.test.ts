@@ -50,6 +50,7 @@ name = "admins"
 claim = "groups"
 value = "admins"
 access_key = "GKa"
+admin_scope = ["GetClusterStatus", "ListKeys"]
 [[oidc.home.roles]]
 value = "*"
 access_key = "GKb"
@@ -67,8 +68,14 @@ roles = [{ claim = "repository", value = "me/it", access_key = "GKc" }]
         jwksUri: null,
         console: { clientId: 'console', scope: 'openid groups' },
         roles: [
-          { name: 'admins', claim: 'groups', value: 'admins', accessKey: 'GKa' },
-          { name: null, claim: 'sub', value: '*', accessKey: 'GKb' },
+          {
+            name: 'admins',
+            claim: 'groups',
+            value: 'admins',
+            accessKey: 'GKa',
+            adminScope: ['GetClusterStatus', 'ListKeys'],
+          },
+          { name: null, claim: 'sub', value: '*', accessKey: 'GKb', adminScope: [] },
         ],
       },
       {
@@ -77,7 +84,7 @@ roles = [{ claim = "repository", value = "me/it", access_key = "GKc" }]
         audiences: ['ci'],
         jwksUri: 'http://localhost:8080/keys',
         console: null,
-        roles: [{ name: null, claim: 'repository', value: 'me/it', accessKey: 'GKc' }],
+        roles: [{ name: null, claim: 'repository', value: 'me/it', accessKey: 'GKc', adminScope: [] }],
       },
     ])
     expect(Object.isFrozen(config.oidc[0]!.roles[0])).toBe(true)
@@ -113,6 +120,19 @@ roles = []
       'oidc.b.console_scope: is "email", expected scopes with a space between them, "openid" among them, such as "openid groups"',
       'oidc.b.roles: is a list, expected one or more [[oidc.NAME.roles]] sections',
       'oidc.b.console_client_id: is "c", expected one of the names in audience: its tokens would be refused',
+    ])
+  })
+
+  it('gives the rights of an administrator to nobody whom no value names', () => {
+    const section = (role: string) =>
+      `[oidc.a]\nissuer = "https://id"\naudience = "x"\nconsole_client_id = "x"\nroles = [{ claim = "groups", access_key = "GK", ${role} }]\n`
+    expect(load(section('value = "staff"')).oidc[0]!.roles[0]!.adminScope).toEqual([])
+    expect(load(section('value = "ops", admin_scope = ["*"]')).oidc[0]!.roles[0]!.adminScope).toEqual(['*'])
+    expect(problems(section('value = "*", admin_scope = ["ListKeys"]'))).toEqual([
+      'oidc.a.roles[1].admin_scope: goes with value "*", expected a value that only administrators have',
+    ])
+    expect(problems(section('value = "ops", admin_scope = "*"'))).toEqual([
+      'oidc.a.roles[1].admin_scope: is "*", expected a list of endpoints such as ["GetClusterStatus"], or ["*"]',
     ])
   })
 

@@ -19,6 +19,8 @@ export interface OidcRole {
   value: string
   /** Id of the access key whose permissions a session gets. */
   accessKey: string
+  /** Endpoints of the admin API that those who sign in to the console may use; empty: none. */
+  adminScope: readonly string[]
 }
 
 /** An identity provider whose tokens are exchanged for temporary credentials. */
@@ -55,6 +57,7 @@ export const OIDC_ROLE = {
   claim: optional(parseText('the name of a claim'), 'sub'),
   value: required(parseText('the value that the claim must have, or "*"')),
   access_key: required(parseText('the id of an access key')),
+  admin_scope: optional(parseScopeNames, []),
 } satisfies SectionSpec
 
 /**
@@ -75,8 +78,12 @@ export function readOidc(
     const values = readSection(OIDC_PROVIDER, section, `${key}.`, findings)
     const roles = (values.roles ?? []).map((role, i) => {
       const read = readSection(OIDC_ROLE, role, `${key}.roles[${i + 1}].`, findings)
-      const { name, claim, value, access_key: accessKey } = read as Values<typeof OIDC_ROLE>
-      return { name, claim, value, accessKey }
+      const { name, claim, value, access_key: accessKey, admin_scope } = read as Values<typeof OIDC_ROLE>
+      if (admin_scope?.length > 0 && value === '*') {
+        const roleKey = `${key}.roles[${i + 1}].admin_scope`
+        findings.problem(roleKey, 'goes with value "*", expected a value that only administrators have')
+      }
+      return { name, claim, value, accessKey, adminScope: admin_scope }
     })
     const read = values as Values<typeof OIDC_PROVIDER>
     const { issuer, audience: audiences, jwks_uri: jwksUri } = read
@@ -87,6 +94,8 @@ export function readOidc(
         `is ${show(clientId)}, expected one of the names in audience: its tokens would be refused`,
       )
     }
+    const isAdminUseless = clientId === null && roles.some(({ adminScope }) => adminScope?.length > 0)
+    if (isAdminUseless) findings.warn(`${key}.roles`, 'admin_scope has no effect without console_client_id')
     const twin = providers.find((other) => other.issuer === issuer)
     if (twin && issuer !== undefined) {
       findings.problem(`${key}.issuer`, `is that of oidc.${twin.name}, expected each issuer once`)
@@ -135,6 +144,15 @@ function parseScope(value: unknown): string {
     )
   }
   return value as string
+}
+
+/** Names of endpoints of the admin API, or "*", as admin tokens have them. */
+function parseScopeNames(value: unknown): string[] {
+  const isName = (item: unknown) => typeof item === 'string' && /^(\*|[A-Za-z]{1,64})$/.test(item)
+  if (!Array.isArray(value) || !value.every(isName)) {
+    throw new ValueError(`is ${show(value)}`, 'a list of endpoints such as ["GetClusterStatus"], or ["*"]')
+  }
+  return value as string[]
 }
 
 function parseRoleTables(value: unknown): Record<string, unknown>[] {

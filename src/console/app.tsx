@@ -1,11 +1,11 @@
 import { A, Route, Router, type RouteSectionProps, useLocation } from '@solidjs/router'
-import { createResource, createSignal, For, lazy, Show } from 'solid-js'
+import { createEffect, createResource, createSignal, For, lazy, on, onCleanup, onMount, Show } from 'solid-js'
 import { explain } from './net/errors'
 import { folderPlace } from './pages/objects/place'
 import { uploadsUnderWay } from './pages/objects/uploads'
 import { SessionNotice } from './pages/session-notice'
 import { SignIn, SignInAgain, SignInMore } from './pages/sign-in'
-import { isSignedIn, session, signIn, signOut } from './session'
+import { isSignedIn, may, session, signIn, signOut } from './session'
 import { loadSettings, settings } from './settings'
 import { type TextName, t } from './texts/texts'
 
@@ -23,20 +23,20 @@ const BucketSettings = lazy(() => import('./pages/bucket-settings'))
 interface Place {
   readonly path: string
   readonly text: TextName
-  /** What a user must have to see it. */
-  readonly needs?: 'adminToken' | 'key'
+  /** The endpoint of the admin API without which there is nothing to see. */
+  readonly needs?: string
 }
 
 /** The pages of the menu; each user sees those that they may use. */
 const PLACES: readonly Place[] = [
   { path: '/', text: 'menu.overview' },
-  { path: '/cluster', text: 'menu.cluster', needs: 'adminToken' },
-  { path: '/live', text: 'menu.live', needs: 'adminToken' },
+  { path: '/cluster', text: 'menu.cluster', needs: 'GetClusterStatus' },
+  { path: '/live', text: 'menu.live', needs: 'GetNodeFigures' },
   { path: '/buckets', text: 'menu.buckets' },
-  { path: '/keys', text: 'menu.keys', needs: 'adminToken' },
-  { path: '/layout', text: 'menu.layout', needs: 'adminToken' },
-  { path: '/workers', text: 'menu.workers', needs: 'adminToken' },
-  { path: '/tokens', text: 'menu.tokens', needs: 'adminToken' },
+  { path: '/keys', text: 'menu.keys', needs: 'ListKeys' },
+  { path: '/layout', text: 'menu.layout', needs: 'PlanClusterLayout' },
+  { path: '/workers', text: 'menu.workers', needs: 'ListWorkers' },
+  { path: '/tokens', text: 'menu.tokens', needs: 'ListAdminTokens' },
 ]
 
 /** Why an attempt to sign in with an identity provider failed. */
@@ -105,13 +105,22 @@ function Menu() {
     const here = location.pathname.replace(/^\/console/, '') || '/'
     return path === '/' ? here === '/' : here.startsWith(path)
   }
-  const places = () => PLACES.filter(({ needs }) => needs === undefined || session()[needs] !== undefined)
+  const places = () => PLACES.filter(({ needs }) => needs === undefined || may(needs))
+  let list!: HTMLUListElement
+  // On phones the menu is a line that one scrolls: it shows where one is.
+  const showHere = () =>
+    list.querySelector('[aria-current=page]')?.scrollIntoView({ inline: 'center', block: 'nearest' })
+  createEffect(on(() => location.pathname, showHere))
+  onMount(() => {
+    addEventListener('resize', showHere)
+    onCleanup(() => removeEventListener('resize', showHere))
+  })
   return (
     <nav class="menu" aria-label={t('menu')}>
       <span class="brand">
         <img src="/console/icon.svg" alt="" width="24" height="24" /> Carport
       </span>
-      <ul>
+      <ul ref={list}>
         <For each={places()}>
           {({ path, text }) => (
             <li>

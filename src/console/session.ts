@@ -12,6 +12,8 @@ export interface Login {
   readonly provider: string
   /** The name of the role that was asked for; empty: the first that fits. */
   readonly role: string
+  /** Whether the admin token of the session is that of the role. */
+  readonly isAdmin: boolean
   /** Of the provider, for new credentials without asking the person; kept in the tab like all of this. */
   readonly refreshToken?: string
 }
@@ -20,6 +22,8 @@ export interface Login {
 export interface Session {
   readonly key?: SessionKey
   readonly adminToken?: string
+  /** The endpoints that the admin token allows; "*" stands for all. */
+  readonly scope?: readonly string[]
   /** Where the key is temporary. */
   readonly login?: Login
 }
@@ -50,12 +54,24 @@ export function endSession(reason: string): void {
 }
 
 export function signIn(more: Session): void {
-  const { login: _, ...before } = current()
-  // A key of one's own takes the place of a temporary one, and the other way round.
-  const next = more.key ? { ...before, ...more } : { ...current(), ...more }
+  const next = more.key ? { ...withoutLogin(), ...more } : { ...current(), ...more }
   sessionStorage.setItem(STORED, JSON.stringify(next))
   setEnded(undefined)
   setCurrent(next)
+}
+
+/** What stays when another key comes: it takes the place of a temporary one, and of the rights that came with that. */
+function withoutLogin(): Session {
+  const { login, adminToken, scope, ...rest } = current()
+  return login?.isAdmin
+    ? rest
+    : { ...rest, ...(adminToken !== undefined && { adminToken }), ...(scope && { scope }) }
+}
+
+/** Whether the admin token of the session allows an endpoint. */
+export function may(endpoint: string): boolean {
+  const { adminToken, scope } = current()
+  return adminToken !== undefined && (scope === undefined || scope.includes('*') || scope.includes(endpoint))
 }
 
 export function signOut(): void {

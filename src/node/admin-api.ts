@@ -5,10 +5,14 @@ import type { AdminTokenInfo } from '../api/admin/types.js'
 import { mountS3 } from '../api/console/mount-s3.js'
 import type { ConsoleSettings } from '../api/console/settings.js'
 import type { HttpFrontOptions } from '../api/http/front.js'
+import type { AdminSessions } from '../api/sts/admin-sessions.js'
+import { Discoveries } from '../api/sts/discovery.js'
 import type { Config, TlsFiles } from '../config/config.js'
 import type { ListenAddress } from '../config/values.js'
+import { EVERY_OPERATION } from '../model/buckets/admin-tokens.js'
 import { consoleFiles } from '../platform/console-files.js'
 import { readConsoleFile } from '../platform/console-folder.js'
+import { systemHttpGet } from '../platform/http-get.js'
 import type { Core } from './core.js'
 import type { Metrics } from './metrics/metrics.js'
 import { type Serving, serveHttp } from './serve-http.js'
@@ -70,6 +74,7 @@ export async function serveAdminApi(
   const { model, cluster, quorum } = core
   const { s3, metrics } = parts
   const { adminToken, metricsToken } = config.secrets
+  const sessions = await adminSessions(config, core, s3, options)
   const { metricsRequireToken } = admin
   const shared: AdminFrontOptions = {
     ...options,
@@ -80,7 +85,7 @@ export async function serveAdminApi(
     authorizer: new Authorizer({
       clock: options.clock,
       tokens: model.adminTokens,
-      ...{ adminToken, metricsToken, metricsRequireToken },
+      ...{ adminToken, metricsToken, metricsRequireToken, sessions },
     }),
     configuredTokens: nodeFacts(config).configuredTokens,
     health: () => cluster.health(),
@@ -90,7 +95,11 @@ export async function serveAdminApi(
   const withConsole = {
     ...shared,
     mount: s3 && mountS3(s3.front),
-    console: { find: consoleFiles(readConsoleFile), settings: consoleSettings(config, parts) },
+    console: {
+      find: consoleFiles(readConsoleFile),
+      settings: consoleSettings(config, parts, options),
+      sessions,
+    },
   }
   const serve = async (front: AdminFrontOptions, address: ListenAddress, tls: TlsFiles | null) => {
     const serving = await serveHttp(
@@ -113,13 +122,46 @@ export async function serveAdminApi(
   return { ...(adminApi && { adminApi }), ...(consoleServing && { console: consoleServing }) }
 }
 
-/** What the page learns before anybody signs in: nothing secret is among it. */
-function consoleSettings({ s3Api, oidc }: Config, { s3, version }: AdminParts): ConsoleSettings {
-  return {
+/** The sessions of administrators who sign in with an identity provider; undefined if no role in the configuration has rights. */
+async function adminSessions(
+  { oidc, secrets }: Config,
+  { model }: Core,
+  s3: S3Served | undefined,
+  { clock, random, log }: HttpFrontOptions,
+): Promise<AdminSessions | undefined> {
+  const scopes = oidc.flatMap(({ console, roles }) =>
+    console ? roles.flatMap((role) => role.adminScope) : [],
+  )
+  if (scopes.length === 0 || !s3?.verifier) return undefined
+  const { AdminSessions } = await import('../api/sts/admin-sessions.js')
+  const { isScopeName } = await import('../api/admin/http/endpoints.js')
+  const unknown = scopes.filter((name) => name !== EVERY_OPERATION && !isScopeName(name))
+  if (unknown.length > 0) log.warn({ unknown }, 'admin_scope names endpoints that there are not')
+  const { verifier } = s3
+  return new AdminSessions(Buffer.from(secrets.rpcSecret, 'hex'), {
+    ...{ clock, random, log, keys: model.keys, providers: oidc },
+    verify: (token) => verifier.verify(token),
+  })
+}
+
+/** What the page learns before anybody signs in: nothing secret is among it. The providers are asked for what they are at once. */
+function consoleSettings(
+  { s3Api, oidc }: Config,
+  { s3, version }: AdminParts,
+  { clock, log }: HttpFrontOptions,
+): () => Promise<ConsoleSettings> {
+  const offered = oidc.flatMap(({ name, issuer, console, roles }) => {
+    if (!s3 || !console) return []
+    const hasAdmins = roles.some(({ adminScope }) => adminScope.length > 0)
+    return { name, issuer, ...console, roles: roles.flatMap((role) => role.name ?? []), hasAdmins }
+  })
+  const discoveries = new Discoveries(offered, { clock, log, get: systemHttpGet })
+  for (const { issuer } of offered) void discoveries.of(issuer)
+  return async () => ({
     ...{ version, region: s3Api.region, s3Endpoint: s3Api.publicEndpoint },
     s3Port: s3?.serving.listening.port ?? null,
-    providers: oidc.flatMap(({ name, issuer, console, roles }) =>
-      s3 && console ? { name, issuer, ...console, roles: roles.flatMap((role) => role.name ?? []) } : [],
+    providers: await Promise.all(
+      offered.map(async (each) => ({ ...each, metadata: (await discoveries.of(each.issuer)) ?? null })),
     ),
-  }
+  })
 }

@@ -8,6 +8,7 @@ import { SignatureVerifier } from '../api/s3/signature/verifier.js'
 import { createStsFront } from '../api/sts/assume-role.js'
 import { secretLookup } from '../api/sts/secret-lookup.js'
 import { Sessions } from '../api/sts/sessions.js'
+import { WebIdentityVerifier } from '../api/sts/web-identity.js'
 import type { Config } from '../config/config.js'
 import { MasterKeys } from '../model/content/ciphers.js'
 import type { NodeIdentity } from '../net/identity.js'
@@ -23,6 +24,8 @@ export const SHADOW_IDLE_MS = 30_000
 export interface S3Served {
   readonly front: HttpFront<S3Request>
   readonly serving: Serving
+  /** Verifies tokens of the identity providers; undefined if there are none. */
+  readonly verifier: WebIdentityVerifier | undefined
 }
 
 interface S3Deps extends ServeDeps {
@@ -48,9 +51,11 @@ export async function serveS3(
   const { keys } = model
   const sessions = new Sessions(Buffer.from(config.secrets.rpcSecret, 'hex'), random)
   const secretOf = secretLookup({ keys, sessions, clock })
-  const sts =
-    config.oidc.length > 0 &&
-    createStsFront({ clock, log, keys, sessions, providers: config.oidc, get: systemHttpGet })
+  const verifier =
+    config.oidc.length > 0
+      ? new WebIdentityVerifier(config.oidc, { clock, log, get: systemHttpGet })
+      : undefined
+  const sts = verifier && createStsFront({ clock, log, keys, sessions, verifier })
   const front = createS3Front({
     clock,
     random,
@@ -79,5 +84,6 @@ export async function serveS3(
     ...accessLog.of('s3'),
     ...(deps.clientIdleMs !== undefined && { idleTimeoutMs: deps.clientIdleMs }),
   })
-  return { front, serving: await serveHttp(front, bindAddr, deps, tls && { files: tls, http2: false }) }
+  const serving = await serveHttp(front, bindAddr, deps, tls && { files: tls, http2: false })
+  return { front, serving, verifier }
 }

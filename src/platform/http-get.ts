@@ -1,4 +1,4 @@
-import type { HttpGet } from '../api/sts/jwks.js'
+import type { HttpGet } from '../api/sts/discovery.js'
 import { exchange } from './http-call.js'
 
 /** Fetches the documents of identity providers. */

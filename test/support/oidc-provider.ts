@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { JWTPayload } from 'jose'
 import { startIssuer, type TestIssuer } from './oidc-issuer.js'
@@ -12,8 +13,13 @@ interface Given {
   nonce: string
 }
 
-/** An OpenID Connect provider with the authorization code flow and PKCE, whose only user is signed in already. */
+/**
+ * An OpenID Connect provider with the authorization code flow and PKCE, whose only user is signed in already. Its token endpoint
+ * has an origin of its own, as some providers have it.
+ */
 export interface TestProvider extends TestIssuer {
+  /** The origin of the token endpoint. */
+  readonly tokenOrigin: string
   /** Claims of the next ID tokens. */
   claims: JWTPayload
   /** Whether it gives refresh tokens. */
@@ -81,19 +87,30 @@ export async function startProvider(): Promise<TestProvider> {
     response.setHeader('access-control-allow-origin', '*')
     response.setHeader('content-type', 'application/json')
     if (url.pathname === '/authorize') authorize(url.searchParams, response)
-    else if (url.pathname === '/token')
-      void text(request).then((form) => tokens(new URLSearchParams(form), response))
     else response.writeHead(404).end()
   }
+  const tokenServer = createServer((request, response) => {
+    response.setHeader('access-control-allow-origin', '*')
+    response.setHeader('content-type', 'application/json')
+    void text(request).then((form) => tokens(new URLSearchParams(form), response))
+  })
+  await new Promise<void>((resolve) => tokenServer.listen(0, '127.0.0.1', resolve))
+  const tokenOrigin = `http://127.0.0.1:${(tokenServer.address() as AddressInfo).port}`
   issuer.more = {
     serve,
     endpoints: {
-      ...{ authorization_endpoint: `${issuer.url}/authorize`, token_endpoint: `${issuer.url}/token` },
+      ...{ authorization_endpoint: `${issuer.url}/authorize`, token_endpoint: `${tokenOrigin}/token` },
       id_token_signing_alg_values_supported: ['ES256'],
     },
   }
+  const stopIssuer = issuer.stop
+  const stop = async () => {
+    tokenServer.close()
+    tokenServer.closeAllConnections()
+    await stopIssuer()
+  }
   const provider: TestProvider = Object.assign(issuer, {
-    ...{ claims: {}, refreshes: false, tamper: undefined, asked, granted },
+    ...{ claims: {}, refreshes: false, tamper: undefined, asked, granted, tokenOrigin, stop },
   })
   return provider
 }

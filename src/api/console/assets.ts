@@ -1,6 +1,7 @@
 import type { Answer } from '../http/answer.js'
 import type { HttpRequest } from '../http/request.js'
-import type { ConsoleSettings } from './settings.js'
+import type { AdminSessions } from '../sts/admin-sessions.js'
+import type { ConsoleProvider, ConsoleSettings } from './settings.js'
 
 /** A file of the console. */
 export interface Asset {
@@ -13,6 +14,15 @@ export interface Asset {
   readonly isImmutable: boolean
 }
 
+/** What the console is made of. */
+export interface ConsoleParts {
+  readonly find: FindAsset
+  /** What the page learns of the node; it may have to ask the identity providers first. */
+  readonly settings: () => Promise<ConsoleSettings>
+  /** Sessions of administrators who sign in with an identity provider; undefined where no role allows that. */
+  readonly sessions: AdminSessions | undefined
+}
+
 /** Finds a file by its path below /console/. */
 export type FindAsset = (path: string) => Promise<Asset | undefined>
 
@@ -20,10 +30,10 @@ export type FindAsset = (path: string) => Promise<Asset | undefined>
 const PAGE = 'index.html'
 
 /**
- * Scripts and requests come from this origin alone, but for the identity providers that the page asks for tokens; styles may
- * stand in elements, as libraries of widgets set them.
+ * Scripts and requests come from this origin alone, but for the token endpoints that the identity providers of the configuration
+ * name: of each, the origin and nothing else. Styles may stand in elements, as libraries of widgets set them.
  */
-const headersFor = ({ providers }: ConsoleSettings) => ({
+const headersFor = (providers: readonly ConsoleProvider[]) => ({
   'Content-Security-Policy': [
     "default-src 'none'",
     "script-src 'self'",
@@ -32,7 +42,7 @@ const headersFor = ({ providers }: ConsoleSettings) => ({
     'media-src blob:',
     'frame-src blob:',
     "font-src 'self'",
-    ["connect-src 'self'", ...new Set(providers.map(({ issuer }) => new URL(issuer).origin))].join(' '),
+    ["connect-src 'self'", ...tokenOrigins(providers)].join(' '),
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
@@ -43,19 +53,30 @@ const headersFor = ({ providers }: ConsoleSettings) => ({
   'Cross-Origin-Opener-Policy': 'same-origin',
 })
 
+function tokenOrigins(providers: readonly ConsoleProvider[]): Set<string> {
+  return new Set(
+    providers.flatMap(({ metadata }) =>
+      metadata?.token_endpoint ? [new URL(metadata.token_endpoint).origin] : [],
+    ),
+  )
+}
+
 /** A page or file of the console. `path` is what follows /console/. */
 export async function consoleAnswer(
   request: Pick<HttpRequest, 'headers'>,
   path: string,
-  find: FindAsset,
-  settings: ConsoleSettings,
+  parts: ConsoleParts,
 ): Promise<Answer> {
-  const all = headersFor(settings)
+  const { find } = parts
+  const isFile = /\.\w+$/.test(path)
   if (path === 'settings.json') {
+    const settings = await parts.settings()
+    const all = headersFor(settings.providers)
     const headers = { ...all, 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }
     return { status: 200, headers, body: JSON.stringify(settings) }
   }
-  const isFile = /\.\w+$/.test(path)
+  // Policies of scripts and styles mean nothing: only the page waits for what providers say of themselves.
+  const all = headersFor(isFile ? [] : (await parts.settings()).providers)
   const asset = await find(isFile ? path : PAGE)
   if (!asset) {
     const body = isFile

@@ -7,7 +7,6 @@
  * - Policies by ARN are refused: there are none. An inline Policy narrows what the session may do.
  * - Of ProviderId, which is for plain OAuth 2.0 at Amazon's, the configured name or issuer of the provider is accepted.
  */
-import type { OidcProvider } from '../../config/oidc.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
 import { isoDate } from '../http/date.js'
@@ -16,12 +15,11 @@ import { S3Error } from '../s3/errors.js'
 import type { S3Request, S3Response } from '../s3/request.js'
 import { xmlElement, xmlText } from '../xml/writer.js'
 import { STS_XMLNS, StsError, stsErrorXml } from './errors.js'
-import type { HttpGet } from './jwks.js'
 import { chooseRole, roleOfArn } from './roles.js'
 import type { KeyLookup } from './secret-lookup.js'
 import { SESSION_POLICY_MAX, SessionPolicy } from './session-policy.js'
 import type { SessionGrant, Sessions, TemporaryCredentials } from './sessions.js'
-import { type WebIdentity, WebIdentityVerifier } from './web-identity.js'
+import type { WebIdentity, WebIdentityVerifier } from './web-identity.js'
 
 const VERSION = '2011-06-15'
 const BODY_BYTES_MAX = 64 * 1024
@@ -35,8 +33,7 @@ export interface StsDeps {
   log: Log
   keys: KeyLookup
   sessions: Sessions
-  providers: readonly OidcProvider[]
-  get: HttpGet
+  verifier: WebIdentityVerifier
 }
 
 /** The token service at the S3 endpoint. */
@@ -47,14 +44,13 @@ export interface StsFront {
   serve(request: S3Request): Promise<S3Response>
 }
 
-/** The token service for the providers in the configuration. */
+/** The token service for the providers that `verifier` knows. */
 export function createStsFront(deps: StsDeps): StsFront {
-  const verifier = new WebIdentityVerifier(deps.providers, deps)
   return {
     matches: isStsRequest,
     async serve(request) {
       try {
-        return answer(200, await assumeRole(deps, verifier, request))
+        return answer(200, await assumeRole(deps, request))
       } catch (thrown) {
         const error =
           thrown instanceof StsError ? thrown : new StsError('InternalFailure', undefined, { cause: thrown })
@@ -96,9 +92,9 @@ interface Parameters {
   provider: string | undefined
 }
 
-async function assumeRole(deps: StsDeps, verifier: WebIdentityVerifier, request: S3Request): Promise<string> {
+async function assumeRole(deps: StsDeps, request: S3Request): Promise<string> {
   const parameters = checkParameters(await readParameters(request))
-  const identity = await verifier.verify(parameters.token)
+  const identity = await deps.verifier.verify(parameters.token)
   const { provider, subject } = identity
   if (parameters.provider !== undefined && ![provider.name, provider.issuer].includes(parameters.provider)) {
     throw new StsError('InvalidParameterValue', 'ProviderId is not the provider that the token is of.')

@@ -1,16 +1,8 @@
 import type { JSONWebKeySet } from 'jose'
-import { isProviderUrl, type OidcProvider } from '../../config/oidc.js'
+import type { OidcProvider } from '../../config/oidc.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
-
-/**
- * Fetches a document, without following redirects. Rejects when the deadline passes, the document is larger, or the
- * server cannot be reached or trusted.
- */
-export type HttpGet = (
-  url: string,
-  limits: { timeoutMs: number; bytesMax: number },
-) => Promise<{ status: number; body: Buffer }>
+import { discover, type HttpGet } from './discovery.js'
 
 const LIMITS = { timeoutMs: 5000, bytesMax: 512 * 1024 }
 /**
@@ -74,15 +66,9 @@ export class ProviderKeys {
     }
   }
 
-  /** OpenID Connect Discovery 1.0, sections 4.1 and 4.3. */
   async #discover(): Promise<string> {
-    const { issuer } = this.provider
-    const document = await this.#json(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
-    const { issuer: told, jwks_uri: uri } = (document ?? {}) as Record<string, unknown>
-    if (told !== issuer) throw new Error(`the discovery document is of another issuer than ${issuer}`)
-    if (typeof uri !== 'string' || !isKeyUrl(uri)) {
-      throw new Error('the discovery document has no jwks_uri with https')
-    }
+    const { jwks_uri: uri } = await discover(this.provider.issuer, this.deps.get)
+    if (uri === undefined) throw new Error('the discovery document has no jwks_uri with https')
     return uri
   }
 
@@ -91,14 +77,6 @@ export class ProviderKeys {
     if (status !== 200) throw new Error(`${url} answers ${status}`)
     return JSON.parse(body.toString('utf8'))
   }
-}
-
-/**
- * Whether a URL is accepted as the configuration's URLs are; a query is allowed, since some providers have
- * one.
- */
-function isKeyUrl(text: string): boolean {
-  return isProviderUrl(text.replace(/\?.*$/s, ''))
 }
 
 function isKeySet(document: unknown): document is JSONWebKeySet {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { chooseRole, roleOfArn } from './roles.js'
 
 const role = (claim: string, value: string, accessKey: string, name: string | null = null) => ({
-  ...{ claim, value, accessKey, name },
+  ...{ claim, value, accessKey, name, adminScope: [] },
 })
 
 describe('the role of a token', () => {

@@ -3,24 +3,20 @@
  * all the rest. Both are made with keys that every node derives from the secret of the cluster (HKDF-SHA256, RFC 5869),
  * so every node knows the credentials that any other one issued, and nobody else can make them.
  *
- * A token is base64url of: format version (1 byte), nonce (12), AES-256-GCM of a JSON text, tag (16). The access key id
- * is authenticated with it, so a token is good for one id only.
+ * A token is a sealed JSON text. The access key id is authenticated with it, so a token is good for one id only.
  */
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync } from 'node:crypto'
+import { createHmac, hkdfSync } from 'node:crypto'
 import type { Random } from '../../util/random.js'
 import { S3Error } from '../s3/errors.js'
+import { Seal } from './seal.js'
 import { type SessionPolicy, storedSessionPolicy } from './session-policy.js'
 
 /** Begins the ids of temporary access keys. */
 export const TEMPORARY_KEY_PREFIX = 'CPST'
 const TEMPORARY_KEY = /^CPST[0-9A-F]{24}$/
 
-const FORMAT = 1
-const NONCE_BYTES = 12
-const TAG_BYTES = 16
 /** No token of ours is longer: even the longest subject and policy make shorter ones. */
 const TOKEN_CHARS_MAX = 8192
-const BASE64URL = /^[A-Za-z0-9_-]+$/
 /** The number of opened tokens that are kept. */
 const OPENED_MAX = 256
 
@@ -54,7 +50,7 @@ export interface TemporaryCredentials {
 }
 
 export class Sessions {
-  readonly #tokenKey: Buffer
+  readonly #seal: Seal
   readonly #secretKey: Buffer
   readonly #opened = new Map<string, Session>()
 
@@ -64,16 +60,13 @@ export class Sessions {
     private readonly random: Random,
   ) {
     const derive = (info: string) => Buffer.from(hkdfSync('sha256', clusterSecret, '', info, 32))
-    this.#tokenKey = derive('carport sts session token v1')
+    this.#seal = new Seal(derive('carport sts session token v1'), random)
     this.#secretKey = derive('carport sts secret key v1')
   }
 
   /** Makes credentials. Nothing is stored. */
   issue(grant: SessionGrant): TemporaryCredentials {
     const accessKeyId = TEMPORARY_KEY_PREFIX + this.random.bytes(12).toString('hex').toUpperCase()
-    const nonce = this.random.bytes(NONCE_BYTES)
-    const cipher = createCipheriv('aes-256-gcm', this.#tokenKey, nonce)
-    cipher.setAAD(Buffer.from(accessKeyId))
     const { parentKeyId, expiresMs, provider, subject, name, policy } = grant
     const text = JSON.stringify([
       parentKeyId,
@@ -83,11 +76,10 @@ export class Sessions {
       name,
       ...(policy ? [policy] : []),
     ])
-    const sealed = [Buffer.from([FORMAT]), nonce, cipher.update(text, 'utf8'), cipher.final()]
     return {
       accessKeyId,
       secretAccessKey: this.#secretOf(accessKeyId),
-      sessionToken: Buffer.concat([...sealed, cipher.getAuthTag()]).toString('base64url'),
+      sessionToken: this.#seal.close(text, accessKeyId),
     }
   }
 
@@ -114,21 +106,10 @@ export class Sessions {
   }
 
   #unseal(accessKeyId: string, token: string): Session {
-    if (!TEMPORARY_KEY.test(accessKeyId) || token.length > TOKEN_CHARS_MAX || !BASE64URL.test(token)) {
-      throw new S3Error('InvalidToken')
-    }
-    const bytes = Buffer.from(token, 'base64url')
-    const end = bytes.length - TAG_BYTES
-    if (bytes[0] !== FORMAT || end <= 1 + NONCE_BYTES || bytes.toString('base64url') !== token) {
-      throw new S3Error('InvalidToken')
-    }
-    const decipher = createDecipheriv('aes-256-gcm', this.#tokenKey, bytes.subarray(1, 1 + NONCE_BYTES), {
-      authTagLength: TAG_BYTES,
-    })
-    decipher.setAAD(Buffer.from(accessKeyId)).setAuthTag(bytes.subarray(end))
+    if (!TEMPORARY_KEY.test(accessKeyId) || token.length > TOKEN_CHARS_MAX) throw new S3Error('InvalidToken')
     let text: string
     try {
-      text = decipher.update(bytes.subarray(1 + NONCE_BYTES, end), undefined, 'utf8') + decipher.final('utf8')
+      text = this.#seal.open(token, accessKeyId)
     } catch (cause) {
       throw new S3Error('InvalidToken', undefined, { cause })
     }

@@ -2,8 +2,9 @@ import type { CryptoKey, JSONWebKeySet, JWTPayload, JWTVerifyOptions } from 'jos
 import type { OidcProvider } from '../../config/oidc.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
+import type { HttpGet } from './discovery.js'
 import { StsError } from './errors.js'
-import { type HttpGet, ProviderKeys } from './jwks.js'
+import { ProviderKeys } from './jwks.js'
 
 /**
  * Algorithms with a private key only: with a shared secret, anybody who can verify a token could make one.

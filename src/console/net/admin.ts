@@ -1,4 +1,6 @@
+import type { MultiResponse } from '../../api/admin/types.js'
 import { session } from '../session'
+import { t } from '../texts/texts'
 import { ApiError, noticeEnd, unreachable } from './errors'
 
 export interface AdminCall {
@@ -6,6 +8,17 @@ export interface AdminCall {
   readonly body?: unknown
   /** A token other than the session's. */
   readonly as?: string
+}
+
+/**
+ * Tells every node to do something, and how many did.
+ * @throws ApiError; Error that names the nodes that did not, when some could not
+ */
+export async function tellAll(endpoint: string, body: unknown): Promise<number> {
+  const { success, error } = await admin<MultiResponse<unknown>>(endpoint, { query: { node: '*' }, body })
+  const failed = Object.entries(error).map(([node, message]) => `${node.slice(0, 16)}: ${message}`)
+  if (failed.length > 0) throw new Error(t('nodes.failed', { nodes: failed.join('; ') }))
+  return Object.keys(success).length
 }
 
 /** Asks an endpoint of the admin API v2. @throws ApiError */

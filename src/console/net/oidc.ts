@@ -7,8 +7,9 @@ import { utf8ToBytes } from '@noble/hashes/utils.js'
 import * as oauth from 'oauth4webapi'
 import type { ConsoleProvider } from '../../api/console/settings.js'
 import type { Login, SessionKey } from '../session'
-import { settings } from '../settings'
+import { loadSettings, settings } from '../settings'
 import { t } from '../texts/texts'
+import { adminSession } from './admin-session'
 import { ApiError, unreachable } from './errors'
 import { errorOf, parseXml, textOf } from './s3'
 
@@ -31,14 +32,17 @@ interface Begun {
 export interface SignedIn {
   readonly key: SessionKey
   readonly login: Login
+  /** Of an administrator. */
+  readonly adminToken?: string
+  readonly scope?: readonly string[]
 }
 
 /** Leaves the page for the provider's. @throws ApiError when it cannot be reached or is not what it should be */
 export async function beginSignIn(provider: ConsoleProvider, role: string): Promise<void> {
-  const server = await discover(provider)
+  const server = await metadataOf(provider)
   const endpoint = server.authorization_endpoint
   // Not any scheme: "javascript:" would run in this page.
-  if (endpoint === undefined || !/^https?:$/.test(new URL(endpoint).protocol))
+  if (!server.token_endpoint || !endpoint || !/^https?:$/.test(new URL(endpoint).protocol))
     throw new ApiError(0, 'Provider', t('oidc.provider-wrong', { name: provider.name }))
   const begun: Begun = {
     ...{ provider: provider.name, role, returnTo: location.pathname + location.search },
@@ -70,7 +74,7 @@ export async function finishSignIn(answer: URL): Promise<SignedIn & { returnTo: 
   const begun = text === null ? undefined : (JSON.parse(text) as Begun)
   const provider = settings().providers.find(({ name }) => name === begun?.provider)
   if (!begun || !provider) throw new ApiError(0, 'Provider', t('oidc.not-begun'))
-  const server = await discover(provider)
+  const server = await metadataOf(provider)
   const client = clientOf(provider)
   const tokens = await told(provider, async () => {
     const parameters = oauth.validateAuthResponse(server, client, answer, begun.state)
@@ -100,7 +104,7 @@ export async function renewSignIn({
 }: Login): Promise<SignedIn | undefined> {
   const provider = settings().providers.find((each) => each.name === name)
   if (!provider || refreshToken === undefined) return undefined
-  const server = await discover(provider)
+  const server = await metadataOf(provider)
   const client = clientOf(provider)
   const tokens = await told(provider, async () => {
     const options = optionsOf(provider)
@@ -133,11 +137,13 @@ function optionsOf({ issuer }: ConsoleProvider) {
   return { [oauth.allowInsecureRequests]: issuer.startsWith('http:') }
 }
 
-async function discover(provider: ConsoleProvider): Promise<oauth.AuthorizationServer> {
-  const issuer = new URL(provider.issuer)
-  return told(provider, async () =>
-    oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, optionsOf(provider))),
-  )
+/** What the node knows of the provider, which it asks again if need be. @throws ApiError */
+async function metadataOf({ name }: ConsoleProvider): Promise<oauth.AuthorizationServer> {
+  const known = () => settings().providers.find((each) => each.name === name)?.metadata
+  if (!known()) await loadSettings()
+  const { id_token_signing_alg_values_supported: algorithms, ...metadata } = known() ?? { issuer: '' }
+  if (metadata.issuer === '') throw new ApiError(0, 'Provider', t('oidc.node-cannot', { name }))
+  return { ...metadata, ...(algorithms && { id_token_signing_alg_values_supported: [...algorithms] }) }
 }
 
 /** Runs a step with the provider; says in plain words what went wrong with it. */
@@ -163,9 +169,19 @@ async function signedInBy(
   refreshToken: string | undefined,
 ): Promise<SignedIn> {
   const key = await temporaryKey(tokens.id_token!, provider, role)
+  const admin = provider.hasAdmins ? await adminSession(tokens.id_token!, role) : undefined
   const next = tokens.refresh_token ?? refreshToken
   const { name } = provider
-  return { key, login: { provider: name, role, ...(next !== undefined && { refreshToken: next }) } }
+  return {
+    key,
+    login: {
+      provider: name,
+      role,
+      isAdmin: admin !== undefined,
+      ...(next !== undefined && { refreshToken: next }),
+    },
+    ...(admin && { adminToken: admin.token, scope: admin.scope }),
+  }
 }
 
 /** AssumeRoleWithWebIdentity of the token service, beside the console. @throws ApiError */

@@ -121,12 +121,23 @@ export function decode(text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '))
 }
 
-/** Deletes up to 1000 objects. Resolves with the keys that could not be deleted, and why. */
+/** An object to delete, or one of its versions. */
+export interface Doomed {
+  readonly key: string
+  readonly versionId?: string
+}
+
+/** Deletes up to 1000 objects or versions. Resolves with those that could not be deleted, and why. */
 export async function deleteObjects(
   bucket: string,
-  keys: readonly string[],
+  doomed: readonly Doomed[],
 ): Promise<{ key: string; message: string }[]> {
-  const objects = keys.map((key) => `<Object><Key>${escapeXml(key)}</Key></Object>`).join('')
+  const objects = doomed
+    .map(({ key, versionId }) => {
+      const version = versionId === undefined ? '' : `<VersionId>${escapeXml(versionId)}</VersionId>`
+      return `<Object><Key>${escapeXml(key)}</Key>${version}</Object>`
+    })
+    .join('')
   const body = `<Delete><Quiet>true</Quiet>${objects}</Delete>`
   const document = await s3Xml({
     method: 'POST',

@@ -4,7 +4,7 @@ import type { BucketInfo, KeyListItem } from '../../api/admin/types.js'
 import { adminCommand, word } from '../commands'
 import { admin } from '../net/admin'
 import { documentsByAdmin } from '../net/bucket-documents'
-import { session } from '../session'
+import { may } from '../session'
 import { bytes, count, t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
@@ -25,8 +25,9 @@ const PERMISSIONS: readonly Permission[] = ['read', 'write', 'owner']
 /** What a bucket is, and what it is told to do: all of it for administrators, its settings for who has a key. */
 export default function BucketSettings() {
   const params = useParams()
+  const isByAdmin = () => may('GetBucketInfo') && may('ListKeys')
   const bucket = createLoad(
-    () => session().adminToken && params.bucket,
+    () => isByAdmin() && params.bucket,
     async (name) => {
       const query: Record<string, string> = /^[0-9a-f]{32}$/.test(name) ? { id: name } : { globalAlias: name }
       const info = await admin<BucketInfo>('GetBucketInfo', { query })
@@ -38,7 +39,7 @@ export default function BucketSettings() {
       <h1>
         {params.bucket} · {t('settings.of')}
       </h1>
-      <Show when={session().adminToken} fallback={<SettingsByKey bucket={params.bucket!} />}>
+      <Show when={isByAdmin()} fallback={<SettingsByKey bucket={params.bucket!} />}>
         <Load of={bucket}>
           {(value) => (
             <>

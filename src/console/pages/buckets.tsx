@@ -4,7 +4,7 @@ import type { BucketListItem } from '../../api/admin/types.js'
 import { encode } from '../../client/sign.js'
 import { admin } from '../net/admin'
 import { listBuckets, s3 } from '../net/s3'
-import { session } from '../session'
+import { may, session } from '../session'
 import { t, when } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
@@ -24,9 +24,9 @@ interface Row {
 
 /** The buckets that this user may see: those of the access key, and with an admin token all. */
 async function rows(): Promise<Row[]> {
-  const { key, adminToken } = session()
+  const { key } = session()
   const found = new Map<string, Row>()
-  if (adminToken !== undefined) {
+  if (may('ListBuckets')) {
     for (const { globalAliases, localAliases, id, created } of await admin<BucketListItem[]>('ListBuckets')) {
       const name = globalAliases[0] ?? localAliases[0]?.alias ?? id
       found.set(name, { name, created, isOpen: false })
@@ -53,9 +53,11 @@ export default function Buckets() {
           value={search()}
           onInput={(event) => setSearch(event.currentTarget.value)}
         />
-        <button type="button" class="button primary" onClick={() => setMaking(true)}>
-          {t('bucket.create')}
-        </button>
+        <Show when={session().key !== undefined || may('CreateBucket')}>
+          <button type="button" class="button primary" onClick={() => setMaking(true)}>
+            {t('bucket.create')}
+          </button>
+        </Show>
       </header>
       <Load of={list}>
         {(all) => (

@@ -7,7 +7,7 @@ import type {
   NodeFigures,
 } from '../../api/admin/types.js'
 import { admin } from '../net/admin'
-import { session } from '../session'
+import { may, session } from '../session'
 import { bytes, count, duration, t } from '../texts/texts'
 import { Copyable } from '../ui/copy'
 import { createLoad, Load } from '../ui/load'
@@ -24,37 +24,54 @@ export default function Cluster() {
     async () => {
       const [status, figures] = await Promise.all([
         admin<ClusterStatus>('GetClusterStatus'),
-        admin<MultiResponse<NodeFigures>>('GetNodeFigures', { query: { node: '*' } }),
+        may('GetNodeFigures')
+          ? admin<MultiResponse<NodeFigures>>('GetNodeFigures', { query: { node: '*' } })
+          : undefined,
       ])
-      return { status, figures: figures.success }
+      return { status, figures: figures?.success ?? {} }
     },
     EVERY_MS,
   )
-  const progress = createLoad(token, () => admin<ClusterProgress>('GetClusterProgress'), EVERY_MS)
-  const diagnosis = createLoad(token, () => admin<ClusterDiagnosis>('GetClusterDiagnosis'))
+  const progress = createLoad(
+    () => may('GetClusterProgress') && token(),
+    () => admin<ClusterProgress>('GetClusterProgress'),
+    EVERY_MS,
+  )
+  const diagnosis = createLoad(
+    () => may('GetClusterDiagnosis') && token(),
+    () => admin<ClusterDiagnosis>('GetClusterDiagnosis'),
+  )
   return (
     <>
       <header class="page-head">
         <h1>{t('menu.cluster')}</h1>
-        <Connect onConnected={nodes.reload} />
+        <Show when={may('ConnectClusterNodes')}>
+          <Connect onConnected={nodes.reload} />
+        </Show>
       </header>
       <Load of={nodes}>
         {(value) => (
           <>
-            <ZoneMap nodes={value().status.nodes} figures={value().figures} />
+            <div class="scroll" tabindex="0" role="region" aria-label={t('cluster.map-region')}>
+              <ZoneMap nodes={value().status.nodes} figures={value().figures} />
+            </div>
             <RoundTrips nodes={value().status.nodes} figures={value().figures} />
           </>
         )}
       </Load>
-      <h2>{t('cluster.sync')}</h2>
-      <Load of={progress}>{(value) => <Progress progress={value()} />}</Load>
-      <header class="page-head">
-        <h2>{t('cluster.doctor')}</h2>
-        <button type="button" class="button" disabled={diagnosis.isLoading()} onClick={diagnosis.reload}>
-          {t('cluster.look-again')}
-        </button>
-      </header>
-      <Load of={diagnosis}>{(value) => <Findings diagnosis={value()} />}</Load>
+      <Show when={may('GetClusterProgress')}>
+        <h2>{t('cluster.sync')}</h2>
+        <Load of={progress}>{(value) => <Progress progress={value()} />}</Load>
+      </Show>
+      <Show when={may('GetClusterDiagnosis')}>
+        <header class="page-head">
+          <h2>{t('cluster.doctor')}</h2>
+          <button type="button" class="button" disabled={diagnosis.isLoading()} onClick={diagnosis.reload}>
+            {t('cluster.look-again')}
+          </button>
+        </header>
+        <Load of={diagnosis}>{(value) => <Findings diagnosis={value()} />}</Load>
+      </Show>
     </>
   )
 }

@@ -2,7 +2,7 @@ import { createSignal, Show } from 'solid-js'
 import type { KeyInfo, KeyListItem } from '../../api/admin/types.js'
 import { word } from '../commands'
 import { admin } from '../net/admin'
-import { session } from '../session'
+import { may, session } from '../session'
 import { t, when } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command, Copyable } from '../ui/copy'
@@ -24,9 +24,11 @@ export default function Keys() {
     <>
       <header class="page-head">
         <h1>{t('menu.keys')}</h1>
-        <button type="button" class="button primary" onClick={() => setMaking(true)}>
-          {t('key.create')}
-        </button>
+        <Show when={may('CreateKey')}>
+          <button type="button" class="button primary" onClick={() => setMaking(true)}>
+            {t('key.create')}
+          </button>
+        </Show>
       </header>
       <Load of={list}>
         {(keys) => (
@@ -43,14 +45,16 @@ export default function Keys() {
                   <td class="muted">{key.created ? when(key.created) : ''}</td>
                   <td class="muted">{key.expiration ? when(key.expiration) : t('token.never')}</td>
                   <td class="actions">
-                    <button
-                      type="button"
-                      class="button danger"
-                      aria-label={t('key.delete-named', { name: key.name })}
-                      onClick={() => setDoomed(key)}
-                    >
-                      {t('delete')}
-                    </button>
+                    <Show when={may('DeleteKey')}>
+                      <button
+                        type="button"
+                        class="button danger"
+                        aria-label={t('key.delete-named', { name: key.name })}
+                        onClick={() => setDoomed(key)}
+                      >
+                        {t('delete')}
+                      </button>
+                    </Show>
                   </td>
                 </tr>
               )}

@@ -6,8 +6,8 @@ import { Crumbs } from './objects/crumbs'
 import { Details, isView } from './objects/details'
 import { createListing } from './objects/listing'
 import type { ObjectsQuery } from './objects/place'
-import type { Asked } from './objects/read-part'
-import { Removal } from './objects/removal'
+import type { Asked, Entry } from './objects/read-part'
+import { type Chosen, Removal } from './objects/removal'
 import { Rows } from './objects/rows'
 import { Unfinished, UploadList } from './objects/upload-list'
 import { uploadsTo } from './objects/uploads'
@@ -23,8 +23,8 @@ export default function Objects() {
   const bucket = () => params.bucket!
   const folder = () => query.in ?? ''
   const search = () => query.search ?? ''
-  const [chosen, setChosen] = createSignal<ReadonlySet<string>>(new Set<string>())
-  const [removing, setRemoving] = createSignal<ReadonlySet<string>>()
+  const [chosen, setChosen] = createSignal<Chosen>(new Map())
+  const [removing, setRemoving] = createSignal<Chosen>()
   const [version, setVersion] = createSignal(0)
   const isContaining = () => query.how === 'contains'
   const asked = (): Asked => ({
@@ -37,9 +37,9 @@ export default function Objects() {
   })
   const listing = createListing(asked)
   const isScan = () => isContaining() && search() !== ''
-  createEffect(on([bucket, folder], () => setChosen(new Set<string>()), { defer: true }))
+  createEffect(on([bucket, folder], () => setChosen(new Map()), { defer: true }))
   const reload = () => {
-    setChosen(new Set<string>())
+    setChosen(new Map())
     setVersion((before) => before + 1)
     listing.reload()
   }
@@ -59,10 +59,10 @@ export default function Objects() {
       TYPING_MS,
     )
   }
-  const toggle = (key: string) =>
+  const toggle = ({ key, size }: Entry) =>
     setChosen((before) => {
-      const after = new Set(before)
-      if (!after.delete(key)) after.add(key)
+      const after = new Map(before)
+      if (!after.delete(key)) after.set(key, size === undefined ? 'folder' : 'object')
       return after
     })
 

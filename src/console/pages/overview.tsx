@@ -2,7 +2,7 @@ import { A } from '@solidjs/router'
 import { For, Show } from 'solid-js'
 import type { ClusterHealthInfo, ClusterStatus } from '../../api/admin/types.js'
 import { admin } from '../net/admin'
-import { session } from '../session'
+import { may, session } from '../session'
 import { bytes, t } from '../texts/texts'
 import { createLoad, Load } from '../ui/load'
 
@@ -13,7 +13,7 @@ export default function Overview() {
   return (
     <>
       <h1>{t('menu.overview')}</h1>
-      <Show when={session().adminToken} fallback={<Welcome />}>
+      <Show when={may('GetClusterHealth') && may('GetClusterStatus')} fallback={<Welcome />}>
         <Cluster />
       </Show>
     </>

@@ -1,4 +1,5 @@
 import { type Accessor, createEffect, createSignal, For, on, Show } from 'solid-js'
+import type { AdminTokenInfo } from '../../api/admin/types.js'
 import type { ConsoleProvider } from '../../api/console/settings.js'
 import { admin } from '../net/admin'
 import { listBuckets } from '../net/s3'
@@ -118,8 +119,8 @@ function ByHand(props: { way: Accessor<'key' | 'token'>; onChoose: (way: 'key' |
       signIn({ key })
     } else {
       const adminToken = token().trim()
-      await admin('GetCurrentAdminTokenInfo', { as: adminToken })
-      signIn({ adminToken })
+      const { scope } = await admin<AdminTokenInfo>('GetCurrentAdminTokenInfo', { as: adminToken })
+      signIn({ adminToken, scope })
     }
   })
   const choose = (next: 'key' | 'token') => {

@@ -2,7 +2,7 @@ import { createSignal, Show } from 'solid-js'
 import type { AdminTokenInfo } from '../../api/admin/types.js'
 import { word } from '../commands'
 import { admin } from '../net/admin'
-import { session } from '../session'
+import { may, session } from '../session'
 import { t, when } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command, Copyable } from '../ui/copy'
@@ -24,9 +24,11 @@ export default function Tokens() {
     <>
       <header class="page-head">
         <h1>{t('menu.tokens')}</h1>
-        <button type="button" class="button primary" onClick={() => setMaking(true)}>
-          {t('token.create')}
-        </button>
+        <Show when={may('CreateAdminToken')}>
+          <button type="button" class="button primary" onClick={() => setMaking(true)}>
+            {t('token.create')}
+          </button>
+        </Show>
       </header>
       <Load of={list}>
         {(tokens) => (
@@ -37,7 +39,7 @@ export default function Tokens() {
                 <td class="mono">{token.scope.join(', ')}</td>
                 <td class="muted">{token.expiration ? when(token.expiration) : t('token.never')}</td>
                 <td class="actions">
-                  <Show when={token.id}>
+                  <Show when={token.id && may('DeleteAdminToken')}>
                     <button
                       type="button"
                       class="button danger"

@@ -1,13 +1,14 @@
 import { createSignal, For, Show } from 'solid-js'
 import type { BlockError, ClusterStatus, MultiResponse, WorkerInfo } from '../../api/admin/types.js'
-import { admin } from '../net/admin'
-import { session } from '../session'
+import { admin, tellAll } from '../net/admin'
+import { may, session } from '../session'
 import { t } from '../texts/texts'
 import { createAction, ErrorNote } from '../ui/action'
 import { Command } from '../ui/copy'
 import { List } from '../ui/list'
 import { createLoad, Load } from '../ui/load'
 import { Pace } from './workers/pace'
+import { Told } from './workers/told'
 
 const EVERY_MS = 5000
 const REPAIRS = [
@@ -24,14 +25,17 @@ const REPAIRS = [
 /** Background work of all nodes, what it stumbles over, and repairs. */
 export default function Workers() {
   const token = () => session().adminToken
-  const names = createLoad(token, () => admin<ClusterStatus>('GetClusterStatus'))
+  const names = createLoad(
+    () => may('GetClusterStatus') && token(),
+    () => admin<ClusterStatus>('GetClusterStatus'),
+  )
   const workers = createLoad(
     token,
     () => admin<MultiResponse<WorkerInfo[]>>('ListWorkers', { query: { node: '*' }, body: {} }),
     EVERY_MS,
   )
   const errors = createLoad(
-    token,
+    () => may('ListBlockErrors') && token(),
     () => admin<MultiResponse<BlockError[]>>('ListBlockErrors', { query: { node: '*' } }),
     EVERY_MS,
   )
@@ -40,12 +44,16 @@ export default function Workers() {
   return (
     <>
       <h1>{t('menu.workers')}</h1>
-      <Repairs />
-      <Pace />
-      <h2>{t('block.errors')}</h2>
-      <Load of={errors}>
-        {(found) => <BlockErrors found={found()} nameOf={nameOf} onRetry={errors.reload} />}
-      </Load>
+      <Show when={may('LaunchRepairOperation')}>
+        <Repairs onLaunched={workers.reload} />
+        <Pace />
+      </Show>
+      <Show when={may('ListBlockErrors')}>
+        <h2>{t('block.errors')}</h2>
+        <Load of={errors}>
+          {(found) => <BlockErrors found={found()} nameOf={nameOf} onRetry={errors.reload} />}
+        </Load>
+      </Show>
       <h2>{t('worker.list')}</h2>
       <Load of={workers}>
         {(found) => (
@@ -100,7 +108,7 @@ function BlockErrors(props: {
   const all = () =>
     Object.entries(props.found.success).flatMap(([node, list]) => list.map((error) => ({ node, error })))
   const retry = createAction(async () => {
-    await admin('RetryBlockResync', { query: { node: '*' }, body: { all: true } })
+    await tellAll('RetryBlockResync', { all: true })
     props.onRetry()
   })
   return (
@@ -121,21 +129,26 @@ function BlockErrors(props: {
       </table>
       <ErrorNote text={retry.error()} />
       <Command text="carport block retry-now --all" />
-      <button type="button" class="button" disabled={retry.busy()} onClick={() => void retry.start()}>
-        {t('block.retry')}
-      </button>
+      <Show when={may('RetryBlockResync')}>
+        <button type="button" class="button" disabled={retry.busy()} onClick={() => void retry.start()}>
+          {t('block.retry')}
+        </button>
+      </Show>
     </Show>
   )
 }
 
-function Repairs() {
+function Repairs(props: { onLaunched: () => void }) {
+  const [told, setTold] = createSignal<number>()
   const [launched, setLaunched] = createSignal('tables')
   /** The command line has its names with hyphens, as Garage does. */
   const verbOf = (kind: string) =>
     kind === 'multipartUploads' ? 'mpu' : kind.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
   const launch = createAction(async (repairType: string) => {
     setLaunched(repairType)
-    await admin('LaunchRepairOperation', { query: { node: '*' }, body: { repairType } })
+    setTold(undefined)
+    setTold(await tellAll('LaunchRepairOperation', { repairType }))
+    props.onLaunched()
   })
   return (
     <details class="card">
@@ -156,6 +169,7 @@ function Repairs() {
         </For>
       </div>
       <ErrorNote text={launch.error()} />
+      <Told nodes={told()} />
       <Command text={`carport repair --yes -a ${verbOf(launched())}`} />
     </details>
   )

@@ -13,6 +13,11 @@ const HEIGHT_PX = 180
 /** The shortest time that a plot shows, in seconds. */
 const SECONDS_MIN = 60
 
+function span(times: readonly number[]): [number, number] {
+  const last = times.at(-1) ?? Date.now() / 1000
+  return [Math.min(times[0] ?? last, last - SECONDS_MIN), last]
+}
+
 /** A plot over time. `times` are in seconds since the epoch. */
 export function Plot(props: {
   title: string
@@ -36,7 +41,8 @@ export function Plot(props: {
         cursor: { y: false },
         legend: { live: true },
         scales: {
-          x: { range: (_, first, last) => [Math.min(first, last - SECONDS_MIN), last] },
+          // By the times themselves: with one of them, or none, uPlot would show years.
+          x: { range: () => span(props.times) },
           y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] },
         },
         axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map((tick) => props.format(tick)) }],
@@ -58,7 +64,11 @@ export function Plot(props: {
     draw()
     const resized = new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: HEIGHT_PX }))
     resized.observe(place)
+    // The texts of its axes are drawn in the colour that the page had.
+    const isDark = matchMedia('(prefers-color-scheme: dark)')
+    isDark.addEventListener('change', draw)
     onCleanup(() => {
+      isDark.removeEventListener('change', draw)
       resized.disconnect()
       plot?.destroy()
     })

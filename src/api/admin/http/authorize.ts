@@ -7,11 +7,12 @@ import {
   tokenIdOf,
 } from '../../../model/buckets/admin-tokens.js'
 import type { Clock } from '../../../util/clock.js'
+import type { AdminSession, AdminSessions } from '../../sts/admin-sessions.js'
 import type { ScopeName } from './endpoints.js'
 import { AdminError } from './errors.js'
 
-/** Who sends a request: one of the configuration's tokens, or one that is kept in the cluster. */
-export type Caller = 'admin_token' | 'metrics_token' | AdminToken
+/** Who sends a request: one of the configuration's tokens, one that is kept in the cluster, or somebody who signed in. */
+export type Caller = 'admin_token' | 'metrics_token' | AdminToken | AdminSession
 
 export interface AuthorizerOptions {
   clock: Clock
@@ -22,6 +23,8 @@ export interface AuthorizerOptions {
   metricsToken: string | null
   /** Whether metrics need a token even if the configuration has none for them. */
   metricsRequireToken: boolean
+  /** The sessions of people who signed in with an identity provider; undefined where nobody can. */
+  sessions?: Pick<AdminSessions, 'find'> | undefined
 }
 
 /** Decides by its token whether a request may be served. */
@@ -40,15 +43,12 @@ export class Authorizer {
    * @throws AdminError AccessDenied; CarportError QuorumUnavailable
    */
   async authorize(header: string | undefined, scope: ScopeName): Promise<Caller> {
-    const { adminToken, metricsToken, tokens, clock } = this.options
+    const { adminToken, metricsToken, clock } = this.options
     const text = bearerToken(header)
     if (adminToken !== null && isSame(text, adminToken)) return 'admin_token'
     if (scope === 'Metrics' && metricsToken !== null && isSame(text, metricsToken)) return 'metrics_token'
-    const id = tokenIdOf(text)
-    if (id === undefined) throw denied('invalid authorization token')
-    const known = tokens.local(id)
-    const token = scope === 'Metrics' && known ? known : await tokens.refresh(id)
-    if (!token || !isToken(token, text)) throw denied('invalid authorization token')
+    const token = (await this.options.sessions?.find(text)) ?? (await this.#token(text, scope))
+    if (!token) throw denied('invalid authorization token')
     if (token.expiresMs !== undefined && clock.nowMs() >= token.expiresMs) {
       throw denied('the authorization token has expired')
     }
@@ -59,11 +59,20 @@ export class Authorizer {
     }
     return token
   }
+
+  async #token(text: string, scope: ScopeName): Promise<AdminToken | undefined> {
+    const { tokens } = this.options
+    const id = tokenIdOf(text)
+    if (id === undefined) return undefined
+    const known = tokens.local(id)
+    const token = scope === 'Metrics' && known ? known : await tokens.refresh(id)
+    return token && isToken(token, text) ? token : undefined
+  }
 }
 
 function bearerToken(header: string | undefined): string {
   if (header === undefined) throw denied('an authorization token is needed: "Authorization: Bearer …"')
-  const found = /^bearer +([\x21-\x7e]{1,512}) *$/i.exec(header)
+  const found = /^bearer +([\x21-\x7e]{1,4096}) *$/i.exec(header)
   if (!found) throw denied('the Authorization header has the form "Bearer …"')
   return found[1]!
 }

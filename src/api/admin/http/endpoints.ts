@@ -185,6 +185,11 @@ export type EndpointName = keyof typeof ENDPOINTS
 /** The names that scopes of tokens are made of: all endpoints that ask for a token. */
 export type ScopeName = EndpointName | 'GetCurrentAdminTokenInfo' | 'Metrics'
 
+/** Whether a scope with that name allows anything. */
+export function isScopeName(name: string): name is ScopeName {
+  return Object.hasOwn(ENDPOINTS, name) || name === 'GetCurrentAdminTokenInfo' || name === 'Metrics'
+}
+
 type Rest = Pick<Endpoint, 'query' | 'body'>
 
 function get<O extends OperationName>(tag: string, operation: O, summary: string, rest: Rest = {}) {

@@ -11,8 +11,8 @@
 import type { ClusterHealth } from '../../../cluster/health.js'
 import type { Model } from '../../../model/model.js'
 import { CarportError } from '../../../util/errors.js'
-import { consoleAnswer, type FindAsset } from '../../console/assets.js'
-import type { ConsoleSettings } from '../../console/settings.js'
+import { type ConsoleParts, consoleAnswer } from '../../console/assets.js'
+import { SIGN_IN_PATH, signInAnswer } from '../../console/sign-in.js'
 import type { Answer, ErrorAnswer } from '../../http/answer.js'
 import type { BrokenRequest, BrokenRequestAnswer } from '../../http/client-error.js'
 import { HttpFront, type HttpFrontOptions, type Protocol } from '../../http/front.js'
@@ -46,7 +46,7 @@ export interface AdminFrontOptions extends HttpFrontOptions {
   /** The handlers and the checks of their arguments, loaded at the first request that needs them. */
   load(): Promise<LoadedAdmin>
   /** The console in a browser, below /console/; absent if it is not served here. */
-  readonly console?: { readonly find: FindAsset; readonly settings: ConsoleSettings } | undefined
+  readonly console?: ConsoleParts | undefined
   /** Whether this address is the console's alone: of the rest it serves only the endpoints that need a token. */
   readonly isForConsole?: boolean
   /** The metrics in Prometheus's text format; absent if this node has none. */
@@ -141,9 +141,13 @@ class AdminProtocol implements Protocol<AdminRequest> {
     const { console } = this.options
     const { rawPath } = request
     if (!console || !rawPath.startsWith(CONSOLE)) return undefined
-    return this.#open(request, 'Console', () =>
-      consoleAnswer(request, rawPath.slice(CONSOLE.length), console.find, console.settings),
-    )
+    const path = rawPath.slice(CONSOLE.length)
+    if (path === SIGN_IN_PATH && console.sessions) {
+      request.endpoint = 'ConsoleSignIn'
+      allowMethod(request, 'POST')
+      return signInAnswer(request, console.sessions)
+    }
+    return this.#open(request, 'Console', () => consoleAnswer(request, path, console))
   }
 
   #open(request: AdminRequest, name: string, answer: () => Promise<Answer>): Promise<Answer> {
@@ -167,6 +171,12 @@ class AdminProtocol implements Protocol<AdminRequest> {
   async #describe(caller: Caller): Promise<AdminTokenInfo> {
     if (typeof caller === 'string') {
       return this.options.configuredTokens.find(({ name }) => name.startsWith(caller))!
+    }
+    if (!('secretHash' in caller)) {
+      const { subject, provider, scope, expiresMs } = caller
+      const expiration = new Date(expiresMs).toISOString()
+      const name = `${subject} (signed in by ${provider})`
+      return { id: null, name, created: null, expiration, expired: false, scope: [...scope] }
     }
     const { tokenInfo } = await import('../handlers/tokens.js')
     return tokenInfo(caller, this.options.clock.nowMs())

@@ -43,13 +43,13 @@ export function Link(props: { bucket: string; objectKey: string }) {
         {(url) => (
           <>
             <Copyable text={url()} label={t('object.link')} />
-            <Command
-              text={`aws s3 presign ${s3Word(props.bucket, props.objectKey)} --expires-in ${seconds()}`}
-            />
             <img
               class="qr"
               alt={t('object.qr')}
               src={`data:image/svg+xml,${encodeURIComponent(renderSVG(url()))}`}
+            />
+            <Command
+              text={`aws s3 presign ${s3Word(props.bucket, props.objectKey)} --expires-in ${seconds()}`}
             />
           </>
         )}

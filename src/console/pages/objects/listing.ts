@@ -17,7 +17,8 @@ export function createListing(asked: Accessor<Asked>) {
   const [isLoading, setLoading] = createSignal(false)
   const [isStopped, setStopped] = createSignal(false)
   const [failure, setFailure] = createSignal<string>()
-  const [seen, setSeen] = createSignal(0)
+  /** Names that were looked at for a part that is not complete yet. */
+  const [reading, setReading] = createSignal(0)
   const changed = () => setChanges((before) => before + 1)
 
   /** Reads what is wanted, one part at a time, until nothing is. */
@@ -30,13 +31,13 @@ export function createListing(asked: Accessor<Asked>) {
       for (;;) {
         const place = parts.wanted(sight.first, sight.last, AHEAD_ROWS)
         if (!place || untrack(isStopped)) break
-        const isFirstTime = parts.isTail(place)
-        if (place.marker === undefined) setSeen(0)
+        const isNew = parts.isTail(place)
         const read = await readPart(untrack(asked), place.marker, mine.signal, (names) => {
-          if (isFirstTime && abort === mine) setSeen((before) => before + names)
+          if (isNew && abort === mine) setReading(names)
         })
         if (abort !== mine) return
         parts.put(place, read)
+        setReading(0)
         parts.drop(sight.first, sight.last)
         changed()
       }
@@ -53,6 +54,7 @@ export function createListing(asked: Accessor<Asked>) {
     abort?.abort()
     abort = undefined
     setLoading(false)
+    setReading(0)
   }
   const restart = () => {
     halt()
@@ -66,7 +68,6 @@ export function createListing(asked: Accessor<Asked>) {
       () => {
         parts = new Parts()
         sight = { first: 0, last: 0 }
-        setSeen(0)
         changed()
         restart()
       },
@@ -87,7 +88,7 @@ export function createListing(asked: Accessor<Asked>) {
     /** The entry of a row; undefined until it is read. */
     at: (row: number) => read(() => parts.at(row)),
     /** How many names were looked through for a search. */
-    seen,
+    seen: () => read(() => parts.seen) + reading(),
     ...{ isLoading, failure, isStopped },
     /** Tells which rows are in sight: they are read, and those far away forgotten. */
     show(first: number, last: number) {

@@ -18,7 +18,7 @@ function read(keys: readonly string[], from: string | undefined): Read<Named, st
     else end = middle
   }
   const entries = keys.slice(start, start + PAGE).map((key) => ({ key }))
-  return { entries, last: entries.at(-1)?.key, next: keys[start + PAGE] }
+  return { entries, last: entries.at(-1)?.key, next: keys[start + PAGE], seen: entries.length }
 }
 
 /** Reads all that is wanted while some rows are in sight. Tells how many parts that were. */
@@ -94,6 +94,7 @@ describe('the parts of a listing', () => {
           parts.outdate()
           expect(scrolled(parts, keys)).toEqual(keys)
           expect(parts.hasMore).toBe(false)
+          expect(parts.seen).toBeGreaterThanOrEqual(keys.length)
         }
       }),
     )

@@ -7,6 +7,8 @@ export interface Read<E, M> {
   readonly last: string | undefined
   /** Where the next part begins; undefined at the end of the listing. */
   readonly next: M | undefined
+  /** How many names were looked at. */
+  readonly seen: number
 }
 
 /** Where a part begins; undefined: where the listing does. */
@@ -19,6 +21,7 @@ interface Part<E, M> extends Place<M> {
   /** What was read; undefined after it was dropped. */
   entries: readonly E[] | undefined
   count: number
+  readonly seen: number
   /** The key up to which this part goes. */
   readonly last: string
   /** It is shown as it was, until it is read again. */
@@ -40,6 +43,8 @@ export class Parts<E extends { readonly key: string }, M> {
   #starts: number[] = []
   #tail: Place<M> | undefined = { marker: undefined }
   #total = 0
+  /** Names behind the last part, among which nothing was found. */
+  #seenAtTail = 0
 
   /** Rows that are known so far. */
   get total(): number {
@@ -49,6 +54,11 @@ export class Parts<E extends { readonly key: string }, M> {
   /** Whether there is more behind the last part. */
   get hasMore(): boolean {
     return this.#tail !== undefined
+  }
+
+  /** How many names were looked at so far. */
+  get seen(): number {
+    return this.#parts.reduce((sum, { seen }) => sum + seen, this.#seenAtTail)
   }
 
   /** Rows of which the entries are in memory. */
@@ -82,13 +92,16 @@ export class Parts<E extends { readonly key: string }, M> {
   }
 
   /** Takes a part that was read from a place that was wanted. */
-  put(place: Place<M>, { entries, last, next }: Read<E, M>): void {
+  put(place: Place<M>, { entries, last, next, seen }: Read<E, M>): void {
     const tail = next === undefined ? undefined : { marker: next }
     const index = this.#parts.indexOf(place as Part<E, M>)
     if (index < 0) {
       if (place !== this.#tail) return
       this.#tail = tail
-      if (last !== undefined && entries.length > 0) this.#parts.push(part(place.marker, entries, last))
+      if (last !== undefined && entries.length > 0) {
+        this.#parts.push(part(place.marker, entries, last, this.#seenAtTail + seen))
+        this.#seenAtTail = 0
+      } else this.#seenAtTail += seen
       this.#measure(this.#parts.length - 1)
       return
     }
@@ -98,10 +111,12 @@ export class Parts<E extends { readonly key: string }, M> {
     const mine = isAtEnd ? entries : entries.filter(({ key }) => compareKeys(key, end) <= 0)
     const isCutShort = last !== undefined && compareKeys(last, end) < 0
     const found: Part<E, M>[] = []
-    if (mine.length > 0) found.push(part(place.marker, mine, isAtEnd || isCutShort ? last! : end))
-    if (isAtEnd) this.#tail = tail
-    else if (isCutShort && tail)
-      found.push({ ...part<E, M>(next, [], end), entries: undefined, count: UNREAD_ROWS })
+    if (mine.length > 0) found.push(part(place.marker, mine, isAtEnd || isCutShort ? last! : end, seen))
+    if (isAtEnd) {
+      this.#tail = tail
+      this.#seenAtTail = mine.length > 0 ? 0 : seen
+    } else if (isCutShort && tail)
+      found.push({ ...part<E, M>(next, [], end, 0), entries: undefined, count: UNREAD_ROWS })
     const after = this.#parts[index + 1]
     // The next part goes on from here, so that what is added in a place without entries is found there.
     if (found.length === 0 && after) this.#parts[index + 1] = { ...after, marker: place.marker }
@@ -120,7 +135,9 @@ export class Parts<E extends { readonly key: string }, M> {
   /** Has everything read again that comes into sight; until then, what was read is shown. */
   outdate(): void {
     for (const each of this.#parts) each.isStale = true
-    if (this.#parts.length === 0) this.#tail = { marker: undefined }
+    if (this.#parts.length > 0) return
+    this.#tail = { marker: undefined }
+    this.#seenAtTail = 0
   }
 
   /** Measures the rows anew, from a part on. */
@@ -146,6 +163,6 @@ export class Parts<E extends { readonly key: string }, M> {
   }
 }
 
-function part<E, M>(marker: M | undefined, entries: readonly E[], last: string): Part<E, M> {
-  return { marker, entries, count: entries.length, last, isStale: false }
+function part<E, M>(marker: M | undefined, entries: readonly E[], last: string, seen: number): Part<E, M> {
+  return { marker, entries, count: entries.length, seen, last, isStale: false }
 }

@@ -29,7 +29,7 @@ const FOUND_MIN = 100
 
 /**
  * Reads a part of what is listed: a page, or as many as it takes until some of a search are found.
- * @param onSeen is told how many names were looked at
+ * @param onSeen is told how many names were looked at so far
  * @throws ApiError
  */
 export async function readPart(
@@ -46,19 +46,21 @@ export async function readPart(
   const entries: Entry[] = []
   let last: string | undefined
   let next = from
+  let seen = 0
   for (let page = 0; page < (isScan ? PAGES_MAX : 1) && entries.length < FOUND_MIN; page++) {
     const read = withDeleted
       ? await latestVersions(query, next as VersionMarker | undefined)
       : await listObjects(query, next as string | undefined)
     for (const entry of read.entries) if (!isFolderItself(entry.key, query.prefix)) entries.push(entry)
-    onSeen(read.seen)
+    seen += read.seen
+    onSeen(seen)
     last = read.last ?? last
     next = read.next
     if (next === undefined) break
     await turn()
   }
   if (!isScan) entries.sort((a, b) => Number(isObject(a)) - Number(isObject(b)))
-  return { entries, last, next }
+  return { entries, last, next, seen }
 }
 
 /** Whether a key has the text somewhere below the folder, in whatever case. */

@@ -6,15 +6,16 @@ import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Dialog } from '../../ui/dialog'
 
+/** Keys, and whether each is a folder with all below it: an object's own key may end with a slash, too. */
+export type Chosen = ReadonlyMap<string, 'folder' | 'object'>
+
 /** Asks before objects and folders are deleted, and shows how far it is; it can be stopped between two pages. */
-export function Removal(props: {
-  bucket: string
-  chosen: ReadonlySet<string>
-  onClose: (hasDeleted: boolean) => void
-}) {
+export function Removal(props: { bucket: string; chosen: Chosen; onClose: (hasDeleted: boolean) => void }) {
   const [deleted, setDeleted] = createSignal(0)
-  const folders = [...props.chosen].filter((key) => key.endsWith('/'))
-  const keys = [...props.chosen].filter((key) => !key.endsWith('/'))
+  const chosen = (kind: 'folder' | 'object') =>
+    [...props.chosen].flatMap(([key, is]) => (is === kind ? [key] : []))
+  const folders = chosen('folder')
+  const keys = chosen('object')
   const abort = new AbortController()
   const remove = createAction(async () => {
     await removeAll(props.bucket, { keys, folders }, setDeleted, abort.signal).catch((error) => {

@@ -18,8 +18,8 @@ export function Rows(props: {
   /** Changes with whatever is listed. */
   asked: string
   listing: Listing
-  chosen: ReadonlySet<string>
-  onToggle: (key: string) => void
+  chosen: Pick<ReadonlySet<string>, 'has'>
+  onToggle: (entry: Entry) => void
   onShow: (entry: Entry) => void
 }) {
   let scroller!: HTMLDivElement
@@ -122,7 +122,7 @@ export function Rows(props: {
                     bucket={props.bucket}
                     folder={props.folder}
                     isChosen={props.chosen.has(entry().key)}
-                    onToggle={() => props.onToggle(entry().key)}
+                    onToggle={() => props.onToggle(entry())}
                     onShow={() => props.onShow(entry())}
                   />
                 )}

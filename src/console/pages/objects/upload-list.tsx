@@ -7,6 +7,7 @@ import { Command } from '../../ui/copy'
 import { createLoad } from '../../ui/load'
 import type { Upload } from './upload'
 import { isOpen, type Uploads } from './uploads'
+import { visible } from './visible'
 
 /** So many uploads have a line of their own; the bar above shows all. */
 const LINES_MAX = 20
@@ -76,11 +77,11 @@ function Line(props: { upload: Upload }) {
   const upload = () => props.upload
   return (
     <div class="upload">
-      <span class="name">{upload().key}</span>
+      <span class="name">{visible(upload().key)}</span>
       <progress
         max={upload().total || 1}
         value={upload().state() === 'done' ? upload().total || 1 : upload().sent()}
-        aria-label={upload().key}
+        aria-label={visible(upload().key)}
       />
       <span class="muted" role="status">
         {t(`upload.${upload().state()}`)} · {bytes(upload().sent())} / {bytes(upload().total)}
@@ -124,14 +125,14 @@ export function Unfinished(props: { bucket: string; prefix: string; uploads: Upl
         <For each={shown()}>
           {(each) => (
             <div class="upload">
-              <span class="name">{each.key}</span>
+              <span class="name">{visible(each.key)}</span>
               <span class="muted">{when(each.initiated)}</span>
               <label class="button">
                 {t('unfinished.choose')}
                 <input
                   type="file"
                   class="hidden"
-                  aria-label={t('unfinished.choose-for', { name: each.key })}
+                  aria-label={t('unfinished.choose-for', { name: visible(each.key) })}
                   onChange={(event) => {
                     const [file] = event.currentTarget.files ?? []
                     if (file) props.uploads.add([{ file, key: each.key, uploadId: each.uploadId }])
@@ -142,7 +143,7 @@ export function Unfinished(props: { bucket: string; prefix: string; uploads: Upl
                 type="button"
                 class="button danger"
                 disabled={discard.busy()}
-                aria-label={t('unfinished.discard-of', { name: each.key })}
+                aria-label={t('unfinished.discard-of', { name: visible(each.key) })}
                 onClick={() => void discard.start(each)}
               >
                 {t('unfinished.discard')}

@@ -1,7 +1,12 @@
-/** Control characters, and what turns the direction of text, as signs that can be seen. */
+/** Characters that are not seen, or turn the direction of text around them: general categories Cc, Cf, Zl and Zp, and lone surrogates. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
+
+/** Control characters, and what turns the direction of text, as signs that can be seen; spaces at the ends too. */
 export function visible(text: string): string {
-  return text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  return text.replace(UNSEEN, escaped).replace(/^ | $/g, '␣')
+}
+
+function escaped(character: string): string {
+  const code = character.codePointAt(0)!.toString(16)
+  return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, '0')}`
 }

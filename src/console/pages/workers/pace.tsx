@@ -1,13 +1,14 @@
-import { createSignal, For } from 'solid-js'
+import { createSignal, For, Show } from 'solid-js'
 import type { MultiResponse } from '../../../api/admin/types.js'
-import { admin } from '../../net/admin'
-import { session } from '../../session'
+import { admin, tellAll } from '../../net/admin'
+import { may, session } from '../../session'
 import { t } from '../../texts/texts'
 import { createAction, ErrorNote } from '../../ui/action'
 import { Command } from '../../ui/copy'
 import { Field } from '../../ui/field'
 import { Form } from '../../ui/form'
 import { createLoad, Load } from '../../ui/load'
+import { Told } from './told'
 
 const SCRUB = ['start', 'pause', 'resume', 'cancel'] as const
 
@@ -19,13 +20,15 @@ type Variables = Readonly<Record<string, string>>
 /** The pace of background work on all nodes, and the scrub, which can be paused. */
 export function Pace() {
   const variables = createLoad(
-    () => session().adminToken,
+    () => may('GetWorkerVariable') && may('SetWorkerVariable') && session().adminToken,
     () => admin<MultiResponse<Variables>>('GetWorkerVariable', { query: { node: '*' }, body: {} }),
   )
   const [command, setCommand] = createSignal('carport repair --yes -a scrub start')
+  const [told, setTold] = createSignal<number>()
   const scrub = createAction(async (verb: (typeof SCRUB)[number]) => {
     setCommand(`carport repair --yes -a scrub ${verb}`)
-    await admin('LaunchRepairOperation', { query: { node: '*' }, body: { repairType: { scrub: verb } } })
+    setTold(undefined)
+    setTold(await tellAll('LaunchRepairOperation', { repairType: { scrub: verb } }))
   })
   return (
     <details class="card">
@@ -47,16 +50,22 @@ export function Pace() {
         </For>
       </div>
       <ErrorNote text={scrub.error()} />
+      <Told nodes={told()} />
       <Command text={command()} />
-      <Load of={variables}>
-        {(found) => (
-          <For each={TRANQUILITY}>
-            {(name) => (
-              <Tranquility name={name} of={Object.values(found().success).map((each) => each[name] ?? '')} />
-            )}
-          </For>
-        )}
-      </Load>
+      <Show when={may('GetWorkerVariable') && may('SetWorkerVariable')}>
+        <Load of={variables}>
+          {(found) => (
+            <For each={TRANQUILITY}>
+              {(name) => (
+                <Tranquility
+                  name={name}
+                  of={Object.values(found().success).map((each) => each[name] ?? '')}
+                />
+              )}
+            </For>
+          )}
+        </Load>
+      </Show>
     </details>
   )
 }
@@ -67,8 +76,7 @@ function Tranquility(props: { name: (typeof TRANQUILITY)[number]; of: readonly s
   const [value, setValue] = createSignal(known().includes(',') ? '' : known())
   const [isTold, setTold] = createSignal(false)
   const save = createAction(async () => {
-    const body = { variable: props.name, value: value().trim() }
-    await admin('SetWorkerVariable', { query: { node: '*' }, body })
+    await tellAll('SetWorkerVariable', { variable: props.name, value: value().trim() })
     setTold(true)
   })
   return (
