@@ -13,12 +13,14 @@ import { RawS3 } from './load/raw-s3.js'
 import { cpuUs } from './proc.js'
 import { type ClusterProgram, startCluster } from './stores/cluster.js'
 import { ACCESS_KEY, targetOf } from './stores/cluster-config.js'
-import { freePorts } from './stores/server-process.js'
+import { freePorts, until } from './stores/server-process.js'
 import type { ClusterSpec } from './stores/store.js'
 
 const PROGRAM = join(import.meta.dirname, '../src/cli/main.js')
 const BUCKET = 'bench-k2v'
 const PARTITIONS = 100
+/** How long a store may take until it serves, on a busy machine. */
+const READY_MS_MAX = 60_000
 
 const PLACES: { name: string; spec: ClusterSpec; connections: number[] }[] = [
   { name: 'one node', spec: { nodes: 1, zones: 1, replicationFactor: 1 }, connections: [1, 16, 64] },
@@ -69,10 +71,23 @@ async function startStore(
       `k2v_api = { api_bind_addr = "127.0.0.1:${ports[node]}" }${isGarage ? '\ndb_engine = "lmdb"' : ''}`,
     backlog: async () => 0,
   })
-  await cluster.cli('bucket', 'create', BUCKET)
-  await cluster.cli('bucket', 'allow', '--read', '--write', BUCKET, '--key', ACCESS_KEY.id)
   const { name } = program
-  return { name, port: ports[0]!, inserted: 0, pids: () => cluster.pids(), stop: () => cluster.stop() }
+  const port = ports[0]!
+  try {
+    // The nodes may not all know each other yet: before they do, K2V answers that it cannot say whether all of them know it.
+    await until(`a bucket of ${name}`, READY_MS_MAX, async () => {
+      await cluster.cli('bucket', 'create', BUCKET).catch(() => cluster.cli('bucket', 'info', BUCKET))
+      await cluster.cli('bucket', 'allow', '--read', '--write', BUCKET, '--key', ACCESS_KEY.id)
+      return true
+    })
+    const client = new RawS3(targetOf(`http://127.0.0.1:${port}`), 1, 'k2v')
+    await until(`K2V of ${name}`, READY_MS_MAX, () => client.request('GET', `/${BUCKET}`).then(() => true))
+    client.close()
+  } catch (error) {
+    await cluster.stop()
+    throw error
+  }
+  return { name, port, inserted: 0, pids: () => cluster.pids(), stop: () => cluster.stop() }
 }
 
 function itemPath(i: number): { path: string; query: string } {

@@ -167,7 +167,7 @@ describe('many polls of one item', () => {
     const waiting = k2vPolls.pollRange(bucket, Buffer.from('markers'), {}, SeenMarker.nothing(), {
       timeoutMs: 60_000,
       markerBytes: 128 << 20,
-      whenGone: (end) => left.signal.addEventListener('abort', end),
+      whenGone: (poll) => left.signal.addEventListener('abort', () => poll.end()),
     })
     const { seenMarker } = jsonOf<{ seenMarker: string }>(await k2v.post('?poll_range', {}, 'markers'))
     const poll = () => k2v.post('?poll_range', { seenMarker, timeout: 1 }, 'markers')

@@ -28,3 +28,9 @@ export function formatSpan(seconds: number, longestSeconds = Number.POSITIVE_INF
   const [length, name] = fitting ?? [1, 'second']
   return plural(Math.floor(seconds / length), name)
 }
+
+/** The same text, without the longer one of which V8 has it as a part, and which it would keep in memory. */
+export function ownText(text: string): string {
+  const encoding = /[^\0-\xff]/.test(text) ? 'utf16le' : 'latin1'
+  return Buffer.from(text, encoding).toString(encoding)
+}

@@ -87,6 +87,10 @@ const REPORT_MS = 10_000
  */
 export class LimitedAdmission implements Admission {
   #connections = 0
+  /** One for all connections, of which there are thousands. */
+  readonly #disconnected = () => {
+    this.#connections--
+  }
   #requests = 0
   #bulk = 0
   #refused = 0
@@ -116,7 +120,7 @@ export class LimitedAdmission implements Admission {
   admitConnection(socket: Socket): boolean {
     if (this.#connections < this.limits.connections) {
       this.#connections++
-      socket.once('close', () => this.#connections--)
+      socket.on('close', this.#disconnected)
       return true
     }
     if (this.#surplus.size >= SURPLUS_MAX) {

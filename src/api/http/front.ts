@@ -334,6 +334,7 @@ export class HttpFront<R extends HttpRequest> {
   #onClose(exchange: Exchange<R>): void {
     this.#inFlight--
     exchange.reader.close()
+    exchange.request.closed()
     const { clock, onRequest, onlyFailed, admission } = this.options
     if (exchange.admitted && !exchange.isParked) admission?.endRequest(exchange.isBulk)
     // A record costs more than all else here, and most requests need none.

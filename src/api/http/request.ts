@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { ownText } from '../../util/text.js'
 import type { BodyReader } from './body-reader.js'
 import { Query } from './query.js'
 import { splitTarget } from './target.js'
@@ -8,6 +9,16 @@ import type { Client, TrustedProxies } from './trusted-proxies.js'
 const NO_QUERY = new Query('')
 const NO_HEADERS: string[] = []
 
+/** The last headers of a request that was parked: most of those that wait have the same. */
+let lastParked: IncomingHttpHeaders = {}
+
+function parkedHeaders({ host, origin }: IncomingHttpHeaders): IncomingHttpHeaders {
+  if (lastParked.host !== host || lastParked.origin !== origin) {
+    lastParked = { ...(host !== undefined && { host }), ...(origin !== undefined && { origin }) }
+  }
+  return lastParked
+}
+
 /**
  * The part of a request that all protocols share; each protocol extends it. Values that are costly to make
  * are made at the first access.
@@ -15,15 +26,16 @@ const NO_HEADERS: string[] = []
 export class HttpRequest {
   readonly method: string
   /** The path as sent. */
-  readonly rawPath: string
+  rawPath: string
   /** The query as sent, without "?". */
-  readonly rawQuery: string
+  rawQuery: string
   /** Headers as node:http has them: names in lower case, characters are bytes. */
   headers: IncomingHttpHeaders
   query: Query
   /** The front sets it. */
   onPark: (() => void) | undefined
   #abort: AbortController | undefined
+  #waiting: { end(): void } | undefined
   #client: Client | undefined
 
   constructor(
@@ -51,19 +63,28 @@ export class HttpRequest {
   park(): void {
     this.#clientOf()
     this.query = NO_QUERY
+    this.rawQuery = ''
+    this.rawPath = ownText(this.rawPath)
     const { message } = this
-    const { host, origin } = this.headers
-    this.headers = { ...(host !== undefined && { host }), ...(origin !== undefined && { origin }) }
+    this.headers = parkedHeaders(this.headers)
     message.headers = this.headers
     message.rawHeaders = NO_HEADERS
+    message.rawTrailers = NO_HEADERS
+    message.url = ''
     this.onPark?.()
     this.onPark = undefined
   }
 
-  /** Calls `end` when the connection is over, whether the answer was sent or not; costs less than `signal`. */
-  onClose(end: () => void): void {
-    if (this.response.destroyed) end()
-    else this.response.on('close', end)
+  /** Ends a wait, of which a request has one, when the connection is over; costs less than `signal`. */
+  onClose(waiting: { end(): void }): void {
+    if (this.response.destroyed) waiting.end()
+    else this.#waiting = waiting
+  }
+
+  /** The front calls it when the answer was sent or the connection closed. */
+  closed(): void {
+    this.#waiting?.end()
+    this.#waiting = undefined
   }
 
   /** The connection. */

@@ -1,3 +1,4 @@
+import type { K2vItem } from '../../model/k2v/item.js'
 import { SeenMarker } from '../../model/k2v/seen-marker.js'
 import { OverloadedError } from '../http/admission.js'
 import type { Answer } from '../http/answer.js'
@@ -5,7 +6,7 @@ import { readBody } from './batches.js'
 import type { Handler, K2vContext } from './context.js'
 import { bytesOf, parseCausality, parsePollRange, timeoutOf } from './documents.js'
 import { invalidRequest } from './errors.js'
-import { acceptedForms, itemAnswer, itemKey } from './items.js'
+import { type Accepted, acceptedForms, itemAnswer, itemKey } from './items.js'
 import { jsonAnswer, jsonItem, jsonObject, map } from './json-answer.js'
 import { bytesOfItem, bytesOfItems, readHeld } from './memory.js'
 import type { K2vRequest } from './request.js'
@@ -19,7 +20,7 @@ const MARKER_FACTOR = 4
 const ANSWER_BYTES_MAX = 10 << 20
 const UNCHANGED: Answer = { status: 304 }
 
-export const pollItem: Handler = async (context, request) => {
+export const pollItem: Handler = (context, request) => {
   const accepted = acceptedForms(request)
   const key = itemKey(request)
   const seen = parseCausality(request.query.get('causality_token')!)
@@ -27,16 +28,35 @@ export const pollItem: Handler = async (context, request) => {
   if (timeout !== undefined && !/^\d{1,9}$/.test(timeout))
     throw invalidRequest('timeout is a number of seconds')
   const timeoutMs = timeoutOf(timeout === undefined ? undefined : Number(timeout)) * 1000
-  const { polls, store, bucket, clock } = context
-  let found = await polls.pollItem(bucket.id, key, seen, waitOf(context, request, timeoutMs))
-  if (!found) return UNCHANGED
+  const news = context.polls.pollItem(context.bucket.id, key, seen, waitOf(context, request, timeoutMs))
+  return answerLater(news, context, request, accepted)
+}
+
+/** A function of its own, so that what waits keeps nothing of what was sent. */
+function answerLater(
+  news: Promise<K2vItem | undefined>,
+  context: K2vContext,
+  request: K2vRequest,
+  accepted: Accepted,
+): Promise<Answer> {
+  return news.then((item) => (item ? answerFound(item, context, request, accepted) : UNCHANGED))
+}
+
+function answerFound(
+  item: K2vItem,
+  { store, bucket, clock }: K2vContext,
+  request: K2vRequest,
+  accepted: Accepted,
+): Promise<Answer> {
   // Thousands may be told of the same change: those for whom there is no room read the item when there is.
+  const { partitionKey, sortKey } = item
+  let found: K2vItem | undefined = item
   const read = async () => {
-    const item = found
+    const first = found
     found = undefined
-    return item ?? store.read(bucket.id, key)
+    return first ?? store.read(bucket.id, { partitionKey, sortKey })
   }
-  return itemAnswer(await readHeld(request, read, bytesOfItem), accepted, clock)
+  return readHeld(request, read, bytesOfItem).then((late) => itemAnswer(late, accepted, clock))
 }
 
 export const pollRange: Handler = async (context, request) => {
@@ -69,7 +89,7 @@ function waitOf({ polls }: K2vContext, request: K2vRequest, timeoutMs: number) {
   if (polls.size >= POLLS_MAX) throw new OverloadedError()
   return {
     timeoutMs,
-    whenGone: (end: () => void) => request.onClose(end),
+    whenGone: (poll: { end(): void }) => request.onClose(poll),
     onWaiting: () => request.park(),
   }
 }

@@ -1,3 +1,4 @@
+import { ownText } from '../../util/text.js'
 import { HttpRequest } from '../http/request.js'
 import { Payload } from '../s3/payload/payload.js'
 import { ANONYMOUS, type Auth, type SignedParts } from '../s3/signature/verifier.js'
@@ -9,6 +10,7 @@ export class K2vRequest extends HttpRequest implements SignedParts {
   auth: Auth = ANONYMOUS
   route: Route | undefined
   #payload: Payload | undefined
+  #parkedKeyId: string | undefined
 
   override get operationName(): K2vOperation | undefined {
     return this.route?.operation
@@ -23,7 +25,7 @@ export class K2vRequest extends HttpRequest implements SignedParts {
   }
 
   override get keyId(): string | undefined {
-    return this.auth.kind === 'key' ? this.auth.keyId : undefined
+    return this.auth.kind === 'key' ? this.auth.keyId : this.#parkedKeyId
   }
 
   /** A header by its lower-case name; undefined unless it came once. */
@@ -35,6 +37,11 @@ export class K2vRequest extends HttpRequest implements SignedParts {
   override park(): void {
     super.park()
     this.#payload = undefined
+    // All that the request's record still needs, without the texts of which it was cut.
+    const { keyId, route } = this
+    this.#parkedKeyId = keyId === undefined ? undefined : ownText(keyId)
+    this.auth = ANONYMOUS
+    if (route) this.route = { ...route, bucket: ownText(route.bucket), partitionKey: undefined }
   }
 
   /** The body, which is verified as it is read. @throws S3Error when the headers about it are wrong */

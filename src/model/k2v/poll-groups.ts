@@ -8,7 +8,8 @@ import { Semaphore } from '../../util/semaphore.js'
 import { EMPTY_CLOCK, isNewer, joinClocks, type Origin, type VectorClock } from './causality.js'
 import { clockOf, type K2vItem } from './item.js'
 import { RemoteWatches } from './remote-watches.js'
-import type { Commit, Watches } from './watches.js'
+import type { K2vStore } from './store.js'
+import { type Commit, partsOfTopic, type Watcher, type Watches } from './watches.js'
 
 /** After a look that failed, in ms. */
 const LOOK_AGAIN_MS = 1_000
@@ -24,6 +25,8 @@ export const JUDGED_IN_TURN = 50
 const FIRED_MAX = 200
 
 const NONE: readonly never[] = []
+/** Lists of nodes that groups share. */
+const LISTS_MAX = 1000
 
 /** One who waits. */
 export interface Waiting {
@@ -40,27 +43,66 @@ export interface Waiting {
   unsure(): void
 }
 
-/** All who wait for the same topic on this node. */
-export interface Group {
-  readonly topic: string
-  readonly partition: number
-  readonly read: (sortKey: Buffer) => Promise<K2vItem | undefined>
-  readonly waiting: Set<Waiting>
+/** Those who wait for the same topic: mostly one, for whom a set would take 170 bytes. */
+class WaitingSet {
+  #one: Waiting | undefined
+  #more: Set<Waiting> | undefined
+
+  get size(): number {
+    return this.#more ? this.#more.size : this.#one ? 1 : 0
+  }
+
+  has(waiting: Waiting): boolean {
+    return this.#one === waiting || this.#more?.has(waiting) === true
+  }
+
+  add(waiting: Waiting): void {
+    if (this.#more) this.#more.add(waiting)
+    else if (!this.#one) this.#one = waiting
+    else {
+      this.#more = new Set([this.#one, waiting])
+      this.#one = undefined
+    }
+  }
+
+  delete(waiting: Waiting): void {
+    if (this.#one === waiting) this.#one = undefined
+    else this.#more?.delete(waiting)
+  }
+
+  /** Those who wait now. */
+  all(): Waiting[] {
+    return this.#more ? [...this.#more] : this.#one ? [this.#one] : []
+  }
+}
+
+/** All who wait for the same topic on this node. There are thousands of which nothing is told: they have no maps and no closures. */
+export class Group implements Watcher {
+  readonly waiting = new WaitingSet()
   /** Replicas that are asked to tell of commits, and those that have promised to. */
-  nodes: readonly NodeId[]
-  armed: readonly NodeId[]
+  nodes: readonly NodeId[] = NONE
+  armed: readonly NodeId[] = NONE
   /** Whether a quorum has been armed before: who is armed later may have missed something. */
-  wasReady: boolean
-  onReady: readonly (() => void)[]
-  /** Hears of commits on this node. */
-  watcher: ((commit: Commit) => void) | undefined
-  /** What was told of, by sort key (latin1). There are thousands of groups of which nothing is told: they have no maps. */
-  fired: Map<string, Fired> | undefined
-  covered: Map<Origin, number> | undefined
-  looksAtAll: boolean
-  isLooking: boolean
+  wasReady = false
+  onReady: readonly (() => void)[] = NONE
+  /** What was told of, by sort key (latin1). */
+  fired: Map<string, Fired> | undefined = undefined
+  covered: Map<Origin, number> | undefined = undefined
+  looksAtAll = false
+  isLooking = false
   /** Looks one after the other that came too early. */
-  early: number
+  early = 0
+
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    private readonly groups: PollGroups,
+  ) {}
+
+  /** Hears of commits on this node. */
+  committed(commit: Commit): void {
+    this.groups.committed(this.topic, commit)
+  }
 }
 
 /** An item with what a replica knows of it. */
@@ -77,11 +119,13 @@ export class PollGroups {
   readonly #groups = new Map<string, Group>()
   readonly #slots = new Semaphore(ALL_AT_ONCE)
   readonly #remotes = new Map<NodeId, RemoteWatches>()
+  readonly #lists = new Map<string, readonly NodeId[]>()
   #stopped = false
 
   constructor(
     private readonly env: TableEnv,
     private readonly watches: Watches,
+    private readonly store: Pick<K2vStore, 'read'>,
   ) {
     env.placement.onChange(() => {
       for (const group of this.#groups.values()) this.#follow(group)
@@ -94,34 +138,21 @@ export class PollGroups {
   }
 
   /** Adds one who waits. Commits from when `ready` resolves on are told. */
-  join(
-    topic: { name: string; partition: number; read: Group['read'] },
-    waiting: Waiting,
-  ): { group: Group; leave: () => void } {
-    let group = this.#groups.get(topic.name)
+  join(topic: string, partition: number, waiting: Waiting): Group {
+    let group = this.#groups.get(topic)
     if (!group) {
-      group = {
-        topic: topic.name,
-        partition: topic.partition,
-        read: topic.read,
-        waiting: new Set(),
-        nodes: NONE,
-        armed: NONE,
-        wasReady: false,
-        onReady: NONE,
-        watcher: undefined,
-        fired: undefined,
-        covered: undefined,
-        looksAtAll: false,
-        isLooking: false,
-        early: 0,
-      }
-      this.#groups.set(topic.name, group)
+      group = new Group(topic, partition, this)
+      this.#groups.set(topic, group)
       this.#follow(group)
     }
     group.waiting.add(waiting)
-    const joined = group
-    return { group, leave: () => this.#leave(joined, waiting) }
+    return group
+  }
+
+  /** The item that a group is about, or of a group of a whole partition key, the one with that sort key. */
+  readOf({ topic }: Group, sortKey?: Buffer): Promise<K2vItem | undefined> {
+    const { bucket, ...key } = partsOfTopic(topic)
+    return this.store.read(bucket, sortKey ? { ...key, sortKey } : key)
   }
 
   /** Resolves once a read quorum tells of commits. */
@@ -144,11 +175,12 @@ export class PollGroups {
   stop(): void {
     this.#stopped = true
     for (const group of [...this.#groups.values()]) {
-      for (const waiting of [...group.waiting]) this.#leave(group, waiting)
+      for (const waiting of group.waiting.all()) this.leave(group, waiting)
     }
   }
 
-  #leave(group: Group, waiting: Waiting): void {
+  /** The wait is over. */
+  leave(group: Group, waiting: Waiting): void {
     group.waiting.delete(waiting)
     if (group.waiting.size > 0 || this.#groups.get(group.topic) !== group) return
     this.#groups.delete(group.topic)
@@ -163,10 +195,9 @@ export class PollGroups {
   }
 
   #watch(group: Group, node: NodeId): void {
-    group.nodes = [...group.nodes, node]
+    group.nodes = this.#shared([...group.nodes, node])
     if (node === this.env.transport.self) {
-      group.watcher = (commit) => this.#committed(group.topic, commit)
-      this.watches.add(group.topic, group.watcher)
+      this.watches.add(group.topic, group)
       this.#armed(group.topic, node)
       return
     }
@@ -175,7 +206,7 @@ export class PollGroups {
       remote = new RemoteWatches(this.env, node, {
         onArmed: (topic, from) => this.#armed(topic, from),
         onLost: (topic, from) => this.#lost(topic, from),
-        onCommit: (topic, commit) => this.#committed(topic, commit),
+        onCommit: (topic, commit) => this.committed(topic, commit),
       })
       this.#remotes.set(node, remote)
     }
@@ -186,8 +217,7 @@ export class PollGroups {
     group.nodes = without(group.nodes, node)
     group.armed = without(group.armed, node)
     if (node === this.env.transport.self) {
-      if (group.watcher) this.watches.remove(group.topic, group.watcher)
-      group.watcher = undefined
+      this.watches.remove(group.topic, group)
       return
     }
     const remote = this.#remotes.get(node)
@@ -195,10 +225,20 @@ export class PollGroups {
     if (remote?.size === 0) this.#remotes.delete(node)
   }
 
+  /** Such a list, of which there are few, once. */
+  #shared(nodes: readonly NodeId[]): readonly NodeId[] {
+    const name = nodes.join()
+    const known = this.#lists.get(name)
+    if (known) return known
+    if (this.#lists.size >= LISTS_MAX) this.#lists.clear()
+    this.#lists.set(name, nodes)
+    return nodes
+  }
+
   #armed(topic: string, node: NodeId): void {
     const group = this.#groups.get(topic)
     if (!group?.nodes.includes(node)) return
-    group.armed = [...without(group.armed, node), node]
+    group.armed = this.#shared([...without(group.armed, node), node])
     if (group.wasReady) {
       group.looksAtAll = true
       void this.#look(group)
@@ -214,10 +254,11 @@ export class PollGroups {
     const group = this.#groups.get(topic)
     if (!group) return
     group.armed = without(group.armed, node)
-    for (const waiting of group.waiting) waiting.unsure()
+    for (const waiting of group.waiting.all()) waiting.unsure()
   }
 
-  #committed(topic: string, { sortKey, clock, own }: Commit): void {
+  /** A replica has told of a commit. */
+  committed(topic: string, { sortKey, clock, own }: Commit): void {
     const group = this.#groups.get(topic)
     if (!group) return
     fire(group, { sortKey, clock })
@@ -241,7 +282,9 @@ export class PollGroups {
         group.looksAtAll = false
         try {
           if (looksAtAll) {
-            await eachAtOnce(group.waiting, (waiting) => this.#slots.run(() => this.lookOf(group, waiting)))
+            await eachAtOnce(group.waiting.all(), (waiting) =>
+              this.#slots.run(() => this.lookOf(group, waiting)),
+            )
           } else if (fired) await this.#judge(group, [...fired.values()], covered ?? new Map())
         } catch (error) {
           // Nobody may miss what was told: all look, once that is possible.
@@ -268,14 +311,14 @@ export class PollGroups {
     const items: K2vItem[] = []
     const early: Fired[] = []
     await eachAtOnce(fired, async (each) => {
-      const item = await this.#slots.run(() => group.read(each.sortKey))
+      const item = await this.#slots.run(() => this.readOf(group, each.sortKey))
       if (item) items.push(item)
       if (isNewer(each.clock, item ? clockOf(item) : EMPTY_CLOCK)) early.push(each)
     })
     if (early.length === 0) group.early = 0
     else this.#later(group, () => early.forEach((each) => void fire(group, each)))
     let judged = 0
-    for (const waiting of [...group.waiting]) {
+    for (const waiting of group.waiting.all()) {
       // Each of those who are told begins its answer in the same turn.
       if (judged >= JUDGED_IN_TURN) {
         await sleep(this.env.clock, 0)
@@ -284,7 +327,7 @@ export class PollGroups {
       judged += waiting.cost
       if (group.waiting.has(waiting)) waiting.judge(items, early.length > 0 ? new Map() : covered)
     }
-    if (early.length > 0) for (const waiting of group.waiting) waiting.unsure()
+    if (early.length > 0) for (const waiting of group.waiting.all()) waiting.unsure()
   }
 
   /**

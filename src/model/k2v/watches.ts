@@ -2,7 +2,7 @@ import type { Db } from '../../db/db.js'
 import type { NodeId, RpcReply, Transport } from '../../net/transport.js'
 import type { Clock, Timer } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
-import { bucketPartition } from '../sort-keys.js'
+import { bucketPartition, keyAtStart } from '../sort-keys.js'
 import { encodeClock, type Origin, originBytes, timeOf, type VectorClock } from './causality.js'
 import { originIn } from './dots.js'
 import { clockOf, type K2vItem } from './item.js'
@@ -31,15 +31,32 @@ export interface Commit {
   readonly own: readonly [Origin, number] | undefined
 }
 
-type Watcher = (commit: Commit) => void
+/** Hears of commits. An object, since there are thousands. */
+export interface Watcher {
+  committed(commit: Commit): void
+}
 
-/** What is watched: one item, or all items of a partition key. Both begin with the bucket's id. */
+const OF_ITEM = Buffer.from('i')
+const OF_PARTITION = Buffer.from('p')
+const BUCKET_AT = 1
+const PARTITION_KEY_AT = 17
+
+/** What is watched: one item, or all items of a partition key. Behind a letter, both begin with the bucket's id. */
 export function itemTopic(bucket: Buffer, partitionKey: Buffer, sortKey: Buffer): string {
-  return `i${Buffer.concat([bucket, partitionPrefix(partitionKey), sortKey]).toString('latin1')}`
+  return Buffer.concat([OF_ITEM, bucket, partitionPrefix(partitionKey), sortKey]).toString('latin1')
 }
 
 export function partitionTopic(bucket: Buffer, partitionKey: Buffer): string {
-  return `p${Buffer.concat([bucket, partitionPrefix(partitionKey)]).toString('latin1')}`
+  return Buffer.concat([OF_PARTITION, bucket, partitionPrefix(partitionKey)]).toString('latin1')
+}
+
+/** What a topic is about; the sort key is empty where it is all of a partition key. */
+export function partsOfTopic(topic: string): { bucket: Buffer; partitionKey: Buffer; sortKey: Buffer } {
+  const bytes = Buffer.from(topic, 'latin1')
+  const keys = bytes.subarray(PARTITION_KEY_AT)
+  const partitionKey = keyAtStart(keys)
+  const sortKey = keys.subarray(partitionPrefix(partitionKey).length)
+  return { bucket: bytes.subarray(BUCKET_AT, PARTITION_KEY_AT), partitionKey, sortKey }
 }
 
 /** The watches of one node that are kept here, and what it has not been told yet. */
@@ -104,7 +121,7 @@ export class Watches {
       clock,
       own: origin !== undefined && time > 0 ? [origin, time] : undefined,
     }
-    for (const watcher of watchers) watcher(commit)
+    for (const watcher of watchers) watcher.committed(commit)
   }
 
   stop(): void {
@@ -128,16 +145,13 @@ export class Watches {
       if (typeof watch !== 'number' || !Buffer.isBuffer(topic) || topic.length < 18) throw malformed()
       if (session.watches.has(watch)) continue
       const kept = session
-      const watcher: Watcher = ({ sortKey, clock, own }) => {
-        kept.notices.push([
-          watch,
-          sortKey,
-          own ? originBytes(own[0]) : null,
-          own?.[1] ?? 0,
-          encodeClock(clock),
-        ])
-        if (kept.notices.length > NOTICES_KEPT_MAX) this.#drop(id)
-        else kept.answer?.()
+      const watcher: Watcher = {
+        committed: ({ sortKey, clock, own }) => {
+          const origin = own ? originBytes(own[0]) : null
+          kept.notices.push([watch, sortKey, origin, own?.[1] ?? 0, encodeClock(clock)])
+          if (kept.notices.length > NOTICES_KEPT_MAX) this.#drop(id)
+          else kept.answer?.()
+        },
       }
       const name = topic.toString('latin1')
       session.watches.set(watch, { topic: name, watcher })
