@@ -6,6 +6,8 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, '**/*.sim.test.ts', '**/*.life.test.ts', '**/*.apps.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // What is waited for comes late on a machine that does much else.
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
   },

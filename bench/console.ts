@@ -186,7 +186,8 @@ async function measureContains(page: Page, base: string): Promise<void> {
     .getByRole('status')
     .filter({ hasText: /found among|No name/ })
     .textContent()
-  tell('searching in all names', searched, `${status?.trim()} after ${CONTAINS_MS / 1000} s`)
+  const found = status?.replace(/Stop$/, '').trim()
+  tell('searching in all names', searched, `${found} after ${CONTAINS_MS / 1000} s`)
 }
 
 async function main(count: number, isFlat: boolean): Promise<void> {
