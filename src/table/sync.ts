@@ -21,6 +21,8 @@ export interface SyncOptions {
   intervalMs: number
   /** How soon a pass follows after a start, a change of layout, or a link that came up, in ms, before jitter. */
   soonMs: number
+  /** When a copy, here or on a peer, is not ready: how soon it is looked at again, in ms. */
+  againMs: number
   /** The least time between two comparisons with a peer that misses writes again and again, in ms. */
   gapMs: number
 }
@@ -43,8 +45,6 @@ export interface SyncStatus extends SyncCounts {
 
 const POLL_MS = 5_000
 const RETRY_AFTER_MS = 60_000
-/** When a copy, here or on a peer, is not ready: how soon it is looked at again, in ms. */
-const AGAIN_AFTER_MS = 5_000
 /** How long a peer's word about its copies is taken for the state of now, in ms. */
 const TOLD_FOR_MS = 10_000
 
@@ -176,7 +176,8 @@ export class TableSync implements Service {
       this.#dirty = new Set()
       await this.#pass(peers)
     }
-    return Math.max(0, Math.min(POLL_MS, this.#passAtMs - clock.monotonicMs()))
+    const nextMs = this.#dirty.size > 0 ? Math.min(this.#passAtMs, this.#dirtyAtMs) : this.#passAtMs
+    return Math.max(0, Math.min(POLL_MS, nextMs - clock.monotonicMs()))
   }
 
   #soon(): number {
@@ -250,7 +251,7 @@ export class TableSync implements Service {
     if (this.#again.size === 0 || !isBehind) {
       if (this.standing.joining().length === 0) return
     }
-    if (this.#dirty.size === 0) this.#dirtyAtMs = this.env.clock.monotonicMs() + AGAIN_AFTER_MS
+    if (this.#dirty.size === 0) this.#dirtyAtMs = this.env.clock.monotonicMs() + this.options.againMs
     for (const node of this.#again) this.#dirty.add(node)
   }
 

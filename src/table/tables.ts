@@ -75,6 +75,7 @@ export class TableSet implements Service {
     const sync = {
       intervalMs: options.syncIntervalMs ?? 10 * 60_000,
       soonMs: options.syncSoonMs ?? 2_000,
+      againMs: 2.5 * (options.syncSoonMs ?? 2_000),
       gapMs: 10 * (options.syncSoonMs ?? 2_000),
     }
     this.damaged = new DamagedRows(env)
