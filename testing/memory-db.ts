@@ -49,6 +49,8 @@ const STALE_BYTE = 0xa5
 export class MemoryDb implements Db {
   /** While true every put fails with StorageFull; deletes pass. */
   full = false
+  /** How much longer each commit takes until it is durable, in ms; of a store with a clock. */
+  slowMs = 0
   /** The folders written by snapshot(), for `MemoryDb.fromSnapshot`. */
   readonly snapshots = new Map<string, State>()
 
@@ -248,7 +250,8 @@ export class MemoryDb implements Db {
     if (!clock) return Promise.resolve()
     const [min, max] = commitDelayMs ?? [0.2, 5]
     return new Promise((resolve) => {
-      this.#commitTimer = clock.after(min + (max - min) * (random?.float() ?? 0), resolve)
+      const delayMs = min + (max - min) * (random?.float() ?? 0)
+      this.#commitTimer = clock.after(delayMs + this.slowMs, resolve)
     })
   }
 

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
+import type { ListPage } from '../src/model/listing/objects.js'
+import type { PageEntry } from '../src/model/listing/page.js'
 import type { Model } from '../src/model/model.js'
 import type { PartRow } from '../src/model/uploads/tables.js'
 import { readListed } from '../src/model/versions/codec.js'
@@ -76,9 +78,10 @@ export class SimClient {
     const key = random.chance(HOT_SHARE) ? keys[0]! : random.pick(keys)
     const bucket = versioned ? w.versionedBucket : w.bucket
     const target = { bucket, key, register: `${versioned ? 'versioned/' : ''}${key}` }
+    const writeTarget = w.freshEveryMs > 0 ? this.#freshTarget() : target
     switch (this.#operation()) {
       case 'put':
-        return this.#put(node, target)
+        return this.#put(node, writeTarget)
       case 'get':
         return this.#get(node, target)
       case 'head':
@@ -97,10 +100,10 @@ export class SimClient {
         return w.control.step(random, node, (what, run) => this.#try(node, what, run))
       case 'conditional':
         return conditionalWrite({
-          ...{ w, random, target },
+          ...{ w, random, target: writeTarget },
           note: (what) => this.#note(node, what),
           try: (what, run) => this.#try(node, what, run),
-          remember: (version) => this.#remember(bucket, key, version),
+          remember: (version) => this.#remember(writeTarget.bucket, writeTarget.key, version),
         })
       case 'stack':
         return w.stacks.step(
@@ -111,6 +114,14 @@ export class SimClient {
           (what, run) => this.#try(node, what, run),
         )
     }
+  }
+
+  /** The key that all write to for a while, which nobody used before. */
+  #freshTarget(): Target {
+    const { cluster, bucket, freshEveryMs, freshKeys } = this.w
+    const key = `fresh/${Math.floor(cluster.clock.monotonicMs() / freshEveryMs)}`
+    freshKeys.add(key)
+    return { bucket, key, register: key }
   }
 
   /** The next operation, by its share. */
@@ -259,21 +270,22 @@ export class SimClient {
     const reads = keys.map((key) =>
       history.call(versioned ? `versioned/${key}` : key, 'read', null, this.#note(node, 'list')),
     )
-    const page = await this.#try(node, 'list', (model) =>
-      model.listing.page({
-        ...{ bucket: bucket.id, prefix: EMPTY, delimiter: EMPTY, start: EMPTY },
-        limit: this.#random.chance(0.5) ? LIST_LIMIT : keys.length,
-      }),
-    )
-    if (!page) return
+    const limit = this.#random.chance(0.5) ? LIST_LIMIT : 1 + this.#random.below(keys.length)
+    const entries = await this.#try(node, 'list', async (model) => {
+      const listed: PageEntry[] = []
+      for (let start: Buffer | undefined = EMPTY; start; ) {
+        const request = { bucket: bucket.id, prefix: EMPTY, delimiter: EMPTY, start, limit }
+        const page: ListPage = await model.listing.page(request)
+        listed.push(...page.entries)
+        start = page.more ? page.next : undefined
+      }
+      return listed
+    })
+    if (!entries) return
     const etags = new Map(
-      page.entries.map(({ key, head }) => [key.toString(), readListed(head!).etag.slice(0, 32)]),
+      entries.map(({ key, head }) => [key.toString(), readListed(head!).etag.slice(0, 32)]),
     )
-    const last = page.more ? page.entries.at(-1)!.key : undefined
-    for (const [i, key] of keys.entries()) {
-      if (last && last.compare(Buffer.from(key)) < 0) continue
-      history.answered(reads[i]!, etags.get(key) ?? null)
-    }
+    for (const [i, key] of keys.entries()) history.answered(reads[i]!, etags.get(key) ?? null)
   }
 
   async #multipart(node: SimNode, { bucket, key, register }: Target): Promise<void> {
@@ -329,6 +341,10 @@ export class SimClient {
     if (!written) return
     w.history.answered(op)
     this.#remember(bucket, key, written)
+    await this.#try(this.#otherThan(at), `completed ${register}`, async (model) => {
+      if (await model.uploads.get(bucket.id, Buffer.from(key), upload.id))
+        w.problems.push(`upload to ${register}: it is still there though it is completed`)
+    })
   }
 
   /** Picks another node that is ready, as a load balancer does; the same one if there is none. */

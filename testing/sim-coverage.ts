@@ -54,6 +54,8 @@ export class Coverage {
   readonly met = new Map<string, Map<string, number>>()
   /** The condition, and in how many looks or calls it was seen. */
   readonly reached = new Map<string, number>()
+  /** Calls that brought a row of an object to a replica on another node. */
+  rowsSent = 0
   readonly #active = new Map<string, number>()
   readonly #running = new Map<string, number>()
 
@@ -82,6 +84,7 @@ export class Coverage {
   traced(line: string): void {
     for (const [call, condition] of SEEN_IN_CALLS) if (call.test(line)) add(this.reached, condition, 1)
     if (!/ table\/(object|version)\/insert /.test(line)) return
+    if (!line.includes(' answer to ')) this.rowsSent++
     const isWritten = [...this.#running].some(([name, count]) => count > 0 && WRITES.has(name))
     const isRead = [...this.#running].some(([, count]) => count > 0)
     if (isRead && !isWritten) add(this.reached, WRITE_BACK, 1)

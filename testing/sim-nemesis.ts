@@ -139,10 +139,19 @@ export class Nemesis {
         break
       }
       case 'wipe': {
-        // The others must have all that was acknowledged: one database is lost at a time.
-        if (this.#down > 0 || !cluster.nodes.every((node) => isWhole(node))) return
-        this.#crash(a, 'machine')
-        a.machine.wipe()
+        // Often another node misses what is written before, so that a third one alone has it afterwards.
+        const cutMs = random.pick([0, 2000, 5000])
+        if (cutMs > 0) {
+          const others = cluster.nodes.filter((node) => node !== b).map(({ id }) => id)
+          this.#for(cluster.network.partition([b.id], others), cutMs + 50)
+        }
+        cluster.clock.after(cutMs, () => {
+          // The others must have all that was acknowledged: one database is lost at a time.
+          if (this.#isOver || this.#down > 0 || !cluster.nodes.every((node) => isWhole(node))) return
+          this.#name = act
+          this.#crash(a, 'machine', random.pick([50, undefined]))
+          a.machine.wipe()
+        })
         break
       }
       case 'clock': {

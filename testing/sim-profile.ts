@@ -38,7 +38,10 @@ export type OperationName =
  * - 'wiped': databases are lost, one at a time;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
- * - 'moving': the same on one key whose copies move again and again, by writers that take as long as a move;
+ * - 'moving': the same on one key, or on one after the other, whose copies move again and again, by writers that take as long
+ *   as a move;
+ * - 'skipped': a node joins and dies before it has copied, an administrator does not wait for it, and it comes back;
+ * - 'listings': writes that reach some replicas only, and listings of them in pages;
  * - 'control': names and permissions that many want to change at the same time;
  * - 'swarm': each seed draws which of all that it has at all.
  */
@@ -51,6 +54,8 @@ export const SCENARIO_KINDS = [
   'busy',
   'conditional',
   'moving',
+  'skipped',
+  'listings',
   'control',
   'swarm',
 ] as const
@@ -83,10 +88,20 @@ export interface Profile extends ClusterProfile {
   /** Share of the conditional writes that take their time between promises and row; and how long, in ms, on average. */
   judgeShare: number
   judgeMs: number
-  /** Whether nodes join and others leave; or the copies of the first bucket move again and again. */
-  changesLayout: boolean | 'moves'
-  /** How many nodes join and leave, whether in one change, and whether those that left lose all that they have at once. */
-  layoutChange: { nodes: number; atOnce: boolean; discards: boolean }
+  /**
+   * What becomes of the layout: 'once' nodes join and others leave; the copies of the first bucket move again and again; or a
+   * newcomer dies before it has copied, and the others go on without it.
+   */
+  changesLayout: 'no' | 'once' | 'moves' | 'skips'
+  /**
+   * How many nodes join and leave, whether in one change, whether those that left lose all that they have at once, and for how
+   * long, in ms, one of these hears of the change late.
+   */
+  layoutChange: { nodes: number; atOnce: boolean; discards: boolean; lagMs: number }
+  /** How soon replicas are compared after something changed, in ms. */
+  syncSoonMs: number
+  /** How long all writes go to one and the same key that nobody used before, in ms; 0: they go to `keys`. */
+  freshEveryMs: number
   operations: Operations
   keys: readonly string[]
   versionedKeys: readonly string[]
@@ -127,12 +142,17 @@ const ALL_OPERATIONS: Operations = {
 }
 
 /** Draws what a seed of that kind has. */
-export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicationFactor = 3): Profile {
+export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicationFactor?: number): Profile {
+  const profile = drawOf(kind, random)
+  return replicationFactor === undefined ? profile : { ...profile, replicationFactor }
+}
+
+function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
   const base: Profile = {
     blockBytes: random.pick([4096, 32 * 1024]),
     nodes: 5,
     zones: random.pick([3, 5]),
-    replicationFactor,
+    replicationFactor: 3,
     clockSkewMs: random.pick([5, 200, 3000]),
     path: {
       latencyMs: random.pick([2, 20, 50]),
@@ -144,8 +164,8 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
     commitDelayMs: [0.2, 5],
     ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
     ...{ strikeShare: 0, promiseStrikeShare: 0, judgeShare: 0.5, judgeMs: 0 },
-    ...{ changesLayout: kind === 'layout', operations: ALL_OPERATIONS },
-    layoutChange: { nodes: 1, atOnce: false, discards: false },
+    ...{ changesLayout: 'no', operations: ALL_OPERATIONS, syncSoonMs: 2000, freshEveryMs: 0 },
+    layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
     ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
     syncIntervalMs: random.fork('comparisons').pick([SYNC_INTERVAL_MS, 300_000, 300_000, 600_000]),
@@ -168,6 +188,10 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
       return { ...base, ...conditional(random) }
     case 'moving':
       return { ...base, ...conditional(random), ...moving(random) }
+    case 'skipped':
+      return { ...base, ...skipped() }
+    case 'listings':
+      return { ...base, ...listings(random) }
     case 'control':
       return { ...base, ...control(random) }
     case 'swarm':
@@ -175,21 +199,42 @@ export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicatio
   }
 }
 
-/** Most replicas of a bucket change together, and copying takes its time: what is not waited for is missed. */
+/**
+ * Most replicas of a bucket change together, and copying takes its time: what is not waited for is missed. Where there is one
+ * copy of everything, no other one makes up for what was missed.
+ */
 function layout(base: Profile, random: SeededRandom): Partial<Profile> {
   return {
+    ...{ changesLayout: 'once', replicationFactor: random.pick([1, 1, 2, 3, 3]) },
     acts: random.pick([ALL_ACTS, ['slow', 'slow', 'lossy', 'partition', 'kill']]),
     path: { ...base.path, bytesPerMs: random.pick([10_000, 300]) },
     layoutChange: {
       nodes: random.pick([1, 2, 3]),
       atOnce: random.chance(0.5),
       discards: random.chance(0.5),
+      lagMs: random.pick([0, 5000, 10_000]),
     },
+  }
+}
+
+/** Only what was written before can be lost, so each key is written once, and read in the end. */
+function skipped(): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'skips', replicationFactor: 1, acts: ['slow'], loadFactor: 0.5 },
+    ...{ operations: { put: 1 }, freshEveryMs: 1, thinkMs: 1000 },
   }
 }
 
 function power(random: SeededRandom): Partial<Profile> {
   const acts: Act[] = ['power-off', 'blackout', 'partition', 'slow', 'lossy', 'kill']
+  // A row that is read is often one that no disk has yet, if all write the same key on slow disks.
+  if (random.chance(0.5)) {
+    return {
+      ...{ acts: ['blackout', 'slow'], everyMs: 10_000, strikeShare: 0.01, lastsMs: 2000, thinkMs: 20 },
+      ...{ commitDelayMs: [50, 500], keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1) },
+      operations: { put: 0.3, get: 0.2, head: 0.4, delete: 0.1 },
+    }
+  }
   return {
     ...{ acts, strikeShare: random.pick([0.002, 0.01]), lastsMs: 5000, thinkMs: random.pick([20, 100]) },
     // On slow disks an answer may be quicker than what it promises, if nothing waits for them.
@@ -234,7 +279,7 @@ function conditional(random: SeededRandom): Partial<Profile> {
     ]),
     ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 20_000]) },
     ...{ judgeMs, promiseStrikeShare: random.pick([0, 0.01, 0.05]) },
-    changesLayout: random.pick<Profile['changesLayout']>([false, false, true, 'moves']),
+    changesLayout: random.pick<Profile['changesLayout']>(['no', 'no', 'once', 'moves']),
     ...{ keys: KEYS.slice(0, random.pick([1, 3])), thinkMs: random.pick([20, 80, 300]) },
     operations: {
       put: 0.08,
@@ -248,12 +293,28 @@ function conditional(random: SeededRandom): Partial<Profile> {
   }
 }
 
+/**
+ * Two writers of one key who were both promised something before a move meet again after it, if nobody else has written
+ * that key meanwhile: so the key changes from time to time.
+ */
 function moving(random: SeededRandom): Partial<Profile> {
   return {
-    ...{ acts: ['slow', 'one-way'], everyMs: 10_000, lastsMs: 5000, promiseStrikeShare: 0 },
-    ...{ changesLayout: 'moves', judgeShare: 1, judgeMs: random.pick([4000, 10_000]), loadFactor: 2 },
-    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 500 },
+    ...{ acts: ['slow', 'one-way'], everyMs: random.pick([10_000, 60_000]), lastsMs: 5000 },
+    // A move is as quick as it can be, so that a write that takes its time may outlast it.
+    path: { latencyMs: random.pick([1, 5]), jitterMs: 2, lossShare: 0, bytesPerMs: 10_000 },
+    ...{ syncSoonMs: random.pick([100, 1000]), promiseStrikeShare: 0, changesLayout: 'moves' },
+    ...{ judgeShare: 1, judgeMs: random.pick([4000, 10_000]), freshEveryMs: random.pick([0, 2000, 4000]) },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 500, loadFactor: 2 },
     operations: { get: 0.2, conditional: 0.8 },
+  }
+}
+
+/** Nodes die while their messages are under way, and hardly any read of a single key brings replicas into line. */
+function listings(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['slow', 'slow', 'slow', 'kill', 'kill', 'one-way', 'lossy'], everyMs: 700, lastsMs: 3000 },
+    ...{ thinkMs: random.pick([20, 80]), loadFactor: 0.5 },
+    operations: { put: 0.3, delete: 0.35, list: 0.35 },
   }
 }
 
@@ -263,7 +324,7 @@ function control(random: SeededRandom): Partial<Profile> {
     acts: random.pick([ALL_ACTS, ['slow', 'lossy', 'partition', 'one-way', 'kill'], ['partition']]),
     path: { latencyMs: random.pick([5, 20]), jitterMs: 15, lossShare: 0, bytesPerMs: 10_000 },
     ...{ everyMs: random.pick([1000, 5000]), lastsMs: random.pick([3000, 15_000]) },
-    ...{ changesLayout: random.chance(0.25), thinkMs: random.pick([40, 200]) },
+    ...{ changesLayout: random.chance(0.25) ? 'once' : 'no', thinkMs: random.pick([40, 200]) },
     operations: { control: 0.9, put: 0.05, get: 0.05 },
   }
 }
@@ -287,7 +348,7 @@ function swarm(random: SeededRandom): Partial<Profile> {
   ] as const
   for (const name of optional) if (random.chance(0.5)) delete operations[name]
   return {
-    ...{ acts, operations, changesLayout: random.chance(0.3) },
+    ...{ acts, operations, changesLayout: random.chance(0.3) ? 'once' : 'no' },
     replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
     everyMs: random.pick([1000, 3000, 10_000]),
     lastsMs: random.pick([5000, 20_000, 60_000]),

@@ -1,14 +1,13 @@
 import { createHash } from 'node:crypto'
-import type { RoleChange } from '../src/cluster/layout-manager.js'
 import type { Bucket } from '../src/model/buckets/buckets.js'
-import { bucketPartition } from '../src/model/sort-keys.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimClient } from './sim-clients.js'
-import { roleOf, SimCluster, type SimNode } from './sim-cluster.js'
+import { SimCluster } from './sim-cluster.js'
 import { Control } from './sim-control.js'
 import { Coverage } from './sim-coverage.js'
 import { checkAvailable, checkQueues, checkQuiescent } from './sim-invariants.js'
+import { LayoutChanges } from './sim-layout-changes.js'
 import { Nemesis } from './sim-nemesis.js'
 import { Contents } from './sim-objects.js'
 import { Pace } from './sim-pace.js'
@@ -20,7 +19,7 @@ import type { Workload } from './sim-workload.js'
 export interface ScenarioOptions {
   seed: number
   kind: ScenarioKind
-  /** The number of copies of everything (default 3). */
+  /** The number of copies of everything; by default what the kind has, which is 3 for most. */
   replicationFactor?: number
   /** How long clients work while things break, in ms of virtual time. */
   loadMs: number
@@ -62,9 +61,6 @@ export interface ScenarioResult {
 }
 
 const CLIENTS = 8
-/** Where copies move again and again: how many nodes have no role, and the time between two moves, in ms, on average. */
-const SPARE_NODES = 2
-const MOVE_EVERY_MS = 5_000
 /** Rounds of comparisons of all copies before the final checks, at least. */
 const QUIET_COMPARISONS = 10
 /** How long afterwards something may still be queued, in ms: longer than the longest time between two attempts. */
@@ -80,14 +76,14 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
   const random = new SeededRandom(`scenario/${options.kind}/${options.seed}`)
   const hash = new TextHash()
   const profile = drawProfile(options.kind, random, options.replicationFactor)
-  const { tombstoneDelayMs } = profile
+  const { tombstoneDelayMs, syncSoonMs } = profile
   const syncIntervalMs = comparisonsMs(options, profile)
   const coverage = new Coverage()
   let scenario: Scenario | undefined
   const cluster = new SimCluster({
     ...profile,
     ...{ seed: options.seed, isQuick: true },
-    tables: { tombstoneDelayMs, syncIntervalMs, syncSoonMs: 2000 },
+    tables: { tombstoneDelayMs, syncIntervalMs, syncSoonMs },
     graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
     contestsMs: 120_000,
     trace: (line) => {
@@ -151,15 +147,14 @@ class Scenario {
     const clients = Array.from({ length: CLIENTS }, (_, i) =>
       new SimClient(w, random.fork(`client${i}`), `client${i}`).run(pace),
     )
-    const changesLayout = profile.changesLayout && this.script.happens(cluster.clock, 'layout/0')
-    const layouts = !changesLayout
-      ? undefined
-      : profile.changesLayout === 'moves'
-        ? this.#moveCopies(w.bucket, pace)
-        : this.#changeLayouts(pace, loadMs)
+    const changesLayout = profile.changesLayout !== 'no' && this.script.happens(cluster.clock, 'layout/0')
+    const changes = new LayoutChanges({
+      ...{ cluster, random, profile, coverage, pace, loadMs },
+      bucket: w.bucket,
+    })
     await Promise.all([
       ...clients,
-      layouts,
+      changesLayout && changes.run(),
       coverage.watch(cluster, pace),
       nemesis.run(pace).then(() => nemesis.end()),
     ])
@@ -173,6 +168,7 @@ class Scenario {
     await cluster.clock.sleep(quietMs)
     if (quietMs > 0) await this.#untilNothingIsQueued()
     await this.#readAll(w)
+    await this.#readFresh(w)
     problems.push(...this.history.check(), ...w.stacks.check())
     if (quietMs === 0) return
     // The checks ask only once, so no message may get lost.
@@ -204,6 +200,8 @@ class Scenario {
       contents: new Contents(profile.blockBytes),
       problems: this.problems,
       coverage: this.coverage,
+      freshEveryMs: profile.freshEveryMs,
+      freshKeys: new Set(),
       versions: new Map(),
       deletedVersions: new Map(),
       thinkMs: this.options.thinkMs ?? profile.thinkMs,
@@ -212,74 +210,14 @@ class Scenario {
     }
   }
 
-  /** Nodes join and get roles, and as many others lose theirs, while everything goes on. */
-  async #changeLayouts(pace: Pace, loadMs: number): Promise<void> {
-    const { cluster, random } = this
-    const { clock } = cluster
-    const { nodes, atOnce, discards } = this.profile.layoutChange
-    const everyMs = loadMs / 3
-    await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs / 2))
-    const newcomers: SimNode[] = []
-    while (newcomers.length < nodes) newcomers.push(await cluster.grow())
-    // Node 0 stays, since the checks ask it. The nodes that go stay up until their data is elsewhere.
-    const leavers = cluster.nodes.slice(1, 5)
-    while (leavers.length > nodes) leavers.splice(random.below(leavers.length), 1)
-    const joins = newcomers.map((node) => ({ node: node.id, role: roleOf(node) }))
-    const leaves = leavers.map((node) => ({ node: node.id, role: null }))
-    if (!atOnce) {
-      await this.#applyRoles(joins)
-      await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs))
-    }
-    await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves)
-    if (discards) for (const leaver of leavers) await this.#discard(leaver)
-  }
-
-  async #applyRoles(roles: readonly RoleChange[]): Promise<void> {
-    const { cluster, random } = this
-    await cluster.retried(random, async (by) => {
-      // An attempt whose node died may have taken effect.
-      const newest = by.core!.cluster.layout.history.versions.at(-1)
-      const isDone = roles.every(({ node, role }) => (newest?.roles.has(node) ?? false) === (role !== null))
-      if (!isDone) await cluster.changeLayout(roles, by)
-    })
-  }
-
-  /** Takes database and disk from a node once the layout needs it no more: an administrator may throw it away then. */
-  async #discard(leaver: SimNode): Promise<void> {
-    const { cluster } = this
-    const isNeeded = ({ core }: SimNode) =>
-      core === undefined || core.cluster.layout.history.versions.some(({ roles }) => roles.has(leaver.id))
-    while (!leaver.ready || cluster.nodes.some(isNeeded)) await cluster.clock.sleep(100)
-    cluster.crash(leaver, 'machine')
-    leaver.machine.discard()
-    await cluster.boot(leaver)
-  }
-
-  /** Two more nodes come; then up to two of the bucket's replicas change places with those, again and again. */
-  async #moveCopies({ id }: Bucket, pace: Pace): Promise<void> {
-    const { cluster, random } = this
-    const { clock } = cluster
-    for (let i = 0; i < SPARE_NODES; i++) await cluster.grow()
-    while (clock.monotonicMs() < pace.endMs) {
-      await clock.sleep(pace.untilLoad(clock.monotonicMs(), random.exponential(MOVE_EVERY_MS)))
-      await cluster.retried(random, async (by) => {
-        const { history, view } = by.core!.cluster.layout
-        const newest = history.versions.at(-1)!
-        // One change at a time, as administrators do it.
-        if (history.versions.length > 1) return
-        // Node 0 stays, since the checks ask it.
-        const replicas = view.storageSet(bucketPartition(id)).filter((node) => node !== cluster.nodes[0]!.id)
-        const spare = cluster.nodes.filter((node) => !newest.roles.get(node.id))
-        const at = random.below(replicas.length)
-        const leaving = [...replicas.slice(at), ...replicas.slice(0, at)].slice(0, spare.length)
-        await cluster.changeLayout(
-          [
-            ...leaving.map((node) => ({ node, role: null })),
-            ...spare.map((node) => ({ node: node.id, role: roleOf(node) })),
-          ],
-          by,
-        )
-      })
+  /** Reads each of the keys that were used for a moment, at some node. */
+  async #readFresh({ bucket, freshKeys }: Workload): Promise<void> {
+    for (const key of freshKeys) {
+      const op = this.history.call(key, 'read', null, 'at the end')
+      const version = await this.cluster.retried(this.random, ({ core }) =>
+        core!.model.objects.get(bucket.id, Buffer.from(key)),
+      )
+      this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null)
     }
   }
 

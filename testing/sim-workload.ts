@@ -18,6 +18,10 @@ export interface Workload {
   problems: string[]
   bucket: Bucket
   keys: readonly string[]
+  /** How long all clients write to one and the same key that was not used before, in ms; 0: they do not. See Profile. */
+  freshEveryMs: number
+  /** Those keys. */
+  freshKeys: Set<string>
   versionedBucket: Bucket
   versionedKeys: readonly string[]
   /** By `key/version id`: acknowledged versions, until somebody begins to delete them. */

@@ -56,9 +56,9 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
         replace: 'record.keepUntilMs = this.clock.nowMs()',
       },
       {
-        file: 'src/block/resync.ts',
-        find: 'return clock.monotonicMs() - this.#startedMs < graceMs || oldestRefMs() > graceMs / 2',
-        replace: 'return clock.monotonicMs() < this.#startedMs && oldestRefMs() > graceMs',
+        file: 'src/block/delete-holds.ts',
+        find: 'if (clock.doubt?.() !== undefined || isEarly || oldestRefMs() > graceMs / 2) return HOLD_MS',
+        replace: 'if (clock.doubt?.() !== undefined || (isEarly && graceMs < 0)) return HOLD_MS',
       },
     ],
   },
@@ -75,19 +75,6 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
         replace: `    const record = this.get(tx, hash) ?? newRecord()
     const untilMs = this.clock.nowMs()
     this.claims.put(tx, { hash, owner, untilMs, by })`,
-      },
-    ],
-  },
-  {
-    name: 'a torn block file is taken for a whole one',
-    breaks: 'contents that were acknowledged survive a power cut',
-    hunts: ['power'],
-    edits: [
-      {
-        file: 'src/block/store.ts',
-        find: `      if (found && (found.compressed || found.plainBytes + found.headBytes === stat.size))
-        return { path, ...stat }`,
-        replace: '      return { path, ...stat, ...(found && {}) }',
       },
     ],
   },

@@ -46,7 +46,7 @@ export const LAYOUT_BUGS: readonly PlantedBug[] = [
   {
     name: 'hand-over that drops without asking the new replicas',
     breaks: 'nothing acknowledged is lost while data moves',
-    hunts: ['layout'],
+    hunts: ['skipped'],
     edits: [
       {
         file: 'src/table/hand-over.ts',

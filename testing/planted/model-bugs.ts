@@ -90,7 +90,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
   {
     name: 'a full page of a listing skips the next key',
     breaks: 'a listing has all that was acknowledged before it began',
-    hunts: ['faults'],
+    hunts: ['listings'],
     edits: [
       {
         file: 'src/model/listing/objects.ts',
@@ -102,7 +102,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
   {
     name: 'deleted keys are not accounted for in listings',
     breaks: 'a listing has nothing that was deleted before it began',
-    hunts: ['faults'],
+    hunts: ['listings'],
     edits: [
       {
         file: 'src/model/listing/page.ts',

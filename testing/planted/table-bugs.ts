@@ -21,21 +21,10 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/replica.ts',
-        find: `      this.env.db.transact(
-        (tx) => {
-          const refused: Row<E>[] = []
-          const later = applyRows(tx, this.local, part, refused)
-          return { later, refused }
-        },
-        part.length === 1 ? 1 : part.length * APPLY_STEPS,
-      )`,
-        replace: `      new Promise<{ later: number; refused: Row<E>[] }>((resolve, reject) => {
-        this.env.db.transact((tx) => {
-          const refused: Row<E>[] = []
-          const later = applyRows(tx, this.local, part, refused)
-          resolve({ later, refused })
-        }, part.length * APPLY_STEPS).catch(reject)
-      })`,
+        find: '        ? db.transact((tx) => apply(tx, rows))\n',
+        replace: `        ? new Promise<ReturnType<typeof apply>>((resolve, reject) => {
+            db.transact((tx) => resolve(apply(tx, rows))).catch(reject)
+          })\n`,
       },
     ],
   },
@@ -140,6 +129,11 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
 
   async #pushNothing(`,
       },
+      {
+        file: 'src/table/sync-session.ts',
+        find: '      open += await this.#pull(peer, pull, push)\n',
+        replace: '',
+      },
     ],
   },
   {
@@ -156,7 +150,7 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'clocks that observe nobody',
-    breaks: 'a write wins over what was acknowledged before it',
+    breaks: 'a write takes one round trip, however far clocks are apart',
     hunts: ['faults'],
     edits: [
       {

@@ -1,0 +1,167 @@
+import type { RoleChange } from '../src/cluster/layout-manager.js'
+import type { Bucket } from '../src/model/buckets/buckets.js'
+import { bucketPartition } from '../src/model/sort-keys.js'
+import type { SeededRandom } from './seeded-random.js'
+import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
+import type { Coverage } from './sim-coverage.js'
+import type { Pace } from './sim-pace.js'
+import type { Profile } from './sim-profile.js'
+
+/** Where copies move again and again: how many nodes have no role, and the time between two moves, in ms, on average. */
+const SPARE_NODES = 2
+const MOVE_EVERY_MS = 5_000
+/** Time between two looks at the progress of a change, in ms. */
+const LOOK_MS = 100
+
+export interface LayoutChangesOptions {
+  cluster: SimCluster
+  random: SeededRandom
+  profile: Pick<Profile, 'changesLayout' | 'layoutChange'>
+  coverage: Coverage
+  /** A bucket whose replicas change. */
+  bucket: Bucket
+  loadMs: number
+  pace: Pace
+}
+
+/** What administrators do to the layout while clients work. */
+export class LayoutChanges {
+  constructor(private readonly options: LayoutChangesOptions) {}
+
+  /** Resolves when the changes that the profile has are made; they may still be in progress. */
+  run(): Promise<void> {
+    switch (this.options.profile.changesLayout) {
+      case 'moves':
+        return this.#moveCopies()
+      case 'skips':
+        return this.#skipNewcomer()
+      case 'once':
+        return this.#replaceNodes()
+      case 'no':
+        return Promise.resolve()
+    }
+  }
+
+  /** Nodes join and get roles, and as many others lose theirs, while everything goes on. */
+  async #replaceNodes(): Promise<void> {
+    const { cluster, loadMs, pace, profile } = this.options
+    const { clock } = cluster
+    const { nodes, atOnce, discards, lagMs } = profile.layoutChange
+    const everyMs = loadMs / 3
+    await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs / 2))
+    const newcomers: SimNode[] = []
+    while (newcomers.length < nodes) newcomers.push(await cluster.grow())
+    const leavers = this.#leavers(nodes)
+    const joins = newcomers.map((node) => ({ node: node.id, role: roleOf(node) }))
+    const leaves = leavers.map((node) => ({ node: node.id, role: null }))
+    if (!atOnce) {
+      await this.#applyRoles(joins)
+      await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs))
+    }
+    // The last one is the least likely to be a replica of the bucket: it goes on writing to those that are.
+    if (lagMs > 0) this.#slowDown(leavers.at(-1)!, lagMs)
+    await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves)
+    if (discards) for (const leaver of leavers) await this.#discard(leaver)
+  }
+
+  /** The nodes that go, replicas of the bucket first: they stay up until their data is elsewhere. */
+  #leavers(count: number): SimNode[] {
+    const { cluster, random, bucket } = this.options
+    // Node 0 stays, since the checks ask it.
+    const [first, ...others] = cluster.nodes.slice(0, 5) as [SimNode, ...SimNode[]]
+    const replicas = first.core?.cluster.layout.storageSet(bucketPartition(bucket.id)) ?? []
+    const drawn: SimNode[] = []
+    while (others.length > 0) drawn.push(...others.splice(random.below(others.length), 1))
+    const isReplica = ({ id }: SimNode) => replicas.includes(id)
+    return [...drawn.filter(isReplica), ...drawn.filter((node) => !isReplica(node))].slice(0, count)
+  }
+
+  /** The disk of a node gets slow: it stores, and so uses, a new layout late. */
+  #slowDown({ machine }: SimNode, lagMs: number): void {
+    const { cluster, coverage } = this.options
+    const db = machine.platform?.db
+    if (!db) return
+    const over = coverage.fault('slow disk')
+    db.slowMs = lagMs
+    cluster.clock.after(lagMs, () => {
+      db.slowMs = 0
+      over()
+    })
+  }
+
+  async #applyRoles(roles: readonly RoleChange[]): Promise<void> {
+    const { cluster, random } = this.options
+    await cluster.retried(random, async (by) => {
+      // An attempt whose node died may have taken effect.
+      const newest = by.core!.cluster.layout.history.versions.at(-1)
+      const isDone = roles.every(({ node, role }) => (newest?.roles.has(node) ?? false) === (role !== null))
+      if (!isDone) await cluster.changeLayout(roles, by)
+    })
+  }
+
+  /** Takes database and disk from a node once the layout needs it no more: an administrator may throw it away then. */
+  async #discard(leaver: SimNode): Promise<void> {
+    const { cluster } = this.options
+    const isNeeded = ({ core }: SimNode) =>
+      core === undefined || core.cluster.layout.history.versions.some(({ roles }) => roles.has(leaver.id))
+    while (!leaver.ready || cluster.nodes.some(isNeeded)) await cluster.clock.sleep(LOOK_MS)
+    cluster.crash(leaver, 'machine')
+    leaver.machine.discard()
+    await cluster.boot(leaver)
+  }
+
+  /** Two more nodes come; then up to two of the bucket's replicas change places with those, again and again. */
+  async #moveCopies(): Promise<void> {
+    const { cluster, random, bucket, pace } = this.options
+    const { clock } = cluster
+    for (let i = 0; i < SPARE_NODES; i++) await cluster.grow()
+    while (clock.monotonicMs() < pace.endMs) {
+      await clock.sleep(pace.untilLoad(clock.monotonicMs(), random.exponential(MOVE_EVERY_MS)))
+      await cluster.retried(random, async (by) => {
+        const { history, view } = by.core!.cluster.layout
+        const newest = history.versions.at(-1)!
+        // One change at a time, as administrators do it.
+        if (history.versions.length > 1) return
+        // Node 0 stays, since the checks ask it.
+        const replicas = view
+          .storageSet(bucketPartition(bucket.id))
+          .filter((node) => node !== cluster.nodes[0]!.id)
+        const spare = cluster.nodes.filter((node) => !newest.roles.get(node.id))
+        const at = random.below(replicas.length)
+        const leaving = [...replicas.slice(at), ...replicas.slice(0, at)].slice(0, spare.length)
+        await cluster.changeLayout(
+          [
+            ...leaving.map((node) => ({ node, role: null })),
+            ...spare.map((node) => ({ node: node.id, role: roleOf(node) })),
+          ],
+          by,
+        )
+      })
+    }
+  }
+
+  /**
+   * A newcomer takes the place of a node and dies before it has copied anything; the administrator does not wait for it. When
+   * it is back, the data is where it was: on the node that has left, which hands it over.
+   */
+  async #skipNewcomer(): Promise<void> {
+    const { cluster, random, loadMs, pace } = this.options
+    const { clock } = cluster
+    await clock.sleep(pace.untilLoad(clock.monotonicMs(), loadMs / 3))
+    const newcomer = await cluster.grow()
+    const [leaver] = this.#leavers(1) as [SimNode]
+    await this.#applyRoles([
+      { node: newcomer.id, role: roleOf(newcomer) },
+      { node: leaver.id, role: null },
+    ])
+    cluster.crash(newcomer, random.pick(['process', 'machine']))
+    await cluster.retried(random, async (by) => {
+      const { version, history } = by.core!.cluster.layout.view
+      if (history.versions.length === 1) return
+      await by.core!.cluster.skipDeadNodes({ version, allowMissingData: true })
+      throw new Error('the change is not through yet')
+    })
+    await clock.sleep(random.float() * 10_000)
+    await cluster.boot(newcomer)
+  }
+}
