@@ -103,7 +103,9 @@ function Menu() {
   const [isMore, setMore] = createSignal(false)
   const isHere = (path: string) => {
     const here = location.pathname.replace(/^\/console/, '') || '/'
-    return path === '/' ? here === '/' : here.startsWith(path)
+    // Settings of a bucket belong to the buckets.
+    const place = here.replace(/^\/bucket-settings\b/, '/buckets')
+    return path === '/' ? place === '/' : place.startsWith(path)
   }
   const places = () => PLACES.filter(({ needs }) => needs === undefined || may(needs))
   let list!: HTMLUListElement

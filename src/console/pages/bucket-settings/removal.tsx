@@ -69,18 +69,20 @@ function Confirmation(props: Doomed & { onClose: () => void }) {
     >
       <Form onSend={() => isSure() && void remove.start()}>
         <Show when={session().key} fallback={<p class="muted">{t('bucket.delete-needs-key')}</p>}>
-          <label>
-            <input
-              type="checkbox"
-              checked={isWithAll()}
-              disabled={remove.busy()}
-              onChange={(event) => {
-                remove.clear()
-                setWithAll(event.currentTarget.checked)
-              }}
-            />{' '}
-            {t('bucket.delete-all')}
-          </label>
+          <p>
+            <label>
+              <input
+                type="checkbox"
+                checked={isWithAll()}
+                disabled={remove.busy()}
+                onChange={(event) => {
+                  remove.clear()
+                  setWithAll(event.currentTarget.checked)
+                }}
+              />{' '}
+              {t('bucket.delete-all')}
+            </label>
+          </p>
         </Show>
         <Show when={isWithAll()}>
           <Field
