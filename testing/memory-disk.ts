@@ -168,6 +168,14 @@ export class MemoryDisk implements Disk {
     return [...this.#names.keys()].sort()
   }
 
+  /** Whether a file of that name is in any folder; of a crashed disk, whether it is after the restart. */
+  hasName(name: string): boolean {
+    const suffix = `/${name}`
+    for (const path of (this.#crashed ? this.#durableNames : this.#names).keys())
+      if (path.endsWith(suffix)) return true
+    return false
+  }
+
   /** Flips one bit of a file on the medium: `bit` 0 is the lowest of the first byte. */
   flipBit(path: string, bit: number): void {
     const file = this.#names.get(path)

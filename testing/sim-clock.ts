@@ -56,6 +56,11 @@ export class SimClock implements Clock {
     }
   }
 
+  /** How many timers wait, those included that were cancelled and are not due yet. */
+  get pending(): number {
+    return this.#queue.size
+  }
+
   /** Resolves after `delayMs` of virtual time. */
   sleep(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.after(delayMs, resolve))
@@ -154,6 +159,10 @@ export class SimNodeClock implements Clock {
 /** A priority queue: a binary heap. */
 class EventQueue {
   readonly #heap: SimEvent[] = []
+
+  get size(): number {
+    return this.#heap.length
+  }
 
   first(): SimEvent | undefined {
     return this.#heap[0]

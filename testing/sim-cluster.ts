@@ -70,6 +70,8 @@ export class SimNode {
 
 const CAPACITY_BYTES = 1e12
 const RPC_PORT = 3901
+/** Memory for blocks on their way, of each node, in bytes. */
+export const BLOCK_MEMORY_BYTES = 64 << 20
 const noCompression: Compression = { enabled: false, compress: (data) => data, decompress: (data) => data }
 
 /** The error of a wait for a process that died. */
@@ -172,7 +174,7 @@ export class SimCluster {
         rpcPort: RPC_PORT,
         blockBytes: options.blockBytes,
         inlineBytesMax: INLINE_BYTES_MAX,
-        blocks: { fsync: true, reserveBytes: 0, memoryBytes: 64 << 20, scrubTranquility: 0 },
+        blocks: { fsync: true, reserveBytes: 0, memoryBytes: BLOCK_MEMORY_BYTES, scrubTranquility: 0 },
         scrub: true,
         tables: options.tables,
         graces: options.graces,

@@ -178,49 +178,52 @@ function rows<E>(node: SimNode, local: LocalTable<E>): E[] {
 }
 
 function checkCounters(cluster: SimCluster): string[] {
+  return cluster.nodes.flatMap(checkCountersOf)
+}
+
+/** Checks that a node's counters equal a recount of its rows: as they change in one transaction, at any moment. */
+export function checkCountersOf(node: SimNode): string[] {
   const problems: string[] = []
-  for (const node of cluster.nodes) {
-    const { tables } = node.core!.model
-    const counted = new Map<string, BucketCounts>()
-    const of = (bucket: Buffer) => {
-      const key = bucket.toString('hex')
-      const counts = counted.get(key) ?? {
-        objects: 0,
-        bytes: 0,
-        noncurrent: 0,
-        uploads: 0,
-        uploadBytes: 0,
-        parts: 0,
-        markers: 0,
-      }
-      counted.set(key, counts)
-      return counts
+  const { tables } = node.core!.model
+  const counted = new Map<string, BucketCounts>()
+  const of = (bucket: Buffer) => {
+    const key = bucket.toString('hex')
+    const counts = counted.get(key) ?? {
+      objects: 0,
+      bytes: 0,
+      noncurrent: 0,
+      uploads: 0,
+      uploadBytes: 0,
+      parts: 0,
+      markers: 0,
     }
-    for (const row of rows(node, tables.bucket.local)) of(row.id)
-    for (const row of rows(node, tables.object.local)) {
-      if (row.state === 'marker') of(row.bucket).markers++
-      if (row.state !== 'object') continue
-      of(row.bucket).objects++
-      of(row.bucket).bytes += row.size
-    }
-    for (const row of rows(node, tables.version.local)) {
-      if (row.state === 'tombstone') continue
-      of(row.bucket).noncurrent++
-      of(row.bucket).bytes += row.size
-    }
-    for (const row of rows(node, tables.upload.local)) if (!row.deleted) of(row.bucket).uploads++
-    for (const row of rows(node, tables.part.local)) {
-      if (row.deleted) continue
-      of(row.bucket).parts++
-      of(row.bucket).uploadBytes += row.size
-    }
-    for (const [bucket, counts] of counted) {
-      const stored = readCounts(dbOf(node), Buffer.from(bucket, 'hex'))
-      if (JSON.stringify(stored) !== JSON.stringify(counts))
-        problems.push(
-          `node${node.index}, bucket ${bucket}: counters ${JSON.stringify(stored)}, counted ${JSON.stringify(counts)}`,
-        )
-    }
+    counted.set(key, counts)
+    return counts
+  }
+  for (const row of rows(node, tables.bucket.local)) of(row.id)
+  for (const row of rows(node, tables.object.local)) {
+    if (row.state === 'marker') of(row.bucket).markers++
+    if (row.state !== 'object') continue
+    of(row.bucket).objects++
+    of(row.bucket).bytes += row.size
+  }
+  for (const row of rows(node, tables.version.local)) {
+    if (row.state === 'tombstone') continue
+    of(row.bucket).noncurrent++
+    of(row.bucket).bytes += row.size
+  }
+  for (const row of rows(node, tables.upload.local)) if (!row.deleted) of(row.bucket).uploads++
+  for (const row of rows(node, tables.part.local)) {
+    if (row.deleted) continue
+    of(row.bucket).parts++
+    of(row.bucket).uploadBytes += row.size
+  }
+  for (const [bucket, counts] of counted) {
+    const stored = readCounts(dbOf(node), Buffer.from(bucket, 'hex'))
+    if (JSON.stringify(stored) !== JSON.stringify(counts))
+      problems.push(
+        `node${node.index}, bucket ${bucket}: counters ${JSON.stringify(stored)}, counted ${JSON.stringify(counts)}`,
+      )
   }
   return problems
 }

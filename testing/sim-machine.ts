@@ -61,6 +61,11 @@ export class SimMachine {
     return this.#platform
   }
 
+  /** Whether a file of that name is on the disk, or will be when the machine is up again. */
+  hasFile(name: string): boolean {
+    return this.#disk?.hasName(name) ?? false
+  }
+
   boot(): SimPlatform {
     if (this.#platform) throw new Error(`${this.#options.name} runs already`)
     const { network, name, address, trees, commitDelayMs, log = silentLog } = this.#options

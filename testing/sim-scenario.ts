@@ -14,6 +14,7 @@ import { Pace } from './sim-pace.js'
 import { drawProfile, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { Script, type ScriptEvent } from './sim-script.js'
 import { Stacks } from './sim-stacks.js'
+import { Watch } from './sim-watch.js'
 import type { Workload } from './sim-workload.js'
 
 export interface ScenarioOptions {
@@ -156,6 +157,7 @@ class Scenario {
       ...clients,
       changesLayout && changes.run(),
       coverage.watch(cluster, pace),
+      new Watch(w, random.fork('watch')).run(pace),
       nemesis.run(pace).then(() => nemesis.end()),
     ])
     this.acts = nemesis.acts
