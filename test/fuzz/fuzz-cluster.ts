@@ -110,6 +110,17 @@ export class FuzzNode {
     }
   }
 
+  /** What requests have taken of the node's memory for them, in bytes, and how many wait for some. */
+  async requestMemory(): Promise<{ bytes: number; waiting: number }> {
+    const response = await fetch(`http://127.0.0.1:${this.ports.admin}/metrics`, {
+      headers: { authorization: `Bearer ${ADMIN_TOKEN}` },
+      signal: AbortSignal.timeout(ANSWER_MS_MAX),
+    })
+    const text = await response.text()
+    const figure = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
+    return { bytes: figure('carport_request_memory_bytes'), waiting: figure('carport_requests_waiting') }
+  }
+
   /** Calls an endpoint of the admin API. @throws Error with its answer if that is no success */
   async admin<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
     const response = await fetch(`http://127.0.0.1:${this.ports.admin}${path}`, {

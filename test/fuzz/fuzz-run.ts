@@ -13,6 +13,8 @@ const LOOK_MS = 5000
 const WARM_UP_MS_MAX = 8000
 /** The most unexpected answers whose texts are kept. */
 const SHOWN_MAX = 20
+/** How long the last requests, whose clients have gone, may hold memory, in ms. */
+const REST_MS_MAX = 30_000
 /** How long requests under way are waited for when a run is ended early, in ms. */
 const END_MS_MAX = 10_000
 
@@ -118,6 +120,7 @@ export async function fuzz(
     clearInterval(look)
   }
   const ranMs = Date.now() - startMs
+  if (!isOver()) problems.push(...(await memoryHeld(cluster)))
   for (const node of cluster.nodes) await node.readTurns()
   logged += takeErrors(cluster, problems)
   const nodes = cluster.nodes.map((node, i) => {
@@ -128,6 +131,24 @@ export async function fuzz(
   })
   const profiles = cluster.nodes.flatMap((node) => node.longest.profiles)
   return { ports, nodes, problems, logged, ranMs, profiles }
+}
+
+/** Nodes on which memory stays with requests after all of these have ended: it would run out one day. */
+async function memoryHeld(cluster: FuzzCluster): Promise<string[]> {
+  const found: string[] = []
+  for (const [i, node] of cluster.nodes.entries()) {
+    const untilMs = Date.now() + REST_MS_MAX
+    let held = await node.requestMemory()
+    while (!(held.bytes === 0 && held.waiting === 0) && Date.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      held = await node.requestMemory()
+    }
+    if (!(held.bytes === 0 && held.waiting === 0))
+      found.push(
+        `node ${i + 1}: ${held.bytes} bytes are held by requests that have ended, and ${held.waiting} wait`,
+      )
+  }
+  return found
 }
 
 /** Resolves some time after the signal, by which all requests under way should have ended. */

@@ -2,14 +2,16 @@ import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
 import { ManualClock } from '../../../testing/cluster-fakes.js'
+import { ByteBudget } from '../../util/byte-budget.js'
 import { BodyReader } from './body-reader.js'
 import { IdleWatch } from './idle-watch.js'
 import { DOCUMENT_RATE, OBJECT_RATE } from './least-rate.js'
 
-function start() {
+function start(memory?: ByteBudget) {
   const clock = new ManualClock()
-  const body = new PassThrough()
-  const reader = new BodyReader(body as unknown as IncomingMessage, new IdleWatch(clock, 60_000))
+  const body = Object.assign(new PassThrough(), { headers: {} })
+  const watch = new IdleWatch(clock, 60_000)
+  const reader = new BodyReader(body as unknown as IncomingMessage, watch, undefined, memory)
   /** Sends `bytes` each second for as long as the reader takes them. */
   const drip = async (bytes: number, seconds: number, isOver: () => boolean) => {
     let second = 0
@@ -84,4 +86,26 @@ test('the rest of a body that nobody wants is not waited for when it trickles', 
   await discarding
   expect(whole).toBe(false)
   expect(seconds).toBeLessThanOrEqual(26)
+})
+
+test.each([
+  ['hold', (reader: BodyReader) => reader.hold(1000)],
+  ['collect', (reader: BodyReader) => reader.collect(1 << 20)],
+])('a request whose client has gone takes no memory that nobody would give back (%s)', async (_, take) => {
+  const memory = new ByteBudget(10 << 20)
+  const { reader } = start(memory)
+  reader.close()
+  await expect(take(reader)).rejects.toMatchObject({ code: 'Aborted' })
+  expect(memory.usedBytes).toBe(0)
+})
+
+test('a request whose client goes while it waits for memory gets none', async () => {
+  const memory = new ByteBudget(1000)
+  const { reader } = start(memory)
+  memory.acquire(1000)
+  const waiting = reader.hold(500)
+  reader.close()
+  memory.release(1000)
+  await expect(waiting).rejects.toMatchObject({ code: 'Aborted' })
+  expect([memory.usedBytes, memory.waiting]).toEqual([0, 0])
 })

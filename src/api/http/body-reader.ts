@@ -124,11 +124,13 @@ export class BodyReader implements Idle {
 
   /**
    * Takes memory for what the request needs now, instead of what was taken for its body: nobody waits while holding what
-   * others wait for. It counts until `close`.
+   * others wait for. It counts until `close`. A request whose client has gone gets none: nobody would give it back.
+   * @throws BodyError Aborted, by the promise
    */
   hold(bytes: number): Promise<void> | undefined {
     const { memory } = this
     if (!memory) return undefined
+    if (this.#closed) return Promise.reject(new BodyError('Aborted'))
     if (this.#heldBytes > 0) memory.release(this.#heldBytes)
     this.#heldBytes = 0
     const waiting = memory.acquire(bytes)
@@ -137,8 +139,12 @@ export class BodyReader implements Idle {
       return undefined
     }
     return waiting.then(() => {
-      if (this.#closed) memory.release(bytes)
-      else this.#heldBytes = bytes
+      if (!this.#closed) {
+        this.#heldBytes = bytes
+        return
+      }
+      memory.release(bytes)
+      throw new BodyError('Aborted')
     })
   }
 

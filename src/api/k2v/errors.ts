@@ -1,5 +1,6 @@
 import { CarportError } from '../../util/errors.js'
 import { S3Error, toS3Error } from '../s3/errors.js'
+import { bodyError } from '../s3/payload/payload.js'
 
 /** The codes that only K2V answers with, and their statuses; others are those of S3. As Garage has them. */
 const K2V_ERROR_CODES = {
@@ -63,7 +64,8 @@ export function toAnsweredError(thrown: unknown): AnsweredError {
   return { status, code, message, headers: headers ?? {}, cause: cause ?? error }
 }
 
-function fromDomain(thrown: unknown): unknown {
+function fromDomain(error: unknown): unknown {
+  const thrown = bodyError(error, 'EntityTooLarge')
   if (thrown instanceof S3Error && thrown.code === 'EntityTooLarge') {
     return new K2vError('PayloadTooLarge', 'the body is too long', { cause: thrown })
   }

@@ -127,6 +127,16 @@ export function storageMetrics(registry: Registry, core: Core, facts: StorageFac
     },
   )
 
+  gauge(
+    registry,
+    'carport_request_memory_bytes',
+    'Memory that requests have taken of request_memory_max',
+    [],
+    (tell) => tell({}, model.blobs.memory.usedBytes),
+  )
+  gauge(registry, 'carport_requests_waiting', 'Requests that wait for such memory', [], (tell) =>
+    tell({}, model.blobs.memory.waiting),
+  )
   gauge(registry, 'carport_k2v_polls', 'Polls of K2V that wait on this node', [], (tell) =>
     tell({}, model.k2vPolls.size),
   )
