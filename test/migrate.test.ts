@@ -74,7 +74,8 @@ const args = (...words: string[]) => [
   ...PROGRAM.slice(1),
   ...['-c', join(to.dir, 'n0.toml')],
   ...words,
-  ...['--endpoint', to.endpoint(0), '--json'],
+  // Objects go to the S3 address in the node's configuration.
+  '--json',
 ]
 const env = () => ({
   PATH: process.env.PATH,
@@ -305,6 +306,21 @@ test('a later run takes only what changed, deletes what is gone when told to, an
     json: { differences: ['changes/a: the content is not the same'] },
   })
   expect(found.err).toMatch(/carport: 1 differences/)
+  expect(await carport('migrate', to.endpoint(0), '--dry-run')).toMatchObject({
+    status: 2,
+    err: expect.stringContaining('is this cluster itself'),
+  })
+  // A wrong address, and a look, leave the journal to the next one.
+  const unused = await carport('migrate', 'http://127.0.0.1:1', '--journal', join(to.dir, 'wrong'))
+  expect(unused).toMatchObject({
+    status: 1,
+    err: expect.stringContaining('cannot go on: connect ECONNREFUSED'),
+  })
+  expect(await migrate('wrong', ...only, '--dry-run')).toMatchObject({ status: 0 })
+  expect(await migrate('wrong', '--bucket', 'no-such-bucket')).toMatchObject({
+    status: 1,
+    err: expect.stringContaining('the source has no bucket no-such-bucket'),
+  })
   // The journal is of one pair of stores.
   expect(await carport('migrate', to.dir, '--journal', join(to.dir, 'changes'))).toMatchObject({ status: 2 })
 })

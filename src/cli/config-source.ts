@@ -106,12 +106,34 @@ export function findTarget(io: CliIo, flags: GlobalFlags): Target {
   const { settings, rpcSecret } = readRpcConfig(io, flags)
   if (peer !== undefined) return { addresses: [peer], nodeId: peer.id, rpcSecret }
   const { bindAddr, publicAddr } = settings.rpc
-  const local = ['::', '0.0.0.0'].includes(bindAddr.host) ? '127.0.0.1' : bindAddr.host
-  const addresses: HostPort[] = [{ host: local, port: bindAddr.port }]
+  const addresses: HostPort[] = [{ host: loopbackOf(bindAddr.host), port: bindAddr.port }]
   if (publicAddr !== null && formatHostPort(publicAddr) !== formatHostPort(addresses[0]!))
     addresses.push(publicAddr)
   return { addresses, nodeId: io.readNodeId(settings.metadataDir), rpcSecret }
 }
+
+/**
+ * Where programs on this machine reach S3 and K2V of the node that the configuration describes; undefined where another node
+ * is named, or it has TLS, whose certificate is of a name that is not known.
+ * @throws ConfigError, CliError
+ */
+export function localEndpoints(
+  io: CliIo,
+  flags: GlobalFlags,
+): { s3: string | undefined; k2v: string | undefined } {
+  if ((flags.rpcHost ?? readEnv(io.env, 'RPC_HOST')?.value) !== undefined)
+    return { s3: undefined, k2v: undefined }
+  const { s3Api, k2vApi } = readSettings(io, flags)
+  return { s3: localUrl(s3Api), k2v: k2vApi === null ? undefined : localUrl(k2vApi) }
+}
+
+function localUrl({ bindAddr, tls }: Pick<Settings['s3Api'], 'bindAddr' | 'tls'>): string | undefined {
+  if (bindAddr === null || bindAddr.kind !== 'tcp' || tls !== null) return undefined
+  return `http://${formatHostPort({ host: loopbackOf(bindAddr.host), port: bindAddr.port })}`
+}
+
+/** An address that is bound to all interfaces is reached by the loopback one. */
+const loopbackOf = (host: string) => (['::', '0.0.0.0'].includes(host) ? '127.0.0.1' : host)
 
 function readRpcConfig(io: CliIo, flags: GlobalFlags): RpcConfig {
   const location = findConfig(io, flags)

@@ -20,6 +20,8 @@ export interface MigrationOptions {
   other: OtherStore
   /** This cluster's S3 endpoint, and whether it has K2V. */
   own: { endpoint: string; region: string; hasK2v: boolean }
+  /** Names both ends: the journal belongs to them once something may be copied. */
+  pair: string
   /** Where K2V items come from and go to, if they are to be carried. */
   k2v?: { from: string; to: string }
   /** Whether buckets that are made here are relaxed. */

@@ -68,6 +68,7 @@ export async function runMigration(
   const worker = needsWorker ? await workerKey(admin, journal) : undefined
   const run = new Migration(world, admin, journal, options, report, worker)
   await run.open()
+  if (mode === 'copy') await journal.setFact('pair', options.pair)
   onPhase('look')
   if (mode === 'verify') {
     await run.look()

@@ -3,6 +3,7 @@ import { JOURNAL_TREES, Journal } from '../../migrate/journal.js'
 import type { MigrationOptions, OtherStore } from '../../migrate/options.js'
 import { Report } from '../../migrate/report.js'
 import { type Phase, runMigration } from '../../migrate/run.js'
+import { CarportError } from '../../util/errors.js'
 import { type AdminClient, CliError, type Output, UsageError } from '../admin-client.js'
 import { formatSize } from '../format.js'
 import type { CliIo } from '../io.js'
@@ -34,6 +35,9 @@ const LINE_MS = 30_000
 const PARALLEL_MAX = 256
 const WORDS: Record<Phase, string> = { look: 'looking', copy: 'copying', verify: 'comparing' }
 
+/** This cluster's endpoints, as the configuration of a node on this machine says. */
+type LocalEndpoints = Readonly<Record<'s3' | 'k2v', string | undefined>>
+
 /** `migrate` (in) and `export` (out). */
 export async function migrate(
   admin: AdminClient,
@@ -41,21 +45,26 @@ export async function migrate(
   direction: 'in' | 'out',
   place: string,
   flags: MigrateFlags,
+  local: LocalEndpoints,
 ): Promise<Output> {
-  const options = await readOptions(admin, io, direction, place, flags)
+  const options = await readOptions(admin, io, direction, place, flags, local)
   const world = await io.migrationWorld()
   const db = await world.openStore(flags.journal, JOURNAL_TREES)
   const journal = new Journal(db)
   const report = new Report()
   const progress = new Progress(io, report)
   try {
-    await checkPair(journal, `${direction} ${place}`, flags.journal)
+    checkPair(journal, options.pair, flags.journal)
     await progress.during(
       runMigration(world, admin, journal, options, report, (phase) => progress.begin(phase)),
     )
   } catch (error) {
     if (error instanceof StoreError) throw new CliError(error.message, outputOf(report, options))
-    throw error
+    const { code, message } = error as { code?: unknown; message: string }
+    if (error instanceof CliError || error instanceof CarportError || typeof code !== 'string') throw error
+    // The system's: no connection, no such name, no room in a folder.
+    const hint = /CERT/.test(code) ? '; NODE_EXTRA_CA_CERTS names a file of certificates to be trusted' : ''
+    throw new CliError(`cannot go on: ${message}${hint}`, outputOf(report, options))
   } finally {
     await journal.close()
   }
@@ -73,6 +82,7 @@ async function readOptions(
   direction: 'in' | 'out',
   place: string,
   flags: MigrateFlags,
+  local: LocalEndpoints,
 ): Promise<MigrationOptions> {
   if (flags.dryRun && flags.verify) throw new UsageError('give --dry-run or --verify, not both')
   if (flags.parallel < 1 || flags.parallel > PARALLEL_MAX)
@@ -80,7 +90,8 @@ async function readOptions(
   const other = readOther(io, direction, place, flags)
   const { success } = await admin.call('node.info', { node: 'self' })
   const [info] = Object.values(success)
-  const endpoint = flags.endpoint ?? info?.connectionParameters.s3Endpoint
+  const endpoint = flags.endpoint ?? info?.connectionParameters.s3Endpoint ?? local.s3
+  const k2vEndpoint = flags.k2vEndpoint ?? info?.connectionParameters.k2vEndpoint ?? local.k2v
   if (!info || !endpoint) {
     throw new CliError(
       'this node does not tell its S3 endpoint: name it with --endpoint, or set public_endpoint in [s3_api]',
@@ -92,13 +103,13 @@ async function readOptions(
   )
     throw new UsageError(`${place} is this cluster itself: name the other store`)
   return {
-    ...{ direction, other, buckets: flags.bucket, parallel: flags.parallel },
+    ...{ direction, other, buckets: flags.bucket, parallel: flags.parallel, pair: `${direction} ${place}` },
     own: {
       endpoint: checkedUrl('--endpoint', endpoint),
       region: info.connectionParameters.region,
-      hasK2v: (flags.k2vEndpoint ?? info.connectionParameters.k2vEndpoint) !== null,
+      hasK2v: k2vEndpoint !== undefined,
     },
-    ...k2vOf(direction, place, flags, info.connectionParameters.k2vEndpoint),
+    ...k2vOf(direction, place, flags.k2v, k2vEndpoint),
     relaxed: flags.relaxed === true,
     removes: flags.delete === true,
     mode: flags.dryRun ? 'plan' : flags.verify ? 'verify' : 'copy',
@@ -109,13 +120,12 @@ async function readOptions(
 function k2vOf(
   direction: 'in' | 'out',
   place: string,
-  { k2v, k2vEndpoint }: MigrateFlags,
-  told: string | null,
+  k2v: string | undefined,
+  endpoint: string | undefined,
 ): Pick<MigrationOptions, 'k2v'> {
   if (k2v === undefined) return {}
   if (place.startsWith('/')) throw new UsageError('--k2v is for a store at an address, not for a folder')
-  const endpoint = k2vEndpoint ?? told
-  if (!endpoint)
+  if (endpoint === undefined)
     throw new CliError(
       'this node does not tell its K2V endpoint: name it with --k2v-endpoint, or set public_endpoint in [k2v_api]',
     )
@@ -176,14 +186,13 @@ function checkedUrl(name: string, text: string): string {
   return text
 }
 
-/** One journal belongs to one pair of stores. */
-async function checkPair(journal: Journal, pair: string, folder: string): Promise<void> {
+/** One journal belongs to one pair of stores. @throws UsageError */
+function checkPair(journal: Journal, pair: string, folder: string): void {
   const known = journal.fact('pair')
   if (known !== undefined && known !== pair)
     throw new UsageError(
       `the journal in ${folder} is of another migration (${known}): name another folder with --journal`,
     )
-  await journal.setFact('pair', pair)
 }
 
 /** Shows how far a migration is, with its rate and the time left. */

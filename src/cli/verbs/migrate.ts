@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { argument, type Context, collect, leaf, wholeNumber } from '../command-line.js'
 import type { MigrateFlags } from '../commands/migrate.js'
+import { localEndpoints } from '../config-source.js'
 
 const PARALLEL = 8
 
@@ -24,8 +25,14 @@ export function registerMigrateVerbs(program: Command, context: Context): void {
         ]
       : []),
     new Option('--k2v <address>', "the other store's K2V API: carries K2V items"),
-    new Option('--k2v-endpoint <address>', "this cluster's K2V endpoint, unless the node tells it"),
-    new Option('--endpoint <address>', "this cluster's S3 endpoint, unless the node tells it"),
+    new Option(
+      '--k2v-endpoint <address>',
+      "this cluster's K2V endpoint, unless the node or its configuration here tells it",
+    ),
+    new Option(
+      '--endpoint <address>',
+      "this cluster's S3 endpoint, unless the node or its configuration here tells it",
+    ),
     new Option('--journal <folder>', 'where it remembers what was copied').default('carport-migration'),
     new Option('--parallel <n>', 'objects copied at the same time')
       .argParser(argument(wholeNumber))
@@ -35,9 +42,9 @@ export function registerMigrateVerbs(program: Command, context: Context): void {
     new Option('--delete', 'delete copies of what was deleted at the source since'),
   ]
   const run = (direction: 'in' | 'out') =>
-    context.live<[string, MigrateFlags]>(async (admin, io, _, place, flags) => {
+    context.live<[string, MigrateFlags]>(async (admin, io, global, place, flags) => {
       const { migrate } = await import('../commands/migrate.js')
-      return migrate(admin, io, direction, place, flags)
+      return migrate(admin, io, direction, place, flags, localEndpoints(io, global))
     })
   leaf(
     program,
