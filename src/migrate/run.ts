@@ -67,8 +67,25 @@ export async function runMigration(
   const needsWorker = direction === 'out' || mode !== 'plan'
   const worker = needsWorker ? await workerKey(admin, journal) : undefined
   const run = new Migration(world, admin, journal, options, report, worker)
+  try {
+    await phases(run, journal, options, onPhase)
+    if (other.kind === 'folder' && direction === 'in') await run.strays()
+  } catch (error) {
+    // The next run deletes it, if it stays.
+    await dropWorkerKey(admin, journal).catch(() => {})
+    throw error
+  }
+  await dropWorkerKey(admin, journal)
+}
+
+async function phases(
+  run: Migration,
+  journal: Journal,
+  { mode, pair }: MigrationOptions,
+  onPhase: (phase: Phase) => void,
+): Promise<void> {
   await run.open()
-  if (mode === 'copy') await journal.setFact('pair', options.pair)
+  if (mode === 'copy') await journal.setFact('pair', pair)
   onPhase('look')
   if (mode === 'verify') {
     await run.look()
@@ -83,8 +100,6 @@ export async function runMigration(
       await run.finish()
     }
   }
-  if (other.kind === 'folder' && direction === 'in') await run.strays()
-  await dropWorkerKey(admin, journal)
 }
 
 class Migration {
