@@ -18,13 +18,15 @@ import {
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { freePorts } from '../bench/stores/server-process.js'
 import { K2vClient } from '../src/client/k2v.js'
 import { GARAGE, GARAGE_TOKEN, hasGarage, startGarage } from './support/garage.js'
 import { PROGRAM, ProcessCluster } from './support/processes.js'
 
 const run = promisify(execFile)
+// Each run of the program is a process, which takes its time on a loaded machine.
+vi.setConfig({ testTimeout: 180_000 })
 
 test('Garage moves in with its keys, names, quotas, web site, objects and K2V items', async (context) => {
   context.skip(!hasGarage, 'Garage is not installed')
@@ -148,7 +150,7 @@ test('Garage moves in with its keys, names, quotas, web site, objects and K2V it
   expect(await back(...k2v)).toMatchObject({ copied: 2, unchanged: 6, failed: [] })
   expect(await values(k2vFrom, 'new here', 'k')).toEqual(['v'])
   expect(await back('--verify', ...k2v)).toMatchObject({ verified: 8, differences: [] })
-}, 180_000)
+})
 
 test('an older Garage moves in, and one by its command line; a bucket shadows it, and goes back to it', async (context) => {
   context.skip(!hasGarage, 'Garage is not installed')

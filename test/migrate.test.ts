@@ -33,10 +33,12 @@ import {
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { PROGRAM, ProcessCluster } from './support/processes.js'
 
 const run = promisify(execFile)
+// Each run of the program is a process, which takes its time on a loaded machine.
+vi.setConfig({ testTimeout: 180_000 })
 const MIB = 1 << 20
 const ADMIN_TOKEN = 'source-token'
 

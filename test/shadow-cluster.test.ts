@@ -16,7 +16,7 @@ import { startTestNode, type TestNode } from './support/test-node.js'
 
 const TOKEN = 'shadow-token'
 const Bucket = 'moving'
-const COUNT = 36
+const COUNT = 24
 /** The node that is killed. */
 const VICTIM = 1
 
