@@ -34,8 +34,8 @@ const MANY = 10_000
 const SERVED_BEFORE = 40_000
 /** Of fewer, what V8 takes for objects that soon die would hide what stays. */
 const YOUNG = POLLS < MANY ? ['--max-semi-space-size=1'] : []
-/** Tells the heap in use, and all of the memory, whenever the process gets SIGUSR2. */
-const PROBE = `data:text/javascript,process.on('SIGUSR2',()=>{gc();gc();const{heapUsed,rss}=process.memoryUsage();console.log('HEAP='+heapUsed+',RSS='+rss+';')})`
+/** Tells the heap in use, and all of the memory, whenever the process gets SIGUSR2. V8 gives pages back some time after a collection. */
+const PROBE = `data:text/javascript,process.on('SIGUSR2',()=>{gc();setTimeout(()=>{gc();const{heapUsed}=process.memoryUsage();setTimeout(()=>console.log('HEAP='+heapUsed+',RSS='+process.memoryUsage.rss()+';'),1000)},1000)})`
 
 const key = { id: `GK${'0c'.repeat(12)}`, secret: '1d'.repeat(32) }
 const dir = mkdtempSync(join(tmpdir(), 'carport-polls-'))

@@ -17,7 +17,7 @@ const unset = { maxConnections: null, maxRequests: null }
 describe('limits', () => {
   test('follow from the machine', () => {
     expect(admissionLimits(unset, { openFiles: 1_048_576, memoryBytes: 8 * GIB })).toEqual({
-      connections: 10_000,
+      connections: 20_000,
       requests: 512,
     })
     expect(admissionLimits(unset, { openFiles: 1024, memoryBytes: GIB / 2 })).toEqual({

@@ -43,7 +43,8 @@ export interface MachineLimits {
 }
 
 const MIB = 1024 * 1024
-const CONNECTIONS_MAX = 10_000
+/** Of these, ten thousand may be polls that wait. */
+const CONNECTIONS_MAX = 20_000
 /** An idle connection takes some 20 KiB, a busy one 64 KiB and more. */
 const MEMORY_PER_CONNECTION = 128 * 1024
 const REQUESTS_MAX = 512

@@ -109,3 +109,48 @@ test('a request whose client goes while it waits for memory gets none', async ()
   await expect(waiting).rejects.toMatchObject({ code: 'Aborted' })
   expect([memory.usedBytes, memory.waiting]).toEqual([0, 0])
 })
+
+test('nothing stays taken of the memory of all requests, whenever the client goes away', async () => {
+  const MIB = 1 << 20
+  const body = () =>
+    Object.assign(new PassThrough(), {
+      headers: { 'content-length': `${MIB}` },
+    }) as unknown as IncomingMessage
+  const uses: Record<string, (reader: BodyReader) => unknown> = {
+    hold: (reader) => reader.hold(MIB),
+    'hold twice at the same time': (reader) => Promise.all([reader.hold(MIB), reader.hold(MIB)]),
+    'try to hold': (reader) => reader.tryHold(MIB),
+    'hold less later': (reader) => Promise.resolve(reader.hold(MIB)).then(() => reader.keep(1000)),
+    'read a document': (reader) => reader.collect(MIB),
+  }
+  for (const [name, use] of Object.entries(uses)) {
+    for (const isShort of [false, true]) {
+      for (const leaves of ['before', 'meanwhile', 'after'] as const) {
+        const memory = new ByteBudget(4 * MIB)
+        const message = body()
+        const reader = new BodyReader(message, new IdleWatch(new ManualClock(), 60_000), undefined, memory)
+        if (isShort) memory.adjust(4 * MIB)
+        const leave = () => {
+          message.destroy()
+          reader.close()
+        }
+        if (leaves === 'before') leave()
+        const used = Promise.resolve(use(reader)).catch((error: unknown) => {
+          expect(error).toMatchObject({ code: 'Aborted' })
+        })
+        if (leaves === 'meanwhile') leave()
+        if (isShort) memory.release(4 * MIB)
+        if (leaves === 'after') setImmediate(leave)
+        await used
+        await new Promise((resolve) => setImmediate(resolve))
+        expect([name, isShort, leaves, memory.usedBytes, memory.waiting]).toEqual([
+          name,
+          isShort,
+          leaves,
+          0,
+          0,
+        ])
+      }
+    }
+  }
+})

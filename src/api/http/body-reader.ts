@@ -139,12 +139,13 @@ export class BodyReader implements Idle {
       return undefined
     }
     return waiting.then(() => {
-      if (!this.#closed) {
-        this.#heldBytes = bytes
-        return
+      if (this.#closed) {
+        memory.release(bytes)
+        throw new BodyError('Aborted')
       }
-      memory.release(bytes)
-      throw new BodyError('Aborted')
+      // Another call may have taken some meanwhile.
+      if (this.#heldBytes > 0) memory.release(this.#heldBytes)
+      this.#heldBytes = bytes
     })
   }
 
