@@ -128,3 +128,40 @@ describe('two writes that were judged on one base', () => {
       expect(await blocks()).toBe(0)
     }))
 })
+
+describe('a contest on a node that leaves the layout', () => {
+  it('is decided by a node that stays', async () => {
+    const cluster = new SimCluster({
+      ...{ seed: 1, nodes: 4, zones: 4, replicationFactor: 3, blockBytes: 4096, clockSkewMs: 0 },
+      path: { latencyMs: 1, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 },
+      ...{ tables: {}, graces: { unreferencedMs: UNREFERENCED_MS, unclaimedMs: 60_000 }, contestsMs: OLD_MS },
+    })
+    const work = async () => {
+      await cluster.start()
+      const random = new SeededRandom('leaver')
+      const [leaver, ...others] = cluster.nodes
+      const { model } = others[0]!.core!
+      const { id } = await model.buckets.create('contested')
+      const bucket = { id } as Bucket
+      const write = async (precondition?: () => void) => {
+        const stored = await model.blobs.write(sourceOf(random.bytes(10), random))
+        return model.objects.put(newVersion(bucket, KEY, stored.md5), stored, 'off', precondition)
+      }
+      await write()
+      const won = await write(() => {})
+      await write()
+      const chain = { ...won.chain!, ballot: lastBallotOf(ballotTimeUs(won.chain!.ballot)) }
+      const lost = { ...won, id: versionId(won.createdUs, random.bytes(NONCE_BYTES)), chain }
+      const { db } = leaver!.machine.platform!
+      await db.transact((tx) => leaver!.core!.model.contests.replaced(tx, lost))
+      await cluster.changeLayout([{ node: leaver!.id, role: null }], others[0]!)
+      await cluster.clock.sleep(2 * OLD_MS)
+      expect(leaver!.core!.model.contests.backlog).toBe(0)
+      expect(leaver!.core!.model.contests.workerStats().consecutiveErrors).toBe(0)
+      const withdrawn = cluster.nodes.map(({ core }) => core!.model.contests.withdrawn)
+      expect(withdrawn[0]).toBe(0)
+      expect(withdrawn.reduce((a, b) => a + b, 0)).toBe(1)
+    }
+    await cluster.clock.runUntil(work(), 10 * 3_600_000)
+  })
+})

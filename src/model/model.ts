@@ -204,7 +204,7 @@ export class Model implements Service {
     this.tables = t
     this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, random, log, listsGraceMs })
     this.contests = new Contests({
-      ...{ db, clock, random, log, oldMs: contestsMs },
+      ...{ db, clock, random, log, transport, quorum, placement, oldMs: contestsMs },
       objects: t.object,
       versions: t.version,
     })

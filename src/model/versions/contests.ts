@@ -1,11 +1,14 @@
 import { pack, unpack } from 'msgpackr'
+import type { Placement, QuorumCaller } from '../../cluster/placement.js'
 import type { Db, Reader, Tx } from '../../db/db.js'
+import { Priority, type Transport } from '../../net/transport.js'
 import { ballotTimeUs } from '../../table/ballot.js'
 import type { Table } from '../../table/table.js'
 import { CarportError } from '../../util/errors.js'
 import { versioned } from '../../util/format.js'
 import type { WorkerEnv } from '../../util/worker.js'
 import type { VersionId } from '../content/refs.js'
+import { bucketPartition } from '../sort-keys.js'
 import { DueQueue } from '../upkeep/due-queue.js'
 import { isOfPlace, placeKeyOf } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
@@ -24,6 +27,10 @@ export const CONTEST_TREES = [CONTEST_TREE, PLACE_TREE] as const
 const SOON_MS = 60_000
 /** After this time no coordinator goes on with a proposal: replicas refuse ballots that are half as old. In ms. */
 const OLD_MS = 3_600_000
+
+/** Takes over a contest, encoded, from a node that has no role any more. */
+const METHOD = 'model/contest'
+const TIMEOUT_MS = 30_000
 
 interface Contest {
   row: VersionRecord
@@ -52,11 +59,20 @@ export class Contests extends DueQueue {
       db: Db
       objects: Table<VersionRecord>
       versions: Table<VersionRecord>
+      transport: Pick<Transport, 'handle'>
+      quorum: QuorumCaller
+      placement: Placement
       /** Default: OLD_MS. */
       oldMs?: number | undefined
     },
   ) {
     super('contests', CONTEST_TREE, deps)
+    deps.transport.handle(METHOD, async (body) => {
+      if (!Buffer.isBuffer(body)) throw new CarportError('InvalidArgument', 'malformed contest')
+      const contest = FORMAT.decode(body)
+      await deps.db.transact((tx) => this.#enqueue(tx, contest, 0))
+      return { body: null }
+    })
   }
 
   /** In the transaction in which another row took the place of a conditional one. */
@@ -95,11 +111,35 @@ export class Contests extends DueQueue {
     const { db } = this.deps
     const stored = db.get(CONTEST_TREE, key)
     const contest = stored && FORMAT.decode(stored)
-    const isDecided = !contest || (await this.#decide(contest))
+    const isDecided = !contest || (await this.#decideOrHandOver(contest, stored!))
     await db.transact((tx) => {
       tx.delete(CONTEST_TREE, key)
       if (!isDecided) this.#enqueue(tx, contest, this.#oldMs)
     })
+  }
+
+  /** A node that has left the layout can ask no quorum, and may be the only one that saw the row replaced. */
+  #decideOrHandOver(contest: Contest, stored: Buffer): Promise<boolean> {
+    const { placement } = this.deps
+    const isOutside = placement.layoutVersion > 0 && placement.controlSets().length === 0
+    return isOutside ? this.#handOver(contest, stored) : this.#decide(contest)
+  }
+
+  /** @throws the error of the last replica that was asked to take it */
+  async #handOver({ row }: Contest, stored: Buffer): Promise<true> {
+    const { placement, quorum } = this.deps
+    const options = { timeoutMs: TIMEOUT_MS, priority: Priority.background }
+    let failure: unknown = new CarportError('LayoutNotReady', 'no other node has the rows of a contest')
+    const replicas = placement.storageSet(bucketPartition(row.bucket)).filter((node) => node !== quorum.self)
+    for (const node of quorum.nearestFirst(replicas)) {
+      try {
+        await quorum.call(node, METHOD, stored, options)
+        return true
+      } catch (error) {
+        failure = error
+      }
+    }
+    throw failure
   }
 
   /** @returns whether nothing is left to find out */
