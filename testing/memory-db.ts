@@ -154,6 +154,26 @@ export class MemoryDb implements Db {
     this.snapshots.set(folder, this.#committed)
   }
 
+  /** Flips one bit of a stored value, which the medium has so from then on. */
+  flipBit(tree: TreeName, key: Buffer, random: Random): void {
+    const latin1 = key.toString('latin1')
+    const value = this.#committed.get(tree)?.get(latin1)
+    if (!value || value.length === 0) return
+    const bit = Math.floor(random.float() * 8 * value.length)
+    const flipped = Buffer.from(value)
+    flipped[bit >> 3]! ^= 1 << (bit & 7)
+    const withFlipped = (state: State): State => {
+      // A value that is not durable yet is another one there.
+      if (!state.get(tree)?.get(latin1)?.equals(value)) return state
+      const changed = state.get(tree)!.clone()
+      changed.set(latin1, flipped)
+      return new Map(state).set(tree, changed)
+    }
+    const isDurable = this.#durable === this.#committed
+    this.#committed = withFlipped(this.#committed)
+    this.#durable = isDurable ? this.#committed : withFlipped(this.#durable)
+  }
+
   async close(): Promise<void> {
     if (this.#status !== 'open') return
     this.#status = 'closed'

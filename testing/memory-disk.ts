@@ -48,6 +48,10 @@ export class MemoryDisk implements Disk {
   /** Called after each step of writeDurable; may crash the disk. */
   onStep: ((step: WriteStep, path: string) => void) | undefined
   capacityBytes: number
+  /** While true nothing can be written; a restart ends it. */
+  full = false
+  /** How many times as long as usual each step takes; a restart ends it. */
+  slowness = 1
   /** Files whose reads fail as on a bad sector. */
   readonly unreadable = new Set<string>()
   readonly #options: MemoryDiskOptions
@@ -89,7 +93,7 @@ export class MemoryDisk implements Disk {
     this.#change({ folders: [folder], apply: (names) => names.set(temporary, file) })
     this.#stepDone('create', path)
     await this.#wait()
-    if (this.#usedBytes + content.length > this.capacityBytes) {
+    if (this.full || this.#usedBytes + content.length > this.capacityBytes) {
       this.#change({ folders: [folder], apply: (names) => names.delete(temporary) })
       throw new CarportError('StorageFull', `no space left to write ${path}`)
     }
@@ -160,7 +164,8 @@ export class MemoryDisk implements Disk {
 
   async space(_folder: string): Promise<DiskSpace> {
     await this.#wait()
-    return { freeBytes: Math.max(0, this.capacityBytes - this.#usedBytes), totalBytes: this.capacityBytes }
+    const freeBytes = this.full ? 0 : Math.max(0, this.capacityBytes - this.#usedBytes)
+    return { freeBytes, totalBytes: this.capacityBytes }
   }
 
   /** The paths of all files, sorted. */
@@ -174,6 +179,11 @@ export class MemoryDisk implements Disk {
     for (const path of (this.#crashed ? this.#durableNames : this.#names).keys())
       if (path.endsWith(suffix)) return true
     return false
+  }
+
+  /** The length of a file in bytes. */
+  sizeOf(path: string): number | undefined {
+    return this.#names.get(path)?.content.length
   }
 
   /** Flips one bit of a file on the medium: `bit` 0 is the lowest of the first byte. */
@@ -268,7 +278,7 @@ export class MemoryDisk implements Disk {
     if (!clock) return
     const [min, max] = stepMs ?? [0.05, 2]
     await new Promise<void>((resolve) => {
-      clock.after(min + (max - min) * (random?.float() ?? 0), resolve)
+      clock.after(this.slowness * (min + (max - min) * (random?.float() ?? 0)), resolve)
     })
     if (this.#crashed) await never()
   }

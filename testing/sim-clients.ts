@@ -25,6 +25,7 @@ const EXPECTED_FAILURES = new Set([
   'Timeout',
   'PeerUnreachable',
   'Closed',
+  'StorageFull',
 ])
 const EMPTY = Buffer.alloc(0)
 const LIST_LIMIT = 1000

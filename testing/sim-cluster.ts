@@ -53,6 +53,8 @@ export class SimNode {
   core: Core | undefined
   /** Whether it is up and has started: clients may talk to it. */
   ready = false
+  /** Whether bits flipped on its disk. */
+  hasRot = false
   /** Resolves when the process that runs now dies. */
   died: Promise<void> = Promise.resolve()
   tellDeath: () => void = () => {}

@@ -49,6 +49,8 @@ export class SimMachine {
   #db: MemoryDb | undefined
   #disk: MemoryDisk | undefined
   #bootCount = 0
+  #snapshots = 0
+  #saved: { db: MemoryDb; folder: string } | undefined
 
   constructor(options: SimMachineOptions) {
     this.#options = options
@@ -107,6 +109,27 @@ export class SimMachine {
   discard(): void {
     this.#db = undefined
     this.#disk = undefined
+  }
+
+  /** Whether there is a snapshot to go back to. */
+  get isSaved(): boolean {
+    return this.#saved !== undefined
+  }
+
+  /** The machine, which is up, saves its database. */
+  async save(): Promise<void> {
+    const db = this.#platform!.db
+    const folder = `saved-${this.#snapshots++}`
+    await db.snapshot(folder)
+    this.#saved = { db, folder }
+  }
+
+  /** The machine, which is down, goes back to the database that it saved last. */
+  restoreSaved(): void {
+    const { db, folder } = this.#saved!
+    const restored = MemoryDb.fromSnapshot(db, folder)
+    restored.crash()
+    this.#db = restored
   }
 
   /** The machine, which is down, goes back to the snapshot in that folder, which its database wrote. */

@@ -1,6 +1,7 @@
 import type { SeededRandom } from './seeded-random.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import { Coverage } from './sim-coverage.js'
+import { fullDisk, rot, slowDisk } from './sim-disk-faults.js'
 import type { Pace } from './sim-pace.js'
 import type { Profile } from './sim-profile.js'
 import type { Script } from './sim-script.js'
@@ -27,6 +28,7 @@ export class Nemesis {
   #down = 0
   #isOver = false
   #promises = 0
+  #full = 0
   #random: SeededRandom
   /** The longest that the act that goes on now lasts, in ms. */
   #lastsMs: number
@@ -146,14 +148,43 @@ export class Nemesis {
           this.#for(cluster.network.partition([b.id], others), cutMs + 50)
         }
         cluster.clock.after(cutMs, () => {
-          // The others must have all that was acknowledged: one database is lost at a time.
-          if (this.#isOver || this.#down > 0 || !cluster.nodes.every((node) => isWhole(node))) return
+          // The others must have all that was acknowledged: one database is lost at a time, of several.
+          if (
+            this.#isOver ||
+            cluster.options.replicationFactor === 1 ||
+            this.#down > 0 ||
+            !cluster.nodes.every((node) => isWhole(node))
+          )
+            return
           this.#name = act
           this.#crash(a, 'machine', random.pick([50, undefined]))
           a.machine.wipe()
         })
         break
       }
+      case 'restore': {
+        if (!a.machine.platform) return
+        // An earlier state is saved first. Then as with 'wipe': the others must have all that was acknowledged.
+        if (!a.machine.isSaved) return void a.machine.save()
+        if (this.#down > 0 || !cluster.nodes.every((node) => isWhole(node))) return
+        this.#crash(a, 'machine')
+        a.machine.restoreSaved()
+        break
+      }
+      case 'slow-disk':
+        this.#for(slowDisk(a, random))
+        break
+      case 'full':
+        // A write quorum has room.
+        if (this.#full > 0) return
+        this.#full++
+        this.#for(both(fullDisk(a), () => this.#full--))
+        break
+      case 'rot':
+        // One and the same node, so that all others have intact copies.
+        if (cluster.options.replicationFactor < 3) return
+        rot(cluster.nodes.at(-1)!, random)
+        break
       case 'clock': {
         const platform = a.machine.platform
         const offsetMs = (2 * random.float() - 1) * cluster.options.clockSkewMs
@@ -249,6 +280,13 @@ export class Nemesis {
       ;(isLeft ? left : right).push(node.id)
     }
     return [left, right]
+  }
+}
+
+function both(first: () => void, second: () => void): () => void {
+  return () => {
+    first()
+    second()
   }
 }
 

@@ -13,6 +13,10 @@ export type Act =
   | 'blackout'
   | 'outage'
   | 'wipe'
+  | 'restore'
+  | 'slow-disk'
+  | 'full'
+  | 'rot'
 
 /** The operations of clients, with the share of each; they need not add up to 1. */
 export type Operations = Partial<Record<OperationName, number>>
@@ -42,6 +46,7 @@ export type OperationName =
  *   as a move;
  * - 'skipped': a node joins and dies before it has copied, an administrator does not wait for it, and it comes back;
  * - 'listings': writes that reach some replicas only, and listings of them in pages;
+ * - 'disks': disks are slow or full, bits flip in blocks and rows of one node, or databases go back to an earlier state;
  * - 'control': names and permissions that many want to change at the same time;
  * - 'swarm': each seed draws which of all that it has at all.
  */
@@ -56,6 +61,7 @@ export const SCENARIO_KINDS = [
   'moving',
   'skipped',
   'listings',
+  'disks',
   'control',
   'swarm',
 ] as const
@@ -192,6 +198,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...skipped() }
     case 'listings':
       return { ...base, ...listings(random) }
+    case 'disks':
+      return { ...base, ...disks(random) }
     case 'control':
       return { ...base, ...control(random) }
     case 'swarm':
@@ -315,6 +323,18 @@ function listings(random: SeededRandom): Partial<Profile> {
     ...{ acts: ['slow', 'slow', 'slow', 'kill', 'kill', 'one-way', 'lossy'], everyMs: 700, lastsMs: 3000 },
     ...{ thinkMs: random.pick([20, 80]), loadFactor: 0.5 },
     operations: { put: 0.3, delete: 0.35, list: 0.35 },
+  }
+}
+
+/** A copy that rots needs all others, so no database is lost where bits flip. */
+function disks(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick<Act[]>([
+      ['rot', 'rot', 'rot', 'slow-disk', 'full', 'kill', 'partition'],
+      ['restore', 'restore', 'slow-disk', 'full', 'kill'],
+      ['slow-disk', 'slow-disk', 'full', 'power-off', 'blackout', 'one-way'],
+    ]),
+    ...{ everyMs: random.pick([1000, 4000]), downMax: 1, thinkMs: random.pick([50, 300]) },
   }
 }
 
