@@ -281,7 +281,7 @@ export class LocalTable<E> {
       refused?.push(row)
       return row.entry
     }
-    this.#write(tx, winner, { head, body: oldBody }, leaves)
+    this.#write(tx, winner, { head, body: oldBody }, leaves, current)
     if (!winner.body && stored.hasBody(tx, row.key, value)) tx.delete(stored.trees.body, row.key)
     damage.forget(tx, row.key)
     schema.onUpdate?.(tx, current, winner.entry)
@@ -332,11 +332,11 @@ export class LocalTable<E> {
     return true
   }
 
-  #write(tx: Tx, row: Row<E>, old: StoredRow | undefined, leaves: LeafChanges | undefined): void {
+  #write(tx: Tx, row: Row<E>, old: StoredRow | undefined, leaves: LeafChanges | undefined, before?: E): void {
     const { hash, oldHash } = this.stored.write(tx, row, old?.head, leaves)
     this.changes.written++
     const { replaced, votes } = this
-    this.promises?.stored(tx, row)
+    this.promises?.stored(tx, row, before)
     if (votes && votes.size > 0) votes.changed(tx, row.key, old, row)
     if (replaced && oldHash) {
       tx.onCommit(() => {

@@ -109,18 +109,31 @@ export class Promises<E> {
     }
   }
 
-  /** A row was stored: it may stand for the promise. */
-  stored(tx: Tx, row: Row<E>): void {
+  /**
+   * A row was stored: it may stand for the promise. The row that it replaced may have stood for a later ballot than it does: a
+   * plain row comes after a conditional one by the time of that one's base, which is earlier than its ballot.
+   */
+  stored(tx: Tx, row: Row<E>, before?: E): void {
     const ballot = this.rows.ballotOf(row.entry)
     if (ballot) this.remember(tx, row.entry)
+    const replaced = before && this.rows.ballotOf(before)
+    if (replaced && !this.#covers(row.entry, replaced)) {
+      const promise = this.get(tx, row.key)
+      if (!promise || promise.compare(replaced) < 0) this.put(tx, row.key, replaced)
+      return
+    }
     if (tx.count(PROMISE_TREE) === 0) return
     const key = this.#key(row.key)
     const promise = tx.get(PROMISE_TREE, key)
     if (!promise) return
-    const isCovered = ballot
-      ? ballot.compare(promise.subarray(0, BALLOT_BYTES)) >= 0
-      : this.schema.timeUs!(row.entry) > ballotTimeUs(promise)
-    if (isCovered) tx.delete(PROMISE_TREE, key)
+    if (this.#covers(row.entry, promise.subarray(0, BALLOT_BYTES))) tx.delete(PROMISE_TREE, key)
+  }
+
+  /** Whether a stored row says by itself that no ballot before that one has a vote any more. */
+  #covers(entry: E, promise: Ballot): boolean {
+    const ballot = this.rows.ballotOf(entry)
+    if (ballot) return ballot.compare(promise) >= 0
+    return this.schema.timeUs!(entry) > ballotTimeUs(promise)
   }
 
   /** A row is gone, deleted long ago or moved away. */

@@ -35,8 +35,8 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: PROMISES,
-        find: '    if (isCovered) tx.delete(PROMISE_TREE, key)',
-        replace: '    void isCovered\n    tx.delete(PROMISE_TREE, key)',
+        find: '    if (this.#covers(row.entry, promise.subarray(0, BALLOT_BYTES))) tx.delete(PROMISE_TREE, key)',
+        replace: '    tx.delete(PROMISE_TREE, key)',
       },
       {
         file: PROMISES,
