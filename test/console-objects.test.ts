@@ -88,6 +88,25 @@ describe.runIf(support.CHROMIUM)('objects in the console', { timeout: TIMEOUT_MS
     await page.getByRole('button', { name: 'deep/er/Pineapple.txt' }).waitFor()
     expect(page.url()).toContain('how=contains')
     expect(await support.violations(page)).toEqual([])
+    // A search that takes long can be stopped, and goes on.
+    const isListing = /list-type=2/
+    let release!: () => void
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    await page.route(isListing, async (route) => {
+      await released
+      // The page has given it up.
+      await route.continue().catch(() => undefined)
+    })
+    await page.getByRole('searchbox').fill('pineapple')
+    await page.getByRole('button', { name: 'Stop' }).click()
+    await page.getByRole('button', { name: 'Search on' }).waitFor()
+    expect(await support.violations(page)).toEqual([])
+    release()
+    await page.unroute(isListing)
+    await page.getByRole('button', { name: 'Search on' }).click()
+    await page.getByText('1 found among all 4 names.').waitFor()
     // A key with a slash at its end is an object as it is found here, and no folder: the rest below it stays.
     await put('deep/', '')
     await page.getByRole('searchbox').fill('deep')

@@ -372,6 +372,21 @@ describe.runIf(support.CHROMIUM)('sign-in to the console', { timeout: TIMEOUT_MS
     expect(await page.getByRole('button', { name: 'Sign in to more' }).count()).toBe(0)
   })
 
+  test('a provider that the node could not ask yet is asked for when one wants to sign in', async () => {
+    let answers = 0
+    await page.route('**/console/settings.json', async (route) => {
+      const response = await route.fetch()
+      const told = (await response.json()) as { providers: { metadata: object | null }[] }
+      if (answers++ < 2) for (const each of told.providers) each.metadata = null
+      await route.fulfill({ response, json: told })
+    })
+    await page.goto(base)
+    await withProvider().click()
+    await page.getByRole('alert').getByText('The node cannot ask home what it is').waitFor()
+    await signInByProvider()
+    await page.getByRole('navigation', { name: 'Pages' }).waitFor()
+  })
+
   // The last one: the clock is that of all pages.
   test('temporary keys are renewed before they end, and without a refresh token their end is told', async () => {
     provider.refreshes = true

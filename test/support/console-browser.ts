@@ -61,13 +61,23 @@ export async function signInWithToken(page: Page, base: string, token: string) {
   await page.getByRole('navigation', { name: 'Pages' }).waitFor()
 }
 
-/** What axe-core finds wrong on the page as it is. */
+/** What axe-core finds wrong on the page as it is, and with its colours in the dark. */
 export async function violations(page: Page): Promise<string[]> {
   await page.evaluate(AXE)
-  const found = (await page.evaluate('axe.run(document, { resultTypes: ["violations"] })')) as {
-    violations: { id: string; nodes: { html: string }[] }[]
+  const run = async (options: object) => {
+    const text = JSON.stringify({ resultTypes: ['violations'], ...options })
+    const found = await page.evaluate<{ violations: { id: string; nodes: { html: string }[] }[] }>(
+      `axe.run(document, ${text})`,
+    )
+    return found.violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`),
+    )
   }
-  return found.violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`))
+  const found = await run({})
+  await page.emulateMedia({ colorScheme: 'dark' })
+  const inTheDark = await run({ runOnly: ['color-contrast'] })
+  await page.emulateMedia({ colorScheme: 'light' })
+  return [...found, ...inTheDark.map((each) => `in the dark: ${each}`)]
 }
 
 /** Takes the pictures of a page, light, dark and as a phone shows it, where SCREENSHOTS names a folder for them. */
