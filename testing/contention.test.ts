@@ -215,7 +215,7 @@ describe('the same at nodes that are no replicas', { timeout: TIMEOUT_MS }, () =
       expect(contention.history.check()).toEqual([])
       const refusedOf = new Set(contention.refusals.map((refusal) => refusal.split(' ')[0]))
       expect(contention.refusals.length).toBe(refusedOf.size)
-      expect(refusedOf.size).toBeLessThanOrEqual(fault === 'dead' ? 0 : 4)
+      expect(refusedOf.size).toBeLessThanOrEqual(4)
       expect(contention.writes).toBeGreaterThan(150)
     }
   })

@@ -248,9 +248,7 @@ export class TableSync implements Service {
   #askAgain(): void {
     if (this.standing.joining().length > 0) for (const node of this.#connected) this.#again.add(node)
     const isBehind = this.#tables.some(({ status }) => status.syncedVersion < this.env.placement.ackedVersion)
-    if (this.#again.size === 0 || !isBehind) {
-      if (this.standing.joining().length === 0) return
-    }
+    if ((this.#again.size === 0 || !isBehind) && this.standing.joining().length === 0) return
     if (this.#dirty.size === 0) this.#dirtyAtMs = this.env.clock.monotonicMs() + this.options.againMs
     for (const node of this.#again) this.#dirty.add(node)
   }
