@@ -57,8 +57,8 @@ const CALL_TIMEOUT_MS = 10_000
 const CONTROL = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.control }
 
 /**
- * Membership and layout of the cluster, as this node knows them: keeps the links, tells the others of this node
- * about every ten seconds and when something changes, and brings the layout to whoever has another one.
+ * Membership and layout of the cluster, as this node knows them: keeps the links, tells the others of this node about every ten
+ * seconds and when something changes, and brings the layout to whoever has another one.
  */
 export class ClusterSystem implements Service {
   readonly name = 'cluster'
@@ -66,7 +66,8 @@ export class ClusterSystem implements Service {
   /** The Placement for the storage layers. */
   readonly layout: LayoutManager
   readonly #gossip: LayoutGossip
-  readonly #statuses = new Map<NodeId, NodeStatus>()
+  /** What each other node said last; kept when it is gone. */
+  readonly statuses = new Map<NodeId, NodeStatus>()
   /** This node's address as some peer sees it. */
   #seenHost: string | undefined
   #disks: DiskReport = { metadata: null, data: null }
@@ -84,7 +85,7 @@ export class ClusterSystem implements Service {
     this.layout = new LayoutManager(options)
     this.#selfLog = new SelfLog(options.hlc, log)
     this.#ages = new AgeWatch({ layout: this.layout, clock, log, news: () => this.#news() })
-    options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.#statuses.has(node))
+    options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.statuses.has(node))
     options.hlc.peers.expectsPeers = () => this.layout.allNodes().some((node) => node !== transport.self)
     this.peering = new Peering({
       dialer,
@@ -102,7 +103,7 @@ export class ClusterSystem implements Service {
       random,
       log,
       connected: () => this.peering.connected(),
-      digestOf: (node) => this.#statuses.get(node)?.layoutDigest,
+      digestOf: (node) => this.statuses.get(node)?.layoutDigest,
       call: (node, method, body) => this.#call(node, method, body),
     })
     this.#registerHandlers(transport)
@@ -142,8 +143,6 @@ export class ClusterSystem implements Service {
     await this.layout.stop()
   }
 
-  // ---- For the admin side ----
-
   /** All known nodes: this one, those of the layout, and other peers. */
   status(): NodeInfo[] {
     return nodeInfos({
@@ -151,7 +150,7 @@ export class ClusterSystem implements Service {
       ownStatus: this.ownStatus(),
       ownAddress: this.ownAddress(),
       peers: this.peering.peers(),
-      statuses: this.#statuses,
+      statuses: this.statuses,
       layout: this.layout,
     })
   }
@@ -294,7 +293,7 @@ export class ClusterSystem implements Service {
       this.options.log.warn({ peer: from }, 'a peer sent a malformed status; ignored')
       return
     }
-    this.#statuses.set(from, status)
+    this.statuses.set(from, status)
     this.#selfLog.peerClockHeard(from, status.clockMs)
     const yourHost = (body as { yourHost?: unknown }).yourHost
     if (isHost(yourHost)) this.#seenHost = yourHost
@@ -322,7 +321,7 @@ export class ClusterSystem implements Service {
 
   /** Greets a node whose link came up: both sides exchange their status and their lists of peers. */
   async #greet(node: NodeId): Promise<void> {
-    forgetProgress(this.#statuses, node)
+    forgetProgress(this.statuses, node)
     await this.#sendStatus(node)
     await this.#exchangePeers(node)
   }
@@ -334,7 +333,7 @@ export class ClusterSystem implements Service {
     if (!reply) return
     const roundTripMs = clock.monotonicMs() - sentMs
     this.#receiveStatus(node, reply.body)
-    this.#selfLog.peerClock(node, this.#statuses.get(node)?.clockMs ?? null, roundTripMs)
+    this.#selfLog.peerClock(node, this.statuses.get(node)?.clockMs ?? null, roundTripMs)
   }
 
   async #exchangePeers(node: NodeId): Promise<void> {

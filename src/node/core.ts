@@ -8,8 +8,7 @@ import { BLOCK_TREES, BLOCKS_SYNC_NAME, BlockManager, type BlockOptions } from '
 import { type Graces, RefCounts } from '../block/rc.js'
 import type { PeerSpec } from '../cluster/address.js'
 import type { ConsistencyMode } from '../cluster/layout/view.js'
-import type { NodeInfo } from '../cluster/node-info.js'
-import type { DiskReport } from '../cluster/node-status.js'
+import type { DiskReport, NodeStatus } from '../cluster/node-status.js'
 import { CLUSTER_TREE } from '../cluster/peer-store.js'
 import type { Dialer } from '../cluster/peering.js'
 import { Quorum } from '../cluster/quorum.js'
@@ -224,13 +223,16 @@ export class Core implements Service {
     ])
   }
 
-  /** Starts the layers from the bottom up. The transport must answer already. */
   /** Whether a node of the layout says that it does not know something. One that has not been heard of has no say, until it has. */
-  #isUnknownTo(isOld: (node: NodeInfo) => boolean): boolean {
-    const nodes = this.cluster.layout.allNodes()
-    return this.cluster.status().some((node) => isOld(node) && nodes.includes(node.id))
+  #isUnknownTo(isOld: (status: NodeStatus) => boolean): boolean {
+    const { layout, statuses } = this.cluster
+    return layout.allNodes().some((node) => {
+      const status = statuses.get(node)
+      return status !== undefined && isOld(status)
+    })
   }
 
+  /** Starts the layers from the bottom up. The transport must answer already. */
   start(): Promise<void> {
     return this.#services.start()
   }
