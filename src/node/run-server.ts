@@ -2,7 +2,7 @@ import { mkdirSync, realpathSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { Config } from '../config/config.js'
 import type { Env } from '../config/secrets.js'
-import { placeNewObjectsAmongYoung } from '../platform/allocation.js'
+import { collectGarbage, placeNewObjectsAmongYoung } from '../platform/allocation.js'
 import { realClock, systemRandom } from '../platform/clock-and-random.js'
 import { type FolderLock, lockFolder } from '../platform/folder-lock.js'
 import { createLog } from '../platform/logger.js'
@@ -24,6 +24,9 @@ export interface RunOptions {
   defaultBucket: boolean
   env: Env
 }
+
+/** How long after the start what it has left behind is collected, in ms. */
+const START_GARBAGE_MS = 5_000
 
 /**
  * Runs a node until SIGTERM or SIGINT, then lets requests end and stops.
@@ -81,7 +84,9 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     'ready',
   )
   process.on('SIGHUP', () => node.reopenLogs())
+  const afterStart = realClock.after(START_GARBAGE_MS, collectGarbage)
   log.info({ signal: await stopped }, 'stopping')
+  afterStart.cancel()
   await node.stop()
   await unlock()
 }
