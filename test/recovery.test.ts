@@ -215,7 +215,7 @@ test('a disk that is full takes no blocks, says so, and gets them once there is 
 
     rmSync(join(small, 'filler'))
     await cluster.cli(2, 'repair', '--yes', 'blocks')
-    await expect.poll(names, { timeout: 60_000, interval: 500 }).toEqual(blocksOf(0))
+    await expect.poll(names, { timeout: 150_000, interval: 500 }).toEqual(blocksOf(0))
     await cluster.nodes[2]!.stop()
   } finally {
     await cluster.nodes[2]!.stop('SIGKILL')
