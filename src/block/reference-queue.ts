@@ -7,8 +7,7 @@ import { CarportError } from '../util/errors.js'
 import { versioned } from '../util/format.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
-import type { Service } from '../util/service.js'
-import { Worker, type WorkerStats } from '../util/worker.js'
+import { Worker, WorkerService } from '../util/worker.js'
 import type { BlockRefRow, BlockRefTable } from './block-ref.js'
 import { OWNER_BYTES } from './claims.js'
 import { HASH_BYTES } from './format.js'
@@ -59,12 +58,12 @@ interface Resting {
  * another replica of the row or by a later entry that was carried earlier, and its tombstone collected. So a live
  * reference goes only while the row that it is of still wants it.
  */
-export class ReferenceQueue implements Service {
+export class ReferenceQueue extends WorkerService {
   readonly name = 'block-refs'
   /** Asked right before a reference is carried; set by whoever knows the rows. */
   isWanted: IsWanted = () => 'yes'
-  readonly #worker: Worker
-  readonly #onCommit = () => this.#worker.wake()
+  protected readonly worker: Worker
+  readonly #onCommit = () => this.worker.wake()
   #resting: Resting | undefined
   #carried = 0
   #failures = 0
@@ -80,7 +79,8 @@ export class ReferenceQueue implements Service {
     /** How often the queue is looked at for entries of this node's other processes, in ms. */
     private readonly pollMs: number,
   ) {
-    this.#worker = new Worker(this.name, { clock, random, log }, (signal) => this.#work(signal), {
+    super()
+    this.worker = new Worker(this.name, { clock, random, log }, (signal) => this.#work(signal), {
       queueLength: () => db.count(QUEUE),
       lingerMs: LINGER_MS,
     })
@@ -126,18 +126,6 @@ export class ReferenceQueue implements Service {
       failures: this.#failures,
       oldestAgeMs: this.oldestAgeMs(),
     }
-  }
-
-  workerStats(): WorkerStats {
-    return this.#worker.stats()
-  }
-
-  start(): void {
-    this.#worker.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#worker.stop()
   }
 
   /** One pass; returns when the next is due at the latest, in ms. */

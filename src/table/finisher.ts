@@ -1,7 +1,6 @@
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import { errorCode } from '../util/errors.js'
-import type { Service } from '../util/service.js'
-import { Worker, type WorkerStats } from '../util/worker.js'
+import { Worker, WorkerService } from '../util/worker.js'
 import type { TableEnv } from './env.js'
 
 /** Rows that wait; anti-entropy brings the others again. */
@@ -19,15 +18,16 @@ interface Waiting {
  * Finishes conditional rows that repair brought, and that a promise to somebody else kept out: it lets the replicas vote for the
  * newest row again, under a new ballot, so that all of them can take it.
  */
-export class Finisher implements Service {
+export class Finisher extends WorkerService {
   readonly name = 'table-finish'
-  readonly #worker: Worker
+  protected readonly worker: Worker
   readonly #waiting = new Map<string, Waiting>()
   #failures = 0
 
   constructor(private readonly env: TableEnv) {
+    super()
     const options = { queueLength: () => this.#waiting.size, lingerMs: LINGER_MS }
-    this.#worker = new Worker(this.name, env, (signal) => this.#work(signal), options)
+    this.worker = new Worker(this.name, env, (signal) => this.#work(signal), options)
   }
 
   /** @param table the name, to tell rows apart */
@@ -35,19 +35,7 @@ export class Finisher implements Service {
     const id = `${table}\0${rowKey.toString('latin1')}`
     if (this.#waiting.has(id) || this.#waiting.size >= WAITING_MAX) return
     this.#waiting.set(id, { rowKey: Buffer.from(rowKey), finish })
-    this.#worker.wake()
-  }
-
-  start(): void {
-    this.#worker.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#worker.stop()
-  }
-
-  workerStats(): WorkerStats {
-    return this.#worker.stats()
+    this.worker.wake()
   }
 
   async #work(signal: AbortSignal): Promise<number> {

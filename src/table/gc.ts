@@ -1,8 +1,7 @@
 import { type NodeId, Priority } from '../net/transport.js'
 import { sleep } from '../util/clock.js'
 import { errorCode } from '../util/errors.js'
-import type { Service } from '../util/service.js'
-import { Worker, type WorkerStats } from '../util/worker.js'
+import { Worker, WorkerService } from '../util/worker.js'
 import { rowHashes, sameHash, sourcesOf, sweepAside } from './aside.js'
 import { gcKeyOf, gcPrefixOf } from './gc-keys.js'
 import type { LocalTable } from './local.js'
@@ -69,9 +68,9 @@ interface OpenMark {
  * takes no rows any more from copies that do not know the mark (see marks.ts). If any replica is away, the tombstone
  * stays; so it does while the row from which its own may move again (see TableSchema.source) differs between replicas.
  */
-export class TombstoneGc implements Service {
+export class TombstoneGc extends WorkerService {
   readonly name = 'table-gc'
-  readonly #worker: Worker
+  protected readonly worker: Worker
   readonly #tables: LocalTable<unknown>[] = []
   #sweepAtMs = 0
 
@@ -81,7 +80,8 @@ export class TombstoneGc implements Service {
     private readonly standing: Standing,
     private readonly locals: ReadonlyMap<string, LocalTable<unknown>>,
   ) {
-    this.#worker = new Worker(this.name, env, async (signal) => {
+    super()
+    this.worker = new Worker(this.name, env, async (signal) => {
       await this.#collectAll(signal)
       await this.#sweep()
       return options.intervalMs * (0.75 + env.random.float() / 2)
@@ -90,18 +90,6 @@ export class TombstoneGc implements Service {
 
   addTable(local: LocalTable<unknown>): void {
     this.#tables.push(local)
-  }
-
-  start(): void {
-    this.#worker.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#worker.stop()
-  }
-
-  workerStats(): WorkerStats {
-    return this.#worker.stats()
   }
 
   /**

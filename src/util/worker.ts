@@ -130,3 +130,21 @@ export class Worker implements Service {
     this.#woken = false
   }
 }
+
+/** A service that is a background worker, beside whatever else it can do. */
+export abstract class WorkerService implements Service {
+  abstract readonly name: string
+  protected abstract readonly worker: Worker
+
+  start(): void {
+    this.worker.start()
+  }
+
+  stop(): Promise<void> {
+    return this.worker.stop()
+  }
+
+  workerStats(): WorkerStats {
+    return this.worker.stats()
+  }
+}

@@ -4,8 +4,7 @@ import type { Db } from '../../db/db.js'
 import { type Clock, sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
-import type { Service } from '../../util/service.js'
-import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
+import { Worker, type WorkerEnv, WorkerService } from '../../util/worker.js'
 
 /** The name of a worker that runs once a day → how far its run has come. */
 export const DAILY_RUNS_TREE = 'model:lifecycle'
@@ -108,8 +107,8 @@ export class Run {
  * Does something once a day, in small steps, in the background. A run that is interrupted goes on where it was, also
  * after a restart; runs do not overlap.
  */
-export class DailyRuns implements Service {
-  readonly #worker: Worker
+export class DailyRuns extends WorkerService {
+  protected readonly worker: Worker
   readonly #key: Buffer
   readonly #everyMs: number
   #turn: Promise<void> = Promise.resolve()
@@ -121,23 +120,12 @@ export class DailyRuns implements Service {
     private readonly options: DailyRunsOptions,
     private readonly run: (run: Run) => Promise<void>,
   ) {
+    super()
     this.#key = Buffer.from(name)
     this.#everyMs = options.everyMs ?? DAY_MS
-    this.#worker = new Worker(name, deps, (signal) => this.#work(signal), {
+    this.worker = new Worker(name, deps, (signal) => this.#work(signal), {
       startDelayMs: Math.min(options.startDelayMs, this.#everyMs / 2),
     })
-  }
-
-  start(): void {
-    this.#worker.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#worker.stop()
-  }
-
-  workerStats(): WorkerStats {
-    return this.#worker.stats()
   }
 
   get running(): boolean {

@@ -1,6 +1,5 @@
 import type { Db, TreeName, Tx } from '../../db/db.js'
-import type { Service } from '../../util/service.js'
-import { Worker, type WorkerEnv, type WorkerStats } from '../../util/worker.js'
+import { Worker, type WorkerEnv, WorkerService } from '../../util/worker.js'
 
 /** The longest time between two looks at the queue, in ms: another process of the node may add to it. */
 const POLL_MS = 60_000
@@ -11,34 +10,23 @@ export const DUE_BYTES = 6
  * A background service that works off a tree of the node's own, one entry after the other as each gets due:
  * [due u48 ms][name] → value. While the clock is in doubt, nobody knows what is due, and it rests.
  */
-export abstract class DueQueue implements Service {
-  readonly #worker: Worker
-  readonly #wake = () => this.#worker.wake()
+export abstract class DueQueue extends WorkerService {
+  protected readonly worker: Worker
+  readonly #wake = () => this.worker.wake()
 
   constructor(
     readonly name: string,
     private readonly tree: TreeName,
     private readonly env: WorkerEnv & { db: Db },
   ) {
-    this.#worker = new Worker(name, env, (signal) => this.#drain(signal), {
+    super()
+    this.worker = new Worker(name, env, (signal) => this.#drain(signal), {
       queueLength: () => this.backlog,
     })
   }
 
   /** Does what an entry that is due asks for. It stays, and comes again at once, unless this deletes its key. */
   protected abstract settle(key: Buffer): Promise<void>
-
-  start(): void {
-    this.#worker.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#worker.stop()
-  }
-
-  workerStats(): WorkerStats {
-    return this.#worker.stats()
-  }
 
   /** Entries that wait, also for their time. */
   get backlog(): number {
