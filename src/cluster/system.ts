@@ -66,8 +66,9 @@ export class ClusterSystem implements Service {
   /** The Placement for the storage layers. */
   readonly layout: LayoutManager
   readonly #gossip: LayoutGossip
+  readonly #statuses = new Map<NodeId, NodeStatus>()
   /** What each other node said last; kept when it is gone. */
-  readonly statuses = new Map<NodeId, NodeStatus>()
+  readonly statuses: ReadonlyMap<NodeId, NodeStatus> = this.#statuses
   /** This node's address as some peer sees it. */
   #seenHost: string | undefined
   #disks: DiskReport = { metadata: null, data: null }
@@ -85,7 +86,7 @@ export class ClusterSystem implements Service {
     this.layout = new LayoutManager(options)
     this.#selfLog = new SelfLog(options.hlc, log)
     this.#ages = new AgeWatch({ layout: this.layout, clock, log, news: () => this.#news() })
-    options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.statuses.has(node))
+    options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.#statuses.has(node))
     options.hlc.peers.expectsPeers = () => this.layout.allNodes().some((node) => node !== transport.self)
     this.peering = new Peering({
       dialer,
@@ -103,7 +104,7 @@ export class ClusterSystem implements Service {
       random,
       log,
       connected: () => this.peering.connected(),
-      digestOf: (node) => this.statuses.get(node)?.layoutDigest,
+      digestOf: (node) => this.#statuses.get(node)?.layoutDigest,
       call: (node, method, body) => this.#call(node, method, body),
     })
     this.#registerHandlers(transport)
@@ -150,7 +151,7 @@ export class ClusterSystem implements Service {
       ownStatus: this.ownStatus(),
       ownAddress: this.ownAddress(),
       peers: this.peering.peers(),
-      statuses: this.statuses,
+      statuses: this.#statuses,
       layout: this.layout,
     })
   }
@@ -293,7 +294,7 @@ export class ClusterSystem implements Service {
       this.options.log.warn({ peer: from }, 'a peer sent a malformed status; ignored')
       return
     }
-    this.statuses.set(from, status)
+    this.#statuses.set(from, status)
     this.#selfLog.peerClockHeard(from, status.clockMs)
     const yourHost = (body as { yourHost?: unknown }).yourHost
     if (isHost(yourHost)) this.#seenHost = yourHost
@@ -321,7 +322,7 @@ export class ClusterSystem implements Service {
 
   /** Greets a node whose link came up: both sides exchange their status and their lists of peers. */
   async #greet(node: NodeId): Promise<void> {
-    forgetProgress(this.statuses, node)
+    forgetProgress(this.#statuses, node)
     await this.#sendStatus(node)
     await this.#exchangePeers(node)
   }
@@ -333,7 +334,7 @@ export class ClusterSystem implements Service {
     if (!reply) return
     const roundTripMs = clock.monotonicMs() - sentMs
     this.#receiveStatus(node, reply.body)
-    this.#selfLog.peerClock(node, this.statuses.get(node)?.clockMs ?? null, roundTripMs)
+    this.#selfLog.peerClock(node, this.#statuses.get(node)?.clockMs ?? null, roundTripMs)
   }
 
   async #exchangePeers(node: NodeId): Promise<void> {

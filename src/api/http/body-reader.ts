@@ -131,8 +131,7 @@ export class BodyReader implements Idle {
     const { memory } = this
     if (!memory) return undefined
     if (this.#closed) return Promise.reject(new BodyError('Aborted'))
-    if (this.#heldBytes > 0) memory.release(this.#heldBytes)
-    this.#heldBytes = 0
+    this.#holdInstead(0)
     const waiting = memory.acquire(bytes)
     if (!waiting) {
       this.#heldBytes = bytes
@@ -144,9 +143,14 @@ export class BodyReader implements Idle {
         throw new BodyError('Aborted')
       }
       // Another call may have taken some meanwhile.
-      if (this.#heldBytes > 0) memory.release(this.#heldBytes)
-      this.#heldBytes = bytes
+      this.#holdInstead(bytes)
     })
+  }
+
+  /** So many bytes were taken: what was held before goes back. */
+  #holdInstead(bytes: number): void {
+    if (this.#heldBytes > 0) this.memory!.release(this.#heldBytes)
+    this.#heldBytes = bytes
   }
 
   /** What `hold` has taken, or the reading of a whole body. */
@@ -159,8 +163,7 @@ export class BodyReader implements Idle {
     const { memory } = this
     if (!memory) return true
     if (this.#closed || !memory.tryAcquire(bytes)) return false
-    if (this.#heldBytes > 0) memory.release(this.#heldBytes)
-    this.#heldBytes = bytes
+    this.#holdInstead(bytes)
     return true
   }
 
@@ -274,8 +277,7 @@ export class BodyReader implements Idle {
   close(): void {
     this.#closed = true
     this.#forgetQueue()
-    if (this.#heldBytes > 0) this.memory!.release(this.#heldBytes)
-    this.#heldBytes = 0
+    this.#holdInstead(0)
   }
 
   #forgetQueue(): void {
