@@ -112,17 +112,18 @@ export class FuzzNode {
 
   /** What requests have taken of the node's memory for them, in bytes, and how many wait for some. */
   async requestMemory(): Promise<{ bytes: number; waiting: number }> {
-    const response = await fetch(`http://127.0.0.1:${this.ports.admin}/metrics`, {
-      headers: { authorization: `Bearer ${ADMIN_TOKEN}` },
-      signal: AbortSignal.timeout(ANSWER_MS_MAX),
-    })
-    const text = await response.text()
+    const text = await this.#ask('GET', '/metrics')
     const figure = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
     return { bytes: figure('carport_request_memory_bytes'), waiting: figure('carport_requests_waiting') }
   }
 
   /** Calls an endpoint of the admin API. @throws Error with its answer if that is no success */
   async admin<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+    const text = await this.#ask(method, path, body)
+    return text === '' ? (undefined as T) : (JSON.parse(text) as T)
+  }
+
+  async #ask(method: 'GET' | 'POST', path: string, body?: unknown): Promise<string> {
     const response = await fetch(`http://127.0.0.1:${this.ports.admin}${path}`, {
       method,
       headers: { authorization: `Bearer ${ADMIN_TOKEN}` },
@@ -131,7 +132,7 @@ export class FuzzNode {
     })
     const text = await response.text()
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
-    return text === '' ? (undefined as T) : (JSON.parse(text) as T)
+    return text
   }
 
   async stop(): Promise<void> {

@@ -138,15 +138,15 @@ async function memoryHeld(cluster: FuzzCluster): Promise<string[]> {
   const found: string[] = []
   for (const [i, node] of cluster.nodes.entries()) {
     const untilMs = Date.now() + REST_MS_MAX
-    let held = await node.requestMemory()
-    while (!(held.bytes === 0 && held.waiting === 0) && Date.now() < untilMs) {
+    for (;;) {
+      const { bytes, waiting } = await node.requestMemory()
+      if (bytes === 0 && waiting === 0) break
+      if (Date.now() >= untilMs) {
+        found.push(`node ${i + 1}: ${bytes} bytes are held by requests that have ended, and ${waiting} wait`)
+        break
+      }
       await new Promise((resolve) => setTimeout(resolve, 500))
-      held = await node.requestMemory()
     }
-    if (!(held.bytes === 0 && held.waiting === 0))
-      found.push(
-        `node ${i + 1}: ${held.bytes} bytes are held by requests that have ended, and ${held.waiting} wait`,
-      )
   }
   return found
 }
