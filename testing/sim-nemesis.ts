@@ -148,14 +148,7 @@ export class Nemesis {
           this.#for(cluster.network.partition([b.id], others), cutMs + 50)
         }
         cluster.clock.after(cutMs, () => {
-          // The others must have all that was acknowledged: one database is lost at a time, of several.
-          if (
-            this.#isOver ||
-            cluster.options.replicationFactor === 1 ||
-            this.#down > 0 ||
-            !cluster.nodes.every((node) => isWhole(node))
-          )
-            return
+          if (this.#isOver || !this.#mayLose(a)) return
           this.#name = act
           this.#crash(a, 'machine', random.pick([50, undefined]))
           a.machine.wipe()
@@ -164,9 +157,9 @@ export class Nemesis {
       }
       case 'restore': {
         if (!a.machine.platform) return
-        // An earlier state is saved first. Then as with 'wipe': the others must have all that was acknowledged.
+        // An earlier state is saved first.
         if (!a.machine.isSaved) return void a.machine.save()
-        if (this.#down > 0 || !cluster.nodes.every((node) => isWhole(node))) return
+        if (!this.#mayLose(a)) return
         this.#crash(a, 'machine')
         a.machine.restoreSaved()
         break
@@ -183,7 +176,7 @@ export class Nemesis {
       case 'rot':
         // One and the same node, so that all others have intact copies.
         if (cluster.options.replicationFactor < 3) return
-        rot(cluster.nodes.at(-1)!, random)
+        rot(cluster.nodes[cluster.options.nodes - 1]!, random)
         break
       case 'clock': {
         const platform = a.machine.platform
@@ -233,6 +226,13 @@ export class Nemesis {
     const forMs = 10 + this.#random.float() * BOUNCE_MS_MAX
     this.#crash(struck, this.#random.pick(['process', 'machine']), forMs)
     this.#count(this.#name)
+  }
+
+  /** Whether all others have what was acknowledged, so that a database may be lost: one at a time, of several. */
+  #mayLose({ machine }: SimNode): boolean {
+    const { nodes, options } = this.cluster
+    const isCopied = options.replicationFactor > 1
+    return machine.platform !== undefined && isCopied && this.#down === 0 && nodes.every(isWhole)
   }
 
   #count(act: string): void {

@@ -216,12 +216,16 @@ function layout(base: Profile, random: SeededRandom): Partial<Profile> {
     ...{ changesLayout: 'once', replicationFactor: random.pick([1, 1, 2, 3, 3]) },
     acts: random.pick([ALL_ACTS, ['slow', 'slow', 'lossy', 'partition', 'kill']]),
     path: { ...base.path, bytesPerMs: random.pick([10_000, 300]) },
-    layoutChange: {
-      nodes: random.pick([1, 2, 3]),
-      atOnce: random.chance(0.5),
-      discards: random.chance(0.5),
-      lagMs: random.pick([0, 5000, 10_000]),
-    },
+    layoutChange: layoutChange(random),
+  }
+}
+
+function layoutChange(random: SeededRandom): Profile['layoutChange'] {
+  return {
+    nodes: random.pick([1, 2, 3]),
+    atOnce: random.chance(0.5),
+    discards: random.chance(0.5),
+    lagMs: random.pick([0, 5000, 10_000]),
   }
 }
 
@@ -355,8 +359,10 @@ function swarm(random: SeededRandom): Partial<Profile> {
     const some = all.filter(() => random.chance(0.5))
     return some.length > 0 ? some : [random.pick(all)]
   }
-  const acts = drawn<Act>([...ALL_ACTS, 'outage', 'wipe'])
-  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15, control: 0.1 }
+  // A copy that rots needs all others, so no database is lost or goes back where bits flip.
+  const losses = random.pick<Act[]>([[], [], ['wipe'], ['restore', 'restore'], ['wipe', 'restore'], ['rot']])
+  const acts = [...drawn<Act>([...ALL_ACTS, 'outage', 'slow-disk', 'full']), ...losses]
+  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15, control: 0.1, conditional: 0.2 }
   const optional = [
     'delete',
     'list',
@@ -365,10 +371,12 @@ function swarm(random: SeededRandom): Partial<Profile> {
     'delete-version',
     'stack',
     'control',
+    'conditional',
   ] as const
   for (const name of optional) if (random.chance(0.5)) delete operations[name]
   return {
     ...{ acts, operations, changesLayout: random.chance(0.3) ? 'once' : 'no' },
+    layoutChange: layoutChange(random),
     replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
     everyMs: random.pick([1000, 3000, 10_000]),
     lastsMs: random.pick([5000, 20_000, 60_000]),
