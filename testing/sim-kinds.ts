@@ -1,0 +1,274 @@
+/** What each kind of run draws from its seed; see SCENARIO_KINDS. */
+import type { SeededRandom } from './seeded-random.js'
+import {
+  type Act,
+  type Operations,
+  type Profile,
+  type ScenarioKind,
+  SYNC_INTERVAL_MS,
+} from './sim-profile.js'
+
+const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
+/** Keys that are left alone for longer than the tombstone of one stays. */
+const COLD_KEYS = Array.from({ length: 40 }, (_, i) => `g/${i}`)
+const VERSIONED_KEYS = ['v', 'v/w', 'x']
+
+const ALL_ACTS: readonly Act[] = [
+  ...['partition', 'partition', 'one-way', 'slow', 'lossy', 'kill', 'kill', 'power-off', 'power-off'],
+  ...['clock', 'blackout'],
+] as Act[]
+
+const ALL_OPERATIONS: Operations = {
+  put: 0.32,
+  get: 0.25,
+  head: 0.13,
+  delete: 0.12,
+  list: 0.05,
+  multipart: 0.05,
+  'get-version': 0.05,
+  'delete-version': 0.03,
+}
+
+/** Draws what a seed of that kind has. */
+export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicationFactor?: number): Profile {
+  const profile = drawOf(kind, random)
+  return replicationFactor === undefined ? profile : { ...profile, replicationFactor }
+}
+
+function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
+  const base: Profile = {
+    blockBytes: random.pick([4096, 32 * 1024]),
+    nodes: 5,
+    zones: random.pick([3, 5]),
+    replicationFactor: 3,
+    clockSkewMs: random.pick([5, 200, 3000]),
+    path: {
+      latencyMs: random.pick([2, 20, 50]),
+      jitterMs: 5,
+      lossShare: random.pick([0, 0.005]),
+      bytesPerMs: 10_000,
+    },
+    tombstoneDelayMs: 120_000,
+    commitDelayMs: [0.2, 5],
+    ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
+    ...{ strikeShare: 0, promiseStrikeShare: 0, judgeShare: 0.5, judgeMs: 0 },
+    ...{ changesLayout: 'no', operations: ALL_OPERATIONS, syncSoonMs: 2000, freshEveryMs: 0 },
+    layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
+    ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
+    thinkMs: random.pick([20, 150, 400]),
+    syncIntervalMs: random.fork('comparisons').pick([SYNC_INTERVAL_MS, 300_000, 300_000, 600_000]),
+    ...{ restEveryMs: random.fork('rests').pick([0, 5 * 60_000]), restLastsMs: 30 * 60_000 },
+  }
+  switch (kind) {
+    case 'faults':
+      return base
+    case 'layout':
+      return { ...base, ...layout(base, random) }
+    case 'power':
+      return { ...base, ...power(random) }
+    case 'outage':
+      return { ...base, ...outage(random) }
+    case 'wiped':
+      return { ...base, acts: ['wipe', 'wipe', 'partition', 'kill', 'slow'], everyMs: 8000, downMax: 1 }
+    case 'busy':
+      return { ...base, ...busy(random) }
+    case 'conditional':
+      return { ...base, ...conditional(random) }
+    case 'moving':
+      return { ...base, ...conditional(random), ...moving(random) }
+    case 'skipped':
+      return { ...base, ...skipped() }
+    case 'listings':
+      return { ...base, ...listings(random) }
+    case 'disks':
+      return { ...base, ...disks(random) }
+    case 'control':
+      return { ...base, ...control(random) }
+    case 'swarm':
+      return { ...base, ...swarm(random) }
+  }
+}
+
+/**
+ * Most replicas of a bucket change together, and copying takes its time: what is not waited for is missed. Where there is one
+ * copy of everything, no other one makes up for what was missed.
+ */
+function layout(base: Profile, random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'once', replicationFactor: random.pick([1, 1, 2, 3, 3]) },
+    acts: random.pick([ALL_ACTS, ['slow', 'slow', 'lossy', 'partition', 'kill']]),
+    path: { ...base.path, bytesPerMs: random.pick([10_000, 300]) },
+    layoutChange: layoutChange(random),
+  }
+}
+
+function layoutChange(random: SeededRandom): Profile['layoutChange'] {
+  return {
+    nodes: random.pick([1, 2, 3]),
+    atOnce: random.chance(0.5),
+    discards: random.chance(0.5),
+    lagMs: random.pick([0, 5000, 10_000]),
+  }
+}
+
+/** Only what was written before can be lost, so each key is written once, and read in the end. */
+function skipped(): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'skips', replicationFactor: 1, acts: ['slow'], loadFactor: 0.5 },
+    ...{ operations: { put: 1 }, freshEveryMs: 1, thinkMs: 1000 },
+  }
+}
+
+function power(random: SeededRandom): Partial<Profile> {
+  const acts: Act[] = ['power-off', 'blackout', 'partition', 'slow', 'lossy', 'kill']
+  // A row that is read is often one that no disk has yet, if all write the same key on slow disks.
+  if (random.chance(0.5)) {
+    return {
+      ...{ acts: ['blackout', 'slow'], everyMs: 10_000, strikeShare: 0.01, lastsMs: 2000, thinkMs: 20 },
+      ...{ commitDelayMs: [50, 500], keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1) },
+      operations: { put: 0.3, get: 0.2, head: 0.4, delete: 0.1 },
+    }
+  }
+  return {
+    ...{ acts, strikeShare: random.pick([0.002, 0.01]), lastsMs: 5000, thinkMs: random.pick([20, 100]) },
+    // On slow disks an answer may be quicker than what it promises, if nothing waits for them.
+    commitDelayMs: random.pick([
+      [0.2, 5],
+      [5, 100],
+    ]),
+  }
+}
+
+/** Nodes are away for longer than tombstones, missed writes and blocks without references are kept. */
+function outage(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: ['outage', 'partition', 'partition', 'kill', 'one-way'],
+    ...{ everyMs: 15_000, lastsMs: 30_000, outageMs: [60_000, 180_000], downMax: 1 },
+    ...{ tombstoneDelayMs: 20_000, loadFactor: 6, thinkMs: random.pick([700, 2000]) },
+    keys: [...KEYS, ...COLD_KEYS],
+    operations: { put: 0.3, get: 0.25, delete: 0.35, list: 0.1 },
+  }
+}
+
+function busy(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: ['slow', 'lossy', 'partition', 'one-way', 'kill', 'clock'],
+    clockSkewMs: random.pick([200, 3000]),
+    ...{ thinkMs: random.pick([10, 40]), keys: KEYS.slice(0, 2), loadFactor: 0.5 },
+    operations: { put: 0.3, get: 0.2, head: 0.1, delete: 0.1, stack: 0.3 },
+  }
+}
+
+/**
+ * Few keys, so that several write one at the same time. Some take long between the two phases: meanwhile others are promised
+ * later ballots, replicas forget what they can, and copies move.
+ */
+function conditional(random: SeededRandom): Partial<Profile> {
+  const judgeMs = random.pick([0, 50, 500, 5000])
+  return {
+    acts: random.pick([
+      ALL_ACTS,
+      ['slow', 'lossy', 'partition', 'one-way', 'kill', 'power-off', 'clock'],
+      ['slow', 'lossy', 'one-way'],
+    ]),
+    ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 20_000]) },
+    ...{ judgeMs, promiseStrikeShare: random.pick([0, 0.01, 0.05]) },
+    changesLayout: random.pick<Profile['changesLayout']>(['no', 'no', 'once', 'moves']),
+    ...{ keys: KEYS.slice(0, random.pick([1, 3])), thinkMs: random.pick([20, 80, 300]) },
+    operations: {
+      put: 0.08,
+      get: 0.15,
+      head: 0.1,
+      delete: 0.05,
+      list: 0.02,
+      multipart: 0.02,
+      conditional: 0.6,
+    },
+  }
+}
+
+/**
+ * Two writers of one key who were both promised something before a move meet again after it, if nobody else has written
+ * that key meanwhile: so the key changes from time to time.
+ */
+function moving(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['slow', 'one-way'], everyMs: random.pick([10_000, 60_000]), lastsMs: 5000 },
+    // A move is as quick as it can be, so that a write that takes its time may outlast it.
+    path: { latencyMs: random.pick([1, 5]), jitterMs: 2, lossShare: 0, bytesPerMs: 10_000 },
+    ...{ syncSoonMs: random.pick([100, 1000]), promiseStrikeShare: 0, changesLayout: 'moves' },
+    ...{ judgeShare: 1, judgeMs: random.pick([4000, 10_000]), freshEveryMs: random.pick([0, 2000, 4000]) },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 500, loadFactor: 2 },
+    operations: { get: 0.2, conditional: 0.8 },
+  }
+}
+
+/** Nodes die while their messages are under way, and hardly any read of a single key brings replicas into line. */
+function listings(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['slow', 'slow', 'slow', 'kill', 'kill', 'one-way', 'lossy'], everyMs: 700, lastsMs: 3000 },
+    ...{ thinkMs: random.pick([20, 80]), loadFactor: 0.5 },
+    operations: { put: 0.3, delete: 0.35, list: 0.35 },
+  }
+}
+
+/** A copy that rots needs all others, so no database is lost where bits flip. */
+function disks(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick<Act[]>([
+      ['rot', 'rot', 'rot', 'slow-disk', 'full', 'kill', 'partition'],
+      ['restore', 'restore', 'slow-disk', 'full', 'kill'],
+      ['slow-disk', 'slow-disk', 'full', 'power-off', 'blackout', 'one-way'],
+    ]),
+    ...{ everyMs: random.pick([1000, 4000]), downMax: 1, thinkMs: random.pick([50, 300]) },
+  }
+}
+
+/** Names and permissions; slow paths, since votes of several meet there. */
+function control(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick([ALL_ACTS, ['slow', 'lossy', 'partition', 'one-way', 'kill'], ['partition']]),
+    path: { latencyMs: random.pick([5, 20]), jitterMs: 15, lossShare: 0, bytesPerMs: 10_000 },
+    ...{ everyMs: random.pick([1000, 5000]), lastsMs: random.pick([3000, 15_000]) },
+    ...{ changesLayout: random.chance(0.25) ? 'once' : 'no', thinkMs: random.pick([40, 200]) },
+    operations: { control: 0.9, put: 0.05, get: 0.05 },
+  }
+}
+
+/** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
+function swarm(random: SeededRandom): Partial<Profile> {
+  const drawn = <T>(all: readonly T[]) => {
+    const some = all.filter(() => random.chance(0.5))
+    return some.length > 0 ? some : [random.pick(all)]
+  }
+  // A copy that rots needs all others, so no database is lost or goes back where bits flip.
+  const losses = random.pick<Act[]>([[], [], ['wipe'], ['restore', 'restore'], ['wipe', 'restore'], ['rot']])
+  const acts = [...drawn<Act>([...ALL_ACTS, 'outage', 'slow-disk', 'full']), ...losses]
+  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15, control: 0.1, conditional: 0.2 }
+  const optional = [
+    'delete',
+    'list',
+    'multipart',
+    'get-version',
+    'delete-version',
+    'stack',
+    'control',
+    'conditional',
+  ] as const
+  for (const name of optional) if (random.chance(0.5)) delete operations[name]
+  return {
+    ...{ acts, operations, changesLayout: random.chance(0.3) ? 'once' : 'no' },
+    layoutChange: layoutChange(random),
+    replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
+    everyMs: random.pick([1000, 3000, 10_000]),
+    lastsMs: random.pick([5000, 20_000, 60_000]),
+    outageMs: [60_000, 180_000],
+    downMax: random.pick([1, 2]),
+    strikeShare: random.pick([0, 0, 0.005]),
+    tombstoneDelayMs: random.pick([20_000, 120_000]),
+    keys: random.chance(0.2) ? [...KEYS, ...COLD_KEYS] : KEYS.slice(0, random.pick([1, 3, 6])),
+    commitDelayMs: random.chance(0.2) ? [5, 100] : [0.2, 5],
+    thinkMs: random.pick([20, 150, 400, 1500]),
+    loadFactor: random.pick([0.5, 1, 3]),
+  }
+}
