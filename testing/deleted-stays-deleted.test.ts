@@ -206,6 +206,32 @@ describe('an empty replica does not vote', { timeout: TIMEOUT_MS }, () => {
     })
   })
 
+  it('and catches up though a write reached it alone that replaced another version', async () => {
+    await onCluster({ tables: TABLES }, async (c) => {
+      const [a, b, d] = c.nodes as Three
+      const bucket = await bucketOn(c, b)
+      const first = await put(a, bucket, 'k', 'first', 'enabled')
+      await c.clock.sleep(MINUTE_MS)
+      c.crash(b, 'machine')
+      b.machine.wipe()
+      await c.boot(b)
+      await waitUntil(c, 'the empty node has the row', () => copyOn(b, bucket, 'k') === 'object', HOUR_MS)
+      expect(b.core!.tables.standing.joining().length).toBeGreaterThan(0)
+      const heal = cut(c, [b], [a, d])
+      for (const content of ['second', 'third'])
+        await expect(put(b, bucket, 'k', content, 'enabled')).rejects.toThrow()
+      heal()
+      const isWhole = () => b.core!.tables.standing.joining().length === 0
+      await waitUntil(c, 'the empty node has caught up', isWhole, HOUR_MS)
+      await c.clock.sleep(10 * MINUTE_MS)
+      // A write that failed may take effect later, and then the version before it is kept.
+      for (const node of c.nodes) {
+        expect(await get(node, bucket, 'k', first.id)).toBe('first')
+        expect(await get(node, bucket, 'k')).toBe('third')
+      }
+    })
+  })
+
   it('and after a restart of all nodes with their databases every copy counts at once', async () => {
     await onCluster({ tables: TABLES }, async (c) => {
       const [a] = c.nodes as Three

@@ -27,6 +27,7 @@ export class SimClock implements Clock {
   #elapsedMs = 0
   #sequence = 0
   #quickSteps = 0
+  #pending = 0
   readonly #queue = new EventQueue()
 
   constructor(
@@ -49,16 +50,18 @@ export class SimClock implements Clock {
       fn,
     }
     this.#queue.push(event)
+    this.#pending++
     return {
-      cancel() {
+      cancel: () => {
+        if (event.fn) this.#pending--
         event.fn = undefined
       },
     }
   }
 
-  /** How many timers wait, those included that were cancelled and are not due yet. */
+  /** How many timers wait; those that were cancelled do not count. */
   get pending(): number {
-    return this.#queue.size
+    return this.#pending
   }
 
   /** Resolves after `delayMs` of virtual time. */
@@ -119,6 +122,7 @@ export class SimClock implements Clock {
     this.#elapsedMs = event.timeMs
     const { fn } = event
     event.fn = undefined
+    this.#pending--
     fn!()
     await this.settle()
     return true
@@ -159,10 +163,6 @@ export class SimNodeClock implements Clock {
 /** A priority queue: a binary heap. */
 class EventQueue {
   readonly #heap: SimEvent[] = []
-
-  get size(): number {
-    return this.#heap.length
-  }
 
   first(): SimEvent | undefined {
     return this.#heap[0]

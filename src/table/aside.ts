@@ -8,6 +8,7 @@ import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
 import { methodOf } from './replica.js'
 import { ASIDE_TREE, HASH_BYTES, successor } from './row-keys.js'
+import type { Row } from './rows.js'
 import { copyOf, type Standing } from './standing.js'
 import { REPAIR_ROWS_MAX } from './sync-rpc.js'
 import type { TableEnv } from './table.js'
@@ -95,9 +96,11 @@ export class Suspects {
     const asked = nodes.filter((node) => transport.isConnected(node))
     const answers = await Promise.allSettled(
       asked.map(async (node) => {
+        // In this order: a row that moves there meanwhile is seen in one place or the other.
+        const unmoved = await this.#unmoved(local, node, items)
         const keys = items.map(({ key }) => key)
         const hashes = await rowHashes(this.env, local, node, keys)
-        return { node, hashes, sources: await this.#sameSources(local, node, items) }
+        return items.map((_, i) => unmoved[i] || hashes[i] !== undefined)
       }),
     )
     const heard = answers.filter((answer) => answer.status === 'fulfilled').map(({ value }) => value)
@@ -105,10 +108,10 @@ export class Suspects {
     let settled = 0
     const alone: { key: Buffer; hash: Buffer }[] = []
     for (const [i, item] of items.entries()) {
-      if (heard.some(({ hashes }) => hashes[i] !== undefined)) {
+      if (heard.some((known) => known[i])) {
         this.#suspects.set(idOf(local, item.key), { hash: item.hash, sinceMs: undefined })
         settled++
-      } else if (heard.every(({ sources }) => sources[i])) alone.push(item)
+      } else alone.push(item)
     }
     if (alone.length > 0) {
       await setAside(this.env, local, alone)
@@ -121,17 +124,56 @@ export class Suspects {
     return settled + alone.length
   }
 
-  /** Whether the rows from which these may have moved are the same on a node, and have moved there. */
-  async #sameSources<E>(
+  /**
+   * Which of these rows a node has as their sources still, from which they have moved here. A write of the source that reached
+   * this copy alone moves it here: it moves there once this copy is whole and gives that write to others.
+   */
+  async #unmoved<E>(
     local: LocalTable<E>,
     node: NodeId,
     items: readonly { key: Buffer }[],
   ): Promise<boolean[]> {
-    const sources = sourcesOf(this.env.db, local, this.tables, items)
-    if (!sources) return items.map(() => true)
-    const theirs = await rowHashes(this.env, sources.table, node, sources.keys)
-    return sources.hashes.map((hash, i) => sameHash(hash, theirs[i]))
+    const { db } = this.env
+    const sources = sourcesOf(db, local, this.tables, items)
+    if (!sources) return items.map(() => false)
+    const { table, keys, hashes } = sources
+    const theirs = await rowHashes(this.env, table, node, keys)
+    // Several rows may have moved from one.
+    const differing = new Map<string, Buffer>()
+    for (const [i, key] of keys.entries())
+      if (!sameHash(hashes[i], theirs[i])) differing.set(key.toString('latin1'), key)
+    const rows = new Map<string, unknown>()
+    while (rows.size < differing.size) {
+      const asked = [...differing.values()].slice(rows.size)
+      const answer = await fetchRows(this.env, table, node, asked)
+      for (const [i, row] of answer.entries()) rows.set(asked[i]!.toString('latin1'), row?.entry)
+    }
+    return items.map(({ key }, i) => {
+      const from = rows.get(keys[i]!.toString('latin1'))
+      const entry = from === undefined ? undefined : local.getIntactByKey(db, key)
+      return entry !== undefined && local.schema.source!.mayMove(from, entry)
+    })
   }
+}
+
+/**
+ * The first rows of these, of one partition, that a node has: as many as fit into one answer, at least one.
+ * @throws CarportError
+ */
+async function fetchRows<E>(
+  env: TableEnv,
+  local: LocalTable<E>,
+  node: NodeId,
+  keys: readonly Buffer[],
+): Promise<(Row<E> | undefined)[]> {
+  const reply = await env.quorum.call(node, methodOf(local.schema.name, 'fetch'), [keys], {
+    timeoutMs: CALL_TIMEOUT_MS,
+    priority: Priority.background,
+  })
+  const rows = Array.isArray(reply.body) ? reply.body[1] : undefined
+  if (!Array.isArray(rows) || rows.length === 0 || rows.length > keys.length)
+    throw new CarportError('RemoteError', 'malformed reply to a question for rows')
+  return rows.map((row) => (row === null ? undefined : local.codec.parseAll([row])[0]))
 }
 
 /** The rows of another table from which rows of this one may have moved, with their hashes here. */
