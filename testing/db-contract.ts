@@ -73,6 +73,22 @@ export function describeDbContract(name: string, open: () => Promise<DbUnderTest
       expect(db.get('a', b('k'))).toEqual(b('one'))
     })
 
+    it('gives back values of all lengths that share no bytes with each other', async () => {
+      const lengths = [0, 1, 4095, 4096, 4097, 8192, 8193, 65_536, 70_000]
+      await db.transact((tx) => {
+        for (const length of lengths) tx.put('a', b(`v${length}`), Buffer.alloc(length, length % 251))
+      })
+      const read = () => lengths.map((length) => db.get('a', b(`v${length}`))!)
+      const copies = Array.from({ length: 20 }, read).flat()
+      for (const [i, copy] of copies.entries()) copy.fill(i)
+      for (const [i, copy] of copies.entries()) {
+        expect(copy.length).toBe(lengths[i % lengths.length])
+        expect(copy.every((byte) => byte === i)).toBe(true)
+      }
+      for (const [i, copy] of read().entries())
+        expect(copy.equals(Buffer.alloc(lengths[i]!, lengths[i]! % 251))).toBe(true)
+    })
+
     it('peeks a buffer of the right length, small or large', async () => {
       await db.transact((tx) => {
         tx.put('a', b('small'), b('xyz'))

@@ -40,7 +40,7 @@ export class LmdbReader implements Reader {
     const store = this.store(tree)
     const shared = sharedValue(store, key)
     if (shared === undefined) return undefined
-    const copy = Buffer.allocUnsafe(store.lastSize)
+    const copy = allocate(store.lastSize)
     copy.set(new Uint8Array(shared.buffer, shared.byteOffset, store.lastSize))
     return copy
   }
@@ -85,6 +85,23 @@ export class LmdbReader implements Reader {
     if (store === undefined) throw undeclared(tree)
     return store
   }
+}
+
+/** `Buffer.allocUnsafe` makes an ArrayBuffer of its own from this length on, which costs more than the copy into it. */
+const SLICED_BYTES_MIN = Buffer.poolSize >>> 1
+/** A value pins the slab that it was cut from: short ones, which may stay for long, pin no more than Node's pool. */
+const SLICED_BYTES_MAX = 8 * 1024
+const SLAB_BYTES = 64 * 1024
+
+let slab = Buffer.alloc(0)
+
+/** Uninitialized memory, which bodies of small objects share with others. */
+function allocate(bytes: number): Buffer {
+  if (bytes < SLICED_BYTES_MIN || bytes > SLICED_BYTES_MAX) return Buffer.allocUnsafe(bytes)
+  if (slab.length < bytes) slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  const cut = slab.subarray(0, bytes)
+  slab = slab.subarray(bytes)
+  return cut
 }
 
 /** No key is that long, and lmdb-js would throw. */
