@@ -15,6 +15,7 @@ import { fetchBlock } from './fetch.js'
 import { matchesHash } from './format.js'
 import { offerBlock } from './offer.js'
 import { RESYNC_BACKOFF, type ResyncError, ResyncErrors } from './resync-errors.js'
+import { RoomWaits } from './room-waits.js'
 
 /** The number of unreferenced blocks looked at at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
@@ -61,6 +62,7 @@ export class Resync implements Service {
   readonly name = 'block-resync'
   readonly #workers: readonly Worker[]
   readonly #errors: ResyncErrors
+  readonly #roomWaits = new RoomWaits()
   readonly #holds: DeleteHolds
   readonly #settings: ResyncSettings
   readonly #busy = new Set<string>()
@@ -93,6 +95,7 @@ export class Resync implements Service {
     this.#own = new Set(placement.ownPartitions())
     this.#unsubscribe = placement.onChange(() => this.#onLayoutChange())
     local.counts.onDue = () => this.#wake()
+    local.store.onWritten = () => this.#onWritten()
     await this.#checkLastWrites()
     for (const worker of this.#workers) worker.start()
   }
@@ -100,6 +103,7 @@ export class Resync implements Service {
   async stop(): Promise<void> {
     this.#unsubscribe?.()
     this.parts.local.counts.onDue = () => {}
+    this.parts.local.store.onWritten = () => {}
     this.parts.local.counts.armedForMs = Number.POSITIVE_INFINITY
     this.#abort.abort(new CarportError('Closed', 'the node is shutting down'))
     await Promise.all(this.#workers.map((worker) => worker.stop()))
@@ -160,6 +164,7 @@ export class Resync implements Service {
 
   /** Queues blocks to be looked at right away, whatever their backoff. */
   async retryNow(hashes: readonly Buffer[]): Promise<void> {
+    if (hashes.length === 0) return
     const { db, counts } = this.parts.local
     await db.transact((tx) => {
       const nowMs = this.parts.clock.nowMs()
@@ -283,7 +288,14 @@ export class Resync implements Service {
     await local.putFetched(hash, block)
     this.#counters.fetched++
     this.#counters.fetchedBytes += block.payload.length
+    await this.retryNow(this.#roomWaits.stored(hash))
     if (this.#errors.get(local.db, hash)) await local.db.transact((tx) => this.#errors.clear(tx, hash))
+  }
+
+  #onWritten(): void {
+    const hash = this.#roomWaits.wrote(this.parts.clock.monotonicMs())
+    if (!hash) return
+    this.retryNow([hash]).catch((error) => this.parts.log.error({ error }, 'a block cannot be queued'))
   }
 
   /** Fetches a block that only claims want: an upload under way may need it, or was given up, so its absence is no fault. */
@@ -323,6 +335,7 @@ export class Resync implements Service {
   async #failed(hash: Buffer, error: unknown): Promise<void> {
     const { local, clock, random, log } = this.parts
     this.#counters.failures++
+    this.#roomWaits.failed(hash, error)
     const message = messageOf(error)
     const attempts = await local.db.transact((tx) => {
       const isFault = local.counts.isHereOrWanted(tx, hash)

@@ -56,6 +56,8 @@ export class BlockStore {
     bytesWritten: 0,
     corruptions: 0,
   }
+  /** Called after each write. */
+  onWritten: () => void = () => {}
   readonly #space: FolderSpace[]
   readonly #reads: Semaphore
   /** Files that were found durable, by hash, the longest known first. */
@@ -162,6 +164,7 @@ export class BlockStore {
       this.#space[index]!.freeBytes -= bytes
       this.counters.blocksWritten++
       this.counters.bytesWritten += bytes
+      this.onWritten()
       return
     }
     throw new CarportError('StorageFull', 'no data folder has room for the block', { cause: full })

@@ -84,6 +84,26 @@ describe('the reference queue', () => {
   })
 })
 
+describe('a disk that was full', () => {
+  it('gets what it lacks once anything is written, not when each block would have been tried again', async () => {
+    const c = await make()
+    const [a, , late] = c.nodes as [BlockNode, BlockNode, BlockNode]
+    late.disk.freeBytes = 0
+    const lacking: Buffer[] = []
+    for (let n = 1; n <= 20; n++) lacking.push((await store(c, n)).hash)
+    await c.clock.advance(3 * HOUR)
+    const { resync } = late.blocks
+    expect(resync.stats().errors).toBe(20)
+    late.disk.freeBytes = 2 ** 40
+    const nextTryMs = Math.min(...resync.listErrors().map((error) => error.nextTryMs))
+    const another = blockOf(21)
+    await c.run(a.blocks.put(another.hash, another.data, ownerOf(21)))
+    await c.clock.until(() => lacking.every((hash) => has(late, hash)), MINUTE)
+    expect(c.clock.nowMs()).toBeLessThan(nextTryMs)
+    expect(resync.stats().errors).toBe(0)
+  })
+})
+
 describe('a reference that was queued', () => {
   const source = Buffer.from('row 1')
 
