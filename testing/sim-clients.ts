@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
+import { blockOwner } from '../src/model/content/refs.js'
 import type { ListPage } from '../src/model/listing/objects.js'
 import type { PageEntry } from '../src/model/listing/page.js'
 import type { Model } from '../src/model/model.js'
@@ -219,6 +220,7 @@ export class SimClient {
   }
 
   #remember(bucket: Bucket, key: string, version: VersionRecord): void {
+    this.w.owners.add(blockOwner(version.id).toString('hex'))
     if (bucket.versioning === 'enabled')
       this.w.versions.set(`${key}/${version.id.toString('hex')}`, { key, version })
   }

@@ -51,6 +51,8 @@ export class SimMachine {
   #bootCount = 0
   #snapshots = 0
   #saved: { db: MemoryDb; folder: string } | undefined
+  /** Whether its database was lost, or went back in time. */
+  hasLostRows = false
 
   constructor(options: SimMachineOptions) {
     this.#options = options
@@ -103,6 +105,7 @@ export class SimMachine {
   /** The machine, which is down, loses its database: it finds an empty one at the next boot. Its disk stays. */
   wipe(): void {
     this.#db = undefined
+    this.hasLostRows = true
   }
 
   /** The machine, which is down, loses its database and its disk. */
@@ -130,6 +133,7 @@ export class SimMachine {
     const restored = MemoryDb.fromSnapshot(db, folder)
     restored.crash()
     this.#db = restored
+    this.hasLostRows = true
   }
 
   /** The machine, which is down, goes back to the snapshot in that folder, which its database wrote. */

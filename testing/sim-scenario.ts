@@ -207,6 +207,7 @@ class Scenario {
       freshEveryMs: profile.freshEveryMs,
       freshKeys: new Set(),
       versions: new Map(),
+      owners: new Set(),
       deletedVersions: new Map(),
       thinkMs: this.options.thinkMs ?? profile.thinkMs,
       ...{ judgeShare: profile.judgeShare, judgeMs: profile.judgeMs },

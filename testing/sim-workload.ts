@@ -26,7 +26,9 @@ export interface Workload {
   versionedKeys: readonly string[]
   /** By `key/version id`: acknowledged versions, until somebody begins to delete them. */
   versions: Map<string, { key: string; version: VersionRecord }>
-  /** The same, after their deletion was acknowledged. */
+  /** Owners (hex) of the blocks of all acknowledged versions. */
+  owners: Set<string>
+  /** The same as `versions`, after their deletion was acknowledged. */
   deletedVersions: Map<string, { key: string; version: VersionRecord }>
   /** What is seen of keys whose current versions are deleted for good. */
   stacks: Stacks
