@@ -32,7 +32,8 @@ type Options = Omit<QuorumWriteOptions, 'judge'> & Partial<JudgedWriteOptions>
  *    write is on W replicas. So the time is safe if N - W + 1 of them had nothing later, since they meet every quorum:
  *    those that took the row had not, nor had the own node when the write began, which looked.
  *  - What hides a row with a safe time was written at the same time as it, and may be ordered after it. Once W
- *    replicas hold the row or something later, every read meets them: the write took effect, and was replaced.
+ *    replicas show the row or something later, every read meets them: the write took effect, and was replaced. A replica
+ *    that hides it by a write of its own, which it does not show yet, says so only when it does.
  *  - After a verdict 'overruled' the writer has heard of the latest row on N - W + 1 replicas, the own one among them:
  *    any later time is safe. So nobody needs more than two tries.
  *

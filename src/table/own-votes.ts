@@ -14,6 +14,8 @@ interface KeyState {
   readonly votes: Vote[]
   /** Shown instead of the stored row, once one is stored that is not shown yet. */
   instead: { row: StoredRow | undefined } | undefined
+  /** Told when something else is shown. */
+  waiting: (() => void)[]
 }
 
 /** One write of this node to one row that it holds itself, with all tries (see OwnVotes). */
@@ -61,6 +63,8 @@ export class Vote {
  * take its own vote back when another replica had something later, and nobody can have read the row from it (WriteCall
  * has the argument). After a crash the row is shown: nobody is left then who would write it again.
  *
+ * A row of others that is hidden by one that is not shown is not said to be, before the outcome: a read would find neither.
+ *
  * Only what goes to clients is held back. Anti-entropy may give the row to other replicas, which counts as if the writer's message
  * had reached them.
  */
@@ -83,7 +87,7 @@ export class OwnVotes {
     const vote = new Vote(id)
     const state = this.#keys.get(id)
     if (state) state.votes.push(vote)
-    else this.#keys.set(id, { votes: [vote], instead: undefined })
+    else this.#keys.set(id, { votes: [vote], instead: undefined, waiting: [] })
     return vote
   }
 
@@ -100,10 +104,7 @@ export class OwnVotes {
     if (vote.isCast) return
     vote.isCast = true
     const state = this.#keys.get(vote.id)
-    if (state?.instead && state.votes.length > 1) {
-      const { row: shown } = state.instead
-      state.instead = { row: shown ? this.codec.mergeParts(rowKey, shown, row) : row }
-    }
+    if (state?.instead && state.votes.length > 1) this.#showToo(state, rowKey, row)
     if (vote.replaced) this.replaced.add(rowHashOf(rowKey, row.head))
   }
 
@@ -141,7 +142,7 @@ export class OwnVotes {
     if (own) state.instead ??= { row: before }
     else {
       tx.onCommit(() => {
-        if (state.instead) state.instead = { row: after }
+        if (state.instead) this.#show(state, after)
       })
     }
   }
@@ -153,9 +154,7 @@ export class OwnVotes {
   voted(tx: Tx, rowKey: Buffer, row: StoredRow): void {
     const state = this.#keys.get(rowKey.toString('latin1'))
     tx.onCommit(() => {
-      if (!state?.instead) return
-      const { row: shown } = state.instead
-      state.instead = { row: shown ? this.codec.mergeParts(rowKey, shown, row) : row }
+      if (state?.instead) this.#showToo(state, rowKey, row)
     })
   }
 
@@ -172,6 +171,22 @@ export class OwnVotes {
     return this.#keys.get(rowKey.toString('latin1'))?.instead
   }
 
+  /** Resolves when something else is shown of a row for which `instead` has something. */
+  nextShown(rowKey: Buffer): Promise<void> {
+    const { waiting } = this.#keys.get(rowKey.toString('latin1'))!
+    return new Promise((resolve) => void waiting.push(resolve))
+  }
+
+  #showToo(state: KeyState, rowKey: Buffer, row: StoredRow): void {
+    const shown = state.instead?.row
+    this.#show(state, shown ? this.codec.mergeParts(rowKey, shown, row) : row)
+  }
+
+  #show(state: KeyState, row: StoredRow): void {
+    state.instead = { row }
+    for (const tell of state.waiting.splice(0)) tell()
+  }
+
   #find(rowKey: Buffer, test: (vote: Vote) => boolean): Vote | undefined {
     return this.#keys.get(rowKey.toString('latin1'))?.votes.find(test)
   }
@@ -182,6 +197,8 @@ export class OwnVotes {
     const at = state?.votes.indexOf(vote) ?? -1
     if (at < 0) return
     state!.votes.splice(at, 1)
-    if (state!.votes.length === 0) this.#keys.delete(vote.id)
+    if (state!.votes.length > 0) return
+    this.#keys.delete(vote.id)
+    for (const tell of state!.waiting) tell()
   }
 }

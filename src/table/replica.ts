@@ -76,8 +76,9 @@ export class Replica<E> {
       return { body: { later: 0, was: null } }
     }
     if (later === 0) return { body: null }
-    // Asked now that the transactions of before are through, so that what they replaced is remembered.
     const [row] = rows
+    if (rows.length === 1) await this.#untilShown(row!)
+    // Asked now that the transactions of before are through, so that what they replaced is remembered.
     const was = rows.length === 1 ? this.local.replaced?.has(rowHashOf(row!.key, row!.head)) : false
     return { body: { later, was: was ?? null } }
   }
@@ -96,6 +97,30 @@ export class Replica<E> {
       return await this.#apply(rows)
     } finally {
       votes.done(own)
+    }
+  }
+
+  /**
+   * A row that is hidden counts as replaced (WriteCall), so a read must meet it or what hides it. If that is this node's own
+   * write, which is not shown yet, a read would find neither here: the outcome is waited for, which depends on none of an
+   * earlier row.
+   */
+  async #untilShown({ key, head, entry }: Row<E>): Promise<void> {
+    const { codec, schema, votes } = this.local
+    for (;;) {
+      const instead = votes?.instead(key)
+      if (!instead) return
+      const { row } = instead
+      if (row?.head.equals(head)) return
+      if (
+        row &&
+        schema.hiddenBy!(
+          entry,
+          codec.decodeStored(row.head, () => row.body),
+        ) > 0
+      )
+        return
+      await votes!.nextShown(key)
     }
   }
 
