@@ -12,9 +12,12 @@ import type { RegisterOp } from './register-check.js'
 import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX, NodeDied, type SimNode } from './sim-cluster.js'
 import { conditionalWrite } from './sim-conditional.js'
+import { checkContent } from './sim-content.js'
+import { copyObject } from './sim-copies.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
+import type { ClientRequest, Target } from './sim-request.js'
 import type { Workload } from './sim-workload.js'
 
 /** Errors that clients may get when nodes are away: any other one is a bug. */
@@ -32,7 +35,6 @@ const EMPTY = Buffer.alloc(0)
 const LIST_LIMIT = 1000
 /** Share of the operations that go to the first key. */
 const HOT_SHARE = 0.3
-type Target = { bucket: Bucket; key: string; register: string }
 
 /** A client that does one operation after the other, mostly at one node. */
 export class SimClient {
@@ -75,11 +77,7 @@ export class SimClient {
   async #step(node: SimNode): Promise<void> {
     const { w } = this
     const random = this.#random
-    const versioned = random.chance(0.2)
-    const keys = versioned ? w.versionedKeys : w.keys
-    const key = random.chance(HOT_SHARE) ? keys[0]! : random.pick(keys)
-    const bucket = versioned ? w.versionedBucket : w.bucket
-    const target = { bucket, key, register: `${versioned ? 'versioned/' : ''}${key}` }
+    const target = this.#target()
     const writeTarget = w.freshEveryMs > 0 ? this.#freshTarget() : target
     switch (this.#operation()) {
       case 'put':
@@ -91,7 +89,7 @@ export class SimClient {
       case 'delete':
         return this.#delete(node, target)
       case 'list':
-        return this.#list(node, versioned)
+        return this.#list(node, target.bucket === w.versionedBucket)
       case 'multipart':
         return this.#multipart(node, target)
       case 'get-version':
@@ -101,12 +99,9 @@ export class SimClient {
       case 'control':
         return w.control.step(random, node, (what, run) => this.#try(node, what, run))
       case 'conditional':
-        return conditionalWrite({
-          ...{ w, random, target: writeTarget },
-          note: (what) => this.#note(node, what),
-          try: (what, run) => this.#try(node, what, run),
-          remember: (version) => this.#remember(writeTarget.bucket, writeTarget.key, version),
-        })
+        return conditionalWrite(this.#request(node, writeTarget))
+      case 'copy':
+        return copyObject({ ...this.#request(node, writeTarget), source: this.#target() })
       case 'stack':
         return w.stacks.step(
           random,
@@ -115,6 +110,25 @@ export class SimClient {
           (name) => this.#write(node, w.versionedBucket, name),
           (what, run) => this.#try(node, what, run),
         )
+    }
+  }
+
+  #target(): Target {
+    const { w } = this
+    const random = this.#random
+    const versioned = random.chance(0.2)
+    const keys = versioned ? w.versionedKeys : w.keys
+    const key = random.chance(HOT_SHARE) ? keys[0]! : random.pick(keys)
+    const bucket = versioned ? w.versionedBucket : w.bucket
+    return { bucket, key, register: `${versioned ? 'versioned/' : ''}${key}` }
+  }
+
+  #request(node: SimNode, target: Target): ClientRequest {
+    return {
+      ...{ w: this.w, random: this.#random, target },
+      note: (what) => this.#note(node, what),
+      try: (what, run) => this.#try(node, what, run),
+      remember: (version) => this.#remember(target.bucket, target.key, version),
     }
   }
 
@@ -230,7 +244,7 @@ export class SimClient {
     await this.#try(node, `get ${register}`, async (model) => {
       const version = await model.objects.get(bucket.id, Buffer.from(key))
       this.#read(op, version)
-      if (version?.state === 'object') await this.#checkContent(model, version, register)
+      if (version?.state === 'object') await checkContent(this.w, model, version, register)
     })
   }
 
@@ -244,24 +258,6 @@ export class SimClient {
   #read(op: RegisterOp, version: VersionRecord | undefined): void {
     const etag = version?.state === 'object' ? version.etag.toString('hex') : null
     this.w.history.answered(op, etag, `> ${version?.id.toString('hex') ?? ''}`)
-  }
-
-  async #checkContent(model: Model, version: VersionRecord, name: string): Promise<void> {
-    const { cluster, contents, problems } = this.w
-    const startMs = cluster.clock.monotonicMs()
-    const chunks: Buffer[] = []
-    try {
-      for await (const chunk of model.blobs.read(version, 0, version.size)) chunks.push(Buffer.from(chunk))
-    } catch (error) {
-      // A read may come too late for a version that was overwritten long ago.
-      const lateMs = cluster.clock.monotonicMs() - startMs
-      const isGone = error instanceof CarportError && error.code === 'BlockMissing'
-      if (isGone && lateMs > cluster.options.graces.unreferencedMs / 2) return
-      throw error
-    }
-    const etag = version.etag.toString('hex')
-    if (!contents.matches(etag, Buffer.concat(chunks)))
-      problems.push(`${name} ${etag}: the content read is not the one written`)
   }
 
   /** Takes a listing as a read of every key that it speaks of. */
@@ -369,7 +365,7 @@ export class SimClient {
       if (!w.versions.has(id)) return
       if (!found?.id.equals(version.id)) {
         w.problems.push(`${this.#note(node, 'get-version')}: acknowledged version ${id} is not found`)
-      } else if (found.state === 'object') await this.#checkContent(model, found, id)
+      } else if (found.state === 'object') await checkContent(w, model, found, id)
     })
   }
 

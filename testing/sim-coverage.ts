@@ -15,6 +15,7 @@ const WRITES = new Set([
   'delete-version',
   'create',
   'replace',
+  'copy',
 ])
 
 /** Calls between nodes that show that something happened which a seed may well miss. */

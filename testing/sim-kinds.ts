@@ -84,6 +84,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...disks(random) }
     case 'control':
       return { ...base, ...control(random) }
+    case 'copies':
+      return { ...base, ...copies(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }
@@ -235,6 +237,20 @@ function control(random: SeededRandom): Partial<Profile> {
   }
 }
 
+/** Few keys, so that what a copy was made from is overwritten or deleted soon. */
+function copies(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick([ALL_ACTS, ['slow', 'lossy', 'partition', 'one-way', 'kill', 'power-off']]),
+    ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([5000, 20_000]) },
+    ...{ keys: KEYS.slice(0, random.pick([2, 4])), thinkMs: random.pick([20, 150]) },
+    changesLayout: random.chance(0.25) ? 'once' : 'no',
+    operations: {
+      ...{ put: 0.2, copy: 0.3, get: 0.15, delete: 0.15, multipart: 0.05, list: 0.03 },
+      ...{ 'get-version': 0.06, 'delete-version': 0.06 },
+    },
+  }
+}
+
 /** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
 function swarm(random: SeededRandom): Partial<Profile> {
   const drawn = <T>(all: readonly T[]) => {
@@ -256,6 +272,7 @@ function swarm(random: SeededRandom): Partial<Profile> {
     'conditional',
   ] as const
   for (const name of optional) if (random.chance(0.5)) delete operations[name]
+  if (random.fork('copies').chance(0.5)) operations.copy = 0.1
   return {
     ...{ acts, operations, changesLayout: random.chance(0.3) ? 'once' : 'no' },
     layoutChange: layoutChange(random),

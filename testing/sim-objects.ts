@@ -30,6 +30,12 @@ export class Contents {
     this.#digests.set(etag, digest(content))
   }
 
+  /** The content of one ETag has another one, too. */
+  registerCopy(etag: string, source: string): void {
+    const digest = this.#digests.get(source)
+    if (digest !== undefined) this.#digests.set(etag, digest)
+  }
+
   matches(etag: string, content: Buffer): boolean {
     return this.#digests.get(etag) === digest(content)
   }

@@ -32,6 +32,7 @@ export type OperationName =
   | 'stack'
   | 'conditional'
   | 'control'
+  | 'copy'
 
 /**
  * - 'faults': five nodes stay, everything breaks; 'layout': up to three nodes come and as many go meanwhile, on slow paths
@@ -47,6 +48,7 @@ export type OperationName =
  * - 'listings': writes that reach some replicas only, and listings of them in pages;
  * - 'disks': disks are slow or full, bits flip in blocks and rows of one node, or databases go back to an earlier state;
  * - 'control': names and permissions that many want to change at the same time;
+ * - 'copies': copies of objects beside deletions of what they were made from;
  * - 'swarm': each seed draws which of all that it has at all.
  */
 export const SCENARIO_KINDS = [
@@ -62,6 +64,7 @@ export const SCENARIO_KINDS = [
   'listings',
   'disks',
   'control',
+  'copies',
   'swarm',
 ] as const
 export type ScenarioKind = (typeof SCENARIO_KINDS)[number]

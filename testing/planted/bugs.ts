@@ -3,6 +3,7 @@ import { CONDITIONAL_BUGS } from './conditional-bugs.js'
 import { CONTROL_BUGS } from './control-bugs.js'
 import { LAYOUT_BUGS } from './layout-bugs.js'
 import { MODEL_BUGS } from './model-bugs.js'
+import { OBJECT_BUGS } from './object-bugs.js'
 import type { PlantedBug } from './planted-bug.js'
 import { TABLE_BUGS } from './table-bugs.js'
 
@@ -13,6 +14,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...MODEL_BUGS,
   ...CONDITIONAL_BUGS,
   ...CONTROL_BUGS,
+  ...OBJECT_BUGS,
 ]
 
 /** @throws Error if no bug has that name */

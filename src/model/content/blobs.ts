@@ -277,6 +277,26 @@ export class BlobStore {
     yield* this.blocksFrom(bucket, owner, content, 0)
   }
 
+  /**
+   * The content of a version as the body of another one, which refers to the same blocks: no data moves. Nothing keeps the
+   * blocks for it before its row is written (see `retain`).
+   * @throws CarportError BlockMissing if the version is gone, and its lists with it; QuorumUnavailable
+   */
+  async referTo(version: {
+    bucket: Buffer
+    id: VersionId
+    size: number
+    etag: Buffer
+    content: Content
+    readonly body: Buffer | undefined
+  }): Promise<StoredBody> {
+    const { size, etag: md5, content } = version
+    if (content.kind === 'inline') return { size, md5, body: version.body!, blocks: [] }
+    const blocks: BlockPointer[] = []
+    for await (const { ref } of this.blocksOf(version.bucket, version.id, content)) blocks.push(ref)
+    return { size, md5, blocks }
+  }
+
   /** Block pointers from the one that holds byte `start` on. */
   private async *blocksFrom(
     bucket: Buffer,

@@ -1,5 +1,4 @@
 import type { StoredBody } from '../../../model/content/blobs.js'
-import type { BlockPointer } from '../../../model/content/refs.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
 import type { Mutable, VersionRecord } from '../../../model/versions/record.js'
 import { isoDate } from '../../http/date.js'
@@ -178,7 +177,7 @@ async function referTo(
   const parts = await context.model.blobs.partsOf(version)
   const common = { etag, etagParts, ...(kept && { encryption: kept.encryption }) }
   const headers = kept?.headers ?? {}
-  const body = await sourceBody(context, version)
+  const body = await context.model.blobs.referTo(version)
   if (!wanted || wanted === checksumAlgorithm) {
     const own = checksum && checksumAlgorithm && checksumType && { checksum, checksumAlgorithm, checksumType }
     return { body, headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
@@ -247,16 +246,6 @@ export async function* readSource(
   const cipher = sealing && (await openContent(context, version, sealing))
   const options = { isCopy: true, signal: () => request.signal, ...(cipher && { cipher }) }
   yield* context.model.blobs.read(version, start, end, options)
-}
-
-async function sourceBody({ model }: S3Context, version: VersionRecord): Promise<StoredBody> {
-  if (version.content.kind === 'inline') {
-    return { size: version.size, md5: version.etag, body: version.body!, blocks: [] }
-  }
-  const blocks: BlockPointer[] = []
-  for await (const { ref } of model.blobs.blocksOf(version.bucket, version.id, version.content))
-    blocks.push(ref)
-  return { size: version.size, md5: version.etag, blocks }
 }
 
 /** x-amz-checksum-algorithm. @throws S3Error InvalidRequest if it is unknown */
