@@ -66,9 +66,12 @@ describe('whatever a seed draws', () => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind: 'swarm', loadMs: LOAD_MS }))
 })
 
-describe.each(['power', 'outage', 'wiped', 'busy', 'skipped', 'listings'] as const)('mostly %s', (kind) => {
-  it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
-})
+describe.each(['power', 'outage', 'wiped', 'busy', 'skipped', 'listings', 'copies'] as const)(
+  'mostly %s',
+  (kind) => {
+    it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
+  },
+)
 
 describe.each(['conditional', 'moving'] as const)('conditional writes beside plain ones: %s', (kind) => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))

@@ -36,6 +36,12 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
     expect(counts['replace:refused']).toBeGreaterThan(2)
   })
 
+  it('keeps what copies share, whatever becomes of that from which they were made', async () => {
+    const { problems, counts } = await runScenario({ seed: 2, kind: 'copies', loadMs: 15_000 })
+    expect(problems).toEqual([])
+    expect(counts['copy:done']).toBeGreaterThan(20)
+  })
+
   it('runs the same way again, message by message', async () => {
     const options = { seed: 3, kind: 'faults', loadMs: 6_000, thinkMs: 150, quietMs: 0 } as const
     const first = await runScenario(options)
