@@ -206,6 +206,30 @@ describe('an empty replica does not vote', { timeout: TIMEOUT_MS }, () => {
     })
   })
 
+  it('nor one that goes back to an image of two minutes ago, of which the node knows nothing', async () => {
+    await onCluster({ tables: TABLES }, async (c) => {
+      const [a, b, d] = c.nodes as Three
+      const bucket = await bucketOn(c, d)
+      await c.clock.sleep(MINUTE_MS)
+      await b.machine.save()
+      await c.clock.sleep(2 * MINUTE_MS)
+      const heal = cut(c, [d], [a, b])
+      await c.clock.sleep(9000)
+      await put(a, bucket, 'k', 'acknowledged')
+      c.crash(b, 'machine')
+      b.machine.restoreSaved()
+      c.crash(a, 'process')
+      heal()
+      await c.boot(b)
+      const refusals: string[] = []
+      const read = getWhenServed(c, d, bucket, 'k', refusals)
+      await c.clock.sleep(MINUTE_MS)
+      await c.boot(a)
+      expect(await read).toBe('acknowledged')
+      expect(new Set(refusals)).toEqual(new Set(['QuorumUnavailable']))
+    })
+  })
+
   it('and catches up though a write reached it alone that replaced another version', async () => {
     await onCluster({ tables: TABLES }, async (c) => {
       const [a, b, d] = c.nodes as Three

@@ -50,7 +50,7 @@ export class SimMachine {
   #disk: MemoryDisk | undefined
   #bootCount = 0
   #snapshots = 0
-  #saved: { db: MemoryDb; folder: string } | undefined
+  #saved: { db: MemoryDb; folder: string; atMs: number } | undefined
   /** Whether its database was lost, or went back in time. */
   hasLostRows = false
 
@@ -114,17 +114,18 @@ export class SimMachine {
     this.#disk = undefined
   }
 
-  /** Whether there is a snapshot to go back to. */
-  get isSaved(): boolean {
-    return this.#saved !== undefined
+  /** When the database was saved to which the machine can go back, in ms of true time; undefined before. */
+  get savedAtMs(): number | undefined {
+    return this.#saved?.atMs
   }
 
-  /** The machine, which is up, saves its database. */
+  /** The machine, which is up, saves an image of its database, of which the node is not told. */
   async save(): Promise<void> {
     const db = this.#platform!.db
     const folder = `saved-${this.#snapshots++}`
+    const atMs = this.#options.network.clock.monotonicMs()
     await db.snapshot(folder)
-    this.#saved = { db, folder }
+    this.#saved = { db, folder, atMs }
   }
 
   /** The machine, which is down, goes back to the database that it saved last. */

@@ -14,6 +14,8 @@ export type NemesisOptions = Pick<
 
 /** The trace of a promise to a conditional write, or of its refusal, which has arrived; with the node that gave it. */
 const PROMISE = / answer to table\/object\/prepare (\w+) > /
+/** Nodes tell images of their databases that are younger from those of now only by chance, in ms. */
+const IMAGE_MS_MIN = 90_000
 /** The longest time that a node is away which died after a promise, in ms: it is back before what it promised is over. */
 const BOUNCE_MS_MAX = 400
 
@@ -158,7 +160,8 @@ export class Nemesis {
       case 'restore': {
         if (!a.machine.platform) return
         // An earlier state is saved first.
-        if (!a.machine.isSaved) return void a.machine.save()
+        if (a.machine.savedAtMs === undefined) return void a.machine.save()
+        if (cluster.clock.monotonicMs() - a.machine.savedAtMs < IMAGE_MS_MIN) return
         if (!this.#mayLose(a)) return
         this.#crash(a, 'machine')
         a.machine.restoreSaved()

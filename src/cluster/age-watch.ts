@@ -4,8 +4,11 @@ import type { Log } from '../util/log.js'
 import { encodeAge, parseAge } from './database-age.js'
 import type { LayoutManager } from './layout-manager.js'
 
-/** Time between two steps of the database's age (see DatabaseAge), in ms. */
-const RAISE_EVERY_MS = 10 * 60_000
+/**
+ * Time between two steps of the database's age (see DatabaseAge), in ms: an image of it that is younger, and of the same start of
+ * the node, is taken for the database of now.
+ */
+const RAISE_EVERY_MS = 60_000
 
 /** Exchanges the ages of databases with the peers, in the nodes' status, and acts when the own one went back in time. */
 export class AgeWatch {

@@ -21,8 +21,8 @@ export interface Age {
 
 const OWN_KEY = Buffer.from('database')
 const PEER_PREFIX = 'age:'
-/** Steps whose numbers are remembered; at one in ten minutes, about a week. */
-const NONCES_KEPT = 1000
+/** Steps whose numbers are remembered; at one a minute, about a week. */
+const NONCES_KEPT = 10_000
 
 interface Stored {
   generation: number
