@@ -1,3 +1,5 @@
+import { compareValues } from '../../crdt/compare.js'
+import { type Lww, mergeLww } from '../../crdt/lww.js'
 import type { Table } from '../../table/table.js'
 import type { Clock, Hlc } from '../../util/clock.js'
 import type { Random } from '../../util/random.js'
@@ -120,20 +122,17 @@ export class Objects {
     options?: { body?: boolean },
   ): Promise<VersionRecord | undefined> {
     const { objects, versions } = this.deps
-    const isNull = selector === 'null'
-    const slot = versionSortKey(key, isNull ? NULL_SLOT : selector, isNull)
-    const [current, noncurrent] = await Promise.all([
-      objects.get(bucket, key, options),
-      versions.get(bucket, slot, options),
-    ])
+    const current = await objects.get(bucket, key, options)
     if (matches(current, selector)) {
       if (!isUnsettled(current)) return live(current)
       await this.#promotions.settle(bucket, key)
       return this.#getSelected(bucket, key, selector, options)
     }
-    if (noncurrent || !current) return live(noncurrent)
-    // A version replaced a moment ago may be on its way from one table to the other.
-    return live(await versions.get(bucket, slot, { ...options, replacedBy: current.id }))
+    const isNull = selector === 'null'
+    const slot = versionSortKey(key, isNull ? NULL_SLOT : selector, isNull)
+    // Where the replacement has not arrived the version is still current, perhaps with attributes that others have missed.
+    const replacedBy = current && { replacedBy: current.id }
+    return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))
   }
 
   /** @throws CarportError NotSupported while a node is known that cannot read versions with a Last-Modified of their own */
@@ -262,19 +261,28 @@ export class Objects {
     change: (version: VersionRecord) => MutableChange,
   ): Promise<VersionRecord | undefined> {
     const { objects, versions, hlc } = this.deps
+    /** What was written of which version, by attempts that did not come to an end. */
+    const tried = new Map<string, Lww<unknown>>()
+    let sameVersion: VersionId | undefined
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
       let current = await objects.get(bucket, key)
       if (isUnsettled(current)) current = await this.#promotions.settle(bucket, key, current)
       const isCurrent = selector === undefined || matches(current, selector)
       const version = isCurrent ? live(current) : await this.get(bucket, key, selector)
       if (!version) return undefined
-      const mutable: Record<string, [number, unknown]> = { ...version.mutable } as Record<
-        string,
-        [number, unknown]
-      >
+      const mutable = { ...version.mutable } as Record<string, Lww<unknown>>
       for (const [name, value] of Object.entries(change(version))) {
-        mutable[name] = [hlc.after(mutable[name]?.[0] ?? 0), value]
+        const before = sameVersion?.equals(version.id) ? tried.get(name) : undefined
+        const own = mutable[name]
+        if (before && compareValues(before[1], value) === 0) {
+          // Written already, perhaps to few replicas: with a new stamp it might take effect twice.
+          mutable[name] = own ? mergeLww(own, before) : before
+          continue
+        }
+        mutable[name] = [hlc.after(own?.[0] ?? 0), value]
+        tried.set(name, mutable[name])
       }
+      sameVersion = version.id
       const changed: VersionRecord = { ...plainVersion(version), mutable: canonical(mutable) }
       if (isCurrent) {
         if (await objects.replace(changed)) return changed
