@@ -66,7 +66,7 @@ describe('whatever a seed draws', () => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind: 'swarm', loadMs: LOAD_MS }))
 })
 
-describe.each(['power', 'outage', 'wiped', 'busy', 'skipped', 'listings', 'copies'] as const)(
+describe.each(['power', 'outage', 'wiped', 'busy', 'skipped', 'listings', 'copies', 'tags'] as const)(
   'mostly %s',
   (kind) => {
     it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))

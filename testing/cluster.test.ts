@@ -42,6 +42,12 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
     expect(counts['copy:done']).toBeGreaterThan(20)
   })
 
+  it('keeps tags with their versions, and shows them as they were acknowledged', async () => {
+    const { problems, counts } = await runScenario({ seed: 1, kind: 'tags', loadMs: 10_000 })
+    expect(problems).toEqual([])
+    expect(counts.tag).toBeGreaterThan(20)
+  })
+
   it('runs the same way again, message by message', async () => {
     const options = { seed: 3, kind: 'faults', loadMs: 6_000, thinkMs: 150, quietMs: 0 } as const
     const first = await runScenario(options)

@@ -11,9 +11,16 @@ export class RegisterHistory {
     return this.#count
   }
 
-  dump() {
-    return this.#ops
+  /** All operations on a register, in the order of their calls. */
+  of(register: string): readonly RegisterOp[] {
+    return this.#ops.get(register) ?? []
   }
+
+  /** This moment, for a call that tells only in its answer which register it is of. */
+  moment(): number {
+    return this.#moment++
+  }
+
   /** Takes note of a call; its `returnAt` is set by `answered`. */
   call(
     register: string,

@@ -102,6 +102,8 @@ export class SimClient {
         return conditionalWrite(this.#request(node, writeTarget))
       case 'copy':
         return copyObject({ ...this.#request(node, writeTarget), source: this.#target() })
+      case 'tags':
+        return w.tags.step(this.#request(node, target))
       case 'stack':
         return w.stacks.step(
           random,
@@ -123,7 +125,7 @@ export class SimClient {
     return { bucket, key, register: `${versioned ? 'versioned/' : ''}${key}` }
   }
 
-  #request(node: SimNode, target: Target): ClientRequest {
+  #request(node: SimNode, target: Target): ClientRequest<Workload> {
     return {
       ...{ w: this.w, random: this.#random, target },
       note: (what) => this.#note(node, what),

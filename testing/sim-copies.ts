@@ -6,6 +6,7 @@ import type { VersionRecord } from '../src/model/versions/record.js'
 import { errorCode } from '../src/util/errors.js'
 import { newVersion } from './sim-objects.js'
 import type { ClientRequest, Target } from './sim-request.js'
+import type { Workload } from './sim-workload.js'
 
 /** Share of the copies that take a noncurrent version as their source. */
 const OLD_VERSION_SHARE = 0.2
@@ -26,7 +27,7 @@ interface Read {
  * others may overwrite or delete the source. In the history it is a read of one key and a write of the other one; as values
  * are written once there, each copy gets an ETag of its own, as one that was made of parts may have.
  */
-export async function copyObject(request: ClientRequest & { source: Target }): Promise<void> {
+export async function copyObject(request: ClientRequest<Workload> & { source: Target }): Promise<void> {
   const { w, random, source, target } = request
   const { clock, options } = w.cluster
   const startMs = clock.monotonicMs()
@@ -66,7 +67,7 @@ export async function copyObject(request: ClientRequest & { source: Target }): P
 
 /** Reads the source: undefined if there is none, or the read failed. */
 async function readSource(
-  request: ClientRequest & { source: Target },
+  request: ClientRequest<Workload> & { source: Target },
   mayBeGone: () => boolean,
 ): Promise<Read | undefined> {
   const { w, random, source } = request
@@ -89,7 +90,10 @@ async function contentOf({ blobs }: Model, version: VersionRecord): Promise<Read
   return { version, parts, body: await blobs.referTo(version) }
 }
 
-function someVersion({ w, random }: ClientRequest): { key: string; version: VersionRecord } | undefined {
+function someVersion({
+  w,
+  random,
+}: ClientRequest<Workload>): { key: string; version: VersionRecord } | undefined {
   const versions = [...w.versions.values()]
   return versions.length > 0 ? random.pick(versions) : undefined
 }

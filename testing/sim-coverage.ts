@@ -16,6 +16,7 @@ const WRITES = new Set([
   'create',
   'replace',
   'copy',
+  'tag',
 ])
 
 /** Calls between nodes that show that something happened which a seed may well miss. */

@@ -86,6 +86,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...control(random) }
     case 'copies':
       return { ...base, ...copies(random) }
+    case 'tags':
+      return { ...base, ...tags(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }
@@ -251,6 +253,20 @@ function copies(random: SeededRandom): Partial<Profile> {
   }
 }
 
+/** Versions come and go on few keys, so that their tags change while they do. */
+function tags(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick<Act[]>([
+      ['slow', 'slow', 'lossy', 'lossy', 'partition', 'one-way', 'kill'],
+      ['slow', 'lossy', 'one-way'],
+      [...ALL_ACTS],
+    ]),
+    ...{ everyMs: random.pick([500, 2000]), lastsMs: random.pick([3000, 15_000]) },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: random.pick([20, 80]) },
+    operations: { tags: 0.5, stack: 0.25, put: 0.15, get: 0.03, delete: 0.02, 'delete-version': 0.05 },
+  }
+}
+
 /** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
 function swarm(random: SeededRandom): Partial<Profile> {
   const drawn = <T>(all: readonly T[]) => {
@@ -273,6 +289,7 @@ function swarm(random: SeededRandom): Partial<Profile> {
   ] as const
   for (const name of optional) if (random.chance(0.5)) delete operations[name]
   if (random.fork('copies').chance(0.5)) operations.copy = 0.1
+  if (random.fork('tags').chance(0.5)) operations.tags = 0.1
   return {
     ...{ acts, operations, changesLayout: random.chance(0.3) ? 'once' : 'no' },
     layoutChange: layoutChange(random),

@@ -33,6 +33,7 @@ export type OperationName =
   | 'conditional'
   | 'control'
   | 'copy'
+  | 'tags'
 
 /**
  * - 'faults': five nodes stay, everything breaks; 'layout': up to three nodes come and as many go meanwhile, on slow paths
@@ -49,6 +50,7 @@ export type OperationName =
  * - 'disks': disks are slow or full, bits flip in blocks and rows of one node, or databases go back to an earlier state;
  * - 'control': names and permissions that many want to change at the same time;
  * - 'copies': copies of objects beside deletions of what they were made from;
+ * - 'tags': tags of versions that are replaced, and become current again, while they change;
  * - 'swarm': each seed draws which of all that it has at all.
  */
 export const SCENARIO_KINDS = [
@@ -65,6 +67,7 @@ export const SCENARIO_KINDS = [
   'disks',
   'control',
   'copies',
+  'tags',
   'swarm',
 ] as const
 export type ScenarioKind = (typeof SCENARIO_KINDS)[number]

@@ -2,7 +2,6 @@ import type { Bucket } from '../src/model/buckets/buckets.js'
 import type { Model } from '../src/model/model.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import type { SeededRandom } from './seeded-random.js'
-import type { Workload } from './sim-workload.js'
 
 /** A key, and the name of its register in the history. */
 export interface Target {
@@ -11,9 +10,9 @@ export interface Target {
   register: string
 }
 
-/** One operation of a client at a node, with what it needs. */
-export interface ClientRequest {
-  readonly w: Workload
+/** One operation of a client at a node, with what it needs of the workload. */
+export interface ClientRequest<W> {
+  readonly w: W
   readonly random: SeededRandom
   readonly target: Target
   /** Who does what, where and when, for the history. */

@@ -16,6 +16,7 @@ import { Pace } from './sim-pace.js'
 import { type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { Script, type ScriptEvent } from './sim-script.js'
 import { Stacks } from './sim-stacks.js'
+import { Tags } from './sim-tags.js'
 import { Watch } from './sim-watch.js'
 import type { Workload } from './sim-workload.js'
 
@@ -173,6 +174,7 @@ class Scenario {
     if (quietMs > 0) await this.#untilNothingIsQueued()
     await this.#readAll(w)
     await this.#readFresh(w)
+    await w.tags.readAll(w, random)
     problems.push(...this.history.check(), ...w.stacks.check())
     if (quietMs === 0) return
     // The checks ask only once, so no message may get lost.
@@ -198,6 +200,7 @@ class Scenario {
       ...{ cluster, bucket, versionedBucket, keys: profile.keys, versionedKeys: profile.versionedKeys },
       history: this.history,
       stacks: new Stacks(),
+      tags: new Tags(),
       control: new Control(cluster, key.id),
       operations: profile.operations,
       script: this.script,

@@ -8,6 +8,7 @@ import type { Contents } from './sim-objects.js'
 import type { Operations } from './sim-profile.js'
 import type { Script } from './sim-script.js'
 import type { Stacks } from './sim-stacks.js'
+import type { Tags } from './sim-tags.js'
 
 /** What the clients of a run work on, and what they and the checkers share. */
 export interface Workload {
@@ -32,6 +33,8 @@ export interface Workload {
   deletedVersions: Map<string, { key: string; version: VersionRecord }>
   /** What is seen of keys whose current versions are deleted for good. */
   stacks: Stacks
+  /** What is seen of tags of versions. */
+  tags: Tags
   /** What is seen of names and permissions. */
   control: Control
   coverage: Coverage

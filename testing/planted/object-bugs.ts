@@ -53,4 +53,55 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
       },
     ],
   },
+  {
+    name: 'tags do not go along when a version is replaced',
+    breaks: 'tags stay with their version',
+    hunts: ['tags'],
+    edits: [
+      {
+        file: 'src/model/versions/tables.ts',
+        find: 'if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))',
+        replace:
+          'if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, { ...noncurrentOf(before), mutable: {} })',
+      },
+    ],
+  },
+  {
+    name: 'a version is looked for among those that were replaced only',
+    breaks: 'a read shows the tags that were acknowledged before it',
+    hunts: ['tags'],
+    edits: [
+      {
+        file: 'src/model/versions/objects.ts',
+        find: 'return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))',
+        replace:
+          'return live((await versions.get(bucket, slot, options)) ?? (await versions.get(bucket, slot, { ...options, ...replacedBy })))',
+      },
+    ],
+  },
+  {
+    name: 'a change of tags that starts over takes effect twice',
+    breaks: 'a change of tags takes effect once',
+    hunts: ['tags'],
+    edits: [
+      {
+        file: 'src/model/versions/objects.ts',
+        find: 'if (before && compareValues(before[1], value) === 0) {',
+        replace: 'if (before && compareValues(before[1], value) !== 0) {',
+      },
+    ],
+  },
+  {
+    name: 'tags that were set while a version became current again are lost',
+    breaks: 'tags stay with their version',
+    hunts: ['tags'],
+    edits: [
+      {
+        file: 'src/model/versions/promotion.ts',
+        find: 'const merged = same ? mergeLwwFields(row.mutable, same.mutable) : row.mutable',
+        replace:
+          'const merged = same && !row.mutable ? mergeLwwFields(row.mutable, same.mutable) : row.mutable',
+      },
+    ],
+  },
 ]
