@@ -1,6 +1,7 @@
 import type { RoleChange } from '../src/cluster/layout-manager.js'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
+import { CarportError } from '../src/util/errors.js'
 import type { SeededRandom } from './seeded-random.js'
 import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
 import type { Coverage } from './sim-coverage.js'
@@ -92,9 +93,11 @@ export class LayoutChanges {
   async #applyRoles(roles: readonly RoleChange[]): Promise<void> {
     const { cluster, random } = this.options
     await cluster.retried(random, async (by) => {
-      // An attempt whose node died may have taken effect.
       const newest = by.core!.cluster.layout.history.versions.at(-1)
-      const isDone = roles.every(({ node, role }) => (newest?.roles.has(node) ?? false) === (role !== null))
+      // An administrator sees that a newcomer does not know the cluster's layout yet, and does not make another first one there.
+      if (!newest) throw new CarportError('LayoutNotReady', 'this node has not heard of the layout')
+      // An attempt whose node died may have taken effect.
+      const isDone = roles.every(({ node, role }) => newest.roles.has(node) === (role !== null))
       if (!isDone) await cluster.changeLayout(roles, by)
     })
   }
