@@ -280,6 +280,23 @@ describe('RegisterHistory', () => {
     expect(found).toContain('> read nothing')
   })
 
+  it('tells which values are under way: until their writers have an answer, are refused, or give up', () => {
+    const history = new RegisterHistory()
+    const outcomes: ((op: RegisterOp) => void)[] = [
+      (op) => history.answered(op),
+      (op) => history.refused(op),
+      (op) => history.void(op),
+      (op) => history.unanswered(op),
+    ]
+    for (const [i, end] of outcomes.entries()) {
+      const op = history.call('key', i === 0 ? 'write' : 'change', `v${i}`, '', null)
+      history.answered(history.call('key', 'read', null, ''), `v${i}`)
+      expect(history.isUnderWay(`v${i}`)).toBe(true)
+      end(op)
+      expect(history.isUnderWay(`v${i}`)).toBe(false)
+    }
+  })
+
   it('ignores reads that got no answer', () => {
     const history = new RegisterHistory()
     history.call('key', 'read', null, '')

@@ -3,6 +3,8 @@ import { checkRegister, type RegisterOp } from './register-check.js'
 /** The operations of all clients on many registers. */
 export class RegisterHistory {
   readonly #ops = new Map<string, RegisterOp[]>()
+  /** Values of writes whose clients wait for the answer. */
+  readonly #underWay = new Set<string>()
   #moment = 0
   #count = 0
 
@@ -34,12 +36,14 @@ export class RegisterHistory {
     const ops = this.#ops.get(register)
     if (ops) ops.push(op)
     else this.#ops.set(register, [op])
+    if (kind !== 'read' && value !== null) this.#underWay.add(value)
     this.#count++
     return op
   }
 
   /** @param value what a read returned */
   answered(op: RegisterOp, value: string | null = op.value, note = ''): void {
+    if (op.kind !== 'read') this.#ended(op)
     op.value = value
     op.returnAt = this.#moment++
     if (note) op.note += ` ${note}`
@@ -47,13 +51,29 @@ export class RegisterHistory {
 
   /** A conditional write was refused, and never takes effect. */
   refused(op: RegisterOp): void {
+    this.#ended(op)
     op.kind = 'refused'
     op.returnAt = this.#moment++
   }
 
   /** A conditional write did nothing, for another reason than its condition. */
   void(op: RegisterOp): void {
+    this.#ended(op)
     op.kind = 'refused'
+  }
+
+  /** A client got no answer to its write, which may take effect at any time, or never. */
+  unanswered(op: RegisterOp): void {
+    this.#ended(op)
+  }
+
+  /** Whether a client still waits for the answer to the write of that value. */
+  isUnderWay(value: string): boolean {
+    return this.#underWay.has(value)
+  }
+
+  #ended({ value }: RegisterOp): void {
+    if (value !== null) this.#underWay.delete(value)
   }
 
   /** Descriptions of the registers that cannot have behaved like that. */

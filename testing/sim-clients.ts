@@ -14,6 +14,7 @@ import { INLINE_BYTES_MAX, NodeDied, type SimNode } from './sim-cluster.js'
 import { conditionalWrite } from './sim-conditional.js'
 import { checkContent } from './sim-content.js'
 import { copyObject } from './sim-copies.js'
+import { WRITES } from './sim-coverage.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
@@ -173,7 +174,7 @@ export class SimClient {
       // Between two steps of an operation the node may have died, and every other one, too.
       if (!node.core) throw new NodeDied(`node${node.index} is down`)
       const result = await cluster.surviving(node, run(node.core.model))
-      this.w.onAcknowledged?.(node, this.#operationId)
+      this.w.onAcknowledged?.(node, this.#operationId, WRITES.has(kind))
       return result
     } catch (error) {
       outcome = error instanceof CarportError ? error.code : String(error)
@@ -219,7 +220,7 @@ export class SimClient {
       const stored = await model.blobs.write(sourceOf(content, this.#random))
       return model.objects.put(newVersion(bucket, key, stored.md5), stored, bucket.versioning)
     })
-    if (!written) return
+    if (!written) return history.unanswered(op)
     history.answered(op)
     this.#remember(bucket, key, written)
   }
@@ -260,6 +261,7 @@ export class SimClient {
   #read(op: RegisterOp, version: VersionRecord | undefined): void {
     const etag = version?.state === 'object' ? version.etag.toString('hex') : null
     this.w.history.answered(op, etag, `> ${version?.id.toString('hex') ?? ''}`)
+    if (etag !== null && this.w.history.isUnderWay(etag)) this.w.onEarlyRead?.(this.#operationId)
   }
 
   /** Takes a listing as a read of every key that it speaks of. */
@@ -339,7 +341,7 @@ export class SimClient {
       const version = { ...newVersion(bucket, key, etag), etagParts: count }
       return model.uploads.complete(upload, parts, version, etag, bucket.versioning)
     })
-    if (!written) return
+    if (!written) return w.history.unanswered(op)
     w.history.answered(op)
     this.#remember(bucket, key, written)
     await this.#try(this.#otherThan(at), `completed ${register}`, async (model) => {

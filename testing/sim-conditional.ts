@@ -68,7 +68,7 @@ export async function conditionalWrite(request: Request): Promise<void> {
       throw error
     }
   })
-  if (outcome === undefined) return
+  if (outcome === undefined) return w.history.unanswered(op)
   w.counts[`${kind}:${typeof outcome === 'string' ? outcome : 'done'}`] =
     (w.counts[`${kind}:${typeof outcome === 'string' ? outcome : 'done'}`] ?? 0) + 1
   if (outcome === 'refused') w.history.refused(op)

@@ -5,7 +5,8 @@ import type { Pace } from './sim-pace.js'
 /** Time between two looks at the nodes, in ms of virtual time. */
 const LOOK_EVERY_MS = 2000
 const LOOK_AT_REST_EVERY_MS = 60_000
-const WRITES = new Set([
+/** The operations that write. */
+export const WRITES: ReadonlySet<string> = new Set([
   'put',
   'push',
   'delete',

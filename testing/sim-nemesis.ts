@@ -10,7 +10,7 @@ export type NemesisOptions = Pick<
   Profile,
   'acts' | 'everyMs' | 'lastsMs' | 'outageMs' | 'downMax' | 'strikeShare' | 'promiseStrikeShare'
 > &
-  Partial<Pick<Profile, 'restEveryMs' | 'restLastsMs'>>
+  Partial<Pick<Profile, 'restEveryMs' | 'restLastsMs' | 'writeStrikeShare' | 'earlyReadStrikeShare'>>
 
 /** The trace of a promise to a conditional write, or of its refusal, which has arrived; with the node that gave it. */
 const PROMISE = / answer to table\/object\/prepare (\w+) > /
@@ -200,11 +200,12 @@ export class Nemesis {
   }
 
   /** Is told of acknowledgements: at some of them the power goes off, on one node or on all. */
-  onAcknowledged(node: SimNode, operationId: string): void {
+  onAcknowledged(node: SimNode, operationId: string, isWrite: boolean): void {
     if (this.#isOver) return
+    const { strikeShare, writeStrikeShare = 0 } = this.options
     this.#random = this.seed.fork(`strike/${operationId}`)
     this.#lastsMs = this.options.lastsMs
-    if (!this.#random.chance(this.options.strikeShare)) return
+    if (!this.#random.chance(strikeShare + (isWrite ? writeStrikeShare : 0))) return
     if (!this.script.happens(this.cluster.clock, `strike/${operationId}`)) return
     const { nodes } = this.cluster
     const isBlackout = this.#random.chance(0.5)
@@ -212,6 +213,19 @@ export class Nemesis {
     this.#name = isBlackout ? 'blackout at an answer' : 'power-off at an answer'
     for (const struck of isBlackout ? nodes : [node])
       if (struck.machine.platform) this.#crash(struck, 'machine')
+    this.#count(this.#name)
+  }
+
+  /** Is told of reads that show what was not acknowledged yet: it must stay, even if no disk has more than was promised. */
+  onEarlyRead(operationId: string): void {
+    const { earlyReadStrikeShare = 0, lastsMs } = this.options
+    if (this.#isOver || earlyReadStrikeShare === 0) return
+    this.#random = this.seed.fork(`early/${operationId}`)
+    this.#lastsMs = lastsMs
+    if (!this.#random.chance(earlyReadStrikeShare)) return
+    if (!this.script.happens(this.cluster.clock, `early/${operationId}`)) return
+    this.#name = 'blackout at an early read'
+    for (const node of this.cluster.nodes) if (node.machine.platform) this.#crash(node, 'machine')
     this.#count(this.#name)
   }
 

@@ -94,6 +94,10 @@ export interface Profile extends ClusterProfile {
   downMax: number
   /** Share of the acknowledgements at which the power goes off, on one node or on all. */
   strikeShare: number
+  /** The same at acknowledged writes, in addition. */
+  writeStrikeShare: number
+  /** Share of the reads of what was not acknowledged yet at which the power goes off on all nodes. */
+  earlyReadStrikeShare: number
   /** Share of the promises to conditional writes at which the node that gave one dies, for a moment. */
   promiseStrikeShare: number
   /** Share of the conditional writes that take their time between promises and row; and how long, in ms, on average. */

@@ -141,7 +141,8 @@ class Scenario {
     const w = await this.#workload()
     const nemesis = new Nemesis(cluster, random.fork('nemesis'), this.script, profile, problems, coverage)
     this.nemesis = nemesis
-    w.onAcknowledged = (node, operationId) => nemesis.onAcknowledged(node, operationId)
+    w.onAcknowledged = (...what) => nemesis.onAcknowledged(...what)
+    w.onEarlyRead = (operationId) => nemesis.onEarlyRead(operationId)
     const loadMs = options.loadMs * profile.loadFactor
     const nowMs = cluster.clock.monotonicMs()
     const pace =
