@@ -4,7 +4,6 @@ import { blockOwner } from '../src/model/content/refs.js'
 import type { ListPage } from '../src/model/listing/objects.js'
 import type { PageEntry } from '../src/model/listing/page.js'
 import type { Model } from '../src/model/model.js'
-import type { PartRow } from '../src/model/uploads/tables.js'
 import { readListed } from '../src/model/versions/codec.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { CarportError } from '../src/util/errors.js'
@@ -15,6 +14,7 @@ import { conditionalWrite } from './sim-conditional.js'
 import { checkContent } from './sim-content.js'
 import { copyObject } from './sim-copies.js'
 import { WRITES } from './sim-coverage.js'
+import { multipart } from './sim-multipart.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
@@ -82,17 +82,25 @@ export class SimClient {
     const writeTarget = w.freshEveryMs > 0 ? this.#freshTarget() : target
     switch (this.#operation()) {
       case 'put':
-        return this.#put(node, writeTarget)
+        return void (await this.#put(node, writeTarget))
       case 'get':
         return this.#get(node, target)
       case 'head':
         return this.#head(node, target)
       case 'delete':
-        return this.#delete(node, target)
+        return void (await this.#delete(node, target))
       case 'list':
         return this.#list(node, target.bucket === w.versionedBucket)
       case 'multipart':
-        return this.#multipart(node, target)
+        return multipart(node, {
+          ...{ w, random, target },
+          note: (at, what) => this.#note(at, what),
+          try: (at, what, run) => this.#try(at, what, run),
+          otherThan: (other) => this.#otherThan(other),
+          remember: (version) => this.#remember(target.bucket, target.key, version),
+        })
+      case 'brief':
+        return this.#brief(node)
       case 'get-version':
         return this.#getVersion(node)
       case 'delete-version':
@@ -210,7 +218,8 @@ export class SimClient {
     return INLINE_BYTES_MAX + 1 + random.below(3 * blockBytes)
   }
 
-  async #put(node: SimNode, { bucket, key, register }: Target): Promise<void> {
+  /** Resolves with whether it was acknowledged; so does `#delete`. */
+  async #put(node: SimNode, { bucket, key, register }: Target): Promise<boolean> {
     const { contents, history } = this.w
     const content = contents.make(this.#random, this.#bodyBytes())
     const etag = createHash('md5').update(content).digest('hex')
@@ -220,20 +229,26 @@ export class SimClient {
       const stored = await model.blobs.write(sourceOf(content, this.#random))
       return model.objects.put(newVersion(bucket, key, stored.md5), stored, bucket.versioning)
     })
-    if (!written) return history.unanswered(op)
+    if (!written) {
+      history.unanswered(op)
+      return false
+    }
     history.answered(op)
     this.#remember(bucket, key, written)
+    return true
   }
 
-  async #delete(node: SimNode, { bucket, key, register }: Target): Promise<void> {
+  async #delete(node: SimNode, { bucket, key, register }: Target): Promise<boolean> {
     const { history } = this.w
+    this.w.onDeletion?.(node, this.#operationId)
     const op = history.call(register, 'write', null, this.#note(node, 'delete'))
     const written = await this.#try(node, `delete ${register}`, (model) =>
       model.objects.delete(bucket.id, Buffer.from(key), '', bucket.versioning),
     )
-    if (!written) return
+    if (!written) return false
     history.answered(op)
     this.#remember(bucket, key, written)
+    return true
   }
 
   #remember(bucket: Bucket, key: string, version: VersionRecord): void {
@@ -291,63 +306,19 @@ export class SimClient {
     for (const [i, key] of keys.entries()) history.answered(reads[i]!, etags.get(key) ?? null)
   }
 
-  async #multipart(node: SimNode, { bucket, key, register }: Target): Promise<void> {
-    const { w } = this
-    const random = this.#random
-    const upload = await this.#try(node, `upload ${register}`, (model) =>
-      model.uploads.create({
-        bucket: bucket.id,
-        key: Buffer.from(key),
-        owner: '',
-        headers: {},
-        metadata: {},
-        mutable: {},
-      }),
-    )
-    if (!upload) return
-    const parts: PartRow[] = []
-    const contents: Buffer[] = []
-    const count = 1 + random.below(3)
-    for (let number = 1; number <= count; number++) {
-      // The part is sent twice: the later one counts.
-      for (let i = random.chance(0.2) ? 0 : 1; i < 2; i++) {
-        const content = w.contents.make(random, 16 + random.below(3 * w.cluster.options.blockBytes))
-        const at = this.#otherThan(node)
-        const part = await this.#try(at, `part ${register}`, async (model) => {
-          const stored = await model.blobs.write(sourceOf(content, random), { inline: false })
-          return model.uploads.putPart(upload, { number, etag: stored.md5 }, stored)
-        })
-        if (!part) return
-        parts[number - 1] = part
-        contents[number - 1] = content
-      }
+  /**
+   * An object that is deleted again at once. Who gets no answer to that looks whether it is there, in listings of other nodes:
+   * they must not say that it is gone, and then that it is there.
+   */
+  async #brief(node: SimNode): Promise<void> {
+    const { bucket, keys } = this.w
+    const key = this.#random.pick(keys)
+    const target = { bucket, key, register: key }
+    if (!(await this.#put(node, target)) || !node.ready || (await this.#delete(node, target))) return
+    for (let i = 0; i < 2; i++) {
+      const other = this.#otherThan(node)
+      if (other.ready) await this.#list(other, false)
     }
-    const etag = createHash('md5')
-      .update(Buffer.concat(parts.map((part) => part.etag)))
-      .digest()
-    const name = etag.toString('hex')
-    w.contents.register(name, Buffer.concat(contents))
-    if (random.chance(0.15)) {
-      await this.#try(this.#otherThan(node), `abort ${register}`, (model) => model.uploads.end(upload))
-      return
-    }
-    const at = this.#otherThan(node)
-    const op = w.history.call(register, 'write', name, this.#note(at, 'complete'))
-    const written = await this.#try(at, `complete ${register} ${name.slice(0, 8)}`, async (model) => {
-      const stored = await model.uploads.parts(upload)
-      if (stored.length !== count || !stored.every((row, i) => row.id.equals(parts[i]!.id))) {
-        w.problems.push(`upload to ${register}: an acknowledged part is not the one that is listed`)
-      }
-      const version = { ...newVersion(bucket, key, etag), etagParts: count }
-      return model.uploads.complete(upload, parts, version, etag, bucket.versioning)
-    })
-    if (!written) return w.history.unanswered(op)
-    w.history.answered(op)
-    this.#remember(bucket, key, written)
-    await this.#try(this.#otherThan(at), `completed ${register}`, async (model) => {
-      if (await model.uploads.get(bucket.id, Buffer.from(key), upload.id))
-        w.problems.push(`upload to ${register}: it is still there though it is completed`)
-    })
   }
 
   /** Picks another node that is ready, as a load balancer does; the same one if there is none. */

@@ -57,6 +57,7 @@ export async function copyObject(request: ClientRequest<Workload> & { source: Ta
       return model.objects.put(version, body, target.bucket.versioning)
     }),
   )
+  if (written === undefined || written === 'gone') w.history.unanswered(op)
   if (written === undefined) return
   const outcome = written === 'gone' ? 'gone' : 'done'
   w.counts[`copy:${outcome}`] = (w.counts[`copy:${outcome}`] ?? 0) + 1

@@ -51,7 +51,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
     tombstoneDelayMs: 120_000,
     commitDelayMs: [0.2, 5],
     ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
-    ...{ strikeShare: 0, writeStrikeShare: 0, earlyReadStrikeShare: 0, promiseStrikeShare: 0 },
+    ...{ strikeShare: 0, writeStrikeShare: 0, earlyReadStrikeShare: 0, deletionStrikeShare: 0 },
+    promiseStrikeShare: 0,
     ...{ judgeShare: 0.5, judgeMs: 0 },
     ...{ changesLayout: 'no', operations: ALL_OPERATIONS, syncSoonMs: 2000, freshEveryMs: 0 },
     layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
@@ -70,7 +71,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
     case 'outage':
       return { ...base, ...outage(random) }
     case 'wiped':
-      return { ...base, acts: ['wipe', 'wipe', 'partition', 'kill', 'slow'], everyMs: 8000, downMax: 1 }
+      return { ...base, ...wiped(random) }
     case 'busy':
       return { ...base, ...busy(random) }
     case 'conditional':
@@ -156,6 +157,14 @@ function outage(random: SeededRandom): Partial<Profile> {
   }
 }
 
+/** Often one replica alone has what was acknowledged, and must be asked. */
+function wiped(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: ['wipe', 'lone-copy', 'lone-copy', 'lone-copy', 'lone-copy', 'partition', 'kill', 'slow'],
+    ...{ everyMs: 3000, lastsMs: 4000, downMax: 1, syncSoonMs: 500, thinkMs: random.pick([20, 100]) },
+  }
+}
+
 function busy(random: SeededRandom): Partial<Profile> {
   return {
     acts: ['slow', 'lossy', 'partition', 'one-way', 'kill', 'clock'],
@@ -209,11 +218,32 @@ function moving(random: SeededRandom): Partial<Profile> {
   }
 }
 
-/** Nodes die while their messages are under way, and hardly any read of a single key brings replicas into line. */
+/**
+ * Nodes die while their messages are under way, and hardly any read of a single key brings replicas into line. Or paths are
+ * cut so that nodes meet different replicas, and deletions end with one of them.
+ */
 function listings(random: SeededRandom): Partial<Profile> {
+  const thinkMs = random.pick([20, 80])
+  if (random.fork('cut paths').chance(0.5)) {
+    return {
+      ...{
+        acts: ['cut-paths', 'cut-paths', 'slow', 'one-way'],
+        everyMs: 1500,
+        lastsMs: 8000,
+        loadFactor: 0.5,
+      },
+      ...{
+        deletionStrikeShare: 0.5,
+        syncSoonMs: 10_000,
+        thinkMs,
+        keys: [...KEYS, ...COLD_KEYS.slice(0, 10)],
+      },
+      operations: { put: 0.1, delete: 0.15, list: 0.1, brief: 0.65 },
+    }
+  }
   return {
     ...{ acts: ['slow', 'slow', 'slow', 'kill', 'kill', 'one-way', 'lossy'], everyMs: 700, lastsMs: 3000 },
-    ...{ thinkMs: random.pick([20, 80]), loadFactor: 0.5 },
+    ...{ thinkMs, loadFactor: 0.5 },
     operations: { put: 0.3, delete: 0.35, list: 0.35 },
   }
 }

@@ -1,35 +1,34 @@
 import type { SeededRandom } from './seeded-random.js'
+import { cutPaths, isolate, partFromLone, rolesOf } from './sim-aimed-faults.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import { Coverage } from './sim-coverage.js'
 import { fullDisk, rot, slowDisk } from './sim-disk-faults.js'
 import type { Pace } from './sim-pace.js'
 import type { Profile } from './sim-profile.js'
 import type { Script } from './sim-script.js'
+import { type StrikeOptions, type Striker, Strikes } from './sim-strikes.js'
 
-export type NemesisOptions = Pick<
-  Profile,
-  'acts' | 'everyMs' | 'lastsMs' | 'outageMs' | 'downMax' | 'strikeShare' | 'promiseStrikeShare'
-> &
-  Partial<Pick<Profile, 'restEveryMs' | 'restLastsMs' | 'writeStrikeShare' | 'earlyReadStrikeShare'>>
+export type NemesisOptions = Pick<Profile, 'acts' | 'everyMs' | 'lastsMs' | 'outageMs' | 'downMax'> &
+  Partial<Pick<Profile, 'restEveryMs' | 'restLastsMs'>> &
+  StrikeOptions & {
+    /** Aimed faults hit the replicas of this bucket. */
+    bucket?: Buffer
+  }
 
-/** The trace of a promise to a conditional write, or of its refusal, which has arrived; with the node that gave it. */
-const PROMISE = / answer to table\/object\/prepare (\w+) > /
 /** Nodes tell images of their databases that are younger from those of now only by chance, in ms. */
 const IMAGE_MS_MIN = 90_000
-/** The longest time that a node is away which died after a promise, in ms: it is back before what it promised is over. */
-const BOUNCE_MS_MAX = 400
 
 /**
  * Breaks things, and mends them after a while: partitions, one-way cuts, slow and lossy paths, dead processes and
  * machines, clocks that jump, a power cut of everything. An acknowledged write is durable on a quorum of disks,
  * and no disk is lost, so no acknowledged write may be lost either.
  */
-export class Nemesis {
+export class Nemesis implements Striker {
   readonly acts: Record<string, number> = {}
+  readonly strikes: Strikes
   readonly #mend = new Set<() => void>()
   #down = 0
   #isOver = false
-  #promises = 0
   #full = 0
   #random: SeededRandom
   /** The longest that the act that goes on now lasts, in ms. */
@@ -48,6 +47,27 @@ export class Nemesis {
   ) {
     this.#random = seed
     this.#lastsMs = options.lastsMs
+    this.strikes = new Strikes(cluster, script, options, this)
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  get mayStrike(): boolean {
+    return this.#down < this.options.downMax
+  }
+
+  draw(name: string): SeededRandom {
+    this.#random = this.seed.fork(name)
+    this.#lastsMs = this.options.lastsMs
+    return this.#random
+  }
+
+  strike(name: string, nodes: readonly SimNode[], what: 'process' | 'machine', forMs?: number): void {
+    this.#name = name
+    for (const node of nodes) if (node.machine.platform) this.#crash(node, what, forMs)
+    this.#count(name)
   }
 
   /** Breaks things until the last spell of load is over. */
@@ -157,6 +177,15 @@ export class Nemesis {
         })
         break
       }
+      case 'lone-copy':
+        if (!this.#loneCopy(random)) return
+        break
+      case 'cut-paths': {
+        const roles = this.#roles(random)
+        if (!roles) return
+        this.#for(cutPaths(cluster, roles))
+        break
+      }
       case 'restore': {
         if (!a.machine.platform) return
         // An earlier state is saved first.
@@ -199,50 +228,31 @@ export class Nemesis {
     cluster.network.trace(`nemesis: ${act} node${a.index} node${b.index}`)
   }
 
-  /** Is told of acknowledgements: at some of them the power goes off, on one node or on all. */
-  onAcknowledged(node: SimNode, operationId: string, isWrite: boolean): void {
-    if (this.#isOver) return
-    const { strikeShare, writeStrikeShare = 0 } = this.options
-    this.#random = this.seed.fork(`strike/${operationId}`)
-    this.#lastsMs = this.options.lastsMs
-    if (!this.#random.chance(strikeShare + (isWrite ? writeStrikeShare : 0))) return
-    if (!this.script.happens(this.cluster.clock, `strike/${operationId}`)) return
-    const { nodes } = this.cluster
-    const isBlackout = this.#random.chance(0.5)
-    if (!isBlackout && this.#down >= this.options.downMax) return
-    this.#name = isBlackout ? 'blackout at an answer' : 'power-off at an answer'
-    for (const struck of isBlackout ? nodes : [node])
-      if (struck.machine.platform) this.#crash(struck, 'machine')
-    this.#count(this.#name)
+  /**
+   * One replica misses writes, and another one loses its database: they are parted from the third one, which has all. Nothing else
+   * is broken then: what a write without a quorum left on a replica goes with it, and its references stay.
+   */
+  #loneCopy(random: SeededRandom): boolean {
+    const { cluster } = this
+    const roles = this.#roles(random)
+    if (!roles || this.#mend.size > 0 || !this.#mayLose(roles.replicas[0])) return false
+    const [lost, behind] = roles.replicas
+    const missesMs = random.pick([1000, 3000])
+    const apartMs = 3000 + random.float() * 4000
+    this.#for(isolate(cluster, behind), missesMs + 50)
+    cluster.clock.after(missesMs, () => {
+      if (this.#isOver || this.#mend.size > 1 || !this.#mayLose(lost)) return
+      this.#name = 'lone-copy'
+      this.#for(partFromLone(cluster, roles, random), apartMs)
+      this.#crash(lost, 'machine', 50)
+      lost.machine.wipe()
+    })
+    return true
   }
 
-  /** Is told of reads that show what was not acknowledged yet: it must stay, even if no disk has more than was promised. */
-  onEarlyRead(operationId: string): void {
-    const { earlyReadStrikeShare = 0, lastsMs } = this.options
-    if (this.#isOver || earlyReadStrikeShare === 0) return
-    this.#random = this.seed.fork(`early/${operationId}`)
-    this.#lastsMs = lastsMs
-    if (!this.#random.chance(earlyReadStrikeShare)) return
-    if (!this.script.happens(this.cluster.clock, `early/${operationId}`)) return
-    this.#name = 'blackout at an early read'
-    for (const node of this.cluster.nodes) if (node.machine.platform) this.#crash(node, 'machine')
-    this.#count(this.#name)
-  }
-
-  /** Gets each line of the trace: nodes die right after a promise, and are back at once. */
-  traced(line: string): void {
-    if (this.#isOver || this.options.promiseStrikeShare === 0) return
-    const id = PROMISE.exec(line)?.[1]
-    if (id === undefined) return
-    const name = `promise/${this.#promises++}`
-    this.#random = this.seed.fork(name)
-    if (!this.#random.chance(this.options.promiseStrikeShare) || this.#down >= this.options.downMax) return
-    const struck = this.cluster.nodes.find((node) => node.id.startsWith(id))
-    if (!struck?.machine.platform || !this.script.happens(this.cluster.clock, name)) return
-    this.#name = 'death after a promise'
-    const forMs = 10 + this.#random.float() * BOUNCE_MS_MAX
-    this.#crash(struck, this.#random.pick(['process', 'machine']), forMs)
-    this.#count(this.#name)
+  #roles(random: SeededRandom) {
+    const { bucket } = this.options
+    return bucket && rolesOf(this.cluster, bucket, random)
   }
 
   /** Whether all others have what was acknowledged, so that a database may be lost: one at a time, of several. */

@@ -12,6 +12,8 @@ export type Act =
   | 'blackout'
   | 'outage'
   | 'wipe'
+  | 'lone-copy'
+  | 'cut-paths'
   | 'restore'
   | 'slow-disk'
   | 'full'
@@ -22,6 +24,7 @@ export type Operations = Partial<Record<OperationName, number>>
 
 export type OperationName =
   | 'put'
+  | 'brief'
   | 'get'
   | 'head'
   | 'delete'
@@ -40,7 +43,7 @@ export type OperationName =
  *   now and then;
  * - 'power': power cuts, many of them right at an acknowledgement;
  * - 'outage': nodes are away for longer than every delay and grace;
- * - 'wiped': databases are lost, one at a time;
+ * - 'wiped': databases are lost, one at a time, often while one other node alone has what was written last;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
  * - 'moving': the same on one key, or on one after the other, whose copies move again and again, by writers that take as long
@@ -98,6 +101,8 @@ export interface Profile extends ClusterProfile {
   writeStrikeShare: number
   /** Share of the reads of what was not acknowledged yet at which the power goes off on all nodes. */
   earlyReadStrikeShare: number
+  /** Share of the deletions by nodes without a copy at which the node dies when one replica has heard of it. */
+  deletionStrikeShare: number
   /** Share of the promises to conditional writes at which the node that gave one dies, for a moment. */
   promiseStrikeShare: number
   /** Share of the conditional writes that take their time between promises and row; and how long, in ms, on average. */

@@ -94,7 +94,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
       hash.add(line)
       coverage.traced(line)
       options.onTrace?.(line)
-      scenario?.nemesis?.traced(line)
+      scenario?.nemesis?.strikes.traced(line)
     },
   })
   const problems: string[] = []
@@ -139,10 +139,18 @@ class Scenario {
     const { cluster, coverage, random, options, problems, profile } = this
     await cluster.start()
     const w = await this.#workload()
-    const nemesis = new Nemesis(cluster, random.fork('nemesis'), this.script, profile, problems, coverage)
+    const nemesis = new Nemesis(
+      cluster,
+      random.fork('nemesis'),
+      this.script,
+      { ...profile, bucket: w.bucket.id },
+      problems,
+      coverage,
+    )
     this.nemesis = nemesis
-    w.onAcknowledged = (...what) => nemesis.onAcknowledged(...what)
-    w.onEarlyRead = (operationId) => nemesis.onEarlyRead(operationId)
+    w.onAcknowledged = (...what) => nemesis.strikes.onAcknowledged(...what)
+    w.onDeletion = (node, operationId) => nemesis.strikes.onDeletion(node, operationId)
+    w.onEarlyRead = (operationId) => nemesis.strikes.onEarlyRead(operationId)
     const loadMs = options.loadMs * profile.loadFactor
     const nowMs = cluster.clock.monotonicMs()
     const pace =

@@ -47,6 +47,8 @@ export interface Workload {
   counts: Record<string, number>
   /** Is told of each acknowledgement, in the turn in which it arrives. */
   onAcknowledged?: (node: SimNode, operationId: string, isWrite: boolean) => void
+  /** Is told of each deletion of a key, before it begins. */
+  onDeletion?: (node: SimNode, operationId: string) => void
   /** Is told of each read that shows a value whose write has not been acknowledged, in the turn in which it is answered. */
   onEarlyRead?: (operationId: string) => void
   script: Script
