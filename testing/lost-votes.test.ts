@@ -2,7 +2,7 @@
  * Histories in which a node loses its database, or goes back to an older one, after it had voted. Invariant: it gives no vote
  * that contradicts one that somebody may still count on.
  */
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { BALLOT_RANDOM_BYTES, makeBallot } from '../src/table/ballot.js'
 import { rowKeyOf } from '../src/table/row-keys.js'
 import { FULL_COPY } from '../src/table/standing.js'
@@ -91,6 +91,30 @@ describe('a node that forgot its votes', { timeout: TIMEOUT_MS }, () => {
       })
     })
   }
+
+  it('decides nothing before a peer has told that its database did not go back, though there is one copy of everything', async () => {
+    await onCluster({ replicationFactor: 1 }, async (c) => {
+      const [a, b] = c.nodes as Three
+      const bucket = await bucketOn(c, b)
+      const decision = async () => (await promisesOf(a, b, bucket, a.core!.parts.hlc.now())).decision
+      await waitUntil(c, 'the node votes', isWhole(b, bucket), 60_000)
+      expect(await decision()).toBe('promised')
+      c.crash(b, 'process')
+      await c.boot(b)
+      const { layout } = b.core!.cluster
+      const isConfirmed = vi.spyOn(layout, 'confirmed', 'get').mockReturnValue(false)
+      await waitUntil(
+        c,
+        'the node can be asked',
+        () => a.core!.cluster.peering.connected().includes(b.id),
+        60_000,
+      )
+      expect(await decision()).toBe('NotCaughtUp')
+      isConfirmed.mockRestore()
+      await waitUntil(c, 'a peer has told', () => layout.confirmed, 60_000)
+      expect(await decision()).toBe('promised')
+    })
+  })
 
   it('is not one that is new: it votes as soon as it has caught up', async () => {
     await onCluster({ nodes: 1, zones: 1, replicationFactor: 1 }, async (c) => {

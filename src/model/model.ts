@@ -248,6 +248,8 @@ export class Model implements Service {
       beforeVote: async () => {
         await freshness.whenWhole()
         tables.standing.checkVote(FULL_COPY)
+        // Majorities decide here, also where one copy is enough for a read.
+        tables.standing.checkConfirmed()
         tables.lostVotes.check()
       },
     })

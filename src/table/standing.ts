@@ -127,6 +127,15 @@ export class Standing {
     throw new CarportError('NotCaughtUp', `this node's copy of ${name} is not caught up with the others yet`)
   }
 
+  /** @throws CarportError NotCaughtUp before a peer has told that this node's database did not go back in time */
+  checkConfirmed(): void {
+    if (this.env.placement.confirmed) return
+    throw new CarportError(
+      'NotCaughtUp',
+      "no other node has told yet that this node's database did not go back in time",
+    )
+  }
+
   /** Names the join under way of a copy, for `complete`. */
   joinOf(copy: number): number {
     return this.#joins[copy]!
