@@ -36,6 +36,8 @@ const EMPTY = Buffer.alloc(0)
 const LIST_LIMIT = 1000
 /** Share of the operations that go to the first key. */
 const HOT_SHARE = 0.3
+/** How long ago a key that was used for a while is deleted at the most, in ms. */
+const USED_MS = 60_000
 
 /** A client that does one operation after the other, mostly at one node. */
 export class SimClient {
@@ -88,7 +90,10 @@ export class SimClient {
       case 'head':
         return this.#head(node, target)
       case 'delete':
-        return void (await this.#delete(node, target))
+        return void (await this.#delete(
+          node,
+          w.freshEveryMs > 0 ? this.#freshTarget(random.float() * USED_MS) : target,
+        ))
       case 'list':
         return this.#list(node, target.bucket === w.versionedBucket)
       case 'multipart':
@@ -127,7 +132,7 @@ export class SimClient {
   #target(): Target {
     const { w } = this
     const random = this.#random
-    const versioned = random.chance(0.2)
+    const versioned = random.chance(w.versionedShare)
     const keys = versioned ? w.versionedKeys : w.keys
     const key = random.chance(HOT_SHARE) ? keys[0]! : random.pick(keys)
     const bucket = versioned ? w.versionedBucket : w.bucket
@@ -143,10 +148,10 @@ export class SimClient {
     }
   }
 
-  /** The key that all write to for a while, which nobody used before. */
-  #freshTarget(): Target {
+  /** The key that all write to for a while, which nobody used before; or the one of some time ago. */
+  #freshTarget(agoMs = 0): Target {
     const { cluster, bucket, freshEveryMs, freshKeys } = this.w
-    const key = `fresh/${Math.floor(cluster.clock.monotonicMs() / freshEveryMs)}`
+    const key = `fresh/${Math.floor(Math.max(0, cluster.clock.monotonicMs() - agoMs) / freshEveryMs)}`
     freshKeys.add(key)
     return { bucket, key, register: key }
   }

@@ -58,6 +58,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
     layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
     ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
+    ...{ lookEveryMs: 500, versionedShare: 0.2 },
     syncIntervalMs: random.fork('comparisons').pick([SYNC_INTERVAL_MS, 300_000, 300_000, 600_000]),
     ...{ restEveryMs: random.fork('rests').pick([0, 5 * 60_000]), restLastsMs: 30 * 60_000 },
   }
@@ -70,10 +71,16 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...power(random) }
     case 'outage':
       return { ...base, ...outage(random) }
+    case 'late':
+      return { ...base, ...late() }
+    case 'returning':
+      return { ...base, ...returning(base) }
     case 'wiped':
       return { ...base, ...wiped(random) }
     case 'busy':
       return { ...base, ...busy(random) }
+    case 'overtaking':
+      return { ...base, ...overtaking(random) }
     case 'conditional':
       return { ...base, ...conditional(random) }
     case 'moving':
@@ -157,6 +164,27 @@ function outage(random: SeededRandom): Partial<Profile> {
   }
 }
 
+/**
+ * The node with the rows is away while the references of some are still in its queue, for longer than the claims of those who
+ * wrote their blocks last: these restart meanwhile.
+ */
+function late(): Partial<Profile> {
+  return {
+    ...{ acts: ['outage', 'kill'], everyMs: 10_000, lastsMs: 3000, outageMs: [120_000, 240_000], downMax: 3 },
+    ...{ replicationFactor: 1, loadFactor: 6, operations: { put: 1 }, freshEveryMs: 1, thinkMs: 1000 },
+  }
+}
+
+/** Each key is written once or twice, and deleted soon after: before a database goes back to when it was written. */
+function returning({ path }: Profile): Partial<Profile> {
+  return {
+    ...{ acts: ['save', 'restore', 'restore', 'one-way'], everyMs: 6000, lastsMs: 2000, downMax: 1 },
+    path: { ...path, latencyMs: 5 },
+    ...{ tombstoneDelayMs: 20_000, loadFactor: 5, thinkMs: 1500, freshEveryMs: 500 },
+    operations: { put: 0.5, delete: 0.5 },
+  }
+}
+
 /** Often one replica alone has what was acknowledged, and must be asked. */
 function wiped(random: SeededRandom): Partial<Profile> {
   return {
@@ -175,11 +203,25 @@ function busy(random: SeededRandom): Partial<Profile> {
 }
 
 /**
+ * A write reaches one replica before a later one and another replica after it, some read it in between, and an answer that would
+ * have told of that is lost.
+ */
+function overtaking(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['lossy', 'lossy', 'lossy', 'slow'], everyMs: 500, lastsMs: 10_000 },
+    path: { latencyMs: 1, jitterMs: random.pick([20, 60]), lossShare: 0, bytesPerMs: 10_000 },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 10 },
+    operations: { put: 0.3, head: 0.7 },
+  }
+}
+
+/**
  * Few keys, so that several write one at the same time. Some take long between the two phases: meanwhile others are promised
  * later ballots, replicas forget what they can, and copies move.
  */
 function conditional(random: SeededRandom): Partial<Profile> {
   const judgeMs = random.pick([0, 50, 500, 5000])
+  const isVersioned = random.fork('versions').chance(0.5)
   return {
     acts: random.pick([
       ALL_ACTS,
@@ -187,11 +229,12 @@ function conditional(random: SeededRandom): Partial<Profile> {
       ['slow', 'lossy', 'one-way'],
     ]),
     ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 20_000]) },
-    ...{ judgeMs, promiseStrikeShare: random.pick([0, 0.01, 0.05]) },
+    ...{ judgeMs, promiseStrikeShare: random.pick([0, 0.01, 0.05]), lookEveryMs: 25 },
     changesLayout: random.pick<Profile['changesLayout']>(['no', 'no', 'once', 'moves']),
     ...{ keys: KEYS.slice(0, random.pick([1, 3])), thinkMs: random.pick([20, 80, 300]) },
+    ...(isVersioned && { versionedShare: 0.9, versionedKeys: VERSIONED_KEYS.slice(0, 1) }),
     operations: {
-      put: 0.08,
+      put: isVersioned ? 0.2 : 0.08,
       get: 0.15,
       head: 0.1,
       delete: 0.05,
@@ -260,10 +303,19 @@ function disks(random: SeededRandom): Partial<Profile> {
   }
 }
 
-/** Names and permissions; slow paths, since votes of several meet there. */
+/**
+ * Names and permissions; slow paths, since votes of several meet there. In every other seed nodes forget what they voted: with their
+ * database, or since it goes back.
+ */
 function control(random: SeededRandom): Partial<Profile> {
+  const acts = random.pick<readonly Act[]>([
+    ALL_ACTS,
+    ['slow', 'lossy', 'partition', 'one-way', 'kill'],
+    ['partition'],
+  ])
+  const losses = random.fork('losses').pick<Act[]>([[], [], ['wipe', 'wipe'], ['save', 'restore', 'restore']])
   return {
-    acts: random.pick([ALL_ACTS, ['slow', 'lossy', 'partition', 'one-way', 'kill'], ['partition']]),
+    acts: [...acts, ...losses],
     path: { latencyMs: random.pick([5, 20]), jitterMs: 15, lossShare: 0, bytesPerMs: 10_000 },
     ...{ everyMs: random.pick([1000, 5000]), lastsMs: random.pick([3000, 15_000]) },
     ...{ changesLayout: random.chance(0.25) ? 'once' : 'no', thinkMs: random.pick([40, 200]) },

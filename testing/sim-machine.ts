@@ -50,7 +50,7 @@ export class SimMachine {
   #disk: MemoryDisk | undefined
   #bootCount = 0
   #snapshots = 0
-  #saved: { db: MemoryDb; folder: string; atMs: number } | undefined
+  #saved: { db: MemoryDb; folder: string; atMs: number; isSnapshot: boolean } | undefined
   /** Whether its database was lost, or went back in time. */
   hasLostRows = false
 
@@ -125,7 +125,25 @@ export class SimMachine {
     const folder = `saved-${this.#snapshots++}`
     const atMs = this.#options.network.clock.monotonicMs()
     await db.snapshot(folder)
-    this.#saved = { db, folder, atMs }
+    this.#saved = { db, folder, atMs, isSnapshot: false }
+  }
+
+  /** Its node, which is up, writes a snapshot, which counts once the database has got older: a full disk takes neither. */
+  async saveSnapshot(raiseAge: () => Promise<void>): Promise<void> {
+    const db = this.#platform!.db
+    const folder = `saved-${this.#snapshots++}`
+    const atMs = this.#options.network.clock.monotonicMs()
+    await db.snapshot(folder)
+    const isOlder = await raiseAge().then(
+      () => true,
+      () => false,
+    )
+    if (isOlder) this.#saved = { db, folder, atMs, isSnapshot: true }
+  }
+
+  /** Whether what was saved last is a snapshot that the node wrote. */
+  get isSnapshot(): boolean {
+    return this.#saved?.isSnapshot === true
   }
 
   /** The machine, which is down, goes back to the database that it saved last. */

@@ -186,12 +186,15 @@ export class Nemesis implements Striker {
         this.#for(cutPaths(cluster, roles))
         break
       }
+      case 'save':
+        if (!a.ready) return
+        void saveSnapshot(a)
+        break
       case 'restore': {
         if (!a.machine.platform) return
         // An earlier state is saved first.
         if (a.machine.savedAtMs === undefined) return void a.machine.save()
-        if (cluster.clock.monotonicMs() - a.machine.savedAtMs < IMAGE_MS_MIN) return
-        if (!this.#mayLose(a)) return
+        if (!this.#mayLose(a) || !this.#isToldApart(a)) return
         this.#crash(a, 'machine')
         a.machine.restoreSaved()
         break
@@ -262,6 +265,16 @@ export class Nemesis implements Striker {
     return machine.platform !== undefined && isCopied && this.#down === 0 && nodes.every(isWhole)
   }
 
+  /** Whether all others would tell what was saved of a node's database from what it has now. */
+  #isToldApart({ core, id, machine }: SimNode): boolean {
+    if (!machine.isSnapshot) return this.cluster.clock.monotonicMs() - machine.savedAtMs! >= IMAGE_MS_MIN
+    const own = core!.cluster.layout.age.own()
+    return this.cluster.nodes.every((other) => {
+      const known = other.core!.cluster.layout.age.remembered(id)
+      return other.id === id || (known?.step === own.step && known.generation === own.generation)
+    })
+  }
+
   #count(act: string): void {
     this.acts[act] = (this.acts[act] ?? 0) + 1
   }
@@ -308,6 +321,12 @@ export class Nemesis implements Striker {
     }
     return [left, right]
   }
+}
+
+/** A node that has started writes a snapshot of its database, which gets older by that. */
+function saveSnapshot({ machine, core }: SimNode): Promise<void> {
+  const { age } = core!.cluster.layout
+  return machine.saveSnapshot(() => age.raise())
 }
 
 function both(first: () => void, second: () => void): () => void {

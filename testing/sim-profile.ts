@@ -14,6 +14,7 @@ export type Act =
   | 'wipe'
   | 'lone-copy'
   | 'cut-paths'
+  | 'save'
   | 'restore'
   | 'slow-disk'
   | 'full'
@@ -43,8 +44,11 @@ export type OperationName =
  *   now and then;
  * - 'power': power cuts, many of them right at an acknowledgement;
  * - 'outage': nodes are away for longer than every delay and grace;
+ * - 'late': the same where there is one copy of everything, and nodes that took uploads restart meanwhile;
+ * - 'returning': databases go back to a state of before deletions that have left no trace since;
  * - 'wiped': databases are lost, one at a time, often while one other node alone has what was written last;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
+ * - 'overtaking': one key, many writers, and messages that overtake each other or get lost;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
  * - 'moving': the same on one key, or on one after the other, whose copies move again and again, by writers that take as long
  *   as a move;
@@ -61,8 +65,11 @@ export const SCENARIO_KINDS = [
   'layout',
   'power',
   'outage',
+  'late',
+  'returning',
   'wiped',
   'busy',
+  'overtaking',
   'conditional',
   'moving',
   'skipped',
@@ -120,13 +127,17 @@ export interface Profile extends ClusterProfile {
   layoutChange: { nodes: number; atOnce: boolean; discards: boolean; lagMs: number }
   /** How soon replicas are compared after something changed, in ms. */
   syncSoonMs: number
-  /** How long all writes go to one and the same key that nobody used before, in ms; 0: they go to `keys`. */
+  /** How long all writes go to one and the same key that nobody used before, in ms; 0: they go to `keys`. Deletions come later. */
   freshEveryMs: number
   operations: Operations
   keys: readonly string[]
   versionedKeys: readonly string[]
+  /** Share of the operations in the bucket that keeps versions. */
+  versionedShare: number
   /** Time that a client thinks between two operations, in ms, on average. */
   thinkMs: number
+  /** Time between two looks at a key on a node while clients work, in ms, on average. */
+  lookEveryMs: number
   /** How long clients work, as a multiple of what the caller asks for. */
   loadFactor: number
   /** Time between two comparisons of all copies, in ms, in a run with rests. */

@@ -207,6 +207,7 @@ class Scenario {
     const key = await cluster.retried(random, (node) => node.core!.model.keys.create('shared'))
     return {
       ...{ cluster, bucket, versionedBucket, keys: profile.keys, versionedKeys: profile.versionedKeys },
+      versionedShare: profile.versionedShare,
       history: this.history,
       stacks: new Stacks(),
       tags: new Tags(),
@@ -222,7 +223,7 @@ class Scenario {
       owners: new Set(),
       deletedVersions: new Map(),
       thinkMs: this.options.thinkMs ?? profile.thinkMs,
-      ...{ judgeShare: profile.judgeShare, judgeMs: profile.judgeMs },
+      ...{ judgeShare: profile.judgeShare, judgeMs: profile.judgeMs, lookEveryMs: profile.lookEveryMs },
       counts: this.counts,
     }
   }

@@ -19,6 +19,7 @@ async function watched(c: SimCluster, key: string, bytes: number) {
   const w = {
     ...{ cluster: c, problems, bucket: of, keys: [key], versionedBucket: of, versionedKeys: [key] },
     versions: new Map<string, { key: string; version: VersionRecord }>([['v', { key, version }]]),
+    lookEveryMs: 500,
   } as unknown as Workload
   const watch = new Watch(w, new SeededRandom(1))
   const lookAtAll = () => {

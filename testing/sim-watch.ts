@@ -8,11 +8,10 @@ import { checkCountersOf } from './sim-invariants.js'
 import type { Pace } from './sim-pace.js'
 import type { Workload } from './sim-workload.js'
 
-/** Time between two looks while clients work, and while they rest, in ms, on average. */
-const EVERY_MS = 500
+/** Time between two looks while clients rest, in ms, on average. */
 const AT_REST_EVERY_MS = 30_000
-/** Share of the looks with a recount of all rows of the node. */
-const RECOUNT_SHARE = 0.05
+/** Time between two looks with a recount of all rows of the node, in ms, on average. */
+const RECOUNT_EVERY_MS = 10_000
 /** Far more timers than a cluster of this size has: a leak. */
 const TIMERS_MAX = 100_000
 const QUEUED_MAX = 100_000
@@ -42,7 +41,7 @@ export class Watch {
     const { clock } = this.w.cluster
     while (clock.monotonicMs() < pace.endMs) {
       const isLoad = pace.isLoad(clock.monotonicMs())
-      await clock.sleep(this.random.exponential(isLoad ? EVERY_MS : AT_REST_EVERY_MS))
+      await clock.sleep(this.random.exponential(isLoad ? this.w.lookEveryMs : AT_REST_EVERY_MS))
       this.look()
     }
   }
@@ -59,7 +58,8 @@ export class Watch {
     ] as const)
     this.lookAt(node, bucket, random.pick(keys))
     // A row whose bits flipped is still counted, and not found.
-    if (!node.hasRot && random.chance(RECOUNT_SHARE)) w.problems.push(...checkCountersOf(node))
+    if (!node.hasRot && random.chance(w.lookEveryMs / RECOUNT_EVERY_MS))
+      w.problems.push(...checkCountersOf(node))
     this.#lookAtBounds(node)
     const versions = [...w.versions.values()]
     if (versions.length > 0) this.#lookAtBlocks(random.pick(versions).version)

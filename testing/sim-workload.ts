@@ -25,6 +25,8 @@ export interface Workload {
   freshKeys: Set<string>
   versionedBucket: Bucket
   versionedKeys: readonly string[]
+  /** See Profile. */
+  versionedShare: number
   /** By `key/version id`: acknowledged versions, until somebody begins to delete them. */
   versions: Map<string, { key: string; version: VersionRecord }>
   /** Owners (hex) of the blocks of all acknowledged versions. */
@@ -42,6 +44,7 @@ export interface Workload {
   /** Time that a client thinks between two operations, in ms, on average. */
   thinkMs: number
   /** See Profile. */
+  lookEveryMs: number
   judgeShare: number
   judgeMs: number
   counts: Record<string, number>

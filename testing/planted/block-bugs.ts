@@ -5,12 +5,36 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
   {
     name: 'old references are carried whatever became of their rows',
     breaks: 'blocks of nobody go away',
-    hunts: ['outage'],
+    hunts: ['returning'],
     edits: [
       {
         file: 'src/block/reference-queue.ts',
         find: "const isWanted = source ? this.isWanted(this.db, source) : 'yes'",
         replace: "const isWanted = source && !this.db ? this.isWanted(this.db, source) : 'yes'",
+      },
+    ],
+  },
+  {
+    name: 'blocks go when their claims end, whoever has references to carry',
+    breaks: 'blocks of an acknowledged object stay, however long nodes are away',
+    hunts: ['late'],
+    edits: [
+      {
+        file: 'src/block/delete-holds.ts',
+        find: 'return claimedUntilMs === 0 ? 0 : carried.waitMs(claimedUntilMs)',
+        replace: 'return claimedUntilMs >= 0 ? 0 : carried.waitMs(claimedUntilMs)',
+      },
+    ],
+  },
+  {
+    name: 'a node that is away counts as one with nothing to carry',
+    breaks: 'blocks of an acknowledged object stay, however long nodes are away',
+    hunts: ['late'],
+    edits: [
+      {
+        file: 'src/block/carried-references.ts',
+        find: "log.debug({ node, error }, 'a node could not be asked for references that it has still to carry')\n",
+        replace: 'left.delete(node)\n      void log\n      void error\n',
       },
     ],
   },

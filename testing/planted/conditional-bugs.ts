@@ -46,6 +46,18 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'a promise that an earlier plain row takes back',
+    breaks: ONE_WINS,
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: PROMISES,
+        find: 'if (replaced && !this.#covers(row.entry, replaced)) {',
+        replace: 'if (replaced && row === undefined) {',
+      },
+    ],
+  },
+  {
     name: 'votes without a look at promises',
     breaks: ONE_WINS,
     hunts: ['conditional'],
@@ -101,6 +113,30 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
         file: 'src/table/fates.ts',
         find: "    if (fate === 'dead' || (fate === undefined && never)) fates.dead.push(entry)\n",
         replace: "    if (fate !== 'open' || never) fates.dead.push(entry)\n",
+      },
+    ],
+  },
+  {
+    name: 'a node that left keeps its contests',
+    breaks: 'a write that lost leaves nothing behind, though nodes leave',
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: 'src/model/versions/contests.ts',
+        find: 'return isOutside ? this.#handOver(contest, stored) : this.#decide(contest)',
+        replace: 'return isOutside && !stored ? this.#handOver(contest, stored) : this.#decide(contest)',
+      },
+    ],
+  },
+  {
+    name: 'a rival is looked for under no key',
+    breaks: 'of two noncurrent versions that were judged on one base, one goes',
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: 'src/model/versions/contests.ts',
+        find: 'live(await noncurrentCopy(versions, { bucket, key, ...rival }, current))',
+        replace: 'live(await noncurrentCopy(versions, { ...row, ...rival }, current))',
       },
     ],
   },

@@ -186,9 +186,21 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'a row that nobody sees counts as one that replaced another',
+    breaks: 'a read shows what was acknowledged before it',
+    hunts: ['overtaking'],
+    edits: [
+      {
+        file: 'src/table/replica.ts',
+        find: 'if (rows.length === 1) await this.#untilShown(row!)',
+        replace: 'if (rows.length > 1) await this.#untilShown(row!)',
+      },
+    ],
+  },
+  {
     name: 'the own vote is shown before the outcome',
     breaks: 'a write that was read is never written again',
-    hunts: ['busy'],
+    hunts: ['overtaking'],
     edits: [
       {
         file: 'src/table/own-votes.ts',
