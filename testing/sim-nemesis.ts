@@ -339,6 +339,8 @@ function both(first: () => void, second: () => void): () => void {
 /** Whether a node is up, and its copies have all that was acknowledged. */
 function isWhole(node: SimNode): boolean {
   if (!node.ready) return false
-  const { whole, total } = node.core!.tables.standing.counts()
-  return whole === total
+  const { cluster, tables } = node.core!
+  const { whole, total } = tables.standing.counts()
+  // A node whose database was lost does not know at first what it has to have.
+  return cluster.layout.layoutVersion > 0 && whole === total
 }
