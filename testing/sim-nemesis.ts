@@ -341,6 +341,6 @@ function isWhole(node: SimNode): boolean {
   if (!node.ready) return false
   const { cluster, tables } = node.core!
   const { whole, total } = tables.standing.counts()
-  // A node whose database was lost does not know at first what it has to have.
-  return cluster.layout.layoutVersion > 0 && whole === total
+  // A node whose database was lost, or went back, does not know what it lacks before it has heard of the others.
+  return cluster.layout.layoutVersion > 0 && cluster.layout.confirmed && whole === total
 }
