@@ -23,6 +23,8 @@ export interface SimClusterOptions {
   seed: number | string
   nodes: number
   zones: number
+  /** How many more nodes there are that have a role without capacity; none unless told. */
+  gateways?: number
   replicationFactor: number
   blockBytes: number
   /** The most that a wall clock is off, either way, in milliseconds. */
@@ -100,7 +102,7 @@ export class SimCluster {
       profile: options.path,
       ...(options.trace && { trace: options.trace }),
     })
-    for (let i = 0; i < options.nodes; i++) this.#addMachine(i)
+    for (let i = 0; i < options.nodes + (options.gateways ?? 0); i++) this.#addMachine(i)
     this.resetPaths()
   }
 
@@ -126,7 +128,10 @@ export class SimCluster {
     const peers = Math.min(1, this.nodes.length - 1)
     await this.#until(() => this.nodes.every(({ core }) => core!.cluster.peering.connected().length >= peers))
     await this.changeLayout(
-      this.nodes.map((node) => ({ node: node.id, role: roleOf(node) })),
+      this.nodes.map((node, i) => ({
+        node: node.id,
+        role: i < this.options.nodes ? roleOf(node) : { ...roleOf(node), capacityBytes: null },
+      })),
       this.nodes[0]!,
     )
     await this.#until(() => this.nodes.every(({ core }) => core!.cluster.layout.layoutVersion === 1))

@@ -29,6 +29,9 @@ const ALL_OPERATIONS: Operations = {
   'delete-version': 0.03,
 }
 
+/** Kinds of which half of the runs have a node without capacity. */
+const WITH_GATEWAYS: ReadonlySet<ScenarioKind> = new Set(['tags'])
+
 /** Draws what a seed of that kind has. */
 export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicationFactor?: number): Profile {
   const profile = drawOf(kind, random)
@@ -39,6 +42,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
   const base: Profile = {
     blockBytes: random.pick([4096, 32 * 1024]),
     nodes: 5,
+    gateways: WITH_GATEWAYS.has(kind) && random.fork('gateway').chance(0.5) ? 1 : 0,
     zones: random.pick([3, 5]),
     replicationFactor: 3,
     clockSkewMs: random.pick([5, 200, 3000]),

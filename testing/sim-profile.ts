@@ -86,7 +86,14 @@ export type ScenarioKind = (typeof SCENARIO_KINDS)[number]
 type ClusterProfile = Required<
   Pick<
     SimClusterOptions,
-    'nodes' | 'zones' | 'replicationFactor' | 'blockBytes' | 'clockSkewMs' | 'path' | 'commitDelayMs'
+    | 'nodes'
+    | 'gateways'
+    | 'zones'
+    | 'replicationFactor'
+    | 'blockBytes'
+    | 'clockSkewMs'
+    | 'path'
+    | 'commitDelayMs'
   >
 >
 
