@@ -23,6 +23,8 @@ const FLAG_TRIED = 2
 
 /** References sent at once. */
 const BATCH_REFS = 500
+/** What reading so many takes, in steps of a transaction. */
+const READ_STEPS = 20
 /**
  * How long an entry rests before it is carried, in ms, plus as much again at random: every replica of the row that
  * changed has the same entry, and the later ones find that it is done.
@@ -143,7 +145,7 @@ export class ReferenceQueue extends WorkerService {
     let failed = false
     for (;;) {
       if (signal.aborted) return
-      const items = this.#read(cursor)
+      const items = await this.#read(cursor)
       if (items.length === 0) break
       if (!(await this.#carry(items, signal))) failed = true
       cursor = items.at(-1)!.key
@@ -158,17 +160,24 @@ export class ReferenceQueue extends WorkerService {
     return { failures, untilMs: nowMs + backoffMs(BACKOFF, failures - 1, this.random), upTo }
   }
 
-  #read(after: Buffer | undefined): QueueItem[] {
-    const items: QueueItem[] = []
-    let refs = 0
-    const start = after && encodeSequence(decodeSequence(after) + 1)
-    for (const { key, value } of this.db.range(QUEUE, start ? { start } : {})) {
-      const item = { key: Buffer.from(key), ...FORMAT.decode(value) }
-      items.push(item)
-      refs += item.rows.length
-      if (refs >= BATCH_REFS) break
-    }
-    return items
+  /**
+   * The next entries. What a transaction sees is durable when it ends: an entry that a power cut takes back, with the change of the
+   * row that it is of, must not be carried, since a reference that was deleted stays so for ever.
+   */
+  async #read(after: Buffer | undefined): Promise<QueueItem[]> {
+    const range = after ? { start: encodeSequence(decodeSequence(after) + 1) } : {}
+    if (![...this.db.keys(QUEUE, { ...range, limit: 1 })].length) return []
+    return this.db.transact((tx) => {
+      const items: QueueItem[] = []
+      let refs = 0
+      for (const { key, value } of tx.range(QUEUE, range)) {
+        const item = { key: Buffer.from(key), ...FORMAT.decode(value) }
+        items.push(item)
+        refs += item.rows.length
+        if (refs >= BATCH_REFS) break
+      }
+      return items
+    }, READ_STEPS)
   }
 
   /** Sends the items' rows by partition. Rows that failed stay in the queue. Returns whether none is left. */

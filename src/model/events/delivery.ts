@@ -175,7 +175,7 @@ export class EventDelivery implements Service {
     while (clock.doubt?.() === undefined && (await this.queue.trim((clock.nowMs() - DONE_KEPT_MS) * 1000))) {
       // Goes on until nothing old is left.
     }
-    const due = this.queue.due(key, clock.nowMs(), BATCH)
+    const due = await this.queue.due(key, clock.nowMs(), BATCH)
     const mine = await this.#mineOf(due)
     const sent: QueuedEvent[] = []
     let failure: { error: unknown } | undefined

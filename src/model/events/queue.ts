@@ -15,6 +15,8 @@ export const EVENT_TREES = [EVENT_TREE, EVENT_DUE_TREE, EVENT_DONE_TREE] as cons
 
 const EMPTY = Buffer.alloc(0)
 const DUE_BYTES = 6
+/** What reading a batch of due events takes, in steps of a transaction. */
+const DUE_STEPS = 20
 /** Entries of the log of deliveries that are forgotten in one transaction. */
 const TRIM_ROWS = 1000
 
@@ -38,18 +40,23 @@ export class EventQueue {
     this.#put(tx, { ...queued, attempts: 0 })
   }
 
-  /** Events of a target that are due, the longest due first. */
-  due(target: Buffer, nowMs: number, limit: number): QueuedEvent[] {
-    const start = target
-    const end = dueKey(target, nowMs + 1, EMPTY)
-    const keys = [...this.db.keys(EVENT_DUE_TREE, { start, end, limit })].map((key) => Buffer.from(key))
-    const found: QueuedEvent[] = []
-    for (const key of keys) {
-      const id = Buffer.concat([target, key.subarray(TARGET_BYTES + DUE_BYTES)])
-      const queued = this.get(this.db, id)
-      if (queued) found.push(queued)
-    }
-    return found
+  /**
+   * Events of a target that are due, the longest due first. What a transaction sees is durable when it ends: nothing is told of a
+   * change that a power cut takes back.
+   */
+  async due(target: Buffer, nowMs: number, limit: number): Promise<QueuedEvent[]> {
+    const range = { start: target, end: dueKey(target, nowMs + 1, EMPTY) }
+    if (![...this.db.keys(EVENT_DUE_TREE, { ...range, limit: 1 })].length) return []
+    return this.db.transact((tx) => {
+      const keys = [...tx.keys(EVENT_DUE_TREE, { ...range, limit })].map((key) => Buffer.from(key))
+      const found: QueuedEvent[] = []
+      for (const key of keys) {
+        const id = Buffer.concat([target, key.subarray(TARGET_BYTES + DUE_BYTES)])
+        const queued = this.get(tx, id)
+        if (queued) found.push(queued)
+      }
+      return found
+    }, DUE_STEPS)
   }
 
   /** When the next event of a target is due, in ms since the epoch; undefined if none waits. */
