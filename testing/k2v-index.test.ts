@@ -13,7 +13,7 @@ const HOUR_US = 3600e6
 describe('the index of K2V where replicas differ', { timeout: 120_000 }, () => {
   it('counts exactly what was written a moment ago, of a partition key with many items, in a few round trips', async () => {
     await withItems(async (cluster, bucket) => {
-      await differ(cluster, bucket, cluster.clock.nowMs() * 1000 - 1e6)
+      await differ(cluster, bucket, Math.floor(cluster.clock.nowMs() * 1000) - 1e6)
       for (const node of cluster.nodes) {
         const before = cluster.clock.monotonicMs()
         expect(await countOf(node, bucket)).toEqual([{ pk: 'many', entries: ITEMS + 3, values: ITEMS + 3 }])
@@ -24,7 +24,7 @@ describe('the index of K2V where replicas differ', { timeout: 120_000 }, () => {
 
   it('counts exactly what a replica has missed long ago, by comparing the items, which repairs it', async () => {
     await withItems(async (cluster, bucket) => {
-      await differ(cluster, bucket, cluster.clock.nowMs() * 1000 - HOUR_US)
+      await differ(cluster, bucket, Math.floor(cluster.clock.nowMs() * 1000) - HOUR_US)
       for (const node of cluster.nodes) {
         expect(await countOf(node, bucket)).toEqual([{ pk: 'many', entries: ITEMS + 3, values: ITEMS + 3 }])
       }
@@ -38,7 +38,7 @@ describe('the index of K2V where replicas differ', { timeout: 120_000 }, () => {
       const few = { partitionKey: Buffer.from('few'), sortKey: Buffer.from('s'), context: undefined }
       await k2v.write(bucket, [{ ...few, content: Buffer.from('x') }])
       await cluster.clock.sleep(60_000)
-      await differ(cluster, bucket, cluster.clock.nowMs() * 1000 - HOUR_US)
+      await differ(cluster, bucket, Math.floor(cluster.clock.nowMs() * 1000) - HOUR_US)
       const first = await k2v.readIndex(bucket, {}, 700)
       expect(first.entries.map(({ partitionKey }) => partitionKey.toString())).toEqual(['few'])
       expect(first.nextStart?.toString()).toBe('many')

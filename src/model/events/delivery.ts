@@ -138,7 +138,8 @@ export class EventDelivery implements Service {
   /** In the transaction that deletes a noncurrent version. */
   noncurrentDeleted(tx: Tx, version: VersionRecord): void {
     const rules = this.#rulesOf(version.bucket)
-    if (rules) this.#enqueue(tx, rules, noncurrentRemoval(version, this.deps.clock.nowMs() * 1000))
+    if (rules)
+      this.#enqueue(tx, rules, noncurrentRemoval(version, Math.floor(this.deps.clock.nowMs() * 1000)))
   }
 
   #rulesOf(bucket: Buffer): EventRule[] | undefined {
