@@ -165,8 +165,9 @@ export class ReferenceQueue extends WorkerService {
    * row that it is of, must not be carried, since a reference that was deleted stays so for ever.
    */
   async #read(after: Buffer | undefined): Promise<QueueItem[]> {
+    const last = this.ends()?.last
+    if (!last || (after && last.compare(after) <= 0)) return []
     const range = after ? { start: encodeSequence(decodeSequence(after) + 1) } : {}
-    if (![...this.db.keys(QUEUE, { ...range, limit: 1 })].length) return []
     return this.db.transact((tx) => {
       const items: QueueItem[] = []
       let refs = 0

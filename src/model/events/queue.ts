@@ -45,10 +45,11 @@ export class EventQueue {
    * change that a power cut takes back.
    */
   async due(target: Buffer, nowMs: number, limit: number): Promise<QueuedEvent[]> {
-    const range = { start: target, end: dueKey(target, nowMs + 1, EMPTY) }
-    if (![...this.db.keys(EVENT_DUE_TREE, { ...range, limit: 1 })].length) return []
+    const nextMs = this.nextDueMs(target)
+    if (nextMs === undefined || nextMs > nowMs) return []
+    const range = { start: target, end: dueKey(target, nowMs + 1, EMPTY), limit }
     return this.db.transact((tx) => {
-      const keys = [...tx.keys(EVENT_DUE_TREE, { ...range, limit })].map((key) => Buffer.from(key))
+      const keys = [...tx.keys(EVENT_DUE_TREE, range)].map((key) => Buffer.from(key))
       const found: QueuedEvent[] = []
       for (const key of keys) {
         const id = Buffer.concat([target, key.subarray(TARGET_BYTES + DUE_BYTES)])
