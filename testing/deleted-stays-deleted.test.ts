@@ -4,7 +4,7 @@
  * was deleted stays deleted, and what was acknowledged is read, or the read is refused.
  */
 import { describe, expect, it } from 'vitest'
-import { roleOf, type SimNode } from './sim-cluster.js'
+import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
 import {
   bucketOn,
   copyOn,
@@ -165,14 +165,24 @@ describe('what was deleted stays deleted', { timeout: TIMEOUT_MS }, () => {
   })
 })
 
+/** Puts an object at the first node while one is cut off, which misses it. Returns what ends the cut. */
+async function putMissedBy(missing: SimNode, c: SimCluster, bucket: Buffer): Promise<() => void> {
+  const heal = cut(
+    c,
+    [missing],
+    c.nodes.filter((node) => node !== missing),
+  )
+  await c.clock.sleep(9000)
+  await put(c.nodes[0]!, bucket, 'k', 'acknowledged')
+  return heal
+}
+
 describe('an empty replica does not vote', { timeout: TIMEOUT_MS }, () => {
   it('so an acknowledged object is refused rather than not found, and found when the others are back', async () => {
     await onCluster({ tables: TABLES }, async (c) => {
       const [a, b, d] = c.nodes as Three
       const bucket = await bucketOn(c, d)
-      const heal = cut(c, [d], [a, b])
-      await c.clock.sleep(9000)
-      await put(a, bucket, 'k', 'acknowledged')
+      const heal = await putMissedBy(d, c, bucket)
       c.crash(b, 'machine')
       b.machine.wipe()
       c.crash(a, 'process')
@@ -191,9 +201,7 @@ describe('an empty replica does not vote', { timeout: TIMEOUT_MS }, () => {
     await onCluster({ tables: TABLES }, async (c) => {
       const [a, b, d] = c.nodes as Three
       const bucket = await bucketOn(c, d)
-      const heal = cut(c, [d], [a, b])
-      await c.clock.sleep(9000)
-      await put(a, bucket, 'k', 'acknowledged')
+      const heal = await putMissedBy(d, c, bucket)
       c.crash(b, 'machine')
       b.machine.wipe()
       c.network.setPath(a.id, d.id, { latencyMs: 40, jitterMs: 1, lossShare: 0, bytesPerMs: 10_000 })
@@ -213,9 +221,7 @@ describe('an empty replica does not vote', { timeout: TIMEOUT_MS }, () => {
       await c.clock.sleep(MINUTE_MS)
       await b.machine.save()
       await c.clock.sleep(2 * MINUTE_MS)
-      const heal = cut(c, [d], [a, b])
-      await c.clock.sleep(9000)
-      await put(a, bucket, 'k', 'acknowledged')
+      const heal = await putMissedBy(d, c, bucket)
       c.crash(b, 'machine')
       b.machine.restoreSaved()
       c.crash(a, 'process')
