@@ -1,6 +1,6 @@
 import { assert } from '../../util/assert.js'
 import { CarportError } from '../../util/errors.js'
-import { writeUint53 } from '../../util/uint53.js'
+import { readUint53, writeUint53 } from '../../util/uint53.js'
 
 /** 16 bytes: creation time in µs (8, big-endian), then 8 random bytes. Unique, and ordered by time. */
 export type VersionId = Buffer
@@ -85,6 +85,11 @@ export function versionId(timeUs: number, random: Buffer): VersionId {
   writeUint53(id, timeUs, 0)
   random.copy(id, VERSION_ID_BYTES - NONCE_BYTES)
   return id
+}
+
+/** The time (HLC µs) with which a version id begins. */
+export function timeOfId(id: VersionId): number {
+  return readUint53(id, 0)
 }
 
 /**

@@ -7,9 +7,9 @@ import { successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Service } from '../../util/service.js'
-import { readUint53 } from '../../util/uint53.js'
 import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
 import type { BlockListRow } from '../content/block-lists.js'
+import { timeOfId } from '../content/refs.js'
 import { NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
 import type { VersionRecord } from '../versions/record.js'
@@ -120,9 +120,8 @@ export class OrphanWorker implements Service {
     return rows < STEP_ROWS ? undefined : successor(last!)
   }
 
-  /** Ids begin with the time they were made at. */
   #isOld(id: Buffer): boolean {
-    return readUint53(id, 0) / 1000 < this.deps.clock.nowMs() - ORPHAN_AGE_MS
+    return timeOfId(id) / 1000 < this.deps.clock.nowMs() - ORPHAN_AGE_MS
   }
 
   async #checkList(row: BlockListRow): Promise<void> {

@@ -1,7 +1,7 @@
 import { BALLOT_BYTES, type Ballot } from '../../table/ballot.js'
 import { hash16 } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
-import { NONCE_BYTES, type VersionId } from '../content/refs.js'
+import { NONCE_BYTES, timeOfId, type VersionId } from '../content/refs.js'
 import type { Chain, VersionRecord } from './record.js'
 
 /*
@@ -42,6 +42,22 @@ export function compareOrder(a: Placed, b: Placed): number {
     Buffer.compare(a.chain?.ballot ?? NO_BALLOT, b.chain?.ballot ?? NO_BALLOT) ||
     Buffer.compare(a.id, b.id)
   )
+}
+
+/**
+ * Total order of noncurrent versions of a key, by where each stood as the current one. Their ids do not tell that of two that
+ * were written at the same time: one that was written on a condition stood right behind its base, and the time of two ids may
+ * be the same.
+ */
+export function comparePast(a: Placed, b: Placed): number {
+  return compareOrder(inPast(a), inPast(b))
+}
+
+/** Noncurrent versions have the time of their id, also those that stood at that of their base. */
+function inPast(version: Placed): Placed {
+  const { generation, id, chain } = version
+  if (!chain || chain.root.equals(LAST_ROOT)) return version
+  return { timeUs: Math.max(NO_TIME_US, timeOfId(chain.root)), generation, id, chain }
 }
 
 /** Whether both follow from one plain row. */

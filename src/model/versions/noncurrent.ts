@@ -1,13 +1,20 @@
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import { type Clock, sleep } from '../../util/clock.js'
-import type { VersionId } from '../content/refs.js'
+import { timeOfId, type VersionId } from '../content/refs.js'
 import { isOlder, NULL_SLOT, newestFirst, terminatedKey, versionSortKey } from '../sort-keys.js'
+import { comparePast } from './chain.js'
 import type { VersionRecord } from './record.js'
 import { live } from './selector.js'
 
 /** Versions read per step of the search for the newest live one. */
 const BATCH_ROWS = 20
+/**
+ * How much earlier than the newest version, in µs, another one may have been begun that was written at the same time, and so
+ * may have stood before it; and how many of these are looked at.
+ */
+const AT_ONCE_US = 60_000_000
+const AT_ONCE_ROWS = 20
 /** Rows of a search that are read in one turn of the event loop. */
 const TURN_ROWS = 200
 
@@ -73,12 +80,15 @@ export class NoncurrentVersions {
   /** The version that becomes current when `current` is deleted. */
   async predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined> {
     const nullVersion = await this.#nullVersion(bucket, key, current, true)
+    let found: VersionRecord | undefined
+    let looked = 0
     for await (const version of this.#walkNoncurrent(bucket, key, current, { body: true })) {
-      if (version.isNull) break
+      if (version.isNull || (found && ++looked > AT_ONCE_ROWS)) break
+      if (found && timeOfId(version.id) < timeOfId(found.id) - AT_ONCE_US) break
       if (version.state === 'tombstone' || version.id.equals(current.id)) continue
-      return nullVersion && isOlder(version.id, nullVersion.id) ? nullVersion : version
+      if (!found || comparePast(version, found) > 0) found = version
     }
-    return nullVersion
+    return nullVersion && (!found || comparePast(nullVersion, found) > 0) ? nullVersion : found
   }
 
   /** All rows of a key's noncurrent versions, deleted ones included, with other work between them. */

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { SimCluster } from '../../../testing/sim-cluster.js'
+import { makeBallot } from '../../table/ballot.js'
 import { md5 } from '../content/hashing.js'
+import { NONCE_BYTES, versionId } from '../content/refs.js'
 import type { Model } from '../model.js'
+import { placeAfter } from './chain.js'
 import { plainVersion, type VersionRecord } from './record.js'
 
 const EMPTY = Buffer.alloc(0)
@@ -62,6 +65,47 @@ async function listedVersions(model: Model, bucket: Buffer): Promise<[string, bo
   const { entries } = await model.versionListing.page(request)
   return entries.map(({ head, latest }) => [head!.toString('hex', 14, 30), latest])
 }
+
+describe('the version that becomes current again', () => {
+  const idAt = (timeUs: number, random: number) => versionId(timeUs, Buffer.alloc(NONCE_BYTES, random))
+
+  it.each([
+    [1, 2],
+    [2, 1],
+  ])('is the one that was, of two that were written in the same microsecond: %i, %i', async (...randoms) => {
+    await keyWithTwoVersions(async ({ models: [a, b], bucket, now }) => {
+      const timeUs = now.timeUs + 1
+      for (const random of randoms) {
+        const id = idAt(timeUs, random)
+        await a!.tables.object.insert({ ...plainVersion(now), id, timeUs, createdUs: timeUs })
+      }
+      const before = (await b!.objects.get(bucket, KEY))!
+      const next = { ...plainVersion(now), ...{ timeUs: timeUs + 1, createdUs: timeUs + 1 } }
+      await a!.tables.object.insert({ ...next, id: idAt(timeUs + 1, 0) })
+      await b!.objects.deleteVersion(bucket, KEY, idAt(timeUs + 1, 0))
+      expect((await a!.objects.get(bucket, KEY))?.id).toEqual(before.id)
+    })
+  })
+
+  it('is a plain one that overtook one on a condition, whichever was begun first', async () => {
+    await keyWithTwoVersions(async ({ models: [a, b], bucket, now }) => {
+      const at = (us: number) => ({
+        ...plainVersion(now),
+        ...{ timeUs: now.timeUs + us, createdUs: now.timeUs + us, id: idAt(now.timeUs + us, us) },
+      })
+      const ballot = makeBallot(now.timeUs + 20, Buffer.alloc(8))
+      // Judged on \`now\`, with an id of later than the plain one that hides it.
+      await a!.tables.object.insert({ ...at(20), ...placeAfter(now, ballot) })
+      await a!.tables.object.insert(at(10))
+      expect((await b!.objects.get(bucket, KEY))?.id).toEqual(at(10).id)
+      await a!.tables.object.insert(at(30))
+      await b!.objects.deleteVersion(bucket, KEY, at(30).id)
+      expect((await b!.objects.get(bucket, KEY))?.id).toEqual(at(10).id)
+      await b!.objects.deleteVersion(bucket, KEY, at(10).id)
+      expect((await a!.objects.get(bucket, KEY))?.id).toEqual(at(20).id)
+    })
+  })
+})
 
 describe('a version that becomes current again by a deletion whose node dies', () => {
   it.each(['get', 'list', 'list versions'])(
