@@ -66,12 +66,19 @@ describe('whatever a seed draws', () => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind: 'swarm', loadMs: LOAD_MS }))
 })
 
-describe.each(['power', 'outage', 'wiped', 'busy', 'skipped', 'listings', 'copies', 'tags'] as const)(
-  'mostly %s',
-  (kind) => {
-    it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
-  },
-)
+describe.each([
+  'power',
+  'outage',
+  'wiped',
+  'busy',
+  'skipped',
+  'listings',
+  'copies',
+  'tags',
+  'events',
+] as const)('mostly %s', (kind) => {
+  it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
+})
 
 describe.each(['conditional', 'moving'] as const)('conditional writes beside plain ones: %s', (kind) => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))

@@ -42,10 +42,13 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
     expect(counts['copy:done']).toBeGreaterThan(20)
   })
 
-  it('keeps tags with their versions, and shows them as they were acknowledged', async () => {
-    const { problems, counts } = await runScenario({ seed: 1, kind: 'tags', loadMs: 10_000 })
+  it.each([
+    ['tags with their versions, and shows them as they were acknowledged', 'tags', 'tag'],
+    ['a target informed of every write, and of none that lost', 'events', 'told'],
+  ] as const)('keeps %s', async (_, kind, counted) => {
+    const { problems, counts } = await runScenario({ seed: 1, kind, loadMs: 10_000 })
     expect(problems).toEqual([])
-    expect(counts.tag).toBeGreaterThan(20)
+    expect(counts[counted]).toBeGreaterThan(20)
   })
 
   it('runs the same way again, message by message', async () => {

@@ -101,6 +101,7 @@ export function checkQueues(cluster: SimCluster): string[] {
       'block references': node.core!.blocks.refs.stats().queued,
       'blocks to look at': node.core!.blocks.resync.stats().queued,
       'failed blocks': node.core!.blocks.resync.stats().errors,
+      events: node.core!.model.events.queue.backlog,
       'claims of blocks': node.core!.blocks.local.counts.sizes(db).claims,
     }
     for (const [name, length] of Object.entries(queues)) {

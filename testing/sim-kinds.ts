@@ -1,36 +1,11 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
-import {
-  type Act,
-  type Operations,
-  type Profile,
-  type ScenarioKind,
-  SYNC_INTERVAL_MS,
-} from './sim-profile.js'
-
-const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
-/** Keys that are left alone for longer than the tombstone of one stays. */
-const COLD_KEYS = Array.from({ length: 40 }, (_, i) => `g/${i}`)
-const VERSIONED_KEYS = ['v', 'v/w', 'x']
-
-const ALL_ACTS: readonly Act[] = [
-  ...['partition', 'partition', 'one-way', 'slow', 'lossy', 'kill', 'kill', 'power-off', 'power-off'],
-  ...['clock', 'blackout'],
-] as Act[]
-
-const ALL_OPERATIONS: Operations = {
-  put: 0.32,
-  get: 0.25,
-  head: 0.13,
-  delete: 0.12,
-  list: 0.05,
-  multipart: 0.05,
-  'get-version': 0.05,
-  'delete-version': 0.03,
-}
+import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, layoutChange, VERSIONED_KEYS } from './sim-kind-parts.js'
+import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
+import { swarm } from './sim-swarm.js'
 
 /** Kinds of which half of the runs have a node without capacity. */
-const WITH_GATEWAYS: ReadonlySet<ScenarioKind> = new Set(['tags'])
+const WITH_GATEWAYS: ReadonlySet<ScenarioKind> = new Set(['tags', 'events'])
 
 /** Draws what a seed of that kind has. */
 export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicationFactor?: number): Profile {
@@ -60,7 +35,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
     ...{ judgeShare: 0.5, judgeMs: 0 },
     ...{ changesLayout: 'no', operations: ALL_OPERATIONS, syncSoonMs: 2000, freshEveryMs: 0 },
     layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
-    ...{ keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
+    ...{ tellsEvents: false, keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
     ...{ lookEveryMs: 500, versionedShare: 0.2 },
     syncIntervalMs: random.fork('comparisons').pick([SYNC_INTERVAL_MS, 300_000, 300_000, 600_000]),
@@ -101,6 +76,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...copies(random) }
     case 'tags':
       return { ...base, ...tags(random) }
+    case 'events':
+      return { ...base, ...events(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }
@@ -116,15 +93,6 @@ function layout(base: Profile, random: SeededRandom): Partial<Profile> {
     acts: random.pick([ALL_ACTS, ['slow', 'slow', 'lossy', 'partition', 'kill']]),
     path: { ...base.path, bytesPerMs: random.pick([10_000, 300]) },
     layoutChange: layoutChange(random),
-  }
-}
-
-function layoutChange(random: SeededRandom): Profile['layoutChange'] {
-  return {
-    nodes: random.pick([1, 2, 3]),
-    atOnce: random.chance(0.5),
-    discards: random.chance(0.5),
-    lagMs: random.pick([0, 5000, 10_000]),
   }
 }
 
@@ -355,43 +323,12 @@ function tags(random: SeededRandom): Partial<Profile> {
   }
 }
 
-/** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
-function swarm(random: SeededRandom): Partial<Profile> {
-  const drawn = <T>(all: readonly T[]) => {
-    const some = all.filter(() => random.chance(0.5))
-    return some.length > 0 ? some : [random.pick(all)]
-  }
-  // A copy that rots needs all others, so no database is lost or goes back where bits flip.
-  const losses = random.pick<Act[]>([[], [], ['wipe'], ['restore', 'restore'], ['wipe', 'restore'], ['rot']])
-  const acts = [...drawn<Act>([...ALL_ACTS, 'outage', 'slow-disk', 'full']), ...losses]
-  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15, control: 0.1, conditional: 0.2 }
-  const optional = [
-    'delete',
-    'list',
-    'multipart',
-    'get-version',
-    'delete-version',
-    'stack',
-    'control',
-    'conditional',
-  ] as const
-  for (const name of optional) if (random.chance(0.5)) delete operations[name]
-  if (random.fork('copies').chance(0.5)) operations.copy = 0.1
-  if (random.fork('tags').chance(0.5)) operations.tags = 0.1
+/** Nodes die while they tell, and those that tell in their place know only a part. */
+function events(random: SeededRandom): Partial<Profile> {
   return {
-    ...{ acts, operations, changesLayout: random.chance(0.3) ? 'once' : 'no' },
-    layoutChange: layoutChange(random),
-    replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
-    everyMs: random.pick([1000, 3000, 10_000]),
-    lastsMs: random.pick([5000, 20_000, 60_000]),
-    outageMs: [60_000, 180_000],
-    downMax: random.pick([1, 2]),
-    strikeShare: random.pick([0, 0, 0.005]),
-    earlyReadStrikeShare: random.fork('early reads').pick([0, 0, 0.02]),
-    tombstoneDelayMs: random.pick([20_000, 120_000]),
-    keys: random.chance(0.2) ? [...KEYS, ...COLD_KEYS] : KEYS.slice(0, random.pick([1, 3, 6])),
-    commitDelayMs: random.chance(0.2) ? [5, 100] : [0.2, 5],
-    thinkMs: random.pick([20, 150, 400, 1500]),
-    loadFactor: random.pick([0.5, 1, 3]),
+    ...{ acts: random.pick<Act[]>([[...ALL_ACTS], ['kill', 'kill', 'power-off', 'partition', 'slow']]) },
+    ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 30_000]), tellsEvents: true },
+    ...{ keys: KEYS.slice(0, 4), thinkMs: random.pick([80, 300]), loadFactor: 0.5 },
+    operations: { put: 0.4, delete: 0.3, get: 0.1, multipart: 0.05, conditional: 0.1, copy: 0.05 },
   }
 }

@@ -58,6 +58,7 @@ export type OperationName =
  * - 'control': names and permissions that many want to change at the same time;
  * - 'copies': copies of objects beside deletions of what they were made from;
  * - 'tags': tags of versions that are replaced, and become current again, while they change;
+ * - 'events': writes of which a target is told, which refuses some messages at first;
  * - 'swarm': each seed draws which of all that it has at all.
  */
 export const SCENARIO_KINDS = [
@@ -78,6 +79,7 @@ export const SCENARIO_KINDS = [
   'control',
   'copies',
   'tags',
+  'events',
   'swarm',
 ] as const
 export type ScenarioKind = (typeof SCENARIO_KINDS)[number]
@@ -137,6 +139,8 @@ export interface Profile extends ClusterProfile {
   /** How long all writes go to one and the same key that nobody used before, in ms; 0: they go to `keys`. Deletions come later. */
   freshEveryMs: number
   operations: Operations
+  /** Whether a target is told of what happens in both buckets. */
+  tellsEvents: boolean
   keys: readonly string[]
   versionedKeys: readonly string[]
   /** Share of the operations in the bucket that keeps versions. */

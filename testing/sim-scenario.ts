@@ -4,9 +4,10 @@ import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { checkAvailable } from './sim-available.js'
 import { SimClient } from './sim-clients.js'
-import { SimCluster } from './sim-cluster.js'
+import { SimCluster, type SimNode } from './sim-cluster.js'
 import { Control } from './sim-control.js'
 import { Coverage } from './sim-coverage.js'
+import { EVENT_RULE, Events } from './sim-events.js'
 import { checkQueues, checkQuiescent } from './sim-invariants.js'
 import { drawProfile } from './sim-kinds.js'
 import { LayoutChanges } from './sim-layout-changes.js'
@@ -84,12 +85,14 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
   const syncIntervalMs = comparisonsMs(options, profile)
   const coverage = new Coverage()
   let scenario: Scenario | undefined
+  const events = profile.tellsEvents ? new Events(random.fork('events target')) : undefined
   const cluster = new SimCluster({
     ...profile,
     ...{ seed: options.seed, isQuick: true },
     tables: { tombstoneDelayMs, syncIntervalMs, syncSoonMs },
     graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
     contestsMs: 120_000,
+    ...(events && { events: () => events.options() }),
     trace: (line) => {
       hash.add(line)
       coverage.traced(line)
@@ -98,7 +101,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
     },
   })
   const problems: string[] = []
-  scenario = new Scenario(options, profile, cluster, random, problems, coverage)
+  scenario = new Scenario(options, profile, cluster, random, problems, coverage, events)
   await cluster.clock.runUntil(scenario.run(), LIMIT_MS)
   return {
     problems,
@@ -131,6 +134,7 @@ class Scenario {
     private readonly random: SeededRandom,
     private readonly problems: string[],
     private readonly coverage: Coverage,
+    private readonly events: Events | undefined,
   ) {
     this.script = new Script(options.only)
   }
@@ -189,6 +193,8 @@ class Scenario {
     // The checks ask only once, so no message may get lost.
     cluster.resetPaths({ lossShare: 0 })
     problems.push(...(await checkQuiescent(w)))
+    if (w.events) this.counts.told = w.events.told.length
+    problems.push(...(w.events?.check(w) ?? []))
     problems.push(...(await checkAvailable(w)), ...(await w.control.check()))
   }
 
@@ -204,6 +210,7 @@ class Scenario {
     const known = () => cluster.nodes[0]!.core!.model.buckets.byId(versionedBucket.id)
     while (known()?.versioning !== 'enabled') await cluster.clock.sleep(100)
     versionedBucket = known()!
+    if (this.events) await this.#tell([bucket, versionedBucket])
     const key = await cluster.retried(random, (node) => node.core!.model.keys.create('shared'))
     return {
       ...{ cluster, bucket, versionedBucket, keys: profile.keys, versionedKeys: profile.versionedKeys },
@@ -211,6 +218,7 @@ class Scenario {
       history: this.history,
       stacks: new Stacks(),
       tags: new Tags(),
+      events: this.events,
       control: new Control(cluster, key.id),
       operations: profile.operations,
       script: this.script,
@@ -226,6 +234,18 @@ class Scenario {
       ...{ judgeShare: profile.judgeShare, judgeMs: profile.judgeMs, lookEveryMs: profile.lookEveryMs },
       counts: this.counts,
     }
+  }
+
+  /** Sets the rule by which events are told. Resolves when all nodes know it. */
+  async #tell(buckets: readonly Bucket[]): Promise<void> {
+    const { cluster, random } = this
+    for (const bucket of buckets)
+      await cluster.retried(random, (node) =>
+        node.core!.model.buckets.setDocument(bucket, 'notification', [EVENT_RULE]),
+      )
+    const isKnown = ({ core }: SimNode) =>
+      buckets.every(({ id }) => core?.model.buckets.byId(id)?.document('notification') !== undefined)
+    while (!cluster.nodes.every(isKnown)) await cluster.clock.sleep(100)
   }
 
   /** Reads each of the keys that were used for a moment, at some node. */

@@ -4,6 +4,7 @@ import type { RegisterHistory } from './register-history.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import type { Control } from './sim-control.js'
 import type { Coverage } from './sim-coverage.js'
+import type { Events } from './sim-events.js'
 import type { Contents } from './sim-objects.js'
 import type { Operations } from './sim-profile.js'
 import type { Script } from './sim-script.js'
@@ -37,6 +38,8 @@ export interface Workload {
   stacks: Stacks
   /** What is seen of tags of versions. */
   tags: Tags
+  /** What a target was told of events, if there is one. */
+  events: Events | undefined
   /** What is seen of names and permissions. */
   control: Control
   coverage: Coverage

@@ -179,6 +179,10 @@ export class Model implements Service {
         }
       },
       changed: (tx, before, after) => this.events.changed(tx, before, after),
+      // Others may have taken the place of a version before any node had it as the current one.
+      noncurrentCame: (tx, version) => {
+        if (!this.#rowMoves) this.events.changed(tx, undefined, version)
+      },
       // A version that a row's own change clears away is part of that change's event.
       noncurrentDeleted: (tx, version) => {
         if (!this.#rowMoves) this.events.noncurrentDeleted(tx, version)

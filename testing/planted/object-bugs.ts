@@ -104,4 +104,40 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
       },
     ],
   },
+  {
+    name: 'events that wait are forgotten at a start',
+    breaks: 'each write is told',
+    hunts: ['events'],
+    edits: [
+      {
+        file: 'src/model/events/delivery.ts',
+        find: 'await this.queue.keepOnly(targets.map(({ name }) => targetKey(name)))',
+        replace: 'await this.queue.keepOnly(targets.flatMap(() => []))',
+      },
+    ],
+  },
+  {
+    name: 'an event that its target did not take counts as told',
+    breaks: 'each write is told',
+    hunts: ['events'],
+    edits: [
+      {
+        file: 'src/model/events/delivery.ts',
+        find: '        failure ??= { error }\n        await this.#postpone(queued)',
+        replace: '        failure ??= { error }\n        sent.push(queued)',
+      },
+    ],
+  },
+  {
+    name: 'an event is told of a conditional write that lost',
+    breaks: 'nothing is told that did not take effect',
+    hunts: ['events'],
+    edits: [
+      {
+        file: 'src/model/events/delivery.ts',
+        find: "if (fate === 'yes') return true",
+        replace: "if (fate !== 'open') return true",
+      },
+    ],
+  },
 ]

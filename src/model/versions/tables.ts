@@ -32,6 +32,8 @@ export interface ContentHooks {
   endUpload(tx: Tx, bucket: Buffer, key: Buffer, uploadId: Buffer): void
   /** The row of a key changed: for event notifications and the like. */
   changed?(tx: Tx, before: VersionRecord | undefined, after: VersionRecord): void
+  /** A version came as a noncurrent one, by `updateNoncurrent` or without having been the current one here. */
+  noncurrentCame?(tx: Tx, version: VersionRecord): void
   /** A noncurrent version is gone, deleted by a request or cleared by `updateNoncurrent`. */
   noncurrentDeleted?(tx: Tx, version: VersionRecord): void
 }
@@ -185,7 +187,11 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
       // A version that never took effect is not deleted: it was none.
       if (before && live(before) && !isNewVersion && !live(after) && !after.withdraws)
         hooks().noncurrentDeleted?.(tx, before)
-      if (live(after) && isNewVersion) acquire(tx, hooks(), after)
+      if (live(after) && isNewVersion) {
+        acquire(tx, hooks(), after)
+        // One that was written on a condition was current on those that voted for it, which have told of it.
+        if (!after.chain) hooks().noncurrentCame?.(tx, after)
+      }
       // See withdrawnOf.
       if (!live(after) && !live(before)) release(tx, hooks(), after)
     },

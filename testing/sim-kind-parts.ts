@@ -1,0 +1,34 @@
+/** What several kinds of runs draw from; see sim-kinds.ts. */
+import type { SeededRandom } from './seeded-random.js'
+import type { Act, Operations, Profile } from './sim-profile.js'
+
+export const KEYS = ['a', 'b', 'b/c', 'b/d', 'e', 'f']
+/** Keys that are left alone for longer than the tombstone of one stays. */
+export const COLD_KEYS = Array.from({ length: 40 }, (_, i) => `g/${i}`)
+export const VERSIONED_KEYS = ['v', 'v/w', 'x']
+
+export const ALL_ACTS: readonly Act[] = [
+  ...['partition', 'partition', 'one-way', 'slow', 'lossy', 'kill', 'kill', 'power-off', 'power-off'],
+  ...['clock', 'blackout'],
+] as Act[]
+
+export const ALL_OPERATIONS: Operations = {
+  put: 0.32,
+  get: 0.25,
+  head: 0.13,
+  delete: 0.12,
+  list: 0.05,
+  multipart: 0.05,
+  'get-version': 0.05,
+  'delete-version': 0.03,
+}
+
+/** How a layout changes, where it does. */
+export function layoutChange(random: SeededRandom): Profile['layoutChange'] {
+  return {
+    nodes: random.pick([1, 2, 3]),
+    atOnce: random.chance(0.5),
+    discards: random.chance(0.5),
+    lagMs: random.pick([0, 5000, 10_000]),
+  }
+}

@@ -1,0 +1,48 @@
+import type { SeededRandom } from './seeded-random.js'
+import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, layoutChange } from './sim-kind-parts.js'
+import type { Act, Operations, Profile } from './sim-profile.js'
+
+/** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
+export function swarm(random: SeededRandom): Partial<Profile> {
+  const drawn = <T>(all: readonly T[]) => {
+    const some = all.filter(() => random.chance(0.5))
+    return some.length > 0 ? some : [random.pick(all)]
+  }
+  // A copy that rots needs all others, so no database is lost or goes back where bits flip.
+  const losses = random.pick<Act[]>([[], [], ['wipe'], ['restore', 'restore'], ['wipe', 'restore'], ['rot']])
+  const acts = [...drawn<Act>([...ALL_ACTS, 'outage', 'slow-disk', 'full']), ...losses]
+  const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15, control: 0.1, conditional: 0.2 }
+  const optional = [
+    'delete',
+    'list',
+    'multipart',
+    'get-version',
+    'delete-version',
+    'stack',
+    'control',
+    'conditional',
+  ] as const
+  for (const name of optional) if (random.chance(0.5)) delete operations[name]
+  if (random.fork('copies').chance(0.5)) operations.copy = 0.1
+  if (random.fork('tags').chance(0.5)) operations.tags = 0.1
+  const changesLayout = random.chance(0.3) ? 'once' : 'no'
+  const change = layoutChange(random)
+  // What a node has not told yet is lost if it leaves and is thrown away, so nobody is told of anything then.
+  const mayLose = changesLayout === 'once' && change.discards
+  return {
+    ...{ acts, operations, changesLayout, layoutChange: change },
+    tellsEvents: !mayLose && random.fork('events').chance(0.5),
+    replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
+    everyMs: random.pick([1000, 3000, 10_000]),
+    lastsMs: random.pick([5000, 20_000, 60_000]),
+    outageMs: [60_000, 180_000],
+    downMax: random.pick([1, 2]),
+    strikeShare: random.pick([0, 0, 0.005]),
+    earlyReadStrikeShare: random.fork('early reads').pick([0, 0, 0.02]),
+    tombstoneDelayMs: random.pick([20_000, 120_000]),
+    keys: random.chance(0.2) ? [...KEYS, ...COLD_KEYS] : KEYS.slice(0, random.pick([1, 3, 6])),
+    commitDelayMs: random.chance(0.2) ? [5, 100] : [0.2, 5],
+    thinkMs: random.pick([20, 150, 400, 1500]),
+    loadFactor: random.pick([0.5, 1, 3]),
+  }
+}
