@@ -3,8 +3,18 @@
  * the blocks are there, however long that took; blocks of nobody go once it is known that no reference will come.
  */
 import { describe, expect, it } from 'vitest'
-import type { SimCluster, SimNode } from './sim-cluster.js'
-import { bucketOn, cut, get, onCluster, put, waitUntil } from './sim-histories.js'
+import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
+import {
+  bucketOn,
+  copyOn,
+  cut,
+  get,
+  liveLayouts,
+  onCluster,
+  put,
+  remove,
+  waitUntil,
+} from './sim-histories.js'
 
 const TIMEOUT_MS = 180_000
 const MINUTE_MS = 60_000
@@ -104,6 +114,45 @@ describe('references that are deleted', { timeout: TIMEOUT_MS }, () => {
       void overwritten
       await c.clock.sleep(3 * 60 * MINUTE_MS)
       for (const node of c.nodes) expect(await get(node, bucket, 'key')).toMatch(/^122880 bytes|^short/)
+    })
+  })
+
+  it.each([
+    ['an object of few blocks', 30],
+    ['one whose blocks are listed in rows of their own', 70],
+  ])('stay if the deletion was lost with the copy of a node that was replaced: %s', async (_, blocks) => {
+    const tables = { tombstoneDelayMs: MINUTE_MS }
+    await onCluster({ nodes: 4, zones: 4, graces: GRACES, tables }, async (c) => {
+      const [a, , , gone] = c.nodes as [SimNode, SimNode, SimNode, SimNode]
+      const bucket = await bucketOn(c, gone)
+      await put(a, bucket, 'key', content(blocks))
+      await put(a, bucket, 'other', 'short')
+      await c.clock.sleep(MINUTE_MS)
+      const others = c.nodes.filter((node) => node !== gone)
+      const heal = cut(c, [gone], others)
+      void remove(gone, bucket, 'key').catch(() => 'failed')
+      await waitUntil(c, 'it is deleted on one replica', () => copyOn(gone, bucket, 'key') !== 'object', 1000)
+      await c.clock.sleep(100)
+      c.crash(gone, 'machine')
+      // What was on its way is given up.
+      await c.clock.sleep(MINUTE_MS)
+      heal()
+      const successor = await c.grow()
+      const changes = [
+        { node: gone.id, role: null },
+        { node: successor.id, role: roleOf(successor) },
+      ]
+      await c.changeLayout(changes, a)
+      const isDone = () => [...others, successor].every((node) => liveLayouts(node).join() === '2')
+      await waitUntil(c, 'only the new layout is live', isDone, 20 * MINUTE_MS)
+      // After this, what the replaced node alone has may be what was deleted meanwhile.
+      await remove(a, bucket, 'other')
+      const isCollected = () => others.every((node) => copyOn(node, bucket, 'other') === '-')
+      await waitUntil(c, 'tombstones are collected', isCollected, 60 * MINUTE_MS)
+      await c.boot(gone)
+      await c.clock.sleep(3 * 60 * MINUTE_MS)
+      for (const node of others) expect(await get(node, bucket, 'key')).toMatch(`${blocks * 4096} bytes`)
+      expect(gone.core!.blocks.refs.stats().queued).toBe(0)
     })
   })
 })

@@ -3,7 +3,7 @@ import { type NodeId, Priority, type Transport } from '../net/transport.js'
 import type { Clock } from '../util/clock.js'
 import type { Log } from '../util/log.js'
 import type { ReferenceQueue } from './reference-queue.js'
-import { checkQueueEnds, METHODS } from './wire.js'
+import { checkQueueEnds, checkReferences, METHODS } from './wire.js'
 
 const TIMEOUT_MS = 10_000
 /** The least time between two rounds of questions, in ms. */
@@ -19,7 +19,7 @@ export interface CarriedReferencesParts {
   log: Log
   transport: Pick<Transport, 'handle'>
   /** This node's own queue. */
-  queue: Pick<ReferenceQueue, 'ends'>
+  queue: Pick<ReferenceQueue, 'ends' | 'carryFor'>
 }
 
 /** A round: every node is asked until all has been carried that its queue held when it first answered. */
@@ -47,6 +47,10 @@ export class CarriedReferences {
     parts.transport.handle(METHODS.carrying, async () => ({
       body: parts.queue.ends() ?? { first: null, last: null },
     }))
+    parts.transport.handle(METHODS.carry, async (body) => {
+      await parts.queue.carryFor(checkReferences(body))
+      return { body: null }
+    })
   }
 
   /**

@@ -33,7 +33,6 @@ import {
   checkGet,
   checkHashes,
   checkPut,
-  checkReferences,
   METHODS,
   optionalIncarnation,
   singleChunk,
@@ -158,7 +157,6 @@ export class BlockManager implements Service {
     transport.handle(METHODS.put, this.#servePut)
     transport.handle(METHODS.get, this.#serveGet)
     transport.handle(METHODS.need, this.#serveNeed)
-    transport.handle(METHODS.carry, this.#serveCarry)
   }
 
   start(): void {
@@ -392,8 +390,4 @@ export class BlockManager implements Service {
   }
 
   /** Writes references for a node that has no role, and so may not write them itself. */
-  readonly #serveCarry: RpcHandler = async (body) => {
-    await this.parts.table.insertMany(checkReferences(body))
-    return { body: null }
-  }
 }

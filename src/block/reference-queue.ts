@@ -4,22 +4,17 @@ import { Priority } from '../net/transport.js'
 import { type Backoff, backoffMs } from '../util/backoff.js'
 import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
-import { versioned } from '../util/format.js'
+import { eachLimited } from '../util/limited.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
 import { Worker, WorkerService } from '../util/worker.js'
 import type { BlockRefRow, BlockRefTable } from './block-ref.js'
-import { OWNER_BYTES } from './claims.js'
-import { HASH_BYTES } from './format.js'
-import { METHODS, packReferences } from './wire.js'
+import { QUEUED_REFERENCES, type QueuedReferences } from './queued-references.js'
+import { type CarriedReference, METHODS, packReferences } from './wire.js'
 
 /** Sequence number (8 bytes) → rows of one owner, and where they are from. */
 const QUEUE = 'block:refqueue'
 export const REFS_TREES: readonly string[] = [QUEUE]
-
-const NOTHING = Buffer.alloc(0)
-const FLAG_DELETED = 1
-const FLAG_TRIED = 2
 
 /** References sent at once. */
 const BATCH_REFS = 500
@@ -32,18 +27,21 @@ const READ_STEPS = 20
 const LINGER_MS = 500
 const BACKOFF: Backoff = { baseMs: 1_000, maxMs: 60_000 }
 const CALL_TIMEOUT_MS = 30_000
+/** Rows that are asked for at the same time, whether they are gone. */
+const ASKED_AT_ONCE = 8
 
-interface QueueItem {
+interface QueueItem extends QueuedReferences {
   key: Buffer
-  rows: BlockRefRow[]
-  /** Whether it was sent before without success. */
-  tried: boolean
-  /** What tells whether the references are still wanted; only of live ones. */
-  source?: Buffer
 }
 
 /** Whether a queued reference is still wanted, by the `source` it was queued with; see ReferenceQueue.isWanted. */
 export type IsWanted = (reader: Reader, source: Buffer) => 'yes' | 'no' | 'unknown'
+
+/**
+ * Whether a quorum knows that a row no longer refers to its blocks, by the `source` that its reference was queued with.
+ * @throws CarportError if no quorum tells
+ */
+export type IsGone = (source: Buffer) => Promise<boolean>
 
 /** Entries that failed: they rest until `untilMs`, those after key `upTo` do not. */
 interface Resting {
@@ -59,11 +57,17 @@ interface Resting {
  * An entry may be old: its node was away, or its database went back in time. Meanwhile the reference may have been deleted, by
  * another replica of the row or by a later entry that was carried earlier, and its tombstone collected. So a live
  * reference goes only while the row that it is of still wants it.
+ *
+ * And a row may have changed on this node alone, by a write that failed, and whose row was lost with this node's copy. A reference that
+ * was deleted stays so for ever, so a deletion goes only when a quorum of the row's replicas has the change. If it has not, the
+ * entry is dropped: whoever gets the change later queues it again.
  */
 export class ReferenceQueue extends WorkerService {
   readonly name = 'block-refs'
   /** Asked right before a reference is carried; set by whoever knows the rows. */
   isWanted: IsWanted = () => 'yes'
+  /** The same of a deleted one. */
+  isGone: IsGone = async () => true
   protected readonly worker: Worker
   readonly #onCommit = () => this.worker.wake()
   #resting: Resting | undefined
@@ -91,7 +95,7 @@ export class ReferenceQueue extends WorkerService {
   /**
    * In the transaction of a row's onUpdate: `owner` (16-byte id of a version or list) now references, or no longer
    * references, these blocks. Deleted wins for ever over present for the same owner and block.
-   * @param source tells `isWanted` later which row it is; at most 64 KiB
+   * @param source tells `isWanted` and `isGone` later which row it is; at most 64 KiB
    */
   enqueue(tx: Tx, owner: Buffer, hashes: readonly Buffer[], deleted: boolean, source?: Buffer): void {
     if (hashes.length === 0) return
@@ -100,8 +104,8 @@ export class ReferenceQueue extends WorkerService {
       sequence = Math.max(sequence, decodeSequence(last) + 1)
     }
     const rows = hashes.map((hash) => ({ hash, owner, deleted }))
-    const item = { rows, tried: false, ...(source && !deleted && { source }) }
-    tx.put(QUEUE, encodeSequence(sequence), FORMAT.encode(item))
+    const item = { rows, tried: false, ...(source && { source }) }
+    tx.put(QUEUE, encodeSequence(sequence), QUEUED_REFERENCES.encode(item))
     tx.onCommit(this.#onCommit)
   }
 
@@ -172,7 +176,7 @@ export class ReferenceQueue extends WorkerService {
       const items: QueueItem[] = []
       let refs = 0
       for (const { key, value } of tx.range(QUEUE, range)) {
-        const item = { key: Buffer.from(key), ...FORMAT.decode(value) }
+        const item = { key: Buffer.from(key), ...QUEUED_REFERENCES.decode(value) }
         items.push(item)
         refs += item.rows.length
         if (refs >= BATCH_REFS) break
@@ -183,12 +187,13 @@ export class ReferenceQueue extends WorkerService {
 
   /** Sends the items' rows by partition. Rows that failed stay in the queue. Returns whether none is left. */
   async #carry(items: readonly QueueItem[], signal: AbortSignal): Promise<boolean> {
-    const byPartition = new Map<number, BlockRefRow[]>()
+    const byPartition = new Map<number, CarriedReference[]>()
     const unwanted: QueueItem[] = []
     const wanted: QueueItem[] = []
+    const gone = await this.#askWhatIsGone(items)
     for (const item of items) {
       const { rows, tried, source } = item
-      const isWanted = source ? this.isWanted(this.db, source) : 'yes'
+      const isWanted = gone.get(item) ?? (isLive(item) && source ? this.isWanted(this.db, source) : 'yes')
       if (isWanted === 'no') unwanted.push(item)
       if (isWanted !== 'yes') continue
       wanted.push(item)
@@ -196,8 +201,9 @@ export class ReferenceQueue extends WorkerService {
         // A try without a quorum may have left the row on this very node, which tells nothing of the others.
         if (!tried && this.#isDone(row)) continue
         const list = byPartition.get(row.hash[0]!)
-        if (list) list.push(row)
-        else byPartition.set(row.hash[0]!, [row])
+        const sent = source && row.deleted ? { ...row, source } : row
+        if (list) list.push(sent)
+        else byPartition.set(row.hash[0]!, [sent])
       }
     }
     const failed = byPartition.size > 0 ? await this.#insert(byPartition, signal) : new Set<number>()
@@ -207,14 +213,57 @@ export class ReferenceQueue extends WorkerService {
         const left = rows.filter((row) => failed.has(row.hash[0]!))
         if (left.length === 0) tx.delete(QUEUE, key)
         else if (left.length < rows.length || !tried)
-          tx.put(QUEUE, key, FORMAT.encode({ rows: left, tried: true, ...(source && { source }) }))
+          tx.put(QUEUE, key, QUEUED_REFERENCES.encode({ rows: left, tried: true, ...(source && { source }) }))
       }
     })
     return failed.size === 0 && unwanted.length + wanted.length === items.length
   }
 
+  /** Of deletions that this node is to carry itself: whether a quorum has them, or 'unknown' if none tells. */
+  async #askWhatIsGone(items: readonly QueueItem[]): Promise<Map<QueueItem, 'yes' | 'no' | 'unknown'>> {
+    const fates = new Map<QueueItem, 'yes' | 'no' | 'unknown'>()
+    // For a node that has no role, the one asks that carries them.
+    if (!this.#hasRole()) return fates
+    const asked = items.filter(
+      (item) => item.source && !isLive(item) && (item.tried || !item.rows.every((row) => this.#isDone(row))),
+    )
+    await eachLimited(asked, ASKED_AT_ONCE, async (item) => {
+      try {
+        fates.set(item, (await this.isGone(item.source!)) ? 'yes' : 'no')
+      } catch (error) {
+        this.log.debug({ error }, 'no quorum tells whether references are deleted; they stay queued')
+        fates.set(item, 'unknown')
+      }
+    })
+    return fates
+  }
+
+  #hasRole(): boolean {
+    return this.placement.layoutVersion === 0 || this.placement.writeSets(0).length > 0
+  }
+
+  /**
+   * Carries references for a node that has no role: those that are not deleted on a quorum are left out.
+   * @throws CarportError if no quorum tells that, or takes them
+   */
+  async carryFor(references: readonly CarriedReference[]): Promise<void> {
+    const staying = new Set<string>()
+    const sources = new Map(
+      references.flatMap(({ source }) => (source ? [[source.toString('latin1'), source] as const] : [])),
+    )
+    await eachLimited([...sources], ASKED_AT_ONCE, async ([name, source]) => {
+      if (!(await this.isGone(source))) staying.add(name)
+    })
+    const rows = references.filter(({ source }) => !source || !staying.has(source.toString('latin1')))
+    if (rows.length > 0)
+      await this.table.insertMany(rows.map(({ hash, owner, deleted }) => ({ hash, owner, deleted })))
+  }
+
   /** Returns the partitions whose rows did not reach a quorum. */
-  async #insert(byPartition: ReadonlyMap<number, BlockRefRow[]>, signal: AbortSignal): Promise<Set<number>> {
+  async #insert(
+    byPartition: ReadonlyMap<number, CarriedReference[]>,
+    signal: AbortSignal,
+  ): Promise<Set<number>> {
     const all = [...byPartition.values()].flat()
     try {
       await this.#send(all, signal)
@@ -250,12 +299,11 @@ export class ReferenceQueue extends WorkerService {
    * A node that has lost its role may write nothing by itself, but the references in its queue may be known to nobody
    * else: a member of the layout carries it.
    */
-  async #send(rows: readonly BlockRefRow[], signal: AbortSignal): Promise<void> {
+  async #send(rows: readonly CarriedReference[], signal: AbortSignal): Promise<void> {
     const { caller, placement } = this
-    const hasRole = placement.writeSets(rows[0]!.hash[0]!).length > 0
-    if (hasRole || placement.layoutVersion === 0) return this.table.insertMany(rows)
+    if (this.#hasRole()) return this.table.insertMany(rows)
     const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background, signal }
-    const body = { references: packReferences(rows) }
+    const body = packReferences(rows)
     let failure: unknown
     for (const node of caller.nearestFirst(placement.allNodes())) {
       if (node === caller.self) continue
@@ -279,6 +327,10 @@ export class ReferenceQueue extends WorkerService {
   }
 }
 
+function isLive({ rows }: QueueItem): boolean {
+  return !rows[0]!.deleted
+}
+
 function encodeSequence(sequence: number): Buffer {
   const key = Buffer.allocUnsafe(8)
   key.writeUInt32BE(Math.floor(sequence / 2 ** 32), 0)
@@ -288,51 +340,4 @@ function encodeSequence(sequence: number): Buffer {
 
 function decodeSequence(key: Buffer): number {
   return key.readUInt32BE(0) * 2 ** 32 + key.readUInt32BE(4)
-}
-
-type StoredItem = Omit<QueueItem, 'key'>
-
-const FORMAT = versioned<StoredItem>('queued block references', {
-  // [flags u8][owner 16][length of the source u16][source][hash 32]...
-  // The rows of one item have the same owner and are all live or all deleted.
-  encode({ rows, tried, source = NOTHING }) {
-    const { owner, deleted } = rows[0]!
-    const head = Buffer.from([(deleted ? FLAG_DELETED : 0) | (tried ? FLAG_TRIED : 0)])
-    const length = Buffer.allocUnsafe(2)
-    length.writeUInt16BE(source.length)
-    const stored = Buffer.concat([head, owner, length, source, ...rows.map((row) => row.hash)])
-    // With the version in front, its length must not be that of a value of the first release.
-    return isUnmarked(1 + stored.length) ? Buffer.concat([stored, Buffer.alloc(1)]) : stored
-  },
-  writes: 2,
-  versions: { 1: decodeItem, 2: decodeSourced },
-  // The first release wrote flags, owner and hashes alone, as their length tells.
-  unmarked: {
-    is: (stored) => isUnmarked(stored.length),
-    decode: decodeItem,
-  },
-})
-
-function isUnmarked(bytes: number): boolean {
-  return bytes % HASH_BYTES === (1 + OWNER_BYTES) % HASH_BYTES
-}
-
-function decodeSourced(payload: Buffer): StoredItem {
-  const at = 1 + OWNER_BYTES
-  const end = at + 2 + payload.readUInt16BE(at)
-  const source = Buffer.from(payload.subarray(at + 2, end))
-  const item = decodeItem(Buffer.concat([payload.subarray(0, at), payload.subarray(end)]))
-  return source.length > 0 ? { ...item, source } : item
-}
-
-/** [flags u8][owner 16][hash 32]..., of references without a source. */
-function decodeItem(payload: Buffer): StoredItem {
-  const flags = payload[0]!
-  const owner = Buffer.from(payload.subarray(1, 1 + OWNER_BYTES))
-  const rows: BlockRefRow[] = []
-  for (let at = 1 + OWNER_BYTES; at + HASH_BYTES <= payload.length; at += HASH_BYTES) {
-    const hash = Buffer.from(payload.subarray(at, at + HASH_BYTES))
-    rows.push({ hash, owner, deleted: (flags & FLAG_DELETED) !== 0 })
-  }
-  return { rows, tried: (flags & FLAG_TRIED) !== 0 }
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { BlockCluster, type BlockNode, blockOf, ownerOf, pathOf } from '../../testing/block-cluster.js'
+import { CarportError } from '../util/errors.js'
 import { parseFile } from './format.js'
 import { NO_OWNER } from './rc.js'
 
@@ -150,6 +151,35 @@ describe('a reference that was queued', () => {
     isKnown = true
     await c.clock.until(() => c.nodes[1]!.counts.get(c.nodes[1]!.db, first)?.count === 1, 3 * MINUTE)
     await c.clock.until(() => node.blocks.refs.stats().queued === 0, MINUTE)
+  })
+
+  it('is deleted only if a quorum knows that its row is gone, and the deletion waits while none tells', async () => {
+    const c = await make()
+    const [node, other] = c.nodes as [(typeof c.nodes)[0], (typeof c.nodes)[0]]
+    const [gone, there, unknown] = [1, 2, 3].map((n) => ({ owner: ownerOf(n), hash: blockOf(n).hash }))
+    const enqueue = (deleted: boolean) =>
+      c.run(
+        node.db.transact((tx) => {
+          for (const [i, { owner, hash }] of [gone!, there!, unknown!].entries())
+            node.blocks.refs.enqueue(tx, owner, [hash], deleted, Buffer.from(`row ${i + 1}`))
+        }),
+      )
+    const isLive = ({ hash }: { hash: Buffer }) => other.counts.get(other.db, hash)?.count === 1
+    let isKnown = false
+    node.blocks.refs.isGone = async (source) => {
+      if (source.toString() === 'row 3' && !isKnown)
+        throw new CarportError('QuorumUnavailable', 'all are away')
+      return source.toString() !== 'row 2'
+    }
+    await enqueue(false)
+    await c.clock.until(() => [gone!, there!, unknown!].every(isLive), MINUTE)
+    await enqueue(true)
+    await c.clock.until(() => !isLive(gone!), MINUTE)
+    await c.clock.advance(MINUTE)
+    expect([isLive(there!), isLive(unknown!), node.blocks.refs.stats().queued]).toEqual([true, true, 1])
+    isKnown = true
+    await c.clock.until(() => !isLive(unknown!), 3 * MINUTE)
+    expect([isLive(there!), node.blocks.refs.stats().queued]).toEqual([true, 0])
   })
 
   it('keeps its source whatever length that has', async () => {

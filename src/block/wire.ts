@@ -154,25 +154,51 @@ export function checkClaimsRequest(body: unknown): { partitions: number[]; after
   return { partitions, after: hasAfter ? buffer(body, 'after', HASH_BYTES + OWNER_BYTES) : undefined }
 }
 
-/** Encodes references that another node shall carry: [hash, owner, deleted] of each. */
-export function packReferences(rows: readonly BlockRefRow[]): [Buffer, Buffer, boolean][] {
-  return rows.map(({ hash, owner, deleted }) => [hash, owner, deleted])
+/** A reference that another node shall carry; of a deleted one, the row that it was of (see ReferenceQueue.isGone). */
+export interface CarriedReference extends BlockRefRow {
+  source?: Buffer
 }
 
-export function checkReferences(body: unknown): BlockRefRow[] {
+/**
+ * Encodes references that another node shall carry: [hash, owner, deleted, which of `sources`] of each. Nodes of an earlier
+ * release carry them without asking for their rows.
+ */
+export function packReferences(rows: readonly CarriedReference[]): object {
+  const places = new Map<string, number>()
+  const sources: Buffer[] = []
+  const placeOf = (source: Buffer) => {
+    const name = source.toString('latin1')
+    const known = places.get(name)
+    if (known !== undefined) return known
+    places.set(name, sources.length)
+    return sources.push(source) - 1
+  }
+  const references = rows.map(({ hash, owner, deleted, source }) => [
+    ...[hash, owner, deleted],
+    ...(source ? [placeOf(source)] : []),
+  ])
+  return { references, sources }
+}
+
+/** @throws CarportError InvalidArgument */
+export function checkReferences(body: unknown): CarriedReference[] {
   const rows = field(body, 'references')
+  const sources = field(body, 'sources') ?? []
   if (!Array.isArray(rows) || rows.length > HASHES_MAX) throw invalid('references')
+  if (!Array.isArray(sources) || !sources.every((source) => Buffer.isBuffer(source))) throw invalid('sources')
   return rows.map((row: unknown) => {
     if (!Array.isArray(row)) throw invalid('references')
-    const [hash, owner, deleted] = row as unknown[]
+    const [hash, owner, deleted, at] = row as unknown[]
+    const source: unknown = at === undefined ? undefined : sources[Number(at)]
     const isSane =
       Buffer.isBuffer(hash) &&
       hash.length === HASH_BYTES &&
       Buffer.isBuffer(owner) &&
       owner.length === OWNER_BYTES &&
-      typeof deleted === 'boolean'
+      typeof deleted === 'boolean' &&
+      (at === undefined || Buffer.isBuffer(source))
     if (!isSane) throw invalid('references')
-    return { hash, owner, deleted }
+    return { hash, owner, deleted, ...(Buffer.isBuffer(source) && { source }) }
   })
 }
 

@@ -33,7 +33,7 @@ import { VersionListing } from './listing/versions.js'
 import { DAILY_RUNS_TREE } from './upkeep/daily-runs.js'
 import { OrphanWorker } from './upkeep/orphans.js'
 import { PURGE_TREE, Purge } from './upkeep/purge.js'
-import { stillRefers } from './upkeep/referrers.js'
+import { isGone, stillRefers } from './upkeep/referrers.js'
 import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './uploads/tables.js'
 import { Uploads } from './uploads/uploads.js'
 import { CONTEST_TREES, Contests } from './versions/contests.js'
@@ -206,7 +206,7 @@ export class Model implements Service {
       adminToken: tables.add(fieldTable('admin_token')),
     }
     this.tables = t
-    this.purge = new Purge({ db, lists: t.list, parts: t.part, clock, random, log, listsGraceMs })
+    this.purge = new Purge({ db, tables: t, clock, random, log, listsGraceMs })
     this.contests = new Contests({
       ...{ db, clock, random, log, transport, quorum, placement, oldMs: contestsMs },
       objects: t.object,
@@ -297,6 +297,11 @@ export class Model implements Service {
   /** Whether the row that queued a reference, with that `source`, still refers to the block. */
   stillRefers(reader: Reader, source: Buffer): 'yes' | 'no' | 'unknown' {
     return stillRefers(reader, this.tables, this.#copyVotes, source)
+  }
+
+  /** The same, by a quorum: whether it no longer does. @throws CarportError QuorumUnavailable, LayoutNotReady */
+  isGone(source: Buffer): Promise<boolean> {
+    return isGone(this.tables, source)
   }
 
   async start(): Promise<void> {

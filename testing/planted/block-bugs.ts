@@ -9,8 +9,8 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/block/reference-queue.ts',
-        find: "const isWanted = source ? this.isWanted(this.db, source) : 'yes'",
-        replace: "const isWanted = source && !this.db ? this.isWanted(this.db, source) : 'yes'",
+        find: '(isLive(item) && source ? this.isWanted',
+        replace: '(isLive(item) && source && !this.db ? this.isWanted',
       },
     ],
   },

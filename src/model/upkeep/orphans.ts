@@ -4,16 +4,15 @@ import type { Placement } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
 import type { Transport } from '../../net/transport.js'
 import { successor } from '../../table/row-keys.js'
-import type { Table } from '../../table/table.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Service } from '../../util/service.js'
 import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
 import type { BlockListRow } from '../content/block-lists.js'
 import { timeOfId } from '../content/refs.js'
-import { NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
-import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
-import type { VersionRecord } from '../versions/record.js'
+import { uploadSortKey } from '../sort-keys.js'
+import type { PartRow } from '../uploads/tables.js'
 import { DailyRuns } from './daily-runs.js'
+import { isListOwnerHere, isListOwnerThere, isUploadThere, type OwnerTables } from './referrers.js'
 
 /** A row may wait this long for the row that refers to it: longer than any request takes. In ms. */
 export const ORPHAN_AGE_MS = 48 * 3600_000
@@ -45,13 +44,7 @@ export class OrphanWorker implements Service {
       db: Db
       placement: Placement
       transport: Transport
-      tables: {
-        object: Table<VersionRecord>
-        version: Table<VersionRecord>
-        list: Table<BlockListRow>
-        upload: Table<UploadRow>
-        part: Table<PartRow>
-      }
+      tables: OwnerTables
     },
   ) {
     const times = { spreadMs: SPREAD_MS, startDelayMs: START_DELAY_MS }
@@ -126,24 +119,9 @@ export class OrphanWorker implements Service {
 
   async #checkList(row: BlockListRow): Promise<void> {
     const { db, tables, log } = this.deps
-    const { bucket, key, owner, part } = row
-    const refers = (referrer: VersionRecord | PartRow | undefined) => {
-      if (!referrer?.id.equals(owner)) return false
-      return 'state' in referrer ? referrer.state !== 'tombstone' : !referrer.deleted
-    }
-    const places = part
-      ? [[tables.part, partSortKey(part.uploadId, part.number)] as const]
-      : [
-          // In this order: a version that moves between the tables is in the one or the other at every moment.
-          [tables.object, key] as const,
-          [tables.version, versionSortKey(key, owner, false)] as const,
-          [tables.version, versionSortKey(key, NULL_SLOT, true)] as const,
-          [tables.object, key] as const,
-        ]
-    for (const [table, sortKey] of places) if (refers(table.local.getIntact(db, bucket, sortKey))) return
-    for (const [table, sortKey] of places) {
-      if (refers(await table.get(bucket, sortKey, { body: false }))) return
-    }
+    const { bucket, owner } = row
+    if (isListOwnerHere(db, tables, row)) return
+    if (await isListOwnerThere(tables, row)) return
     await tables.list.insertMany([{ ...row, deleted: true, data: EMPTY }])
     this.counts.lists++
     log.info({ bucket: bucket.toString('hex'), owner: owner.toString('hex') }, 'orphaned list deleted')
@@ -155,8 +133,7 @@ export class OrphanWorker implements Service {
     const sortKey = uploadSortKey(key, uploadId)
     const known = tables.upload.local.getIntact(db, bucket, sortKey)
     if (known && !known.deleted) return
-    const upload = await tables.upload.get(bucket, sortKey)
-    if (upload && !upload.deleted) return
+    if (await isUploadThere(tables, row)) return
     await tables.part.insert({ ...row, deleted: true, content: { kind: 'none' }, size: 0 })
     this.counts.parts++
     log.info({ bucket: bucket.toString('hex'), upload: uploadId.toString('hex') }, 'orphaned part deleted')

@@ -1,10 +1,12 @@
-import type { Db, Tx } from '../../db/db.js'
+import type { Db, Reader, Tx } from '../../db/db.js'
+import type { LocalTable } from '../../table/local.js'
 import { prefixEnd } from '../../table/row-keys.js'
-import type { Table } from '../../table/table.js'
+import { errorCode } from '../../util/errors.js'
 import type { WorkerEnv } from '../../util/worker.js'
-import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
-import { deletedPart, type PartRow } from '../uploads/tables.js'
+import { deletedBlockList } from '../content/block-lists.js'
+import { deletedPart } from '../uploads/tables.js'
 import { DUE_BYTES, DueQueue } from './due-queue.js'
+import { isListOwnerThere, isUploadThere, type OwnerTables } from './referrers.js'
 
 export const PURGE_TREE = 'model:purge'
 
@@ -16,17 +18,20 @@ const ROWS_PER_STEP = 32
 /** How long the lists of a version are kept after it went, in ms, as its blocks are: for those who are reading it. */
 export const LISTS_GRACE_MS = 600_000
 
+/** How soon a quorum is asked again for an owner if none tells, in ms. */
+const AGAIN_MS = 60_000
+
 /**
  * Deletes, in small steps, the rows that a deleted version or upload leaves behind: parts at once, lists after a grace.
  * Each replica does so on its own copy: the queue entry is written in the transaction in which the owner went away
- * there. [due u48 ms][kind u8][bucket][owner] → nothing
+ * there. What this copy alone knows may be lost with it, while others go on without: so a quorum is asked for the owner before.
+ * [due u48 ms][kind u8][bucket][owner] → nothing
  */
 export class Purge extends DueQueue {
   constructor(
     private readonly deps: WorkerEnv & {
       db: Db
-      lists: Table<BlockListRow>
-      parts: Table<PartRow>
+      tables: OwnerTables
       /** Default: LISTS_GRACE_MS. */
       listsGraceMs?: number | undefined
     },
@@ -42,30 +47,66 @@ export class Purge extends DueQueue {
   }
 
   protected async settle(key: Buffer): Promise<void> {
-    const kind = key[DUE_BYTES]
+    const { db, log } = this.deps
+    const kind: Kind = key[DUE_BYTES] === 0 ? 'lists' : 'parts'
     const bucket = key.subarray(DUE_BYTES + 1, DUE_BYTES + 17)
     const owner = key.subarray(DUE_BYTES + 17)
-    await this.deps.db.transact((tx) => {
-      const done = kind === 0 ? this.#deleteLists(tx, bucket, owner) : this.#deleteParts(tx, bucket, owner)
-      if (done) tx.delete(PURGE_TREE, key)
-    })
+    const rows = this.#rowsOf(kind, bucket, owner)
+    let isDone: boolean
+    try {
+      // Then whoever hears of its end deletes its own rows, and this copy takes that over.
+      isDone = await rows.isOwnerThere(db)
+    } catch (error) {
+      if (errorCode(error) === 'Closed') throw error
+      log.debug({ error, kind }, 'no quorum tells whether the owner of rows is gone; they stay for now')
+      await db.transact((tx) => {
+        tx.delete(PURGE_TREE, key)
+        this.add(tx, AGAIN_MS, key.subarray(DUE_BYTES), EMPTY)
+      })
+      return
+    }
+    const deleteSome = (tx: Tx) => {
+      isDone ||= rows.deleteSome(tx)
+      if (isDone) tx.delete(PURGE_TREE, key)
+    }
+    do await db.transact(deleteSome)
+    while (!isDone)
   }
 
-  #deleteLists(tx: Tx, bucket: Buffer, owner: Buffer): boolean {
-    const { local } = this.deps.lists
-    const live = take(local.range(tx, bucket, { ...ownedBy(owner), onDamage: 'skip' }), (row) => !row.deleted)
-    for (const row of live) local.update(tx, deletedBlockList(row))
-    return live.length < ROWS_PER_STEP
+  #rowsOf(kind: Kind, bucket: Buffer, owner: Buffer): OwnedRows {
+    const { tables } = this.deps
+    return kind === 'lists'
+      ? ownedRows(tables.list.local, bucket, owner, deletedBlockList, (row) => isListOwnerThere(tables, row))
+      : ownedRows(tables.part.local, bucket, owner, deletedPart, (row) => isUploadThere(tables, row))
   }
+}
 
-  #deleteParts(tx: Tx, bucket: Buffer, uploadId: Buffer): boolean {
-    const { local } = this.deps.parts
-    const live = take(
-      local.range(tx, bucket, { ...ownedBy(uploadId), onDamage: 'skip' }),
-      (row) => !row.deleted,
-    )
-    for (const row of live) local.update(tx, deletedPart(row))
-    return live.length < ROWS_PER_STEP
+interface OwnedRows {
+  /** Whether a quorum has the owner still, as far as this copy has rows of it. */
+  isOwnerThere(reader: Reader): Promise<boolean>
+  /** Deletes the next rows; returns whether none is left. */
+  deleteSome(tx: Tx): boolean
+}
+
+function ownedRows<E extends { deleted: boolean }>(
+  local: LocalTable<E>,
+  bucket: Buffer,
+  owner: Buffer,
+  tombstoneOf: (row: E) => E,
+  hasOwner: (row: E) => Promise<boolean>,
+): OwnedRows {
+  const live = (reader: Reader, limit: number) =>
+    take(local.range(reader, bucket, { ...ownedBy(owner), onDamage: 'skip' }), limit, (row) => !row.deleted)
+  return {
+    isOwnerThere: async (reader) => {
+      const [first] = live(reader, 1)
+      return first !== undefined && hasOwner(first)
+    },
+    deleteSome(tx) {
+      const rows = live(tx, ROWS_PER_STEP)
+      for (const row of rows) local.update(tx, tombstoneOf(row))
+      return rows.length < ROWS_PER_STEP
+    },
   }
 }
 
@@ -77,12 +118,12 @@ function ownedBy(owner: Buffer): { start: Buffer; end?: Buffer } {
 }
 
 /** The first rows that qualify, gathered before any is changed. */
-function take<T>(rows: Iterable<T>, wanted: (row: T) => boolean): T[] {
+function take<T>(rows: Iterable<T>, limit: number, wanted: (row: T) => boolean): T[] {
   const found: T[] = []
   for (const row of rows) {
     if (!wanted(row)) continue
     found.push(row)
-    if (found.length === ROWS_PER_STEP) break
+    if (found.length === limit) break
   }
   return found
 }

@@ -1,10 +1,11 @@
 import type { Reader } from '../../db/db.js'
 import type { LocalTable } from '../../table/local.js'
+import type { Table } from '../../table/table.js'
 import { errorCode } from '../../util/errors.js'
 import { type BlockListRow, blockListSortKey } from '../content/block-lists.js'
 import { decodeReferrer, type Referrer } from '../content/referrer.js'
-import { bucketPartition, NULL_SLOT, versionSortKey } from '../sort-keys.js'
-import { type PartRow, partSortKey } from '../uploads/tables.js'
+import { bucketPartition, NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
+import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
 import type { VersionRecord } from '../versions/record.js'
 
 /** This node's copies of the tables whose rows refer to blocks. */
@@ -62,4 +63,89 @@ function isThere(reader: Reader, tables: ReferringTables, referrer: Referrer): b
   if (noncurrent.length > 0) return true
   const current = tables.object.local.get(reader, bucket, key)
   return isSame(current) && current?.state === 'object'
+}
+
+/** The tables whose rows refer to blocks, or to rows that do. */
+export interface OwnerTables {
+  readonly object: Table<VersionRecord>
+  readonly version: Table<VersionRecord>
+  readonly part: Table<PartRow>
+  readonly list: Table<BlockListRow>
+  readonly upload: Table<UploadRow>
+}
+
+/**
+ * Whether a quorum knows that the row that queued a reference no longer refers to the block. What one replica alone knows may be
+ * lost with it.
+ * @throws CarportError QuorumUnavailable, LayoutNotReady
+ */
+export async function isGone(tables: OwnerTables, encoded: Buffer): Promise<boolean> {
+  const referrer = decodeReferrer(encoded)
+  const { bucket, id } = referrer
+  switch (referrer.kind) {
+    case 'version':
+      return !(await isAtAny(versionPlaces(tables, referrer), bucket, id))
+    case 'part':
+      return !(await isAtAny([[tables.part, partSortKey(referrer.uploadId, referrer.number)]], bucket, id))
+    case 'list': {
+      const sortKey = blockListSortKey(id, 'blocks', referrer.index)
+      const row = await tables.list.get(bucket, sortKey, { body: false })
+      return row === undefined || row.deleted
+    }
+  }
+}
+
+/** Whether a quorum has the owner of a list. @throws CarportError QuorumUnavailable, LayoutNotReady */
+export function isListOwnerThere(tables: OwnerTables, row: BlockListRow): Promise<boolean> {
+  return isAtAny(ownerPlaces(tables, row), row.bucket, row.owner)
+}
+
+/** Whether this node's own copy has the owner of a list, which then need not be asked for. */
+export function isListOwnerHere(reader: Reader, tables: OwnerTables, row: BlockListRow): boolean {
+  return ownerPlaces(tables, row).some(([table, sortKey]) =>
+    isLiveOwner(table.local.getIntact(reader, row.bucket, sortKey), row.owner),
+  )
+}
+
+/** Whether a quorum has the upload of a part. @throws CarportError QuorumUnavailable, LayoutNotReady */
+export async function isUploadThere(
+  tables: OwnerTables,
+  { bucket, key, uploadId }: PartRow,
+): Promise<boolean> {
+  const upload = await tables.upload.get(bucket, uploadSortKey(key, uploadId))
+  return upload !== undefined && !upload.deleted
+}
+
+/** Where a row that owns blocks may be. */
+type Place = readonly [table: Table<VersionRecord> | Table<PartRow>, sortKey: Buffer]
+
+function ownerPlaces(tables: OwnerTables, { key, owner, part }: BlockListRow): Place[] {
+  if (part) return [[tables.part, partSortKey(part.uploadId, part.number)]]
+  return versionPlaces(tables, { key, id: owner })
+}
+
+/** @param of.isNull whether it is a null version; unless told, it may be */
+function versionPlaces(
+  { object, version }: OwnerTables,
+  { key, id, isNull }: { key: Buffer; id: Buffer; isNull?: boolean },
+): Place[] {
+  // In this order: a version that moves between the tables is in the one or the other at every moment.
+  return [
+    [object, key],
+    ...(isNull ? [] : [[version, versionSortKey(key, id, false)] as const]),
+    ...(isNull === false ? [] : [[version, versionSortKey(key, NULL_SLOT, true)] as const]),
+    [object, key],
+  ]
+}
+
+async function isAtAny(places: readonly Place[], bucket: Buffer, id: Buffer): Promise<boolean> {
+  for (const [table, sortKey] of places) {
+    if (isLiveOwner(await table.get(bucket, sortKey, { body: false }), id)) return true
+  }
+  return false
+}
+
+function isLiveOwner(row: VersionRecord | PartRow | undefined, id: Buffer): boolean {
+  if (!row?.id.equals(id)) return false
+  return 'state' in row ? row.state !== 'tombstone' : !row.deleted
 }
