@@ -76,6 +76,8 @@ describe.each([
   'copies',
   'tags',
   'events',
+  'lifecycle',
+  'modes',
 ] as const)('mostly %s', (kind) => {
   it.each(seeds)('seed %i', { timeout: TIMEOUT_MS }, (seed) => run({ seed, kind, loadMs: LOAD_MS }))
 })

@@ -45,6 +45,8 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
   it.each([
     ['tags with their versions, and shows them as they were acknowledged', 'tags', 'tag'],
     ['a target informed of every write, and of none that lost', 'events', 'told'],
+    ['what lifecycle rules end until its time, and nothing longer', 'lifecycle', 'ended'],
+    ['one and the same in the end where reads may be old', 'modes', 'put'],
   ] as const)('keeps %s', async (_, kind, counted) => {
     const { problems, counts } = await runScenario({ seed: 1, kind, loadMs: 10_000 })
     expect(problems).toEqual([])

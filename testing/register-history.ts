@@ -13,6 +13,11 @@ export class RegisterHistory {
     return this.#count
   }
 
+  /** The names of all registers. */
+  registers(): string[] {
+    return [...this.#ops.keys()]
+  }
+
   /** All operations on a register, in the order of their calls. */
   of(register: string): readonly RegisterOp[] {
     return this.#ops.get(register) ?? []

@@ -1,10 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import { blockOwner } from '../src/model/content/refs.js'
-import type { ListPage } from '../src/model/listing/objects.js'
-import type { PageEntry } from '../src/model/listing/page.js'
 import type { Model } from '../src/model/model.js'
-import { readListed } from '../src/model/versions/codec.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { CarportError } from '../src/util/errors.js'
 import type { RegisterOp } from './register-check.js'
@@ -14,26 +11,16 @@ import { conditionalWrite } from './sim-conditional.js'
 import { checkContent } from './sim-content.js'
 import { copyObject } from './sim-copies.js'
 import { WRITES } from './sim-coverage.js'
+import { deleteMany, deleteVersion } from './sim-deletions.js'
+import { Lifecycle } from './sim-lifecycle.js'
+import { listObjects, listVersions } from './sim-listings.js'
 import { multipart } from './sim-multipart.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
-import type { ClientRequest, Target } from './sim-request.js'
+import { type ClientRequest, isExpectedFailure, type Target } from './sim-request.js'
 import type { Workload } from './sim-workload.js'
 
-/** Errors that clients may get when nodes are away: any other one is a bug. */
-const EXPECTED_FAILURES = new Set([
-  'QuorumUnavailable',
-  'ClockSkew',
-  'LayoutNotReady',
-  'Conflict',
-  'Timeout',
-  'PeerUnreachable',
-  'Closed',
-  'StorageFull',
-])
-const EMPTY = Buffer.alloc(0)
-const LIST_LIMIT = 1000
 /** Share of the operations that go to the first key. */
 const HOT_SHARE = 0.3
 /** How long ago a key that was used for a while is deleted at the most, in ms. */
@@ -95,7 +82,9 @@ export class SimClient {
           w.freshEveryMs > 0 ? this.#freshTarget(random.float() * USED_MS) : target,
         ))
       case 'list':
-        return this.#list(node, target.bucket === w.versionedBucket)
+        return listObjects(this.#request(node, target))
+      case 'list-versions':
+        return listVersions(this.#request(node, target))
       case 'multipart':
         return multipart(node, {
           ...{ w, random, target },
@@ -109,7 +98,9 @@ export class SimClient {
       case 'get-version':
         return this.#getVersion(node)
       case 'delete-version':
-        return this.#deleteVersion(node)
+        return deleteVersion(this.#request(node, target))
+      case 'delete-many':
+        return deleteMany(this.#request(node, target))
       case 'control':
         return w.control.step(random, node, (what, run) => this.#try(node, what, run))
       case 'conditional':
@@ -118,6 +109,8 @@ export class SimClient {
         return copyObject({ ...this.#request(node, writeTarget), source: this.#target() })
       case 'tags':
         return w.tags.step(this.#request(node, target))
+      case 'life':
+        return this.#life(node)
       case 'stack':
         return w.stacks.step(
           random,
@@ -144,7 +137,7 @@ export class SimClient {
       ...{ w: this.w, random: this.#random, target },
       note: (what) => this.#note(node, what),
       try: (what, run) => this.#try(node, what, run),
-      remember: (version) => this.#remember(target.bucket, target.key, version),
+      remember: (version, key = target.key) => this.#remember(target.bucket, key, version),
     }
   }
 
@@ -193,7 +186,7 @@ export class SimClient {
       outcome = error instanceof CarportError ? error.code : String(error)
       if (
         !(error instanceof NodeDied) &&
-        !(error instanceof CarportError && EXPECTED_FAILURES.has(error.code))
+        !isExpectedFailure(error, cluster.options.consistencyMode !== 'consistent')
       ) {
         const stack = error instanceof Error ? error.stack : ''
         problems.push(
@@ -224,12 +217,15 @@ export class SimClient {
   }
 
   /** Resolves with whether it was acknowledged; so does `#delete`. */
-  async #put(node: SimNode, { bucket, key, register }: Target): Promise<boolean> {
-    const { contents, history } = this.w
+  async #put(node: SimNode, target: Target): Promise<boolean> {
+    const { contents, history, lifecycle } = this.w
+    const { bucket, key, register } = target
     const content = contents.make(this.#random, this.#bodyBytes())
     const etag = createHash('md5').update(content).digest('hex')
     contents.register(etag, content)
     const op = history.call(register, 'write', etag, this.#note(node, 'put'))
+    lifecycle?.writes(target, etag)
+    const calledMs = this.w.cluster.clock.monotonicMs()
     const written = await this.#try(node, `put ${register} ${etag.slice(0, 8)}`, async (model) => {
       const stored = await model.blobs.write(sourceOf(content, this.#random))
       return model.objects.put(newVersion(bucket, key, stored.md5), stored, bucket.versioning)
@@ -240,6 +236,7 @@ export class SimClient {
     }
     history.answered(op)
     this.#remember(bucket, key, written)
+    if (bucket.versioning === 'enabled' && Lifecycle.ends(key)) lifecycle?.wrote(written, calledMs)
     return true
   }
 
@@ -258,7 +255,7 @@ export class SimClient {
 
   #remember(bucket: Bucket, key: string, version: VersionRecord): void {
     this.w.owners.add(blockOwner(version.id).toString('hex'))
-    if (bucket.versioning === 'enabled')
+    if (bucket.versioning === 'enabled' && !Lifecycle.ends(key))
       this.w.versions.set(`${key}/${version.id.toString('hex')}`, { key, version })
   }
 
@@ -284,31 +281,18 @@ export class SimClient {
     if (etag !== null && this.w.history.isUnderWay(etag)) this.w.onEarlyRead?.(this.#operationId)
   }
 
-  /** Takes a listing as a read of every key that it speaks of. */
-  async #list(node: SimNode, versioned: boolean): Promise<void> {
+  /** An operation on a key that lifecycle rules speak of. */
+  async #life(node: SimNode): Promise<void> {
     const { w } = this
-    const { history } = w
-    const bucket = versioned ? w.versionedBucket : w.bucket
-    const keys = versioned ? w.versionedKeys : w.keys
-    const reads = keys.map((key) =>
-      history.call(versioned ? `versioned/${key}` : key, 'read', null, this.#note(node, 'list')),
-    )
-    const limit = this.#random.chance(0.5) ? LIST_LIMIT : 1 + this.#random.below(keys.length)
-    const entries = await this.#try(node, 'list', async (model) => {
-      const listed: PageEntry[] = []
-      for (let start: Buffer | undefined = EMPTY; start; ) {
-        const request = { bucket: bucket.id, prefix: EMPTY, delimiter: EMPTY, start, limit }
-        const page: ListPage = await model.listing.page(request)
-        listed.push(...page.entries)
-        start = page.more ? page.next : undefined
-      }
-      return listed
-    })
-    if (!entries) return
-    const etags = new Map(
-      entries.map(({ key, head }) => [key.toString(), readListed(head!).etag.slice(0, 32)]),
-    )
-    for (const [i, key] of keys.entries()) history.answered(reads[i]!, etags.get(key) ?? null)
+    const lifecycle = w.lifecycle!
+    const random = this.#random
+    const target = lifecycle.target(w, random)
+    const roll = random.float()
+    if (roll < 0.4) await this.#put(node, target)
+    else if (roll < 0.65) await this.#get(node, target)
+    else if (roll < 0.7) await this.#delete(node, target)
+    else if (roll < 0.8) await lifecycle.upload(this.#request(node, target))
+    else await lifecycle.look(this.#request(node, target))
   }
 
   /**
@@ -322,7 +306,7 @@ export class SimClient {
     if (!(await this.#put(node, target)) || !node.ready || (await this.#delete(node, target))) return
     for (let i = 0; i < 2; i++) {
       const other = this.#otherThan(node)
-      if (other.ready) await this.#list(other, false)
+      if (other.ready) await listObjects(this.#request(other, target), true)
     }
   }
 
@@ -347,25 +331,5 @@ export class SimClient {
         w.problems.push(`${this.#note(node, 'get-version')}: acknowledged version ${id} is not found`)
       } else if (found.state === 'object') await checkContent(w, model, found, id)
     })
-  }
-
-  /** Deletes a version that is not current, so that the key's register stays what it is. */
-  async #deleteVersion(node: SimNode): Promise<void> {
-    const { w } = this
-    const random = this.#random
-    const ids = [...w.versions.keys()]
-    if (ids.length === 0) return
-    const id = random.pick(ids)
-    const { key, version } = w.versions.get(id)!
-    const newer = ids.some((other) => {
-      const candidate = w.versions.get(other)!
-      return candidate.key === key && candidate.version.timeUs > version.timeUs
-    })
-    if (!newer) return
-    w.versions.delete(id)
-    const deleted = await this.#try(node, `delete-version ${id}`, (model) =>
-      model.objects.deleteVersion(w.versionedBucket.id, Buffer.from(key), version.id),
-    )
-    if (deleted) w.deletedVersions.set(id, { key, version })
   }
 }

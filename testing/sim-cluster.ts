@@ -5,6 +5,7 @@ import type { ConsistencyMode } from '../src/cluster/layout/view.js'
 import type { RoleChange } from '../src/cluster/layout-manager.js'
 import { inlineHashing } from '../src/model/content/hashing.js'
 import type { EventOptions } from '../src/model/events/delivery.js'
+import type { LifecycleOptions } from '../src/model/lifecycle/worker.js'
 import type { NodeId } from '../src/net/transport.js'
 import { ALL_TREES, Core } from '../src/node/core.js'
 import type { TableSetOptions } from '../src/table/tables.js'
@@ -37,6 +38,8 @@ export interface SimClusterOptions {
   graces: Graces
   /** Targets of event notifications of a node. */
   events?: (node: number) => EventOptions
+  /** How lifecycle rules count days; as in reality unless told. */
+  lifecycle?: LifecycleOptions
   /** See Contests; as in reality unless told. */
   contestsMs?: number
   /** Time between two comparisons of control rows; a minute unless told, since only the S3 API asks for more. */
@@ -186,6 +189,7 @@ export class SimCluster {
         tables: options.tables,
         graces: options.graces,
         ...(options.events && { events: options.events(node.index) }),
+        ...(options.lifecycle && { lifecycle: options.lifecycle }),
         ...(options.contestsMs !== undefined && { contestsMs: options.contestsMs }),
         controlRoundMs: options.controlRoundMs ?? 60_000,
       },

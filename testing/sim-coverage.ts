@@ -14,6 +14,7 @@ export const WRITES: ReadonlySet<string> = new Set([
   'pop',
   'lock',
   'delete-version',
+  'delete-many',
   'create',
   'replace',
   'copy',

@@ -4,8 +4,8 @@ import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, layoutChange, VERSIONED_KEYS
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
 
-/** Kinds of which half of the runs have a node without capacity. */
-const WITH_GATEWAYS: ReadonlySet<ScenarioKind> = new Set(['tags', 'events'])
+/** The share of the runs of a kind that have a node without capacity. */
+const GATEWAY_SHARES: Partial<Record<ScenarioKind, number>> = { tags: 0.5, events: 0.5, swarm: 0.25 }
 
 /** Draws what a seed of that kind has. */
 export function drawProfile(kind: ScenarioKind, random: SeededRandom, replicationFactor?: number): Profile {
@@ -17,9 +17,9 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
   const base: Profile = {
     blockBytes: random.pick([4096, 32 * 1024]),
     nodes: 5,
-    gateways: WITH_GATEWAYS.has(kind) && random.fork('gateway').chance(0.5) ? 1 : 0,
+    gateways: random.fork('gateway').chance(GATEWAY_SHARES[kind] ?? 0) ? 1 : 0,
     zones: random.pick([3, 5]),
-    replicationFactor: 3,
+    ...{ replicationFactor: 3, consistencyMode: 'consistent' },
     clockSkewMs: random.pick([5, 200, 3000]),
     path: {
       latencyMs: random.pick([2, 20, 50]),
@@ -35,7 +35,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
     ...{ judgeShare: 0.5, judgeMs: 0 },
     ...{ changesLayout: 'no', operations: ALL_OPERATIONS, syncSoonMs: 2000, freshEveryMs: 0 },
     layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
-    ...{ tellsEvents: false, keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
+    ...{ tellsEvents: false, hasLifecycle: false, keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
     ...{ lookEveryMs: 500, versionedShare: 0.2 },
     syncIntervalMs: random.fork('comparisons').pick([SYNC_INTERVAL_MS, 300_000, 300_000, 600_000]),
@@ -78,6 +78,10 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...tags(random) }
     case 'events':
       return { ...base, ...events(random) }
+    case 'lifecycle':
+      return { ...base, ...lifecycle(random) }
+    case 'modes':
+      return { ...base, ...modes(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }
@@ -330,5 +334,27 @@ function events(random: SeededRandom): Partial<Profile> {
     ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 30_000]), tellsEvents: true },
     ...{ keys: KEYS.slice(0, 4), thinkMs: random.pick([80, 300]), loadFactor: 0.5 },
     operations: { put: 0.4, delete: 0.3, get: 0.1, multipart: 0.05, conditional: 0.1, copy: 0.05 },
+  }
+}
+
+/** Objects end while they are written again, and nodes die while they end them. */
+function lifecycle(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick<Act[]>([[...ALL_ACTS], ['kill', 'power-off', 'partition', 'slow', 'lossy']]),
+    ...{ everyMs: random.pick([1000, 5000]), lastsMs: random.pick([5000, 30_000]), hasLifecycle: true },
+    ...{ thinkMs: random.pick([150, 600]), loadFactor: 3, keys: KEYS.slice(0, 1) },
+    operations: { life: 0.9, put: 0.05, get: 0.05 },
+  }
+}
+
+/** Clocks are far apart, so that only what replicas have tells which of two writes is the later one. */
+function modes(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: random.pick<Act[]>([[...ALL_ACTS], ['slow', 'lossy', 'partition', 'one-way', 'kill', 'clock']]),
+    ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 20_000]) },
+    ...{ clockSkewMs: random.pick([200, 3000]), thinkMs: random.pick([80, 300]) },
+    ...{ consistencyMode: random.pick(['degraded', 'degraded', 'dangerous']), keys: KEYS.slice(0, 3) },
+    replicationFactor: random.pick([2, 3, 3, 5]),
+    operations: { put: 0.35, get: 0.2, head: 0.1, delete: 0.15, list: 0.1, 'delete-many': 0.05 },
   }
 }

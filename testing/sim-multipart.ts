@@ -4,9 +4,13 @@ import type { PartRow } from '../src/model/uploads/tables.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import type { SeededRandom } from './seeded-random.js'
 import type { SimNode } from './sim-cluster.js'
+import { isUploadListed } from './sim-listings.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 import type { Target } from './sim-request.js'
 import type { Workload } from './sim-workload.js'
+
+/** Share of the uploads that are looked for in listings. */
+const LISTED_SHARE = 0.3
 
 interface Request {
   readonly w: Workload
@@ -37,6 +41,7 @@ export async function multipart(node: SimNode, request: Request): Promise<void> 
   const parts: PartRow[] = []
   const contents: Buffer[] = []
   const count = 1 + random.below(3)
+  const limit = random.chance(0.5) ? 1000 : 1 + random.below(5)
   for (let number = 1; number <= count; number++) {
     // The part is sent twice: the later one counts.
     for (let i = random.chance(0.2) ? 0 : 1; i < 2; i++) {
@@ -50,6 +55,11 @@ export async function multipart(node: SimNode, request: Request): Promise<void> 
       contents[number - 1] = content
     }
   }
+  if (random.chance(LISTED_SHARE))
+    await request.try(otherThan(node), `uploads ${register}`, async (model) => {
+      if (!(await isUploadListed(model, upload, key, limit)))
+        w.problems.push(`upload to ${register}: it is under way and not listed`)
+    })
   const etag = createHash('md5')
     .update(Buffer.concat(parts.map((part) => part.etag)))
     .digest()
@@ -75,5 +85,7 @@ export async function multipart(node: SimNode, request: Request): Promise<void> 
   await request.try(otherThan(at), `completed ${register}`, async (model) => {
     if (await model.uploads.get(bucket.id, Buffer.from(key), upload.id))
       w.problems.push(`upload to ${register}: it is still there though it is completed`)
+    if (random.chance(LISTED_SHARE) && (await isUploadListed(model, upload, '', limit)))
+      w.problems.push(`upload to ${register}: it is listed though it is completed`)
   })
 }

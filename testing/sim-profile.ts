@@ -30,14 +30,17 @@ export type OperationName =
   | 'head'
   | 'delete'
   | 'list'
+  | 'list-versions'
   | 'multipart'
   | 'get-version'
   | 'delete-version'
+  | 'delete-many'
   | 'stack'
   | 'conditional'
   | 'control'
   | 'copy'
   | 'tags'
+  | 'life'
 
 /**
  * - 'faults': five nodes stay, everything breaks; 'layout': up to three nodes come and as many go meanwhile, on slow paths
@@ -59,6 +62,8 @@ export type OperationName =
  * - 'copies': copies of objects beside deletions of what they were made from;
  * - 'tags': tags of versions that are replaced, and become current again, while they change;
  * - 'events': writes of which a target is told, which refuses some messages at first;
+ * - 'lifecycle': objects, versions and uploads that rules end, of a day that is two minutes long;
+ * - 'modes': reads of one replica, which may be old, and in some runs writes that one replica acknowledges;
  * - 'swarm': each seed draws which of all that it has at all.
  */
 export const SCENARIO_KINDS = [
@@ -80,6 +85,8 @@ export const SCENARIO_KINDS = [
   'copies',
   'tags',
   'events',
+  'lifecycle',
+  'modes',
   'swarm',
 ] as const
 export type ScenarioKind = (typeof SCENARIO_KINDS)[number]
@@ -92,6 +99,7 @@ type ClusterProfile = Required<
     | 'gateways'
     | 'zones'
     | 'replicationFactor'
+    | 'consistencyMode'
     | 'blockBytes'
     | 'clockSkewMs'
     | 'path'
@@ -141,6 +149,8 @@ export interface Profile extends ClusterProfile {
   operations: Operations
   /** Whether a target is told of what happens in both buckets. */
   tellsEvents: boolean
+  /** Whether both buckets have lifecycle rules. */
+  hasLifecycle: boolean
   keys: readonly string[]
   versionedKeys: readonly string[]
   /** Share of the operations in the bucket that keeps versions. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
+import type { BucketDocuments, DocumentName } from '../src/model/buckets/documents.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { checkAvailable } from './sim-available.js'
@@ -8,9 +9,11 @@ import { SimCluster, type SimNode } from './sim-cluster.js'
 import { Control } from './sim-control.js'
 import { Coverage } from './sim-coverage.js'
 import { EVENT_RULE, Events } from './sim-events.js'
+import { checkEventual } from './sim-eventual.js'
 import { checkQueues, checkQuiescent } from './sim-invariants.js'
 import { drawProfile } from './sim-kinds.js'
 import { LayoutChanges } from './sim-layout-changes.js'
+import { LIFECYCLE_OPTIONS, LIFECYCLE_RULES, Lifecycle } from './sim-lifecycle.js'
 import { Nemesis } from './sim-nemesis.js'
 import { Contents } from './sim-objects.js'
 import { Pace } from './sim-pace.js'
@@ -93,6 +96,7 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
     graces: { unreferencedMs: 60_000, unclaimedMs: 300_000 },
     contestsMs: 120_000,
     ...(events && { events: () => events.options() }),
+    ...(profile.hasLifecycle && { lifecycle: LIFECYCLE_OPTIONS }),
     trace: (line) => {
       hash.add(line)
       coverage.traced(line)
@@ -178,6 +182,10 @@ class Scenario {
     ])
     this.acts = nemesis.acts
     await this.#readAll(w)
+    if (w.lifecycle) {
+      problems.push(...(await w.lifecycle.end(random, w)))
+      this.counts.ended = w.lifecycle.ended()
+    }
     for (const bucket of [w.bucket, w.versionedBucket])
       await cluster.retried(random, (node) => node.core!.model.uploads.endAll(bucket.id))
     // The scrub finds the files that were being written at a crash.
@@ -185,10 +193,13 @@ class Scenario {
     const { quietMs = QUIET_COMPARISONS * comparisonsMs(options, profile) } = options
     await cluster.clock.sleep(quietMs)
     if (quietMs > 0) await this.#untilNothingIsQueued()
+    const restAt = this.history.moment()
     await this.#readAll(w)
     await this.#readFresh(w)
     await w.tags.readAll(w, random)
-    problems.push(...this.history.check(), ...w.stacks.check())
+    const mode = profile.consistencyMode
+    const seen = mode === 'consistent' ? this.history.check() : checkEventual(this.history, mode, restAt)
+    problems.push(...seen, ...w.stacks.check())
     if (quietMs === 0) return
     // The checks ask only once, so no message may get lost.
     cluster.resetPaths({ lossShare: 0 })
@@ -210,7 +221,9 @@ class Scenario {
     const known = () => cluster.nodes[0]!.core!.model.buckets.byId(versionedBucket.id)
     while (known()?.versioning !== 'enabled') await cluster.clock.sleep(100)
     versionedBucket = known()!
-    if (this.events) await this.#tell([bucket, versionedBucket])
+    const buckets = [bucket, versionedBucket]
+    if (this.events) await this.#setDocument(buckets, 'notification', [EVENT_RULE])
+    if (profile.hasLifecycle) await this.#setDocument(buckets, 'lifecycle', LIFECYCLE_RULES)
     const key = await cluster.retried(random, (node) => node.core!.model.keys.create('shared'))
     return {
       ...{ cluster, bucket, versionedBucket, keys: profile.keys, versionedKeys: profile.versionedKeys },
@@ -219,6 +232,7 @@ class Scenario {
       stacks: new Stacks(),
       tags: new Tags(),
       events: this.events,
+      lifecycle: profile.hasLifecycle ? new Lifecycle(cluster, this.history) : undefined,
       control: new Control(cluster, key.id),
       operations: profile.operations,
       script: this.script,
@@ -236,15 +250,17 @@ class Scenario {
     }
   }
 
-  /** Sets the rule by which events are told. Resolves when all nodes know it. */
-  async #tell(buckets: readonly Bucket[]): Promise<void> {
+  /** Sets a document of buckets. Resolves when all nodes know it. */
+  async #setDocument<N extends DocumentName>(
+    buckets: readonly Bucket[],
+    name: N,
+    document: BucketDocuments[N],
+  ): Promise<void> {
     const { cluster, random } = this
     for (const bucket of buckets)
-      await cluster.retried(random, (node) =>
-        node.core!.model.buckets.setDocument(bucket, 'notification', [EVENT_RULE]),
-      )
+      await cluster.retried(random, (node) => node.core!.model.buckets.setDocument(bucket, name, document))
     const isKnown = ({ core }: SimNode) =>
-      buckets.every(({ id }) => core?.model.buckets.byId(id)?.document('notification') !== undefined)
+      buckets.every(({ id }) => core?.model.buckets.byId(id)?.document(name) !== undefined)
     while (!cluster.nodes.every(isKnown)) await cluster.clock.sleep(100)
   }
 

@@ -11,6 +11,9 @@ export function swarm(random: SeededRandom): Partial<Profile> {
   // A copy that rots needs all others, so no database is lost or goes back where bits flip.
   const losses = random.pick<Act[]>([[], [], ['wipe'], ['restore', 'restore'], ['wipe', 'restore'], ['rot']])
   const acts = [...drawn<Act>([...ALL_ACTS, 'outage', 'slow-disk', 'full']), ...losses]
+  // Those that are aimed wait for a moment in which nothing else is broken.
+  if (random.fork('cut paths').chance(0.3)) acts.push('cut-paths')
+  if (losses.includes('wipe') && random.fork('lone copy').chance(0.5)) acts.push('lone-copy')
   const operations: Operations = { ...ALL_OPERATIONS, stack: 0.15, control: 0.1, conditional: 0.2 }
   const optional = [
     'delete',
@@ -24,13 +27,17 @@ export function swarm(random: SeededRandom): Partial<Profile> {
   ] as const
   for (const name of optional) if (random.chance(0.5)) delete operations[name]
   if (random.fork('copies').chance(0.5)) operations.copy = 0.1
+  if (random.fork('many').chance(0.5)) operations['delete-many'] = 0.06
+  if (random.fork('list versions').chance(0.5)) operations['list-versions'] = 0.03
   if (random.fork('tags').chance(0.5)) operations.tags = 0.1
+  const hasLifecycle = random.fork('lifecycle').chance(0.35)
+  if (hasLifecycle) operations.life = 0.15
   const changesLayout = random.chance(0.3) ? 'once' : 'no'
   const change = layoutChange(random)
   // What a node has not told yet is lost if it leaves and is thrown away, so nobody is told of anything then.
   const mayLose = changesLayout === 'once' && change.discards
   return {
-    ...{ acts, operations, changesLayout, layoutChange: change },
+    ...{ acts, operations, changesLayout, layoutChange: change, hasLifecycle },
     tellsEvents: !mayLose && random.fork('events').chance(0.5),
     replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
     everyMs: random.pick([1000, 3000, 10_000]),

@@ -5,6 +5,7 @@ import type { SimCluster, SimNode } from './sim-cluster.js'
 import type { Control } from './sim-control.js'
 import type { Coverage } from './sim-coverage.js'
 import type { Events } from './sim-events.js'
+import type { Lifecycle } from './sim-lifecycle.js'
 import type { Contents } from './sim-objects.js'
 import type { Operations } from './sim-profile.js'
 import type { Script } from './sim-script.js'
@@ -40,6 +41,8 @@ export interface Workload {
   tags: Tags
   /** What a target was told of events, if there is one. */
   events: Events | undefined
+  /** What lifecycle rules may end, if there are any. */
+  lifecycle: Lifecycle | undefined
   /** What is seen of names and permissions. */
   control: Control
   coverage: Coverage

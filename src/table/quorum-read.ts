@@ -123,10 +123,18 @@ export class RowReader<E> {
     throw new CarportError('QuorumUnavailable', `${this.#method}: no replica answers`, { cause: failure })
   }
 
-  /** The latest time of a row that hides this one on a quorum of the replicas, 0 if none does. */
+  /**
+   * The latest time of a row that hides this one, 0 if none does: on as many replicas of each live set as acknowledge a write, also
+   * where reads ask fewer, since a write that counts on it is hidden for ever by one that it missed.
+   */
   async latest(row: Row<E>): Promise<number> {
     const { schema } = this.local
-    const replies = await this.#ask(this.setsOf(row.partition), this.#query(row.key, null, undefined))
+    const { placement } = this.env
+    const readsFewer = placement.readQuorum < placement.writeQuorum && schema.placement !== 'full'
+    const sets = readsFewer ? placement.writeSets(row.partition) : this.setsOf(row.partition)
+    if (sets.length === 0 || sets[0]!.length === 0) throw layoutNotReady()
+    const quorum = Math.max(placement.readQuorum, placement.writeQuorum)
+    const replies = await this.#ask(sets, this.#query(row.key, null, undefined), quorum)
     let laterUs = 0
     for (const copy of replies) {
       if (copy.head) laterUs = Math.max(laterUs, schema.hiddenBy!(row.entry, this.parse(row.key, copy).entry))
@@ -173,11 +181,15 @@ export class RowReader<E> {
     })
   }
 
-  async #ask(sets: readonly (readonly NodeId[])[], query: unknown[]): Promise<Copy[]> {
-    const { placement, quorum } = this.env
+  async #ask(
+    sets: readonly (readonly NodeId[])[],
+    query: unknown[],
+    needed = this.env.placement.readQuorum,
+  ): Promise<Copy[]> {
+    const { quorum } = this.env
     const full = this.local.schema.placement === 'full'
     const options = {
-      quorum: full ? majority(sets[0]!.length) : placement.readQuorum,
+      quorum: full ? majority(sets[0]!.length) : needed,
       timeoutMs: CALL_TIMEOUT_MS,
       priority: Priority.high,
     }

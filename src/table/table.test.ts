@@ -448,6 +448,17 @@ describe('Table', () => {
       expect((await written).entry.timeUs).toBe(51)
       expect(times).toEqual([0, 50])
     })
+
+    it('asks as many for the time as acknowledge a write, where reads ask one replica, which may be old', async () => {
+      const c = cluster({ nodes: 4 })
+      for (const { placement } of c.nodes) placement.readQuorum = 1
+      // Acknowledged by the other replica and the one that is away now.
+      await plant(c, 1, note(TOPIC, 'a', 50, 'before'))
+      c.kill(2)
+      c.net.unlink(c.nodes[3]!.id, c.ids()[2]!)
+      expect((await latest(c, 3, 'mine').written).entry.timeUs).toBe(51)
+      expect(textsOn(c, 'a').slice(0, 2)).toEqual(['mine', 'mine'])
+    })
   })
 
   describe('of full copies', () => {
