@@ -86,6 +86,8 @@ export interface QuorumWriteOptions extends QuorumCallOptions {
   heldBy?: NodeId | undefined
   /** Is told of each node that failed or timed out, also after the promise resolved. */
   onFailure?: (node: NodeId, error: unknown) => void
+  /** Is told of each reply before it is judged, also after the promise resolved. Must not throw. */
+  onReply?: (node: NodeId, body: unknown) => void
 }
 
 /**

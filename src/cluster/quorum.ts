@@ -58,6 +58,7 @@ export class Quorum implements QuorumCaller {
         (reply) => {
           this.#writes.leave(epoch)
           if (reply.stream) discardStream(reply)
+          options.onReply?.(node, reply.body)
           return [{ node, body: reply.body }]
         },
         (error) => {

@@ -113,6 +113,7 @@ export class WriteCall {
     const { env, sets, options } = this
     if (reply.stream) discardStream(reply)
     env.silent.answered(node)
+    options.onReply?.(node, reply.body)
     if (!this.#replies) return
     const verdict = options.judge ? options.judge(reply.body) : 'taken'
     if (verdict === 'unknown') {

@@ -12,14 +12,24 @@ import { checkOwn, checkWriter, methodOf } from './replica.js'
 import type { Row } from './rows.js'
 import { headOf } from './seal.js'
 import { copyOf, type Standing } from './standing.js'
+import type { Told } from './votes.js'
 
 /** Ballots that are older get no vote. In µs. */
 const BALLOT_AGE_US_MAX = 1800e6
 
-/** What a replica says to a coordinator that prepares: that it promised, or what the ballot has to be later than. */
-export type PrepareReply =
-  | { later: Ballot }
-  | { head: Buffer | null; body: boolean; votes: boolean; had: boolean; instance: string }
+/** A replica's answer to a coordinator that prepares: that it promised, or what the ballot has to be later than. */
+type PrepareVote = { later: Ballot } | { head: Buffer | null; body: boolean; votes: boolean }
+
+/** Why a row gets no vote. */
+interface Refusal {
+  /** What its ballot must not be before. */
+  readonly later: Ballot
+  /** Whether no row with an earlier ballot than `later` comes to this node by any way. */
+  readonly isPromised: boolean
+}
+
+/** The same, with what it remembers of the coordinator's proposals. Earlier releases understand `had`: whether it had any of them. */
+export type PrepareReply = PrepareVote & Told & { had: boolean }
 
 /** Votes on conditional rows of one table: the replica's side of the protocol (see conditional.ts for the whole). */
 export class ConditionalReplica<E> {
@@ -53,21 +63,23 @@ export class ConditionalReplica<E> {
     const votes = this.#checkPlace(body[0], key)
     const reply = await this.local.underWay.follow(
       [key],
-      this.env.db.transact((tx): PrepareReply => {
+      this.env.db.transact((tx): PrepareVote => {
         const stored = this.local.getByKey(tx, key)
         const bound = this.promises.bound(tx, key, stored)
         if (bound && ballot.compare(bound) <= 0) return { later: bound }
         this.#checkTime(ballot, bound)
         this.promises.put(tx, key, ballot)
-        return { ...this.#shown(tx, key), votes, had: this.#had(mine), instance: this.#instanceNow() }
+        return { ...this.#shown(tx, key), votes }
       }),
     )
-    return { body: reply }
+    const told = this.#told(mine)
+    const had = told.under.some((ballots) => ballots.length > 0)
+    return { body: { ...reply, ...told, had } satisfies PrepareReply }
   }
 
   /**
-   * [layout version of the writer, row] → null when the row has this node's vote, or [what its ballot must not be before]. The
-   * vote counts also if a later row hides the row here: as if it had come before that one.
+   * [layout version of the writer, row] → null when the row has this node's vote, or [what its ballot must not be before, what
+   * this node remembers of the row]. The vote counts also if a later row hides the row here: as if it had come before that one.
    */
   async #accept(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body)) throw this.#malformed('accept')
@@ -77,20 +89,23 @@ export class ConditionalReplica<E> {
     this.#checkPlace(body[0], row.key)
     const refusal = await this.local.underWay.follow(
       [row.key],
-      this.env.db.transact((tx): Ballot | null => this.#vote(tx, row, ballot)),
+      this.env.db.transact((tx) => this.#vote(tx, row, ballot)),
     )
-    return { body: refusal ? [refusal] : null }
+    if (!refusal) return { body: null }
+    const { later, isPromised } = refusal
+    return { body: isPromised ? [later, this.#told([this.promises.rows.idOf(row.entry)])] : [later] }
   }
 
-  #vote(tx: Tx, row: Row<E>, ballot: Ballot): Ballot | null {
+  #vote(tx: Tx, row: Row<E>, ballot: Ballot): Refusal | null {
     const { local, promises } = this
     const stored = local.getByKey(tx, row.key)
     const bound = promises.bound(tx, row.key, stored)
     const isThere = stored !== undefined && promises.rows.compare(row.entry, stored) === 0
     // What a coordinator that slept that long knows is of another time: losers of then may have been withdrawn.
     const oldestUs = this.env.hlc.peers.latestUs() - BALLOT_AGE_US_MAX
-    if (!isThere && ballotTimeUs(ballot) < oldestUs) return laterBallot(bound, lastBallotOf(oldestUs))!
-    if (!isThere && bound && ballot.compare(bound) < 0) return bound
+    if (!isThere && ballotTimeUs(ballot) < oldestUs)
+      return { later: laterBallot(bound, lastBallotOf(oldestUs))!, isPromised: false }
+    if (!isThere && bound && ballot.compare(bound) < 0) return { later: bound, isPromised: true }
     const refused: Row<E>[] = []
     local.vote(tx, row, refused)
     if (refused.length > 0) throw this.#refused()
@@ -112,12 +127,10 @@ export class ConditionalReplica<E> {
     return value ? { head: headOf(value), body: stored.hasBody(tx, key, value) } : { head: null, body: false }
   }
 
-  #had(mine: readonly Buffer[]): boolean {
-    return mine.some((id) => this.promises.had(id))
-  }
-
-  #instanceNow(): string {
-    return `${this.#instance}/${this.promises.forgotten}`
+  /** What is remembered of rows. Asked now that the transactions of before are through, so that theirs are among them. */
+  #told(ids: readonly Buffer[]): Told {
+    const instance = `${this.#instance}/${this.promises.forgotten}`
+    return { instance, under: ids.map((id) => this.promises.had(id)) }
   }
 
   /**

@@ -1,12 +1,11 @@
-import { majority } from '../cluster/placement.js'
+import { majority, type QuorumWriteOptions } from '../cluster/placement.js'
 import { type NodeId, Priority } from '../net/transport.js'
-import { type Backoff, backoffMs } from '../util/backoff.js'
-import { sleep } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import { KeyLock } from '../util/key-lock.js'
+import { inTheWay, Retry, untilDone } from './attempts.js'
 import { BALLOT_RANDOM_BYTES, type Ballot, ballotTimeUs, laterBallot, makeBallot } from './ballot.js'
 import { layoutNotReady, type MissedWrites, type TableEnv } from './env.js'
-import { type Fates, fatesOf, unknownOutcome } from './fates.js'
+import { type Fates, Proposals, unknownOutcome } from './fates.js'
 import type { LocalTable } from './local.js'
 import type { Promises } from './promises.js'
 import type { RowWriter } from './quorum-write.js'
@@ -14,17 +13,15 @@ import { methodOf } from './replica.js'
 import { parseCopy } from './replies.js'
 import type { Row } from './rows.js'
 import { isUnknownMethod } from './standing-rpc.js'
-import { type Prepared, parsePrepared, parseVote } from './votes.js'
+import { type Prepared, parsePrepared, parseTestimony, parseVote } from './votes.js'
 
 /** Deadline of one call, in ms; and how long a write goes on trying, which is what a client waits for an answer. */
 const CALL_TIMEOUT_MS = 5_000
 const DEADLINE_MS = 15_000
 /** Changes of one key that wait on this node. */
 export const CHANGES_MAX = 100
-/** Two coordinators of one key get out of each other's way by random waits, of some round trips at first. */
-const BACKOFF: Omit<Backoff, 'baseMs'> = { maxMs: 2_000, jitter: 1 }
-const WAIT_MS_MIN = 10
-const WAIT_MS_MAX = 500
+/** How often replicas are asked what became of a proposal, when those who answered cannot tell. */
+const ASKS_MAX = 4
 
 /** What a conditional write does with its key. It is asked again for each attempt. */
 export interface Change<E> {
@@ -49,17 +46,6 @@ interface Attempt<E> {
   readonly prepared: readonly Prepared<E>[]
 }
 
-/** An attempt ended without a result: others were later, or too few answered. */
-class Retry extends Error {
-  constructor(
-    /** What the next ballot has to be later than. */
-    readonly bound: Ballot | undefined,
-    override readonly cause: unknown,
-  ) {
-    super('retry')
-  }
-}
-
 /**
  * Conditional writes of single rows, without a leader: CASPaxos (Rystsov, 2018) for what depends on what is there, beside
  * plain writes that do not, in the order of Gryff's carstamps (Burke et al., NSDI 2020).
@@ -80,7 +66,7 @@ class Retry extends Error {
  * newer is acknowledged by this node before the attempt has ended. So attempts at the same time have a version in common.
  *
  * An attempt that fails after its accept was sent may still succeed, by somebody who finishes it. So nothing is said of the
- * condition before the fate of all earlier attempts is known: see `fatesOf`. testing/conditional is the model of all this.
+ * condition before the fate of all earlier attempts is known: see `Proposals`. testing/conditional is the model of all this.
  */
 export class ConditionalWriter<E> {
   readonly #prepareMethod: string
@@ -88,6 +74,8 @@ export class ConditionalWriter<E> {
   readonly #getMethod: string
   /** Changes of one key (latin1) on this node go one after the other: they would only get into each other's way. */
   readonly #keys = new KeyLock()
+  /** The process of each replica that answered last: what it had since, it remembers. */
+  readonly #processes = new Map<NodeId, string>()
 
   constructor(
     private readonly local: LocalTable<E>,
@@ -123,8 +111,9 @@ export class ConditionalWriter<E> {
   finish(key: Buffer): Promise<void> {
     return this.#keys.run(key.toString('latin1'), async () => {
       const untilMs = this.env.clock.monotonicMs() + DEADLINE_MS
-      await this.#untilDone(untilMs, [], (bound) =>
-        this.#attempt(key, bound, [], async (attempt) => {
+      const none = this.#proposals()
+      await untilDone(this.env, untilMs, none, (bound) =>
+        this.#attempt(key, bound, none, async (attempt) => {
           await this.#finished(attempt, true)
           return true
         }),
@@ -138,31 +127,36 @@ export class ConditionalWriter<E> {
   async #change(key: Buffer, change: Change<E>, untilMs: number): Promise<E> {
     this.env.mayChange?.()
     this.env.hlc.peers.checkMayStamp()
-    const proposed: Row<E>[] = []
-    /** The processes of replicas that answered before the first proposal: these remember it, if they had it. */
-    const witnesses = new Map<NodeId, string>()
-    const entry = await this.#untilDone(untilMs, proposed, (bound) =>
-      this.#attempt(key, bound, proposed, async (attempt) => {
-        const base = await this.#finished(attempt, false)
-        const fates = fatesOf(this.promises.rows, proposed, base, attempt.prepared, witnesses)
+    const proposals = this.#proposals()
+    let asks = 0
+    const entry = await untilDone(this.env, untilMs, proposals, (bound) =>
+      this.#attempt(key, bound, proposals, async (attempt) => {
+        const { base, wasThere } = await this.#finished(attempt, false)
+        const fates = proposals.fates(base, attempt, wasThere)
         if (fates.chosen) return fates.chosen
+        if (fates.isUnknown) {
+          if (++asks === ASKS_MAX) throw unknownOutcome(undefined)
+          throw new Retry(attempt.ballot, undefined)
+        }
         const next = await this.#decide(change, base?.entry, attempt.ballot, fates)
         if (next === 'again') return undefined
-        if (proposed.length === 0)
-          for (const { node, instance } of attempt.prepared) witnesses.set(node, instance)
         const row = this.local.codec.encode(next)
-        proposed.push(row)
-        await this.#accept(attempt, row)
+        proposals.add(row, attempt.ballot, attempt)
+        await this.#accept(attempt, row, proposals)
         return next
       }),
     )
-    const dead = proposed.map((row) => row.entry).filter((other) => !this.promises.rows.isSame(other, entry))
+    const dead = proposals.entries.filter((other) => !this.promises.rows.isSame(other, entry))
     if (dead.length > 0) {
       change.abandon?.(dead).catch((error: unknown) => {
         this.env.log.info({ error }, 'an attempt of a conditional write that lost was not taken back')
       })
     }
     return entry
+  }
+
+  #proposals(): Proposals<E> {
+    return new Proposals(this.promises.rows, this.#processes, () => this.env.clock.monotonicMs())
   }
 
   /** @throws what `decide` throws, once earlier attempts are taken back; QuorumUnavailable if one may still succeed */
@@ -181,45 +175,11 @@ export class ConditionalWriter<E> {
     }
   }
 
-  /** Makes attempts until one has a result. @param untilMs when the client's patience ends, monotonic; it may have waited already */
-  async #untilDone<T>(
-    untilMs: number,
-    proposed: readonly Row<E>[],
-    attempt: (bound: Ballot | undefined) => Promise<T | undefined>,
-  ): Promise<T> {
-    const { clock, random } = this.env
-    let bound: Ballot | undefined
-    let cause: unknown
-    for (let round = 0; clock.monotonicMs() < untilMs; round++) {
-      try {
-        const result = await attempt(bound)
-        if (result !== undefined) return result
-      } catch (error) {
-        if (!(error instanceof Retry)) throw error
-        cause = error.cause
-        // Nobody was in the way, too few answered: only an unknown outcome is worth another try.
-        if (!error.bound && proposed.length === 0) throw cause
-        bound = laterBallot(bound, error.bound)
-      }
-      // The first refusal may only mean that this node's clock is behind.
-      if (round > 0) await sleep(clock, backoffMs({ ...BACKOFF, baseMs: this.#waitMs() }, round, random))
-    }
-    if (proposed.length > 0) throw unknownOutcome(cause)
-    throw inTheWay(cause)
-  }
-
-  #waitMs(): number {
-    const { placement, transport } = this.env
-    let rttMs = 0
-    for (const node of placement.allNodes()) rttMs = Math.max(rttMs, transport.rttMs(node) ?? 0)
-    return Math.min(WAIT_MS_MAX, Math.max(WAIT_MS_MIN, 2 * rttMs))
-  }
-
   /** One attempt: prepares, and runs `then` with the promises, all with the sets of the moment in which it began. */
   async #attempt<T>(
     key: Buffer,
     bound: Ballot | undefined,
-    proposed: readonly Row<E>[],
+    proposals: Proposals<E>,
     then: (attempt: Attempt<E>) => Promise<T>,
   ): Promise<T> {
     const { placement, quorum, hlc, random } = this.env
@@ -234,8 +194,10 @@ export class ConditionalWriter<E> {
       const timeUs = bound ? hlc.after(ballotTimeUs(bound)) : hlc.now()
       const ballot = makeBallot(timeUs, random.bytes(BALLOT_RANDOM_BYTES))
       const attempt = { partition, key, ballot, version, sets, needed }
-      const body = [version, key, ballot, proposed.map((row) => this.promises.rows.idOf(row.entry))]
-      const replies = await this.#ask(attempt, this.#prepareMethod, body)
+      const ids = proposals.entries.map((entry) => this.promises.rows.idOf(entry))
+      const replies = await this.#ask(attempt, this.#prepareMethod, [version, key, ballot, ids], {
+        onReply: (node, reply) => proposals.heard(node, parseTestimony(reply, ids.length, ballot)),
+      })
       const prepared = replies.map((reply) => parsePrepared(this.local.codec, key, reply))
       const voting = prepared.filter(({ node, votes }) => votes && readSet.includes(node)).length
       if (voting < majority(readSet.length)) throw new Retry(undefined, layoutNotReady())
@@ -253,7 +215,7 @@ export class ConditionalWriter<E> {
     { sets, needed, version }: Omit<Attempt<E>, 'prepared'>,
     method: string,
     body: unknown,
-    onFailure?: (node: NodeId, error: unknown) => void,
+    { onReply, onFailure }: Pick<QuorumWriteOptions, 'onReply' | 'onFailure'>,
   ): Promise<{ node: NodeId; body: unknown }[]> {
     const { placement, quorum, hlc } = this.env
     let bound: Ballot | undefined
@@ -270,6 +232,7 @@ export class ConditionalWriter<E> {
       timeoutMs: CALL_TIMEOUT_MS,
       priority: Priority.high,
       judge,
+      ...(onReply && { onReply }),
       onFailure: (node: NodeId, error: unknown) => {
         if (errorCode(error) === 'LayoutOutdated') newer ??= node
         if (isUnknownMethod(error)) isUnknown = true
@@ -295,31 +258,35 @@ export class ConditionalWriter<E> {
   /**
    * The newest row of those that promised, once a quorum of each set has it.
    * @param again whether it is accepted anew in any case
+   * @returns `wasThere`: whether whoever prepares later than this attempt meets it
    */
-  async #finished(attempt: Attempt<E>, again: boolean): Promise<Row<E> | undefined> {
+  async #finished(
+    attempt: Attempt<E>,
+    again: boolean,
+  ): Promise<{ base: Row<E> | undefined; wasThere: boolean }> {
     const { sets, needed, prepared, ballot } = attempt
     const { rows } = this.promises
     const found = prepared.flatMap(({ row }) => (row ? [row] : []))
     const [first, ...others] = found
-    if (!first) return undefined
+    if (!first) return { base: undefined, wasThere: true }
     const newest = others.reduce((a, b) => (rows.compare(b.entry, a.entry) > 0 ? b : a), first)
     const holders = prepared.filter(({ row }) => row && rows.compare(row.entry, newest.entry) === 0)
     const isOnQuorum = sets.every(
       (set, i) => holders.filter(({ node }) => set.includes(node)).length >= needed[i]!,
     )
     const isPlain = rows.ballotOf(newest.entry) === undefined
-    if (isOnQuorum && (isPlain || !again)) return newest
+    if (isOnQuorum && (isPlain || !again)) return { base: newest, wasThere: true }
     const row = await this.#withBody(attempt, newest, holders)
     if (isPlain) {
       const { verdict } = await this.writer.write(row, { mayRepeat: true }).catch((error: unknown) => {
         throw new Retry(undefined, error)
       })
-      if (verdict === 'taken') return row
+      if (verdict === 'taken') return { base: row, wasThere: false }
       throw new Retry(ballot, undefined)
     }
     const finished = this.local.codec.encode(rows.underBallot(row.entry, ballot))
     await this.#accept(attempt, finished)
-    return finished
+    return { base: finished, wasThere: true }
   }
 
   async #withBody(
@@ -356,16 +323,23 @@ export class ConditionalWriter<E> {
     throw new Retry(undefined, unavailable)
   }
 
-  async #accept(attempt: Attempt<E>, row: Row<E>): Promise<void> {
+  /** @param proposals whose last one it is, if it is a new row */
+  async #accept(attempt: Attempt<E>, row: Row<E>, proposals?: Proposals<E>): Promise<void> {
     const { name } = this.local.schema
     const wire = this.local.codec.toWire(row)
     let isTaken = false
     const failed: NodeId[] = []
-    await this.#ask(attempt, this.#acceptMethod, [attempt.version, wire], (node, error) => {
+    const at = proposals ? proposals.size - 1 : 0
+    const onReply = (node: NodeId, reply: unknown) => {
+      if (reply === null) proposals?.voted(node, at)
+      else proposals?.heard(node, parseTestimony(reply, 1, attempt.ballot), at)
+    }
+    const onFailure = (node: NodeId, error: unknown) => {
       if (errorCode(error) === 'InvalidArgument') return
       if (isTaken) this.missed.add(node, name, [wire])
       else failed.push(node)
-    })
+    }
+    await this.#ask(attempt, this.#acceptMethod, [attempt.version, wire], { onReply, onFailure })
     isTaken = true
     for (const node of failed) this.missed.add(node, name, [wire])
   }
@@ -376,9 +350,4 @@ export function notSupported(): CarportError {
     'NotSupported',
     'conditional writes need all nodes to run a release that knows them: upgrade the others first',
   )
-}
-
-/** Nothing was written. */
-function inTheWay(cause?: unknown): CarportError {
-  return new CarportError('Conflict', 'other writers of the same key kept being in the way', { cause })
 }

@@ -8,8 +8,10 @@ import type { Row, RowCodec } from './rows.js'
 import type { ConditionalRows, TableSchema } from './schema.js'
 
 /** How long rows that were here are remembered, in ms: longer than a conditional write may take. */
-const REMEMBERED_MS = 60_000
+export const REMEMBERED_MS = 60_000
 const REMEMBERED_MAX = 50_000
+/** Ballots that are remembered of one row. */
+const BALLOTS_MAX = 32
 /** Promises of gone rows that are older may go: nobody is left who was promised anything. In µs. */
 const OLD_US = 3600e6
 const RECORD_BYTES = BALLOT_BYTES + 4
@@ -26,8 +28,8 @@ export class Promises<E> {
   readonly #prefix: Buffer
   readonly #held = new WeakSet<Row<E>>()
   #voting: Row<E> | undefined
-  /** Ids (latin1) of conditional rows that were this node's copy or had its vote, with the time, in order. */
-  readonly #had = new Map<string, number>()
+  /** By id (latin1), in the order of time: conditional rows that were this node's copy or had its vote, and under which ballots. */
+  readonly #had = new Map<string, { atMs: number; ballots: Ballot[] }>()
   /** Counts how often something was forgotten too early. */
   forgotten = 0
 
@@ -147,11 +149,18 @@ export class Promises<E> {
   /** Notes a conditional row that is this node's copy, or has its vote. */
   remember(tx: Tx, entry: E): void {
     const id = this.rows.idOf(entry).toString('latin1')
+    const ballot = this.rows.ballotOf(entry)!
     tx.onCommit(() => {
       const nowMs = this.clock.monotonicMs()
+      const ballots = this.#had.get(id)?.ballots ?? []
+      if (!ballots.some((other) => other.equals(ballot))) ballots.push(Buffer.from(ballot))
+      if (ballots.length > BALLOTS_MAX) {
+        ballots.shift()
+        this.forgotten++
+      }
       this.#had.delete(id)
-      this.#had.set(id, nowMs)
-      for (const [old, atMs] of this.#had) {
+      this.#had.set(id, { atMs: nowMs, ballots })
+      for (const [old, { atMs }] of this.#had) {
         const isOld = nowMs - atMs > REMEMBERED_MS
         if (!isOld && this.#had.size <= REMEMBERED_MAX) break
         if (!isOld) this.forgotten++
@@ -160,9 +169,12 @@ export class Promises<E> {
     })
   }
 
-  /** Whether a row was here in the last minute, and since the start of this process. */
-  had(id: Buffer): boolean {
-    return this.#had.has(id.toString('latin1'))
+  /**
+   * The ballots under which a row was here in the last minute, and since the start of this process. To be asked once earlier
+   * transactions are through, so that they are remembered.
+   */
+  had(id: Buffer): readonly Ballot[] {
+    return this.#had.get(id.toString('latin1'))?.ballots ?? []
   }
 
   #key(rowKey: Buffer): Buffer {

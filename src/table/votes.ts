@@ -10,9 +10,22 @@ export interface Prepared<E> {
   readonly hasBody: boolean
   /** Whether the replica counts in reads. */
   readonly votes: boolean
-  /** Whether it ever had one of the rows that it was asked about, as far as this process of it remembers. */
-  readonly had: boolean
+}
+
+/** What a replica says of rows that it was asked about. */
+export interface Testimony {
+  /** Of each, the ballots under which it had it, as far as it remembers. */
+  readonly under: readonly (readonly Ballot[])[]
+  /** From now on it takes none of them under an earlier ballot than this one. */
+  readonly below: Ballot
+  /** Names the process of it that remembers all that it had, for a minute. */
   readonly instance: string
+}
+
+/** As it is sent: with a promise or a refusal. */
+export interface Told {
+  readonly instance: string
+  readonly under: readonly (readonly Ballot[])[]
 }
 
 function malformed(): CarportError {
@@ -34,8 +47,31 @@ export function parsePrepared<E>(
   key: Buffer,
   { node, body }: { node: NodeId; body: unknown },
 ): Prepared<E> {
-  const { head, body: hasBody, votes, had, instance } = body as Record<string, unknown>
-  if (!(head === null || Buffer.isBuffer(head)) || typeof instance !== 'string') throw malformed()
+  const { head, body: hasBody, votes } = body as Record<string, unknown>
+  if (!(head === null || Buffer.isBuffer(head))) throw malformed()
   const row = head ? codec.parseParts(key, head, undefined) : undefined
-  return { node, row, hasBody: hasBody === true, votes: votes === true, had: had === true, instance }
+  return { node, row, hasBody: hasBody === true, votes: votes === true }
+}
+
+/**
+ * What an answer to 'prepare', or a refusal of 'accept', tells of the rows that were asked about. Undefined if it tells nothing:
+ * replicas of an earlier release told only with promises, and only whether they had any of them.
+ * @param asked how many rows
+ * @param ballot the one that was prepared
+ */
+export function parseTestimony(body: unknown, asked: number, ballot: Ballot): Testimony | undefined {
+  const answer = Array.isArray(body) ? { ...(body[1] as object), later: body[0] as unknown } : body
+  if (typeof answer !== 'object' || answer === null) return undefined
+  const { later, instance, under, had } = answer as Record<string, unknown>
+  if (typeof instance !== 'string') return undefined
+  const below = later === undefined ? ballot : later
+  if (!isBallot(below)) return undefined
+  if (under === undefined) {
+    return had === false ? { instance, below, under: Array.from({ length: asked }, () => []) } : undefined
+  }
+  const isComplete =
+    Array.isArray(under) &&
+    under.length === asked &&
+    under.every((ballots) => Array.isArray(ballots) && ballots.every(isBallot))
+  return isComplete ? { instance, below, under: under as Ballot[][] } : undefined
 }

@@ -1,7 +1,8 @@
 import type { SeededRandom } from '../seeded-random.js'
+import { ModelProposal } from './fates.js'
 import type { ModelOp, Outcome } from './register.js'
 import type { Body, Reply } from './replica.js'
-import { type Flaw, fateOf, isSame, LINEAGE_MAX, NOTHING, newestOf, type Row } from './rows.js'
+import { type Flaw, isSame, LINEAGE_MAX, NOTHING, newestOf, type Row } from './rows.js'
 
 export interface View {
   readonly stage: number
@@ -47,6 +48,8 @@ export interface Client {
   steps: Steps<Outcome> | undefined
   /** The last content that it saw: the base of its conditions. */
   seen: string | null
+  /** The rows that its operation under way proposed. */
+  proposals: ModelProposal[]
 }
 
 const TRIES = 4
@@ -75,11 +78,22 @@ export class ModelClients {
     for (;;) {
       const message = yield
       if (message === undefined) return null
+      this.#hear(client, message)
       if (message.call !== call) continue
       replies.push(message.reply!)
       const result = done(replies)
       if (result !== undefined) return result
       if (replies.length === nodes.length) return null
+    }
+  }
+
+  /** Late replies tell of proposals as well. */
+  #hear({ proposals }: Client, { body, reply }: Message): void {
+    const { node, told, taken } = reply!
+    for (const proposal of proposals) {
+      if (told) proposal.heard(node, told)
+      if (body.kind === 'accept' && taken && body.row.id === proposal.row.id)
+        proposal.voted(node, body.row.ballot)
     }
   }
 
@@ -145,25 +159,30 @@ export class ModelClients {
   }
 
   /** The newest row of a quorum that promised, once a quorum of each set has it. */
-  *#finish(client: Client, rows: readonly Reply[], ballot: number): Steps<Row | undefined> {
+  *#finish(
+    client: Client,
+    rows: readonly Reply[],
+    ballot: number,
+  ): Steps<{ base: Row; wasThere: boolean } | undefined> {
     const view = client.epoch!
     const newest = newestOf(rows.map((reply) => reply.row!))
     const holders = rows.filter((reply) => isSame(reply.row!, newest)).map(({ node }) => node)
-    if (hasQuorum(view.writeSets, holders) || this.flaw === 'base that no quorum has') return newest
-    if (newest === NOTHING) return newest
+    const isThere = hasQuorum(view.writeSets, holders) || newest === NOTHING
+    if (isThere || this.flaw === 'base that no quorum has') return { base: newest, wasThere: true }
     const row = newest.generation > 0 ? { ...newest, ballot } : newest
     const kind = newest.generation > 0 ? 'accept' : 'back'
     const written = yield* this.#ask(client, { kind, row }, this.#taken(view))
-    return written?.isTaken ? row : undefined
+    return written?.isTaken ? { base: row, wasThere: kind === 'accept' } : undefined
   }
 
   /** A write that depends on the row that it replaces. */
   *#change(client: Client, op: ModelOp): Steps<Outcome> {
-    const proposed: Row[] = []
+    const proposed: ModelProposal[] = []
+    client.proposals = proposed
     let later = this.random.below(4) * 8
     for (let i = 0; i < TRIES; i++) {
       const ballot = this.#time(client, later)
-      const mine = proposed.map((row) => ({ id: row.id, ballot: row.ballot }))
+      const mine = proposed.map(({ row }) => row.id)
       const prepared = yield* this.#ask(
         client,
         { kind: 'prepare', ballot, mine },
@@ -175,17 +194,22 @@ export class ModelClients {
         later = prepared.later
         continue
       }
-      const base = yield* this.#finish(client, prepared.replies, ballot)
-      if (!base) continue
+      const finished = yield* this.#finish(client, prepared.replies, ballot)
+      if (!finished) continue
+      const { base, wasThere } = finished
       if (this.flaw !== 'own finished attempt taken for another') {
-        const fates = proposed.map((row) => fateOf(row, base, prepared.replies))
+        const fates = proposed.map((proposal) => {
+          const fate = proposal.fate(base, client.epoch!, ballot, wasThere, QUORUM, this.flaw)
+          proposal.isDead = fate === 'dead'
+          return fate
+        })
         if (fates.includes('chosen')) return { kind: 'done' }
-        if (fates.includes('unknown')) return { kind: 'unknown' }
+        if (fates.includes('unknown')) continue
       }
       const holds =
         op.kind === 'create' ? base.value === null : base.value === op.expected && base.value !== null
       if (!holds) {
-        const ids = proposed.map((row) => row.id)
+        const ids = proposed.map(({ row }) => row.id)
         if (ids.length > 0 && this.isVersioned && this.flaw !== 'refused proposal not withdrawn') {
           const withdrawn = yield* this.#ask(client, { kind: 'withdraw', ids }, this.#taken(client.epoch!))
           if (!withdrawn?.isTaken) return { kind: 'unknown' }
@@ -196,7 +220,7 @@ export class ModelClients {
       const lineage = [base.id, ...base.lineage].slice(0, LINEAGE_MAX)
       const id = `${op.value ?? 'deleted'}@${ballot}`
       const row: Row = { time, root, generation: base.generation + 1, ballot, id, value: op.value, lineage }
-      proposed.push(row)
+      proposed.push(new ModelProposal(row, client.epoch!.stage))
       const isShort = this.flaw === 'epoch that spans one phase'
       if (this.random.chance(0.4)) {
         client.thinks = true
@@ -235,8 +259,8 @@ export class ModelClients {
       const ballot = this.#time(client, written.later)
       const prepared = yield* this.#ask(client, { kind: 'prepare', ballot, mine: [] }, this.#prepared(view))
       if (!prepared || 'later' in prepared) continue
-      const row = yield* this.#finish(client, prepared.replies, ballot)
-      if (row) return { kind: 'value', value: row.value }
+      const finished = yield* this.#finish(client, prepared.replies, ballot)
+      if (finished) return { kind: 'value', value: finished.base.value }
     }
     return { kind: 'unknown' }
   }

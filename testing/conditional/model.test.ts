@@ -18,6 +18,7 @@ const SEEDS: Record<Flaw, number> = {
   'version of a losing proposal kept': 2742,
   'version of a base dropped': 17,
   'refused proposal not withdrawn': 1190,
+  'fate by what one quorum had': 958,
 }
 
 describe('the model of conditional writes', () => {

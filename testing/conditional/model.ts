@@ -12,7 +12,7 @@
 import { SeededRandom } from '../seeded-random.js'
 import { type Client, type Message, ModelClients, NEW, OLD, QUORUM, VIEWS } from './clients.js'
 import { type ModelOp, possibleHistory } from './register.js'
-import { ModelReplica } from './replica.js'
+import { keepLater, ModelReplica } from './replica.js'
 import { type Flaw, isBeaten, isSame, NOTHING, newestOf, type Row } from './rows.js'
 
 const CLIENTS = 6
@@ -79,6 +79,7 @@ class Model {
         op: undefined,
         steps: undefined,
         seen: null,
+        proposals: [],
       }
       this.#clients.push({ index: i, program, ...state })
     }
@@ -173,11 +174,11 @@ class Model {
     if (from === to || row === NOTHING) return
     this.#replicas[to]!.serve({ kind: 'push', row })
     for (const id of withdrawn) this.#replicas[to]!.withdrawn.add(id)
-    for (const [id, version] of noncurrent) this.#replicas[to]!.noncurrent.set(id, version)
+    for (const version of noncurrent.values()) this.#replicas[to]!.keep(version)
   }
 
   #restart(replica: ModelReplica): void {
-    replica.ids = new Set()
+    replica.had = new Map()
     replica.remembersFrom = Math.max(...this.#clients.map(({ clock }) => clock), 0) * 8 + 8
     if (this.flaw === 'promise not durable') replica.promise = 0
   }
@@ -218,7 +219,7 @@ class Model {
       from === node || row === NOTHING ? { taken: true } : this.#replicas[node]!.serve({ kind: 'push', row })
     const replica = this.#replicas[node]!
     for (const id of withdrawn) replica.withdrawn.add(id)
-    for (const [id, version] of noncurrent) replica.noncurrent.set(id, version)
+    for (const version of noncurrent.values()) replica.keep(version)
     // A row that a promise keeps out is finished by whoever promised, or by the replica itself: it is copied later.
     if (!reply.held) this.#copiedFrom[at]!.add(from)
     for (const [i, sources] of this.#copiedFrom.entries()) {
@@ -235,7 +236,8 @@ class Model {
     const newest = newestOf(this.#replicas.map(({ row }) => row))
     for (const replica of this.#replicas) if (!isSame(replica.row, newest)) replica.store(newest)
     const withdrawn = new Set(this.#replicas.flatMap((replica) => [...replica.withdrawn]))
-    const left = new Map<string, Row>(this.#replicas.flatMap((replica) => [...replica.noncurrent]))
+    const left = new Map<string, Row>()
+    for (const { noncurrent } of this.#replicas) for (const row of noncurrent.values()) keepLater(left, row)
     for (const id of withdrawn) left.delete(id)
     const versions = [...left.values(), newest]
     const keepsLosers = this.flaw === 'version of a losing proposal kept'

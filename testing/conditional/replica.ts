@@ -1,8 +1,9 @@
+import type { Told } from './fates.js'
 import { compareRows, type Flaw, isOfChain, isSame, NOTHING, nameOf, type Row } from './rows.js'
 
 export type Body =
   | { kind: 'get' }
-  | { kind: 'prepare'; ballot: number; mine: readonly { id: string; ballot: number }[] }
+  | { kind: 'prepare'; ballot: number; mine: readonly string[] }
   | { kind: 'withdraw'; ids: readonly string[] }
   | { kind: 'put' | 'accept' | 'back' | 'push'; row: Row }
 
@@ -14,17 +15,17 @@ export interface Reply {
   later?: number
   held?: boolean
   taken?: boolean
-  /** Whether it ever had one of the asker's own proposals: undefined if that may have been forgotten. */
-  had?: boolean | undefined
+  /** What it remembers of the asker's own proposals. */
+  told?: Told
 }
 
 /** One replica of the key. */
 export class ModelReplica {
   row: Row = NOTHING
   promise = 0
-  /** Everything that ever was its row, by what orders it; and the ids of conditional ones, forgotten by a restart. */
+  /** Everything that ever was its row, by what orders it; and the ballots of conditional ones by id, forgotten by a restart. */
   readonly was = new Set<string>()
-  ids = new Set<string>()
+  had = new Map<string, Set<number>>()
   /** Ballots before this one may have been forgotten by a restart. */
   remembersFrom = 0
   /** Versions of before, by id. */
@@ -48,11 +49,9 @@ export class ModelReplica {
     }
     const bound = Math.max(this.promise, stored.ballot, stored.time)
     if (body.kind === 'prepare') {
-      if (body.ballot <= bound) return { later: bound }
+      if (body.ballot <= bound) return { later: bound, told: this.#told(body.mine, bound) }
       this.promise = body.ballot
-      const forgotten = body.mine.some(({ ballot }) => ballot < this.remembersFrom)
-      const had = body.mine.some(({ id }) => this.ids.has(id)) ? true : forgotten ? undefined : false
-      return { row: stored, votes: this.whole, had }
+      return { row: stored, votes: this.whole, told: this.#told(body.mine, body.ballot) }
     }
     const { row, kind } = body
     const isConditional = row.generation > 0
@@ -60,7 +59,8 @@ export class ModelReplica {
     if (isConditional) {
       const isBypass = kind === 'push' && flaw === 'push that bypasses promises'
       if (kind === 'accept') {
-        if (row.ballot < bound && flaw !== 'accept without check') return { later: bound, held: true }
+        if (row.ballot < bound && flaw !== 'accept without check')
+          return { later: bound, held: true, told: this.#told([row.id], bound) }
         this.promise = Math.max(this.promise, row.ballot)
       } else if (row.ballot < this.promise && !isBypass && compareRows(row, stored) > 0) {
         return { later: bound, held: true }
@@ -71,8 +71,8 @@ export class ModelReplica {
       return { taken: true }
     }
     if (kind === 'accept') {
-      this.ids.add(row.id)
-      if (this.isVersioned && !isOfChain(row, stored)) this.#keep(row)
+      this.#remember(row)
+      if (this.isVersioned && !isOfChain(row, stored)) this.keep(row)
       return { taken: true }
     }
     return { later: stored.time }
@@ -83,15 +83,24 @@ export class ModelReplica {
     this.was.add(nameOf(before))
     this.was.add(nameOf(row))
     this.row = row
-    if (row.generation > 0) this.ids.add(row.id)
+    if (row.generation > 0) this.#remember(row)
     const isEarly = this.flaw === 'promise dropped early'
     if (row.time > this.promise || (isEarly && row.generation === 0)) this.promise = 0
-    if (this.isVersioned && this.#stays(before, row)) this.#keep(before)
+    if (this.isVersioned && this.#stays(before, row)) this.keep(before)
   }
 
-  /** Deletions are kept as well, as delete markers. */
-  #keep(row: Row): void {
-    if (row !== NOTHING) this.noncurrent.set(row.id, row)
+  #remember({ id, ballot }: Row): void {
+    this.had.set(id, new Set([...(this.had.get(id) ?? []), ballot]))
+  }
+
+  #told(ids: readonly string[], below: number): Told {
+    const under = new Map(ids.map((id) => [id, new Set(this.had.get(id))]))
+    return { under, below, remembersFrom: this.remembersFrom }
+  }
+
+  /** Keeps a version, of two copies the one with the later ballot. Deletions are kept as well, as delete markers. */
+  keep(row: Row): void {
+    if (row !== NOTHING) keepLater(this.noncurrent, row)
   }
 
   /** Whether a row that is replaced was current once, and becomes a noncurrent version. */
@@ -104,4 +113,9 @@ export class ModelReplica {
     // Beyond what the lineage tells, it is kept: better a version too much than one that was acknowledged too few.
     return back > after.lineage.length || after.lineage[back - 1] === before.id
   }
+}
+
+export function keepLater(versions: Map<string, Row>, row: Row): void {
+  const known = versions.get(row.id)
+  if (!known || known.ballot < row.ballot) versions.set(row.id, row)
 }

@@ -12,6 +12,7 @@ export const FLAWS = [
   'version of a losing proposal kept',
   'version of a base dropped',
   'refused proposal not withdrawn',
+  'fate by what one quorum had',
 ] as const
 export type Flaw = (typeof FLAWS)[number]
 
@@ -53,18 +54,15 @@ export function isBeaten(row: Row, other: Row): boolean {
   )
 }
 
-/** What became of a proposal, once `base` is on a quorum that promised a later ballot. */
-export function fateOf(
-  proposal: Row,
-  base: Row,
-  replies: readonly { had?: boolean | undefined }[],
-): 'chosen' | 'dead' | 'unknown' {
+/** What became of a proposal by what rows tell, once `base` is on a quorum that promised a later ballot. */
+export function fateByRows(proposal: Row, base: Row): 'chosen' | 'dead' | 'open' | 'unknown' {
   if (base.id === proposal.id) return 'chosen'
   if (isOfChain(proposal, base)) {
     const back = base.generation - proposal.generation
-    if (back <= 0) return 'dead'
+    // What was judged on the same base now has a later ballot than the proposal.
+    if (back < 0) return 'open'
     if (back > base.lineage.length) return 'unknown'
-    return base.lineage[back - 1] === proposal.id ? 'chosen' : 'dead'
+    return back > 0 && base.lineage[back - 1] === proposal.id ? 'chosen' : 'dead'
   }
-  return replies.every((reply) => reply.had === false) ? 'dead' : 'unknown'
+  return 'unknown'
 }

@@ -64,7 +64,7 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/conditional-replica.ts',
-        find: '    if (!isThere && bound && ballot.compare(bound) < 0) return bound\n',
+        find: '    if (!isThere && bound && ballot.compare(bound) < 0) return { later: bound, isPromised: true }\n',
         replace: '    void isThere\n    void bound\n    void ballot\n',
       },
     ],
@@ -93,9 +93,9 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
       },
       {
         file: 'src/table/conditional.ts',
-        find: '    await this.#ask(attempt, this.#acceptMethod, [attempt.version, wire], (node, error) => {\n',
+        find: '    await this.#ask(attempt, this.#acceptMethod, [attempt.version, wire], { onReply, onFailure })\n',
         replace:
-          '    const sets = this.env.placement.writeSets(row.partition)\n    const needed = sets.map((set) => Math.max(this.env.placement.writeQuorum, majority(set.length)))\n    const version = this.env.placement.layoutVersion\n    await this.#ask({ ...attempt, sets, needed, version }, this.#acceptMethod, [version, wire], (node, error) => {\n',
+          '    const sets = this.env.placement.writeSets(row.partition)\n    const needed = sets.map((set) => Math.max(this.env.placement.writeQuorum, majority(set.length)))\n    const version = this.env.placement.layoutVersion\n    await this.#ask({ ...attempt, sets, needed, version }, this.#acceptMethod, [version, wire], { onReply, onFailure })\n',
       },
     ],
   },
@@ -106,13 +106,13 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/fates.ts',
-        find: '  if (chosen) return { ...fates, chosen: chosen.entry }\n',
-        replace: '  void chosen\n',
+        find: "      if (fate === 'chosen') return { ...fates, chosen: entry }\n",
+        replace: '',
       },
       {
         file: 'src/table/fates.ts',
-        find: "    if (fate === 'dead' || (fate === undefined && never)) fates.dead.push(entry)\n",
-        replace: "    if (fate !== 'open' || never) fates.dead.push(entry)\n",
+        find: "      else if (fate === 'unknown') fates.isUnknown = true\n",
+        replace: '',
       },
     ],
   },
@@ -147,8 +147,8 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/conditional.ts',
-        find: '    if (isOnQuorum && (isPlain || !again)) return newest\n',
-        replace: '    if (!again || (isOnQuorum && isPlain)) return newest\n',
+        find: '    if (isOnQuorum && (isPlain || !again)) return { base: newest, wasThere: true }\n',
+        replace: '    if (!again || (isOnQuorum && isPlain)) return { base: newest, wasThere: true }\n',
       },
     ],
   },
