@@ -300,8 +300,8 @@ export class Model implements Service {
   }
 
   /** The same, by a quorum: whether it no longer does. @throws CarportError QuorumUnavailable, LayoutNotReady */
-  isGone(source: Buffer): Promise<boolean> {
-    return isGone(this.tables, source)
+  isGone(reader: Reader, source: Buffer): Promise<boolean> {
+    return isGone(reader, this.tables, this.#copyVotes, source)
   }
 
   async start(): Promise<void> {

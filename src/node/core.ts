@@ -212,7 +212,7 @@ export class Core implements Service {
     })
     const { refs, resync, scrub } = this.blocks
     refs.isWanted = (reader, source) => this.model.stillRefers(reader, source)
-    refs.isGone = (source) => this.model.isGone(source)
+    refs.isGone = (source) => this.model.isGone(env.db, source)
     this.#services = new Services(this.name, [
       this.cluster,
       this.tables,

@@ -1,7 +1,7 @@
 import type { Reader } from '../../db/db.js'
 import type { LocalTable } from '../../table/local.js'
 import type { Table } from '../../table/table.js'
-import { errorCode } from '../../util/errors.js'
+import { CarportError, errorCode } from '../../util/errors.js'
 import { type BlockListRow, blockListSortKey } from '../content/block-lists.js'
 import { decodeReferrer, type Referrer } from '../content/referrer.js'
 import { bucketPartition, NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
@@ -77,20 +77,34 @@ export interface OwnerTables {
 /**
  * Whether a quorum knows that the row that queued a reference no longer refers to the block. What one replica alone knows may be
  * lost with it.
+ * @param votes see stillRefers
  * @throws CarportError QuorumUnavailable, LayoutNotReady
  */
-export async function isGone(tables: OwnerTables, encoded: Buffer): Promise<boolean> {
+export async function isGone(
+  reader: Reader,
+  tables: OwnerTables,
+  votes: (partition: number) => boolean,
+  encoded: Buffer,
+): Promise<boolean> {
   const referrer = decodeReferrer(encoded)
+  if (!(await isThereByQuorum(tables, referrer))) return true
+  // A change that is not shown before its writer knows its outcome, or that others have not heard of yet.
+  if (votes(bucketPartition(referrer.bucket)) && stillRefers(reader, tables, votes, encoded) === 'no')
+    throw new CarportError('QuorumUnavailable', 'a change of a row is not decided yet')
+  return false
+}
+
+async function isThereByQuorum(tables: OwnerTables, referrer: Referrer): Promise<boolean> {
   const { bucket, id } = referrer
   switch (referrer.kind) {
     case 'version':
-      return !(await isAtAny(versionPlaces(tables, referrer), bucket, id))
+      return isAtAny(versionPlaces(tables, referrer), bucket, id)
     case 'part':
-      return !(await isAtAny([[tables.part, partSortKey(referrer.uploadId, referrer.number)]], bucket, id))
+      return isAtAny([[tables.part, partSortKey(referrer.uploadId, referrer.number)]], bucket, id)
     case 'list': {
       const sortKey = blockListSortKey(id, 'blocks', referrer.index)
       const row = await tables.list.get(bucket, sortKey, { body: false })
-      return row === undefined || row.deleted
+      return row !== undefined && !row.deleted
     }
   }
 }
