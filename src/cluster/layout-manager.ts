@@ -267,7 +267,8 @@ export class LayoutManager implements Placement {
       for (const version of conflictingVersions(history, theirs)) {
         log.error(
           { version },
-          'two different layouts were applied under one version number; one of them wins',
+          'two different layouts were applied under one version number, on nodes that did not reach each other; one of them ' +
+            'wins: look at "carport layout show" whether it is the right one',
         )
       }
       return mergeHistories(history, theirs)

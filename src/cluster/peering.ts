@@ -160,6 +160,12 @@ export class Peering implements Service {
     return nodes
   }
 
+  /** Whether it knows other nodes, by their ids or addresses, and is linked to none. */
+  get isCutOff(): boolean {
+    const isOther = ({ node }: Seed) => node !== this.options.dialer.self
+    return this.connected().length === 0 && (this.#peers.size > 0 || this.#seeds.some(isOther))
+  }
+
   isUp(node: NodeId): boolean {
     return node === this.options.dialer.self || this.#peers.get(node)?.up === true
   }

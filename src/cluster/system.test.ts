@@ -259,6 +259,29 @@ describe('layout', () => {
     expect(again.system.layout.layoutVersion).toBe(1)
   })
 
+  test('applied under one number on nodes that meet only later: one wins on both, and a log says so', async () => {
+    const cluster = new TestCluster()
+    const told: Record<string, string[]> = { a: [], b: [] }
+    const start = (name: 'a' | 'b') => {
+      const log: Log = {
+        ...silentLog,
+        error: (_, message) => void told[name]!.push(message),
+        child: () => log,
+      }
+      return cluster.start(name, { replicationFactor: 1, log })
+    }
+    const [a, b] = [await start('a'), await start('b')]
+    await cluster.layOut(a, [[a, 'x']], 1)
+    await cluster.layOut(b, [[b, 'y']], 1)
+    expect(a.system.layout.digest).not.toBe(b.system.layout.digest)
+    await cluster.run(a.system.connectPeer(addressOf(b)))
+    const isOne = () => a.system.layout.digest === b.system.layout.digest
+    await cluster.clock.until(isOne, 60_000)
+    const messages = Object.values(told).flat()
+    expect(messages.length).toBeGreaterThan(0)
+    for (const message of messages) expect(message).toMatch(/^two different layouts .* one of them wins/)
+  })
+
   test('reaches a node that was away when it returns', async () => {
     const cluster = new TestCluster()
     const [a, b, c] = await cluster.three()

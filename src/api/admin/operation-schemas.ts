@@ -157,7 +157,8 @@ export const operationSchemas = {
     parameters: layoutParameters.nullable().exactOptional(),
   }),
   /** `version` must be one more than the current one. */
-  'layout.apply': z.strictObject({ version: z.int().positive() }),
+  /** `force` is beyond Garage: see checkFirstLayout. */
+  'layout.apply': z.strictObject({ version: z.int().positive(), force: z.boolean().exactOptional() }),
   'layout.revert': noArgs,
   /** All roles as they shall be; nodes that are left out lose theirs. Beyond Garage. */
   'layout.plan': z.strictObject({

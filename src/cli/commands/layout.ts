@@ -74,15 +74,19 @@ export async function configureLayout(
   return { json: staged, text: `Zone redundancy ${formatRedundancy(redundancy)} is staged. ${STAGED_HINT}` }
 }
 
-/** `layout apply`. */
-export async function applyLayout(admin: AdminClient, version: number | undefined): Promise<Output> {
+/** `layout apply`. @param force applies a first layout also on a node that is linked to none of those that it knows */
+export async function applyLayout(
+  admin: AdminClient,
+  version: number | undefined,
+  force?: boolean,
+): Promise<Output> {
   if (version === undefined) {
     const { version: current } = await admin.call('layout.get', {})
     throw new UsageError(
       `look at the changes with "carport layout show", then confirm the version they make with --version ${current + 1}`,
     )
   }
-  const { message, layout } = await admin.call('layout.apply', { version })
+  const { message, layout } = await admin.call('layout.apply', { version, ...(force && { force }) })
   return {
     json: { message, layout },
     text: [

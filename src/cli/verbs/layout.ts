@@ -59,8 +59,11 @@ export function registerLayoutVerbs(program: Command, context: Context): void {
       'number of the version they make, from "layout show"',
       argument(wholeNumber),
     )
+    .option('--force', 'a first layout, though this node knows others and is linked to none')
     .action(
-      context.remote<[{ version?: number }]>((admin, { version }) => layout.applyLayout(admin, version)),
+      context.remote<[{ version?: number; force?: boolean }]>((admin, { version, force }) =>
+        layout.applyLayout(admin, version, force),
+      ),
     )
   leaf(parent, 'revert', 'drop the staged changes', [['--yes', 'confirm']]).action(
     context.remote<[{ yes?: boolean }]>((admin, { yes }) => layout.revertLayout(admin, yes)),

@@ -1,3 +1,4 @@
+import { checkFirstLayout } from '../../../cluster/first-layout.js'
 import type { ClusterHealth } from '../../../cluster/health.js'
 import { previewStaged, stagedChanges, stagedParameters } from '../../../cluster/layout/operations.js'
 import { changeReport, historyJson, layoutJson, layoutReport } from '../../../cluster/layout/report.js'
@@ -54,7 +55,8 @@ export function clusterHandlers(context: AdminContext): ClusterHandlers {
       })
       return layout()
     },
-    async 'layout.apply'({ version }) {
+    async 'layout.apply'({ version, force }) {
+      if (!force) checkFirstLayout(cluster)
       const { before, applied, push } = await cluster.applyLayout(version)
       const message = changeReport(newestVersion(before), applied)
       const statistics = layoutStatistics(newestVersion(before), applied)
