@@ -140,4 +140,29 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
       },
     ],
   },
+  {
+    name: 'a version that was never the current one is not told',
+    breaks: 'each version is told',
+    hunts: ['events'],
+    edits: [
+      {
+        file: 'src/model/model.ts',
+        find: 'if (!this.#rowMoves) this.events.changed(tx, undefined, version)',
+        replace:
+          'if (!this.#rowMoves && version.state === "tombstone") this.events.changed(tx, undefined, version)',
+      },
+    ],
+  },
+  {
+    name: 'a rule ends what took the place of what it judged',
+    breaks: 'lifecycle rules take nothing that was written later',
+    hunts: ['lifecycle'],
+    edits: [
+      {
+        file: 'src/model/versions/replace-judged.ts',
+        find: 'if (!base || !isSameRow(base, judged)) throw new Changed()',
+        replace: 'if (!base) throw new Changed()',
+      },
+    ],
+  },
 ]

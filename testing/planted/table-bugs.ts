@@ -107,7 +107,7 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/table/quorum-read.ts',
-        find: 'quorum: full ? majority(sets[0]!.length) : placement.readQuorum,',
+        find: 'quorum: full ? majority(sets[0]!.length) : needed,',
         replace: 'quorum: 1,',
       },
     ],
@@ -206,6 +206,18 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
         file: 'src/table/own-votes.ts',
         find: 'if (own) state.instead ??= { row: before }',
         replace: 'if (own) void before',
+      },
+    ],
+  },
+  {
+    name: 'one replica tells the time of writes where reads ask one',
+    breaks: 'an acknowledged write is not hidden by one of before',
+    hunts: ['modes'],
+    edits: [
+      {
+        file: 'src/table/quorum-read.ts',
+        find: 'const quorum = Math.max(placement.readQuorum, placement.writeQuorum)',
+        replace: 'const quorum = placement.readQuorum',
       },
     ],
   },
