@@ -77,6 +77,7 @@ export class LayoutManager implements Placement {
   /** Asked for at each read, so it is remembered. */
   #isConfirmed = false
   readonly #confirmedBy = new Set<NodeId>()
+  readonly #conflicts = new Set<number>()
   /** Tells this node's database from an older state of itself. */
   readonly age: DatabaseAge
 
@@ -206,6 +207,11 @@ export class LayoutManager implements Placement {
     return this.#history
   }
 
+  /** Versions under which this node met two different layouts since its start. */
+  get conflicts(): number[] {
+    return [...this.#conflicts]
+  }
+
   /** The view of the newest history, also for nodes that may not coordinate. */
   get view(): LayoutView {
     return this.#view
@@ -265,6 +271,7 @@ export class LayoutManager implements Placement {
     }
     await this.#change('peer', (history) => {
       for (const version of conflictingVersions(history, theirs)) {
+        this.#conflicts.add(version)
         log.error(
           { version },
           'two different layouts were applied under one version number, on nodes that did not reach each other; one of them ' +

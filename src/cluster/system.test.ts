@@ -280,6 +280,7 @@ describe('layout', () => {
     const messages = Object.values(told).flat()
     expect(messages.length).toBeGreaterThan(0)
     for (const message of messages) expect(message).toMatch(/^two different layouts .* one of them wins/)
+    expect([a, b].flatMap(({ system }) => system.layout.conflicts)).toContain(1)
   })
 
   test('reaches a node that was away when it returns', async () => {

@@ -56,6 +56,8 @@ export const nodeDiagnostics = z.object({
   uptimeSecs: count,
   replicationFactor: count,
   layoutVersion: count,
+  /** Versions under which it met two different layouts since its start; left out by earlier releases. */
+  layoutConflicts: z.array(count).exactOptional(),
   consistencyMode: z.enum(['consistent', 'degraded', 'dangerous']),
   /** Null if it could not look at its machine. */
   machine: machineFacts.nullable(),

@@ -248,6 +248,15 @@ test('a change that waits for a node that is down is found', () => {
   expect(found({ history, nodes: [node(A), node(B), node(C)] })).toEqual([])
 })
 
+test('two layouts that were applied under one number are found, whichever nodes met both', () => {
+  const reports = {
+    [A]: report(A, { layoutConflicts: [1] }),
+    [B]: report(B, { layoutConflicts: [1] }),
+    [C]: report(C),
+  }
+  expect(found({ reports })).toEqual(['layout-conflict'])
+})
+
 // ---- Work ----
 
 const worker = (consecutiveErrors: number) => ({

@@ -25,7 +25,12 @@ export function checkLayout(facts: ClusterFacts): Finding[] {
       ),
     ]
   }
-  return [...checkSurvival(layout, facts), ...checkCapacities(layout, facts), ...checkChange(facts)]
+  return [
+    ...checkSurvival(layout, facts),
+    ...checkCapacities(layout, facts),
+    ...checkChange(facts),
+    ...checkConflicts(facts),
+  ]
 }
 
 function checkSurvival(layout: LayoutVersion, { quorums }: ClusterFacts): Finding[] {
@@ -135,6 +140,20 @@ function checkCapacities(layout: LayoutVersion, { nodes, reports }: ClusterFacts
 function dataSpaceOf(report: ClusterFacts['reports'][string] | undefined): { total: number } | undefined {
   const data = report?.machine?.volumes.filter(({ use }) => use === 'data') ?? []
   return data.length === 1 ? data[0] : undefined
+}
+
+/** Of two layouts under one number one was given up, with what was stored by it. */
+function checkConflicts({ reports }: ClusterFacts): Finding[] {
+  const versions = new Set(Object.values(reports).flatMap(({ layoutConflicts }) => layoutConflicts ?? []))
+  return [...versions].map((version) =>
+    finding(
+      'error',
+      'layout-conflict',
+      `two different layouts were applied as version ${version} on nodes that did not reach each other: one replaced the other, ` +
+        'and data may be on nodes that have no role now',
+      'carport layout show tells which one is in use: assign the nodes that it lacks; this is told until the nodes restart',
+    ),
+  )
 }
 
 /** A change that waits for a node which does not answer never ends by itself. */

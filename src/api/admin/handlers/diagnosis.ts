@@ -78,6 +78,7 @@ export async function nodeDiagnostics(context: AdminContext): Promise<NodeDiagno
     uptimeSecs: Math.floor(machine.uptimeSecs()),
     replicationFactor,
     layoutVersion: status.layoutVersion,
+    layoutConflicts: cluster.layout.conflicts,
     consistencyMode,
     machine: facts,
     peers: cluster.peering.peers().map(({ id, up, addresses, lastSeenMsAgo }) => ({
