@@ -86,22 +86,6 @@ describe('a partition that moved away', () => {
     expect(textOn(c, 4, 'a')).toBeUndefined()
   })
 
-  it('passes on what it deleted alone, also where it missed a collection', async () => {
-    const c = cluster(6)
-    for (const name of ['a', 'b', 'c']) await c.run(c.nodes[0]!.table.insert(note(TOPIC, name, 1, 'text')))
-    await c.clock.advance(100)
-    await move(c)
-    await deleteForGood(c, 'a', 3)
-    const { db, table, tables } = c.nodes[0]!
-    await c.run(c.nodes[3]!.table.insert(note(TOPIC, 'c', 9, 'later')))
-    for (const name of ['b', 'c'])
-      await c.run(db.transact((tx) => table.local.update(tx, note(TOPIC, name, 2, ''))))
-    await c.run(tables.sync.syncNow())
-    expect(tables.sync.syncStatus()[0]!.foreignPartitions).toBe(0)
-    for (const i of [3, 4, 5])
-      expect(['a', 'b', 'c'].map((name) => textOn(c, i, name))).toEqual([undefined, '', 'later'])
-  })
-
   it('gives back what was put aside, when an administrator says so', async () => {
     const c = cluster(6)
     await c.run(c.nodes[0]!.table.insert(note(TOPIC, 'a', 1, 'secret')))

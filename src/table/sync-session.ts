@@ -257,8 +257,7 @@ export class SyncSession<E> {
 
   /**
    * Gives up a partition that is not to be handed over, since this copy missed a collection of tombstones (or was never
-   * whole): rows that all `targets` lack are put aside, as they may be deleted ones; the others are known there. Where one of these is
-   * a tombstone here, and another row there, the target gets it: this node alone may have deleted it since it left.
+   * whole): rows that all `targets` lack are put aside, as they may be deleted ones; the others are known there.
    * @throws CarportError of the first call that failed
    */
   async giveUp(partition: number, targets: readonly NodeId[], mayDrop: () => boolean): Promise<void> {
@@ -275,14 +274,6 @@ export class SyncSession<E> {
           'rows of a partition that moved away, and that its replicas lack, were put aside: they may be deleted ones',
         )
       }
-      for (const [i, target] of targets.entries()) {
-        const known = theirs[i]!
-        const differing = keys.filter((_, at) => known[at] !== undefined && !known[at].equals(hashes[at]!))
-        // No row that is alive: the target may have collected its tombstone meanwhile.
-        const rows = [...this.#currentRows(differing.filter((key) => this.#isTombstone(key)))]
-        for (const batch of batchesOf(rows, REPAIR_BYTES_MAX, REPAIR_ROWS_MAX))
-          await this.#call(target, 'hint', [batch])
-      }
       const rest = keys.map((key, i) => ({ key, hash: hashes[i]! })).filter(({ key }) => !alone.includes(key))
       const dropped = await this.#drop(
         rest.map(({ key }) => key),
@@ -292,11 +283,6 @@ export class SyncSession<E> {
       if (alone.length + dropped === 0) return
       await this.#yield()
     }
-  }
-
-  #isTombstone(key: Buffer): boolean {
-    const row = this.local.getIntactByKey(this.env.db, key)
-    return row !== undefined && this.local.schema.isTombstone(row)
   }
 
   #firstRows(partition: number): { keys: Buffer[]; hashes: Buffer[] } {
