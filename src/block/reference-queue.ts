@@ -27,8 +27,8 @@ const READ_STEPS = 20
 const LINGER_MS = 500
 const BACKOFF: Backoff = { baseMs: 1_000, maxMs: 60_000 }
 const CALL_TIMEOUT_MS = 30_000
-/** Rows that are asked for at the same time, whether they are gone. */
-const ASKED_AT_ONCE = 8
+/** Rows that are asked for at the same time, whether they are gone: over slow paths, too, many objects may be deleted in a second. */
+const ASKED_AT_ONCE = 64
 
 interface QueueItem extends QueuedReferences {
   key: Buffer

@@ -143,12 +143,11 @@ function versionPlaces(
   { object, version }: OwnerTables,
   { key, id, isNull }: { key: Buffer; id: Buffer; isNull?: boolean },
 ): Place[] {
-  // In this order: a version that moves between the tables is in the one or the other at every moment.
+  // In this order: a version that is replaced moves from the first to the others, and stays there if it becomes current again.
   return [
     [object, key],
     ...(isNull ? [] : [[version, versionSortKey(key, id, false)] as const]),
     ...(isNull === false ? [] : [[version, versionSortKey(key, NULL_SLOT, true)] as const]),
-    [object, key],
   ]
 }
 
