@@ -43,6 +43,30 @@ export function cutPaths({ network }: SimCluster, { replicas, without }: Roles):
   }
 }
 
+/** Share of the paths to replicas on which messages come late, beside those of one sender. */
+const LATE_SHARE = 0.2
+
+/**
+ * Keeps messages back that some nodes send to some of the replicas; they arrive once that is over. Of one sender, one replica at the
+ * most gets them at once. @returns what mends it
+ */
+export function delaySome(
+  { network, nodes }: SimCluster,
+  { replicas }: Roles,
+  random: SeededRandom,
+): () => void {
+  const sender = random.pick(nodes)
+  // The order of the replicas is drawn: of three, a node without a copy reaches the last one, and another one itself.
+  const heal = nodes.map((from) => {
+    const others = replicas.filter((to) => to !== from)
+    const late = from === sender ? others.slice(0, 2) : others.filter(() => random.chance(LATE_SHARE))
+    return network.block([from.id], idsOf(late))
+  })
+  return () => {
+    for (const fn of heal) fn()
+  }
+}
+
 /** Cuts one node off from all others. @returns what mends it */
 export function isolate({ network, nodes }: SimCluster, node: SimNode): () => void {
   return network.partition([node.id], idsOf(nodes.filter((other) => other !== node)))

@@ -19,6 +19,7 @@ import { newVersion, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
 import { type ClientRequest, isExpectedFailure, type Target } from './sim-request.js'
+import type { StackRequest } from './sim-stacks.js'
 import type { Workload } from './sim-workload.js'
 
 /** Share of the operations that go to the first key. */
@@ -95,6 +96,8 @@ export class SimClient {
         })
       case 'brief':
         return this.#brief(node)
+      case 'announce':
+        return this.#announce(node, writeTarget)
       case 'get-version':
         return this.#getVersion(node)
       case 'delete-version':
@@ -112,13 +115,9 @@ export class SimClient {
       case 'life':
         return this.#life(node)
       case 'stack':
-        return w.stacks.step(
-          random,
-          node,
-          w.versionedBucket.id,
-          (name) => this.#write(node, w.versionedBucket, name),
-          (what, run) => this.#try(node, what, run),
-        )
+        return w.stacks.step(this.#stackRequest(node))
+      case 'pop':
+        return w.stacks.popOrPush(this.#stackRequest(node))
     }
   }
 
@@ -138,6 +137,15 @@ export class SimClient {
       note: (what) => this.#note(node, what),
       try: (what, run) => this.#try(node, what, run),
       remember: (version, key = target.key) => this.#remember(target.bucket, key, version),
+    }
+  }
+
+  #stackRequest(node: SimNode): StackRequest {
+    const bucket = this.w.versionedBucket
+    return {
+      ...{ random: this.#random, node, bucket: bucket.id },
+      put: (key) => this.#write(node, bucket, key),
+      attempt: (what, run) => this.#try(node, what, run),
     }
   }
 
@@ -308,6 +316,13 @@ export class SimClient {
       const other = this.#otherThan(node)
       if (other.ready) await listObjects(this.#request(other, target), true)
     }
+  }
+
+  /** A write that is looked for at all other nodes in the moment in which it is acknowledged. */
+  async #announce(node: SimNode, target: Target): Promise<void> {
+    if (!(await this.#put(node, target))) return
+    const others = this.w.cluster.readyNodes().filter((other) => other !== node)
+    await Promise.all(others.map((other) => this.#head(other, target)))
   }
 
   /** Picks another node that is ready, as a load balancer does; the same one if there is none. */

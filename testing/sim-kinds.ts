@@ -1,5 +1,6 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
+import { gaps, popped, retagged } from './sim-gaps.js'
 import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, layoutChange, VERSIONED_KEYS } from './sim-kind-parts.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
@@ -60,6 +61,16 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...busy(random) }
     case 'overtaking':
       return { ...base, ...overtaking(random) }
+    case 'gaps':
+      return { ...base, ...gaps(random) }
+    case 'retagged':
+      return { ...base, ...gaps(random), ...retagged() }
+    case 'popped':
+      return { ...base, ...gaps(random), ...popped() }
+    case 'images':
+      return { ...base, ...images() }
+    case 'emptied':
+      return { ...base, ...emptied() }
     case 'conditional':
       return { ...base, ...conditional(random) }
     case 'moving':
@@ -188,6 +199,25 @@ function overtaking(random: SeededRandom): Partial<Profile> {
     path: { latencyMs: 1, jitterMs: random.pick([20, 60]), lossShare: 0, bytesPerMs: 10_000 },
     ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 10 },
     operations: { put: 0.3, head: 0.7 },
+  }
+}
+
+/** Clients go on for minutes, since an image is older than what its node tells apart. */
+function images(): Partial<Profile> {
+  return {
+    ...{ acts: ['restore'], everyMs: 15_000, lastsMs: 1000, downMax: 1 },
+    ...{ replicationFactor: 2, loadFactor: 6, thinkMs: 1000 },
+    operations: { put: 0.4, get: 0.4, delete: 0.1, list: 0.1 },
+  }
+}
+
+/** Blocks cannot be fetched at once from nodes that go, and are lost with these unless they are waited for. */
+function emptied(): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'once', replicationFactor: 1, acts: ['partition', 'one-way', 'kill', 'lossy'] },
+    ...{ everyMs: 1500, lastsMs: 6000, thinkMs: 100, keys: [...KEYS, ...COLD_KEYS] },
+    layoutChange: { nodes: 3, atOnce: true, discards: true, lagMs: 0 },
+    operations: { put: 0.5, get: 0.5 },
   }
 }
 

@@ -14,6 +14,7 @@ export type Act =
   | 'wipe'
   | 'lone-copy'
   | 'cut-paths'
+  | 'gaps'
   | 'save'
   | 'restore'
   | 'slow-disk'
@@ -26,6 +27,7 @@ export type Operations = Partial<Record<OperationName, number>>
 export type OperationName =
   | 'put'
   | 'brief'
+  | 'announce'
   | 'get'
   | 'head'
   | 'delete'
@@ -36,6 +38,7 @@ export type OperationName =
   | 'delete-version'
   | 'delete-many'
   | 'stack'
+  | 'pop'
   | 'conditional'
   | 'control'
   | 'copy'
@@ -52,6 +55,11 @@ export type OperationName =
  * - 'wiped': databases are lost, one at a time, often while one other node alone has what was written last;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'overtaking': one key, many writers, and messages that overtake each other or get lost;
+ * - 'gaps': one key, many writers, and replicas that messages of some nodes reach late;
+ * - 'retagged': the same with tags of versions that are replaced meanwhile;
+ * - 'popped': the same with current versions that are deleted, so that earlier ones become current again;
+ * - 'images': databases go back to images of which their nodes know nothing, where a read asks one of two copies;
+ * - 'emptied': one copy of everything, nodes go and lose what they had as soon as the layout needs them no more;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
  * - 'moving': the same on one key, or on one after the other, whose copies move again and again, by writers that take as long
  *   as a move;
@@ -76,6 +84,11 @@ export const SCENARIO_KINDS = [
   'wiped',
   'busy',
   'overtaking',
+  'gaps',
+  'retagged',
+  'popped',
+  'images',
+  'emptied',
   'conditional',
   'moving',
   'skipped',

@@ -151,7 +151,8 @@ class Scenario {
       cluster,
       random.fork('nemesis'),
       this.script,
-      { ...profile, bucket: w.bucket.id },
+      // Aimed faults hit the bucket that is worked on.
+      { ...profile, bucket: (profile.versionedShare === 1 ? w.versionedBucket : w.bucket).id },
       problems,
       coverage,
     )

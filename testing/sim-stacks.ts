@@ -34,6 +34,16 @@ const CONTEST_SHARE = 0.75
 /** The keys of the versioned bucket whose versions are deleted from the top, too. */
 export const STACK_KEYS = ['stack', 'stack/2'] as const
 
+/** One operation of a client at a node. */
+export interface StackRequest {
+  readonly random: SeededRandom
+  readonly node: SimNode
+  readonly bucket: Buffer
+  put(key: string): Promise<VersionRecord | undefined>
+  /** Runs it and resolves with undefined if it failed in a way that must be expected. */
+  attempt<T>(what: string, run: (model: Model) => Promise<T>): Promise<T | undefined>
+}
+
 class Locked extends Error {
   override name = 'Locked'
 }
@@ -52,35 +62,40 @@ export class Stacks {
   readonly #contests = new Map<string, Contest>()
   #moment = 0
 
-  /** One operation at a node. `attempt` runs it and resolves with undefined if it failed in a way that must be expected. */
-  async step(
-    random: SeededRandom,
-    node: SimNode,
-    bucket: Buffer,
-    put: (key: string) => Promise<VersionRecord | undefined>,
-    attempt: <T>(what: string, run: (model: Model) => Promise<T>) => Promise<T | undefined>,
-  ): Promise<void> {
+  /** One operation: writes, reads, locks or deletes versions. */
+  async step(request: StackRequest): Promise<void> {
+    const { random } = request
     const key = random.pick(STACK_KEYS)
     const roll = random.float()
-    if (roll < 0.3) {
-      const version = await put(key)
-      if (version) this.#layers.set(idOf(version), { key, version, putAckedAt: this.#moment++ })
-    } else if (roll < 0.5) {
-      await this.#readTop(node, bucket, key, attempt)
-    } else {
+    if (roll < 0.3) await this.#push(request, key)
+    else if (roll < 0.5) await this.#readTop(request, key)
+    else {
       const layer = this.#contested(random, key) ?? this.#aLayer(random, key)
       if (!layer) return
-      if (roll < 0.7) await this.#lock(layer, bucket, attempt)
-      else await this.#delete(layer, bucket, attempt)
+      if (roll < 0.7) await this.#lock(request, layer)
+      else await this.#delete(request, layer)
     }
   }
 
-  async #readTop(
-    node: SimNode,
-    bucket: Buffer,
-    key: string,
-    attempt: <T>(what: string, run: (model: Model) => Promise<T>) => Promise<T | undefined>,
-  ): Promise<void> {
+  /** One operation on the top of a stack: nothing is locked, and mostly the current version is deleted. */
+  async popOrPush(request: StackRequest): Promise<void> {
+    const { random } = request
+    const key = random.pick(STACK_KEYS)
+    const roll = random.float()
+    if (roll < 0.3) await this.#push(request, key)
+    else if (roll < 0.6) await this.#readTop(request, key)
+    else {
+      const layer = this.#layersOf(key).at(-1)
+      if (layer) await this.#delete(request, layer)
+    }
+  }
+
+  async #push({ put }: StackRequest, key: string): Promise<void> {
+    const version = await put(key)
+    if (version) this.#layers.set(idOf(version), { key, version, putAckedAt: this.#moment++ })
+  }
+
+  async #readTop({ node, bucket, attempt }: StackRequest, key: string): Promise<void> {
     const calledAt = this.#moment++
     const found = await attempt(`top ${key}`, async (model) => ({
       version: await model.objects.get(bucket, Buffer.from(key)),
@@ -90,11 +105,7 @@ export class Stacks {
     this.#reads.push({ key, calledAt, returnedAt: this.#moment++, version: found.version, note })
   }
 
-  async #lock(
-    layer: Layer,
-    bucket: Buffer,
-    attempt: <T>(what: string, run: (model: Model) => Promise<T>) => Promise<T | undefined>,
-  ): Promise<void> {
+  async #lock({ bucket, attempt }: StackRequest, layer: Layer): Promise<void> {
     const { key, version } = layer
     const locked = await attempt(`lock ${key}`, async (model) => ({
       changed: await model.objects.updateLock(bucket, Buffer.from(key), version.id, () => ({
@@ -104,11 +115,7 @@ export class Stacks {
     if (locked?.changed) layer.lockAckedAt ??= this.#moment++
   }
 
-  async #delete(
-    layer: Layer,
-    bucket: Buffer,
-    attempt: <T>(what: string, run: (model: Model) => Promise<T>) => Promise<T | undefined>,
-  ): Promise<void> {
+  async #delete({ bucket, attempt }: StackRequest, layer: Layer): Promise<void> {
     const { key, version } = layer
     const before = layer.deleteCalledAt
     const calledAt = this.#moment++
@@ -144,10 +151,14 @@ export class Stacks {
 
   /** One of the newest layers that nobody is known to have deleted. */
   #aLayer(random: SeededRandom, key: string): Layer | undefined {
-    const layers = [...this.#layers.values()].filter(
+    const layers = this.#layersOf(key)
+    return layers.length > 0 ? random.pick(layers.slice(-4)) : undefined
+  }
+
+  #layersOf(key: string): Layer[] {
+    return [...this.#layers.values()].filter(
       (layer) => layer.key === key && layer.deleteAckedAt === undefined && layer.lockAckedAt === undefined,
     )
-    return layers.length > 0 ? random.pick(layers.slice(-4)) : undefined
   }
 
   /** Descriptions of all that cannot be. */

@@ -34,7 +34,7 @@ export const LAYOUT_BUGS: readonly PlantedBug[] = [
   {
     name: 'blocks moved by a layout change not awaited',
     breaks: 'contents can be read while data moves',
-    hunts: ['layout'],
+    hunts: ['emptied'],
     edits: [
       {
         file: 'src/block/resync.ts',

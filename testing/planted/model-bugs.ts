@@ -30,7 +30,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
   {
     name: 'a predecessor promoted at a later time',
     breaks: 'a write wins over what became current again before it',
-    hunts: ['faults', 'busy'],
+    hunts: ['popped'],
     edits: [
       {
         file: 'src/model/versions/promotion.ts',

@@ -69,7 +69,7 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
   {
     name: 'a version is looked for among those that were replaced only',
     breaks: 'a read shows the tags that were acknowledged before it',
-    hunts: ['tags'],
+    hunts: ['retagged'],
     edits: [
       {
         file: 'src/model/versions/objects.ts',
@@ -82,7 +82,7 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
   {
     name: 'a change of tags that starts over takes effect twice',
     breaks: 'a change of tags takes effect once',
-    hunts: ['tags'],
+    hunts: ['retagged'],
     edits: [
       {
         file: 'src/model/versions/objects.ts',

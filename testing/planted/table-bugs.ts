@@ -79,7 +79,7 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
   {
     name: 'replaced-detection off',
     breaks: 'a write that was read is never written again',
-    hunts: ['busy'],
+    hunts: ['gaps'],
     edits: [
       {
         file: 'src/table/replica.ts',
@@ -186,9 +186,21 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'databases that get older every ten minutes',
+    breaks: 'a read shows what was acknowledged before it, though a database went back',
+    hunts: ['images'],
+    edits: [
+      {
+        file: 'src/cluster/age-watch.ts',
+        find: 'const RAISE_EVERY_MS = 60_000',
+        replace: 'const RAISE_EVERY_MS = 600_000',
+      },
+    ],
+  },
+  {
     name: 'a row that nobody sees counts as one that replaced another',
     breaks: 'a read shows what was acknowledged before it',
-    hunts: ['overtaking'],
+    hunts: ['gaps'],
     edits: [
       {
         file: 'src/table/replica.ts',
@@ -200,7 +212,7 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
   {
     name: 'the own vote is shown before the outcome',
     breaks: 'a write that was read is never written again',
-    hunts: ['overtaking'],
+    hunts: ['gaps'],
     edits: [
       {
         file: 'src/table/own-votes.ts',

@@ -1,0 +1,27 @@
+/** Kinds of runs in which messages of some nodes reach some of the replicas late. */
+import type { SeededRandom } from './seeded-random.js'
+import { KEYS, VERSIONED_KEYS } from './sim-kind-parts.js'
+import type { Profile } from './sim-profile.js'
+
+/**
+ * A write reaches one replica at once and another one late: meanwhile the first one is read, and the key is written by others, whose
+ * messages reach other replicas first.
+ */
+export function gaps(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['gaps'], everyMs: 400, lastsMs: 600 },
+    path: { latencyMs: 1, jitterMs: random.pick([5, 40]), lossShare: 0, bytesPerMs: 10_000 },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), versionedShare: 0 },
+    ...{ thinkMs: 10, loadFactor: 0.5, operations: { announce: 0.5, put: 0.1, head: 0.4 } },
+  }
+}
+
+/** Versions of one key are tagged by their ids and as the current one, while others replace them. */
+export function retagged(): Partial<Profile> {
+  return { versionedShare: 1, operations: { tags: 0.8, put: 0.2 } }
+}
+
+/** A version becomes current again beside writes of which some replicas have heard. */
+export function popped(): Partial<Profile> {
+  return { versionedShare: 1, operations: { pop: 1 } }
+}
