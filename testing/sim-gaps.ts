@@ -1,4 +1,4 @@
-/** Kinds of runs in which messages of some nodes reach some of the replicas late. */
+/** Kinds of runs in which messages of some nodes reach some of the replicas late, or rows the disk. */
 import type { SeededRandom } from './seeded-random.js'
 import { KEYS, VERSIONED_KEYS } from './sim-kind-parts.js'
 import type { Profile } from './sim-profile.js'
@@ -24,4 +24,18 @@ export function retagged(): Partial<Profile> {
 /** A version becomes current again beside writes of which some replicas have heard. */
 export function popped(): Partial<Profile> {
   return { versionedShare: 1, operations: { pop: 1 } }
+}
+
+/** What is not on the disk of the one node that has a row can be seen for seconds; others who go by it have it when it is lost. */
+export function commits(): Partial<Profile> {
+  return {
+    ...{
+      acts: ['slow'],
+      commitDelayMs: [1000, 3000],
+      replicationFactor: 1,
+      referenceStrikeShare: 0.2,
+      lastsMs: 500,
+    },
+    ...{ operations: { put: 1 }, versionedShare: 0, freshEveryMs: 1, thinkMs: 300, loadFactor: 2 },
+  }
 }

@@ -58,6 +58,7 @@ export type OperationName =
  * - 'gaps': one key, many writers, and replicas that messages of some nodes reach late;
  * - 'retagged': the same with tags of versions that are replaced meanwhile;
  * - 'popped': the same with current versions that are deleted, so that earlier ones become current again;
+ * - 'commits': power cuts of the one node that has a row, where a commit takes seconds;
  * - 'images': databases go back to images of which their nodes know nothing, where a read asks one of two copies;
  * - 'emptied': one copy of everything, nodes go and lose what they had as soon as the layout needs them no more;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
@@ -87,6 +88,7 @@ export const SCENARIO_KINDS = [
   'gaps',
   'retagged',
   'popped',
+  'commits',
   'images',
   'emptied',
   'conditional',
@@ -142,6 +144,8 @@ export interface Profile extends ClusterProfile {
   deletionStrikeShare: number
   /** Share of the promises to conditional writes at which the node that gave one dies, for a moment. */
   promiseStrikeShare: number
+  /** Share of the messages with references to blocks at which the power goes off on the node that carries them. */
+  referenceStrikeShare: number
   /** Share of the conditional writes that take their time between promises and row; and how long, in ms, on average. */
   judgeShare: number
   judgeMs: number

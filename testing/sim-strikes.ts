@@ -6,7 +6,12 @@ import type { Script } from './sim-script.js'
 
 /** How often nodes are struck; shares that are not given are 0. */
 export type StrikeOptions = Pick<Profile, 'strikeShare' | 'promiseStrikeShare'> &
-  Partial<Pick<Profile, 'writeStrikeShare' | 'earlyReadStrikeShare' | 'deletionStrikeShare'>> & {
+  Partial<
+    Pick<
+      Profile,
+      'writeStrikeShare' | 'earlyReadStrikeShare' | 'deletionStrikeShare' | 'referenceStrikeShare'
+    >
+  > & {
     /** The bucket whose deletions are struck. */
     bucket?: Buffer
   }
@@ -27,12 +32,15 @@ export interface Striker {
 const PROMISE = / answer to table\/object\/prepare (\w+) > /
 /** The trace of a row of an object that arrives at a replica; with the node that sent it. */
 const INSERT = /^\S+ table\/object\/insert (\w+) > /
+/** The trace of references to blocks that arrive; with the node that carries them. */
+const REFERENCES = /^\S+ table\/block_ref\/insert (\w+) > /
 /** The longest time that a node is away which died after a message, in ms: it is back before what it promised is over. */
 const BOUNCE_MS_MAX = 400
 
 /** Faults at the very moment at which they would undo what somebody was just told. */
 export class Strikes {
   #promises = 0
+  #references = 0
   /** Nodes that die as soon as the row of an object that they sent arrives, by the begin of their ids as traces have it. */
   readonly #doomed = new Map<string, { node: SimNode; name: string }>()
 
@@ -84,6 +92,7 @@ export class Strikes {
     if (this.striker.isOver) return
     if (this.#doomed.size > 0) this.#deletionArrived(INSERT.exec(line)?.[1])
     if (this.options.promiseStrikeShare > 0) this.#promised(PROMISE.exec(line)?.[1])
+    if (this.options.referenceStrikeShare) this.#carried(REFERENCES.exec(line)?.[1])
   }
 
   #deletionArrived(by: string | undefined): void {
@@ -94,6 +103,16 @@ export class Strikes {
     if (!striker.mayStrike) return
     const forMs = 10 + striker.draw(`${doomed.name}/ms`).float() * BOUNCE_MS_MAX
     striker.strike('death after a deletion', [doomed.node], 'process', forMs)
+  }
+
+  #carried(by: string | undefined): void {
+    if (by === undefined) return
+    const { cluster, striker } = this
+    const name = `reference/${this.#references++}`
+    if (!striker.draw(name).chance(this.options.referenceStrikeShare!) || !striker.mayStrike) return
+    const struck = cluster.nodes.find((node) => node.id.startsWith(by))
+    if (!struck?.machine.platform || !this.script.happens(cluster.clock, name)) return
+    striker.strike('power-off as references arrive', [struck], 'machine', BOUNCE_MS_MAX)
   }
 
   #promised(by: string | undefined): void {

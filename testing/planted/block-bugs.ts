@@ -39,6 +39,19 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'references are carried before their row is on the disk',
+    breaks: 'references are those of rows that are there, also after a power cut',
+    hunts: ['commits'],
+    edits: [
+      {
+        file: 'src/block/reference-queue.ts',
+        find: '    return this.db.transact((tx) => {\n      const items: QueueItem[] = []',
+        replace:
+          '    const now = async (read: (reader: Db) => QueueItem[], steps: number) => {\n      void steps\n      return read(this.db)\n    }\n    return now((tx) => {\n      const items: QueueItem[] = []',
+      },
+    ],
+  },
+  {
     name: 'block file not synced',
     breaks: 'contents that were acknowledged survive a power cut',
     hunts: ['power'],
