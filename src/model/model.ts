@@ -17,7 +17,7 @@ import { BlobStore, type Blocks } from './content/blobs.js'
 import { type BlockListRow, blockListTable } from './content/block-lists.js'
 import type { Hashing } from './content/hashing.js'
 import { type EnqueueRefs, encodeReferrer } from './content/referrer.js'
-import { blockOwner } from './content/refs.js'
+import { blockOwner, timeOfId } from './content/refs.js'
 import { EventDelivery, type EventOptions } from './events/delivery.js'
 import { EVENT_TREES } from './events/queue.js'
 import { COMMITS_TREE } from './k2v/commits.js'
@@ -137,6 +137,7 @@ export class Model implements Service {
   readonly enqueueRefs: EnqueueRefs
   readonly #services: Services
   readonly #copyVotes: (partition: number) => boolean
+  readonly #holdsCopy: (partition: number) => boolean
   /** Whether a change of an object's row is changing the version table right now. */
   #rowMoves = false
 
@@ -160,6 +161,7 @@ export class Model implements Service {
       enqueue(tx, blockOwner(of.id), hashes, deleted, encodeReferrer(of))
     this.enqueueRefs = enqueueRefs
     this.#copyVotes = (partition) => tables.standing.votes(partition)
+    this.#holdsCopy = (partition) => tables.standing.isOwn(partition)
     const hooks: ContentHooks = {
       enqueueRefs,
       purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
@@ -206,7 +208,7 @@ export class Model implements Service {
       adminToken: tables.add(fieldTable('admin_token')),
     }
     this.tables = t
-    this.purge = new Purge({ db, tables: t, clock, random, log, listsGraceMs })
+    this.purge = new Purge({ db, tables: t, holds: this.#holdsCopy, clock, random, log, listsGraceMs })
     this.contests = new Contests({
       ...{ db, clock, random, log, transport, quorum, placement, oldMs: contestsMs },
       objects: t.object,
@@ -274,10 +276,11 @@ export class Model implements Service {
       },
       walks,
     )
+    const rows = { objects: t.object, versions: t.version }
     this.events = new EventDelivery(
       {
         ...{ db, clock, random, log, placement, transport, buckets },
-        tookEffect: (row) => tookEffect({ objects: t.object, versions: t.version }, row),
+        tookEffect: (row) => tookEffect(rows, row, this.contests.isOld(timeOfId(row.id))),
       },
       events ?? { targets: [], region: '', hostId: '' },
     )
@@ -301,7 +304,7 @@ export class Model implements Service {
 
   /** The same, by a quorum: whether it no longer does. @throws CarportError QuorumUnavailable, LayoutNotReady */
   isGone(reader: Reader, source: Buffer): Promise<boolean> {
-    return isGone(reader, this.tables, this.#copyVotes, source)
+    return isGone(reader, this.tables, this.#holdsCopy, source)
   }
 
   async start(): Promise<void> {

@@ -214,7 +214,8 @@ export class EventDelivery implements Service {
    * Whether the row of an event took effect. One that was written on a condition is at first only proposed, and another one may
    * take its place: such an event is taken out. One that is not decided is asked about later.
    */
-  async #hasHappened({ id, event, attempts }: QueuedEvent): Promise<boolean> {
+  async #hasHappened(queued: QueuedEvent): Promise<boolean> {
+    const { id, event, attempts } = queued
     const { clock, log, tookEffect } = this.deps
     if (!event.row) return true
     const { root, ...row } = event.row
@@ -226,21 +227,28 @@ export class EventDelivery implements Service {
     })
     if (fate === 'yes') return true
     if (fate === 'no') await this.queue.drop(id)
+    else if (this.#isTooOld(event)) await this.#giveUp(queued)
     else await this.queue.postpone([{ id, dueMs: clock.nowMs() + OPEN_MS, attempts }])
     return false
   }
 
   async #postpone(queued: QueuedEvent): Promise<void> {
-    const { clock, random, log } = this.deps
+    const { clock, random } = this.deps
     const nowMs = clock.nowMs()
-    if (clock.doubt?.() === undefined && queued.event.timeUs / 1000 < nowMs - AGE_MAX_MS) {
-      this.counts.dropped++
-      log.error({ event: queued.event.name, rule: queued.ruleId }, 'an event was given up undelivered')
-      await this.queue.drop(queued.id)
-      return
-    }
+    if (this.#isTooOld(queued.event)) return this.#giveUp(queued)
     const waitMs = backoffMs(BACKOFF, queued.attempts, random)
     await this.queue.postpone([{ id: queued.id, dueMs: nowMs + waitMs, attempts: queued.attempts + 1 }])
+  }
+
+  #isTooOld({ timeUs }: ObjectEvent): boolean {
+    const { clock } = this.deps
+    return clock.doubt?.() === undefined && timeUs / 1000 < clock.nowMs() - AGE_MAX_MS
+  }
+
+  async #giveUp({ id, event, ruleId }: QueuedEvent): Promise<void> {
+    this.counts.dropped++
+    this.deps.log.error({ event: event.name, rule: ruleId }, 'an event was given up undelivered')
+    await this.queue.drop(id)
   }
 
   /**

@@ -9,10 +9,15 @@ import type { Service } from '../../util/service.js'
 import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
 import type { BlockListRow } from '../content/block-lists.js'
 import { timeOfId } from '../content/refs.js'
-import { uploadSortKey } from '../sort-keys.js'
 import type { PartRow } from '../uploads/tables.js'
 import { DailyRuns } from './daily-runs.js'
-import { isListOwnerHere, isListOwnerThere, isUploadThere, type OwnerTables } from './referrers.js'
+import {
+  isListOwnerHere,
+  isListOwnerThere,
+  isUploadHere,
+  isUploadThere,
+  type OwnerTables,
+} from './referrers.js'
 
 /** A row may wait this long for the row that refers to it: longer than any request takes. In ms. */
 export const ORPHAN_AGE_MS = 48 * 3600_000
@@ -129,10 +134,8 @@ export class OrphanWorker implements Service {
 
   async #checkPart(row: PartRow): Promise<void> {
     const { db, tables, log } = this.deps
-    const { bucket, key, uploadId } = row
-    const sortKey = uploadSortKey(key, uploadId)
-    const known = tables.upload.local.getIntact(db, bucket, sortKey)
-    if (known && !known.deleted) return
+    const { bucket, uploadId } = row
+    if (isUploadHere(db, tables, row)) return
     if (await isUploadThere(tables, row)) return
     await tables.part.insert({ ...row, deleted: true, content: { kind: 'none' }, size: 0 })
     this.counts.parts++

@@ -4,9 +4,16 @@ import { prefixEnd } from '../../table/row-keys.js'
 import { errorCode } from '../../util/errors.js'
 import type { WorkerEnv } from '../../util/worker.js'
 import { deletedBlockList } from '../content/block-lists.js'
+import { bucketPartition } from '../sort-keys.js'
 import { deletedPart } from '../uploads/tables.js'
 import { DUE_BYTES, DueQueue } from './due-queue.js'
-import { isListOwnerThere, isUploadThere, type OwnerTables } from './referrers.js'
+import {
+  isListOwnerHere,
+  isListOwnerThere,
+  isUploadHere,
+  isUploadThere,
+  type OwnerTables,
+} from './referrers.js'
 
 export const PURGE_TREE = 'model:purge'
 
@@ -32,6 +39,8 @@ export class Purge extends DueQueue {
     private readonly deps: WorkerEnv & {
       db: Db
       tables: OwnerTables
+      /** Whether this node has a copy of a partition, which it is to keep. */
+      holds: (partition: number) => boolean
       /** Default: LISTS_GRACE_MS. */
       listsGraceMs?: number | undefined
     },
@@ -52,21 +61,24 @@ export class Purge extends DueQueue {
     const bucket = key.subarray(DUE_BYTES + 1, DUE_BYTES + 17)
     const owner = key.subarray(DUE_BYTES + 17)
     const rows = this.#rowsOf(kind, bucket, owner)
-    let isDone: boolean
+    let fate: Fate
     try {
-      // Then whoever hears of its end deletes its own rows, and this copy takes that over.
-      isDone = await rows.isOwnerThere(db)
+      fate = await rows.ownersFate(db)
     } catch (error) {
       if (errorCode(error) === 'Closed') throw error
       log.debug({ error, kind }, 'no quorum tells whether the owner of rows is gone; they stay for now')
+      fate = 'undecided'
+    }
+    if (fate !== 'gone') {
       await db.transact((tx) => {
         tx.delete(PURGE_TREE, key)
-        this.add(tx, AGAIN_MS, key.subarray(DUE_BYTES), EMPTY)
+        if (fate === 'undecided') this.add(tx, AGAIN_MS, key.subarray(DUE_BYTES), EMPTY)
       })
       return
     }
+    let isDone = false
     const deleteSome = (tx: Tx) => {
-      isDone ||= rows.deleteSome(tx)
+      isDone = rows.deleteSome(tx)
       if (isDone) tx.delete(PURGE_TREE, key)
     }
     do await db.transact(deleteSome)
@@ -74,16 +86,27 @@ export class Purge extends DueQueue {
   }
 
   #rowsOf(kind: Kind, bucket: Buffer, owner: Buffer): OwnedRows {
-    const { tables } = this.deps
+    const { tables, holds } = this.deps
+    // What hid the owner here for a while is gone with this node's copy.
+    const isLeft = !holds(bucketPartition(bucket))
     return kind === 'lists'
-      ? ownedRows(tables.list.local, bucket, owner, deletedBlockList, (row) => isListOwnerThere(tables, row))
-      : ownedRows(tables.part.local, bucket, owner, deletedPart, (row) => isUploadThere(tables, row))
+      ? ownedRows(tables.list.local, bucket, owner, deletedBlockList, {
+          isHere: (reader, row) => isLeft || isListOwnerHere(reader, tables, row),
+          isThere: (row) => isListOwnerThere(tables, row),
+        })
+      : ownedRows(tables.part.local, bucket, owner, deletedPart, {
+          isHere: (reader, row) => isLeft || isUploadHere(reader, tables, row),
+          isThere: (row) => isUploadThere(tables, row),
+        })
   }
 }
 
+/** What became of an owner: 'undecided' while a quorum has it, and this copy has a change that the others will hear of. */
+type Fate = 'gone' | 'there' | 'undecided'
+
 interface OwnedRows {
-  /** Whether a quorum has the owner still, as far as this copy has rows of it. */
-  isOwnerThere(reader: Reader): Promise<boolean>
+  /** @throws CarportError if no quorum tells */
+  ownersFate(reader: Reader): Promise<Fate>
   /** Deletes the next rows; returns whether none is left. */
   deleteSome(tx: Tx): boolean
 }
@@ -93,14 +116,15 @@ function ownedRows<E extends { deleted: boolean }>(
   bucket: Buffer,
   owner: Buffer,
   tombstoneOf: (row: E) => E,
-  hasOwner: (row: E) => Promise<boolean>,
+  owners: { isHere(reader: Reader, row: E): boolean; isThere(row: E): Promise<boolean> },
 ): OwnedRows {
   const live = (reader: Reader, limit: number) =>
     take(local.range(reader, bucket, { ...ownedBy(owner), onDamage: 'skip' }), limit, (row) => !row.deleted)
   return {
-    isOwnerThere: async (reader) => {
+    async ownersFate(reader) {
       const [first] = live(reader, 1)
-      return first !== undefined && hasOwner(first)
+      if (!first || !(await owners.isThere(first))) return 'gone'
+      return owners.isHere(reader, first) ? 'there' : 'undecided'
     },
     deleteSome(tx) {
       const rows = live(tx, ROWS_PER_STEP)

@@ -77,20 +77,20 @@ export interface OwnerTables {
 /**
  * Whether a quorum knows that the row that queued a reference no longer refers to the block. What one replica alone knows may be
  * lost with it.
- * @param votes see stillRefers
- * @throws CarportError QuorumUnavailable, LayoutNotReady
+ * @param holds whether this node has a copy of a partition, which it is to keep
+ * @throws CarportError QuorumUnavailable, also if this node's copy says otherwise, which others will hear of; LayoutNotReady
  */
 export async function isGone(
   reader: Reader,
   tables: OwnerTables,
-  votes: (partition: number) => boolean,
+  holds: (partition: number) => boolean,
   encoded: Buffer,
 ): Promise<boolean> {
   const referrer = decodeReferrer(encoded)
   if (!(await isThereByQuorum(tables, referrer))) return true
-  // A change that is not shown before its writer knows its outcome, or that others have not heard of yet.
-  if (votes(bucketPartition(referrer.bucket)) && stillRefers(reader, tables, votes, encoded) === 'no')
-    throw new CarportError('QuorumUnavailable', 'a change of a row is not decided yet')
+  // Others may lose their row without a change: the copy of one that leaves, when a tombstone is here. Or the change is not shown yet.
+  if (holds(bucketPartition(referrer.bucket)) && stillRefers(reader, tables, () => true, encoded) === 'no')
+    throw new CarportError('QuorumUnavailable', 'too few replicas have heard of a change of a row')
   return false
 }
 
@@ -119,6 +119,16 @@ export function isListOwnerHere(reader: Reader, tables: OwnerTables, row: BlockL
   return ownerPlaces(tables, row).some(([table, sortKey]) =>
     isLiveOwner(table.local.getIntact(reader, row.bucket, sortKey), row.owner),
   )
+}
+
+/** Whether this node's own copy has the upload of a part. */
+export function isUploadHere(
+  reader: Reader,
+  tables: OwnerTables,
+  { bucket, key, uploadId }: PartRow,
+): boolean {
+  const upload = tables.upload.local.getIntact(reader, bucket, uploadSortKey(key, uploadId))
+  return upload !== undefined && !upload.deleted
 }
 
 /** Whether a quorum has the upload of a part. @throws CarportError QuorumUnavailable, LayoutNotReady */

@@ -98,6 +98,11 @@ export class Contests extends DueQueue {
     return this.deps.oldMs ?? OLD_MS
   }
 
+  /** Whether no coordinator goes on with a proposal any more that was made at a time, HLC µs. */
+  isOld(timeUs: number): boolean {
+    return this.deps.clock.nowMs() * 1000 >= timeUs + this.#oldMs * 1000
+  }
+
   #at(reader: Reader, place: Buffer): { id: VersionId; isNull: boolean } | undefined {
     const value = reader.get(PLACE_TREE, place)
     return value && { id: value.subarray(1), isNull: value[0] === 1 }
@@ -144,12 +149,11 @@ export class Contests extends DueQueue {
 
   /** @returns whether nothing is left to find out */
   async #decide({ row, rival }: Contest): Promise<boolean> {
-    const { objects, versions, clock } = this.deps
+    const { objects, versions } = this.deps
     const { fate, current } = await fateByCurrent(objects, row)
     if (fate === 'won') return true
     if (fate === 'lost') return this.#withdraw(row)
-    const isOld = clock.nowMs() * 1000 >= ballotTimeUs(row.chain!.ballot) + this.#oldMs * 1000
-    if (!isOld) return false
+    if (!this.isOld(ballotTimeUs(row.chain!.ballot))) return false
     // A tombstone that all replicas had took everything with it.
     if (!current) return this.#withdraw(row)
     if (fate === 'open') return false

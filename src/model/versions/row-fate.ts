@@ -36,17 +36,21 @@ function fateBeside(row: ConditionalRow, current: VersionRecord): RowFate {
 }
 
 /**
- * Whether a row took effect, as well as can be told at once. A later row that was not written on a condition may hide it: it
- * counts as one that won then, unless it was withdrawn, or should have become a noncurrent version and did not.
+ * Whether a row took effect, as well as can be told at once. A later row that was not written on a condition may hide it, and the
+ * tombstone of a deletion may have been collected since: it counts as one that won then, unless it was withdrawn, or should have
+ * become a noncurrent version and did not.
+ * @param isOld whether no coordinator is left that could finish it (see Contests)
  * @throws CarportError QuorumUnavailable, LayoutNotReady
  */
 export async function tookEffect(
   { objects, versions }: { objects: Table<VersionRecord>; versions: Table<VersionRecord> },
   row: ConditionalRow,
+  isOld: boolean,
 ): Promise<'yes' | 'no' | 'open'> {
   const { fate, current } = await fateByCurrent(objects, row)
   if (fate === 'won') return 'yes'
-  if (fate !== 'hidden') return fate === 'lost' ? 'no' : 'open'
+  const isForgotten = isOld && current === undefined
+  if (fate !== 'hidden' && !isForgotten) return fate === 'lost' ? 'no' : 'open'
   const { bucket, key, id, isNull } = row
   const withdrawn = await versions.get(bucket, versionSortKey(key, id, false), { body: false })
   if (withdrawn?.withdraws) return 'no'
