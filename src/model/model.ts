@@ -17,7 +17,7 @@ import { BlobStore, type Blocks } from './content/blobs.js'
 import { type BlockListRow, blockListTable } from './content/block-lists.js'
 import type { Hashing } from './content/hashing.js'
 import { type EnqueueRefs, encodeReferrer } from './content/referrer.js'
-import { blockOwner, timeOfId } from './content/refs.js'
+import { blockOwner } from './content/refs.js'
 import { EventDelivery, type EventOptions } from './events/delivery.js'
 import { EVENT_TREES } from './events/queue.js'
 import { COMMITS_TREE } from './k2v/commits.js'
@@ -37,9 +37,9 @@ import { isGone, stillRefers } from './upkeep/referrers.js'
 import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './uploads/tables.js'
 import { Uploads } from './uploads/uploads.js'
 import { CONTEST_TREES, Contests } from './versions/contests.js'
+import { Fates } from './versions/fates.js'
 import { Objects } from './versions/objects.js'
 import type { VersionRecord } from './versions/record.js'
-import { tookEffect } from './versions/row-fate.js'
 import { type ContentHooks, objectTable, versionTable } from './versions/tables.js'
 
 /** Names of the model's tables. */
@@ -276,11 +276,19 @@ export class Model implements Service {
       },
       walks,
     )
-    const rows = { objects: t.object, versions: t.version }
+    const { contests } = this
+    const fates = new Fates({
+      objects: t.object,
+      versions: t.version,
+      contests,
+      transport,
+      quorum,
+      placement,
+    })
     this.events = new EventDelivery(
       {
         ...{ db, clock, random, log, placement, transport, buckets },
-        tookEffect: (row) => tookEffect(rows, row, this.contests.isOld(timeOfId(row.id))),
+        tookEffect: (row) => fates.of(row),
       },
       events ?? { targets: [], region: '', hostId: '' },
     )
