@@ -39,3 +39,12 @@ export function commits(): Partial<Profile> {
     ...{ operations: { put: 1 }, versionedShare: 0, freshEveryMs: 1, thinkMs: 300, loadFactor: 2 },
   }
 }
+
+/** Some write after promises that all replicas have given to others since, and forgotten, were they not durable. */
+export function promised(): Partial<Profile> {
+  return {
+    ...{ acts: ['slow'], everyMs: 10_000, judgeShare: 1, judgeMs: 1500 },
+    ...{ promiseStrikeShare: 0.2, promiseStrikesAll: true, downMax: 1, thinkMs: 1500, loadFactor: 2 },
+    operations: { put: 0.05, head: 0.05, conditional: 0.9 },
+  }
+}

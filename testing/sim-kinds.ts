@@ -1,6 +1,6 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
-import { commits, gaps, popped, retagged } from './sim-gaps.js'
+import { commits, gaps, popped, promised, retagged } from './sim-gaps.js'
 import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, layoutChange, VERSIONED_KEYS } from './sim-kind-parts.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
@@ -32,7 +32,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
     commitDelayMs: [0.2, 5],
     ...{ acts: ALL_ACTS, everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2 },
     ...{ strikeShare: 0, writeStrikeShare: 0, earlyReadStrikeShare: 0, deletionStrikeShare: 0 },
-    ...{ promiseStrikeShare: 0, referenceStrikeShare: 0 },
+    ...{ promiseStrikeShare: 0, promiseStrikesAll: false, referenceStrikeShare: 0 },
     ...{ judgeShare: 0.5, judgeMs: 0 },
     ...{ changesLayout: 'no', operations: ALL_OPERATIONS, syncSoonMs: 2000, freshEveryMs: 0 },
     layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
@@ -67,6 +67,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...gaps(random), ...retagged() }
     case 'popped':
       return { ...base, ...gaps(random), ...popped() }
+    case 'promised':
+      return { ...base, ...gaps(random), ...promised() }
     case 'commits':
       return { ...base, ...commits() }
     case 'images':

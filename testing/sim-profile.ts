@@ -58,6 +58,7 @@ export type OperationName =
  * - 'gaps': one key, many writers, and replicas that messages of some nodes reach late;
  * - 'retagged': the same with tags of versions that are replaced meanwhile;
  * - 'popped': the same with current versions that are deleted, so that earlier ones become current again;
+ * - 'promised': conditional writes that take long, while all replicas forget what they may;
  * - 'commits': power cuts of the one node that has a row, where a commit takes seconds;
  * - 'images': databases go back to images of which their nodes know nothing, where a read asks one of two copies;
  * - 'emptied': one copy of everything, nodes go and lose what they had as soon as the layout needs them no more;
@@ -88,6 +89,7 @@ export const SCENARIO_KINDS = [
   'gaps',
   'retagged',
   'popped',
+  'promised',
   'commits',
   'images',
   'emptied',
@@ -144,6 +146,8 @@ export interface Profile extends ClusterProfile {
   deletionStrikeShare: number
   /** Share of the promises to conditional writes at which the node that gave one dies, for a moment. */
   promiseStrikeShare: number
+  /** Whether all replicas of the bucket die then, so that they forget together what they may. */
+  promiseStrikesAll: boolean
   /** Share of the messages with references to blocks at which the power goes off on the node that carries them. */
   referenceStrikeShare: number
   /** Share of the conditional writes that take their time between promises and row; and how long, in ms, on average. */

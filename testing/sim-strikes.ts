@@ -9,7 +9,11 @@ export type StrikeOptions = Pick<Profile, 'strikeShare' | 'promiseStrikeShare'> 
   Partial<
     Pick<
       Profile,
-      'writeStrikeShare' | 'earlyReadStrikeShare' | 'deletionStrikeShare' | 'referenceStrikeShare'
+      | 'writeStrikeShare'
+      | 'earlyReadStrikeShare'
+      | 'deletionStrikeShare'
+      | 'referenceStrikeShare'
+      | 'promiseStrikesAll'
     >
   > & {
     /** The bucket whose deletions are struck. */
@@ -124,6 +128,9 @@ export class Strikes {
     const struck = cluster.nodes.find((node) => node.id.startsWith(by))
     if (!struck?.machine.platform || !this.script.happens(cluster.clock, name)) return
     const forMs = 10 + random.float() * BOUNCE_MS_MAX
-    striker.strike('death after a promise', [struck], random.pick(['process', 'machine']), forMs)
+    const { bucket, promiseStrikesAll } = this.options
+    const nodes =
+      promiseStrikesAll && bucket ? cluster.readyNodes().filter((node) => hasCopy(node, bucket)) : [struck]
+    striker.strike('death after a promise', nodes, random.pick(['process', 'machine']), forMs)
   }
 }

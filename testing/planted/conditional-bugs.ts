@@ -8,7 +8,7 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
   {
     name: 'promises that a restart forgets',
     breaks: ONE_WINS,
-    hunts: ['conditional'],
+    hunts: ['promised'],
     edits: [
       {
         file: PROMISES,
