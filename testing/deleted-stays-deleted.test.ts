@@ -284,3 +284,41 @@ describe('an empty replica does not vote', { timeout: TIMEOUT_MS }, () => {
     })
   })
 })
+
+describe('what was written since on a condition stays', { timeout: TIMEOUT_MS }, () => {
+  it.each([
+    ['an object that was deleted for good', false],
+    ['the tombstone of one', true],
+  ])('when a database goes back to a time at which the key had %s', async (_, isDeleted) => {
+    await onCluster({ tables: TABLES }, async (c) => {
+      const [a, b, back] = c.nodes as Three
+      const bucket = await bucketOn(c, back)
+      await put(a, bucket, 'k', 'secret')
+      await put(a, bucket, 'other', 'short')
+      if (isDeleted) await remove(a, bucket, 'k')
+      await c.clock.sleep(MINUTE_MS)
+      await back.machine.save()
+      if (!isDeleted) await remove(a, bucket, 'k')
+      await c.clock.sleep(COLLECTED_MS)
+      expect([a, b, back].map((node) => copyOn(node, bucket, 'k'))).toEqual(['-', '-', '-'])
+      c.crash(back, 'machine')
+      back.machine.restoreSaved()
+      const { id } = await put(a, bucket, 'k', 'written since', 'off', () => {})
+      await c.boot(back)
+      const isWhole = () => back.core!.cluster.ownStatus().copies?.whole === 257
+      await waitUntil(c, 'it has begun to join', () => !isWhole(), 10 * MINUTE_MS)
+      await waitUntil(c, 'it is whole again', isWhole, 60 * MINUTE_MS)
+      await c.clock.sleep(30 * MINUTE_MS)
+      for (const node of c.nodes) {
+        expect(await get(node, bucket, 'k')).toBe('written since')
+        expect(await get(node, bucket, 'other')).toBe('short')
+        const row = node.core!.model.tables.object.local.get(
+          node.machine.platform!.db,
+          bucket,
+          Buffer.from('k'),
+        )
+        expect(row?.id).toEqual(id)
+      }
+    })
+  })
+})

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Versioning } from '../src/model/buckets/documents.js'
 import type { BodySource } from '../src/model/content/blobs.js'
+import type { Precondition } from '../src/model/versions/conditional-writes.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'
 
@@ -48,11 +49,17 @@ export async function put(
   key: string,
   content: Buffer | string,
   versioning: Versioning = 'off',
+  precondition?: Precondition,
 ): Promise<VersionRecord> {
   const { model } = node.core!
   const stored = await model.blobs.write(sourceOf(Buffer.from(content)))
   const place = { bucket, key: Buffer.from(key), etag: stored.md5, etagParts: 0, owner: '' }
-  return model.objects.put({ ...place, headers: {}, metadata: {}, mutable: {} }, stored, versioning)
+  return model.objects.put(
+    { ...place, headers: {}, metadata: {}, mutable: {} },
+    stored,
+    versioning,
+    precondition,
+  )
 }
 
 /** Deletes a key at a node, without versions. */

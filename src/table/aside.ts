@@ -3,6 +3,7 @@ import type { Reader, Tx } from '../db/db.js'
 import { type NodeId, Priority } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
 import { versioned } from '../util/format.js'
+import { ballotTimeUs } from './ballot.js'
 import { inParts } from './in-parts.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
@@ -32,6 +33,9 @@ const FORMAT = versioned<RowAside>('row that was put aside', {
   versions: { 1: decodeAside },
 })
 
+/** Which of some rows another replica knows, so that they must stay. */
+type AreKnown = (node: NodeId, items: readonly { key: Buffer }[]) => Promise<boolean[]>
+
 interface Suspect {
   readonly hash: Buffer
   /** When it was first found here and nowhere else, in monotonic ms; undefined if another replica has it. */
@@ -39,7 +43,7 @@ interface Suspect {
 }
 
 /**
- * Rows of a joining copy that the other replicas lack. No write quorum acknowledged such a row, or it was deleted for
+ * Rows of a joining copy that the other replicas lack, or have another one for. No write quorum acknowledged such a row, or it was deleted for
  * good: in either case it must not come back. It is let go of, and kept aside for a while, in case an administrator
  * knows better (all other replicas were lost).
  *
@@ -54,6 +58,8 @@ export class Suspects {
     private readonly standing: Standing,
     private readonly tables: ReadonlyMap<string, LocalTable<unknown>>,
     private readonly settleMs: number,
+    /** How long tombstones stay at least, in ms. */
+    private readonly tombstoneDelayMs: number,
   ) {}
 
   /**
@@ -62,6 +68,36 @@ export class Suspects {
    * @throws CarportError of a call
    */
   async settle<E>(local: LocalTable<E>, partition: number, keys: readonly Buffer[]): Promise<number> {
+    return this.#settle(local, partition, keys, (node, items) => this.#known(local, node, items))
+  }
+
+  /**
+   * Looks into rows of one partition which hide those that a whole copy has of the same keys. A row that was deleted, or deletes
+   * another one, for good may be later than what was written since: a conditional write on nothing stands before all others. None
+   * that is younger than tombstones get has been deleted for good.
+   * @returns the number of those about which nothing can be said yet
+   * @throws CarportError of a call
+   */
+  async settleHiding<E>(local: LocalTable<E>, partition: number, keys: readonly Buffer[]): Promise<number> {
+    const { clock, db } = this.env
+    const { conditional, timeUs } = local.schema
+    if (!conditional || !timeUs) return 0
+    const forgottenUs = (clock.nowMs() - this.tombstoneDelayMs) * 1000
+    const old = keys.filter((key) => {
+      const entry = local.getIntactByKey(db, key)
+      if (entry === undefined) return false
+      const ballot = conditional.ballotOf(entry)
+      return Math.max(timeUs(entry), ballot ? ballotTimeUs(ballot) : 0) < forgottenUs
+    })
+    return this.#settle(local, partition, old, (node, items) => this.#haveSame(local, node, items))
+  }
+
+  async #settle<E>(
+    local: LocalTable<E>,
+    partition: number,
+    keys: readonly Buffer[],
+    areKnown: AreKnown,
+  ): Promise<number> {
     const { clock, db } = this.env
     const nowMs = clock.monotonicMs()
     const due: { key: Buffer; hash: Buffer }[] = []
@@ -80,7 +116,7 @@ export class Suspects {
       }
     }
     for (let at = 0; at < due.length; at += REPAIR_ROWS_MAX) {
-      open -= await this.#letGo(local, partition, due.slice(at, at + REPAIR_ROWS_MAX))
+      open -= await this.#letGo(local, partition, due.slice(at, at + REPAIR_ROWS_MAX), areKnown)
     }
     return open
   }
@@ -90,19 +126,12 @@ export class Suspects {
     local: LocalTable<E>,
     partition: number,
     items: readonly { key: Buffer; hash: Buffer }[],
+    areKnown: AreKnown,
   ): Promise<number> {
     const { transport } = this.env
     const { nodes, needed } = this.standing.quorumToJoin(copyOf(local.schema, partition))
     const asked = nodes.filter((node) => transport.isConnected(node))
-    const answers = await Promise.allSettled(
-      asked.map(async (node) => {
-        // In this order: a row that moves there meanwhile is seen in one place or the other.
-        const unmoved = await this.#unmoved(local, node, items)
-        const keys = items.map(({ key }) => key)
-        const hashes = await rowHashes(this.env, local, node, keys)
-        return items.map((_, i) => unmoved[i] || hashes[i] !== undefined)
-      }),
-    )
+    const answers = await Promise.allSettled(asked.map((node) => areKnown(node, items)))
     const heard = answers.filter((answer) => answer.status === 'fulfilled').map(({ value }) => value)
     if (heard.length < needed) return 0
     let settled = 0
@@ -122,6 +151,33 @@ export class Suspects {
       for (const { key } of alone) this.#suspects.delete(idOf(local, key))
     }
     return settled + alone.length
+  }
+
+  /** Which of these rows a node has, in whatever state. */
+  async #known<E>(local: LocalTable<E>, node: NodeId, items: readonly { key: Buffer }[]): Promise<boolean[]> {
+    // In this order: a row that moves there meanwhile is seen in one place or the other.
+    const unmoved = await this.#unmoved(local, node, items)
+    const keys = items.map(({ key }) => key)
+    const hashes = await rowHashes(this.env, local, node, keys)
+    return items.map((_, i) => unmoved[i] || hashes[i] !== undefined)
+  }
+
+  /** Which of these rows a node has as well, whatever has been merged into them. */
+  async #haveSame<E>(
+    local: LocalTable<E>,
+    node: NodeId,
+    items: readonly { key: Buffer }[],
+  ): Promise<boolean[]> {
+    const { isSame } = local.schema.conditional!
+    const have: boolean[] = []
+    while (have.length < items.length) {
+      const keys = items.slice(have.length).map(({ key }) => key)
+      for (const [i, row] of (await fetchRows(this.env, local, node, keys)).entries()) {
+        const own = local.getIntactByKey(this.env.db, keys[i]!)
+        have.push(own === undefined || (row !== undefined && isSame(own, row.entry)))
+      }
+    }
+    return have
   }
 
   /**

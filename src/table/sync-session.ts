@@ -146,8 +146,10 @@ export class SyncSession<E> {
       }
       const absent = [...known.keys()].map((id) => Buffer.from(id, 'latin1'))
       open += await this.#pull(peer, pull, push)
-      if (joins) open += await this.suspects.settle(this.local, partition, absent)
-      else await this.#push(peer, partition, [...absent, ...push])
+      if (joins) {
+        open += await this.suspects.settle(this.local, partition, absent)
+        open += await this.suspects.settleHiding(this.local, partition, push)
+      } else await this.#push(peer, partition, [...absent, ...push])
       after = until
       await this.#yield()
     } while (after)

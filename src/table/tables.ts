@@ -63,7 +63,7 @@ export class TableSet implements Service {
     this.standing = new Standing(env)
     this.lostVotes = new LostVotes(env)
     new StandingReplica(this.standing, env)
-    this.#suspects = new Suspects(env, this.standing, this.#locals, settleMs)
+    this.#suspects = new Suspects(env, this.standing, this.#locals, settleMs, delayMs)
     const retry = {
       // A write sent late must not meet replicas that have already forgotten the tombstone after it.
       expireAfterMs: Math.min(6 * HOUR_MS, delayMs / 4),
