@@ -102,12 +102,17 @@ export class LayoutChanges {
     })
   }
 
-  /** Takes database and disk from a node once the layout needs it no more: an administrator may throw it away then. */
+  /**
+   * Takes database and disk from a node once the layout needs it no more: an administrator may throw it away then. Where it had the only
+   * copy, nobody else knows which blocks its last writes have freed: there it has told that, too.
+   */
   async #discard(leaver: SimNode): Promise<void> {
     const { cluster } = this.options
+    const hasToTell = () =>
+      cluster.options.replicationFactor === 1 && leaver.core?.blocks.refs.ends() !== undefined
     const isNeeded = ({ core }: SimNode) =>
       core === undefined || core.cluster.layout.history.versions.some(({ roles }) => roles.has(leaver.id))
-    while (!leaver.ready || cluster.nodes.some(isNeeded)) await cluster.clock.sleep(LOOK_MS)
+    while (!leaver.ready || cluster.nodes.some(isNeeded) || hasToTell()) await cluster.clock.sleep(LOOK_MS)
     cluster.crash(leaver, 'machine')
     leaver.machine.discard()
     await cluster.boot(leaver)
