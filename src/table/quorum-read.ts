@@ -65,14 +65,21 @@ export class RowReader<E> {
    * While the layout changes, a row is shown only if a quorum of each live version has it. A write that failed may have
    * reached a quorum of the older version alone, after the newer one's nodes copied; whoever showed it from there
    * would let the next reader, who asks the newer version, go back.
+   * @param needed how many replicas of each set are to answer
    */
-  async get(key: Buffer, wanted: Wanted, replacedBy?: Buffer, writeBack = true): Promise<Row<E> | undefined> {
+  async get(
+    key: Buffer,
+    wanted: Wanted,
+    replacedBy?: Buffer,
+    writeBack = true,
+    needed = this.env.placement.readQuorum,
+  ): Promise<Row<E> | undefined> {
     let mayFail = true
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const sets = this.setsOf(key[0]!)
       const nodes = sets[0]!
       const query = this.#query(key, this.#bodyFrom(wanted, nodes), replacedBy)
-      const copies = await this.#ask(sets, query)
+      const copies = await this.#ask(sets, query, needed)
       const resolved = await this.resolve(key, copies, wanted, replacedBy).catch((error: unknown) => {
         // Whoever had the body is away since; the others may be able to answer without.
         if (!mayFail || errorCode(error) !== 'QuorumUnavailable') throw error

@@ -449,6 +449,17 @@ describe('Table', () => {
       expect(times).toEqual([0, 50])
     })
 
+    it('is read from as many as acknowledge a write if that is asked for, where reads ask one replica', async () => {
+      const c = cluster({ nodes: 4 })
+      for (const { placement } of c.nodes) placement.readQuorum = 1
+      for (const i of [0, 1]) await plant(c, i, note(TOPIC, 'a', 50, 'before'))
+      for (const i of [1, 2]) await plant(c, i, note(TOPIC, 'a', 60, 'since'))
+      const { table } = c.nodes[0]!
+      const name = Buffer.from('a')
+      expect((await c.run(table.get(TOPIC, name)))?.text).toBe('before')
+      expect((await c.run(table.get(TOPIC, name, { certain: true })))?.text).toBe('since')
+    })
+
     it('asks as many for the time as acknowledge a write, where reads ask one replica, which may be old', async () => {
       const c = cluster({ nodes: 4 })
       for (const { placement } of c.nodes) placement.readQuorum = 1

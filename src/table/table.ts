@@ -28,6 +28,8 @@ export interface ReadOptions {
   replacedBy?: Buffer
   /** Sharded tables: take the copy of any one replica, which may be an old one. Not together with `replacedBy`. */
   anyReplica?: boolean
+  /** Ask as many replicas as acknowledge a write, also where reads ask fewer. */
+  certain?: boolean
   /** Whether what too few replicas had is written back before the answer (default true): else a later read may go back. */
   writeBack?: boolean
 }
@@ -185,8 +187,13 @@ export class Table<E> {
     }
     const row = options?.anyReplica
       ? this.#reader.getAny(key, wanted)
-      : this.#reader.get(key, wanted, replacedBy, options?.writeBack)
+      : this.#reader.get(key, wanted, replacedBy, options?.writeBack, this.#neededOf(options))
     return row.then((found) => found?.entry)
+  }
+
+  #neededOf(options: ReadOptions | undefined): number {
+    const { readQuorum, writeQuorum } = this.env.placement
+    return options?.certain ? Math.max(readQuorum, writeQuorum) : readQuorum
   }
 
   /**

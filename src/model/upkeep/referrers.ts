@@ -8,6 +8,9 @@ import { bucketPartition, NULL_SLOT, uploadSortKey, versionSortKey } from '../so
 import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
 import type { VersionRecord } from '../versions/record.js'
 
+/** What is deleted for ever is asked for as writes are, also where reads ask one replica. */
+const CERTAIN = { body: false, certain: true } as const
+
 /** This node's copies of the tables whose rows refer to blocks. */
 export interface ReferringTables {
   readonly object: { readonly local: LocalTable<VersionRecord> }
@@ -103,7 +106,7 @@ async function isThereByQuorum(tables: OwnerTables, referrer: Referrer): Promise
       return isAtAny([[tables.part, partSortKey(referrer.uploadId, referrer.number)]], bucket, id)
     case 'list': {
       const sortKey = blockListSortKey(id, 'blocks', referrer.index)
-      const row = await tables.list.get(bucket, sortKey, { body: false })
+      const row = await tables.list.get(bucket, sortKey, CERTAIN)
       return row !== undefined && !row.deleted
     }
   }
@@ -136,7 +139,7 @@ export async function isUploadThere(
   tables: OwnerTables,
   { bucket, key, uploadId }: PartRow,
 ): Promise<boolean> {
-  const upload = await tables.upload.get(bucket, uploadSortKey(key, uploadId))
+  const upload = await tables.upload.get(bucket, uploadSortKey(key, uploadId), CERTAIN)
   return upload !== undefined && !upload.deleted
 }
 
@@ -163,7 +166,7 @@ function versionPlaces(
 
 async function isAtAny(places: readonly Place[], bucket: Buffer, id: Buffer): Promise<boolean> {
   for (const [table, sortKey] of places) {
-    if (isLiveOwner(await table.get(bucket, sortKey, { body: false }), id)) return true
+    if (isLiveOwner(await table.get(bucket, sortKey, CERTAIN), id)) return true
   }
   return false
 }
