@@ -13,6 +13,7 @@ import type { Compression } from './compression.js'
 import { DeleteHolds, type DeleteHoldsParts } from './delete-holds.js'
 import { fetchBlock } from './fetch.js'
 import { matchesHash } from './format.js'
+import { checkLastWrites } from './last-writes.js'
 import { offerBlock } from './offer.js'
 import { RESYNC_BACKOFF, type ResyncError, ResyncErrors } from './resync-errors.js'
 import { RoomWaits } from './room-waits.js'
@@ -20,8 +21,6 @@ import { RoomWaits } from './room-waits.js'
 /** The number of unreferenced blocks looked at at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
 const WORKERS_MAX = 8
-/** At the start, blocks written this short before the last one are checked: a crash may have lost their file. */
-const CRASH_WINDOW_MS = 60_000
 /** Blocks queued by one transaction of the walk that follows a layout change. */
 const WALK_BATCH = 500
 
@@ -89,14 +88,15 @@ export class Resync implements Service {
   }
 
   async start(): Promise<void> {
-    const { local, placement } = this.parts
+    const { local, placement, clock, log } = this.parts
     this.#abort = sharedAbortController()
     this.#holds.start()
     this.#own = new Set(placement.ownPartitions())
     this.#unsubscribe = placement.onChange(() => this.#onLayoutChange())
     local.counts.onDue = () => this.#wake()
     local.store.onWritten = () => this.#onWritten()
-    await this.#checkLastWrites()
+    const rest = await checkLastWrites({ local, clock, log, signal: this.#abort.signal })
+    if (rest) this.#inBackground(rest, 'blocks that were written last cannot be checked')
     for (const worker of this.#workers) worker.start()
   }
 
@@ -346,21 +346,6 @@ export class Resync implements Service {
     log.warn({ block: hash.toString('hex'), attempts, error: message }, 'resync of a block failed')
   }
 
-  /** Blocks written just before a crash may be claimed without their file: they are looked at now. */
-  async #checkLastWrites(): Promise<void> {
-    const { db, counts } = this.parts.local
-    const [last] = counts.latest(db, 0, 1)
-    if (!last) return
-    // Freshly written blocks stand in the queue at the time of their write plus the long grace.
-    const suspects = counts.latest(db, last.dueMs - CRASH_WINDOW_MS, 100_000)
-    const nowMs = this.parts.clock.nowMs()
-    for (let i = 0; i < suspects.length; i += WALK_BATCH) {
-      await db.transact((tx) => {
-        for (const { hash } of suspects.slice(i, i + WALK_BATCH)) counts.enqueue(tx, hash, nowMs)
-      })
-    }
-  }
-
   #onLayoutChange(): void {
     const own = new Set(this.parts.placement.ownPartitions())
     const changed: number[] = []
@@ -369,9 +354,17 @@ export class Resync implements Service {
     }
     this.#own = own
     if (changed.length === 0) return
-    this.#walk = this.#walk
-      .then(() => this.#enqueuePartitions(changed))
-      .catch((error) => this.parts.log.error({ error }, 'blocks cannot be queued after a layout change'))
+    this.#inBackground(
+      () => this.#enqueuePartitions(changed),
+      'blocks cannot be queued after a layout change',
+    )
+  }
+
+  /** Does one thing after the other. */
+  #inBackground(run: () => Promise<void>, failure: string): void {
+    this.#walk = this.#walk.then(run).catch((error: unknown) => {
+      if (!this.#abort.signal.aborted) this.parts.log.error({ error }, failure)
+    })
   }
 
   /** Queues the blocks of the partitions that this node knows of and does not have in order. */

@@ -86,6 +86,22 @@ describe('the reference queue', () => {
 })
 
 describe('a disk that was full', () => {
+  it('keeps no node from starting, and lets it look at its last blocks once there is room', async () => {
+    const c = await make()
+    const { hash } = await store(c, 1)
+    await c.reference(c.nodes[0]!, ownerOf(1), [hash])
+    await c.clock.advance(1000)
+    const node = c.crash(2)
+    // Its file was not on the disk yet.
+    await c.run(node.disk.remove(pathOf(hash)))
+    node.db.full = true
+    await c.start([node])
+    await c.clock.advance(MINUTE)
+    expect(has(node, hash)).toBe(false)
+    node.db.full = false
+    await c.clock.until(() => has(node, hash), MINUTE)
+  })
+
   it('gets what it lacks once anything is written, not when each block would have been tried again', async () => {
     const c = await make()
     const [a, , late] = c.nodes as [BlockNode, BlockNode, BlockNode]
