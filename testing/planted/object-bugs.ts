@@ -154,9 +154,9 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'a rule ends what took the place of what it judged',
-    breaks: 'lifecycle rules take nothing that was written later',
-    hunts: ['lifecycle'],
+    name: 'a deletion takes what came in the place of what it judged',
+    breaks: 'neither rules nor requests delete what was written later',
+    hunts: ['popped', 'lifecycle'],
     edits: [
       {
         file: 'src/model/versions/replace-judged.ts',
