@@ -22,6 +22,8 @@ const DEADLINE_MS = 15_000
 export const CHANGES_MAX = 100
 /** How often replicas are asked what became of a proposal, when those who answered cannot tell. */
 const ASKS_MAX = 4
+/** How long those who have not answered yet are waited for then, in ms. */
+const LATE_MS = 500
 
 /** What a conditional write does with its key. It is asked again for each attempt. */
 export interface Change<E> {
@@ -132,7 +134,11 @@ export class ConditionalWriter<E> {
     const entry = await untilDone(this.env, untilMs, proposals, (bound) =>
       this.#attempt(key, bound, proposals, async (attempt) => {
         const { base, wasThere } = await this.#finished(attempt, false)
-        const fates = proposals.fates(base, attempt, wasThere)
+        let fates = proposals.fates(base, attempt, wasThere)
+        // The slowest replica may be the one that knows.
+        const lateMs = this.env.clock.monotonicMs() + LATE_MS
+        while (fates.isUnknown && wasThere && (await proposals.hearsMore(this.env.clock, lateMs)))
+          fates = proposals.fates(base, attempt, wasThere)
         if (fates.chosen) return fates.chosen
         if (fates.isUnknown) {
           if (++asks === ASKS_MAX) throw unknownOutcome(undefined)

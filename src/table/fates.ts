@@ -1,4 +1,5 @@
 import type { NodeId } from '../net/transport.js'
+import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Ballot } from './ballot.js'
 import { REMEMBERED_MS } from './promises.js'
@@ -42,7 +43,8 @@ interface Proposal<E> {
  * proposal, or took its place, that row tells what became of it. Where a plain write has covered it, the votes do, which each
  * replica remembers for a minute:
  *  - A proposal took effect if a quorum had it under one ballot.
- *  - It never did, and never will, if under each ballot so many replicas never had it that no quorum is left. A replica tells that
+ *  - It never did, and never will, if so many replicas never had it, under whichever ballots, that no quorum is left: a reader shows
+ *    a row that a quorum has, though each of them may have it under another ballot. A replica tells that
  *    of all ballots before the one that it promised last. No later ballot brings the row: whoever prepares one meets the newer
  *    row, *if* a quorum had that when it made the promise. If the row was written back only afterwards, somebody else may have
  *    prepared in between without meeting it; then the replicas have to be asked again.
@@ -55,6 +57,7 @@ export class Proposals<E> {
   /** The processes of replicas that were known before the first proposal: these remember it, if they had it. */
   #witnesses: ReadonlyMap<NodeId, string> = new Map()
   #firstAtMs = 0
+  #onHeard = () => {}
 
   /** @param processes the last known process of each replica, which is kept up to date */
   constructor(
@@ -96,6 +99,22 @@ export class Proposals<E> {
       const proposal = this.#all[from + i]
       if (proposal) this.#tell(proposal.told, node, ballots, isWitness ? below : undefined)
     }
+    this.#onHeard()
+  }
+
+  /** Waits for another answer. Resolves with false if none comes until a moment, monotonic ms. */
+  hearsMore(clock: Pick<Clock, 'after' | 'monotonicMs'>, untilMs: number): Promise<boolean> {
+    const waitMs = untilMs - clock.monotonicMs()
+    if (waitMs <= 0) return Promise.resolve(false)
+    return new Promise((resolve) => {
+      const end = (hears: boolean) => {
+        timer.cancel()
+        this.#onHeard = () => {}
+        resolve(hears)
+      }
+      const timer = clock.after(waitMs, () => end(false))
+      this.#onHeard = () => end(true)
+    })
   }
 
   #tell(
@@ -160,15 +179,12 @@ function fateByVotes<E>(
   for (const of of known)
     if (sets.every((_, i) => areEnough(i, (node) => hadUnder(node, of)))) return 'chosen'
   if (!wasThere) return 'unknown'
-  /** Whether a replica may have had the row under a ballot, or may still have it; `promised` stands for all others before it. */
-  const mayHave = (node: NodeId, of: Ballot) => {
-    const below = told.get(node)?.below
-    if (!below || hadUnder(node, of)) return true
-    return of === promised ? below.compare(of) < 0 : below.compare(of) <= 0
+  /** Whether a replica had the row, or may have had it, or may still get it. */
+  const mayHave = (node: NodeId) => {
+    const { under = [], below } = told.get(node) ?? {}
+    return !below || under.length > 0 || below.compare(promised) < 0
   }
-  const isDead = [...known, promised].every((of) =>
-    sets.every((_, i) => !areEnough(i, (node) => mayHave(node, of))),
-  )
+  const isDead = sets.every((_, i) => !areEnough(i, mayHave))
   return isDead ? 'dead' : 'unknown'
 }
 

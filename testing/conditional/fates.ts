@@ -52,19 +52,15 @@ export class ModelProposal {
       if (writeSets.every((set) => set.filter((node) => had(node, ballot)).length >= quorum)) return 'chosen'
     }
     if (!wasThere) return 'unknown'
-    const areMany = (set: readonly number[], ballot: number) =>
-      set.filter((node) => had(node, ballot) || !this.#isComplete(node, ballot, promised)).length >= quorum
-    const ofQuorum = (set: readonly number[], ballot: number) =>
-      set.filter((node) => had(node, ballot)).length >= quorum
+    // Readers show what a quorum has, under whichever ballots.
+    const mayHave = (node: number) =>
+      (this.#under.get(node)?.size ?? 0) > 0 || (this.#below.get(node) ?? 0) < promised
+    const ofQuorum = (set: readonly number[]) =>
+      [...known, promised].some((ballot) => set.filter((node) => had(node, ballot)).length >= quorum)
+    const areMany = (set: readonly number[]) => set.filter(mayHave).length >= quorum
     const may = flaw === 'fate by what one quorum had' ? ofQuorum : areMany
-    const isOver = [...known, promised].every((ballot) => writeSets.every((set) => !may(set, ballot)))
+    const isOver = writeSets.every((set) => !may(set))
     return isOver ? 'dead' : 'unknown'
-  }
-
-  /** Whether what a node told of is all that it had, and will have, under a ballot; `promised` stands for all earlier ones. */
-  #isComplete(node: number, ballot: number, promised: number): boolean {
-    const below = this.#below.get(node) ?? 0
-    return ballot === promised ? below >= promised : below > ballot
   }
 
   #ballots(node: number): Set<number> {
