@@ -388,6 +388,4 @@ export class BlockManager implements Service {
     })
     return { body: { needed } }
   }
-
-  /** Writes references for a node that has no role, and so may not write them itself. */
 }
