@@ -7,17 +7,11 @@ import { successor } from '../../table/row-keys.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Service } from '../../util/service.js'
 import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
-import type { BlockListRow } from '../content/block-lists.js'
+import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { timeOfId } from '../content/refs.js'
 import type { PartRow } from '../uploads/tables.js'
 import { DailyRuns } from './daily-runs.js'
-import {
-  isListOwnerHere,
-  isListOwnerThere,
-  isUploadHere,
-  isUploadThere,
-  type OwnerTables,
-} from './referrers.js'
+import { LIST_OWNERS, type OwnerTables, PART_OWNERS } from './referrers.js'
 
 /** A row may wait this long for the row that refers to it: longer than any request takes. In ms. */
 export const ORPHAN_AGE_MS = 48 * 3600_000
@@ -125,9 +119,8 @@ export class OrphanWorker implements Service {
   async #checkList(row: BlockListRow): Promise<void> {
     const { db, tables, log } = this.deps
     const { bucket, owner } = row
-    if (isListOwnerHere(db, tables, row)) return
-    if (await isListOwnerThere(tables, row)) return
-    await tables.list.insertMany([{ ...row, deleted: true, data: EMPTY }])
+    if (LIST_OWNERS.isHere(db, tables, row) || (await LIST_OWNERS.isThere(tables, row))) return
+    await tables.list.insertMany([deletedBlockList(row)])
     this.counts.lists++
     log.info({ bucket: bucket.toString('hex'), owner: owner.toString('hex') }, 'orphaned list deleted')
   }
@@ -135,8 +128,7 @@ export class OrphanWorker implements Service {
   async #checkPart(row: PartRow): Promise<void> {
     const { db, tables, log } = this.deps
     const { bucket, uploadId } = row
-    if (isUploadHere(db, tables, row)) return
-    if (await isUploadThere(tables, row)) return
+    if (PART_OWNERS.isHere(db, tables, row) || (await PART_OWNERS.isThere(tables, row))) return
     await tables.part.insert({ ...row, deleted: true, content: { kind: 'none' }, size: 0 })
     this.counts.parts++
     log.info({ bucket: bucket.toString('hex'), upload: uploadId.toString('hex') }, 'orphaned part deleted')

@@ -7,13 +7,7 @@ import { deletedBlockList } from '../content/block-lists.js'
 import { bucketPartition } from '../sort-keys.js'
 import { deletedPart } from '../uploads/tables.js'
 import { DUE_BYTES, DueQueue } from './due-queue.js'
-import {
-  isListOwnerHere,
-  isListOwnerThere,
-  isUploadHere,
-  isUploadThere,
-  type OwnerTables,
-} from './referrers.js'
+import { LIST_OWNERS, type Owners, type OwnerTables, PART_OWNERS } from './referrers.js'
 
 export const PURGE_TREE = 'model:purge'
 
@@ -86,18 +80,36 @@ export class Purge extends DueQueue {
   }
 
   #rowsOf(kind: Kind, bucket: Buffer, owner: Buffer): OwnedRows {
-    const { tables, holds } = this.deps
-    // What hid the owner here for a while is gone with this node's copy.
-    const isLeft = !holds(bucketPartition(bucket))
+    const { list, part } = this.deps.tables
     return kind === 'lists'
-      ? ownedRows(tables.list.local, bucket, owner, deletedBlockList, {
-          isHere: (reader, row) => isLeft || isListOwnerHere(reader, tables, row),
-          isThere: (row) => isListOwnerThere(tables, row),
-        })
-      : ownedRows(tables.part.local, bucket, owner, deletedPart, {
-          isHere: (reader, row) => isLeft || isUploadHere(reader, tables, row),
-          isThere: (row) => isUploadThere(tables, row),
-        })
+      ? this.#ownedRows(list.local, bucket, owner, deletedBlockList, LIST_OWNERS)
+      : this.#ownedRows(part.local, bucket, owner, deletedPart, PART_OWNERS)
+  }
+
+  #ownedRows<E extends { deleted: boolean }>(
+    local: LocalTable<E>,
+    bucket: Buffer,
+    owner: Buffer,
+    tombstoneOf: (row: E) => E,
+    owners: Owners<E>,
+  ): OwnedRows {
+    const { tables, holds } = this.deps
+    const live = (reader: Reader, limit: number) =>
+      take(local.range(reader, bucket, { ...ownedBy(owner), onDamage: 'skip' }), limit, (row) => !row.deleted)
+    return {
+      async ownersFate(reader) {
+        const [first] = live(reader, 1)
+        if (!first || !(await owners.isThere(tables, first))) return 'gone'
+        // What hid the owner here for a while is gone with this node's copy.
+        const isLeft = !holds(bucketPartition(bucket))
+        return isLeft || owners.isHere(reader, tables, first) ? 'there' : 'undecided'
+      },
+      deleteSome(tx) {
+        const rows = live(tx, ROWS_PER_STEP)
+        for (const row of rows) local.update(tx, tombstoneOf(row))
+        return rows.length < ROWS_PER_STEP
+      },
+    }
   }
 }
 
@@ -109,29 +121,6 @@ interface OwnedRows {
   ownersFate(reader: Reader): Promise<Fate>
   /** Deletes the next rows; returns whether none is left. */
   deleteSome(tx: Tx): boolean
-}
-
-function ownedRows<E extends { deleted: boolean }>(
-  local: LocalTable<E>,
-  bucket: Buffer,
-  owner: Buffer,
-  tombstoneOf: (row: E) => E,
-  owners: { isHere(reader: Reader, row: E): boolean; isThere(row: E): Promise<boolean> },
-): OwnedRows {
-  const live = (reader: Reader, limit: number) =>
-    take(local.range(reader, bucket, { ...ownedBy(owner), onDamage: 'skip' }), limit, (row) => !row.deleted)
-  return {
-    async ownersFate(reader) {
-      const [first] = live(reader, 1)
-      if (!first || !(await owners.isThere(first))) return 'gone'
-      return owners.isHere(reader, first) ? 'there' : 'undecided'
-    },
-    deleteSome(tx) {
-      const rows = live(tx, ROWS_PER_STEP)
-      for (const row of rows) local.update(tx, tombstoneOf(row))
-      return rows.length < ROWS_PER_STEP
-    },
-  }
 }
 
 const EMPTY = Buffer.alloc(0)

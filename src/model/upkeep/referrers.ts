@@ -112,34 +112,32 @@ async function isThereByQuorum(tables: OwnerTables, referrer: Referrer): Promise
   }
 }
 
-/** Whether a quorum has the owner of a list. @throws CarportError QuorumUnavailable, LayoutNotReady */
-export function isListOwnerThere(tables: OwnerTables, row: BlockListRow): Promise<boolean> {
-  return isAtAny(ownerPlaces(tables, row), row.bucket, row.owner)
+/** How to find the owner of rows, which are deleted after it. */
+export interface Owners<E> {
+  /** Whether this node's own copy has it, which then need not be asked for. */
+  isHere(reader: Reader, tables: OwnerTables, row: E): boolean
+  /** Whether a quorum has it. @throws CarportError QuorumUnavailable, LayoutNotReady */
+  isThere(tables: OwnerTables, row: E): Promise<boolean>
 }
 
-/** Whether this node's own copy has the owner of a list, which then need not be asked for. */
-export function isListOwnerHere(reader: Reader, tables: OwnerTables, row: BlockListRow): boolean {
-  return ownerPlaces(tables, row).some(([table, sortKey]) =>
-    isLiveOwner(table.local.getIntact(reader, row.bucket, sortKey), row.owner),
-  )
+/** The versions and parts whose lists are in rows of their own. */
+export const LIST_OWNERS: Owners<BlockListRow> = {
+  isHere: (reader, tables, row) =>
+    ownerPlaces(tables, row).some(([table, sortKey]) =>
+      isLiveOwner(table.local.getIntact(reader, row.bucket, sortKey), row.owner),
+    ),
+  isThere: (tables, row) => isAtAny(ownerPlaces(tables, row), row.bucket, row.owner),
 }
 
-/** Whether this node's own copy has the upload of a part. */
-export function isUploadHere(
-  reader: Reader,
-  tables: OwnerTables,
-  { bucket, key, uploadId }: PartRow,
-): boolean {
-  const upload = tables.upload.local.getIntact(reader, bucket, uploadSortKey(key, uploadId))
-  return upload !== undefined && !upload.deleted
+/** The uploads of parts. */
+export const PART_OWNERS: Owners<PartRow> = {
+  isHere: (reader, { upload }, { bucket, key, uploadId }) =>
+    isLiveUpload(upload.local.getIntact(reader, bucket, uploadSortKey(key, uploadId))),
+  isThere: async ({ upload }, { bucket, key, uploadId }) =>
+    isLiveUpload(await upload.get(bucket, uploadSortKey(key, uploadId), CERTAIN)),
 }
 
-/** Whether a quorum has the upload of a part. @throws CarportError QuorumUnavailable, LayoutNotReady */
-export async function isUploadThere(
-  tables: OwnerTables,
-  { bucket, key, uploadId }: PartRow,
-): Promise<boolean> {
-  const upload = await tables.upload.get(bucket, uploadSortKey(key, uploadId), CERTAIN)
+function isLiveUpload(upload: UploadRow | undefined): boolean {
   return upload !== undefined && !upload.deleted
 }
 
