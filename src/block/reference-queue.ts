@@ -1,3 +1,4 @@
+import { callNearest } from '../cluster/outside.js'
 import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import type { Db, Reader, Tx } from '../db/db.js'
 import { Priority } from '../net/transport.js'
@@ -303,19 +304,8 @@ export class ReferenceQueue extends WorkerService {
     const { caller, placement } = this
     if (this.#hasRole()) return this.table.insertMany(rows)
     const options = { timeoutMs: CALL_TIMEOUT_MS, priority: Priority.background, signal }
-    const body = packReferences(rows)
-    let failure: unknown
-    for (const node of caller.nearestFirst(placement.allNodes())) {
-      if (node === caller.self) continue
-      try {
-        await caller.call(node, METHODS.carry, body, options)
-        return
-      } catch (error) {
-        if (signal.aborted) throw error
-        failure = error
-      }
-    }
-    throw failure ?? new CarportError('LayoutNotReady', 'no node of the layout is known to carry references')
+    const none = new CarportError('LayoutNotReady', 'no node of the layout is known to carry references')
+    await callNearest(caller, placement.allNodes(), METHODS.carry, packReferences(rows), options, none)
   }
 
   /** Whether another replica of the row that changed has carried the reference already, as far as this node sees. */

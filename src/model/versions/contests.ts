@@ -1,4 +1,5 @@
 import { pack, unpack } from 'msgpackr'
+import { callNearest, isOutside } from '../../cluster/outside.js'
 import type { Placement, QuorumCaller } from '../../cluster/placement.js'
 import type { Db, Reader, Tx } from '../../db/db.js'
 import { Priority, type Transport } from '../../net/transport.js'
@@ -125,26 +126,23 @@ export class Contests extends DueQueue {
 
   /** A node that has left the layout can ask no quorum, and may be the only one that saw the row replaced. */
   #decideOrHandOver(contest: Contest, stored: Buffer): Promise<boolean> {
-    const { placement } = this.deps
-    const isOutside = placement.layoutVersion > 0 && placement.controlSets().length === 0
-    return isOutside ? this.#handOver(contest, stored) : this.#decide(contest)
+    return isOutside(this.deps.placement) ? this.#handOver(contest, stored) : this.#decide(contest)
   }
 
   /** @throws the error of the last replica that was asked to take it */
   async #handOver({ row }: Contest, stored: Buffer): Promise<true> {
     const { placement, quorum } = this.deps
     const options = { timeoutMs: TIMEOUT_MS, priority: Priority.background }
-    let failure: unknown = new CarportError('LayoutNotReady', 'no other node has the rows of a contest')
-    const replicas = placement.storageSet(bucketPartition(row.bucket)).filter((node) => node !== quorum.self)
-    for (const node of quorum.nearestFirst(replicas)) {
-      try {
-        await quorum.call(node, METHOD, stored, options)
-        return true
-      } catch (error) {
-        failure = error
-      }
-    }
-    throw failure
+    const none = new CarportError('LayoutNotReady', 'no other node has the rows of a contest')
+    await callNearest(
+      quorum,
+      placement.storageSet(bucketPartition(row.bucket)),
+      METHOD,
+      stored,
+      options,
+      none,
+    )
+    return true
   }
 
   /** @returns whether nothing is left to find out */

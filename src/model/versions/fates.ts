@@ -1,3 +1,4 @@
+import { callNearest, isOutside } from '../../cluster/outside.js'
 import type { Placement, QuorumCaller } from '../../cluster/placement.js'
 import { Priority, type Transport } from '../../net/transport.js'
 import type { Table } from '../../table/table.js'
@@ -32,18 +33,13 @@ export class Fates {
   /** See tookEffect. @throws CarportError QuorumUnavailable, LayoutNotReady, or that of the last replica that was asked */
   async of(row: ConditionalRow): Promise<Fate> {
     const { placement, quorum } = this.deps
-    if (placement.layoutVersion === 0 || placement.controlSets().length > 0) return this.#find(row)
+    if (!isOutside(placement)) return this.#find(row)
     const options = { timeoutMs: TIMEOUT_MS, priority: Priority.background }
-    let failure: unknown = new CarportError('LayoutNotReady', 'no other node can tell what became of a row')
-    for (const node of quorum.nearestFirst(placement.storageSet(bucketPartition(row.bucket)))) {
-      try {
-        const { body } = await quorum.call(node, METHOD, encode(row), options)
-        if (body === 'yes' || body === 'no' || body === 'open') return body
-      } catch (error) {
-        failure = error
-      }
-    }
-    throw failure
+    const replicas = placement.storageSet(bucketPartition(row.bucket))
+    const none = new CarportError('LayoutNotReady', 'no other node can tell what became of a row')
+    const { body } = await callNearest(quorum, replicas, METHOD, encode(row), options, none)
+    if (body === 'yes' || body === 'no' || body === 'open') return body
+    throw new CarportError('RemoteError', 'a replica sent a malformed fate of a row')
   }
 
   #find(row: ConditionalRow): Promise<Fate> {
