@@ -123,8 +123,9 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/contests.ts',
-        find: 'return isOutside ? this.#handOver(contest, stored) : this.#decide(contest)',
-        replace: 'return isOutside && !stored ? this.#handOver(contest, stored) : this.#decide(contest)',
+        find: 'return isOutside(this.deps.placement) ? this.#handOver(contest, stored) : this.#decide(contest)',
+        replace:
+          'return isOutside(this.deps.placement) && !stored ? this.#handOver(contest, stored) : this.#decide(contest)',
       },
     ],
   },
