@@ -17,13 +17,16 @@ const PROGRAM = `
   const held = new Array(20_000).fill(undefined)
   for (let i = 0; i < 3_000_000; i++) held[i % held.length] = make(i)
   held.fill(undefined)
-  const before = oldBytes()
-  let most = 0
+  let last = oldBytes()
+  let grown = 0
   for (let i = 0; i < 300_000; i++) {
     held[i % 16] = make(i)
-    if (i % 1024 === 0) most = Math.max(most, oldBytes() - before)
+    if (i % 1024 !== 0) continue
+    const bytes = oldBytes()
+    grown += Math.max(0, bytes - last)
+    last = bytes
   }
-  console.log(most)
+  console.log(grown)
 `
 
 async function growth(...args: string[]): Promise<number> {
@@ -40,6 +43,9 @@ async function growth(...args: string[]): Promise<number> {
 
 test('objects that die young are made among the young ones, also after such that lived long', async () => {
   expect(await growth('young')).toBeLessThan(1 << 20)
-  // Shows that this would tell: V8 by itself makes them among the old ones.
-  expect(await growth()).toBeGreaterThan(4 << 20)
+  // Shows that this would tell: V8 by itself makes them among the old ones. It compiles on a thread of its own, which a busy
+  // machine may start too late for that, so one run of several has to show it.
+  let grown = 0
+  for (let attempt = 0; attempt < 10 && grown <= 4 << 20; attempt++) grown = await growth()
+  expect(grown).toBeGreaterThan(4 << 20)
 })
