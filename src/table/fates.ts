@@ -43,8 +43,8 @@ interface Proposal<E> {
  * proposal, or took its place, that row tells what became of it. Where a plain write has covered it, the votes do, which each
  * replica remembers for a minute:
  *  - A proposal took effect if a quorum had it under one ballot.
- *  - It never did, and never will, if so many replicas never had it, under whichever ballots, that no quorum is left: a reader shows
- *    a row that a quorum has, though each of them may have it under another ballot. A replica tells that
+ *  - It never did, and never will, if so many replicas never had it, under whichever ballots, that no quorum is left: readers of
+ *    earlier releases show a row that a quorum has, though each of them has it under another ballot. A replica tells that
  *    of all ballots before the one that it promised last. No later ballot brings the row: whoever prepares one meets the newer
  *    row, *if* a quorum had that when it made the promise. If the row was written back only afterwards, somebody else may have
  *    prepared in between without meeting it; then the replicas have to be asked again.

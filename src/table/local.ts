@@ -233,16 +233,14 @@ export class LocalTable<E> {
   /**
    * Like `update`, for a row that came encoded: if it wins whole, its bytes are stored as they are.
    * @param leaves where changes of fingerprints are gathered, for whoever applies many rows in one transaction
-   * @param refused where the row is put if it was not taken: this node's copy is damaged, or a promise keeps it out
+   * @param refused where the row is put if it was not taken: this node's copy is damaged, or a promise keeps it, or its ballot, out
    */
   apply(tx: Tx, given: Row<E>, leaves?: LeafChanges, refused?: Row<E>[]): E {
     const { schema, stored, damage, promises } = this
     const value = tx.get(stored.trees.head, given.key)
     const row = promises ? promises.admit(tx, given, () => this.getIntactByKey(tx, given.key)) : given
-    if (!row) {
-      refused?.push(given)
-      return given.entry
-    }
+    if (row !== given && promises!.wasHeld(given)) refused?.push(given)
+    if (!row) return given.entry
     if (!stored.holds(tx, row.key, value)) {
       const outcome = damage.meet(tx, row, value, leaves)
       if (outcome === 'refused') refused?.push(row)

@@ -27,6 +27,7 @@ export class Promises<E> {
   readonly rows: ConditionalRows<E>
   readonly #prefix: Buffer
   readonly #held = new WeakSet<Row<E>>()
+  readonly #underAnother = new WeakSet<Row<E>>()
   #voting: Row<E> | undefined
   /** By id (latin1), in the order of time: conditional rows that were this node's copy or had its vote, and under which ballots. */
   readonly #had = new Map<string, { atMs: number; ballots: Ballot[] }>()
@@ -75,7 +76,7 @@ export class Promises<E> {
 
   /**
    * What may be stored of a row that somebody brings: the row itself; of the stored row under another ballot what does not
-   * depend on ballots; nothing if a promise keeps it out.
+   * depend on ballots, which is no vote for the row under that one; nothing if a promise keeps it out.
    */
   admit(tx: Tx, row: Row<E>, stored: () => E | undefined): Row<E> | undefined {
     const { rows } = this
@@ -85,20 +86,32 @@ export class Promises<E> {
     const bound = laterBallot(this.get(tx, row.key), current && rows.ballotOf(current))
     if (bound === undefined || ballot.compare(bound) >= 0) return row
     if (current !== undefined) {
+      const order = rows.compare(row.entry, current)
       if (rows.isSame(row.entry, current)) {
+        if (order !== 0) this.#underAnother.add(row)
+        if (order > 0) this.#hold(row)
         return this.codec.encode(rows.underBallot(row.entry, rows.ballotOf(current)!))
       }
       // It is not stored in any case.
-      if (rows.compare(row.entry, current) < 0) return row
+      if (order < 0) return row
     }
-    this.#held.add(row)
-    this.onHeld(row.key)
+    this.#hold(row)
     return undefined
   }
 
-  /** Whether a row that was not taken was kept out by a promise. */
+  #hold(row: Row<E>): void {
+    this.#held.add(row)
+    this.onHeld(row.key)
+  }
+
+  /** Whether a row that was not taken, or not under its ballot, was kept out by a promise. */
   wasHeld(row: Row<E>): boolean {
     return this.#held.has(row)
+  }
+
+  /** Whether the same row was here already under another ballot, and stays under that. */
+  isUnderAnother(row: Row<E>): boolean {
+    return this.#underAnother.has(row)
   }
 
   /** Runs `store` for a row that gets this node's vote: promises were asked before. */

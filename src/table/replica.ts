@@ -58,7 +58,8 @@ export class Replica<E> {
 
   /**
    * [layout version of the writer, rows] → null, or, when a row was hidden by a later one, its time `later` and whether
-   * the row `was` this node's copy before (it came by another way), null if that is not known
+   * the row `was` this node's copy before (it came by another way), null if that is not known. Of a conditional row that is here
+   * under another ballot, `later` is 0.
    */
   async #insert(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 2 || typeof body[0] !== 'number')
@@ -75,12 +76,19 @@ export class Replica<E> {
       // Whether it may be read here is not for this call to say: it has to be voted on again.
       return { body: { later: 0, was: null } }
     }
-    if (later === 0) return { body: null }
     const [row] = rows
+    if (later === 0) return { body: rows.length === 1 ? this.#voteOf(row!) : null }
     if (rows.length === 1) await this.#untilShown(row!)
     // Asked now that the transactions of before are through, so that what they replaced is remembered.
     const was = rows.length === 1 ? this.local.replaced?.has(rowHashOf(row!.key, row!.head)) : false
     return { body: { later, was: was ?? null } }
+  }
+
+  /** Copies of a conditional row under two ballots make no quorum that every later coordinator meets. */
+  #voteOf(row: Row<E>): { later: 0; was: true | null } | null {
+    const { promises, replaced } = this.local
+    if (!promises?.isUnderAnother(row)) return null
+    return { later: 0, was: replaced?.has(rowHashOf(row.key, row.head)) || null }
   }
 
   /** Applies rows, the one of this node's own write as such; and if others bring that one, not before it is decided. */

@@ -52,7 +52,7 @@ export class ModelProposal {
       if (writeSets.every((set) => set.filter((node) => had(node, ballot)).length >= quorum)) return 'chosen'
     }
     if (!wasThere) return 'unknown'
-    // Readers show what a quorum has, under whichever ballots.
+    // Readers of earlier releases show what a quorum has, under whichever ballots.
     const mayHave = (node: number) =>
       (this.#under.get(node)?.size ?? 0) > 0 || (this.#below.get(node) ?? 0) < promised
     const ofQuorum = (set: readonly number[]) =>

@@ -19,6 +19,7 @@ const SEEDS: Record<Flaw, number> = {
   'version of a base dropped': 17,
   'refused proposal not withdrawn': 1190,
   'fate by what one quorum had': 958,
+  'row under another ballot counts as taken': 116613,
 }
 
 describe('the model of conditional writes', () => {

@@ -55,6 +55,8 @@ export class ModelReplica {
     }
     const { row, kind } = body
     const isConditional = row.generation > 0
+    if (row.id === stored.id && kind === 'back' && flaw === 'row under another ballot counts as taken')
+      return { taken: true }
     if (isSame(stored, row) || (kind !== 'accept' && this.was.has(nameOf(row)))) return { taken: true }
     if (isConditional) {
       const isBypass = kind === 'push' && flaw === 'push that bypasses promises'

@@ -13,6 +13,7 @@ export const FLAWS = [
   'version of a base dropped',
   'refused proposal not withdrawn',
   'fate by what one quorum had',
+  'row under another ballot counts as taken',
 ] as const
 export type Flaw = (typeof FLAWS)[number]
 
