@@ -200,6 +200,23 @@ describe('an attempt that a plain write covers', () => {
   })
 })
 
+it('an attempt that one replica has is not told as refused since another one is of an earlier release', async () => {
+  await onCluster({}, async (c) => {
+    const { nodes, bucket } = await begin(c)
+    const [a, b, third] = nodes
+    third.machine.platform!.transport.isUnknown = (method) => method === ACCEPT
+    let heal = () => {}
+    interpose(a, {
+      [ACCEPT]: (send) => {
+        heal = c.network.partition([a.id], [b.id])
+        return send()
+      },
+    })
+    expect(await replace(c, a, bucket, 'base', 'mine')).toBe('QuorumUnavailable')
+    heal()
+  })
+})
+
 it('a replica that takes an attempt, a plain write over it and a question in one commit remembers the attempt', async () => {
   await onCluster({}, async (c) => {
     const { nodes, bucket, base } = await begin(c)

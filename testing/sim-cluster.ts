@@ -13,6 +13,7 @@ import { CarportError } from '../src/util/errors.js'
 import type { Log } from '../src/util/log.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimClock } from './sim-clock.js'
+import { actAsEarlier, unsealRows } from './sim-first-release.js'
 import { SimMachine } from './sim-machine.js'
 import { SimNetwork } from './sim-network.js'
 import type { PathProfile } from './sim-paths.js'
@@ -26,6 +27,8 @@ export interface SimClusterOptions {
   zones: number
   /** How many more nodes there are that have a role without capacity; none unless told. */
   gateways?: number
+  /** How many of them begin as nodes of the first release; none unless told. */
+  earlierNodes?: number
   replicationFactor: number
   blockBytes: number
   /** The most that a wall clock is off, either way, in milliseconds. */
@@ -60,6 +63,9 @@ export class SimNode {
   ready = false
   /** Whether bits flipped on its disk. */
   hasRot = false
+  /** Whether it is of the first release, and whether it was until its last stop: see sim-first-release.ts. */
+  isEarlier = false
+  hasEarlierRows = false
   /** Resolves when the process that runs now dies. */
   died: Promise<void> = Promise.resolve()
   tellDeath: () => void = () => {}
@@ -106,6 +112,8 @@ export class SimCluster {
       ...(options.trace && { trace: options.trace }),
     })
     for (let i = 0; i < options.nodes + (options.gateways ?? 0); i++) this.#addMachine(i)
+    const from = options.nodes - (options.earlierNodes ?? 0)
+    for (const node of this.nodes.slice(from, options.nodes)) node.isEarlier = true
     this.resetPaths()
   }
 
@@ -195,7 +203,10 @@ export class SimCluster {
       },
     )
     node.core = core
+    if (node.isEarlier) actAsEarlier(core, platform)
     try {
+      if (node.hasEarlierRows) await this.surviving(node, unsealRows(platform))
+      node.hasEarlierRows = false
       await this.surviving(node, core.start())
       node.ready = true
     } catch (error) {

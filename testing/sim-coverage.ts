@@ -24,14 +24,15 @@ export const WRITES: ReadonlySet<string> = new Set([
 /** Calls between nodes that show that something happened which a seed may well miss. */
 const SEEN_IN_CALLS: readonly [call: RegExp, condition: string][] = [
   [/ table\/object\/hint /, 'a missed write was delivered later'],
-  [/ table\/object\/push /, 'anti-entropy found a row that a replica lacked'],
-  [/ table\/object\/collect /, 'a replica was asked what it collected'],
+  [/ table\/object\/(push|offer) /, 'anti-entropy found a row that a replica lacked'],
   [/ table\/object\/drop /, 'tombstones were collected on all replicas'],
   [/ table\/object\/(prepare|accept) /, 'a conditional write was voted on'],
   [/ decide\/accept /, 'a name or permission was voted on'],
   [/ block\/get /, 'a block was fetched from another node'],
   [/ block\/need /, 'a node was asked whether it needs a block'],
   [/ block\/release /, 'the claims of an upload were given back'],
+  [/ unknown /, 'a node of the first release did not know a call'],
+  [/ unknown table\/object\//, 'a node of the first release was compared, or voted, without knowing how'],
 ]
 
 const SEEN_IN_NODES = [

@@ -32,3 +32,16 @@ export function layoutChange(random: SeededRandom): Profile['layoutChange'] {
     lagMs: random.pick([0, 5000, 10_000]),
   }
 }
+
+/** Nodes of the first release are upgraded. It has no conditional writes; names and permissions need a majority of new nodes. */
+export function upgrade(random: SeededRandom): Partial<Profile> {
+  return {
+    earlierNodes: random.pick([1, 2]),
+    replicationFactor: random.pick([2, 3, 3, 5]),
+    ...{ acts: [...ALL_ACTS, 'slow-disk', 'outage'], outageMs: [60_000, 180_000] },
+    operations: {
+      ...ALL_OPERATIONS,
+      ...{ stack: 0.1, control: 0.05, copy: 0.05, tags: 0.05, 'delete-many': 0.05, 'list-versions': 0.03 },
+    },
+  }
+}

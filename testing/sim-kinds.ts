@@ -1,7 +1,15 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
 import { commits, gaps, popped, promised, retagged } from './sim-gaps.js'
-import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, layoutChange, VERSIONED_KEYS } from './sim-kind-parts.js'
+import {
+  ALL_ACTS,
+  ALL_OPERATIONS,
+  COLD_KEYS,
+  KEYS,
+  layoutChange,
+  upgrade,
+  VERSIONED_KEYS,
+} from './sim-kind-parts.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
 
@@ -18,6 +26,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
   const base: Profile = {
     blockBytes: random.pick([4096, 32 * 1024]),
     nodes: 5,
+    earlierNodes: 0,
     gateways: random.fork('gateway').chance(GATEWAY_SHARES[kind] ?? 0) ? 1 : 0,
     zones: random.pick([3, 5]),
     ...{ replicationFactor: 3, consistencyMode: 'consistent' },
@@ -97,6 +106,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...lifecycle(random) }
     case 'modes':
       return { ...base, ...modes(random) }
+    case 'upgrade':
+      return { ...base, ...upgrade(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }

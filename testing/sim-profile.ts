@@ -74,6 +74,7 @@ export type OperationName =
  * - 'events': writes of which a target is told, which refuses some messages at first;
  * - 'lifecycle': objects, versions and uploads that rules end, of a day that is two minutes long;
  * - 'modes': reads of one replica, which may be old, and in some runs writes that one replica acknowledges;
+ * - 'upgrade': some nodes begin as those of the first release, and are upgraded one after the other;
  * - 'swarm': each seed draws which of all that it has at all.
  */
 export const SCENARIO_KINDS = [
@@ -104,6 +105,7 @@ export const SCENARIO_KINDS = [
   'events',
   'lifecycle',
   'modes',
+  'upgrade',
   'swarm',
 ] as const
 export type ScenarioKind = (typeof SCENARIO_KINDS)[number]
@@ -114,6 +116,7 @@ type ClusterProfile = Required<
     SimClusterOptions,
     | 'nodes'
     | 'gateways'
+    | 'earlierNodes'
     | 'zones'
     | 'replicationFactor'
     | 'consistencyMode'

@@ -21,6 +21,7 @@ import { type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile
 import { Script, type ScriptEvent } from './sim-script.js'
 import { Stacks } from './sim-stacks.js'
 import { Tags } from './sim-tags.js'
+import { upgradeAll } from './sim-upgrade.js'
 import { Watch } from './sim-watch.js'
 import type { Workload } from './sim-workload.js'
 
@@ -177,6 +178,7 @@ class Scenario {
     await Promise.all([
       ...clients,
       changesLayout && changes.run(),
+      upgradeAll({ ...{ cluster, pace, coverage }, random: random.fork('upgrade'), everyMs: loadMs / 4 }),
       coverage.watch(cluster, pace),
       new Watch(w, random.fork('watch')).run(pace),
       nemesis.run(pace).then(() => nemesis.end()),

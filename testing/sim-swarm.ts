@@ -36,8 +36,12 @@ export function swarm(random: SeededRandom): Partial<Profile> {
   const change = layoutChange(random)
   // What a node has not told yet is lost if it leaves and is thrown away, so nobody is told of anything then.
   const mayLose = changesLayout === 'once' && change.discards
+  // Nodes of the first release keep no account of what a copy may lack.
+  const mayUpgrade = changesLayout === 'no' && losses.length === 0
+  const upgrades = random.fork('upgrade')
   return {
     ...{ acts, operations, changesLayout, layoutChange: change, hasLifecycle },
+    earlierNodes: mayUpgrade && upgrades.chance(0.4) ? upgrades.pick([1, 2]) : 0,
     tellsEvents: !mayLose && random.fork('events').chance(0.5),
     replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
     everyMs: random.pick([1000, 3000, 10_000]),

@@ -151,7 +151,10 @@ export class ConditionalWriter<E> {
         await this.#accept(attempt, row, proposals)
         return next
       }),
-    )
+    ).catch((error: unknown) => {
+      // A replica of an earlier release has no vote, but others may have what was proposed.
+      throw errorCode(error) === 'NotSupported' && proposals.size > 0 ? unknownOutcome(error) : error
+    })
     const dead = proposals.entries.filter((other) => !this.promises.rows.isSame(other, entry))
     if (dead.length > 0) {
       change.abandon?.(dead).catch((error: unknown) => {
