@@ -18,7 +18,9 @@ export class StaticPlacement implements Placement {
   writeQuorum = 2
   readQuorum = 2
   layoutVersion = 0
-  writersVersion = 1
+  /** What tells the layout from another one of its number. */
+  markFraction = 0
+  writersMark = 1
   ackedVersion = 0
   completeUpTo = 1
   confirmed = true
@@ -29,6 +31,10 @@ export class StaticPlacement implements Placement {
   #readFrom = 0
 
   constructor(private readonly self: NodeId) {}
+
+  get layoutMark(): number {
+    return this.layoutVersion + this.markFraction
+  }
 
   /** @param readFrom which of the sets is read from */
   set(

@@ -142,8 +142,12 @@ export class LayoutManager implements Placement {
     return this.#view.version
   }
 
-  get writersVersion(): number {
-    return this.#view.minAck
+  get layoutMark(): number {
+    return this.#view.mark
+  }
+
+  get writersMark(): number {
+    return this.#view.writersMark
   }
 
   async catchUp(node: NodeId): Promise<void> {

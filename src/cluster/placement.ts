@@ -33,8 +33,16 @@ export interface Placement {
   readonly readQuorum: number
   /** The number of the newest layout version; 0 before the first. */
   readonly layoutVersion: number
-  /** The number of the layout version that all nodes acknowledged: replicas refuse writers that know older ones only. */
-  readonly writersVersion: number
+  /**
+   * What a writer tells replicas of the newest layout: its number, and as a fraction what tells it from another one that was
+   * applied under the same number. A release before this one tells and expects the number alone.
+   */
+  readonly layoutMark: number
+  /**
+   * The same of the layout version that all nodes acknowledged: replicas refuse writers that know older ones only, or another
+   * layout of that number.
+   */
+  readonly writersMark: number
   /** Asks that node for its layout, since it has a newer one, and resolves once it is in use here. Never rejects. */
   catchUp(node: NodeId): Promise<void>
   /** The numbers of the oldest and the newest live layout version; 0 before the first. */

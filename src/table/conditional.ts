@@ -41,6 +41,7 @@ interface Attempt<E> {
   readonly partition: number
   readonly key: Buffer
   readonly ballot: Ballot
+  /** The layout when it began, as replicas are told of it (Placement.layoutMark). */
   readonly version: number
   readonly sets: readonly (readonly NodeId[])[]
   /** Successes needed in each set. */
@@ -196,7 +197,7 @@ export class ConditionalWriter<E> {
     const end = quorum.beginWrite()
     const sets = placement.writeSets(partition)
     const readSet = placement.readSet(partition)
-    const version = placement.layoutVersion
+    const version = placement.layoutMark
     try {
       if (sets.length === 0 || sets[0]!.length === 0) throw layoutNotReady()
       const needed = sets.map((set) => Math.max(placement.writeQuorum, majority(set.length)))
@@ -259,7 +260,7 @@ export class ConditionalWriter<E> {
     if (bound) hlc.observe(ballotTimeUs(bound))
     if (newer !== undefined) {
       await placement.catchUp(newer)
-      if (placement.layoutVersion > version) throw new Retry(bound ?? makeBallot(0, Buffer.alloc(8)), cause)
+      if (placement.layoutMark > version) throw new Retry(bound ?? makeBallot(0, Buffer.alloc(8)), cause)
     }
     throw new Retry(bound, cause)
   }

@@ -24,10 +24,10 @@ export interface Attempt<E> {
   undo?: () => Promise<void>
 }
 
-/** Rows that one replica has stored durably, since this node knows that layout version. */
+/** Rows that one replica has stored durably, since this node knows that layout. */
 export interface HeldRows {
   readonly by: NodeId
-  readonly layoutVersion: number
+  readonly layoutMark: number
 }
 
 type Judged = Pick<JudgedWriteOptions, 'isSafe' | 'ownLooked' | 'canWithdraw' | 'mayRepeat'>
@@ -168,7 +168,7 @@ export class RowWriter<E> {
   ): Promise<{ verdict: WriteVerdict; laterUs: number }> {
     const { placement } = this.env
     for (let i = 0; ; i++) {
-      const { layoutVersion } = placement
+      const { layoutMark } = placement
       let newer: NodeId | undefined
       const onOutdated = (node: NodeId) => {
         newer ??= node
@@ -180,7 +180,7 @@ export class RowWriter<E> {
         if (newer === undefined || i === LAYOUTS_MAX) throw error
       }
       await placement.catchUp(newer)
-      if (placement.layoutVersion <= layoutVersion) throw layoutNotReady()
+      if (placement.layoutMark <= layoutMark) throw layoutNotReady()
     }
   }
 
@@ -212,7 +212,7 @@ export class RowWriter<E> {
       quorum: needed,
       timeoutMs: rows.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS,
       priority,
-      heldBy: held?.layoutVersion === placement.layoutVersion ? held.by : undefined,
+      heldBy: held?.layoutMark === placement.layoutMark ? held.by : undefined,
       onFailure: (node: NodeId, error: unknown) => {
         const code = errorCode(error)
         if (code === 'LayoutOutdated') onOutdated(node)
@@ -223,7 +223,7 @@ export class RowWriter<E> {
         else failed = [node]
       },
     }
-    const body = [placement.layoutVersion, rows]
+    const body = [placement.layoutMark, rows]
     const { verdict, replies } = judged
       ? await quorum.writeJudged(sets, this.#method, body, { ...options, ...judged, judge: judgeWrite })
       : { verdict: 'taken' as const, replies: await quorum.write(sets, this.#method, body, options) }

@@ -57,7 +57,7 @@ export class Replica<E> {
   }
 
   /**
-   * [layout version of the writer, rows] → null, or, when a row was hidden by a later one, its time `later` and whether
+   * [layout mark of the writer, rows] → null, or, when a row was hidden by a later one, its time `later` and whether
    * the row `was` this node's copy before (it came by another way), null if that is not known. Of a conditional row that is here
    * under another ballot, `later` is 0.
    */
@@ -328,14 +328,18 @@ export class Replica<E> {
 }
 
 /**
- * Whoever copies for the newer layout may have been here already, and nobody waits for a writer that does not know it.
+ * Whoever copies for the newer layout may have been here already, and nobody waits for a writer that does not know it: one that
+ * was skipped as dead, or has a role only in a layout that lost against another one of its number.
+ * @param mark what the writer told, see Placement.layoutMark
  * @throws CarportError LayoutOutdated
  */
-export function checkWriter({ writersVersion }: Placement, version: number): void {
-  if (version >= writersVersion) return
+export function checkWriter({ writersMark }: Placement, mark: number): void {
+  const version = Math.floor(writersMark)
+  // Of two layouts of one number, the lesser one loses. A writer of an earlier release tells the number alone.
+  if (mark >= writersMark || mark === version) return
   throw new CarportError(
     'LayoutOutdated',
-    `all nodes write with layout version ${writersVersion} or a later one`,
+    `all nodes write with layout version ${version}, another one than this writer's, or with a later one`,
   )
 }
 

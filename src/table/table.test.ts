@@ -363,7 +363,7 @@ describe('Table', () => {
     const [old, next] = [ids.slice(0, 3), ids.slice(3, 6)]
     for (const { placement } of c.nodes.slice(1)) {
       placement.set(ids, 2, () => [next])
-      placement.writersVersion = 2
+      placement.writersMark = 2
     }
     const { placement, table } = c.nodes[0]!
     placement.set(ids, 1, () => [old])
@@ -375,6 +375,30 @@ describe('Table', () => {
     expect(await c.run(table.insert(note(TOPIC, 'a', 11, 'y')))).toBe(0)
     await c.clock.advance(100)
     expect(textsOn(c, 'a').slice(3)).toEqual(['y', 'y', 'y'])
+  })
+
+  it('refuses writers with a layout that lost against another one of its number, but none that tells the number alone', async () => {
+    const c = cluster({ nodes: 6 })
+    const ids = c.ids()
+    for (const { placement } of c.nodes) {
+      placement.set(ids, 2, () => [ids.slice(3, 6)])
+      placement.markFraction = 0.5
+      placement.writersMark = 2.5
+    }
+    const { placement, table } = c.nodes[0]!
+    placement.markFraction = 0.25
+    await expect(c.run(table.insert(note(TOPIC, 'a', 10, 'x')))).rejects.toMatchObject({
+      code: 'LayoutNotReady',
+    })
+    expect(textsOn(c, 'a')).toEqual(Array(6).fill(undefined))
+    for (const [i, fraction] of [0.5, 0].entries()) {
+      placement.markFraction = fraction
+      expect(await c.run(table.insert(note(TOPIC, 'a', 11 + i, `y${i}`)))).toBe(0)
+    }
+    // Of a later layout.
+    placement.set(ids, 3, () => [ids.slice(3, 6)])
+    placement.markFraction = 0.25
+    expect(await c.run(table.insert(note(TOPIC, 'a', 13, 'z')))).toBe(0)
   })
 
   describe('when it is to win over everything before', () => {

@@ -6,7 +6,7 @@ import { BULK_TIMEOUT_MS, CALL_TIMEOUT_MS, layoutNotReady, type TableEnv } from 
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
 import type { HeldRows } from './quorum-write.js'
-import { methodOf } from './replica.js'
+import { checkWriter, methodOf } from './replica.js'
 import type { Row } from './rows.js'
 import { copyOf, type Standing } from './standing.js'
 import type { Table } from './table.js'
@@ -110,13 +110,13 @@ export class UpdateAtReplica<E, W> {
     for (const [i, node] of nodes.entries()) {
       const lastMs = writes.length > 1 ? BULK_TIMEOUT_MS : CALL_TIMEOUT_MS
       const timeoutMs = i === nodes.length - 1 ? lastMs : FIRST_TIMEOUT_MS
-      const { layoutVersion } = placement
+      const { layoutMark } = placement
       try {
         const rows =
           node === quorum.self
-            ? await this.#makeHere(layoutVersion, partitionKey, writes, timeoutMs)
-            : await this.#askFor(node, layoutVersion, partitionKey, writes, timeoutMs)
-        return { rows, held: { by: node, layoutVersion } }
+            ? await this.#makeHere(layoutMark, partitionKey, writes, timeoutMs)
+            : await this.#askFor(node, layoutMark, partitionKey, writes, timeoutMs)
+        return { rows, held: { by: node, layoutMark } }
       } catch (error) {
         const code = errorCode(error)
         if (code === undefined || !FALL_OVER.has(code)) throw error
@@ -132,12 +132,12 @@ export class UpdateAtReplica<E, W> {
 
   async #askFor(
     node: NodeId,
-    layoutVersion: number,
+    layoutMark: number,
     partitionKey: Buffer,
     writes: readonly W[],
     timeoutMs: number,
   ): Promise<Row<E>[]> {
-    const body = [layoutVersion, partitionKey, writes.map((write) => this.spec.encode(write))]
+    const body = [layoutMark, partitionKey, writes.map((write) => this.spec.encode(write))]
     const options = { timeoutMs, priority: Priority.high }
     const reply = await this.env.quorum.call(node, this.#method, body, options)
     return this.#parse(partitionKey, writes, reply.body)
@@ -145,7 +145,7 @@ export class UpdateAtReplica<E, W> {
 
   /** As a call to the own node, without a message. */
   #makeHere(
-    layoutVersion: number,
+    layoutMark: number,
     partitionKey: Buffer,
     writes: readonly W[],
     timeoutMs: number,
@@ -154,7 +154,7 @@ export class UpdateAtReplica<E, W> {
       const deadline = new Deadline(this.env.clock, timeoutMs, () => {
         reject(new CarportError('Timeout', `${this.#method}: not done within ${timeoutMs} ms`))
       })
-      this.#make(layoutVersion, partitionKey, writes).then(
+      this.#make(layoutMark, partitionKey, writes).then(
         (rows) => {
           deadline.cancel()
           resolve(rows)
@@ -190,29 +190,27 @@ export class UpdateAtReplica<E, W> {
   }
 
   /**
-   * [layout version of the writer, partition key, writes] → for each the change: [head, body | null]; of the first ones
+   * [layout mark of the writer, partition key, writes] → for each the change: [head, body | null]; of the first ones
    * only, if those of all are too long, or the rows that they change, and only these are made.
    */
   async #serve(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 3) throw this.#malformed('call')
-    const [layoutVersion, partitionKey, sent] = body as unknown[]
-    if (typeof layoutVersion !== 'number' || !Array.isArray(sent) || sent.length > UPDATES_MAX) {
+    const [layoutMark, partitionKey, sent] = body as unknown[]
+    if (typeof layoutMark !== 'number' || !Array.isArray(sent) || sent.length > UPDATES_MAX) {
       throw this.#malformed('call')
     }
     this.table.local.codec.checkKeys(partitionKey, Buffer.alloc(0))
     const writes = sent.map((write) => this.spec.decode(write))
-    const rows = await this.#make(layoutVersion, partitionKey as Buffer, writes)
+    const rows = await this.#make(layoutMark, partitionKey as Buffer, writes)
     return { body: rows.map(({ head, body }) => [head, body ?? null]) }
   }
 
   /** Makes and stores the changes of the first of these writes, at least of one; resolves when they are durable here. */
-  async #make(layoutVersion: number, partitionKey: Buffer, writes: readonly W[]): Promise<readonly Row<E>[]> {
+  async #make(layoutMark: number, partitionKey: Buffer, writes: readonly W[]): Promise<readonly Row<E>[]> {
     const { db, hlc, placement, transport } = this.env
     const { local } = this.table
     const partition = local.codec.partitionOf(partitionKey)
-    if (layoutVersion < placement.writersVersion) {
-      throw new CarportError('LayoutOutdated', 'all nodes write with a later layout version')
-    }
+    checkWriter(placement, layoutMark)
     if (!placement.storageSet(partition).includes(transport.self)) {
       throw new CarportError('LayoutNotReady', `partition ${partition} is not on this node`)
     }

@@ -10,7 +10,8 @@
  *  - A node advances `syncAck` to the version it reads when no read from an older one is under way. Older versions
  *    are pruned when all nodes of the versions from there on did: then nobody reads them.
  *  - Replicas refuse writers whose newest version is older than `minAck`: left over from a node that was skipped as
- *    dead, they could reach replicas that were already copied from.
+ *    dead, they could reach replicas that were already copied from. They refuse those, too, that know another layout of that
+ *    number: a node with a role in the losing layout alone is not waited for, and may not have heard that it lost.
  *  - A read shows a row only if a quorum of each live version has it, or after it wrote it back to all of them: a write that
  *    failed may have reached a quorum of an older version alone, after the newer one's nodes had copied.
  *  - A node without a role in the newest version that it knows coordinates nothing: nobody waits for its acks later.

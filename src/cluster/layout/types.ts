@@ -97,6 +97,11 @@ export function stampVersion(stamp: number): number {
   return Math.floor(stamp / 2 ** 32)
 }
 
+/** A stamp as writers tell it (Placement.layoutMark): the number, and the rest of the stamp as a fraction. Exact. */
+export function markOf(stamp: number): number {
+  return stamp / 2 ** 32
+}
+
 /** The newest version, or undefined before the first. */
 export function newestVersion(history: LayoutHistory): LayoutVersion | undefined {
   return history.versions[history.versions.length - 1]

@@ -1,7 +1,7 @@
 import type { NodeId } from '../../net/transport.js'
-import { members, minAck, readVersion, syncTarget } from './history.js'
+import { members, minAck, readVersion, stampOf, syncTarget } from './history.js'
 import { PARTITION_COUNT } from './partitions.js'
-import { currentVersion, type LayoutHistory, newestVersion } from './types.js'
+import { currentVersion, type LayoutHistory, markOf, newestVersion } from './types.js'
 import { replicaSets } from './version.js'
 
 /** Garage's consistency modes: degraded reads from one replica, dangerous also writes to one only. */
@@ -41,9 +41,12 @@ export class LayoutView {
   readonly readVersion: number
   /**
    * The version that all members acked. A write made with an older view is a leftover of a node that was skipped
-   * as dead; replicas refuse it, and its node takes the newer layout and writes again (Placement.writersVersion).
+   * as dead; replicas refuse it, and its node takes the newer layout and writes again (Placement.writersMark).
    */
   readonly minAck: number
+  /** The stamps of the newest version and of that one, as Placement has them. */
+  readonly mark: number
+  readonly writersMark: number
   /** The version to copy data for; undefined while older writes may be under way. */
   readonly syncTarget: number | undefined
   /** All nodes with a role in a live version, sorted. */
@@ -73,6 +76,8 @@ export class LayoutView {
     this.stamp = newest?.stamp ?? 0
     this.readVersion = readVersion(history)
     this.minAck = minAck(history)
+    this.mark = markOf(this.stamp)
+    this.writersMark = markOf(stampOf(history, this.minAck))
     this.syncTarget = syncTarget(history)
     this.allNodes = members(history)
     this.mayCoordinate = newest?.roles.has(self) ?? false

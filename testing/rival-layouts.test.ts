@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest'
+import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
+import { cut, get, liveLayouts, onCluster, put, waitUntil } from './sim-histories.js'
+
+/** The longest that a test may take on a busy machine, in ms. */
+const TIMEOUT_MS = 120_000
+
+/**
+ * Two newcomers get a role, each on one side of a cut network, in layouts of one number. @returns the one whose layout loses, and
+ * the other one, before the sides hear of each other; and what heals the network
+ */
+async function applyOnTwoSides(
+  c: SimCluster,
+): Promise<{ loser: SimNode; winner: SimNode; heal: () => void }> {
+  const [a, b, other] = c.nodes as [SimNode, SimNode, SimNode]
+  const newcomers = [await c.grow(), await c.grow()] as const
+  const heal = cut(c, [a, newcomers[0]], [b, other, newcomers[1]])
+  for (const [i, by] of [a, b].entries()) {
+    const { layout } = by.core!.cluster
+    await layout.stage({ roles: [{ node: newcomers[i]!.id, role: roleOf(newcomers[i]!) }] })
+    await layout.applyStaged(2)
+  }
+  const isKnown = () => newcomers.every((node) => liveLayouts(node).join() === '1,2')
+  await waitUntil(c, 'both newcomers know their layout', isKnown, 5000)
+  const [first, second] = newcomers.map(({ core }) => core!.cluster.layout.history.versions.at(-1)!.stamp)
+  const [loser, winner] = first! < second! ? newcomers : [newcomers[1], newcomers[0]]
+  return { loser, winner, heal }
+}
+
+describe('of two layouts that were applied under one number', { timeout: TIMEOUT_MS }, () => {
+  it('the losing one lets a node that has a role there alone acknowledge and show nothing that the others do not', async () => {
+    await onCluster({ replicationFactor: 1 }, async (c) => {
+      const members = [...c.nodes]
+      const [a] = members as [SimNode]
+      const { loser, winner, heal } = await applyOnTwoSides(c)
+      // It learns late that its layout has lost: nobody waits for it.
+      const { db } = loser.machine.platform!
+      db.slowMs = 20_000
+      heal()
+      const isThrough = () => members.every((node) => liveLayouts(node).join() === '2')
+      await waitUntil(c, 'the change is through', isThrough, 15_000)
+      expect(liveLayouts(loser)).toEqual([1, 2])
+
+      const known = loser.core!.cluster.layout
+      const moved = Array.from({ length: 256 }, (_, p) => p).find(
+        (p) =>
+          a.core!.cluster.layout.storageSet(p)[0] === winner.id && !known.storageSet(p).includes(loser.id),
+      )
+      const bucket = Buffer.alloc(16, moved!)
+      await put(a, bucket, 'known', 'content')
+      const attempts = [
+        put(loser, bucket, 'plain', 'content'),
+        put(loser, bucket, 'conditional', 'content', 'off', () => {}),
+        get(loser, bucket, 'known'),
+      ]
+      const settled = await Promise.allSettled(attempts)
+      expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+      expect(settled[0]).toMatchObject({ reason: { code: 'LayoutNotReady' } })
+      for (const key of ['plain', 'conditional']) expect(await get(a, bucket, key)).toBe('nothing')
+      db.slowMs = 0
+      await waitUntil(c, 'it knows the other layout', () => liveLayouts(loser).join() === '2', 10 * 60_000)
+    })
+  })
+})
