@@ -42,6 +42,7 @@ const SEEN_IN_NODES = [
   'a version became current again',
   'two layouts were live',
   'two layouts were live while something was broken',
+  'two layouts of one number',
 ] as const
 
 const WRITE_BACK = 'a read wrote a row back'
@@ -105,6 +106,7 @@ export class Coverage {
   }
 
   #look(cluster: SimCluster): void {
+    this.lookAtLayouts(cluster)
     const isAway = cluster.nodes.some(({ ready }) => !ready)
     const reach = (condition: (typeof SEEN_IN_NODES)[number], isReached: boolean) => {
       if (isReached) add(this.reached, condition, 1)
@@ -125,6 +127,16 @@ export class Coverage {
         reach('a version became current again', generation > 0)
       }
     }
+  }
+
+  /** Looks whether two nodes know different layouts of one number, of which neither has heard that it lost. */
+  lookAtLayouts(cluster: SimCluster): void {
+    const live = cluster.nodes.flatMap(({ core, ready }) =>
+      ready ? core!.cluster.layout.history.versions : [],
+    )
+    const stamps = new Map(live.map(({ version, stamp }) => [version, stamp]))
+    if (live.some(({ version, stamp }) => stamps.get(version) !== stamp))
+      add(this.reached, 'two layouts of one number', 1)
   }
 
   /** Adds what another run came across. */

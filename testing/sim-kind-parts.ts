@@ -23,16 +23,6 @@ export const ALL_OPERATIONS: Operations = {
   'delete-version': 0.03,
 }
 
-/** How a layout changes, where it does. */
-export function layoutChange(random: SeededRandom): Profile['layoutChange'] {
-  return {
-    nodes: random.pick([1, 2, 3]),
-    atOnce: random.chance(0.5),
-    discards: random.chance(0.5),
-    lagMs: random.pick([0, 5000, 10_000]),
-  }
-}
-
 /** Nodes of the first release are upgraded. It has no conditional writes; names and permissions need a majority of new nodes. */
 export function upgrade(random: SeededRandom): Partial<Profile> {
   return {

@@ -1,15 +1,8 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
 import { commits, gaps, popped, promised, retagged } from './sim-gaps.js'
-import {
-  ALL_ACTS,
-  ALL_OPERATIONS,
-  COLD_KEYS,
-  KEYS,
-  layoutChange,
-  upgrade,
-  VERSIONED_KEYS,
-} from './sim-kind-parts.js'
+import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
+import { emptied, LAYOUT_CHANGE, layout, skipped } from './sim-layout-kinds.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
 
@@ -44,7 +37,7 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
     ...{ promiseStrikeShare: 0, promiseStrikesAll: false, referenceStrikeShare: 0 },
     ...{ judgeShare: 0.5, judgeMs: 0 },
     ...{ changesLayout: 'no', operations: ALL_OPERATIONS, syncSoonMs: 2000, freshEveryMs: 0 },
-    layoutChange: { nodes: 1, atOnce: false, discards: false, lagMs: 0 },
+    layoutChange: LAYOUT_CHANGE,
     ...{ tellsEvents: false, hasLifecycle: false, keys: KEYS, versionedKeys: VERSIONED_KEYS, loadFactor: 1 },
     thinkMs: random.pick([20, 150, 400]),
     ...{ lookEveryMs: 500, versionedShare: 0.2 },
@@ -110,27 +103,6 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...upgrade(random) }
     case 'swarm':
       return { ...base, ...swarm(random) }
-  }
-}
-
-/**
- * Most replicas of a bucket change together, and copying takes its time: what is not waited for is missed. Where there is one
- * copy of everything, no other one makes up for what was missed.
- */
-function layout(base: Profile, random: SeededRandom): Partial<Profile> {
-  return {
-    ...{ changesLayout: 'once', replicationFactor: random.pick([1, 1, 2, 3, 3]) },
-    acts: random.pick([ALL_ACTS, ['slow', 'slow', 'lossy', 'partition', 'kill']]),
-    path: { ...base.path, bytesPerMs: random.pick([10_000, 300]) },
-    layoutChange: layoutChange(random),
-  }
-}
-
-/** Only what was written before can be lost, so each key is written once, and read in the end. */
-function skipped(): Partial<Profile> {
-  return {
-    ...{ changesLayout: 'skips', replicationFactor: 1, acts: ['slow'], loadFactor: 0.5 },
-    ...{ operations: { put: 1 }, freshEveryMs: 1, thinkMs: 1000 },
   }
 }
 
@@ -223,16 +195,6 @@ function images(): Partial<Profile> {
     ...{ acts: ['restore'], everyMs: 15_000, lastsMs: 1000, downMax: 1 },
     ...{ replicationFactor: 2, loadFactor: 6, thinkMs: 1000 },
     operations: { put: 0.4, get: 0.4, delete: 0.1, list: 0.1 },
-  }
-}
-
-/** Blocks cannot be fetched at once from nodes that go, and are lost with these unless they are waited for. */
-function emptied(): Partial<Profile> {
-  return {
-    ...{ changesLayout: 'once', replicationFactor: 1, acts: ['partition', 'one-way', 'kill', 'lossy'] },
-    ...{ everyMs: 1500, lastsMs: 6000, thinkMs: 100, keys: [...KEYS, ...COLD_KEYS] },
-    layoutChange: { nodes: 3, atOnce: true, discards: true, lagMs: 0 },
-    operations: { put: 0.5, get: 0.5 },
   }
 }
 

@@ -1,3 +1,4 @@
+import type { LayoutVersion } from '../src/cluster/layout/types.js'
 import type { RoleChange } from '../src/cluster/layout-manager.js'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
@@ -7,12 +8,15 @@ import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
 import type { Coverage } from './sim-coverage.js'
 import type { Pace } from './sim-pace.js'
 import type { Profile } from './sim-profile.js'
+import { applyAsRivals } from './sim-rivals.js'
 
 /** Where copies move again and again: how many nodes have no role, and the time between two moves, in ms, on average. */
 const SPARE_NODES = 2
 const MOVE_EVERY_MS = 5_000
 /** Time between two looks at the progress of a change, in ms. */
 const LOOK_MS = 100
+/** Time after which an administrator looks whether a change has become what everyone knows, in ms. */
+const LOOK_AGAIN_MS = 5000
 
 export interface LayoutChangesOptions {
   cluster: SimCluster
@@ -47,22 +51,59 @@ export class LayoutChanges {
   async #replaceNodes(): Promise<void> {
     const { cluster, loadMs, pace, profile } = this.options
     const { clock } = cluster
-    const { nodes, atOnce, discards, lagMs } = profile.layoutChange
+    const { nodes, atOnce, discards, lagMs, rivals } = profile.layoutChange
     const everyMs = loadMs / 3
     await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs / 2))
     const newcomers: SimNode[] = []
-    while (newcomers.length < nodes) newcomers.push(await cluster.grow())
+    // Each of two rivals gives a role to one at least.
+    const count = rivals ? Math.max(2, nodes) : nodes
+    while (newcomers.length < count) newcomers.push(await cluster.grow())
     const leavers = this.#leavers(nodes)
     const joins = newcomers.map((node) => ({ node: node.id, role: roleOf(node) }))
     const leaves = leavers.map((node) => ({ node: node.id, role: null }))
     if (!atOnce) {
-      await this.#applyRoles(joins)
+      await (rivals ? this.#applyAsRivals(joins, []) : this.#applyRoles(joins))
       await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs))
     }
     // The last one is the least likely to be a replica of the bucket: it goes on writing to those that are.
     if (lagMs > 0) this.#slowDown(leavers.at(-1)!, lagMs)
-    await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves)
+    if (atOnce && rivals) await this.#applyAsRivals(joins, leaves)
+    else await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves)
     if (discards) for (const leaver of leavers) await this.#discard(leaver)
+  }
+
+  /**
+   * Two administrators apply a part of the change each, under one number; one of the two layouts stays. Whoever sees then that
+   * something is missing applies it again, until the change is through: before, an earlier rival may still come up.
+   */
+  async #applyAsRivals(joins: readonly RoleChange[], leaves: readonly RoleChange[]): Promise<void> {
+    const { cluster, coverage, profile } = this.options
+    const random = this.options.random.fork('rivals')
+    const [first, ...others] = joins as [RoleChange, ...RoleChange[]]
+    // A single node that goes is replaced by both of them.
+    const left = leaves.slice(0, 1)
+    const right = leaves.length > 1 ? leaves.slice(1) : left
+    const onLost = (newcomers: readonly SimNode[]) => {
+      if (profile.layoutChange.lagMs > 0 && newcomers.length > 0)
+        this.#slowDown(random.pick(newcomers), profile.layoutChange.lagMs)
+    }
+    await applyAsRivals({
+      ...{ cluster, random, coverage, onLost },
+      changes: [
+        [first, ...left],
+        [...others, ...right],
+      ],
+    })
+    await cluster.clock.sleep(random.pick([0, 5000, 20_000]))
+    const roles = [...joins, ...leaves]
+    const isThrough = ({ core }: SimNode) => {
+      const { versions } = core!.cluster.layout.history
+      return versions.length === 1 && missingIn(versions[0]!, roles).length === 0
+    }
+    do {
+      await this.#applyRoles(roles)
+      await cluster.clock.sleep(LOOK_AGAIN_MS)
+    } while (!cluster.readyNodes().every(isThrough))
   }
 
   /** The nodes that go, replicas of the bucket first: they stay up until their data is elsewhere. */
@@ -97,8 +138,8 @@ export class LayoutChanges {
       // An administrator sees that a newcomer does not know the cluster's layout yet, and does not make another first one there.
       if (!newest) throw new CarportError('LayoutNotReady', 'this node has not heard of the layout')
       // An attempt whose node died may have taken effect.
-      const isDone = roles.every(({ node, role }) => newest.roles.has(node) === (role !== null))
-      if (!isDone) await cluster.changeLayout(roles, by)
+      const missing = missingIn(newest, roles)
+      if (missing.length > 0) await cluster.changeLayout(missing, by)
     })
   }
 
@@ -149,11 +190,12 @@ export class LayoutChanges {
   }
 
   /**
-   * A newcomer takes the place of a node and dies before it has copied anything; the administrator does not wait for it. When
-   * it is back, the data is where it was: on the node that has left, which hands it over.
+   * A newcomer takes the place of a node and dies before it has copied anything; the administrator does not wait for it, or only
+   * for its data. When it is back, the data is where it was: on the other replicas, or on the node that has left, which hands it
+   * over.
    */
   async #skipNewcomer(): Promise<void> {
-    const { cluster, random, loadMs, pace } = this.options
+    const { cluster, random, loadMs, pace, profile } = this.options
     const { clock } = cluster
     await clock.sleep(pace.untilLoad(clock.monotonicMs(), loadMs / 3))
     const newcomer = await cluster.grow()
@@ -162,14 +204,23 @@ export class LayoutChanges {
       { node: newcomer.id, role: roleOf(newcomer) },
       { node: leaver.id, role: null },
     ])
+    // Where something else has brought it down, that brings it up again, too.
+    while (!newcomer.ready) await clock.sleep(LOOK_MS)
     cluster.crash(newcomer, random.pick(['process', 'machine']))
+    const { allowsMissing } = profile.layoutChange
     await cluster.retried(random, async (by) => {
       const { version, history } = by.core!.cluster.layout.view
       if (history.versions.length === 1) return
-      await by.core!.cluster.skipDeadNodes({ version, allowMissingData: true })
-      throw new Error('the change is not through yet')
+      await by.core!.cluster.skipDeadNodes({ version, allowMissingData: allowsMissing })
+      // Without data, the change is through only when the newcomer is back.
+      if (allowsMissing) throw new Error('the change is not through yet')
     })
     await clock.sleep(random.float() * 10_000)
     await cluster.boot(newcomer)
   }
+}
+
+/** The changes that a layout lacks. */
+function missingIn({ roles }: LayoutVersion, wanted: readonly RoleChange[]): RoleChange[] {
+  return wanted.filter(({ node, role }) => roles.has(node) !== (role !== null))
 }

@@ -165,7 +165,16 @@ export interface Profile extends ClusterProfile {
    * How many nodes join and leave, whether in one change, whether those that left lose all that they have at once, and for how
    * long, in ms, one of these hears of the change late.
    */
-  layoutChange: { nodes: number; atOnce: boolean; discards: boolean; lagMs: number }
+  layoutChange: {
+    nodes: number
+    atOnce: boolean
+    discards: boolean
+    lagMs: number
+    /** Whether two administrators who do not hear of each other apply a part of the change each, under one number. */
+    rivals: boolean
+    /** Whether a newcomer that died, and is not waited for, counts as one that has its data. */
+    allowsMissing: boolean
+  }
   /** How soon replicas are compared after something changed, in ms. */
   syncSoonMs: number
   /** How long all writes go to one and the same key that nobody used before, in ms; 0: they go to `keys`. Deletions come later. */

@@ -1,6 +1,12 @@
 import type { SeededRandom } from './seeded-random.js'
-import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, layoutChange } from './sim-kind-parts.js'
+import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS } from './sim-kind-parts.js'
+import { layoutChange } from './sim-layout-kinds.js'
 import type { Act, Operations, Profile } from './sim-profile.js'
+
+/** Acts after which a node lacks, or may lack, what it had acknowledged. */
+const LOSSES: readonly Act[] = ['wipe', 'restore', 'lone-copy', 'rot']
+/** Of the seeds with three copies or more whose layout changes, the share in which a newcomer dies and is not waited for. */
+const SKIP_SHARE = 0.2
 
 /** Half of all faults and operations are left out, so that those that are there meet in ways of their own. */
 export function swarm(random: SeededRandom): Partial<Profile> {
@@ -32,18 +38,22 @@ export function swarm(random: SeededRandom): Partial<Profile> {
   if (random.fork('tags').chance(0.5)) operations.tags = 0.1
   const hasLifecycle = random.fork('lifecycle').chance(0.35)
   if (hasLifecycle) operations.life = 0.15
-  const changesLayout = random.chance(0.3) ? 'once' : 'no'
+  const changes = random.chance(0.3)
   const change = layoutChange(random)
+  const replicationFactor = random.pick([1, 2, 3, 3, 3, 4, 5])
+  // The newcomer that nobody waits for is the only copy that may lack anything: every quorum of the others makes up for it.
+  const skips = changes && replicationFactor >= 3 && random.fork('skips').chance(SKIP_SHARE)
+  const changesLayout = skips ? 'skips' : changes ? 'once' : 'no'
   // What a node has not told yet is lost if it leaves and is thrown away, so nobody is told of anything then.
   const mayLose = changesLayout === 'once' && change.discards
   // Nodes of the first release keep no account of what a copy may lack.
   const mayUpgrade = changesLayout === 'no' && losses.length === 0
   const upgrades = random.fork('upgrade')
   return {
-    ...{ acts, operations, changesLayout, layoutChange: change, hasLifecycle },
+    ...{ operations, changesLayout, layoutChange: change, hasLifecycle, replicationFactor },
+    acts: skips ? acts.filter((act) => !LOSSES.includes(act)) : acts,
     earlierNodes: mayUpgrade && upgrades.chance(0.4) ? upgrades.pick([1, 2]) : 0,
     tellsEvents: !mayLose && random.fork('events').chance(0.5),
-    replicationFactor: random.pick([1, 2, 3, 3, 3, 4, 5]),
     everyMs: random.pick([1000, 3000, 10_000]),
     lastsMs: random.pick([5000, 20_000, 60_000]),
     outageMs: [60_000, 180_000],

@@ -1,0 +1,53 @@
+/** Kinds of runs in which the layout changes, and how it does; see sim-kinds.ts. */
+import type { SeededRandom } from './seeded-random.js'
+import { ALL_ACTS, COLD_KEYS, KEYS } from './sim-kind-parts.js'
+import type { Profile } from './sim-profile.js'
+
+/** The change of a layout that says nothing of its own. */
+export const LAYOUT_CHANGE: Profile['layoutChange'] = {
+  ...{ nodes: 1, atOnce: false, discards: false, lagMs: 0 },
+  ...{ rivals: false, allowsMissing: true },
+}
+
+/** How a layout changes, where it does. */
+export function layoutChange(random: SeededRandom): Profile['layoutChange'] {
+  return {
+    nodes: random.pick([1, 2, 3]),
+    atOnce: random.chance(0.5),
+    discards: random.chance(0.5),
+    lagMs: random.pick([0, 5000, 10_000]),
+    rivals: random.fork('rivals').chance(1 / 3),
+    allowsMissing: random.fork('missing').chance(0.5),
+  }
+}
+
+/**
+ * Most replicas of a bucket change together, and copying takes its time: what is not waited for is missed. Where there is one
+ * copy of everything, no other one makes up for what was missed.
+ */
+export function layout(base: Profile, random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'once', replicationFactor: random.pick([1, 1, 2, 3, 3]) },
+    acts: random.pick([ALL_ACTS, ['slow', 'slow', 'lossy', 'partition', 'kill']]),
+    path: { ...base.path, bytesPerMs: random.pick([10_000, 300]) },
+    layoutChange: layoutChange(random),
+  }
+}
+
+/** Only what was written before can be lost, so each key is written once, and read in the end. */
+export function skipped(): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'skips', replicationFactor: 1, acts: ['slow'], loadFactor: 0.5 },
+    ...{ operations: { put: 1 }, freshEveryMs: 1, thinkMs: 1000 },
+  }
+}
+
+/** Blocks cannot be fetched at once from nodes that go, and are lost with these unless they are waited for. */
+export function emptied(): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'once', replicationFactor: 1, acts: ['partition', 'one-way', 'kill', 'lossy'] },
+    ...{ everyMs: 1500, lastsMs: 6000, thinkMs: 100, keys: [...KEYS, ...COLD_KEYS] },
+    layoutChange: { ...LAYOUT_CHANGE, nodes: 3, atOnce: true, discards: true },
+    operations: { put: 0.5, get: 0.5 },
+  }
+}
