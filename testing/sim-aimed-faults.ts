@@ -67,6 +67,22 @@ export function delaySome(
   }
 }
 
+/**
+ * Cuts paths so that a replica hears of one node only, which has no copy, asks that replica first, and does not reach another one: what
+ * others write, it has to be told by the third. @returns what mends it
+ */
+export function partViews({ network, nodes }: SimCluster, { replicas, without }: Roles): () => void {
+  const writer = without[0]!
+  const [behind, away] = writer.core!.quorum.nearestFirst(idsOf(replicas)) as [string, string]
+  const others = idsOf(nodes).filter((node) => node !== behind && node !== writer.id)
+  const heal = [network.partition([behind], others), network.partition([writer.id], [away])]
+  // It knows that this one is away, and so asks for the time of what it is about to write.
+  writer.machine.platform!.transport.disconnect(away)
+  return () => {
+    for (const fn of heal) fn()
+  }
+}
+
 /** Cuts one node off from all others. @returns what mends it */
 export function isolate({ network, nodes }: SimCluster, node: SimNode): () => void {
   return network.partition([node.id], idsOf(nodes.filter((other) => other !== node)))

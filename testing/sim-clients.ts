@@ -98,6 +98,8 @@ export class SimClient {
         return this.#brief(node)
       case 'announce':
         return this.#announce(node, writeTarget)
+      case 'rewrite':
+        return this.#rewrite(node, writeTarget)
       case 'get-version':
         return this.#getVersion(node)
       case 'delete-version':
@@ -323,6 +325,13 @@ export class SimClient {
     if (!(await this.#put(node, target))) return
     const others = this.w.cluster.readyNodes().filter((other) => other !== node)
     await Promise.all(others.map((other) => this.#head(other, target)))
+  }
+
+  /** A write that is replaced, in the moment in which it is acknowledged, at another node, whose clock may be behind. */
+  async #rewrite(node: SimNode, target: Target): Promise<void> {
+    if (!(await this.#put(node, target))) return
+    const others = this.w.cluster.readyNodes().filter((other) => other !== node)
+    if (others.length > 0) await this.#put(this.#random.pick(others), target)
   }
 
   /** Picks another node that is ready, as a load balancer does; the same one if there is none. */

@@ -2,7 +2,7 @@
 import type { SeededRandom } from './seeded-random.js'
 import { commits, gaps, popped, promised, retagged } from './sim-gaps.js'
 import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
-import { emptied, LAYOUT_CHANGE, layout, skipped } from './sim-layout-kinds.js'
+import { emptied, LAYOUT_CHANGE, layout, skipped, unheard } from './sim-layout-kinds.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
 
@@ -77,6 +77,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...images() }
     case 'emptied':
       return { ...base, ...emptied() }
+    case 'unheard':
+      return { ...base, ...unheard() }
     case 'conditional':
       return { ...base, ...conditional(random) }
     case 'moving':
@@ -101,6 +103,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...modes(random) }
     case 'upgrade':
       return { ...base, ...upgrade(random) }
+    case 'degraded':
+      return { ...base, ...degraded() }
     case 'swarm':
       return { ...base, ...swarm(random) }
   }
@@ -363,5 +367,13 @@ function modes(random: SeededRandom): Partial<Profile> {
     ...{ consistencyMode: random.pick(['degraded', 'degraded', 'dangerous']), keys: KEYS.slice(0, 3) },
     replicationFactor: random.pick([2, 3, 3, 5]),
     operations: { put: 0.35, get: 0.2, head: 0.1, delete: 0.15, list: 0.1, 'delete-many': 0.05 },
+  }
+}
+
+/** A replica misses what others write, and the one node that reaches it asks it for the time of what it writes right after that. */
+function degraded(): Partial<Profile> {
+  return {
+    ...{ consistencyMode: 'degraded', acts: ['part-views'], everyMs: 500, lastsMs: 6000, clockSkewMs: 3000 },
+    ...{ operations: { rewrite: 1 }, freshEveryMs: 1, syncSoonMs: 10_000, thinkMs: 1000, versionedShare: 0 },
   }
 }

@@ -65,10 +65,13 @@ export class LayoutChanges {
       await (rivals ? this.#applyAsRivals(joins, []) : this.#applyRoles(joins))
       await clock.sleep(pace.untilLoad(clock.monotonicMs(), everyMs))
     }
-    // The last one is the least likely to be a replica of the bucket: it goes on writing to those that are.
-    if (lagMs > 0) this.#slowDown(leavers.at(-1)!, lagMs)
+    // Those without capacity stay, and the old layout with them. Of those that go, the last one is the least likely to be a replica of
+    // the bucket: it goes on writing to those that are.
+    const gateways = cluster.nodes.slice(cluster.options.nodes, cluster.nodes.length - newcomers.length)
+    const late = lagMs === 0 ? [] : gateways.length > 0 ? gateways : leavers.slice(-1)
+    for (const node of late) this.#slowDown(node, lagMs)
     if (atOnce && rivals) await this.#applyAsRivals(joins, leaves)
-    else await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves)
+    else await this.#applyRoles(atOnce ? [...joins, ...leaves] : leaves, late)
     if (discards) for (const leaver of leavers) await this.#discard(leaver)
   }
 
@@ -131,9 +134,12 @@ export class LayoutChanges {
     })
   }
 
-  async #applyRoles(roles: readonly RoleChange[]): Promise<void> {
+  /** @param late nodes that are not asked for it */
+  async #applyRoles(roles: readonly RoleChange[], late: readonly SimNode[] = []): Promise<void> {
     const { cluster, random } = this.options
     await cluster.retried(random, async (by) => {
+      if (late.includes(by))
+        throw new CarportError('LayoutNotReady', 'this node is to hear of the change late')
       const newest = by.core!.cluster.layout.history.versions.at(-1)
       // An administrator sees that a newcomer does not know the cluster's layout yet, and does not make another first one there.
       if (!newest) throw new CarportError('LayoutNotReady', 'this node has not heard of the layout')

@@ -51,3 +51,29 @@ export function emptied(): Partial<Profile> {
     operations: { put: 0.5, get: 0.5 },
   }
 }
+
+/**
+ * Nodes that have no copies, and stay, go on writing to replicas that go. What they write to these after they were copied is missed by
+ * those who read from the new ones, until the old ones hand over.
+ */
+export function unheard(): Partial<Profile> {
+  return {
+    ...{
+      changesLayout: 'once',
+      gateways: 2,
+      replicationFactor: 1,
+      acts: ['slow'],
+      everyMs: 10_000,
+      lastsMs: 500,
+    },
+    ...{
+      loadFactor: 1,
+      syncSoonMs: 5000,
+      thinkMs: 200,
+      versionedShare: 0.5,
+      keys: [...KEYS, ...COLD_KEYS],
+    },
+    layoutChange: { ...LAYOUT_CHANGE, nodes: 3, atOnce: true, discards: true, lagMs: 40_000 },
+    operations: { put: 0.7, get: 0.3 },
+  }
+}

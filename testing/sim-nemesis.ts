@@ -1,5 +1,5 @@
 import type { SeededRandom } from './seeded-random.js'
-import { cutPaths, delaySome, isolate, partFromLone, rolesOf } from './sim-aimed-faults.js'
+import { cutPaths, delaySome, isolate, partFromLone, partViews, rolesOf } from './sim-aimed-faults.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import { Coverage } from './sim-coverage.js'
 import { fullDisk, rot, slowDisk } from './sim-disk-faults.js'
@@ -190,6 +190,12 @@ export class Nemesis implements Striker {
         const roles = this.#roles(random)
         if (!roles) return
         this.#for(delaySome(cluster, roles, random), 50 + random.float() * lastsMs)
+        break
+      }
+      case 'part-views': {
+        const roles = this.#roles(random)
+        if (!roles || this.#mend.size > 0) return
+        this.#for(partViews(cluster, roles))
         break
       }
       case 'save':

@@ -15,6 +15,7 @@ export type Act =
   | 'lone-copy'
   | 'cut-paths'
   | 'gaps'
+  | 'part-views'
   | 'save'
   | 'restore'
   | 'slow-disk'
@@ -28,6 +29,7 @@ export type OperationName =
   | 'put'
   | 'brief'
   | 'announce'
+  | 'rewrite'
   | 'get'
   | 'head'
   | 'delete'
@@ -62,6 +64,7 @@ export type OperationName =
  * - 'commits': power cuts of the one node that has a row, where a commit takes seconds;
  * - 'images': databases go back to images of which their nodes know nothing, where a read asks one of two copies;
  * - 'emptied': one copy of everything, nodes go and lose what they had as soon as the layout needs them no more;
+ * - 'unheard': the same, where nodes without capacity hear of the change late, and go on writing to those that go;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
  * - 'moving': the same on one key, or on one after the other, whose copies move again and again, by writers that take as long
  *   as a move;
@@ -75,6 +78,7 @@ export type OperationName =
  * - 'lifecycle': objects, versions and uploads that rules end, of a day that is two minutes long;
  * - 'modes': reads of one replica, which may be old, and in some runs writes that one replica acknowledges;
  * - 'upgrade': some nodes begin as those of the first release, and are upgraded one after the other;
+ * - 'degraded': reads of one replica while nodes that are cut off from different replicas write one after the other;
  * - 'swarm': each seed draws which of all that it has at all.
  */
 export const SCENARIO_KINDS = [
@@ -94,6 +98,7 @@ export const SCENARIO_KINDS = [
   'commits',
   'images',
   'emptied',
+  'unheard',
   'conditional',
   'moving',
   'skipped',
@@ -106,6 +111,7 @@ export const SCENARIO_KINDS = [
   'lifecycle',
   'modes',
   'upgrade',
+  'degraded',
   'swarm',
 ] as const
 export type ScenarioKind = (typeof SCENARIO_KINDS)[number]

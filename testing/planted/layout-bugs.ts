@@ -17,7 +17,7 @@ export const LAYOUT_BUGS: readonly PlantedBug[] = [
   {
     name: 'copies of a layout change before all acknowledged it',
     breaks: 'nothing acknowledged is lost while data moves',
-    hunts: ['layout'],
+    hunts: ['unheard'],
     edits: [
       {
         file: 'src/cluster/layout/history.ts',

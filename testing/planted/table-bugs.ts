@@ -224,7 +224,7 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
   {
     name: 'one replica tells the time of writes where reads ask one',
     breaks: 'an acknowledged write is not hidden by one of before',
-    hunts: ['modes'],
+    hunts: ['degraded'],
     edits: [
       {
         file: 'src/table/quorum-read.ts',
