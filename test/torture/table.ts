@@ -1,7 +1,7 @@
 import { formatTable } from '../../src/cluster/layout/report.js'
 import type { TortureReport } from './torture.js'
 
-/** The reports as a table, and below it what failed at nodes to which nothing was done. */
+/** The reports as a table, with three numbers where each third of the run has its own, and below it what failed at nodes to which nothing was done. */
 export function tableOf(reports: readonly TortureReport[]): string {
   const seconds = (ms: number | undefined) => (ms === undefined ? '-' : `${(ms / 1000).toFixed(1)} s`)
   const rows = reports.map((report) => [
@@ -15,8 +15,8 @@ export function tableOf(reports: readonly TortureReport[]): string {
     seconds(report.longestGapMs),
     seconds(report.recoveryMs),
     seconds(report.settledMs),
-    `${report.memoryMiB.toFixed()} MiB`,
-    String(report.descriptors),
+    report.memoryMiB.map((mib) => mib.toFixed()).join(' '),
+    report.descriptors.join(' '),
     report.latencies.map(({ p50, p99 }) => `${p50.toFixed()}/${p99.toFixed()}`).join(' '),
   ])
   const header = [
@@ -26,9 +26,9 @@ export function tableOf(reports: readonly TortureReport[]): string {
       'Longest gap there',
       'Recovered',
       'Settled',
-      'Memory',
+      'MiB',
       'Descriptors',
-      'p50/p99 ms, thirds',
+      'p50/p99 ms',
     ],
   ]
   const notes = reports.flatMap(({ name, unexpected }) =>

@@ -28,9 +28,9 @@ export interface TortureReport {
   recoveryMs: number | undefined
   /** How long it took in the end until all nodes had all that they must have. */
   settledMs: number
-  /** The most memory and descriptors that a node had. */
-  memoryMiB: number
-  descriptors: number
+  /** The most that a node had in each third of the run: memory that it allocated, in MiB, and descriptors. */
+  memoryMiB: readonly number[]
+  descriptors: readonly number[]
   /** Median and 99th of 100 of the time of a request in thirds of the run, ms. */
   latencies: readonly { p50: number; p99: number }[]
   /** What must never be: a history that is impossible, a content that nobody wrote, a refusal at rest. */
@@ -52,8 +52,9 @@ export class Torture {
   readonly load: TortureLoad
   readonly disks: Disks
   #recoveryMs: number | undefined
-  #memory = 0
-  #descriptors = 0
+  /** What the nodes had all the while: of each look the most. */
+  readonly #allocated: number[] = []
+  readonly #descriptors: number[] = []
   #credentials = { accessKeyId: '', secretAccessKey: '' }
   #hosts = 1
   /** A section of each node's configuration. */
@@ -201,23 +202,18 @@ export class Torture {
       unexpected,
       longestGapMs: Math.max(...tallies.map(({ longestGapMs }) => longestGapMs)),
       recoveryMs: this.#recoveryMs,
-      memoryMiB: this.#memory / 1024 / 1024,
-      descriptors: this.#descriptors,
-      latencies: [0, 1, 2].map((third) =>
+      memoryMiB: thirds((third) => Math.max(0, ...thirdOf(this.#allocated, third)) / 1024 / 1024),
+      descriptors: thirds((third) => Math.max(0, ...thirdOf(this.#descriptors, third))),
+      latencies: thirds((third) =>
         percentiles(tallies.flatMap(({ latencies }) => thirdOf(latencies, third))),
       ),
     }
   }
 
   #watch(): void {
-    for (const { process } of this.nodes) {
-      this.#memory = Math.max(this.#memory, memoryOf([process.pid]).rss)
-      try {
-        this.#descriptors = Math.max(this.#descriptors, readdirSync(`/proc/${process.pid}/fd`).length)
-      } catch {
-        // The process ended, or this is no Linux.
-      }
-    }
+    const pids = this.nodes.map(({ process }) => process.pid)
+    this.#allocated.push(Math.max(0, ...pids.map((pid) => memoryOf([pid]).anon)))
+    this.#descriptors.push(Math.max(0, ...pids.map(descriptorsOf)))
   }
 
   #targetOf(node: LifeNode) {
@@ -228,6 +224,19 @@ export class Torture {
 function durationsOf(seconds: number): string {
   const keys = ['tombstone', 'unreferenced_block', 'unclaimed_block', 'comparison']
   return `[durations_for_tests]\n${keys.map((key) => `${key}_seconds = ${seconds}\n`).join('')}`
+}
+
+function descriptorsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length
+  } catch {
+    // The process ended, or this is no Linux.
+    return 0
+  }
+}
+
+function thirds<T>(of: (third: number) => T): T[] {
+  return [0, 1, 2].map(of)
 }
 
 function thirdOf(values: readonly number[], third: number): number[] {
