@@ -5,11 +5,11 @@ import { NONCE_BYTES } from '../src/model/content/refs.js'
 import type { Model } from '../src/model/model.js'
 import type { Precondition } from '../src/model/versions/conditional-writes.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
-import { CarportError } from '../src/util/errors.js'
+import { errorCode } from '../src/util/errors.js'
 import type { RegisterHistory } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
 import type { SimClock } from './sim-clock.js'
-import { INLINE_BYTES_MAX } from './sim-cluster.js'
+import { INLINE_BYTES_MAX, type SimClusterOptions } from './sim-cluster.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 
 class Refused extends Error {}
@@ -27,7 +27,7 @@ interface Request {
     readonly counts: Record<string, number>
     readonly judgeShare: number
     readonly judgeMs: number
-    readonly cluster: { readonly clock: SimClock }
+    readonly cluster: { readonly clock: SimClock; readonly options: Pick<SimClusterOptions, 'earlierNodes'> }
   }
   readonly random: SeededRandom
   readonly target: { bucket: Bucket; key: string; register: string }
@@ -63,8 +63,9 @@ export async function conditionalWrite(request: Request): Promise<void> {
       return await model.objects.put(version, stored, bucket.versioning, precondition)
     } catch (error) {
       if (error instanceof Refused) return 'refused'
-      // Others were in the way, and nothing was written.
-      if (error instanceof CarportError && error.code === 'Conflict') return 'conflict'
+      const code = errorCode(error)
+      // Others were in the way, or do not know such writes yet, and nothing was written.
+      if (code === 'Conflict' || (code === 'NotSupported' && isUpgraded(w))) return 'void'
       throw error
     }
   })
@@ -72,11 +73,15 @@ export async function conditionalWrite(request: Request): Promise<void> {
   w.counts[`${kind}:${typeof outcome === 'string' ? outcome : 'done'}`] =
     (w.counts[`${kind}:${typeof outcome === 'string' ? outcome : 'done'}`] ?? 0) + 1
   if (outcome === 'refused') w.history.refused(op)
-  else if (outcome === 'conflict') w.history.void(op)
+  else if (outcome === 'void') w.history.void(op)
   else {
     w.history.answered(op)
     request.remember(outcome)
   }
+}
+
+function isUpgraded({ cluster }: Request['w']): boolean {
+  return (cluster.options.earlierNodes ?? 0) > 0
 }
 
 /** A content whose claims take long to confirm, which happens between the two phases of a write. */
