@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import type { BucketDocuments, DocumentName } from '../src/model/buckets/documents.js'
+import { errorCode } from '../src/util/errors.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { checkAvailable } from './sim-available.js'
@@ -214,10 +215,8 @@ class Scenario {
 
   async #workload(): Promise<Workload> {
     const { cluster, profile, random } = this
-    const bucket = await cluster.retried(random, (node) => node.core!.model.buckets.create('plain'))
-    let versionedBucket: Bucket = await cluster.retried(random, (node) =>
-      node.core!.model.buckets.create('versioned'),
-    )
+    const bucket = await this.#createBucket('plain')
+    let versionedBucket = await this.#createBucket('versioned')
     await cluster.retried(random, (node) =>
       node.core!.model.buckets.setDocument(versionedBucket, 'versioning', 'enabled'),
     )
@@ -251,6 +250,18 @@ class Scenario {
       ...{ judgeShare: profile.judgeShare, judgeMs: profile.judgeMs, lookEveryMs: profile.lookEveryMs },
       counts: this.counts,
     }
+  }
+
+  /** Makes a bucket, or takes the one that an attempt has made which failed. */
+  #createBucket(name: string): Promise<Bucket> {
+    return this.cluster.retried(this.random, ({ core }) => {
+      const { buckets } = core!.model
+      return buckets.create(name).catch(async (error: unknown) => {
+        const made = errorCode(error) === 'Conflict' ? await buckets.byName(name, undefined) : undefined
+        if (made) return made
+        throw error
+      })
+    })
   }
 
   /** Sets a document of buckets. Resolves when all nodes know it. */
