@@ -84,12 +84,15 @@ export class Tags {
     const { w, random } = request
     const value = random.chance(0.15) ? null : `tag${this.#count++}`
     const ops = new Map<string, RegisterOp>()
-    // Where it begins anew, another version may be the current one.
+    // It began before the version was read; and where it begins anew, another version may be the current one.
+    const calledAt = w.history.moment()
     const change = (version: VersionRecord) => {
       if (version.state !== 'object') throw new NoObject()
       const register = registerOf(version)
       if (!ops.has(register)) {
-        ops.set(register, w.history.call(register, 'write', value, request.note('tag')))
+        const op = w.history.call(register, 'write', value, request.note('tag'))
+        op.callAt = calledAt
+        ops.set(register, op)
         this.#tagged.set(register, { bucket, key, id: version.id })
       }
       return { tags: value === null ? null : { t: value } }
