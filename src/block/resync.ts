@@ -21,6 +21,8 @@ import { RoomWaits } from './room-waits.js'
 /** The number of unreferenced blocks looked at at a time, since their transactions share commits. */
 const DELETE_BATCH = 32
 const WORKERS_MAX = 8
+/** How long a worker rests if the database did not even take that a block failed, in ms. */
+const UNRECORDED_REST_MS = 10_000
 /** Blocks queued by one transaction of the walk that follows a layout change. */
 const WALK_BATCH = 500
 
@@ -193,18 +195,23 @@ export class Resync implements Service {
       return this.#idleMs()
     }
     const startMs = clock.monotonicMs()
+    let isUnrecorded = false
     await Promise.all(
       hashes.map((hash) =>
         this.#look(hash)
           .catch((error) => (signal.aborted ? undefined : this.#failed(hash, error)))
-          .catch((error) => log.error({ error }, 'resync cannot record a failure'))
+          .catch((error) => {
+            isUnrecorded = true
+            log.error({ error }, 'resync cannot record a failure')
+          })
           .finally(() => this.#busy.delete(hash.toString('hex'))),
       ),
     )
     const tookMs = clock.monotonicMs() - startMs
     this.onLooked?.(tookMs)
-    // This rest spares the disk. It is not the wait after the run, which a wake-up would end.
-    const restMs = tookMs * this.#settings.tranquility
+    // This rest spares the disk. It is not the wait after the run, which a wake-up would end. What could not be recorded, since
+    // the database takes nothing, is due again at once.
+    const restMs = Math.max(tookMs * this.#settings.tranquility, isUnrecorded ? UNRECORDED_REST_MS : 0)
     if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
     return 0
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { BlockCluster, type BlockNode, blockOf, ownerOf, pathOf } from '../../testing/block-cluster.js'
 import { CarportError } from '../util/errors.js'
 import { parseFile } from './format.js'
@@ -98,6 +98,22 @@ describe('a disk that was full', () => {
     await c.start([node])
     await c.clock.advance(MINUTE)
     expect(has(node, hash)).toBe(false)
+    node.db.full = false
+    await c.clock.until(() => has(node, hash), MINUTE)
+  })
+
+  it('lets no block be tried without a pause whose failure the database does not take', async () => {
+    const c = await make()
+    const { hash } = await store(c, 1)
+    await c.clock.advance(1000)
+    const node = c.nodes[2]!
+    await c.run(node.disk.remove(pathOf(hash)))
+    await c.run(node.db.transact((tx) => node.counts.enqueue(tx, hash, c.clock.nowMs(), true)))
+    node.db.full = true
+    const looks = vi.spyOn(node.counts, 'judge')
+    await c.clock.advance(MINUTE)
+    expect(looks.mock.calls.length).toBeGreaterThan(0)
+    expect(looks.mock.calls.length).toBeLessThan(100)
     node.db.full = false
     await c.clock.until(() => has(node, hash), MINUTE)
   })

@@ -178,6 +178,48 @@ describe('a replica that missed a collection', () => {
   })
 })
 
+describe('a replica that cannot confirm tombstones for long, as with a full disk', () => {
+  it('keeps them from being collected, and lets no other replica forget in what it took part', async () => {
+    const c = cluster(3)
+    const [a, b] = c.nodes
+    // They collect only when they are told to.
+    for (const { tables } of c.nodes) await c.run(tables.gc.stop())
+    const last = c.net.nodes.get(c.ids()[2]!)!
+    const serve = last.serve.bind(last)
+    let refused: string | undefined = 'drop'
+    last.serve = async (from, method, body) => {
+      if (method.endsWith(`/${refused}`))
+        throw new CarportError('StorageFull', 'the disk of the metadata is full')
+      return serve(from, method, body)
+    }
+    // Of this collection only the second replica hears the end.
+    await c.run(a!.table.insert(note(TOPIC, 'a', 9, '')))
+    await c.clock.advance(DELAY_MS * 1.5)
+    expect(await c.run(a!.tables.gc.collectNow())).toBe(0)
+    expect(b!.tables.standing.marks(7).collected).toBeDefined()
+    expect(a!.tables.standing.marks(7).collected).toBeUndefined()
+
+    const joins = () => c.nodes.map(({ tables }) => tables.standing.joinOf(7))
+    const before = joins()
+    refused = 'confirm'
+    await c.run(a!.table.insert(note(TOPIC, 'b', 9, '')))
+    await c.clock.advance(DELAY_MS * 1.5)
+    for (let i = 0; i < 50; i++) {
+      await c.clock.advance(11 * 60_000)
+      await c.run(a!.tables.gc.collectNow())
+      await c.run(a!.tables.sync.syncNow())
+    }
+    expect(joins()).toEqual(before)
+    expect(textOn(c, 0, 'b')).toBe('')
+
+    refused = undefined
+    await c.clock.advance(11 * 60_000)
+    await c.run(a!.tables.gc.collectNow())
+    for (const i of [0, 1, 2]) expect([textOn(c, i, 'a'), textOn(c, i, 'b')]).toEqual([undefined, undefined])
+    for (const { tables } of c.nodes) expect(tables.standing.marks(7).prepared.length).toBeLessThan(10)
+  })
+})
+
 describe('a node that has just started', () => {
   it('has no vote until a peer has confirmed its database, except where one copy is enough for a read', async () => {
     const c = cluster(3)

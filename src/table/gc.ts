@@ -5,7 +5,7 @@ import { Worker, WorkerService } from '../util/worker.js'
 import { rowHashes, sameHash, sourcesOf, sweepAside } from './aside.js'
 import { gcKeyOf, gcPrefixOf } from './gc-keys.js'
 import type { LocalTable } from './local.js'
-import { type CollectionMark, newestNumber } from './marks.js'
+import { type CollectionMark, encodeMark, newestNumber, PREPARED_KEPT } from './marks.js'
 import { methodOf } from './replica.js'
 import { replicasOf } from './replicas.js'
 import { GC_TREE, HASH_BYTES, prefixEnd, successor } from './row-keys.js'
@@ -62,6 +62,18 @@ interface OpenMark {
   replicas: string
 }
 
+/** The marks of one look at the queue: the one that is open of each copy, and all that replicas were asked to confirm. */
+class Look {
+  readonly open = new Map<number, OpenMark>()
+  readonly asked: { readonly copy: number; readonly mark: CollectionMark }[] = []
+
+  begin(copy: number, open: OpenMark): OpenMark {
+    this.open.set(copy, open)
+    this.asked.push({ copy, mark: open.mark })
+    return open
+  }
+}
+
 /**
  * Collection of tombstones, in two phases: every replica confirms that it holds the tombstone or a later row, and
  * remembers the collection's mark; then, after a while, each deletes the tombstone, if it is still that very one, and
@@ -72,6 +84,8 @@ export class TombstoneGc extends WorkerService {
   readonly name = 'table-gc'
   protected readonly worker: Worker
   readonly #tables: LocalTable<unknown>[] = []
+  /** By copy: marks of this node under which nothing was dropped, and never will be, the newest last. */
+  readonly #gone = new Map<number, CollectionMark[]>()
   #sweepAtMs = 0
 
   constructor(
@@ -108,40 +122,65 @@ export class TombstoneGc extends WorkerService {
   }
 
   async #collectAll(signal?: AbortSignal): Promise<number> {
+    const { clock } = this.env
     let collected = 0
     let isAll = false
-    const nowMs = this.env.clock.nowMs()
+    const nowMs = clock.nowMs()
     const after = new Map<string, Buffer>()
-    while (!isAll && !signal?.aborted && this.env.clock.doubt?.() === undefined) {
-      isAll = true
-      const marks = new Map<number, OpenMark>()
-      const confirmed: Confirmed[] = []
-      let count = 0
-      let bytes = 0
-      for (const local of this.#tables) {
-        const { name } = local.schema
-        while (!signal?.aborted) {
-          if (count >= CONFIRMED_MAX || bytes >= CONFIRMED_BYTES_MAX) {
-            isAll = false
-            break
-          }
-          const due = this.#due(local, nowMs, after.get(name))
-          if (due.length === 0) break
-          after.set(name, due.at(-1)!.queueKey)
-          for (const group of await this.#confirmAll(local, due, marks)) {
-            confirmed.push(group)
-            count += group.items.length
-            for (const { rowKey } of group.items) bytes += rowKey.length
-          }
-        }
+    while (!isAll && !signal?.aborted && clock.doubt?.() === undefined) {
+      const look = new Look()
+      let confirmed: Confirmed[] = []
+      try {
+        const found = await this.#confirmDue(look, nowMs, after, signal)
+        isAll = found.isAll
+        if (found.confirmed.length > 0) await sleep(clock, this.options.settleMs, signal)
+        // A clock that jumped meanwhile may have made them due.
+        if (clock.doubt?.() === undefined) confirmed = found.confirmed
+      } finally {
+        this.#noteGone(look, confirmed)
       }
-      if (confirmed.length === 0) continue
-      await sleep(this.env.clock, this.options.settleMs, signal)
-      // A clock that jumped meanwhile may have made them due.
-      if (this.env.clock.doubt?.() !== undefined) break
       for (const group of confirmed) collected += await this.#collect(group)
     }
     return collected
+  }
+
+  /** Lets the replicas confirm what is due and comes after what was looked at, as much as may wait at the same time. */
+  async #confirmDue(
+    look: Look,
+    nowMs: number,
+    after: Map<string, Buffer>,
+    signal: AbortSignal | undefined,
+  ): Promise<{ confirmed: Confirmed[]; isAll: boolean }> {
+    const confirmed: Confirmed[] = []
+    let isAll = true
+    let count = 0
+    let bytes = 0
+    for (const local of this.#tables) {
+      const { name } = local.schema
+      while (!signal?.aborted) {
+        if (count >= CONFIRMED_MAX || bytes >= CONFIRMED_BYTES_MAX) {
+          isAll = false
+          break
+        }
+        const due = this.#due(local, nowMs, after.get(name))
+        if (due.length === 0) break
+        after.set(name, due.at(-1)!.queueKey)
+        for (const group of await this.#confirmAll(local, due, look)) {
+          confirmed.push(group)
+          count += group.items.length
+          for (const { rowKey } of group.items) bytes += rowKey.length
+        }
+      }
+    }
+    return { confirmed, isAll }
+  }
+
+  /** Notes the marks under which nothing is dropped, so that the replicas forget them. @param confirmed what is dropped */
+  #noteGone({ asked }: Look, confirmed: readonly Confirmed[]): void {
+    for (const { copy, mark } of asked) {
+      if (confirmed.some((group) => group.mark === mark)) continue
+      this.#gone.set(copy, [...(this.#gone.get(copy) ?? []), mark].slice(-PREPARED_KEPT))
+    }
   }
 
   async #sweep(): Promise<void> {
@@ -180,11 +219,7 @@ export class TombstoneGc extends WorkerService {
   }
 
   /** Lets all replicas confirm tombstones that are due; those that cannot be collected now are postponed. */
-  async #confirmAll(
-    local: LocalTable<unknown>,
-    due: readonly Due[],
-    marks: Map<number, OpenMark>,
-  ): Promise<Confirmed[]> {
+  async #confirmAll(local: LocalTable<unknown>, due: readonly Due[], look: Look): Promise<Confirmed[]> {
     const { db, log, placement, transport } = this.env
     const moot: Due[] = []
     const byPartition = new Map<number, Due[]>()
@@ -201,7 +236,7 @@ export class TombstoneGc extends WorkerService {
       let items = all
       try {
         items = await this.#movedOut(local, partition, all)
-        const group = await this.#confirm(local, partition, items, marks)
+        const group = await this.#confirm(local, partition, items, look)
         if (group) confirmed.push(group)
         await this.#postpone(
           local,
@@ -240,7 +275,7 @@ export class TombstoneGc extends WorkerService {
     local: LocalTable<unknown>,
     partition: number,
     items: Due[],
-    marks: Map<number, OpenMark>,
+    look: Look,
   ): Promise<Confirmed | undefined> {
     const { db, random, transport } = this.env
     const copy = copyOf(local.schema, partition)
@@ -257,22 +292,25 @@ export class TombstoneGc extends WorkerService {
     let n = newestNumber(this.standing.marks(copy)) + 1
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const names = [...replicas].sort().join()
-      let open = marks.get(copy)
+      let open = look.open.get(copy)
       // A mark stands for all that was confirmed under it, so all of that is confirmed by the same replicas.
       if (open?.replicas !== names || attempt > 0) {
-        open = { mark: { n, id: random.bytes(4).readUInt32BE() }, replicas: names }
-        marks.set(copy, open)
+        open = look.begin(copy, { mark: { n, id: random.bytes(4).readUInt32BE() }, replicas: names })
       }
       const { mark } = open
+      const gone = this.#gone.get(copy) ?? []
       let newest = 0
       for (const batch of batchesOf(rows, REPAIR_BYTES_MAX, Math.min(REPAIR_ROWS_MAX, HASHES_MAX))) {
-        const body = [[mark.n, mark.id], replicas, batch]
+        const body = [encodeMark(mark), replicas, batch, gone.map(encodeMark)]
         // The own copy is asked like the others: it may have given rows away meanwhile.
         const answers = await Promise.all(replicas.map((node) => this.#call(local, node, 'confirm', body)))
         newest = Math.max(newest, ...answers.map(Number))
         if (newest > 0) break
       }
-      if (newest === 0) return { local, partition, mark, others, items }
+      if (newest === 0) {
+        if (this.#gone.get(copy) === gone) this.#gone.delete(copy)
+        return { local, partition, mark, others, items }
+      }
       n = newest + 1
     }
     return undefined
@@ -283,7 +321,7 @@ export class TombstoneGc extends WorkerService {
     const { db, log } = this.env
     try {
       const keys = items.map(({ rowKey }) => rowKey)
-      const body = [[mark.n, mark.id], keys, Buffer.concat(items.map(({ rowHash }) => rowHash))]
+      const body = [encodeMark(mark), keys, Buffer.concat(items.map(({ rowHash }) => rowHash))]
       await Promise.all(others.map((node) => this.#call(local, node, 'drop', body)))
       await db.transact((tx) => {
         this.standing.collect(tx, copyOf(local.schema, partition), mark)

@@ -11,6 +11,7 @@ import {
   NO_MARKS,
   newestNumber,
   withCollected,
+  withoutPrepared,
   withPrepared,
 } from './marks.js'
 
@@ -36,6 +37,8 @@ describe('marks of collections', () => {
         const dropped = Array.from({ length: COPIES }, () => new Set<CollectionMark>())
         const members = new Set(Array.from({ length: COPIES }, (_, i) => i))
         const open: { mark: CollectionMark; replicas: number[] }[] = []
+        /** Those that were not confirmed by all, so that nobody drops anything under them. */
+        const gone: CollectionMark[] = []
         let id = 0
         for (const { what, copy, reached, which } of run) {
           if (what === 'confirm' && members.has(copy)) {
@@ -43,6 +46,7 @@ describe('marks of collections', () => {
             const replicas = [...members]
             let isAll = true
             for (const each of replicas) {
+              if (each === copy || reached[each]) marks[each] = withoutPrepared(marks[each]!, gone)
               if (each !== copy && (!reached[each] || newestNumber(marks[each]!) >= mark.n)) isAll = false
               else {
                 marks[each] = withPrepared(marks[each]!, mark)
@@ -50,6 +54,7 @@ describe('marks of collections', () => {
               }
             }
             if (isAll) open.push({ mark, replicas })
+            else gone.push(mark)
           } else if (what === 'drop' && open.length > 0) {
             const { mark, replicas } = open[which % open.length]!
             for (const each of replicas) {

@@ -22,8 +22,11 @@ export type WireMark = readonly [n: number, id: number]
 export type WireMarks = readonly [collected: WireMark | null, prepared: readonly WireMark[]]
 
 export const NO_MARKS: CopyMarks = { collected: undefined, prepared: [] }
-/** Confirmed collections that a copy remembers; far more than are ever under way at the same time. */
-const PREPARED_KEPT = 32
+/**
+ * Confirmed collections that a copy remembers; far more than are ever under way at the same time. Those that came to nothing are
+ * taken back (withoutPrepared): a replica that cannot confirm for hours would otherwise let the others forget those that count.
+ */
+export const PREPARED_KEPT = 32
 
 export function compareMarks(a: CollectionMark, b: CollectionMark): number {
   return a.n - b.n || a.id - b.id
@@ -60,6 +63,12 @@ export function withPrepared(marks: CopyMarks, mark: CollectionMark): CopyMarks 
   return { ...marks, prepared }
 }
 
+/** Without collections of which nothing was dropped, and never will be: as if nobody had ever confirmed them. */
+export function withoutPrepared(marks: CopyMarks, gone: readonly CollectionMark[]): CopyMarks {
+  const prepared = marks.prepared.filter((known) => !gone.some((mark) => sameMark(known, mark)))
+  return prepared.length === marks.prepared.length ? marks : { ...marks, prepared }
+}
+
 export function withCollected(marks: CopyMarks, mark: CollectionMark | undefined): CopyMarks {
   if (mark === undefined) return marks
   if (marks.collected !== undefined && compareMarks(marks.collected, mark) >= 0) return marks
@@ -71,8 +80,12 @@ export function joinMarks(marks: CopyMarks, other: CopyMarks): CopyMarks {
   return withCollected(other.prepared.reduce(withPrepared, marks), other.collected)
 }
 
+export function encodeMark({ n, id }: CollectionMark): WireMark {
+  return [n, id]
+}
+
 export function encodeMarks({ collected, prepared }: CopyMarks): WireMarks {
-  return [collected ? [collected.n, collected.id] : null, prepared.map(({ n, id }) => [n, id])]
+  return [collected ? encodeMark(collected) : null, prepared.map(encodeMark)]
 }
 
 /** @throws CarportError InvalidArgument */
@@ -84,12 +97,18 @@ export function decodeMark(value: unknown): CollectionMark {
 }
 
 /** @throws CarportError InvalidArgument */
-export function decodeMarks(value: unknown): CopyMarks {
-  if (!Array.isArray(value) || !Array.isArray(value[1]) || value[1].length > 4 * PREPARED_KEPT) {
-    throw new CarportError('InvalidArgument', 'malformed marks of a copy')
+export function decodeMarkList(value: unknown): CollectionMark[] {
+  if (!Array.isArray(value) || value.length > 4 * PREPARED_KEPT) {
+    throw new CarportError('InvalidArgument', 'malformed marks of collections')
   }
+  return value.map(decodeMark)
+}
+
+/** @throws CarportError InvalidArgument */
+export function decodeMarks(value: unknown): CopyMarks {
+  if (!Array.isArray(value)) throw new CarportError('InvalidArgument', 'malformed marks of a copy')
   return {
     collected: value[0] === null ? undefined : decodeMark(value[0]),
-    prepared: value[1].map(decodeMark),
+    prepared: decodeMarkList(value[1]),
   }
 }

@@ -16,6 +16,7 @@ import {
   NO_MARKS,
   newestNumber,
   withCollected,
+  withoutPrepared,
   withPrepared,
 } from './marks.js'
 import { STANDING_TREE } from './row-keys.js'
@@ -311,9 +312,10 @@ export class Standing {
   /**
    * Notes that this copy has all tombstones of a collection. Returns 0, or the greatest number known here if the
    * mark's is not greater.
+   * @param gone earlier ones of the same node that came to nothing
    */
-  prepare(tx: Tx, copy: number, mark: CollectionMark): number {
-    const marks = this.marksIn(tx, copy)
+  prepare(tx: Tx, copy: number, mark: CollectionMark, gone: readonly CollectionMark[] = []): number {
+    const marks = withoutPrepared(this.marksIn(tx, copy), gone)
     if (hasPrepared(marks, mark)) return 0
     const newest = newestNumber(marks)
     if (mark.n <= newest) return newest

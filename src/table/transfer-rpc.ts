@@ -4,7 +4,7 @@ import { CarportError } from '../util/errors.js'
 import { inParts } from './in-parts.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
-import { decodeMark, decodeMarks, encodeMarks } from './marks.js'
+import { decodeMark, decodeMarkList, decodeMarks, encodeMarks } from './marks.js'
 import { applyRows, methodOf } from './replica.js'
 import { HASH_BYTES } from './row-keys.js'
 import { type Row, type WireRow, wireBytes } from './rows.js'
@@ -135,8 +135,9 @@ export class TransferReplica<E> {
   }
 
   /**
-   * [mark, nodes that take part, tombstones of one copy] → 0 when this copy has them, or later rows, and remembers the
-   * mark; else the greatest number of a mark known here, which the next attempt must exceed.
+   * [mark, nodes that take part, tombstones of one copy, earlier marks that came to nothing] → 0 when this copy has them, or
+   * later rows, and remembers the mark; else the greatest number of a mark known here, which the next attempt must exceed.
+   * Nodes of earlier releases tell of no marks that came to nothing.
    * @throws CarportError LayoutNotReady if some replica is not asked
    */
   async #confirm(body: unknown): Promise<RpcReply> {
@@ -144,6 +145,7 @@ export class TransferReplica<E> {
     const mark = decodeMark(body[0])
     const takesPart = new Set(body[1] as unknown[])
     const rows = this.local.codec.parseAll(body[2])
+    const gone = body[3] === undefined ? [] : decodeMarkList(body[3])
     if (rows.length === 0) throw this.#malformed('confirm')
     const copy = this.#oneCopy(rows.map((row) => row.key))
     this.#checkOwn(copy)
@@ -152,7 +154,7 @@ export class TransferReplica<E> {
       if (!this.standing.holders(copy).every((node) => takesPart.has(node))) {
         throw new CarportError('LayoutNotReady', 'the collection of tombstones does not ask every replica')
       }
-      const newest = this.standing.prepare(tx, copy, mark)
+      const newest = this.standing.prepare(tx, copy, mark, gone)
       if (newest > 0) return newest
       const refused: Row<E>[] = []
       applyRows(tx, this.local, rows, refused)
