@@ -340,11 +340,15 @@ function tags(random: SeededRandom): Partial<Profile> {
 
 /** Nodes die while they tell, and those that tell in their place know only a part. */
 function events(random: SeededRandom): Partial<Profile> {
+  // Many writes on one base, of which one wins.
+  const contends = random.fork('contends').chance(0.5)
   return {
     ...{ acts: random.pick<Act[]>([[...ALL_ACTS], ['kill', 'kill', 'power-off', 'partition', 'slow']]) },
     ...{ everyMs: random.pick([1000, 3000]), lastsMs: random.pick([3000, 30_000]), tellsEvents: true },
-    ...{ keys: KEYS.slice(0, 4), thinkMs: random.pick([80, 300]), loadFactor: 0.5 },
-    operations: { put: 0.4, delete: 0.3, get: 0.1, multipart: 0.05, conditional: 0.1, copy: 0.05 },
+    ...{ keys: KEYS.slice(0, contends ? 1 : 4), thinkMs: random.pick([80, 300]), loadFactor: 0.5 },
+    operations: contends
+      ? { conditional: 0.7, put: 0.1, delete: 0.1, get: 0.1 }
+      : { put: 0.4, delete: 0.3, get: 0.1, multipart: 0.05, conditional: 0.1, copy: 0.05 },
   }
 }
 

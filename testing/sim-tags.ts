@@ -16,6 +16,7 @@ interface Shared {
   readonly operations: { readonly stack?: number }
   readonly versionedBucket: Bucket
   readonly versionedKeys: readonly string[]
+  readonly problems: string[]
 }
 
 interface Tagged {
@@ -39,6 +40,8 @@ const READ_AT_END_MAX = 100
 export class Tags {
   readonly #recent = new Map<string, Tagged[]>()
   readonly #tagged = new Map<string, Tagged>()
+  /** The changes that were acknowledged, by register: the moment of it, and the stamp, of which the latest one holds. */
+  readonly #acknowledged = new Map<string, { at: number; stampUs: number }[]>()
   #count = 0
 
   /** One operation of a client: reads or changes the tags of a version. */
@@ -73,6 +76,17 @@ export class Tags {
     const op = history.call(registerOf(version), 'read', null, request.note('tags'))
     op.callAt = calledAt
     history.answered(op, tagOf(version))
+    this.#checkStamp(request, version, calledAt)
+  }
+
+  /** Of changes that are under way together the judge takes any for the last one; their stamps tell. */
+  #checkStamp({ w, note }: ClientRequest<Shared>, version: VersionRecord, calledAt: number): void {
+    const register = registerOf(version)
+    const before = (this.#acknowledged.get(register) ?? []).filter(({ at }) => at < calledAt)
+    const latestUs = Math.max(0, ...before.map(({ stampUs }) => stampUs))
+    const shownUs = version.mutable.tags?.[0] ?? 0
+    if (shownUs >= latestUs) return
+    w.problems.push(`${register}: ${note('tags')} shows what was changed at ${shownUs}, not at ${latestUs}`)
   }
 
   async #change(
@@ -106,7 +120,11 @@ export class Tags {
       }
     })
     if (!changed?.version) return
-    w.history.answered(ops.get(registerOf(changed.version))!)
+    const register = registerOf(changed.version)
+    w.history.answered(ops.get(register)!)
+    const changes = this.#acknowledged.get(register) ?? []
+    changes.push({ at: w.history.moment(), stampUs: changed.version.mutable.tags?.[0] ?? 0 })
+    this.#acknowledged.set(register, changes)
     this.#remember(changed.version)
   }
 
