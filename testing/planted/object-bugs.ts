@@ -67,15 +67,26 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'a version is looked for among those that were replaced only',
+    name: 'a version is looked for before it is known which row is the current one',
     breaks: 'a read shows the tags that were acknowledged before it',
     hunts: ['retagged'],
     edits: [
       {
         file: 'src/model/versions/objects.ts',
-        find: 'return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))',
+        find: '    const current = await objects.get(bucket, key, options)\n    if (matches(current, selector)) {\n',
+        replace: `    const early = selector === 'null' ? NULL_SLOT : selector
+    const [current, noncurrent] = await Promise.all([
+      objects.get(bucket, key, options),
+      versions.get(bucket, versionSortKey(key, early, selector === 'null'), options),
+    ])
+    if (matches(current, selector)) {
+`,
+      },
+      {
+        file: 'src/model/versions/objects.ts',
+        find: '    return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))\n',
         replace:
-          'return live((await versions.get(bucket, slot, options)) ?? (await versions.get(bucket, slot, { ...options, ...replacedBy })))',
+          '    if (noncurrent) return live(noncurrent)\n    return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))\n',
       },
     ],
   },
