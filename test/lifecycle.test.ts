@@ -18,6 +18,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { versionId } from '../src/model/content/refs.js'
 import { expireCurrent } from '../src/model/lifecycle/expiry.js'
 import { ORPHAN_AGE_MS } from '../src/model/upkeep/orphans.js'
+import { deletedPart } from '../src/model/uploads/tables.js'
 import { plainVersion } from '../src/model/versions/record.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
@@ -276,13 +277,14 @@ test('rows that nothing refers to are deleted once they are old, others are not'
   const headers = { headers: {}, metadata: {}, mutable: {}, owner: '' }
   const upload = await uploads.create({ bucket, key, ...headers })
   const part = (uploadId: Buffer, id: Buffer) => ({
-    ...{ bucket, key, uploadId, id, number: 1, timeUs: old * 1000, size: 0, etag: Buffer.alloc(16) },
+    ...{ bucket, key, uploadId, id, number: 1, timeUs: old * 1000, size: 0, etag: Buffer.alloc(16, 1) },
     deleted: false,
     content: { kind: 'none' as const },
   })
   await tables.part.insert(part(upload.id, idAt(old)))
   const gone = idAt(old)
-  await tables.part.insert(part(gone, idAt(old)))
+  const orphanedPart = part(gone, idAt(old))
+  await tables.part.insert(orphanedPart)
 
   await orphans.runNow()
   const left = [...tables.list.local.range(node.db, bucket, {})].filter((r) => !r.deleted)
@@ -292,4 +294,7 @@ test('rows that nothing refers to are deleted once they are old, others are not'
   const parts = [...tables.part.local.range(node.db, bucket, {})].filter((r) => !r.deleted)
   expect(parts.map((r) => r.uploadId.toString('hex'))).toEqual([upload.id.toString('hex')])
   expect(orphans.counts).toEqual({ lists: 1, parts: 1 })
+  // As the end of the upload would have left it on another replica.
+  const sortKey = Buffer.from(tables.part.schema.sortKey(orphanedPart))
+  expect(tables.part.local.get(node.db, bucket, sortKey)).toEqual(deletedPart(orphanedPart))
 })

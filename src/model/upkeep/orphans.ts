@@ -9,7 +9,7 @@ import type { Service } from '../../util/service.js'
 import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
 import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { timeOfId } from '../content/refs.js'
-import type { PartRow } from '../uploads/tables.js'
+import { deletedPart, type PartRow } from '../uploads/tables.js'
 import { DailyRuns } from './daily-runs.js'
 import { LIST_OWNERS, type OwnerTables, PART_OWNERS } from './referrers.js'
 
@@ -129,7 +129,7 @@ export class OrphanWorker implements Service {
     const { db, tables, log } = this.deps
     const { bucket, uploadId } = row
     if (PART_OWNERS.isHere(db, tables, row) || (await PART_OWNERS.isThere(tables, row))) return
-    await tables.part.insert({ ...row, deleted: true, content: { kind: 'none' }, size: 0 })
+    await tables.part.insert(deletedPart(row))
     this.counts.parts++
     log.info({ bucket: bucket.toString('hex'), upload: uploadId.toString('hex') }, 'orphaned part deleted')
   }

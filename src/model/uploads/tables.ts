@@ -113,7 +113,7 @@ export function deletedUpload(upload: Pick<UploadRow, 'bucket' | 'key' | 'id'>):
   return { bucket, key, id, deleted: true, timeUs: 0, owner: '', headers: {}, metadata: {}, mutable: {} }
 }
 
-/** The tombstone of a part whose upload ended. */
+/** The tombstone of a part whose upload ended: the same bytes whoever deletes it, since copies are compared. */
 export function deletedPart({ bucket, key, uploadId, number, id, timeUs }: PartRow): PartRow {
   const content: Content = { kind: 'none' }
   return { bucket, key, uploadId, number, deleted: true, id, timeUs, size: 0, etag: NO_ETAG, content }
