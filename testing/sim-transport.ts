@@ -193,8 +193,10 @@ export class SimTransport implements Transport, Dialer {
     const serve = async () => {
       try {
         const handler = this.isUnknown?.(method) ? undefined : this.#handlers.get(method)
-        if (!handler) this.#network.trace(`unknown ${method}`)
-        if (!handler) throw new CarportError('RemoteError', `unknown method ${method}`)
+        if (!handler) {
+          this.#network.trace(`unknown ${method}`)
+          throw new CarportError('RemoteError', `unknown method ${method}`)
+        }
         const reply = await handler(body, context)
         answer({ isError: false, bytes: encodeReply(hlc.now(), reply.body, method), stream: reply.stream })
       } catch (error) {

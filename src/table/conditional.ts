@@ -41,8 +41,8 @@ interface Attempt<E> {
   readonly partition: number
   readonly key: Buffer
   readonly ballot: Ballot
-  /** The layout when it began, as replicas are told of it (Placement.layoutMark). */
-  readonly version: number
+  /** Of the moment in which it began: see Placement. */
+  readonly layoutMark: number
   readonly sets: readonly (readonly NodeId[])[]
   /** Successes needed in each set. */
   readonly needed: number[]
@@ -197,15 +197,15 @@ export class ConditionalWriter<E> {
     const end = quorum.beginWrite()
     const sets = placement.writeSets(partition)
     const readSet = placement.readSet(partition)
-    const version = placement.layoutMark
+    const { layoutMark } = placement
     try {
       if (sets.length === 0 || sets[0]!.length === 0) throw layoutNotReady()
       const needed = sets.map((set) => Math.max(placement.writeQuorum, majority(set.length)))
       const timeUs = bound ? hlc.after(ballotTimeUs(bound)) : hlc.now()
       const ballot = makeBallot(timeUs, random.bytes(BALLOT_RANDOM_BYTES))
-      const attempt = { partition, key, ballot, version, sets, needed }
+      const attempt = { partition, key, ballot, layoutMark, sets, needed }
       const ids = proposals.entries.map((entry) => this.promises.rows.idOf(entry))
-      const replies = await this.#ask(attempt, this.#prepareMethod, [version, key, ballot, ids], {
+      const replies = await this.#ask(attempt, this.#prepareMethod, [layoutMark, key, ballot, ids], {
         onReply: (node, reply) => proposals.heard(node, parseTestimony(reply, ids.length, ballot)),
       })
       const prepared = replies.map((reply) => parsePrepared(this.local.codec, key, reply))
@@ -222,7 +222,7 @@ export class ConditionalWriter<E> {
    * @throws Retry if they did not come together; CarportError NotSupported if a replica does not know the method
    */
   async #ask(
-    { sets, needed, version }: Omit<Attempt<E>, 'prepared'>,
+    { sets, needed, layoutMark }: Omit<Attempt<E>, 'prepared'>,
     method: string,
     body: unknown,
     { onReply, onFailure }: Pick<QuorumWriteOptions, 'onReply' | 'onFailure'>,
@@ -260,7 +260,7 @@ export class ConditionalWriter<E> {
     if (bound) hlc.observe(ballotTimeUs(bound))
     if (newer !== undefined) {
       await placement.catchUp(newer)
-      if (placement.layoutMark > version) throw new Retry(bound ?? makeBallot(0, Buffer.alloc(8)), cause)
+      if (placement.layoutMark > layoutMark) throw new Retry(bound ?? makeBallot(0, Buffer.alloc(8)), cause)
     }
     throw new Retry(bound, cause)
   }
@@ -349,7 +349,7 @@ export class ConditionalWriter<E> {
       if (isTaken) this.missed.add(node, name, [wire])
       else failed.push(node)
     }
-    await this.#ask(attempt, this.#acceptMethod, [attempt.version, wire], { onReply, onFailure })
+    await this.#ask(attempt, this.#acceptMethod, [attempt.layoutMark, wire], { onReply, onFailure })
     isTaken = true
     for (const node of failed) this.missed.add(node, name, [wire])
   }

@@ -24,7 +24,7 @@ export interface Fates<E> {
 
 /** The moment of an attempt: who votes in it, and how many votes it takes in each set. */
 interface Electorate {
-  readonly version: number
+  readonly layoutMark: number
   readonly sets: readonly (readonly NodeId[])[]
   readonly needed: readonly number[]
 }
@@ -190,7 +190,7 @@ function fateByVotes<E>(
 
 function isSameElectorate(a: Electorate, b: Electorate): boolean {
   return (
-    a.version === b.version &&
+    a.layoutMark === b.layoutMark &&
     a.sets.length === b.sets.length &&
     a.sets.every(
       (set, i) => set.length === b.sets[i]!.length && set.every((node, j) => node === b.sets[i]![j]),

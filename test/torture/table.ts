@@ -1,7 +1,10 @@
 import { formatTable } from '../../src/cluster/layout/report.js'
 import type { TortureReport } from './torture.js'
 
-/** The reports as a table, with three numbers where each third of the run has its own, and below it what failed at nodes to which nothing was done. */
+/**
+ * The reports as a table, with three numbers where each third of the run has its own, and below it what failed at nodes to which
+ * nothing was done.
+ */
 export function tableOf(reports: readonly TortureReport[]): string {
   const seconds = (ms: number | undefined) => (ms === undefined ? '-' : `${(ms / 1000).toFixed(1)} s`)
   const rows = reports.map((report) => [

@@ -93,9 +93,9 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
       },
       {
         file: 'src/table/conditional.ts',
-        find: '    await this.#ask(attempt, this.#acceptMethod, [attempt.version, wire], { onReply, onFailure })\n',
+        find: '    await this.#ask(attempt, this.#acceptMethod, [attempt.layoutMark, wire], { onReply, onFailure })\n',
         replace:
-          '    const sets = this.env.placement.writeSets(row.partition)\n    const needed = sets.map((set) => Math.max(this.env.placement.writeQuorum, majority(set.length)))\n    const version = this.env.placement.layoutVersion\n    await this.#ask({ ...attempt, sets, needed, version }, this.#acceptMethod, [version, wire], { onReply, onFailure })\n',
+          '    const sets = this.env.placement.writeSets(row.partition)\n    const needed = sets.map((set) => Math.max(this.env.placement.writeQuorum, majority(set.length)))\n    const { layoutMark } = this.env.placement\n    await this.#ask({ ...attempt, sets, needed, layoutMark }, this.#acceptMethod, [layoutMark, wire], { onReply, onFailure })\n',
       },
     ],
   },
