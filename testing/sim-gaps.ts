@@ -48,3 +48,15 @@ export function promised(): Partial<Profile> {
     operations: { put: 0.05, head: 0.05, conditional: 0.9 },
   }
 }
+
+/**
+ * Some write after promises, of others that are compared all the while: what one replica alone has voted for reaches those who promised
+ * something else meanwhile, and is read there.
+ */
+export function repaired(): Partial<Profile> {
+  return {
+    ...{ acts: ['gaps'], everyMs: 400, lastsMs: 600, syncSoonMs: 100 },
+    ...{ judgeShare: 0.5, judgeMs: 300, thinkMs: 30, loadFactor: 1 },
+    operations: { put: 0.02, head: 0.5, conditional: 0.48 },
+  }
+}

@@ -1,6 +1,6 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
-import { commits, gaps, popped, promised, retagged } from './sim-gaps.js'
+import { commits, gaps, popped, promised, repaired, retagged } from './sim-gaps.js'
 import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
 import { emptied, LAYOUT_CHANGE, layout, skipped, unheard } from './sim-layout-kinds.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
@@ -71,6 +71,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...gaps(random), ...popped() }
     case 'promised':
       return { ...base, ...gaps(random), ...promised() }
+    case 'repaired':
+      return { ...base, ...gaps(random), ...repaired() }
     case 'commits':
       return { ...base, ...commits() }
     case 'images':

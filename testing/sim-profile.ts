@@ -61,6 +61,7 @@ export type OperationName =
  * - 'retagged': the same with tags of versions that are replaced meanwhile;
  * - 'popped': the same with current versions that are deleted, so that earlier ones become current again;
  * - 'promised': conditional writes that take long, while all replicas forget what they may;
+ * - 'repaired': conditional writes that take long, while replicas that heard of different ones are compared all the time;
  * - 'commits': power cuts of the one node that has a row, where a commit takes seconds;
  * - 'images': databases go back to images of which their nodes know nothing, where a read asks one of two copies;
  * - 'emptied': one copy of everything, nodes go and lose what they had as soon as the layout needs them no more;
@@ -95,6 +96,7 @@ export const SCENARIO_KINDS = [
   'retagged',
   'popped',
   'promised',
+  'repaired',
   'commits',
   'images',
   'emptied',

@@ -72,7 +72,7 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
   {
     name: 'repair that passes promises by',
     breaks: 'what was read stays read',
-    hunts: ['conditional'],
+    hunts: ['repaired'],
     edits: [
       {
         file: PROMISES,
