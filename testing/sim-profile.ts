@@ -54,6 +54,7 @@ export type OperationName =
  * - 'outage': nodes are away for longer than every delay and grace;
  * - 'late': the same where there is one copy of everything, and nodes that took uploads restart meanwhile;
  * - 'returning': databases go back to a state of before deletions that have left no trace since;
+ * - 'recreated': the same with keys that were created anew on a condition;
  * - 'wiped': databases are lost, one at a time, often while one other node alone has what was written last;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'overtaking': one key, many writers, and messages that overtake each other or get lost;
@@ -89,6 +90,7 @@ export const SCENARIO_KINDS = [
   'outage',
   'late',
   'returning',
+  'recreated',
   'wiped',
   'busy',
   'overtaking',

@@ -198,6 +198,18 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'an old row hides what was written since on a condition',
+    breaks: 'an acknowledged object stays, though a database went back',
+    hunts: ['recreated'],
+    edits: [
+      {
+        file: 'src/table/sync-session.ts',
+        find: '        open += await this.suspects.settleHiding(this.local, partition, push)\n',
+        replace: '',
+      },
+    ],
+  },
+  {
     name: 'a row that nobody sees counts as one that replaced another',
     breaks: 'a read shows what was acknowledged before it',
     hunts: ['gaps'],
