@@ -109,10 +109,10 @@ export type WriteVerdict = 'taken' | 'replaced' | 'overruled' | 'undecided'
 
 export interface JudgedWriteOptions extends Omit<QuorumWriteOptions, 'judge'> {
   /**
-   * What a reply means. 'taken': what is written is, or was, the node's copy. 'overruled': the node has something later and
-   * never had what is written. 'unknown' counts as a failure.
+   * What a reply means. 'taken': what is written is, or was, the node's copy. 'blind': the same, but the node may lack what was
+   * acknowledged before. 'overruled': the node has something later and never had what is written. 'unknown' counts as a failure.
    */
-  judge: (body: unknown) => 'taken' | 'overruled' | 'unknown'
+  judge: (body: unknown) => 'taken' | 'blind' | 'overruled' | 'unknown'
   /** The row's time is later than that of every write acknowledged before this one began. */
   isSafe?: boolean
   /** The own node's copy was not later when this began. */

@@ -90,7 +90,7 @@ describe('write', () => {
 
   describe('that may be overruled', () => {
     const setA = ['a', 'b', 'c']
-    type Said = 'taken' | 'overruled' | 'unknown'
+    type Said = 'taken' | 'blind' | 'overruled' | 'unknown'
     /** `said` by each node, 'taken' where nothing is told. */
     const write = (
       s: ReturnType<typeof setup>,
@@ -122,6 +122,37 @@ describe('write', () => {
       expect(verdictOf(result)).toBe('open')
       await s.clock.advance(100)
       expect(verdictOf(result)).toEqual(['taken', ['a', 'c']])
+    })
+
+    test('does not succeed by nodes that are blind, unless it needs no order', async () => {
+      const s = setup(setA, { c: { afterMs: 100 } })
+      const result = write(s, { b: 'blind' })
+      await s.clock.advance(50)
+      expect(verdictOf(result)).toBe('open')
+      expect(s.quorum.mayBeAway(s.id('b'))).toBe(true)
+      await s.clock.advance(100)
+      expect(verdictOf(result)).toEqual(['taken', ['a', 'b', 'c']])
+      const alone = setup(setA, { c: { fails: 'down' } })
+      const [unsafe, safe, again] = [{}, { isSafe: true }, { mayRepeat: true }].map((options) =>
+        write(alone, { b: 'blind' }, options),
+      ) as [typeof result, typeof result, typeof result]
+      await alone.clock.advance(50)
+      expect(verdictOf(unsafe)).toEqual(['undecided', []])
+      for (const each of [safe, again]) expect(verdictOf(each)).toEqual(['taken', ['a', 'b']])
+    })
+
+    test('is not safe by the word of a node that is blind', async () => {
+      const s = setup(setA)
+      const result = write(s, { b: 'blind', c: 'overruled' })
+      await s.clock.advance(50)
+      expect(verdictOf(result)).toEqual(['undecided', ['c']])
+    })
+
+    test('needs no order where quorums do not meet', async () => {
+      const s = setup(setA, { b: { fails: 'down' }, c: { fails: 'down' } })
+      const result = write(s, { a: 'blind' }, { quorum: 1 })
+      await s.clock.advance(50)
+      expect(verdictOf(result)).toEqual(['taken', ['a']])
     })
 
     test('is overruled when no quorum is left for it, and tells by whom', async () => {

@@ -30,7 +30,8 @@ type Options = Omit<QuorumWriteOptions, 'judge'> & Partial<JudgedWriteOptions>
  *    and nobody will: the writer may take a later time and write again.
  *  - A row's time is *safe* if it is later than that of every write that was acknowledged before this one began. Such a
  *    write is on W replicas. So the time is safe if N - W + 1 of them had nothing later, since they meet every quorum:
- *    those that took the row had not, nor had the own node when the write began, which looked.
+ *    those that took the row had not, nor had the own node when the write began, which looked. A replica that may lack
+ *    what was acknowledged, since it lost its database, says nothing by that (it is *blind*): it has the row durably, and no more.
  *  - What hides a row with a safe time was written at the same time as it, and may be ordered after it. Once W
  *    replicas show the row or something later, every read meets them: the write took effect, and was replaced. A replica
  *    that hides it by a write of its own, which it does not show yet, says so only when it does.
@@ -41,12 +42,14 @@ type Options = Omit<QuorumWriteOptions, 'judge'> & Partial<JudgedWriteOptions>
  * row, the time is safe; if not, and the own vote is not cast, only one is left that may have it. A writer that is none of
  * them, of which one took the row, one had something later, and one is silent, cannot know: the silent one may have had the
  * row too, and a reader may have seen both; or it had the later row, acknowledged long before. Nothing that the two others
- * know tells these apart. Such a writer asks for the time first when it knows that a replica is away (see RowWriter).
+ * know tells these apart. Such a writer asks for the time first when it knows that a replica is away, or blind (see RowWriter).
  */
 export class WriteCall {
   /** Successes that each set needs; of a set that needs none nothing else is asked. */
   readonly #needed: readonly number[]
   readonly #taken: number[]
+  /** Of those, the ones that are not blind. */
+  readonly #vouched: number[]
   readonly #overruled: number[]
   /** Nodes that have not answered yet, by set. */
   readonly #open: number[]
@@ -71,6 +74,7 @@ export class WriteCall {
   ) {
     this.#needed = quorumsOf(options.quorum, sets)
     this.#taken = sets.map(() => 0)
+    this.#vouched = sets.map(() => 0)
     this.#overruled = sets.map(() => 0)
     this.#open = sets.map((set) => set.length)
   }
@@ -121,17 +125,20 @@ export class WriteCall {
       return
     }
     const own = node === env.transport.self
-    if (verdict === 'taken') {
-      this.#replies.push({ node, body: reply.body })
-      this.#ownTook ||= own
-    } else {
+    if (verdict === 'overruled') {
       this.#overruling.push({ node, body: reply.body })
       this.#ownOverruled ||= own
+    } else {
+      this.#replies.push({ node, body: reply.body })
+      this.#ownTook ||= own
     }
-    const counts = verdict === 'taken' ? this.#taken : this.#overruled
+    // Later writers do not count on it.
+    if (verdict === 'blind' && !own) env.silent.add(node)
     for (let i = 0; i < sets.length; i++) {
       if (!sets[i]!.includes(node)) continue
-      counts[i]!++
+      if (verdict === 'overruled') this.#overruled[i]!++
+      else this.#taken[i]!++
+      if (verdict === 'taken') this.#vouched[i]!++
       this.#open[i]!--
     }
     this.#decide(node)
@@ -172,7 +179,7 @@ export class WriteCall {
       if (took + over < quorum) answered = false
       if (took + open < quorum) takeable = false
     }
-    if (taken) return 'taken'
+    if (taken && (options.mayRepeat || !this.#isBlind() || this.#isSafe())) return 'taken'
     if (!options.judge) return undefined
     if (answered && this.#isSafe()) return 'replaced'
     if (this.#isUnread(false)) return 'overruled'
@@ -199,6 +206,16 @@ export class WriteCall {
     return true
   }
 
+  /** Whether it counts on nodes that are blind, though a quorum is meant to meet every other one. */
+  #isBlind(): boolean {
+    const { sets } = this
+    return sets.some(({ length }, i) => {
+      const needed = this.#needed[i]!
+      return needed > 0 && 2 * needed > length && this.#vouched[i]! < needed
+    })
+  }
+
+  /** Whether the row's time is known to be later than that of all that was acknowledged before. */
   #isSafe(): boolean {
     const { sets, options, env } = this
     if (options.isSafe) return true
@@ -206,7 +223,7 @@ export class WriteCall {
     for (let i = 0; i < sets.length; i++) {
       const own = looked && sets[i]!.includes(env.transport.self) ? 1 : 0
       const needed = this.#needed[i]!
-      if (needed > 0 && this.#taken[i]! + own <= sets[i]!.length - needed) return false
+      if (needed > 0 && this.#vouched[i]! + own <= sets[i]!.length - needed) return false
     }
     return true
   }

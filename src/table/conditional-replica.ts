@@ -139,15 +139,14 @@ export class ConditionalReplica<E> {
    * @throws CarportError LayoutOutdated, LayoutNotReady, NotCaughtUp
    */
   #checkPlace(version: unknown, key: Buffer): boolean {
-    const { placement, transport } = this.env
+    const { placement } = this.env
     if (typeof version !== 'number') throw this.#malformed('vote')
     checkWriter(placement, version)
     checkOwn(this.env, this.local.schema, key[0]!)
     this.lostVotes.check()
     const copy = copyOf(this.local.schema, key[0]!)
-    const votes = this.standing.votes(copy)
-    if (!votes && placement.readSet(key[0]!).includes(transport.self)) this.standing.checkVote(copy)
-    return votes
+    if (this.standing.isBlind(copy)) this.standing.checkVote(copy)
+    return this.standing.votes(copy)
   }
 
   /** @throws CarportError ClockSkew for a ballot that is farther ahead than clocks may be, unless what it must beat is */

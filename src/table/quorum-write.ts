@@ -8,6 +8,7 @@ import type { Vote } from './own-votes.js'
 import { methodOf } from './replica.js'
 import { judgeWrite, parseLater } from './replies.js'
 import { batchesOf, type Row, type WireRow } from './rows.js'
+import { copyOf, type Standing } from './standing.js'
 
 const BATCH_BYTES_MAX = 1 << 20
 const BATCH_ROWS_MAX = 1000
@@ -45,6 +46,7 @@ export class RowWriter<E> {
     private readonly missed: MissedWrites,
     /** The latest time of a row that hides this one on a quorum of the replicas, 0 if none does. */
     private readonly latest: (row: Row<E>) => Promise<number>,
+    private readonly standing: Standing,
   ) {
     this.#method = methodOf(local.schema.name, 'insert')
   }
@@ -95,9 +97,10 @@ export class RowWriter<E> {
         const { entry, undo } = await make(laterUs)
         const row = codec.encode(entry)
         const sets = this.env.placement.writeSets(row.partition)
-        if (!vote && votes && this.#isOwn(sets)) vote = votes.begin(row.key)
+        const isBlind = this.standing.isBlind(copyOf(this.local.schema, row.partition))
+        if (!vote && votes && !isBlind && this.#isOwn(sets)) vote = votes.begin(row.key)
         if (!isSafe) {
-          const asks = this.#needsTime(sets)
+          const asks = this.#needsTime(sets, isBlind)
           const found = asks ? await this.latest(row) : vote ? this.#ownLater(row) : 0
           isSafe = asks
           if (found > 0) {
@@ -135,19 +138,19 @@ export class RowWriter<E> {
   }
 
   /**
-   * Whether a write may end undecided, so that it has to ask for the time first: when a replica is away, and the own vote
-   * is not the one that decides; or when two sets must agree.
+   * Whether a write may end undecided, so that it has to ask for the time first: when a replica is away, or cannot tell, and the
+   * own vote is not the one that decides; or when two sets must agree.
    */
-  #needsTime(sets: readonly (readonly NodeId[])[]): boolean {
+  #needsTime(sets: readonly (readonly NodeId[])[], isBlind: boolean): boolean {
     const { placement, quorum } = this.env
     if (!this.local.schema.hiddenBy) return false
     if (sets.length !== 1) return sets.length > 1
     const [set] = sets
-    const own = set!.includes(quorum.self) ? 1 : 0
+    const own = set!.includes(quorum.self) && !isBlind ? 1 : 0
     const spare = set!.length - 1 - placement.writeQuorum
     if (spare < own) return false
     let away = 0
-    for (const node of set!) if (quorum.mayBeAway(node)) away++
+    for (const node of set!) if (node === quorum.self ? isBlind : quorum.mayBeAway(node)) away++
     return away > spare
   }
 
@@ -238,6 +241,6 @@ export class RowWriter<E> {
 export function undecided(method: string): CarportError {
   return new CarportError(
     'QuorumUnavailable',
-    `${method}: replicas disagree, and one that did not answer would have to decide`,
+    `${method}: replicas disagree, or cannot tell what was acknowledged before, and another one would have to decide`,
   )
 }

@@ -59,7 +59,7 @@ export class Replica<E> {
   /**
    * [layout mark of the writer, rows] → null, or, when a row was hidden by a later one, its time `later` and whether
    * the row `was` this node's copy before (it came by another way), null if that is not known. Of a conditional row that is here
-   * under another ballot, `later` is 0.
+   * under another ballot, `later` is 0. A copy that may lack what was acknowledged is `blind`, and knows of no row that it is late.
    */
   async #insert(body: unknown): Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 2 || typeof body[0] !== 'number')
@@ -70,6 +70,7 @@ export class Replica<E> {
     // A writer that knows an older layout must not count this node, if the current layouts left it out.
     if (body[0] < placement.layoutVersion) for (const row of rows) this.#checkOwn(row.partition)
     this.#checkTimes(rows)
+    const blind = rows.length === 1 && this.#isBlind(rows[0]!)
     const { later, refused } = await this.#applyWithVote(rows)
     if (refused.length > 0) {
       if (rows.length > 1 || !this.local.promises?.wasHeld(refused[0]!)) throw this.#damaged()
@@ -77,11 +78,22 @@ export class Replica<E> {
       return { body: { later: 0, was: null } }
     }
     const [row] = rows
-    if (later === 0) return { body: rows.length === 1 ? this.#voteOf(row!) : null }
+    if (later === 0) {
+      const vote = rows.length === 1 ? this.#voteOf(row!) : null
+      return { body: blind ? { ...(vote ?? { later, was: true }), blind } : vote }
+    }
     if (rows.length === 1) await this.#untilShown(row!)
     // Asked now that the transactions of before are through, so that what they replaced is remembered.
     const was = rows.length === 1 ? this.local.replaced?.has(rowHashOf(row!.key, row!.head)) : false
+    // What hides the row here may be far earlier than what it has to be later than.
+    if (blind) return { body: { later, was: was || null, blind } }
     return { body: { later, was: was ?? null } }
+  }
+
+  /** Whether this copy cannot tell that a row of a table whose rows hide others is late. */
+  #isBlind({ partition }: Row<E>): boolean {
+    const { schema } = this.local
+    return schema.hiddenBy !== undefined && this.standing.isBlind(copyOf(schema, partition))
   }
 
   /** Copies of a conditional row under two ballots make no quorum that every later coordinator meets. */

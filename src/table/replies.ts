@@ -14,10 +14,10 @@ export function parseLater(body: unknown): number {
 }
 
 /** Judges a reply of 'insert' for the writer of one row: taken if the row is, or was, the replica's copy. */
-export function judgeWrite(body: unknown): 'taken' | 'overruled' | 'unknown' {
+export function judgeWrite(body: unknown): 'taken' | 'blind' | 'overruled' | 'unknown' {
   if (body === null) return 'taken'
-  const { was } = body as { was?: unknown }
-  if (was === true) return 'taken'
+  const { was, blind } = body as { was?: unknown; blind?: unknown }
+  if (was === true) return blind === true ? 'blind' : 'taken'
   return was === false ? 'overruled' : 'unknown'
 }
 

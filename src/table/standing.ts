@@ -121,6 +121,15 @@ export class Standing {
     return placement.readQuorum === 1 || placement.confirmed
   }
 
+  /**
+   * Whether reads ask this node for a copy that may lack what was acknowledged. One that is only needed for a layout to come is
+   * not asked yet, and had nothing to lose.
+   */
+  isBlind(copy: number): boolean {
+    const { placement, transport } = this.env
+    return !this.votes(copy) && placement.readSet(copy).includes(transport.self)
+  }
+
   /** @throws CarportError NotCaughtUp if this node's copy may lack what was acknowledged */
   checkVote(copy: number): void {
     if (this.votes(copy)) return

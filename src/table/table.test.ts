@@ -362,6 +362,7 @@ describe('Table', () => {
     const ids = c.ids()
     const [old, next] = [ids.slice(0, 3), ids.slice(3, 6)]
     for (const { placement } of c.nodes.slice(1)) {
+      placement.completeUpTo = 2
       placement.set(ids, 2, () => [next])
       placement.writersMark = 2
     }
@@ -381,6 +382,7 @@ describe('Table', () => {
     const c = cluster({ nodes: 6 })
     const ids = c.ids()
     for (const { placement } of c.nodes) {
+      placement.completeUpTo = 2
       placement.set(ids, 2, () => [ids.slice(3, 6)])
       placement.markFraction = 0.5
       placement.writersMark = 2.5

@@ -55,7 +55,7 @@ export class Table<E> {
     this.schema = local.schema
     const finish = (key: Buffer) => this.finish(key)
     this.#reader = new RowReader(local, env, () => this.#writer, finish)
-    this.#writer = new RowWriter(local, env, missed, (row) => this.#reader.latest(row))
+    this.#writer = new RowWriter(local, env, missed, (row) => this.#reader.latest(row), standing)
     const { promises } = local
     if (promises) this.#conditional = new ConditionalWriter(local, promises, env, missed, this.#writer)
     this.#pages = new PageReader(local, env, this.#reader, this.#writer)
