@@ -1,15 +1,12 @@
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import { EMPTY_CLOCK, isNewer, type VectorClock } from '../src/model/k2v/causality.js'
-import { countsOf, indexRange, isSame, NO_COUNTS, plus } from '../src/model/k2v/counts.js'
-import { clockOf, type K2vItem } from '../src/model/k2v/item.js'
+import { clockOf } from '../src/model/k2v/item.js'
 import { SeenMarker } from '../src/model/k2v/seen-marker.js'
-import { partitionPrefix } from '../src/model/k2v/table.js'
-import { bucketPartition } from '../src/model/sort-keys.js'
-import { prefixEnd } from '../src/table/row-keys.js'
+import type { Model } from '../src/model/model.js'
 import { CarportError } from '../src/util/errors.js'
-import { K2vHistory } from './k2v-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { NodeDied, roleOf, SimCluster, type SimNode } from './sim-cluster.js'
+import { K2vItems, PARTITION_KEYS, type Tokens } from './sim-k2v.js'
 import { Nemesis, type NemesisOptions } from './sim-nemesis.js'
 import { Pace } from './sim-pace.js'
 import { Script } from './sim-script.js'
@@ -31,8 +28,6 @@ export interface K2vScenarioResult {
 
 const CLIENTS = 6
 const WATCHERS = 3
-const PARTITION_KEYS = ['p', 'q']
-const SORT_KEYS = ['a', 'b', 'c']
 const LIMIT_MS = 24 * 3600_000
 /** Time in which nothing fails before the final checks, in ms: hints are sent, copies compared, tombstones collected. */
 const QUIET_MS = 10 * 60_000
@@ -52,16 +47,6 @@ const NEMESIS: NemesisOptions = {
   ],
   ...{ everyMs: 3000, lastsMs: 20_000, outageMs: [0, 0], downMax: 2, promiseStrikeShare: 0, strikeShare: 0 },
 }
-
-interface Place {
-  name: string
-  partitionKey: Buffer
-  sortKey: Buffer
-}
-
-const PLACES: Place[] = PARTITION_KEYS.flatMap((pk) =>
-  SORT_KEYS.map((sk) => ({ name: `${pk}/${sk}`, partitionKey: Buffer.from(pk), sortKey: Buffer.from(sk) })),
-)
 
 /** Runs clients of K2V on a simulated cluster while things break; the same options give the same run. */
 export async function runK2vScenario(options: K2vScenarioOptions): Promise<K2vScenarioResult> {
@@ -88,11 +73,10 @@ export async function runK2vScenario(options: K2vScenarioOptions): Promise<K2vSc
 }
 
 class K2vScenario {
-  readonly history = new K2vHistory()
   readonly problems: string[] = []
   readonly counts: Record<string, number> = {}
   #bucket!: Bucket
-  #nextText = 0
+  #items!: K2vItems
   #isLoad = true
 
   constructor(
@@ -105,6 +89,7 @@ class K2vScenario {
     const { cluster, random, options, problems } = this
     await cluster.start()
     this.#bucket = await cluster.retried(random, (node) => node.core!.model.buckets.create('items'))
+    this.#items = new K2vItems(cluster, this.#bucket.id, problems)
     const pace = Pace.atOnce(cluster.clock.monotonicMs(), options.loadMs)
     const untilMs = pace.endMs
     const clients = Array.from({ length: CLIENTS }, (_, i) =>
@@ -118,41 +103,34 @@ class K2vScenario {
     await Promise.all([...clients, breaking, layouts])
     cluster.resetPaths({ lossShare: 0 })
     await cluster.clock.sleep(60_000)
-    await this.#checkPolls()
+    await this.#items.checkPolls(random, this.#try)
     this.#isLoad = false
-    const seen = await Promise.all(watchers)
-    await this.#readAll(seen)
+    await this.#checkWatchers(await Promise.all(watchers))
     await cluster.clock.sleep(QUIET_MS)
-    await this.#readAll([])
-    this.#checkReplicas()
-    problems.push(...this.history.check())
+    await this.#items.readAll(random)
+    problems.push(...this.#items.check())
   }
 
   async #client(random: SeededRandom, untilMs: number): Promise<void> {
     const { cluster } = this
-    /** The last token of each item that this client has. */
-    const tokens = new Map<string, VectorClock>()
+    const tokens: Tokens = new Map()
     while (cluster.clock.monotonicMs() < untilMs) {
       await cluster.clock.sleep(random.exponential(150))
       const ready = cluster.readyNodes()
-      if (ready.length === 0) continue
-      const node = random.pick(ready)
-      const place = random.pick(PLACES)
-      const dice = random.float()
-      if (dice < 0.35) {
-        const item = await this.#read(node, place)
-        if (item) tokens.set(place.name, clockOf(item))
-      } else if (dice < 0.5) await this.#write(node, place, EMPTY_CLOCK, random)
-      else if (dice < 0.9) await this.#write(node, place, tokens.get(place.name) ?? EMPTY_CLOCK, random)
-      else await this.#poll(node, place, tokens.get(place.name) ?? EMPTY_CLOCK)
+      if (ready.length > 0) await this.#items.step(random.pick(ready), random, tokens, this.#try)
     }
   }
 
   /** Returns undefined if the operation failed, whatever for. */
-  async #try<T>(node: SimNode, kind: string, run: () => Promise<T>): Promise<{ value: T } | undefined> {
+  readonly #try = async <T>(
+    node: SimNode,
+    what: string,
+    run: (model: Model) => Promise<T>,
+  ): Promise<T | undefined> => {
+    const kind = what.split(' ')[0]!
     this.#count(kind)
     try {
-      return { value: await this.cluster.surviving(node, run()) }
+      return await this.cluster.surviving(node, run(node.core!.model))
     } catch (error) {
       this.#count(`${kind}!`)
       if (error instanceof NodeDied || error instanceof CarportError) return undefined
@@ -167,38 +145,6 @@ class K2vScenario {
     this.counts[kind] = (this.counts[kind] ?? 0) + 1
   }
 
-  async #read(node: SimNode, place: Place): Promise<K2vItem | undefined> {
-    const callAt = this.history.moment()
-    const found = await this.#try(node, 'read', () => node.core!.model.k2v.read(this.#bucket.id, place))
-    if (found) this.history.read(place.name, found.value, callAt, this.#note(node))
-    return found?.value
-  }
-
-  async #write(node: SimNode, place: Place, context: VectorClock, random: SeededRandom): Promise<void> {
-    const text =
-      random.chance(0.15) && context.size > 0 ? null : `v${this.#nextText++}`.padEnd(random.pick([4, 2000]))
-    const op = this.history.write(place.name, text, context, this.#note(node))
-    const content = text === null ? null : Buffer.from(text)
-    const { partitionKey, sortKey } = place
-    const write = { partitionKey, sortKey, context: context.size > 0 ? context : undefined, content }
-    const done = await this.#try(node, 'write', () => node.core!.model.k2v.write(this.#bucket.id, [write]))
-    if (done) this.history.answered(op)
-  }
-
-  async #poll(node: SimNode, place: Place, token: VectorClock): Promise<void> {
-    const callAt = this.history.moment()
-    const options = { timeoutMs: 5000 }
-    const { k2vPolls } = node.core!.model
-    const found = await this.#try(node, 'poll', () =>
-      k2vPolls.pollItem(this.#bucket.id, place, token, options),
-    )
-    if (!found?.value) return
-    this.#count('poll answered')
-    if (!isNewer(clockOf(found.value), token))
-      this.problems.push(`${this.#note(node)}: a poll told nothing new`)
-    this.history.read(place.name, found.value, callAt, `poll ${this.#note(node)}`)
-  }
-
   /** Follows a partition key by PollRange from node to node, and returns what it has seen of each item. */
   async #watch(random: SeededRandom, i: number): Promise<Map<string, VectorClock>> {
     const partitionKey = Buffer.from(PARTITION_KEYS[i % PARTITION_KEYS.length]!)
@@ -211,47 +157,26 @@ class K2vScenario {
       const ready = this.cluster.readyNodes()
       if (ready.length === 0) continue
       const node = random.pick(ready)
-      const { k2vPolls } = node.core!.model
-      const options = { timeoutMs: 3000 }
       const given = marker
-      const news = await this.#try(node, 'watch', () =>
-        k2vPolls.pollRange(this.#bucket.id, partitionKey, {}, given, options),
-      )
-      if (!news) continue
-      if (!news.value) {
+      const told = await this.#try(node, 'watch', async ({ k2vPolls }) => ({
+        news: await k2vPolls.pollRange(this.#bucket.id, partitionKey, {}, given, { timeoutMs: 3000 }),
+      }))
+      if (!told) continue
+      const { news } = told
+      if (!news) {
         if (!this.#isLoad) quiet++
         continue
       }
       quiet = 0
       this.#count('watch answered')
-      for (const item of news.value.items) {
+      for (const item of news.items) {
         const name = `${partitionKey}/${item.sortKey}`
-        this.history.see(name, item, `watch ${this.#note(node)}`)
+        this.#items.history.see(name, item, `watch ${this.#items.note(node)}`)
         seen.set(name, clockOf(item))
       }
-      marker = SeenMarker.decode(news.value.marker.encode())
+      marker = SeenMarker.decode(news.marker.encode())
     }
     return seen
-  }
-
-  /** When nothing fails any more, a poll is told of what is written at another node. */
-  async #checkPolls(): Promise<void> {
-    for (const place of PLACES) {
-      const nodes = this.cluster.nodes.filter(({ core }) => core!.cluster.layout.view.mayCoordinate)
-      const [at, from] = [this.random.pick(nodes), this.random.pick(nodes)]
-      const item = await this.#read(from, place)
-      const token = item ? clockOf(item) : EMPTY_CLOCK
-      const poll = at.core!.model.k2vPolls.pollItem(this.#bucket.id, place, token, { timeoutMs: 20_000 })
-      await this.cluster.clock.sleep(1000)
-      await this.#write(from, place, EMPTY_CLOCK, this.random)
-      const told = await poll.catch(
-        (error: unknown) => void this.problems.push(`a poll failed in the end: ${error}`),
-      )
-      if (!told)
-        this.problems.push(
-          `a poll of ${place.name} at node${at.index} was not told of a write at node${from.index}`,
-        )
-    }
   }
 
   /** Databases are lost or go back to snapshots, one after the other, each when the one before has caught up. */
@@ -300,56 +225,14 @@ class K2vScenario {
     await cluster.retried(random, (by) => cluster.changeLayout([{ node: leaver.id, role: null }], by))
   }
 
-  /** Reads every item at every node. What watchers have seen must be no less. */
-  async #readAll(watched: readonly Map<string, VectorClock>[]): Promise<void> {
-    for (const node of this.cluster.nodes) {
-      if (!node.core!.cluster.layout.view.mayCoordinate) continue
-      for (const place of PLACES) {
-        const callAt = this.history.moment()
-        const item = await this.cluster.retried(this.random, () =>
-          node.core!.model.k2v.read(this.#bucket.id, place),
-        )
-        this.history.read(place.name, item, callAt, `in the end ${this.#note(node)}`)
-        for (const [i, seen] of watched.entries()) {
-          if (!item || PARTITION_KEYS[i % PARTITION_KEYS.length] !== place.partitionKey.toString()) continue
-          if (isNewer(clockOf(item), seen.get(place.name) ?? EMPTY_CLOCK)) {
-            this.problems.push(`watcher ${i} has missed something of ${place.name}`)
-          }
-        }
+  /** Reads all items. What watchers have seen of them must be no more. */
+  async #checkWatchers(watched: readonly Map<string, VectorClock>[]): Promise<void> {
+    await this.#items.readAll(this.random, (place, item) => {
+      for (const [i, seen] of watched.entries()) {
+        if (!item || PARTITION_KEYS[i % PARTITION_KEYS.length] !== place.partitionKey.toString()) continue
+        if (isNewer(clockOf(item), seen.get(place.name) ?? EMPTY_CLOCK))
+          this.problems.push(`watcher ${i} has missed something of ${place.name}`)
       }
-    }
-  }
-
-  /** All replicas have the same items, and count them right. */
-  #checkReplicas(): void {
-    const { cluster, problems } = this
-    const { id } = this.#bucket
-    const ids = cluster.nodes[0]!.core!.cluster.layout.view.storageSet(bucketPartition(id))
-    const states = cluster.nodes
-      .filter((node) => ids.includes(node.id))
-      .map((node) => {
-        const { db } = node.machine.platform!
-        const { local } = node.core!.model.k2v.items
-        const all = { start: Buffer.alloc(0), end: undefined, reverse: false, limit: 100 }
-        const counted = new Map(
-          [...indexRange(db, id, all)].map((entry) => [entry.partitionKey.toString(), entry]),
-        )
-        for (const pk of PARTITION_KEYS) {
-          const prefix = partitionPrefix(Buffer.from(pk))
-          const rows = [...local.range(db, id, { start: prefix, end: prefixEnd(prefix)! })]
-          const sum = rows.map(countsOf).reduce(plus, NO_COUNTS)
-          if (!isSame(counted.get(pk) ?? NO_COUNTS, sum)) {
-            problems.push(
-              `node${node.index} counts ${JSON.stringify(counted.get(pk))} of ${pk}, and has ${JSON.stringify(sum)}`,
-            )
-          }
-        }
-        return local.root(db, bucketPartition(id))?.toString('hex') ?? 'empty'
-      })
-    if (new Set(states).size > 1) problems.push(`the replicas differ: ${states.join(', ')}`)
-  }
-
-  #note(node: SimNode): string {
-    return `node${node.index}, ${this.cluster.clock.monotonicMs().toFixed(1)} ms`
+    })
   }
 }

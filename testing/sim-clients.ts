@@ -12,6 +12,7 @@ import { checkContent } from './sim-content.js'
 import { copyObject } from './sim-copies.js'
 import { WRITES } from './sim-coverage.js'
 import { deleteMany, deleteVersion } from './sim-deletions.js'
+import type { Tokens } from './sim-k2v.js'
 import { Lifecycle } from './sim-lifecycle.js'
 import { listObjects, listVersions } from './sim-listings.js'
 import { multipart } from './sim-multipart.js'
@@ -32,6 +33,7 @@ export class SimClient {
   readonly #home: SimNode
   #random: SeededRandom
   #operationId = ''
+  readonly #tokens: Tokens = new Map()
 
   constructor(
     private readonly w: Workload,
@@ -116,6 +118,8 @@ export class SimClient {
         return w.tags.step(this.#request(node, target))
       case 'life':
         return this.#life(node)
+      case 'k2v':
+        return w.items!.step(node, random, this.#tokens, (at, what, run) => this.#try(at, what, run))
       case 'stack':
         return w.stacks.step(this.#stackRequest(node))
       case 'pop':

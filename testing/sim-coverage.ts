@@ -19,6 +19,7 @@ export const WRITES: ReadonlySet<string> = new Set([
   'replace',
   'copy',
   'tag',
+  'k2v-write',
 ])
 
 /** Calls between nodes that show that something happened which a seed may well miss. */

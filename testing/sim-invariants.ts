@@ -55,6 +55,10 @@ function tablesOf(): TableHere[] {
       name,
       tableOf: (node: SimNode) => node.core!.model.tables[name].local as unknown as LocalTable<unknown>,
     })),
+    {
+      name: 'k2v_item',
+      tableOf: (node) => node.core!.model.k2v.items.local as unknown as LocalTable<unknown>,
+    },
     { name: 'block_ref', tableOf: (node) => blockRefs(node) as unknown as LocalTable<unknown> },
   ]
 }

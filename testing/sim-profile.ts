@@ -46,6 +46,7 @@ export type OperationName =
   | 'copy'
   | 'tags'
   | 'life'
+  | 'k2v'
 
 /**
  * - 'faults': five nodes stay, everything breaks; 'layout': up to three nodes come and as many go meanwhile, on slow paths

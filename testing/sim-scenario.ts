@@ -12,6 +12,7 @@ import { Coverage } from './sim-coverage.js'
 import { EVENT_RULE, Events } from './sim-events.js'
 import { checkEventual } from './sim-eventual.js'
 import { checkQueues, checkQuiescent } from './sim-invariants.js'
+import { K2vItems } from './sim-k2v.js'
 import { drawProfile } from './sim-kinds.js'
 import { LayoutChanges } from './sim-layout-changes.js'
 import { LIFECYCLE_OPTIONS, LIFECYCLE_RULES, Lifecycle } from './sim-lifecycle.js'
@@ -186,6 +187,7 @@ class Scenario {
     ])
     this.acts = nemesis.acts
     await this.#readAll(w)
+    await w.items?.readAll(random)
     if (w.lifecycle) {
       problems.push(...(await w.lifecycle.end(random, w)))
       this.counts.ended = w.lifecycle.ended()
@@ -201,6 +203,7 @@ class Scenario {
     await this.#readAll(w)
     await this.#readFresh(w)
     await w.tags.readAll(w, random)
+    await w.items?.readAll(random)
     const mode = profile.consistencyMode
     const seen = mode === 'consistent' ? this.history.check() : checkEventual(this.history, mode, restAt)
     problems.push(...seen, ...w.stacks.check())
@@ -208,6 +211,7 @@ class Scenario {
     // The checks ask only once, so no message may get lost.
     cluster.resetPaths({ lossShare: 0 })
     problems.push(...(await checkQuiescent(w)))
+    problems.push(...(w.items?.check() ?? []))
     if (w.events) this.counts.told = w.events.told.length
     problems.push(...(w.events?.check(w) ?? []))
     problems.push(...(await checkAvailable(w)), ...(await w.control.check()))
@@ -235,6 +239,7 @@ class Scenario {
       tags: new Tags(),
       events: this.events,
       lifecycle: profile.hasLifecycle ? new Lifecycle(cluster, this.history) : undefined,
+      items: profile.operations.k2v ? new K2vItems(cluster, bucket.id, this.problems) : undefined,
       control: new Control(cluster, key.id),
       operations: profile.operations,
       script: this.script,

@@ -49,10 +49,13 @@ export function swarm(random: SeededRandom): Partial<Profile> {
   // Nodes of the first release keep no account of what a copy may lack.
   const mayUpgrade = changesLayout === 'no' && losses.length === 0
   const upgrades = random.fork('upgrade')
+  const earlierNodes = mayUpgrade && upgrades.chance(0.4) ? upgrades.pick([1, 2]) : 0
+  // The first release has no K2V, which nodes refuse while one of it is there.
+  if (earlierNodes === 0 && random.fork('k2v').chance(0.4)) operations.k2v = 0.15
   return {
     ...{ operations, changesLayout, layoutChange: change, hasLifecycle, replicationFactor },
     acts: skips ? acts.filter((act) => !LOSSES.includes(act)) : acts,
-    earlierNodes: mayUpgrade && upgrades.chance(0.4) ? upgrades.pick([1, 2]) : 0,
+    earlierNodes,
     tellsEvents: !mayLose && random.fork('events').chance(0.5),
     everyMs: random.pick([1000, 3000, 10_000]),
     lastsMs: random.pick([5000, 20_000, 60_000]),

@@ -5,6 +5,7 @@ import type { SimCluster, SimNode } from './sim-cluster.js'
 import type { Control } from './sim-control.js'
 import type { Coverage } from './sim-coverage.js'
 import type { Events } from './sim-events.js'
+import type { K2vItems } from './sim-k2v.js'
 import type { Lifecycle } from './sim-lifecycle.js'
 import type { Contents } from './sim-objects.js'
 import type { Operations } from './sim-profile.js'
@@ -43,6 +44,8 @@ export interface Workload {
   events: Events | undefined
   /** What lifecycle rules may end, if there are any. */
   lifecycle: Lifecycle | undefined
+  /** What is seen of K2V items of the bucket, if there are any. */
+  items: K2vItems | undefined
   /** What is seen of names and permissions. */
   control: Control
   coverage: Coverage
