@@ -13,3 +13,12 @@ export function recreated({ path }: Profile): Partial<Profile> {
     operations: { put: 0.2, delete: 0.4, conditional: 0.4 },
   }
 }
+
+/** Hardly anybody reads what a node alone has, and copies are compared long after it acted on that. */
+export function unheardOf(): Partial<Profile> {
+  return {
+    ...{ acts: ['lone-change'], everyMs: 4000, lastsMs: 2000, downMax: 1, syncSoonMs: 10_000 },
+    ...{ loadFactor: 2, thinkMs: 300, freshEveryMs: 100, versionedShare: 0 },
+    operations: { put: 0.7, delete: 0.3 },
+  }
+}

@@ -3,6 +3,7 @@ import { cutPaths, delaySome, isolate, partFromLone, partViews, rolesOf } from '
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import { Coverage } from './sim-coverage.js'
 import { fullDisk, rot, slowDisk } from './sim-disk-faults.js'
+import { type LossTools, loneChange } from './sim-losses.js'
 import type { Pace } from './sim-pace.js'
 import type { Profile } from './sim-profile.js'
 import type { Script } from './sim-script.js'
@@ -56,6 +57,24 @@ export class Nemesis implements Striker {
 
   get mayStrike(): boolean {
     return this.#down < this.options.downMax
+  }
+
+  /** What aimed losses are done with. */
+  get #losses(): LossTools {
+    return {
+      cluster: this.cluster,
+      isOver: () => this.#isOver,
+      broken: () => this.#mend.size,
+      mayLose: (node) => this.#mayLose(node),
+      until: (name, mend, afterMs) => {
+        this.#name = name
+        this.#for(mend, afterMs)
+      },
+      crash: (name, node, forMs) => {
+        this.#name = name
+        this.#crash(node, 'machine', forMs)
+      },
+    }
   }
 
   draw(name: string): SeededRandom {
@@ -179,6 +198,9 @@ export class Nemesis implements Striker {
       }
       case 'lone-copy':
         if (!this.#loneCopy(random)) return
+        break
+      case 'lone-change':
+        if (!loneChange(this.#losses, this.#roles(random), random)) return
         break
       case 'cut-paths': {
         const roles = this.#roles(random)

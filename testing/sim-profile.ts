@@ -13,6 +13,7 @@ export type Act =
   | 'outage'
   | 'wipe'
   | 'lone-copy'
+  | 'lone-change'
   | 'cut-paths'
   | 'gaps'
   | 'part-views'
@@ -56,6 +57,7 @@ export type OperationName =
  * - 'late': the same where there is one copy of everything, and nodes that took uploads restart meanwhile;
  * - 'returning': databases go back to a state of before deletions that have left no trace since;
  * - 'recreated': the same with keys that were created anew on a condition;
+ * - 'unheard-of': databases are lost with changes of which nobody else has heard, and which their nodes have acted on;
  * - 'wiped': databases are lost, one at a time, often while one other node alone has what was written last;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'overtaking': one key, many writers, and messages that overtake each other or get lost;
@@ -92,6 +94,7 @@ export const SCENARIO_KINDS = [
   'late',
   'returning',
   'recreated',
+  'unheard-of',
   'wiped',
   'busy',
   'overtaking',

@@ -15,6 +15,23 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'references deleted without the word of a quorum',
+    breaks: 'blocks of an acknowledged object stay, though a replica was lost that alone had a change of it',
+    hunts: ['unheard-of'],
+    edits: [
+      {
+        file: 'src/block/reference-queue.ts',
+        find: "(await this.isGone(item.source!)) ? 'yes' : 'no')",
+        replace: "item.source !== undefined ? 'yes' : 'no')",
+      },
+      {
+        file: 'src/block/reference-queue.ts',
+        find: 'if (!(await this.isGone(source))) staying.add(name)',
+        replace: 'if (source.length === 0) staying.add(name)',
+      },
+    ],
+  },
+  {
     name: 'blocks go when their claims end, whoever has references to carry',
     breaks: 'blocks of an acknowledged object stay, however long nodes are away',
     hunts: ['late'],
