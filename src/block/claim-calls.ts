@@ -1,6 +1,5 @@
 import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import { Priority, type RpcHandler, type Transport } from '../net/transport.js'
-import { CarportError } from '../util/errors.js'
 import { eachLimited } from '../util/limited.js'
 import { claimantId } from './claims.js'
 import type { LocalBlocks } from './local-blocks.js'
@@ -32,13 +31,9 @@ export class ClaimCalls {
   retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void> {
     return this.#each(hashes, async (partition, list) => {
       const held = (await this.#claim(partition, owner, list)).map(({ flags }) => flags)
-      list.forEach((hash, i) => {
-        if (held.some((flags) => flags[i])) return
-        throw new CarportError(
-          'BlockMissing',
-          `block ${hash.toString('hex')} is on none of the replicas that answered`,
-        )
-      })
+      // Those of which no answer was waited for may have what the others lost.
+      for (const [i, hash] of list.entries())
+        if (!held.some((flags) => flags[i])) await this.parts.storeAgain(hash, owner)
     })
   }
 

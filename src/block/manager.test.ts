@@ -1,7 +1,15 @@
 import { createHash, randomFillSync } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
-import { BlockCluster, type BlockNode, blockOf, ownerOf, pathOf } from '../../testing/block-cluster.js'
+import {
+  BlockCluster,
+  type BlockNode,
+  blockOf,
+  ownerOf,
+  pathOf,
+  syncCompression,
+} from '../../testing/block-cluster.js'
 import { settle } from '../../testing/cluster-fakes.js'
+import { compressBlock } from './compression.js'
 import { FILE_HEAD_BYTES, parseFile } from './format.js'
 
 const MINUTE = 60_000
@@ -284,6 +292,21 @@ describe('blocks on three nodes', () => {
     await expect(c.run(c.nodes[0]!.blocks.retain(ownerOf(3), [blockOf(13).hash]))).rejects.toMatchObject({
       code: 'BlockMissing',
     })
+  })
+
+  it('retains blocks that one replica alone has left, and does not call them gone while that one is away', async () => {
+    const c = await make()
+    const { hash, data } = blockOf(15)
+    const [a, b, keeper] = c.nodes as [BlockNode, BlockNode, BlockNode]
+    await c.run(keeper.blocks.local.put(hash, ownerOf(1), await compressBlock(data, syncCompression)))
+    for (const node of [a, b]) c.net.cut(keeper.id, node.id)
+    await expect(c.run(a.blocks.retain(ownerOf(2), [hash]))).rejects.toMatchObject({
+      code: 'QuorumUnavailable',
+    })
+    for (const node of [a, b]) c.net.heal(keeper.id, node.id)
+    c.connect(keeper.id)
+    await c.run(a.blocks.retain(ownerOf(2), [hash]))
+    expect(holders(hash)).toBeGreaterThan(1)
   })
 
   it('deletes nothing while references cannot be carried', async () => {

@@ -292,7 +292,7 @@ export class BlockManager implements Service {
   /**
    * Keeps blocks alive for `owner` to reference later, as if it had put them again: what a copy must do before it
    * references the blocks of another row, which may be deleted meanwhile.
-   * @throws CarportError QuorumUnavailable, LayoutNotReady; BlockMissing if a block is gone already
+   * @throws CarportError QuorumUnavailable, LayoutNotReady; BlockMissing if no replica has a block any more
    */
   retain(owner: Buffer, hashes: readonly Buffer[]): Promise<void> {
     return this.#claims.retain(owner, hashes)

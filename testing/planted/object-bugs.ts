@@ -35,8 +35,8 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/block/claim-calls.ts',
-        find: 'if (held.some((flags) => flags[i])) return',
-        replace: 'if (held.some((flags) => flags.length > i)) return',
+        find: 'if (!held.some((flags) => flags[i])) await',
+        replace: 'if (!held.some((flags) => flags.length > i)) await',
       },
     ],
   },
