@@ -72,6 +72,18 @@ describe('the check of histories', () => {
     expect(history.check()).toContainEqual(expect.stringMatching(/has a token for three/))
   })
 
+  it('takes that a deletion is forgotten with its item, and finds one that is lost beside an older value', () => {
+    const { history, write, read, one } = replaced()
+    const both = mergeItems(one, change(one, B, 3, null, EMPTY_CLOCK))
+    write(null, EMPTY_CLOCK)
+    read(both)
+    // A later value of the same writer: its token covers the deletion.
+    read(change(undefined, B, 5, 'anew', EMPTY_CLOCK))
+    expect(history.check().filter((problem) => problem.includes('has a token for null'))).toEqual([])
+    read(mergeItems(one, change(undefined, B, 5, 'anew', EMPTY_CLOCK)))
+    expect(history.check()).toContainEqual(expect.stringContaining('has a token for null'))
+  })
+
   it('finds a token that goes back', () => {
     const { history, write, read, two } = replaced()
     read(two)

@@ -30,7 +30,8 @@ export interface ReadOp {
  *
  *  1. A dot stands for one value, always and everywhere.
  *  2. A read that begins after a write was acknowledged shows its value, unless somebody wrote with a token that has seen it.
- *  3. A token covers no value which its read did not show, unless somebody wrote with a token that has seen that one.
+ *  3. A token covers no value which its read did not show, unless somebody wrote with a token that has seen that one. A
+ *     deletion may be forgotten if all that is shown was written after it: the item was gone in between.
  *  4. A read that begins after a write was acknowledged shows nothing that this write's token has seen.
  *  5. Tokens only grow: a read that begins after another has returned knows all that that one knew, unless everything was
  *     deleted, and its traces with it.
@@ -125,8 +126,10 @@ export class K2vHistory {
         if (texts.has(write.text) || dotsOf.get(write.text)?.some(mayLack)) continue
         this.problems.push(`${describe(read)} lacks what was acknowledged: ${describe(write)}`)
       }
+      const oldest = Math.min(...[...read.values.keys()].map((name) => Number(name.split('/')[1])))
       for (const dot of dots) {
         if (!covers(read.clock, dot) || read.values.has(dot.name) || mayLack(dot)) continue
+        if (dot.text === null && dot.time < oldest) continue
         this.problems.push(
           `${describe(read)} has a token for ${dot.text} (${dot.name}), which it does not show`,
         )
