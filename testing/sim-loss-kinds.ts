@@ -1,4 +1,5 @@
 /** Kinds of runs in which nodes lose, or go back from, what they or others have acted on. */
+import { KEYS } from './sim-kind-parts.js'
 import type { Profile } from './sim-profile.js'
 
 /** Most are left alone for longer than the tombstone of one stays. */
@@ -20,5 +21,22 @@ export function unheardOf(): Partial<Profile> {
     ...{ acts: ['lone-change'], everyMs: 4000, lastsMs: 2000, downMax: 1, syncSoonMs: 10_000 },
     ...{ loadFactor: 2, thinkMs: 300, freshEveryMs: 100, versionedShare: 0 },
     operations: { put: 0.7, delete: 0.3 },
+  }
+}
+
+/** The replica that has what was acknowledged is out of reach, and clocks are so far apart that those who lack it write with earlier times. */
+export function outrun(): Partial<Profile> {
+  return {
+    ...{
+      acts: ['lone-copy'],
+      everyMs: 1000,
+      lastsMs: 1000,
+      downMax: 1,
+      syncSoonMs: 500,
+      clockSkewMs: 20_000,
+    },
+    // A node without a copy that meets both sides would tell the time.
+    ...{ nodes: 3, zones: 3, loadFactor: 2 },
+    ...{ keys: KEYS.slice(0, 3), versionedShare: 0, thinkMs: 200, operations: { put: 0.5, head: 0.5 } },
   }
 }

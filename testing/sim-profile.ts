@@ -59,6 +59,7 @@ export type OperationName =
  * - 'recreated': the same with keys that were created anew on a condition;
  * - 'unheard-of': databases are lost with changes of which nobody else has heard, and which their nodes have acted on;
  * - 'wiped': databases are lost, one at a time, often while one other node alone has what was written last;
+ * - 'outrun': the same with clocks that are far apart;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
  * - 'overtaking': one key, many writers, and messages that overtake each other or get lost;
  * - 'gaps': one key, many writers, and replicas that messages of some nodes reach late;
@@ -96,6 +97,7 @@ export const SCENARIO_KINDS = [
   'recreated',
   'unheard-of',
   'wiped',
+  'outrun',
   'busy',
   'overtaking',
   'gaps',

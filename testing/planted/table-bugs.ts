@@ -3,6 +3,18 @@ import type { PlantedBug } from './planted-bug.js'
 /** Bugs in the replicated tables: quorums, durability, repair, collection. */
 export const TABLE_BUGS: readonly PlantedBug[] = [
   {
+    name: 'a copy that joins vouches for the order of writes',
+    breaks: 'a write that begins after another was acknowledged wins',
+    hunts: ['outrun'],
+    edits: [
+      {
+        file: 'src/table/replica.ts',
+        find: 'const blind = rows.length === 1 && this.#isBlind(rows[0]!)',
+        replace: 'const blind = rows.length === 1 && this.#isBlind(rows[0]!) && rows.length !== 1',
+      },
+    ],
+  },
+  {
     name: 'write quorum of 1',
     breaks: 'what was acknowledged survives the loss of a node',
     hunts: ['faults'],
