@@ -84,6 +84,19 @@ describe('the check of histories', () => {
     expect(history.check()).toContainEqual(expect.stringContaining('has a token for null'))
   })
 
+  it.each([[true], [false]])(
+    'takes one that knows less where the item was deleted before: %s',
+    (isDeleted) => {
+      const { history, write, read, two } = replaced()
+      read(two)
+      if (isDeleted) write(null, clockOf(two))
+      else write('more', clockOf(two))
+      read(change(undefined, A, 9, 'anew', EMPTY_CLOCK))
+      const found = history.check().filter((problem) => problem.includes('knows less'))
+      expect(found).toHaveLength(isDeleted ? 0 : 1)
+    },
+  )
+
   it('finds a token that goes back', () => {
     const { history, write, read, two } = replaced()
     read(two)

@@ -30,11 +30,12 @@ export interface ReadOp {
  *
  *  1. A dot stands for one value, always and everywhere.
  *  2. A read that begins after a write was acknowledged shows its value, unless somebody wrote with a token that has seen it.
- *  3. A token covers no value which its read did not show, unless somebody wrote with a token that has seen that one. A
- *     deletion may be forgotten if all that is shown was written after it: the item was gone in between.
+ *  3. A token covers no value which its read did not show, unless somebody wrote with a token that has seen that one.
  *  4. A read that begins after a write was acknowledged shows nothing that this write's token has seen.
- *  5. Tokens only grow: a read that begins after another has returned knows all that that one knew, unless everything was
- *     deleted, and its traces with it.
+ *  5. Tokens only grow: a read that begins after another has returned knows all that that one knew.
+ *
+ * When all of an item is deleted, its traces go, too. So 3 does not hold for a deletion, nor 5 for what was known, if all that is shown was
+ * written later.
  */
 export class K2vHistory {
   readonly writes: WriteOp[] = []
@@ -126,7 +127,7 @@ export class K2vHistory {
         if (texts.has(write.text) || dotsOf.get(write.text)?.some(mayLack)) continue
         this.problems.push(`${describe(read)} lacks what was acknowledged: ${describe(write)}`)
       }
-      const oldest = Math.min(...[...read.values.keys()].map((name) => Number(name.split('/')[1])))
+      const oldest = oldestOf(read)
       for (const dot of dots) {
         if (!covers(read.clock, dot) || read.values.has(dot.name) || mayLack(dot)) continue
         if (dot.text === null && dot.time < oldest) continue
@@ -142,23 +143,29 @@ export class K2vHistory {
         }
       }
     }
-    this.#checkGrowth(reads)
+    const deletionAt = Math.min(...writes.filter(({ text }) => text === null).map(({ callAt }) => callAt))
+    this.#checkGrowth(reads, deletionAt)
   }
 
-  #checkGrowth(reads: readonly ReadOp[]): void {
+  /** @param deletionAt when somebody first asked for a deletion */
+  #checkGrowth(reads: readonly ReadOp[], deletionAt: number): void {
     const byReturn = [...reads].sort((a, b) => a.returnAt - b.returnAt)
     const byCall = [...reads].sort((a, b) => a.callAt - b.callAt)
     let known: VectorClock = new Map()
+    /** Whether the item may have been gone before what it shows was written. */
+    const isAnew = (read: ReadOp) =>
+      deletionAt < read.returnAt && oldestOf(read) > Math.max(...known.values())
     let at = 0
     for (const read of byCall) {
       for (; at < byReturn.length && byReturn[at]!.returnAt < read.callAt; at++) {
-        const { clock, values } = byReturn[at]!
+        const before = byReturn[at]!
         // What is deleted may be forgotten later.
-        const isDeleted = [...values.values()].every((text) => text === null)
-        known = isDeleted ? new Map() : joinClocks(known, clock)
+        const isDeleted = [...before.values.values()].every((text) => text === null)
+        if (isDeleted) known = new Map()
+        else known = joinClocks(isAnew(before) ? new Map() : known, before.clock)
       }
       const isGone = [...read.values.values()].every((text) => text === null)
-      if (!isGone && isNewer(known, read.clock) && this.#keptSince(byReturn, read)) {
+      if (!isGone && !isAnew(read) && isNewer(known, read.clock) && this.#keptSince(byReturn, read)) {
         this.problems.push(`${describe(read)} knows less than a read before it`)
       }
     }
@@ -171,6 +178,11 @@ export class K2vHistory {
         item === read.item && callAt < read.returnAt && [...values.values()].every((text) => text === null),
     )
   }
+}
+
+/** The earliest time of a value that a read showed. */
+function oldestOf({ values }: ReadOp): number {
+  return Math.min(...[...values.keys()].map((dot) => Number(dot.split('/')[1])))
 }
 
 function describe(op: WriteOp | ReadOp): string {
