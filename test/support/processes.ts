@@ -57,8 +57,8 @@ export class NodeProcess {
     readonly args: readonly string[],
     readonly env: NodeJS.ProcessEnv,
     readonly cwd: string,
-    /** The command that starts the program. */
-    readonly program: readonly [string, ...string[]] = PROGRAM,
+    /** The command that starts the program; a change counts from the next start. */
+    public program: readonly [string, ...string[]] = PROGRAM,
   ) {}
 
   get pid(): number {

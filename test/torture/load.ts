@@ -36,6 +36,8 @@ interface NodeClients {
   lastSuccessMs: number
   /** Whether something is done to the node, so that failures are to be expected. */
   harmed: boolean
+  /** Which release it runs, where these differ. */
+  release?: string
 }
 
 /**
@@ -46,6 +48,8 @@ export class TortureLoad {
   readonly #nodes = new Map<string, NodeClients>()
   /** What was wrong with an answer by itself. */
   readonly violations: string[] = []
+  /** Whether clients write on conditions; the first release does not know how. */
+  isConditional = true
   #running: Promise<unknown>[] = []
   #stopping = false
   #writes = 0
@@ -108,6 +112,11 @@ export class TortureLoad {
     node.lastSuccessMs = performance.now()
   }
 
+  /** Says which release a node runs, for those who are told of its failures. */
+  setRelease(name: string, release: string): void {
+    this.#nodes.get(name)!.release = release
+  }
+
   /** Resolves when requests at a node succeed again: with the time that it took, ms. @throws Error after a minute */
   async untilServed(name: string): Promise<number> {
     const { s3 } = this.#nodes.get(name)!
@@ -163,7 +172,8 @@ export class TortureLoad {
     if (failure instanceof S3Failure) tally.refused++
     else tally.broken++
     if (node.harmed) return
-    const what = failure.message.replace(/\/torture\/?\S*/, '').slice(0, 160)
+    const by = node.release ? `${node.release}: ` : ''
+    const what = `${by}${failure.message.replace(/\/torture\/?\S*/, '').slice(0, 160)}`
     tally.unexpected.set(what, (tally.unexpected.get(what) ?? 0) + 1)
   }
 
@@ -178,9 +188,10 @@ export class TortureLoad {
     if (draw < 0.35) return this.#put(node, key)
     if (draw < 0.7) return this.#get(node, key)
     if (draw < 0.8) return this.#delete(node, key)
+    if (draw >= 0.95) return this.#list(node)
+    if (!this.isConditional) return this.#get(node, key)
     if (draw < 0.85) return this.#create(node, key)
-    if (draw < 0.95) return this.#increment(node, key)
-    return this.#list(node)
+    return this.#increment(node, key)
   }
 
   #newValue(): string {

@@ -3,6 +3,7 @@ import type { LifeNode } from '../life/kit/life-node.js'
 import { DISK_SCENARIOS } from './disk-scenarios.js'
 import { again, oneByOne, rest, type Scenario, whileKilled } from './scenario.js'
 import type { Torture } from './torture.js'
+import { UPGRADE } from './upgrade.js'
 
 const all = ({ nodes }: Torture) => nodes
 /** Jumps of a clock, ms. */
@@ -177,7 +178,7 @@ const PROCESS_SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-export const SCENARIOS: readonly Scenario[] = [...PROCESS_SCENARIOS, ...DISK_SCENARIOS]
+export const SCENARIOS: readonly Scenario[] = [...PROCESS_SCENARIOS, ...DISK_SCENARIOS, UPGRADE]
 
 function killed(torture: Torture, node: LifeNode): Promise<void> {
   return torture.harm([node], () => whileKilled(torture, [node]))

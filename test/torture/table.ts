@@ -34,10 +34,11 @@ export function tableOf(reports: readonly TortureReport[]): string {
       'p50/p99 ms',
     ],
   ]
-  const notes = reports.flatMap(({ name, unexpected }) =>
-    [...unexpected].map(
+  const notes = reports.flatMap(({ name, unexpected, notes }) => [
+    ...notes.map((note) => `${name}: ${note}`),
+    ...[...unexpected].map(
       ([what, count]) => `${name}, at a node to which nothing was done: ${count} × ${what}`,
     ),
-  )
+  ])
   return [...formatTable([header, ...rows]), ...(notes.length > 0 ? ['', ...notes] : [])].join('\n')
 }

@@ -2,11 +2,14 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { RawS3 } from '../../bench/load/raw-s3.js'
 import { memoryOf } from '../../bench/proc.js'
+import { freePorts } from '../../bench/stores/server-process.js'
 import { RegisterHistory } from '../../testing/register-history.js'
 import { SeededRandom } from '../../testing/seeded-random.js'
-import { LifeCluster } from '../life/kit/life-cluster.js'
+import { LifeCluster, until } from '../life/kit/life-cluster.js'
 import type { LifeNode } from '../life/kit/life-node.js'
+import type { AccessKey } from '../support/fill-store.js'
 import { Disks } from './disks.js'
+import type { EarlierRelease } from './earlier.js'
 import { Gates } from './gates.js'
 import { BUCKET, TortureLoad } from './load.js'
 
@@ -35,6 +38,8 @@ export interface TortureReport {
   latencies: readonly { p50: number; p99: number }[]
   /** What must never be: a history that is impossible, a content that nobody wrote, a refusal at rest. */
   violations: readonly string[]
+  /** What else is worth knowing of the run. */
+  notes: readonly string[]
 }
 
 export interface TortureOptions {
@@ -43,7 +48,12 @@ export interface TortureOptions {
   hasDisks?: boolean
   /** After how many seconds deletions and blocks without references are forgotten. */
   graceSeconds?: number | undefined
+  /** The release on which the nodes start. */
+  earlier?: EarlierRelease | undefined
 }
+
+/** Settings that the first release knows, too: short blocks, so that contents have lists of them, and a key for encryption. */
+const EARLIER_SETTINGS = `block_size = "64KiB"\nsse_master_key = "${'cd'.repeat(32)}"\n`
 
 /** A cluster on real processes, whose network, disks and clocks are in the scenario's hands, with clients at each node. */
 export class Torture {
@@ -55,15 +65,17 @@ export class Torture {
   /** What the nodes had all the while: of each look the most. */
   readonly #allocated: number[] = []
   readonly #descriptors: number[] = []
-  #credentials = { accessKeyId: '', secretAccessKey: '' }
+  readonly notes: string[] = []
+  credentials: AccessKey = { accessKeyId: '', secretAccessKey: '' }
   #hosts = 1
-  /** A section of each node's configuration. */
-  #durations = ''
+  /** More of each node's configuration. */
+  #settings = ''
 
   private constructor(
     readonly cluster: LifeCluster,
     readonly gates: Gates,
     seed: number,
+    private readonly earlier?: EarlierRelease,
   ) {
     this.random = new SeededRandom(seed)
     this.load = new TortureLoad(this.history, this.random.fork('load'))
@@ -72,20 +84,23 @@ export class Torture {
 
   /** Starts nodes a, b, c, …, one zone each. */
   static async begin(seed: number, options: TortureOptions = {}): Promise<Torture> {
-    const { nodes = 3, hasDisks = false, graceSeconds } = options
-    const torture = new Torture(await LifeCluster.create(3), new Gates(), seed)
+    const { nodes = 3, hasDisks = false, graceSeconds, earlier } = options
+    const torture = new Torture(await LifeCluster.create(3), new Gates(), seed, earlier)
     const { cluster } = torture
-    if (graceSeconds !== undefined) torture.#durations = durationsOf(graceSeconds)
+    if (graceSeconds !== undefined) torture.#settings = durationsOf(graceSeconds)
+    if (earlier) torture.#settings = EARLIER_SETTINGS
+    torture.load.isConditional = !earlier
     try {
       const names = [...'abcdefg'].slice(0, nodes)
       for (const [i, name] of names.entries()) await torture.addNode(name, `z${i + 1}`, hasDisks)
       const all = names.map((name) => cluster.node(name))
-      await cluster.layOut(all[0]!, { assign: all })
-      await cluster.settled()
-      torture.#credentials = await cluster.createKey()
-      const s3 = new RawS3(torture.#targetOf(all[0]!), 1)
-      await s3.request('PUT', `/${BUCKET}`)
-      s3.close()
+      if (earlier) torture.credentials = await earlier.layOut(cluster, all)
+      else {
+        await cluster.layOut(all[0]!, { assign: all })
+        await cluster.settled()
+        torture.credentials = await cluster.createKey()
+      }
+      await torture.#makeBucket(all)
       for (const node of all) torture.load.addNode(node.name, torture.#targetOf(node))
       return torture
     } catch (error) {
@@ -104,6 +119,14 @@ export class Torture {
     return nodes[Math.floor(this.random.float() * nodes.length)]!
   }
 
+  /** All nodes in a drawn order. */
+  shuffled(): LifeNode[] {
+    return this.nodes
+      .map((node) => ({ node, at: this.random.float() }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ node }) => node)
+  }
+
   /** Starts one more node, without a role and without clients. */
   async addNode(name: string, zone: string, hasDisk = false): Promise<LifeNode> {
     const host = `127.0.9.${this.#hosts++}`
@@ -111,7 +134,8 @@ export class Torture {
     const preload = join(import.meta.dirname, 'clock.mjs')
     const node = await this.cluster.makeNode(name, zone, {
       host,
-      top: `rpc_bind_outgoing = true\n${this.#durations}`,
+      top: `rpc_bind_outgoing = true\n${this.#settings}`,
+      ...(this.earlier && { program: this.earlier.program, k2vPort: (await freePorts(1))[0]! }),
       env: {
         TORTURE_CLOCK: clock,
         NODE_OPTIONS: `--import=${preload} --import=${join(import.meta.dirname, '../life/kit/hosts.mjs')}`,
@@ -120,7 +144,7 @@ export class Torture {
     node.settings.publicAddress = `127.0.0.1:${await this.gates.open(name, host, node.settings.rpcPort)}`
     if (hasDisk) this.disks.attach(name, node.dir, 400)
     await this.cluster.start(node)
-    await node.hurry()
+    if (!this.earlier) await node.hurry()
     return node
   }
 
@@ -174,6 +198,7 @@ export class Torture {
       ...this.#report(name, seconds),
       settledMs,
       violations: [...violations, ...this.load.violations, ...this.history.check()],
+      notes: this.notes,
     }
   }
 
@@ -185,7 +210,22 @@ export class Torture {
     await this.cluster.dispose()
   }
 
-  #report(name: string, seconds: number): Omit<TortureReport, 'settledMs' | 'violations'> {
+  /** Makes the bucket of the load, and waits until all nodes know it. */
+  async #makeBucket(nodes: readonly LifeNode[]): Promise<void> {
+    for (const node of nodes) {
+      const s3 = new RawS3(this.#targetOf(node), 1)
+      if (node === nodes[0]) await s3.request('PUT', `/${BUCKET}`)
+      await until(30_000, `${node.name} knows the bucket`, () =>
+        s3.request('GET', `/${BUCKET}`).then(
+          () => true,
+          () => false,
+        ),
+      )
+      s3.close()
+    }
+  }
+
+  #report(name: string, seconds: number): Omit<TortureReport, 'settledMs' | 'violations' | 'notes'> {
     const tallies = [...this.load.tallies.values()]
     const sum = (of: (tally: (typeof tallies)[number]) => number) =>
       tallies.reduce((all, tally) => all + of(tally), 0)
@@ -217,7 +257,7 @@ export class Torture {
   }
 
   #targetOf(node: LifeNode) {
-    return { endpoint: node.endpoint, region: 'garage', ...this.#credentials }
+    return { endpoint: node.endpoint, region: 'garage', ...this.credentials }
   }
 }
 

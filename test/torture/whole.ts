@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { EarlierRelease } from './earlier.js'
 import { SCENARIOS } from './scenarios.js'
 import { tableOf } from './table.js'
 import { Torture, type TortureReport } from './torture.js'
@@ -13,7 +14,7 @@ const unknown = wanted.filter((name) => !SCENARIOS.some((scenario) => scenario.n
 if (unknown.length > 0 || !(seconds > 0) || !Number.isSafeInteger(seed)) {
   const list = SCENARIOS.map(({ name, what }) => `  ${name.padEnd(10)}${what}`).join('\n')
   throw new Error(
-    `Usage: npm run torture -- [SCENARIO ...] [--seconds N] [--seed S]\nnot known: ${unknown.join(', ')}\n${list}`,
+    `Usage: npm run torture -- [SCENARIO ...] [--seconds N] [--seed S] [--earlier DIR]\nnot known: ${unknown.join(', ')}\n${list}`,
   )
 }
 
@@ -23,12 +24,16 @@ afterAll(() => console.log(`\n${tableOf(reports)}\n`))
 const chosen = SCENARIOS.filter(({ name }) => wanted.length === 0 || wanted.includes(name))
 for (const scenario of chosen)
   test(`${scenario.name}: ${scenario.what}`, async ({ skip }) => {
-    const { name, hasDisks = false, graceSeconds } = scenario
+    const { name, hasDisks = false, graceSeconds, startsEarlier } = scenario
     const dir = mkdtempSync(join(tmpdir(), 'carport-torture-'))
     const reason = scenario.missing?.(dir)
     rmSync(dir, { recursive: true })
     if (reason) skip(reason)
-    const torture = await Torture.begin(seed, { hasDisks, graceSeconds })
+    const torture = await Torture.begin(seed, {
+      hasDisks,
+      graceSeconds,
+      earlier: startsEarlier ? new EarlierRelease() : undefined,
+    })
     try {
       const report = await torture.run(name, () => scenario.run(torture, seconds))
       reports.push(report)

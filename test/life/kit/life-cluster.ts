@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { freePorts } from '../../../bench/stores/server-process.js'
-import { PROGRAM } from '../../support/processes.js'
 import { Balancer } from './balancer.js'
 import { LifeNode, type NodeSettings } from './life-node.js'
 
@@ -88,6 +87,8 @@ export class LifeCluster {
 
   async start(node: LifeNode): Promise<void> {
     await node.start()
+    // The first release has no admin API over HTTP, which tells the id of others.
+    if (node.settings.program) node.id = (await this.cli(node, 'node', 'id', '-q')).trim().split('@')[0]!
     this.balancer.add(node.name, node.settings.host, node.settings.s3Port)
   }
 
@@ -101,9 +102,9 @@ export class LifeCluster {
     writeFileSync(this.#hostsFile, [...this.#hosts].map(([name, address]) => `${address} ${name}\n`).join(''))
   }
 
-  /** Runs a command of the command line against a node; resolves with its output. */
+  /** Runs a command of the command line, that of the node's release, against a node; resolves with its output. */
   async cli(node: LifeNode, ...args: string[]): Promise<string> {
-    const [command, ...first] = PROGRAM
+    const [command, ...first] = node.process.program
     const { stdout } = await run(command, [...first, '-c', node.config, ...args], {
       env: { PATH: process.env.PATH },
     })
@@ -137,6 +138,17 @@ export class LifeCluster {
     this.#layoutVersion++
   }
 
+  /** Lays nodes out for the first time by the command line alone, as those of the first release need it. */
+  async layOutByCommands(nodes: readonly LifeNode[]): Promise<void> {
+    const [on] = nodes as [LifeNode, ...LifeNode[]]
+    for (const node of nodes) {
+      if (node !== on) await this.cli(on, 'node', 'connect', `${node.id}@${node.settings.publicAddress}`)
+      await this.cli(on, 'layout', 'assign', '-z', node.settings.zone, '-c', '10G', node.id)
+    }
+    this.#layoutVersion++
+    await this.cli(on, 'layout', 'apply', '--version', String(this.#layoutVersion))
+  }
+
   /** Lets the layout change go on without the nodes that do not run any more, as `layout skip-dead-nodes` does. */
   async skipDeadNodes(on: LifeNode): Promise<void> {
     await on.admin('ClusterLayoutSkipDeadNodes', { version: this.#layoutVersion, allowMissingData: true })
@@ -158,9 +170,10 @@ export class LifeCluster {
   /**
    * Waits until every running node was found to have all that it must have, with one version of the layout left. While a client
    * writes, each is so at another moment.
+   * @param nodes those that are asked; all that run unless told
    */
-  async settled(timeoutMs = 300_000): Promise<void> {
-    let waiting = this.running()
+  async settled(timeoutMs = 300_000, nodes: readonly LifeNode[] = this.running()): Promise<void> {
+    let waiting = nodes
     let state = ''
     await until(
       timeoutMs,

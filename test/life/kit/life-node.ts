@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { NodeProcess } from '../../support/processes.js'
+import { NodeProcess, PROGRAM } from '../../support/processes.js'
 
 /** A folder for blocks in a node's configuration; the path counts from the node's own folder. */
 export interface DataFolder {
@@ -18,6 +18,10 @@ export interface NodeSettings {
   s3Port: number
   rpcPort: number
   adminPort: number
+  /** Where K2V is served; nowhere unless told. */
+  k2vPort?: number
+  /** The command that starts the program of another release; today's unless told. */
+  program?: readonly [string, ...string[]]
   /** What peers are told to dial, instead of address and port. */
   publicAddress?: string
   /** `[id@]host:port` of other nodes. */
@@ -75,8 +79,10 @@ export class LifeNode {
 
   async start(): Promise<void> {
     this.#writeConfig()
+    this.process.program = this.settings.program ?? PROGRAM
     await this.process.start()
     this.running = true
+    if (this.settings.program) return
     this.id = (
       await this.admin<{ nodes: { id: string; isUp: boolean; addr: string | null }[] }>('GetClusterStatus')
     ).nodes[0]!.id
@@ -127,6 +133,7 @@ export class LifeNode {
       dataFolders,
       replicationFactor,
       consulUrl,
+      k2vPort,
       top = '',
     } = this.settings
     const folder = ({ path, capacity, readOnly }: DataFolder) =>
@@ -151,7 +158,7 @@ s3_region = "garage"
 [admin]
 api_bind_addr = "${host}:${adminPort}"
 admin_token = "${ADMIN_TOKEN}"
-${consulUrl ? `[consul_discovery]\nconsul_http_addr = "${consulUrl}"\nservice_name = "carport"\n` : ''}`
+${k2vPort ? `[k2v_api]\napi_bind_addr = "${host}:${k2vPort}"\n` : ''}${consulUrl ? `[consul_discovery]\nconsul_http_addr = "${consulUrl}"\nservice_name = "carport"\n` : ''}`
     writeFileSync(this.config, text, { mode: 0o600 })
   }
 }
