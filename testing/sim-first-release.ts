@@ -1,4 +1,4 @@
-/** What sets a node of the first release, 0.1.0, apart: it knows fewer calls, tells less of itself, and stores rows without a seal. */
+/** What sets a node of the first release, 0.1.0, apart: it knows fewer calls and tables, tells less of itself, and stores rows without a seal. */
 import type { NodeStatus } from '../src/cluster/node-status.js'
 import { TABLE_NAMES } from '../src/model/model.js'
 import type { Core } from '../src/node/core.js'
@@ -9,7 +9,7 @@ import type { SimPlatform } from './sim-machine.js'
 /** What the first release serves of what nodes ask each other. */
 const KNOWN = [
   /^cluster\//,
-  /^table\/\w+\/(insert|get|range|push|pull|roots|leaves|hashes|check|collect)$/,
+  /^table\/(?!admin_token|k2v_item)\w+\/(insert|get|range|push|pull|roots|leaves|hashes|check|collect)$/,
   /^block\/(put|get|need|retain|carry)$/,
   /^model\/(list|list-versions|usage|events)$/,
 ]

@@ -95,6 +95,11 @@ export class SimTransport implements Transport, Dialer {
     this.#handlers.set(method, handler)
   }
 
+  /** Answers a call as another release does. */
+  replace(method: string, handler: RpcHandler): void {
+    this.#handlers.set(method, handler)
+  }
+
   isConnected(node: NodeId): boolean {
     return node === this.self || this.#network.link(this.self, node) !== undefined
   }

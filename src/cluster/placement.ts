@@ -78,6 +78,8 @@ export interface QuorumCallOptions {
   /** The deadline of each node's call. */
   timeoutMs: number
   priority?: Priority
+  /** Is told of each node that failed or timed out, also after the promise resolved. Must not throw. */
+  onFailure?: (node: NodeId, error: unknown) => void
 }
 
 export interface NodeReply {
@@ -92,8 +94,6 @@ export interface QuorumWriteOptions extends QuorumCallOptions {
   judge?: (body: unknown) => 'taken' | 'unknown'
   /** A node that has stored durably what is written: it counts as one that took it, and gets no message. */
   heldBy?: NodeId | undefined
-  /** Is told of each node that failed or timed out, also after the promise resolved. */
-  onFailure?: (node: NodeId, error: unknown) => void
   /** Is told of each reply before it is judged, also after the promise resolved. Must not throw. */
   onReply?: (node: NodeId, body: unknown) => void
 }

@@ -113,6 +113,7 @@ export class Quorum implements QuorumCaller {
         },
         (error) => {
           this.#reads.leave(epoch)
+          options.onFailure?.(node, error)
           // The only replica lost what it had: asking it again will not help.
           if (errorCode(error) === 'Corrupted') throw error
           throw quorumUnavailable(method, 0, 1, error)

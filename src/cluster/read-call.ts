@@ -128,6 +128,7 @@ export class ReadCall {
   }
 
   #failed(node: NodeId, error: unknown): void {
+    this.options.onFailure?.(node, error)
     if (!this.#replies) return
     this.#open.delete(node)
     for (let i = 0; i < this.sets.length; i++) if (this.sets[i]!.includes(node)) this.#pending[i]!--

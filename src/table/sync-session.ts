@@ -83,7 +83,7 @@ export class SyncSession<E> {
         }
         roots.push([partition, root])
       }
-      const { differ, refused } = parseRoots(await this.#call(peer, 'roots', roots))
+      const { differ, refused } = await this.#differing(peer, roots)
       for (const [partition] of roots) {
         if (!differ.includes(partition) && !refused.includes(partition)) done(partition)
       }
@@ -91,6 +91,19 @@ export class SyncSession<E> {
         known.delete(partition)
         if (await this.#syncPartition(peer, partition, joins.has(partition))) done(partition)
       })
+    }
+  }
+
+  /** A peer of a release without this table differs in nothing: it has no row of it that could be missing here. */
+  async #differing(
+    peer: NodeId,
+    roots: readonly unknown[],
+  ): Promise<{ differ: number[]; refused: number[] }> {
+    try {
+      return parseRoots(await this.#call(peer, 'roots', roots))
+    } catch (error) {
+      if (!isUnknownMethod(error)) throw error
+      return { differ: [], refused: [] }
     }
   }
 

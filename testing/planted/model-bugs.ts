@@ -9,9 +9,8 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/listing/objects.ts',
-        find: 'if (replies.every((r) => agrees(r.body))) return { agreed: readPage(page), pages: [] }',
-        replace:
-          'if (replies.every((r) => agrees(r.body)) || page) return { agreed: readPage(page), pages: [] }',
+        find: 'if (replies.every((r) => agrees(r.body))) return { agreed: read(page), pages: [] }',
+        replace: 'if (replies.every((r) => agrees(r.body)) || page) return { agreed: read(page), pages: [] }',
       },
     ],
   },

@@ -2,6 +2,7 @@ import { pack, unpack } from 'msgpackr'
 import { majority, type Placement, type QuorumCaller } from '../../cluster/placement.js'
 import type { Db, Reader } from '../../db/db.js'
 import { Priority, type RpcReply, type Transport } from '../../net/transport.js'
+import { isUnknownMethod } from '../../table/standing-rpc.js'
 import type { Table } from '../../table/table.js'
 import { type Backoff, backoffMs } from '../../util/backoff.js'
 import { type Clock, type Hlc, sleep } from '../../util/clock.js'
@@ -141,6 +142,7 @@ export class FieldDecisions {
     const sets = placement.controlSets()
     if (sets.length === 0) throw new CarportError('LayoutNotReady', 'no layout is applied yet')
     let promisedUs: number | undefined
+    let isUnknown = false
     try {
       const replies = await quorum.write(sets, method, body, {
         quorum: sets.map((set) => majority(set.length)),
@@ -152,11 +154,17 @@ export class FieldDecisions {
           promisedUs = Math.max(promisedUs ?? 0, promised)
           return 'unknown'
         },
+        onFailure: (_, error) => {
+          if (isUnknownMethod(error)) isUnknown = true
+        },
       })
       return { replies: replies.map((reply) => reply.body) }
     } catch (error) {
-      if (promisedUs === undefined) throw error
-      return { promisedUs }
+      if (promisedUs !== undefined) return { promisedUs }
+      if (!isUnknown) throw error
+      const message =
+        'nodes of an earlier release cannot vote on keys and names: upgrade a majority of the nodes first'
+      throw new CarportError('QuorumUnavailable', message, { cause: error })
     }
   }
 

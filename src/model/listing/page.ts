@@ -50,7 +50,7 @@ export function* buildPage(
   rowsMax = PAGE_ROWS_MAX,
 ): Turns<Buffer> {
   const { bucket, prefix, delimiter, limit } = request
-  const out = new PageWriter(full)
+  const out = new PageWriter(full, Number.isFinite(rowsMax))
   const end = prefixEnd(prefix)
   const folds = delimiter.length > 0
   let entries = 0
@@ -125,11 +125,36 @@ const DIGEST_BYTES = 16
 
 /** Reads a page, full or not. @throws CarportError InvalidArgument if it is cut short */
 export function readPage(page: Buffer): Page {
-  const cutShort = () => new CarportError('InvalidArgument', 'page of a listing is cut short')
   if (page.length < HEADER_BYTES) throw cutShort()
   const end = page.length - page.readUInt16BE(HEADER_BYTES - 2)
+  const entries = readEntries(page, HEADER_BYTES, end)
+  return { more: page[0] === 1, entries, position: end < page.length ? page.subarray(end) : undefined }
+}
+
+/**
+ * Reads a page in the form of the first release: [more u8] and the entries that are shown. It accounts for nothing else.
+ * @throws CarportError InvalidArgument if it is cut short
+ */
+export function readEarlierPage(page: Buffer): Page {
+  if (page.length === 0) throw cutShort()
+  return { more: page[0] === 1, entries: readEntries(page, 1, page.length), position: undefined }
+}
+
+/** A page that is not full and has no position, in the form of the first release. The buffer of the page is used. */
+export function toEarlierPage(page: Buffer): Buffer {
+  for (const { head } of readPage(page).entries) if (head) head[0]! &= ~UNSETTLED
+  const at = HEADER_BYTES - 1
+  page[at] = page[0]!
+  return page.subarray(at)
+}
+
+function cutShort(): CarportError {
+  return new CarportError('InvalidArgument', 'page of a listing is cut short')
+}
+
+function readEntries(page: Buffer, from: number, end: number): PageEntry[] {
   const entries: PageEntry[] = []
-  let at = HEADER_BYTES
+  let at = from
   while (at < end) {
     if (at + 2 > end) throw cutShort()
     const keyEnd = at + 2 + page.readUInt16BE(at)
@@ -143,7 +168,7 @@ export function readPage(page: Buffer): Page {
     })
     at = headEnd
   }
-  return { more: page[0] === 1, entries, position: end < page.length ? page.subarray(end) : undefined }
+  return entries
 }
 
 /** An entry of a full page. */
@@ -224,7 +249,11 @@ export class PageWriter {
   readonly #shown = new EntryBuffer()
   #hidden: EntryBuffer | undefined
 
-  constructor(private readonly full: boolean) {}
+  /** @param accounts whether the page accounts for rows that are not shown; without a bound of these it had to hold any number */
+  constructor(
+    private readonly full: boolean,
+    private readonly accounts = true,
+  ) {}
 
   /**
    * A version that is shown. Heads are cut to what listings show.
@@ -239,6 +268,7 @@ export class PageWriter {
 
   /** A row that was met, and is not shown. */
   hidden(key: Buffer, head: Buffer): void {
+    if (!this.accounts) return
     const at = this.#account().add(key, head, ORDER_BYTES)
     if (this.full) this.#shown.bytes[at]! |= HIDDEN
   }

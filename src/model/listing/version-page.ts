@@ -73,7 +73,7 @@ class VersionWalk {
     rowsMax: number,
   ) {
     const { bucket, prefix } = request
-    this.#out = new PageWriter(full)
+    this.#out = new PageWriter(full, Number.isFinite(rowsMax))
     const hidden = (key: Buffer, head: Buffer) => this.#out.hidden(key, head)
     const end = prefixEnd(prefix)
     this.#objects = new LiveRows(

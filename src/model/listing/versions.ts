@@ -13,13 +13,22 @@ import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
 import {
   checkHolds,
+  type PageMethods,
   PROBES_MAX,
   type ProbeBudget,
   pagesByQuorum,
   RESOLVED_AT_ONCE,
   STEPS_MAX,
 } from './objects.js'
-import { fullEntry, isLatest, isUnsettledEntry, PAGE_ROWS_MAX, type Page, type PageEntry } from './page.js'
+import {
+  fullEntry,
+  isLatest,
+  isUnsettledEntry,
+  PAGE_ROWS_MAX,
+  type Page,
+  type PageEntry,
+  toEarlierPage,
+} from './page.js'
 import { inTurns } from './turns.js'
 import {
   buildVersionPage,
@@ -31,7 +40,7 @@ import {
 } from './version-page.js'
 import { liveBelow } from './version-probe.js'
 
-const METHOD = 'model/list-versions'
+const METHODS: PageMethods = { today: 'model/version-page', earlier: 'model/list-versions' }
 const MAX_LIMIT = 1001
 const ID_BYTES = 16
 
@@ -64,7 +73,8 @@ export class VersionListing {
       clock: Clock
     },
   ) {
-    deps.transport.handle(METHOD, (body) => this.#serve(body))
+    deps.transport.handle(METHODS.today, (body) => this.#serve(body, false))
+    deps.transport.handle(METHODS.earlier, (body) => this.#serve(body, true))
   }
 
   /**
@@ -91,7 +101,7 @@ export class VersionListing {
   async #step(request: VersionPageRequest, budget: ProbeBudget): Promise<VersionPage> {
     const { bucket, prefix, delimiter, start, afterVersion, limit } = request
     const wire = [bucket, prefix, delimiter, start, afterVersion, limit]
-    const { agreed, pages } = await pagesByQuorum(this.deps, METHOD, bucket, wire)
+    const { agreed, pages } = await pagesByQuorum(this.deps, METHODS, bucket, wire)
     if (!agreed) return this.#reconcile(request, pages, budget)
     if (agreed.entries.some(isUnsettledEntry)) return this.#reconcile(request, [agreed], budget)
     return { entries: agreed.entries.map(toVersionEntry), more: agreed.more, next: nextPosition(agreed) }
@@ -179,7 +189,8 @@ export class VersionListing {
     }
   }
 
-  #serve(body: unknown): RpcReply | Promise<RpcReply> {
+  /** @param isEarlier whether to answer in the form of the first release, whose pages look at any number of rows */
+  #serve(body: unknown, isEarlier: boolean): RpcReply | Promise<RpcReply> {
     if (!Array.isArray(body) || body.length !== 7) throw malformed()
     const [bucket, prefix, delimiter, start, afterVersion, limit, pageFrom] = body as unknown[]
     if (
@@ -200,8 +211,13 @@ export class VersionListing {
       limit,
     }
     const { db, transport, clock } = this.deps
-    const page = inTurns(buildVersionPage(db, tables, request, pageFrom === null), clock)
-    const answer = (built: Buffer) => {
+    const rowsMax = isEarlier ? Number.POSITIVE_INFINITY : PAGE_ROWS_MAX
+    const page = inTurns(
+      buildVersionPage(db, tables, request, pageFrom === null && !isEarlier, rowsMax),
+      clock,
+    )
+    const answer = (page: Buffer) => {
+      const built = isEarlier ? toEarlierPage(page) : page
       const isWhole = pageFrom === null || pageFrom === transport.self
       const reply = { body: isWhole ? built : sha256(built) }
       const afterObjects = tables.objects.whenDurable(request.bucket, reply)
