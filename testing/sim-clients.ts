@@ -16,13 +16,15 @@ import type { Tokens } from './sim-k2v.js'
 import { Lifecycle } from './sim-lifecycle.js'
 import { listObjects, listVersions } from './sim-listings.js'
 import { multipart } from './sim-multipart.js'
-import { newVersion, sourceOf } from './sim-objects.js'
+import { drippingSource, newVersion, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
 import { type ClientRequest, isExpectedFailure, type Target } from './sim-request.js'
 import type { StackRequest } from './sim-stacks.js'
 import type { Workload } from './sim-workload.js'
 
+/** How long a client takes between the halves of a body that it sends slowly, in ms, at least. */
+const DRIP_MS_MIN = 70_000
 /** Share of the operations that go to the first key. */
 const HOT_SHARE = 0.3
 /** How long ago a key that was used for a while is deleted at the most, in ms. */
@@ -75,6 +77,8 @@ export class SimClient {
     switch (this.#operation()) {
       case 'put':
         return void (await this.#put(node, writeTarget))
+      case 'drip':
+        return void (await this.#put(node, writeTarget, DRIP_MS_MIN * (1 + random.float())))
       case 'get':
         return this.#get(node, target)
       case 'head':
@@ -230,18 +234,26 @@ export class SimClient {
     return INLINE_BYTES_MAX + 1 + random.below(3 * blockBytes)
   }
 
-  /** Resolves with whether it was acknowledged; so does `#delete`. */
-  async #put(node: SimNode, target: Target): Promise<boolean> {
-    const { contents, history, lifecycle } = this.w
+  /**
+   * Resolves with whether it was acknowledged; so does `#delete`.
+   * @param dripMs how long the client takes between the halves of the body, in ms
+   */
+  async #put(node: SimNode, target: Target, dripMs = 0): Promise<boolean> {
+    const { contents, history, lifecycle, cluster } = this.w
     const { bucket, key, register } = target
-    const content = contents.make(this.#random, this.#bodyBytes())
+    const bytes = dripMs > 0 ? 4 * cluster.options.blockBytes : this.#bodyBytes()
+    const content = contents.make(this.#random, bytes)
     const etag = createHash('md5').update(content).digest('hex')
     contents.register(etag, content)
     const op = history.call(register, 'write', etag, this.#note(node, 'put'))
     lifecycle?.writes(target, etag)
     const calledMs = this.w.cluster.clock.monotonicMs()
+    const source =
+      dripMs > 0
+        ? drippingSource(content, () => cluster.clock.sleep(dripMs))
+        : sourceOf(content, this.#random)
     const written = await this.#try(node, `put ${register} ${etag.slice(0, 8)}`, async (model) => {
-      const stored = await model.blobs.write(sourceOf(content, this.#random))
+      const stored = await model.blobs.write(source)
       return model.objects.put(newVersion(bucket, key, stored.md5), stored, bucket.versioning)
     })
     if (!written) {

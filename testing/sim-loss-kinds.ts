@@ -24,6 +24,14 @@ export function unheardOf(): Partial<Profile> {
   }
 }
 
+/** Clients send one half of a body, and the other one when blocks that nobody claims are gone. */
+export function dripping(): Partial<Profile> {
+  return {
+    ...{ acts: ['slow'], everyMs: 20_000, lastsMs: 2000, loadFactor: 5, thinkMs: 1000, versionedShare: 0 },
+    operations: { drip: 0.8, get: 0.2 },
+  }
+}
+
 /** The replica that has what was acknowledged is out of reach, and clocks are so far apart that those who lack it write with earlier times. */
 export function outrun(): Partial<Profile> {
   return {

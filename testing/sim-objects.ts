@@ -65,6 +65,23 @@ export function sourceOf(content: Buffer, random: SeededRandom): BodySource {
   }
 }
 
+/** A body of which one half comes long after the other. */
+export function drippingSource(content: Buffer, pause: () => Promise<void>): BodySource {
+  const half = Math.ceil(content.length / 2)
+  return {
+    length: content.length,
+    readAll: async () => {
+      await pause()
+      return content
+    },
+    async *stream() {
+      yield content.subarray(0, half)
+      await pause()
+      yield content.subarray(half)
+    },
+  }
+}
+
 function digest(content: Buffer): string {
   return createHash('sha256').update(content).digest('hex')
 }

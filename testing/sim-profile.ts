@@ -48,6 +48,7 @@ export type OperationName =
   | 'tags'
   | 'life'
   | 'k2v'
+  | 'drip'
 
 /**
  * - 'faults': five nodes stay, everything breaks; 'layout': up to three nodes come and as many go meanwhile, on slow paths
@@ -55,6 +56,7 @@ export type OperationName =
  * - 'power': power cuts, many of them right at an acknowledgement;
  * - 'outage': nodes are away for longer than every delay and grace;
  * - 'late': the same where there is one copy of everything, and nodes that took uploads restart meanwhile;
+ * - 'dripping': bodies that take longer than blocks without references are kept;
  * - 'returning': databases go back to a state of before deletions that have left no trace since;
  * - 'recreated': the same with keys that were created anew on a condition;
  * - 'unheard-of': databases are lost with changes of which nobody else has heard, and which their nodes have acted on;
@@ -93,6 +95,7 @@ export const SCENARIO_KINDS = [
   'power',
   'outage',
   'late',
+  'dripping',
   'returning',
   'recreated',
   'unheard-of',

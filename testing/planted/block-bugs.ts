@@ -119,7 +119,7 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
   {
     name: 'claims of no time',
     breaks: 'blocks of an upload under way stay',
-    hunts: ['faults'],
+    hunts: ['dripping'],
     edits: [
       {
         file: 'src/block/rc.ts',
