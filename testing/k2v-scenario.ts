@@ -89,7 +89,7 @@ class K2vScenario {
     const { cluster, random, options, problems } = this
     await cluster.start()
     this.#bucket = await cluster.retried(random, (node) => node.core!.model.buckets.create('items'))
-    this.#items = new K2vItems(cluster, this.#bucket.id, problems)
+    this.#items = new K2vItems(cluster, this.#bucket.id, problems, this.counts)
     const pace = Pace.atOnce(cluster.clock.monotonicMs(), options.loadMs)
     const untilMs = pace.endMs
     const clients = Array.from({ length: CLIENTS }, (_, i) =>

@@ -37,11 +37,15 @@ export class K2vItems {
   readonly history = new K2vHistory()
   #nextText = 0
 
-  /** @param problems takes descriptions of violated promises */
+  /**
+   * @param problems takes descriptions of violated promises
+   * @param counts counts polls that were answered
+   */
   constructor(
     private readonly cluster: SimCluster,
     private readonly bucket: Buffer,
     private readonly problems: string[],
+    private readonly counts: Record<string, number>,
   ) {}
 
   /** One operation of a client. */
@@ -96,6 +100,7 @@ export class K2vItems {
       item: await k2vPolls.pollItem(this.bucket, place, token, { timeoutMs: 5000 }),
     }))
     if (!found?.item) return
+    this.counts['poll answered'] = (this.counts['poll answered'] ?? 0) + 1
     if (!isNewer(clockOf(found.item), token))
       this.problems.push(`${this.note(node)}: a poll told nothing new`)
     this.history.read(place.name, found.item, callAt, `poll ${this.note(node)}`)

@@ -239,7 +239,9 @@ class Scenario {
       tags: new Tags(),
       events: this.events,
       lifecycle: profile.hasLifecycle ? new Lifecycle(cluster, this.history) : undefined,
-      items: profile.operations.k2v ? new K2vItems(cluster, bucket.id, this.problems) : undefined,
+      items: profile.operations.k2v
+        ? new K2vItems(cluster, bucket.id, this.problems, this.counts)
+        : undefined,
       control: new Control(cluster, key.id),
       operations: profile.operations,
       script: this.script,
