@@ -26,6 +26,11 @@ export function has(node: BlockNode, hash: Buffer, dir?: string): boolean {
   return node.disk.files.has(pathOf(hash, dir))
 }
 
+/** How many nodes have the file of a block. */
+export function holders(hash: Buffer): number {
+  return cluster!.nodes.filter((node) => has(node, hash)).length
+}
+
 /** Stores and references a block at the first node. */
 export async function store(
   c: BlockCluster,

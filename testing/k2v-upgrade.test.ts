@@ -2,17 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { toAnsweredError } from '../src/api/k2v/errors.js'
 import type { NodeStatus } from '../src/cluster/node-status.js'
 import { SimCluster, type SimNode } from './sim-cluster.js'
+import { THREE_NODES } from './sim-histories.js'
 
 /** A cluster that is upgraded node by node from a release without K2V. */
 describe('a cluster of which a node does not know K2V yet', { timeout: 300_000 }, () => {
   it('refuses K2V with 503 everywhere, serves all else, and keeps what is written once all know it', async () => {
     const cluster = new SimCluster({
+      ...THREE_NODES,
       seed: 5,
-      nodes: 3,
-      zones: 3,
-      replicationFactor: 3,
-      blockBytes: 4096,
-      clockSkewMs: 0,
       path: { latencyMs: 5, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 },
       tables: { tombstoneDelayMs: 60_000, syncIntervalMs: 30_000, syncSoonMs: 2000 },
       graces: { unreferencedMs: 600_000, unclaimedMs: 3_600_000 },

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { md5 } from '../src/model/content/hashing.js'
 import { listedBytes } from '../src/model/versions/codec.js'
 import { SimCluster, type SimNode } from './sim-cluster.js'
+import { THREE_NODES } from './sim-histories.js'
 
 const NONE = Buffer.alloc(0)
 const KEYS = ['a', 'folder/b', 'folder/c', 'other/d', 'z']
@@ -12,15 +13,8 @@ let bucket: Buffer
 
 beforeAll(async () => {
   cluster = new SimCluster({
-    ...{
-      seed: 5,
-      nodes: 3,
-      earlierNodes: 2,
-      zones: 3,
-      replicationFactor: 3,
-      blockBytes: 4096,
-      clockSkewMs: 0,
-    },
+    ...THREE_NODES,
+    ...{ seed: 5, earlierNodes: 2 },
     path: { latencyMs: 5, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 },
     tables: { tombstoneDelayMs: 60_000, syncIntervalMs: 30_000, syncSoonMs: 2000 },
     graces: { unreferencedMs: 600_000, unclaimedMs: 3_600_000 },

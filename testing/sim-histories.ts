@@ -8,23 +8,25 @@ import { SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.
 
 export const HOUR_MS = 3600_000
 
+/** Three nodes in three zones, whose clocks are right. */
+export const THREE_NODES: SimClusterOptions = {
+  seed: 7,
+  nodes: 3,
+  zones: 3,
+  replicationFactor: 3,
+  blockBytes: 4096,
+  clockSkewMs: 0,
+  path: { latencyMs: 2, jitterMs: 1, lossShare: 0, bytesPerMs: 10_000 },
+  tables: {},
+  graces: { unreferencedMs: 600_000, unclaimedMs: 24 * HOUR_MS },
+}
+
 /** Runs `history` on a cluster that has started, in virtual time. */
 export async function onCluster(
   options: Partial<SimClusterOptions>,
   history: (cluster: SimCluster) => Promise<void>,
 ): Promise<void> {
-  const cluster = new SimCluster({
-    seed: 7,
-    nodes: 3,
-    zones: 3,
-    replicationFactor: 3,
-    blockBytes: 4096,
-    clockSkewMs: 0,
-    path: { latencyMs: 2, jitterMs: 1, lossShare: 0, bytesPerMs: 10_000 },
-    tables: {},
-    graces: { unreferencedMs: 600_000, unclaimedMs: 24 * HOUR_MS },
-    ...options,
-  })
+  const cluster = new SimCluster({ ...THREE_NODES, ...options })
   const run = async () => {
     await cluster.start()
     await history(cluster)

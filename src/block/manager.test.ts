@@ -1,35 +1,12 @@
 import { createHash, randomFillSync } from 'node:crypto'
-import { afterEach, describe, expect, it } from 'vitest'
-import {
-  BlockCluster,
-  type BlockNode,
-  blockOf,
-  ownerOf,
-  pathOf,
-  syncCompression,
-} from '../../testing/block-cluster.js'
+import { describe, expect, it } from 'vitest'
+import { type BlockNode, blockOf, ownerOf, pathOf, syncCompression } from '../../testing/block-cluster.js'
+import { HOUR, has, holders, MINUTE, make } from '../../testing/block-nodes.js'
 import { settle } from '../../testing/cluster-fakes.js'
 import { compressBlock } from './compression.js'
 import { FILE_HEAD_BYTES, parseFile } from './format.js'
 
-const MINUTE = 60_000
-const HOUR = 60 * MINUTE
-
 describe('blocks on three nodes', () => {
-  let cluster: BlockCluster
-  afterEach(() => cluster.stop())
-
-  const has = (node: BlockNode, hash: Buffer) => node.disk.files.has(pathOf(hash))
-  const holders = (hash: Buffer) => cluster.nodes.filter((node) => has(node, hash)).length
-
-  async function make(
-    options: Partial<ConstructorParameters<typeof BlockCluster>[0]> = {},
-  ): Promise<BlockCluster> {
-    cluster = new BlockCluster({ nodes: 3, ...options })
-    await cluster.start()
-    return cluster
-  }
-
   it('puts on all replicas, compressed, and gets from each', async () => {
     const c = await make()
     const { hash, data } = blockOf(1, 100_000)
