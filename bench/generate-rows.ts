@@ -59,6 +59,7 @@ const noBlocks: Parameters<typeof objectTable>[0] = {
   endUpload: unexpected,
   noncurrent: () => undefined,
   current: () => undefined,
+  currentStored: () => undefined,
   updateNoncurrent: unexpected,
 }
 

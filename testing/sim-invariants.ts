@@ -201,14 +201,17 @@ export function checkCountersOf(node: SimNode): string[] {
     return counts
   }
   for (const row of rows(node, tables.bucket.local)) of(row.id)
+  /** Of rows that may be in the version table, too. */
+  const currentIds = new Set<string>()
   for (const row of rows(node, tables.object.local)) {
+    if (row.generation > 0 && row.state !== 'tombstone') currentIds.add(row.id.toString('hex'))
     if (row.state === 'marker') of(row.bucket).markers++
     if (row.state !== 'object') continue
     of(row.bucket).objects++
     of(row.bucket).bytes += row.size
   }
   for (const row of rows(node, tables.version.local)) {
-    if (row.state === 'tombstone') continue
+    if (row.state === 'tombstone' || currentIds.has(row.id.toString('hex'))) continue
     of(row.bucket).noncurrent++
     of(row.bucket).bytes += row.size
   }

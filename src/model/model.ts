@@ -32,11 +32,13 @@ import { Listing } from './listing/objects.js'
 import { VersionListing } from './listing/versions.js'
 import { DAILY_RUNS_TREE } from './upkeep/daily-runs.js'
 import { OrphanWorker } from './upkeep/orphans.js'
+import { PromotedCounts } from './upkeep/promoted-counts.js'
 import { PURGE_TREE, Purge } from './upkeep/purge.js'
 import { isGone, stillRefers } from './upkeep/referrers.js'
 import { deletedUpload, type PartRow, partTable, type UploadRow, uploadTable } from './uploads/tables.js'
 import { Uploads } from './uploads/uploads.js'
 import { CONTEST_TREES, Contests } from './versions/contests.js'
+import { COUNTED_ONCE_TREE } from './versions/counting.js'
 import { Fates } from './versions/fates.js'
 import { Objects } from './versions/objects.js'
 import type { VersionRecord } from './versions/record.js'
@@ -60,6 +62,7 @@ export const TABLE_NAMES = [
 export const MODEL_TREES: readonly TreeName[] = [
   ...tableTrees(...TABLE_NAMES.map((name) => ({ name }))),
   COUNTER_TREE,
+  COUNTED_ONCE_TREE,
   DECISION_TREE,
   PURGE_TREE,
   DAILY_RUNS_TREE,
@@ -168,7 +171,8 @@ export class Model implements Service {
       replaced: (tx, row) => this.contests.replaced(tx, row),
       placed: (tx, version) => this.contests.placed(tx, version),
       unplaced: (tx, version) => this.contests.unplaced(tx, version),
-      noncurrent: (tx, bucket, sortKey) => this.tables.version.local.getIntact(tx, bucket, sortKey),
+      noncurrent: (reader, bucket, sortKey) => this.tables.version.local.getIntact(reader, bucket, sortKey),
+      currentStored: (reader, bucket, key) => this.tables.object.local.getIntact(reader, bucket, key),
       current: (reader, bucket, key) => this.tables.object.local.getShown(reader, bucket, key),
       endUpload: (tx, bucket, key, id) =>
         this.tables.upload.local.update(tx, deletedUpload({ bucket, key, id })),
@@ -295,6 +299,10 @@ export class Model implements Service {
     this.k2v = new K2vStore(env, tables)
     this.k2vPolls = new Polls(env, this.k2v)
     this.orphans = new OrphanWorker({ db, clock, random, log, placement, transport, tables: t })
+    const promotedCounts = new PromotedCounts({
+      ...{ db, clock, random, log, copies: hooks },
+      versions: t.version.local,
+    })
     this.#services = new Services(this.name, [
       this.freshness,
       this.purge,
@@ -302,6 +310,7 @@ export class Model implements Service {
       this.events,
       this.lifecycle,
       this.orphans,
+      promotedCounts,
     ])
   }
 

@@ -20,6 +20,7 @@ const hooks: ContentHooks = {
   purgeLists() {},
   noncurrent: () => undefined,
   current: () => undefined,
+  currentStored: () => undefined,
   updateNoncurrent() {},
   endUpload() {},
 }

@@ -75,6 +75,18 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'a version that became current again is counted twice',
+    breaks: 'counters equal a recount',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/versions/counting.ts',
+        find: 'if (is && isTwice(is, noncurrentCopyOf(tx, copies, is)) && note(tx, is)) {',
+        replace: 'if (is && isTwice(is, noncurrentCopyOf(tx, copies, is)) && !note(tx, is)) {',
+      },
+    ],
+  },
+  {
     name: 'a completed upload stays',
     breaks: 'an upload ends with its completion',
     hunts: ['faults'],

@@ -2,6 +2,7 @@ import type { Db } from '../../db/db.js'
 import { LocalTable } from '../../table/local.js'
 import type { TableSchema } from '../../table/schema.js'
 import { partTable, uploadTable } from '../uploads/tables.js'
+import { countedOnceKey, isTwice, setCountedOnce } from '../versions/counting.js'
 import { type ContentHooks, objectTable, versionTable } from '../versions/tables.js'
 import { type BucketCounts, countedBuckets, NO_COUNTS, readCounts, setCounts } from './counters.js'
 
@@ -30,13 +31,17 @@ export async function recountBuckets(db: Db): Promise<Recount> {
     for (const name of Object.keys(change) as (keyof BucketCounts)[]) sum[name] += change[name]!
     counts.set(id, sum)
   }
+  const objects = new LocalTable(objectTable(hooks), () => 0)
+  const countedOnce: Buffer[] = []
   const rows = [
     eachRow(db, objectTable(hooks), (v) => {
       if (v.state === 'object') add(v.bucket, { objects: 1, bytes: v.size })
       if (v.state === 'marker') add(v.bucket, { markers: 1 })
     }),
     eachRow(db, versionTable(unused), (v) => {
-      if (v.state !== 'tombstone') add(v.bucket, { noncurrent: 1, bytes: v.size })
+      if (v.state === 'tombstone') return
+      if (isTwice(objects.getIntact(db, v.bucket, v.key), v)) countedOnce.push(countedOnceKey(v))
+      else add(v.bucket, { noncurrent: 1, bytes: v.size })
     }),
     eachRow(
       db,
@@ -51,15 +56,15 @@ export async function recountBuckets(db: Db): Promise<Recount> {
   ]
   // A bucket without rows has counters still.
   for (const bucket of countedBuckets(db)) add(bucket, {})
-  const corrected: string[] = []
-  for (const id of [...counts.keys()].sort()) {
-    const bucket = Buffer.from(id, 'hex')
-    const right = counts.get(id)!
-    const stored = readCounts(db, bucket)
-    if (Object.entries(right).every(([name, n]) => stored[name as keyof BucketCounts] === n)) continue
-    await db.transact((tx) => setCounts(tx, bucket, right))
-    corrected.push(id)
+  const isWrong = (id: string) => {
+    const stored = readCounts(db, Buffer.from(id, 'hex'))
+    return Object.entries(counts.get(id)!).some(([name, n]) => stored[name as keyof BucketCounts] !== n)
   }
+  const corrected = [...counts.keys()].sort().filter(isWrong)
+  await db.transact((tx) => {
+    for (const id of corrected) setCounts(tx, Buffer.from(id, 'hex'), counts.get(id)!)
+    setCountedOnce(tx, countedOnce)
+  })
   return { rows: rows.reduce((sum, n) => sum + n, 0), counters: counts.size, corrected }
 }
 

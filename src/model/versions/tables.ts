@@ -2,24 +2,22 @@ import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Reader, Tx } from '../../db/db.js'
 import { ballotTimeUs } from '../../table/ballot.js'
 import type { ConditionalRows, TableSchema } from '../../table/schema.js'
-import { type BucketCounts, count } from '../buckets/counters.js'
 import { md5 } from '../content/hashing.js'
 import type { EnqueueRefs, Referrer } from '../content/referrer.js'
 import { hashesOf } from '../content/refs.js'
 import { bucketPartition, keyAtStart, NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
 import { compareOrder, isBaseOf, isOfChain, isOfPlace, isSameRow } from './chain.js'
 import { decodeHead, encodeHead, headId } from './codec.js'
+import { countCurrent, countNoncurrent, type VersionCopies } from './counting.js'
 import { plainVersion, type VersionRecord } from './record.js'
 
 /** The other parts of the node that the object tables' hooks call, all within the row's transaction. */
-export interface ContentHooks {
+export interface ContentHooks extends VersionCopies {
   /** The row now references (or no longer references) these blocks. */
   enqueueRefs: EnqueueRefs
   /** The list rows of that owner are no longer needed; they are deleted in the background. */
   purgeLists(tx: Tx, bucket: Buffer, owner: Buffer): void
-  /** This node's copy of a noncurrent version. */
-  noncurrent(tx: Tx, bucket: Buffer, sortKey: Buffer): VersionRecord | undefined
-  /** This node's copy of a key's current row. */
+  /** What this node shows as a key's current row. @throws CarportError Corrupted */
   current(reader: Reader, bucket: Buffer, key: Buffer): VersionRecord | undefined
   /** Merges a noncurrent version into this node's copy of the version table. */
   updateNoncurrent(tx: Tx, record: VersionRecord): void
@@ -80,7 +78,7 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
       compareOrder(merged, incoming) > 0 && !isSameRow(merged, incoming) ? merged.timeUs : 0,
     conditional: conditionalRows(hooks),
     onUpdate(tx, before, after) {
-      countObject(tx, before, after)
+      countCurrent(tx, hooks, before, after)
       if (!after) return
       const isNewVersion = !before?.id.equals(after.id)
       if (isNewVersion && before && before.state !== 'tombstone') {
@@ -173,11 +171,7 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
     },
     onUpdate(tx, before, after) {
       const live = (v: VersionRecord | undefined) => v !== undefined && v.state !== 'tombstone'
-      const bucket = (after ?? before!).bucket
-      count(tx, bucket, {
-        noncurrent: Number(live(after)) - Number(live(before)),
-        bytes: (live(after) ? after!.size : 0) - (live(before) ? before!.size : 0),
-      })
+      countNoncurrent(tx, hooks(), before, after)
       const isHere = (v: VersionRecord | undefined) => v?.chain !== undefined && live(v)
       if (isHere(before) && !(isHere(after) && before!.id.equals(after!.id))) hooks().unplaced?.(tx, before!)
       if (isHere(after) && !before?.id.equals(after!.id)) hooks().placed?.(tx, after!)
@@ -317,16 +311,4 @@ function release(tx: Tx, hooks: ContentHooks, v: VersionRecord): void {
   }
   if (v.content.kind === 'lists' || (v.partCount ?? 0) > (v.parts?.length ?? 0))
     hooks.purgeLists(tx, v.bucket, v.id)
-}
-
-function countObject(tx: Tx, before: VersionRecord | undefined, after: VersionRecord | undefined): void {
-  const was = before?.state === 'object'
-  const is = after?.state === 'object'
-  const change: Partial<BucketCounts> = {
-    objects: Number(is) - Number(was),
-    bytes: (is ? after.size : 0) - (was ? before.size : 0),
-    markers: Number(after?.state === 'marker') - Number(before?.state === 'marker'),
-  }
-  if (change.objects !== 0 || change.bytes !== 0 || change.markers !== 0)
-    count(tx, (after ?? before!).bucket, change)
 }
