@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { DECISION_TREE } from '../src/model/buckets/decisions.js'
 import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
 import { cut, get, liveLayouts, onCluster, put, waitUntil } from './sim-histories.js'
 
@@ -59,6 +60,33 @@ describe('of two layouts that were applied under one number', { timeout: TIMEOUT
       for (const key of ['plain', 'conditional']) expect(await get(a, bucket, key)).toBe('nothing')
       db.slowMs = 0
       await waitUntil(c, 'it knows the other layout', () => liveLayouts(loser).join() === '2', 10 * 60_000)
+    })
+  })
+
+  it('the losing one gives a node that knows no other no votes on names and permissions', async () => {
+    await onCluster({ replicationFactor: 1 }, async (c) => {
+      const members = [...c.nodes]
+      const [a] = members as [SimNode]
+      const { keys, buckets } = a.core!.model
+      const bucket = await buckets.create('name')
+      const key = await keys.create('key')
+      const { loser, heal } = await applyOnTwoSides(c)
+      const { db } = loser.machine.platform!
+      db.slowMs = 60_000
+      heal()
+      const isThrough = () => members.every((node) => liveLayouts(node).join() === '2')
+      await waitUntil(c, 'the change is through', isThrough, 15_000)
+      expect(liveLayouts(loser)).toEqual([1, 2])
+      const votes = () => members.map((node) => node.machine.platform!.db.count(DECISION_TREE))
+      const before = votes()
+      const all = { read: true, write: true, owner: true }
+      // It learns of the other layout too late for this change.
+      await expect(loser.core!.model.keys.setPermissions(key.id, bucket.id, all)).rejects.toMatchObject({
+        code: 'QuorumUnavailable',
+      })
+      expect(votes()).toEqual(before)
+      await keys.setPermissions(key.id, bucket.id, all)
+      expect(votes()).not.toEqual(before)
     })
   })
 })

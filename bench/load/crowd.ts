@@ -39,9 +39,10 @@ export interface CrowdResult {
 export class CrowdOfClients {
   readonly #children: ChildProcess[]
 
-  constructor(processes: number) {
+  /** @param folder where the built program of the processes is; beside this module unless told */
+  constructor(processes: number, folder = import.meta.dirname) {
     this.#children = Array.from({ length: processes }, () =>
-      fork(join(import.meta.dirname, 'crowd-worker.js'), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }),
+      fork(join(folder, 'crowd-worker.js'), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }),
     )
   }
 

@@ -1,5 +1,6 @@
 import { cpSync, rmSync } from 'node:fs'
 import type { LifeNode } from '../life/kit/life-node.js'
+import { CROWD } from './crowd.js'
 import { DISK_SCENARIOS } from './disk-scenarios.js'
 import { again, oneByOne, rest, type Scenario, whileKilled } from './scenario.js'
 import type { Torture } from './torture.js'
@@ -178,7 +179,7 @@ const PROCESS_SCENARIOS: readonly Scenario[] = [
   },
 ]
 
-export const SCENARIOS: readonly Scenario[] = [...PROCESS_SCENARIOS, ...DISK_SCENARIOS, UPGRADE]
+export const SCENARIOS: readonly Scenario[] = [...PROCESS_SCENARIOS, ...DISK_SCENARIOS, CROWD, UPGRADE]
 
 function killed(torture: Torture, node: LifeNode): Promise<void> {
   return torture.harm([node], () => whileKilled(torture, [node]))

@@ -1,6 +1,6 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { RawS3 } from '../../bench/load/raw-s3.js'
+import { RawS3, type Target } from '../../bench/load/raw-s3.js'
 import { memoryOf } from '../../bench/proc.js'
 import { freePorts } from '../../bench/stores/server-process.js'
 import { RegisterHistory } from '../../testing/register-history.js'
@@ -100,8 +100,8 @@ export class Torture {
         await cluster.settled()
         torture.credentials = await cluster.createKey()
       }
-      await torture.#makeBucket(all)
-      for (const node of all) torture.load.addNode(node.name, torture.#targetOf(node))
+      await torture.makeBucket(BUCKET)
+      for (const node of all) torture.load.addNode(node.name, torture.targetOf(node))
       return torture
     } catch (error) {
       await torture.end()
@@ -111,6 +111,11 @@ export class Torture {
 
   get nodes(): LifeNode[] {
     return this.cluster.running()
+  }
+
+  /** How clients reach a node. */
+  targetOf(node: LifeNode): Target {
+    return { endpoint: node.endpoint, region: 'garage', ...this.credentials }
   }
 
   /** Draws a node. */
@@ -150,7 +155,22 @@ export class Torture {
 
   /** Lets clients use a node that was added. */
   addClients(node: LifeNode): void {
-    this.load.addNode(node.name, this.#targetOf(node))
+    this.load.addNode(node.name, this.targetOf(node))
+  }
+
+  /** Makes a bucket, and waits until all nodes know it. */
+  async makeBucket(name: string): Promise<void> {
+    for (const [i, node] of this.nodes.entries()) {
+      const s3 = new RawS3(this.targetOf(node), 1)
+      if (i === 0) await s3.request('PUT', `/${name}`)
+      await until(30_000, `${node.name} knows the bucket "${name}"`, () =>
+        s3.request('GET', `/${name}`).then(
+          () => true,
+          () => false,
+        ),
+      )
+      s3.close()
+    }
   }
 
   /** Puts a node's wall clock off by so many ms. */
@@ -210,21 +230,6 @@ export class Torture {
     await this.cluster.dispose()
   }
 
-  /** Makes the bucket of the load, and waits until all nodes know it. */
-  async #makeBucket(nodes: readonly LifeNode[]): Promise<void> {
-    for (const node of nodes) {
-      const s3 = new RawS3(this.#targetOf(node), 1)
-      if (node === nodes[0]) await s3.request('PUT', `/${BUCKET}`)
-      await until(30_000, `${node.name} knows the bucket`, () =>
-        s3.request('GET', `/${BUCKET}`).then(
-          () => true,
-          () => false,
-        ),
-      )
-      s3.close()
-    }
-  }
-
   #report(name: string, seconds: number): Omit<TortureReport, 'settledMs' | 'violations' | 'notes'> {
     const tallies = [...this.load.tallies.values()]
     const sum = (of: (tally: (typeof tallies)[number]) => number) =>
@@ -254,10 +259,6 @@ export class Torture {
     const pids = this.nodes.map(({ process }) => process.pid)
     this.#allocated.push(Math.max(0, ...pids.map((pid) => memoryOf([pid]).anon)))
     this.#descriptors.push(Math.max(0, ...pids.map(descriptorsOf)))
-  }
-
-  #targetOf(node: LifeNode) {
-    return { endpoint: node.endpoint, region: 'garage', ...this.credentials }
   }
 }
 

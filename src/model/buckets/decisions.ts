@@ -1,12 +1,14 @@
 import { pack, unpack } from 'msgpackr'
 import { majority, type Placement, type QuorumCaller } from '../../cluster/placement.js'
 import type { Db, Reader } from '../../db/db.js'
-import { Priority, type RpcReply, type Transport } from '../../net/transport.js'
+import { type NodeId, Priority, type RpcReply, type Transport } from '../../net/transport.js'
+import { layoutNotReady } from '../../table/env.js'
+import { checkWriter } from '../../table/replica.js'
 import { isUnknownMethod } from '../../table/standing-rpc.js'
 import type { Table } from '../../table/table.js'
 import { type Backoff, backoffMs } from '../../util/backoff.js'
 import { type Clock, type Hlc, sleep } from '../../util/clock.js'
-import { CarportError } from '../../util/errors.js'
+import { CarportError, errorCode } from '../../util/errors.js'
 import { versioned } from '../../util/format.js'
 import type { Random } from '../../util/random.js'
 import type { FieldRow } from './control-rows.js'
@@ -59,6 +61,7 @@ export type NextValue = (
  * - Who cannot reach the majorities throws QuorumUnavailable: its proposal may still be completed by somebody else.
  * - The majorities are those of all live layout versions in both rounds. A change of the layout between them starts the
  *   change over, so that nobody writes what only a majority of yesterday's nodes decided.
+ * - Nodes vote for nobody whose layout the others have left (Placement.writersMark): one that was skipped as dead, say.
  * - A node whose own copy has a later value than the one that is to be replaced does not vote: the decision is over.
  */
 export class FieldDecisions {
@@ -114,7 +117,10 @@ export class FieldDecisions {
         await sleep(clock, backoffMs(BACKOFF, round, random))
       }
     }
-    throw new CarportError('QuorumUnavailable', 'others kept changing the same at the same time')
+    throw new CarportError(
+      'QuorumUnavailable',
+      'others kept changing the same, or the layout, at the same time',
+    )
   }
 
   /** Both rounds. Resolves with what was decided, or with what to begin another ballot above. */
@@ -124,7 +130,7 @@ export class FieldDecisions {
     ballot: Ballot,
     own: Proposal,
   ): Promise<{ proposal: Proposal } | { promisedUs: number }> {
-    const prepared = await this.#ask('decide/prepare', [place, epochUs, ballot])
+    const prepared = await this.#ask('decide/prepare', [place, epochUs, ballot, null])
     if ('promisedUs' in prepared) return prepared
     let newest: readonly [Ballot, Proposal] | undefined
     for (const body of prepared.replies) {
@@ -137,14 +143,19 @@ export class FieldDecisions {
   }
 
   /** Asks all who vote; resolves with a majority's consent, or, if somebody refuses and so prevents it, its ballot. */
-  async #ask(method: string, body: unknown): Promise<{ replies: unknown[] } | { promisedUs: number }> {
+  async #ask(
+    method: string,
+    request: readonly unknown[],
+  ): Promise<{ replies: unknown[] } | { promisedUs: number }> {
     const { placement, quorum } = this.deps
+    const { layoutMark } = placement
     const sets = placement.controlSets()
-    if (sets.length === 0) throw new CarportError('LayoutNotReady', 'no layout is applied yet')
+    if (sets.length === 0) throw layoutNotReady()
     let promisedUs: number | undefined
     let isUnknown = false
+    let newer: NodeId | undefined
     try {
-      const replies = await quorum.write(sets, method, body, {
+      const replies = await quorum.write(sets, method, [...request, layoutMark], {
         quorum: sets.map((set) => majority(set.length)),
         timeoutMs: CALL_TIMEOUT_MS,
         priority: Priority.high,
@@ -154,12 +165,18 @@ export class FieldDecisions {
           promisedUs = Math.max(promisedUs ?? 0, promised)
           return 'unknown'
         },
-        onFailure: (_, error) => {
+        onFailure: (node, error) => {
+          if (errorCode(error) === 'LayoutOutdated') newer ??= node
           if (isUnknownMethod(error)) isUnknown = true
         },
       })
       return { replies: replies.map((reply) => reply.body) }
     } catch (error) {
+      if (newer !== undefined) {
+        await placement.catchUp(newer)
+        if (placement.layoutMark <= layoutMark) throw layoutNotReady()
+        return { promisedUs: 0 }
+      }
       if (promisedUs !== undefined) return { promisedUs }
       if (!isUnknown) throw error
       const message =
@@ -169,12 +186,14 @@ export class FieldDecisions {
   }
 
   /**
-   * [place, epoch, ballot] or [place, epoch, ballot, proposal] → { accepted } with what this node accepted before, or
+   * [place, epoch, ballot, proposal or null, layout mark of the asker] → { accepted } with what this node accepted before, or
    * { promised } with the time of the ballot that it is bound to (0 if the decision is over)
    */
   async #vote(body: unknown, isAccept: boolean): Promise<RpcReply> {
     await this.deps.beforeVote?.()
-    const { place, epochUs, ballot, proposal } = parseRequest(body, isAccept)
+    const { place, epochUs, ballot, proposal, layoutMark } = parseRequest(body, isAccept)
+    // Its majorities need not meet those of the layout that all others decide with.
+    checkWriter(this.deps.placement, layoutMark)
     const table = this.#tables.get(place[0])
     if (!table) throw malformed()
     const key = keyOf(place)
@@ -242,18 +261,19 @@ function decodeVote(payload: Buffer): Vote {
 function parseRequest(
   body: unknown,
   isAccept: boolean,
-): { place: Place; epochUs: number; ballot: Ballot; proposal: Proposal | undefined } {
+): { place: Place; epochUs: number; ballot: Ballot; proposal: Proposal | undefined; layoutMark: number } {
   if (!Array.isArray(body) || !Array.isArray(body[0])) throw malformed()
-  const [place, epochUs, ballot, proposal] = body as [unknown[], unknown, unknown, unknown]
+  const [place, epochUs, ballot, proposal, layoutMark] = body as [unknown[], ...unknown[]]
   const [table, id, field] = place
   if (typeof table !== 'string' || !Buffer.isBuffer(id) || typeof field !== 'string') throw malformed()
   if (id.length > 256 || field.length > 256 || !isTime(epochUs) || !isBallot(ballot)) throw malformed()
-  if (isAccept && !isProposal(proposal)) throw malformed()
+  if ((isAccept && !isProposal(proposal)) || typeof layoutMark !== 'number') throw malformed()
   return {
     place: [table, id, field],
     epochUs,
     ballot,
     proposal: isAccept ? (proposal as Proposal) : undefined,
+    layoutMark,
   }
 }
 
