@@ -8,7 +8,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     hunts: ['faults'],
     edits: [
       {
-        file: 'src/model/listing/objects.ts',
+        file: 'src/model/listing/quorum-pages.ts',
         find: 'if (replies.every((r) => agrees(r.body))) return { agreed: read(page), pages: [] }',
         replace: 'if (replies.every((r) => agrees(r.body)) || page) return { agreed: read(page), pages: [] }',
       },

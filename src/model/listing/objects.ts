@@ -1,14 +1,11 @@
-import type { Placement, QuorumCaller, QuorumCallOptions } from '../../cluster/placement.js'
+import type { Placement, QuorumCaller } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
-import { Priority, type RpcReply, type Transport } from '../../net/transport.js'
+import type { Transport } from '../../net/transport.js'
 import { prefixEnd, successor } from '../../table/row-keys.js'
-import { isUnknownMethod } from '../../table/standing-rpc.js'
 import type { Table } from '../../table/table.js'
 import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
-import { sha256 } from '../content/hashing.js'
-import { bucketPartition } from '../sort-keys.js'
 import { encodeHead } from '../versions/codec.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { VersionRecord } from '../versions/record.js'
@@ -17,18 +14,13 @@ import {
   type FullEntry,
   fullEntry,
   isUnsettledEntry,
-  PAGE_ROWS_MAX,
   type Page,
   type PageEntry,
   type PageRequest,
-  readEarlierPage,
-  readPage,
-  toEarlierPage,
 } from './page.js'
-import { inTurns } from './turns.js'
+import { checkHolds, type PageAnswer, type PageMethods, pagesByQuorum, servePages } from './quorum-pages.js'
 
 const METHODS: PageMethods = { today: 'model/page', earlier: 'model/list' }
-const TIMEOUT_MS = 15_000
 const MAX_LIMIT = 1001
 /** Keys of a disputed common prefix read per step until a live one is found. */
 export const PROBE_ROWS = 100
@@ -83,8 +75,7 @@ export class Listing {
       clock: Clock
     },
   ) {
-    deps.transport.handle(METHODS.today, (body) => this.#serve(body, false))
-    deps.transport.handle(METHODS.earlier, (body) => this.#serve(body, true))
+    servePages(deps, METHODS, (body) => this.#answer(body))
   }
 
   /**
@@ -164,8 +155,8 @@ export class Listing {
     }
   }
 
-  /** @param isEarlier whether to answer in the form of the first release, whose pages look at any number of rows */
-  #serve(body: unknown, isEarlier: boolean): RpcReply | Promise<RpcReply> {
+  /** What a request asks of this node. @throws CarportError InvalidArgument; see checkHolds */
+  #answer(body: unknown): PageAnswer {
     if (!Array.isArray(body) || body.length !== 6)
       throw new CarportError('InvalidArgument', 'malformed listing request')
     const [bucket, prefix, delimiter, start, limit, pageFrom] = body as unknown[]
@@ -183,106 +174,13 @@ export class Listing {
       start: start as Buffer,
       limit,
     }
-    const { db, objects, transport, clock } = this.deps
-    const rowsMax = isEarlier ? Number.POSITIVE_INFINITY : PAGE_ROWS_MAX
-    const page = inTurns(
-      buildPage(db, objects.local, request, pageFrom === null && !isEarlier, rowsMax),
-      clock,
-    )
-    const answer = (page: Buffer) => {
-      const built = isEarlier ? toEarlierPage(page) : page
-      const isWhole = pageFrom === null || pageFrom === transport.self
-      return objects.local.whenDurable(request.bucket, { body: isWhole ? built : sha256(built) })
+    const { db, objects } = this.deps
+    return {
+      pageFrom,
+      build: (isFull, rowsMax) => buildPage(db, objects.local, request, isFull, rowsMax),
+      whenDurable: (reply) => objects.local.whenDurable(request.bucket, reply),
     }
-    return page instanceof Promise ? page.then(answer) : answer(page)
   }
-}
-
-/** How replicas are asked for pages: the first release has a call of another name, and pages of another form. */
-export interface PageMethods {
-  today: string
-  earlier: string
-}
-
-interface Pages {
-  agreed: Page | undefined
-  pages: Page[]
-}
-
-/**
- * The page on which a quorum of a bucket's replicas agrees, or else full pages of all of them. The nearest replica sends its
- * page, the others only its SHA-256. `request` is followed by the node whose page is wanted (null: full pages of all).
- *
- * In a cluster that is upgraded node by node, too few replicas may know today's call: all are asked for pages of the first
- * release then, which every release has. These do not account for deleted keys, so until the upgrade is done listings promise what
- * they promised there.
- */
-export async function pagesByQuorum(
-  deps: { quorum: QuorumCaller; placement: Placement },
-  { today, earlier }: PageMethods,
-  bucket: Buffer,
-  request: readonly unknown[],
-): Promise<Pages> {
-  let isUnknown = false
-  const onFailure = (_: unknown, error: unknown) => {
-    if (isUnknownMethod(error)) isUnknown = true
-  }
-  try {
-    return await pagesBy(deps, { method: today, read: readPage, onFailure }, bucket, request)
-  } catch (error) {
-    if (!isUnknown) throw error
-    return pagesBy(deps, { method: earlier, read: readEarlierPage }, bucket, request)
-  }
-}
-
-async function pagesBy(
-  { placement, quorum }: { quorum: QuorumCaller; placement: Placement },
-  call: { method: string; read: (page: Buffer) => Page; onFailure?: QuorumCallOptions['onFailure'] },
-  bucket: Buffer,
-  request: readonly unknown[],
-): Promise<Pages> {
-  const { method, read, onFailure } = call
-  const nodes = placement.readSet(bucketPartition(bucket))
-  const options = {
-    quorum: placement.readQuorum,
-    timeoutMs: TIMEOUT_MS,
-    priority: Priority.high,
-    ...(onFailure && { onFailure }),
-  }
-  const pageFrom = quorum.nearestFirst(nodes)[0]
-  const replies = await quorum.read(nodes, method, [...request, pageFrom], options)
-  const page = replies.find((r) => r.node === pageFrom)?.body
-  if (Buffer.isBuffer(page)) {
-    const mark = replies.length > 1 ? sha256(page) : undefined
-    const agrees = (body: unknown) => body === page || (Buffer.isBuffer(body) && body.equals(mark!))
-    if (replies.every((r) => agrees(r.body))) return { agreed: read(page), pages: [] }
-  }
-  // The replicas disagree, or the nearest one did not answer: all send their page.
-  const all = await quorum.read(nodes, method, [...request, null], options)
-  const pages = all.map(({ body }) => {
-    if (!Buffer.isBuffer(body)) throw new CarportError('RemoteError', 'malformed page of a listing')
-    return read(body)
-  })
-  return { agreed: undefined, pages }
-}
-
-/**
- * @throws CarportError LayoutNotReady if this node is no replica of the bucket, NotCaughtUp if its copy may lack rows: it must
- * not answer "nothing here"
- */
-export function checkHolds(
-  deps: { placement: Placement; transport: Transport; objects: Table<VersionRecord> },
-  bucket: Buffer,
-): void {
-  const { placement, transport, objects } = deps
-  if (placement.storageSet(bucketPartition(bucket)).includes(transport.self)) {
-    objects.checkVote(bucket)
-    return
-  }
-  throw new CarportError(
-    'LayoutNotReady',
-    'this node does not hold that bucket, or does not know yet that it should',
-  )
 }
 
 /** Where to go on behind an entry. */

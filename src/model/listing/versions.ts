@@ -1,35 +1,18 @@
 import type { Placement, QuorumCaller } from '../../cluster/placement.js'
 import type { Db } from '../../db/db.js'
-import type { RpcReply, Transport } from '../../net/transport.js'
+import type { Transport } from '../../net/transport.js'
 import type { Table } from '../../table/table.js'
 import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
-import { sha256 } from '../content/hashing.js'
 import { isOlder } from '../sort-keys.js'
 import { encodeHead } from '../versions/codec.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
-import {
-  checkHolds,
-  type PageMethods,
-  PROBES_MAX,
-  type ProbeBudget,
-  pagesByQuorum,
-  RESOLVED_AT_ONCE,
-  STEPS_MAX,
-} from './objects.js'
-import {
-  fullEntry,
-  isLatest,
-  isUnsettledEntry,
-  PAGE_ROWS_MAX,
-  type Page,
-  type PageEntry,
-  toEarlierPage,
-} from './page.js'
-import { inTurns } from './turns.js'
+import { PROBES_MAX, type ProbeBudget, RESOLVED_AT_ONCE, STEPS_MAX } from './objects.js'
+import { fullEntry, isLatest, isUnsettledEntry, PAGE_ROWS_MAX, type Page, type PageEntry } from './page.js'
+import { checkHolds, type PageAnswer, type PageMethods, pagesByQuorum, servePages } from './quorum-pages.js'
 import {
   buildVersionPage,
   commonPosition,
@@ -73,8 +56,7 @@ export class VersionListing {
       clock: Clock
     },
   ) {
-    deps.transport.handle(METHODS.today, (body) => this.#serve(body, false))
-    deps.transport.handle(METHODS.earlier, (body) => this.#serve(body, true))
+    servePages(deps, METHODS, (body) => this.#answer(body))
   }
 
   /**
@@ -189,8 +171,8 @@ export class VersionListing {
     }
   }
 
-  /** @param isEarlier whether to answer in the form of the first release, whose pages look at any number of rows */
-  #serve(body: unknown, isEarlier: boolean): RpcReply | Promise<RpcReply> {
+  /** What a request asks of this node. @throws CarportError InvalidArgument; see checkHolds */
+  #answer(body: unknown): PageAnswer {
     if (!Array.isArray(body) || body.length !== 7) throw malformed()
     const [bucket, prefix, delimiter, start, afterVersion, limit, pageFrom] = body as unknown[]
     if (
@@ -210,21 +192,15 @@ export class VersionListing {
       afterVersion: afterVersion as Buffer,
       limit,
     }
-    const { db, transport, clock } = this.deps
-    const rowsMax = isEarlier ? Number.POSITIVE_INFINITY : PAGE_ROWS_MAX
-    const page = inTurns(
-      buildVersionPage(db, tables, request, pageFrom === null && !isEarlier, rowsMax),
-      clock,
-    )
-    const answer = (page: Buffer) => {
-      const built = isEarlier ? toEarlierPage(page) : page
-      const isWhole = pageFrom === null || pageFrom === transport.self
-      const reply = { body: isWhole ? built : sha256(built) }
-      const afterObjects = tables.objects.whenDurable(request.bucket, reply)
-      if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(request.bucket, reply)
-      return afterObjects.then(() => tables.versions.whenDurable(request.bucket, reply))
+    return {
+      pageFrom,
+      build: (isFull, rowsMax) => buildVersionPage(this.deps.db, tables, request, isFull, rowsMax),
+      whenDurable: (reply) => {
+        const afterObjects = tables.objects.whenDurable(request.bucket, reply)
+        if (!(afterObjects instanceof Promise)) return tables.versions.whenDurable(request.bucket, reply)
+        return afterObjects.then(() => tables.versions.whenDurable(request.bucket, reply))
+      },
     }
-    return page instanceof Promise ? page.then(answer) : answer(page)
   }
 }
 
