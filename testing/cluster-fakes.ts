@@ -193,7 +193,7 @@ export class FakeNode implements Transport, Dialer {
       clock.after(this.net.latencyMs(this.self, to), () => {
         const target = this.net.nodes.get(to)
         if (!target || !this.net.linked(this.self, to)) return finish(() => {})
-        target.serve(this.self, method, unpack(bytes)).then(
+        target.serve(this.self, method, unpack(bytes), options.readMark).then(
           (reply) =>
             clock.after(this.net.latencyMs(to, this.self), () =>
               finish(() => resolve({ ...reply, body: unpack(pack(reply.body)) })),
@@ -204,10 +204,11 @@ export class FakeNode implements Transport, Dialer {
     })
   }
 
-  async serve(from: NodeId, method: string, body: unknown): Promise<RpcReply> {
+  async serve(from: NodeId, method: string, body: unknown, readMark?: number): Promise<RpcReply> {
     const handler = this.#handlers.get(method)
     if (!handler) throw new CarportError('RemoteError', `no handler for ${method}`)
-    return handler(body, { from, signal: new AbortController().signal })
+    const { signal } = new AbortController()
+    return handler(body, { from, signal, ...(readMark !== undefined && { readMark }) })
   }
 
   isConnected(node: NodeId): boolean {

@@ -12,6 +12,7 @@ import {
   liveLayouts,
   onCluster,
   put,
+  remove,
   waitUntil,
 } from './sim-histories.js'
 
@@ -66,6 +67,53 @@ describe('replacing a dead node', { timeout: TIMEOUT_MS }, () => {
       expect(liveLayouts(a)).toEqual([1, 2])
       await c.boot(down)
       await waitUntil(c, 'only the new layout is live', () => liveLayouts(a).join() === '2', 10 * 60_000)
+    })
+  })
+})
+
+describe('a node that lives, and was skipped as dead', { timeout: TIMEOUT_MS }, () => {
+  it('shows nothing of before once it reaches the others again', async () => {
+    await onCluster({}, async (c) => {
+      const [a, b, skipped] = c.nodes as [SimNode, SimNode, SimNode]
+      const bucket = await bucketOn(c, skipped)
+      for (const key of ['changed', 'deleted']) await put(a, bucket, key, 'before')
+      await c.clock.sleep(1000)
+      const successor = await c.grow()
+      const reach = cut(c, [skipped], [a])
+      const healAll = cut(c, [skipped], [b, successor])
+      await c.clock.sleep(20_000)
+      await c.changeLayout(
+        [
+          { node: skipped.id, role: null },
+          { node: successor.id, role: roleOf(successor) },
+        ],
+        a,
+      )
+      await c.clock.sleep(5_000)
+      await a.core!.cluster.skipDeadNodes({ version: 2, allowMissingData: false })
+      await waitUntil(c, 'the change is through', () => liveLayouts(a).join() === '2', 20 * 60_000)
+      // The others write without the one replica that the skipped node will reach.
+      const heal = cut(c, [a], [b, successor])
+      await c.clock.sleep(15_000)
+      await put(b, bucket, 'changed', 'after')
+      await remove(b, bucket, 'deleted')
+      reach()
+      const shown = new Set<string>()
+      const isCurrent = () => liveLayouts(skipped).join() === '2'
+      for (let ms = 0; ms < 20_000 && !isCurrent(); ms++) {
+        for (const key of ['changed', 'deleted']) {
+          get(skipped, bucket, key).then(
+            (content) => shown.add(`${key}: ${content}`),
+            () => {},
+          )
+        }
+        await c.clock.sleep(1)
+      }
+      expect(isCurrent()).toBe(true)
+      heal()
+      healAll()
+      await c.clock.sleep(10_000)
+      expect([...shown].filter((what) => what.endsWith('before'))).toEqual([])
     })
   })
 })

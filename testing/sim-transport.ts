@@ -171,7 +171,7 @@ export class SimTransport implements Transport, Dialer {
     return new Promise<RpcReply>((resolve, reject) => {
       // The promise rejects with any error thrown here.
       if (options.signal?.aborted) throw options.signal.reason
-      const bytes = encodeRequest(this.options.hlc.now(), options.timeoutMs, method, body, options.trace)
+      const bytes = encodeRequest(this.options.hlc.now(), options.timeoutMs, method, body, options)
       new OutgoingCall(this.#network, link, this, method, options, resolve, reject).send(bytes)
     })
   }
@@ -179,9 +179,10 @@ export class SimTransport implements Transport, Dialer {
   /** Serves a request that came over `link`. */
   serve(link: LinkOfTransport, bytes: Buffer, stream: SimStream | undefined, incoming: IncomingCall): void {
     const { clock, hlc, log = silentLog } = this.options
-    const { hlcUs, timeoutMs, method, body, trace } = decodeRequest(bytes)
+    const request = decodeRequest(bytes)
+    const { hlcUs, timeoutMs, method, body } = request
     hlc.observe(hlcUs)
-    const context = new CallContext(clock, timeoutMs, link.other(this).self, stream, trace)
+    const context = new CallContext(clock, timeoutMs, link.other(this).self, stream, request)
     const goAway = () => {
       if (this.alive) context.abort(new CarportError('PeerUnreachable', 'the caller went away'))
     }

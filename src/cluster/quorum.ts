@@ -29,6 +29,8 @@ export class Quorum implements QuorumCaller {
   readonly #reads = new InFlight()
   readonly #silent: SilentNodes
   readonly #env: { transport: Transport; clock: Clock; silent: SilentNodes }
+  /** The layout by which this node reads: replicas hear of it, so that they can refuse one that all others have left. */
+  readMark: (() => number) | undefined
 
   constructor(
     private readonly transport: Transport,
@@ -100,7 +102,7 @@ export class Quorum implements QuorumCaller {
     body: unknown,
     given: ReadOptions,
   ): Promise<NodeReply[]> {
-    const options = this.#timed(given)
+    const options = this.#read(given)
     const epoch = this.#reads.enter()
     const nodes = sets.length === 1 ? sets[0]! : [...new Set(sets.flat())]
     if (nodes.length === 1 && options.quorum === 1) {
@@ -128,6 +130,11 @@ export class Quorum implements QuorumCaller {
       const done = () => this.#reads.leave(epoch)
       new ReadCall(this.#env, sets, order, method, body, options, resolve, reject, done).start()
     })
+  }
+
+  #read(given: ReadOptions): ReadOptions {
+    const options = this.#timed(given)
+    return this.readMark ? { ...options, readMark: this.readMark() } : options
   }
 
   #timed<O extends { timeoutMs: number }>(options: O): O {

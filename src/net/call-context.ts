@@ -1,7 +1,7 @@
 import type { Clock } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { Deadline } from './deadline.js'
-import type { ByteStream, NodeId } from './transport.js'
+import type { ByteStream, CallOptions, NodeId } from './transport.js'
 
 /**
  * What a handler learns of its call. Most handlers never look at `signal`, so that it and its timer are made when
@@ -11,6 +11,7 @@ export class CallContext {
   readonly from: NodeId
   readonly stream?: ByteStream
   readonly trace?: string
+  readonly readMark?: number
   readonly #clock: Clock
   readonly #timeoutMs: number
   #lastMs: number
@@ -19,13 +20,20 @@ export class CallContext {
   #abortedBy: CarportError | undefined
   #replied = false
 
-  constructor(clock: Clock, timeoutMs: number, from: NodeId, stream: ByteStream | undefined, trace?: string) {
+  constructor(
+    clock: Clock,
+    timeoutMs: number,
+    from: NodeId,
+    stream: ByteStream | undefined,
+    { trace, readMark }: Pick<CallOptions, 'trace' | 'readMark'> = {},
+  ) {
     this.#clock = clock
     this.#timeoutMs = timeoutMs
     this.#lastMs = clock.monotonicMs()
     this.from = from
     if (stream) this.stream = stream
     if (trace !== undefined) this.trace = trace
+    if (readMark !== undefined) this.readMark = readMark
   }
 
   get signal(): AbortSignal {

@@ -30,11 +30,11 @@ export class IncomingCalls {
   }
 
   serve(id: number, priority: Priority, request: RequestMessage, hasStream: boolean): void {
-    const { method, timeoutMs, body, trace } = request
+    const { method, timeoutMs, body } = request
     let context: CallContext
     const progress = { touch: () => context.touch() }
     const upload = hasStream ? new InboundStream(this.#host, id, timeoutMs, progress) : undefined
-    context = new CallContext(this.#host.clock, timeoutMs, this.#peer, upload, trace)
+    context = new CallContext(this.#host.clock, timeoutMs, this.#peer, upload, request)
     const call = new IncomingCall(this.#host, id, method, priority, context, upload)
     const busy = this.#calls.size >= INCOMING_CALLS_MAX
     this.#calls.set(id, call)

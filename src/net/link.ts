@@ -138,7 +138,7 @@ export class Link implements FrameSink, StreamHost {
       if (this.#down) throw unreachable('the link is down')
       if (this.outbox.queuedBytes > QUEUE_BYTES_MAX) throw unreachable('the link is overloaded')
       const timeoutMs = checkedTimeout(options.timeoutMs)
-      const message = encodeRequest(this.hlcToSend(), timeoutMs, method, body, options.trace)
+      const message = encodeRequest(this.hlcToSend(), timeoutMs, method, body, options)
       const call = new OutgoingCall(this.#takeId(), method, timeoutMs, resolve, reject)
       if (stream) call.upload = new OutboundStream(this, call.id, priority, method, stream, call)
       this.#outgoing.set(call.id, call)

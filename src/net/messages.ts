@@ -43,8 +43,9 @@ export interface RequestMessage {
   timeoutMs: number
   method: string
   body: unknown
-  /** The caller's span (see CallOptions). */
+  /** See CallOptions. */
   trace?: string
+  readMark?: number
 }
 
 /** @throws CarportError InvalidArgument when the body is too large or cannot be encoded. */
@@ -53,12 +54,12 @@ export function encodeRequest(
   timeoutMs: number,
   method: string,
   body: unknown,
-  trace?: string,
+  { trace, readMark }: Pick<RequestMessage, 'trace' | 'readMark'> = {},
 ): Buffer {
-  return encode(
-    trace === undefined ? [hlcUs, timeoutMs, method, body] : [hlcUs, timeoutMs, method, body, trace],
-    method,
-  )
+  const message = [hlcUs, timeoutMs, method, body]
+  if (readMark !== undefined) message.push(trace ?? null, readMark)
+  else if (trace !== undefined) message.push(trace)
+  return encode(message, method)
 }
 
 /** @throws CarportError InvalidArgument when the body is too large or cannot be encoded. */
@@ -90,7 +91,7 @@ function encode(message: unknown[], method: string): Buffer {
 /** @throws ProtocolError */
 export function decodeRequest(bytes: Buffer): RequestMessage {
   const message = decode(bytes, 4)
-  const [hlcUs, timeoutMs, method, body, trace] = message
+  const [hlcUs, timeoutMs, method, body, trace, readMark] = message
   if (typeof timeoutMs !== 'number' || !(timeoutMs > 0) || timeoutMs > TIMEOUT_MS_MAX) {
     throw new ProtocolError('a request without a valid timeout')
   }
@@ -98,7 +99,10 @@ export function decodeRequest(bytes: Buffer): RequestMessage {
     throw new ProtocolError('a request without a valid method')
   }
   const isTraced = typeof trace === 'string' && trace.length === TRACE_CHARS
-  return { hlcUs: checkedTime(hlcUs), timeoutMs, method, body, ...(isTraced && { trace }) }
+  const request: RequestMessage = { hlcUs: checkedTime(hlcUs), timeoutMs, method, body }
+  if (isTraced) request.trace = trace
+  if (typeof readMark === 'number') request.readMark = readMark
+  return request
 }
 
 /** @throws ProtocolError */

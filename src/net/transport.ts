@@ -16,11 +16,11 @@ export interface RpcReply {
 /**
  * Serves one method. `body` is the caller's, decoded but **not validated**: the handler checks it.
  * Its errors reach the caller as CarportErrors with the same code (others as RemoteError, without stack).
- * `signal` aborts when the caller went away or its deadline passed. `trace` is the caller's, unchecked.
+ * `signal` aborts when the caller went away or its deadline passed. `trace` and `readMark` are the caller's, unchecked.
  */
 export type RpcHandler = (
   body: unknown,
-  context: { from: NodeId; stream?: ByteStream; signal: AbortSignal; trace?: string },
+  context: { from: NodeId; stream?: ByteStream; signal: AbortSignal; trace?: string; readMark?: number },
 ) => Promise<RpcReply> | RpcReply
 
 export interface CallOptions {
@@ -31,6 +31,8 @@ export interface CallOptions {
   signal?: AbortSignal
   /** The span that makes the call, as the W3C's traceparent; unset where nothing is traced. */
   trace?: string
+  /** The layout by which a quorum is read, see LayoutView.readMark; the own node does not hear of it. */
+  readMark?: number
 }
 
 /**

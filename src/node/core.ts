@@ -7,6 +7,7 @@ import type { Disk } from '../block/disk.js'
 import { BLOCK_TREES, BLOCKS_SYNC_NAME, BlockManager, type BlockOptions } from '../block/manager.js'
 import { type Graces, RefCounts } from '../block/rc.js'
 import type { PeerSpec } from '../cluster/address.js'
+import { CheckedTransport } from '../cluster/checked-transport.js'
 import type { ConsistencyMode } from '../cluster/layout/view.js'
 import type { DiskReport, NodeStatus } from '../cluster/node-status.js'
 import { CLUSTER_TREE } from '../cluster/peer-store.js'
@@ -143,9 +144,10 @@ export class Core implements Service {
       damagedRows: () => this.tables.damaged.status().known,
       queueLength: () => this.catchUp.queueLength(),
     })
+    this.quorum.readMark = () => this.cluster.layout.view.readMark
     const env: TableEnv = {
       db,
-      transport,
+      transport: new CheckedTransport(transport, () => this.cluster.layout.view),
       quorum: this.quorum,
       placement: this.cluster.layout,
       clock,

@@ -47,6 +47,10 @@ export class LayoutView {
   /** The stamps of the newest version and of that one, as Placement has them. */
   readonly mark: number
   readonly writersMark: number
+  /** The same of the version by which this node reads. */
+  readonly readMark: number
+  /** The same of the oldest live version: all nodes have ended their reads by older ones. */
+  readonly readersMark: number
   /** The version to copy data for; undefined while older writes may be under way. */
   readonly syncTarget: number | undefined
   /** All nodes with a role in a live version, sorted. */
@@ -78,6 +82,8 @@ export class LayoutView {
     this.minAck = minAck(history)
     this.mark = markOf(this.stamp)
     this.writersMark = markOf(stampOf(history, this.minAck))
+    this.readMark = markOf(stampOf(history, this.readVersion))
+    this.readersMark = markOf(history.versions[0]?.stamp ?? 0)
     this.syncTarget = syncTarget(history)
     this.allNodes = members(history)
     this.mayCoordinate = newest?.roles.has(self) ?? false
