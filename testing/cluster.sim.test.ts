@@ -72,6 +72,7 @@ describe.each([
   'wiped',
   'busy',
   'skipped',
+  'outdated',
   'listings',
   'copies',
   'tags',

@@ -2,7 +2,7 @@
 import type { SeededRandom } from './seeded-random.js'
 import { commits, gaps, popped, promised, repaired, retagged } from './sim-gaps.js'
 import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
-import { emptied, LAYOUT_CHANGE, layout, skipped, unheard } from './sim-layout-kinds.js'
+import { emptied, LAYOUT_CHANGE, layout, outdated, skipped, unheard } from './sim-layout-kinds.js'
 import { dripping, outrun, recreated, unheardOf } from './sim-loss-kinds.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
@@ -96,6 +96,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...conditional(random), ...moving(random) }
     case 'skipped':
       return { ...base, ...skipped() }
+    case 'outdated':
+      return { ...base, ...outdated() }
     case 'listings':
       return { ...base, ...listings(random) }
     case 'disks':

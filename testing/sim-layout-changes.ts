@@ -15,6 +15,11 @@ const SPARE_NODES = 2
 const MOVE_EVERY_MS = 5_000
 /** Time between two looks at the progress of a change, in ms. */
 const LOOK_MS = 100
+/** How long a replica is cut off from those that take writes, and how long the node that was skipped reaches it alone, in ms. */
+const MISSES_MS = 10_000
+const ALONE_MS = 200
+/** Time between two looks of its clients, which have waited for it, at all keys. */
+const READS_EVERY_MS = 2
 /** Time after which an administrator looks whether a change has become what everyone knows, in ms. */
 const LOOK_AGAIN_MS = 5000
 
@@ -27,6 +32,8 @@ export interface LayoutChangesOptions {
   bucket: Bucket
   loadMs: number
   pace: Pace
+  /** Reads the hot keys once at a node, which may refuse it. */
+  readsAt(node: SimNode): Promise<void>
 }
 
 /** What administrators do to the layout while clients work. */
@@ -40,6 +47,8 @@ export class LayoutChanges {
         return this.#moveCopies()
       case 'skips':
         return this.#skipNewcomer()
+      case 'outdates':
+        return this.#outdateMember()
       case 'once':
         return this.#replaceNodes()
       case 'no':
@@ -223,6 +232,51 @@ export class LayoutChanges {
     })
     await clock.sleep(random.float() * 10_000)
     await cluster.boot(newcomer)
+  }
+
+  /**
+   * A replica is cut off from all others, which go on without it as if it were dead. When they have left its layout, it reaches
+   * one of them that has just missed what was written, and later the others. Its clients try again at once.
+   */
+  async #outdateMember(): Promise<void> {
+    const { cluster, random, loadMs, pace } = this.options
+    const { clock, network } = cluster
+    await clock.sleep(pace.untilLoad(clock.monotonicMs(), loadMs / 4))
+    const successor = await cluster.grow()
+    const [member, first] = this.#leavers(2) as [SimNode, SimNode]
+    const others = cluster.nodes.filter((node) => node !== member && node !== first).map(({ id }) => id)
+    const reachFirst = network.partition([member.id], [first.id])
+    const reachAll = network.partition([member.id], others)
+    const roles = [
+      { node: successor.id, role: roleOf(successor) },
+      { node: member.id, role: null },
+    ]
+    await this.#applyRoles(roles, [member])
+    await cluster.retried(random, async (by) => {
+      if (by === member) throw new CarportError('LayoutNotReady', 'this node is taken for dead')
+      const { version, history } = by.core!.cluster.layout.view
+      if (history.versions.length === 1) return
+      await by.core!.cluster.skipDeadNodes({ version, allowMissingData: false })
+      throw new Error('the change is not through yet')
+    })
+    const meetAgain = network.partition([first.id], others)
+    await clock.sleep(MISSES_MS)
+    const linked = new Promise<void>((resolve) => {
+      const stop = member.core!.cluster.peering.onLink(({ up }) => {
+        if (up) resolve()
+        if (up) stop()
+      })
+    })
+    reachFirst()
+    await linked
+    const untilMs = clock.monotonicMs() + ALONE_MS
+    while (clock.monotonicMs() < untilMs) {
+      void this.options.readsAt(member)
+      await clock.sleep(READS_EVERY_MS)
+    }
+    meetAgain()
+    reachAll()
+    while (member.core?.cluster.layout.view.mayCoordinate !== false) await clock.sleep(LOOK_MS)
   }
 }
 

@@ -42,6 +42,14 @@ export function skipped(): Partial<Profile> {
   }
 }
 
+/** Clients go on at the node that the others take for dead, and nothing else happens. */
+export function outdated(): Partial<Profile> {
+  return {
+    ...{ changesLayout: 'outdates', replicationFactor: 3, acts: ['slow'], thinkMs: 100, loadFactor: 1 },
+    operations: { put: 0.3, get: 0.5, delete: 0.1, list: 0.1 },
+  }
+}
+
 /** Blocks cannot be fetched at once from nodes that go, and are lost with these unless they are waited for. */
 export function emptied(): Partial<Profile> {
   return {

@@ -77,6 +77,8 @@ export type OperationName =
  * - 'moving': the same on one key, or on one after the other, whose copies move again and again, by writers that take as long
  *   as a move;
  * - 'skipped': a node joins and dies before it has copied, an administrator does not wait for it, and it comes back;
+ * - 'outdated': a replica is cut off, replaced, and skipped as dead, but lives, and its clients go on; then it reaches one of the
+ *   others that missed what was written last;
  * - 'listings': writes that reach some replicas only, and listings of them in pages;
  * - 'disks': disks are slow or full, bits flip in blocks and rows of one node, or databases go back to an earlier state;
  * - 'control': names and permissions that many want to change at the same time;
@@ -115,6 +117,7 @@ export const SCENARIO_KINDS = [
   'conditional',
   'moving',
   'skipped',
+  'outdated',
   'listings',
   'disks',
   'control',
@@ -179,7 +182,7 @@ export interface Profile extends ClusterProfile {
    * What becomes of the layout: 'once' nodes join and others leave; the copies of the first bucket move again and again; or a
    * newcomer dies before it has copied, and the others go on without it.
    */
-  changesLayout: 'no' | 'once' | 'moves' | 'skips'
+  changesLayout: 'no' | 'once' | 'moves' | 'skips' | 'outdates'
   /**
    * How many nodes join and leave, whether in one change, whether those that left lose all that they have at once, and for how
    * long, in ms, one of these hears of the change late.

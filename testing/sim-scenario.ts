@@ -176,6 +176,7 @@ class Scenario {
     const changes = new LayoutChanges({
       ...{ cluster, random, profile, coverage, pace, loadMs },
       bucket: w.bucket,
+      readsAt: (node) => this.#readsAt(w, node),
     })
     await Promise.all([
       ...clients,
@@ -301,6 +302,20 @@ class Scenario {
     const { clock } = this.cluster
     const untilMs = clock.monotonicMs() + QUEUED_MS_MAX
     while (clock.monotonicMs() < untilMs && checkQueues(this.cluster).length > 0) await clock.sleep(60_000)
+  }
+
+  /** Reads the keys without versions once at a node, all at the same time. */
+  async #readsAt({ bucket, keys }: Workload, node: SimNode): Promise<void> {
+    const read = async (key: string) => {
+      const op = this.history.call(key, 'read', null, `at node${node.index}`)
+      const found = node.core!.model.objects.get(bucket.id, Buffer.from(key))
+      await found.then(
+        (version) =>
+          this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null),
+        () => {},
+      )
+    }
+    await Promise.all(keys.map(read))
   }
 
   /** Reads every key at every node. */

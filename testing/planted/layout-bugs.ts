@@ -60,4 +60,16 @@ export const LAYOUT_BUGS: readonly PlantedBug[] = [
       },
     ],
   },
+  {
+    name: 'readers whose layout all others have left are served',
+    breaks: 'a read shows what was acknowledged before it',
+    hunts: ['outdated'],
+    edits: [
+      {
+        file: 'src/cluster/checked-transport.ts',
+        find: 'if (readMark !== undefined && readMark < this.layout().readersMark) throw leftLayout()',
+        replace: 'if (readMark !== undefined && readMark < 0 && this.layout()) throw leftLayout()',
+      },
+    ],
+  },
 ]
