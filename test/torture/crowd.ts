@@ -5,15 +5,17 @@ import { oneByOne, type Scenario } from './scenario.js'
 const BUCKET = 'crowd'
 const WORKERS = join(import.meta.dirname, '../../dist/bench/load')
 const PROCESSES = 2
-/** More than ten times the connections with which a node reaches its best rate, and six times the requests that it takes at most. */
-const CONNECTIONS = 3000
+const REQUESTS_MAX = 64
+/** More than ten times the requests that a node takes at the same time. */
+const CONNECTIONS = 1000
 const CROWD_SECONDS = 5
 const OBJECT_BYTES = 4096
 
 /** Many more clients than a node can serve. What they write is not looked at: the others' history tells whether the node kept its promises. */
 export const CROWD: Scenario = {
   name: 'crowd',
-  what: `${CONNECTIONS} clients at a time come to a node, which refuses most of them, and leave again`,
+  what: `${CONNECTIONS} clients at a time come to a node that takes ${REQUESTS_MAX} requests, and leave again`,
+  settings: `max_requests = ${REQUESTS_MAX}\n`,
   async run(torture, seconds) {
     const crowd = new CrowdOfClients(PROCESSES, WORKERS)
     let first = 0

@@ -11,6 +11,8 @@ export interface Scenario {
   hasDisks?: boolean
   /** After how many seconds deletions and blocks without references are forgotten; as built in unless told. */
   graceSeconds?: number
+  /** More of each node's configuration. */
+  settings?: string
   /** Whether nodes start on the earlier release that was named. */
   startsEarlier?: boolean
   /** Why it cannot run here; undefined if it can. @param dir a folder for trying */

@@ -48,6 +48,8 @@ export interface TortureOptions {
   hasDisks?: boolean
   /** After how many seconds deletions and blocks without references are forgotten. */
   graceSeconds?: number | undefined
+  /** More of each node's configuration. */
+  settings?: string | undefined
   /** The release on which the nodes start. */
   earlier?: EarlierRelease | undefined
 }
@@ -84,11 +86,12 @@ export class Torture {
 
   /** Starts nodes a, b, c, …, one zone each. */
   static async begin(seed: number, options: TortureOptions = {}): Promise<Torture> {
-    const { nodes = 3, hasDisks = false, graceSeconds, earlier } = options
+    const { nodes = 3, hasDisks = false, graceSeconds, settings = '', earlier } = options
     const torture = new Torture(await LifeCluster.create(3), new Gates(), seed, earlier)
     const { cluster } = torture
-    if (graceSeconds !== undefined) torture.#settings = durationsOf(graceSeconds)
-    if (earlier) torture.#settings = EARLIER_SETTINGS
+    torture.#settings = settings
+    if (graceSeconds !== undefined) torture.#settings += durationsOf(graceSeconds)
+    if (earlier) torture.#settings += EARLIER_SETTINGS
     torture.load.isConditional = !earlier
     try {
       const names = [...'abcdefg'].slice(0, nodes)

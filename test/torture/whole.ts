@@ -24,7 +24,7 @@ afterAll(() => console.log(`\n${tableOf(reports)}\n`))
 const chosen = SCENARIOS.filter(({ name }) => wanted.length === 0 || wanted.includes(name))
 for (const scenario of chosen)
   test(`${scenario.name}: ${scenario.what}`, async ({ skip }) => {
-    const { name, hasDisks = false, graceSeconds, startsEarlier } = scenario
+    const { name, hasDisks = false, graceSeconds, settings, startsEarlier } = scenario
     const dir = mkdtempSync(join(tmpdir(), 'carport-torture-'))
     const reason = scenario.missing?.(dir)
     rmSync(dir, { recursive: true })
@@ -32,6 +32,7 @@ for (const scenario of chosen)
     const torture = await Torture.begin(seed, {
       hasDisks,
       graceSeconds,
+      settings,
       earlier: startsEarlier ? new EarlierRelease() : undefined,
     })
     try {
