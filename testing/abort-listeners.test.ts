@@ -28,7 +28,7 @@ describe('listeners for the end of a service', { timeout: 180_000 }, () => {
     const watch = new AbortListeners().start()
     listeners = watch
     const cluster = new SimCluster({
-      seed: 3,
+      seed: 4,
       nodes: 3,
       zones: 3,
       replicationFactor: 3,

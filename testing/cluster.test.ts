@@ -30,7 +30,7 @@ describe('a simulated cluster of five nodes', { timeout: TIMEOUT_MS }, () => {
   })
 
   it('lets one of several conditional writes win, and takes nothing back, beside plain ones', async () => {
-    const { problems, counts } = await runScenario({ seed: 7, kind: 'conditional', loadMs: 15_000 })
+    const { problems, counts } = await runScenario({ seed: 8, kind: 'conditional', loadMs: 15_000 })
     expect(problems).toEqual([])
     expect(counts['create:done']).toBeGreaterThan(5)
     expect(counts['replace:refused']).toBeGreaterThan(2)

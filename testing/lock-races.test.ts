@@ -111,6 +111,34 @@ describe('locks of versions, when several change them at the same time', () => {
     expect(seen.done).toBeGreaterThan(SEEDS)
   })
 
+  it('a retention that was judged before another one was begun loses to it, however late it comes, by whatever clock', async () => {
+    await inCluster(1, async (cluster, _, put, bucket) => {
+      const [a, b, c] = cluster.nodes as [SimNode, SimNode, SimNode]
+      const { id } = await put()
+      a.machine.platform!.clock.offsetMs = 2000
+      let judged = 0
+      let longer: Promise<Outcome> | undefined
+      const shorter = outcomeOf(
+        a.core!.model.objects.updateLock(bucket, KEY, id, ({ mutable }) => {
+          const retention: Retention = { mode: 'COMPLIANCE', untilMs: YEAR_MS }
+          if (!mayReplaceRetention(mutable.retention?.[1], retention, { nowMs: 0, bypass: false }))
+            throw new Refused()
+          // Judged for the second time, it is written, and its messages take long.
+          if (++judged === 2) {
+            const slow = { latencyMs: 3000, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 }
+            for (const other of [b, c]) cluster.network.setPath(a.id, other.id, slow)
+            longer = retain(b.core!.model, bucket, id, 2 * YEAR_MS)
+          }
+          return { retention }
+        }),
+      )
+      expect(await shorter).toBe('refused')
+      expect(await longer).toBe('done')
+      const found = await c.core!.model.objects.get(bucket, KEY, id)
+      expect(found!.mutable.retention?.[1]?.untilMs).toBe(2 * YEAR_MS)
+    })
+  })
+
   it('a version whose lock was acknowledged is not deleted, and one that was deleted is not locked', async () => {
     const seen: Record<string, number> = {}
     for (let seed = 1; seed <= SEEDS; seed++) {

@@ -36,7 +36,10 @@ async function promisesOf(
   const key = rowKeyOf(bucket[0]!, bucket, Buffer.from('key'))
   return {
     conditional: await call('table/object/prepare', [cluster.layout.layoutVersion, key, ballot, []]),
-    decision: await call('decide/prepare', [['alias', Buffer.from('name'), 'bucket'], 0, [timeUs, asker.id]]),
+    decision: await call('decide/prepare', [
+      ['alias', Buffer.from('name'), 'bucket'],
+      ...[0, [timeUs, asker.id], null, cluster.layout.layoutMark],
+    ]),
   }
 }
 

@@ -34,6 +34,7 @@ export interface VersionStore {
     key: Buffer,
     selector: VersionSelector,
     change: (version: VersionRecord) => MutableChange,
+    timeOf?: (version: VersionRecord) => number,
   ): Promise<VersionRecord | undefined>
   /** The row of a key, tombstones included, without its body. */
   current(bucket: Buffer, key: Buffer): Promise<VersionRecord | undefined>
@@ -79,6 +80,8 @@ const ANNOUNCED_US = 60e6
  * Whether a retention may be changed depends on the one before it. So two changes of a lock at the same time must not both take
  * effect: a setter writes its intent, then reads and judges the version, then writes the lock, then reads again, and reports
  * success only if its intent is still the last one. The other one wrote its intent after that, and judges the lock as it is now.
+ * A lock has the time of its intent, which is after that of every lock before. So one that was judged before a later intent was
+ * known loses to the lock of that one, however late it arrives and whatever the clocks say.
  *
  * What remains: a deletion that reached less than a write quorum, and so failed, is not undone. If a lock is set later,
  * through a quorum that does not know of it and after ANNOUNCED_US, the deletion wins nevertheless. And an announcement
@@ -173,29 +176,34 @@ export class VersionDeletion {
   }
 
   async #tryLock({ bucket, key, selector }: LockTarget, change: LockChange) {
-    const { store, random } = this.deps
+    const { store, random, hlc } = this.deps
     const intent = random.bytes(INTENT_BYTES).toString('hex')
     const isMine = ({ mutable }: VersionRecord) => mutable.lockIntent?.[1] === intent
-    const told = await store.update(bucket, key, selector, (version) => {
+    const announce = (version: VersionRecord) => {
       this.#refuseWhileDeleted(version)
       // What it may not change is refused before anything is written.
       change(version)
       return { lockIntent: intent }
-    })
+    }
+    const told = await store.update(bucket, key, selector, announce, (version) =>
+      hlc.after(lockedUs(version)),
+    )
     if (!told) return undefined
     const same = told.isNull ? 'null' : told.id
     let isContested = false
-    const changed = await store.update(bucket, key, same, (version) => {
+    const judge = (version: VersionRecord) => {
       if (!version.id.equals(told.id)) throw underDeletion()
       this.#refuseWhileDeleted(version)
       isContested ||= !isMine(version)
       return isContested ? {} : change(version)
-    })
+    }
+    const [intentUs] = told.mutable.lockIntent!
+    const changed = await store.update(bucket, key, same, judge, () => intentUs)
     if (!changed) throw underDeletion()
     const now = await store.get(bucket, key, same, { body: false })
     if (!now?.id.equals(changed.id)) throw underDeletion()
     this.#refuseWhileDeleted(now)
-    return isContested || !isMine(now) ? 'contested' : changed
+    return isContested || !isMine(now) || !isLockedAs(now, changed) ? 'contested' : changed
   }
 
   /**
@@ -228,6 +236,16 @@ export class VersionDeletion {
 /** Whether a lock was ever set: it may be set again at any time. */
 function hadLock({ mutable }: VersionRecord): boolean {
   return mutable.legalHold !== undefined || mutable.retention !== undefined
+}
+
+/** The latest time of what says how a version is locked, or about to be; 0 if nothing does. */
+function lockedUs({ mutable: { lockIntent, retention, legalHold } }: VersionRecord): number {
+  return Math.max(0, ...[lockIntent, retention, legalHold].map((register) => register?.[0] ?? 0))
+}
+
+/** Whether both have the same lock, which was set at the same time. */
+function isLockedAs({ mutable: a }: VersionRecord, { mutable: b }: VersionRecord): boolean {
+  return a.retention?.[0] === b.retention?.[0] && a.legalHold?.[0] === b.legalHold?.[0]
 }
 
 function underDeletion(): CarportError {

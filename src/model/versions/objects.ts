@@ -252,6 +252,7 @@ export class Objects {
   /**
    * Changes tags, retention, legal hold or ACL of the selected version.
    * @param change gets the version, returns the new values (it may throw), e.g. `{tags: {...}}`; null removes
+   * @param timeOf the time of the new values, in µs; after that of those before unless told
    * @returns the version as changed; undefined if there is none
    */
   async update(
@@ -259,6 +260,7 @@ export class Objects {
     key: Buffer,
     selector: VersionSelector,
     change: (version: VersionRecord) => MutableChange,
+    timeOf?: (version: VersionRecord) => number,
   ): Promise<VersionRecord | undefined> {
     const { objects, versions, hlc } = this.deps
     /** What was written of which version, by attempts that did not come to an end. */
@@ -279,7 +281,7 @@ export class Objects {
           mutable[name] = own ? mergeLww(own, before) : before
           continue
         }
-        mutable[name] = [hlc.after(own?.[0] ?? 0), value]
+        mutable[name] = [timeOf?.(version) ?? hlc.after(own?.[0] ?? 0), value]
         tried.set(name, mutable[name])
       }
       sameVersion = version.id
