@@ -26,7 +26,7 @@ export const UPGRADE: Scenario = {
 
     await upgrade(torture, first, 'SIGTERM')
     await cluster.settled(SYNC_MS, [first])
-    await check(stocks.slice(0, 1), order, 'with one node of today')
+    await check(torture, stocks.slice(0, 1), order, 'with one node of today')
     // Nodes of today need a majority of their own to give names. What they encrypt, an earlier one need not be able to read.
     stocks.push(await Stock.write(torture, 'by-new', first, [first], second))
     await rest(seconds / 8)
@@ -35,14 +35,14 @@ export const UPGRADE: Scenario = {
     await cluster.settled(SYNC_MS, [first, second])
     stocks.push(await Stock.write(torture, 'by-old', third, order))
     stocks.push(await Stock.write(torture, 'by-majority', second, [first, second]))
-    await check(stocks.slice(0, 1), [third], 'with two nodes of today')
-    await check(stocks.slice(0, 2), [first, second], 'with two nodes of today')
+    await check(torture, stocks.slice(0, 1), [third], 'with two nodes of today')
+    await check(torture, stocks.slice(0, 2), [first, second], 'with two nodes of today')
     await rest(seconds / 8)
 
     await upgrade(torture, third, torture.random.float() < 0.5 ? 'SIGTERM' : 'SIGKILL')
     await cluster.settled()
     load.isConditional = true
-    await check(stocks, order, 'with all nodes of today')
+    await check(torture, stocks, order, 'with all nodes of today')
     if (hadK2v) await checkK2v(torture, 'before')
     await writeK2v(torture, third, 'after')
     await checkK2v(torture, 'after')
@@ -53,7 +53,7 @@ export const UPGRADE: Scenario = {
     for (const node of order) await cluster.cli(node, 'worker', 'set', 'scrub-tranquility', '0')
     await cluster.cli(first, 'repair', '--yes', '-a', 'scrub', 'start')
     for (const stock of stocks) await stock.change(second, order)
-    await check(stocks, order, 'after a restart')
+    await check(torture, stocks, order, 'after a restart')
     for (const items of hadK2v ? ['before', 'after'] : ['after']) await checkK2v(torture, items)
     await rest(seconds / 4)
   },
@@ -71,9 +71,14 @@ async function upgrade(torture: Torture, node: LifeNode, signal: NodeJS.Signals)
 }
 
 /** Lets all nodes at once tell what was written. */
-async function check(stocks: readonly Stock[], nodes: readonly LifeNode[], when: string): Promise<void> {
+async function check(
+  torture: Torture,
+  stocks: readonly Stock[],
+  nodes: readonly LifeNode[],
+  when: string,
+): Promise<void> {
   // A replica of the first release counts a version twice that became current again, and the fullest count is told.
-  const isCounted = nodes.every(({ settings }) => !settings.program)
+  const isCounted = torture.nodes.every(({ settings }) => !settings.program)
   await Promise.all(
     nodes.map(async (node) => {
       for (const stock of stocks) {
