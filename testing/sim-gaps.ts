@@ -26,6 +26,11 @@ export function popped(): Partial<Profile> {
   return { versionedShare: 1, operations: { pop: 1 } }
 }
 
+/** Clients race for the versions of few keys, and do nothing else. */
+export function stacked(): Partial<Profile> {
+  return { versionedShare: 1, operations: { put: 0.1, stack: 0.9 } }
+}
+
 /** What is not on the disk of the one node that has a row can be seen for seconds; others who go by it have it when it is lost. */
 export function commits(): Partial<Profile> {
   return {

@@ -1,6 +1,6 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
-import { commits, gaps, popped, promised, repaired, retagged } from './sim-gaps.js'
+import { commits, gaps, popped, promised, repaired, retagged, stacked } from './sim-gaps.js'
 import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
 import { emptied, LAYOUT_CHANGE, layout, outdated, skipped, unheard } from './sim-layout-kinds.js'
 import { dripping, outrun, recreated, unheardOf } from './sim-loss-kinds.js'
@@ -70,6 +70,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...outrun() }
     case 'busy':
       return { ...base, ...busy(random) }
+    case 'stacked':
+      return { ...base, ...busy(random), ...stacked() }
     case 'overtaking':
       return { ...base, ...overtaking(random) }
     case 'gaps':

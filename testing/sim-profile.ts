@@ -63,6 +63,7 @@ export type OperationName =
  * - 'wiped': databases are lost, one at a time, often while one other node alone has what was written last;
  * - 'outrun': the same with clocks that are far apart;
  * - 'busy': few keys, many writers, versions that come, go and are locked;
+ * - 'stacked': the same, of versions alone;
  * - 'overtaking': one key, many writers, and messages that overtake each other or get lost;
  * - 'gaps': one key, many writers, and replicas that messages of some nodes reach late;
  * - 'retagged': the same with tags of versions that are replaced meanwhile;
@@ -104,6 +105,7 @@ export const SCENARIO_KINDS = [
   'wiped',
   'outrun',
   'busy',
+  'stacked',
   'overtaking',
   'gaps',
   'retagged',

@@ -42,7 +42,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
   {
     name: 'a lock is not looked at again before a deletion',
     breaks: 'a locked version is not deleted',
-    hunts: ['busy'],
+    hunts: ['stacked'],
     edits: [
       {
         file: 'src/model/versions/deletion.ts',
@@ -65,7 +65,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
   {
     name: 'a version that became current again is shown before it is settled',
     breaks: 'a deleted version stays deleted',
-    hunts: ['busy'],
+    hunts: ['popped'],
     edits: [
       {
         file: 'src/model/versions/promotion.ts',
@@ -77,7 +77,7 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
   {
     name: 'a version that became current again is counted twice',
     breaks: 'counters equal a recount',
-    hunts: ['faults'],
+    hunts: ['stacked'],
     edits: [
       {
         file: 'src/model/versions/counting.ts',
