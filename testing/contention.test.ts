@@ -5,6 +5,7 @@ import type { VersionRecord } from '../src/model/versions/record.js'
 import { RegisterHistory } from './register-history.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimCluster, type SimNode } from './sim-cluster.js'
+import { shownBy } from './sim-objects.js'
 
 /** What is wrong with the third replica. 'cut': from one of the others only, in the middle of everything. */
 type Fault = 'none' | 'dead' | 'paused' | 'cut' | 'comes and goes'
@@ -152,7 +153,7 @@ class Contention {
   async #get(node: SimNode, bucket: Bucket, key: string): Promise<void> {
     const op = this.history.call(key, 'read', null, `get at node${node.index}`)
     const version = await node.core!.model.objects.get(bucket.id, Buffer.from(key))
-    this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null)
+    this.history.answered(op, shownBy(version))
   }
 
   async #list(node: SimNode, bucket: Bucket): Promise<void> {

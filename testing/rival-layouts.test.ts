@@ -28,19 +28,29 @@ async function applyOnTwoSides(
   return { loser, winner, heal }
 }
 
+/** Lets the sides hear of each other, until the change is through for `members`; `loser` hears of it `lateMs` later. */
+async function healWithout(
+  c: SimCluster,
+  { loser, heal }: { loser: SimNode; heal: () => void },
+  members: readonly SimNode[],
+  lateMs: number,
+): Promise<void> {
+  loser.machine.platform!.db.slowMs = lateMs
+  heal()
+  const isThrough = () => members.every((node) => liveLayouts(node).join() === '2')
+  await waitUntil(c, 'the change is through', isThrough, 15_000)
+  expect(liveLayouts(loser)).toEqual([1, 2])
+}
+
 describe('of two layouts that were applied under one number', { timeout: TIMEOUT_MS }, () => {
   it('the losing one lets a node that has a role there alone acknowledge and show nothing that the others do not', async () => {
     await onCluster({ replicationFactor: 1 }, async (c) => {
       const members = [...c.nodes]
       const [a] = members as [SimNode]
-      const { loser, winner, heal } = await applyOnTwoSides(c)
+      const sides = await applyOnTwoSides(c)
+      const { loser, winner } = sides
       // It learns late that its layout has lost: nobody waits for it.
-      const { db } = loser.machine.platform!
-      db.slowMs = 20_000
-      heal()
-      const isThrough = () => members.every((node) => liveLayouts(node).join() === '2')
-      await waitUntil(c, 'the change is through', isThrough, 15_000)
-      expect(liveLayouts(loser)).toEqual([1, 2])
+      await healWithout(c, sides, members, 20_000)
 
       const known = loser.core!.cluster.layout
       const moved = Array.from({ length: 256 }, (_, p) => p).find(
@@ -58,7 +68,7 @@ describe('of two layouts that were applied under one number', { timeout: TIMEOUT
       expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
       expect(settled[0]).toMatchObject({ reason: { code: 'LayoutNotReady' } })
       for (const key of ['plain', 'conditional']) expect(await get(a, bucket, key)).toBe('nothing')
-      db.slowMs = 0
+      loser.machine.platform!.db.slowMs = 0
       await waitUntil(c, 'it knows the other layout', () => liveLayouts(loser).join() === '2', 10 * 60_000)
     })
   })
@@ -70,13 +80,9 @@ describe('of two layouts that were applied under one number', { timeout: TIMEOUT
       const { keys, buckets } = a.core!.model
       const bucket = await buckets.create('name')
       const key = await keys.create('key')
-      const { loser, heal } = await applyOnTwoSides(c)
-      const { db } = loser.machine.platform!
-      db.slowMs = 60_000
-      heal()
-      const isThrough = () => members.every((node) => liveLayouts(node).join() === '2')
-      await waitUntil(c, 'the change is through', isThrough, 15_000)
-      expect(liveLayouts(loser)).toEqual([1, 2])
+      const sides = await applyOnTwoSides(c)
+      const { loser } = sides
+      await healWithout(c, sides, members, 60_000)
       const votes = () => members.map((node) => node.machine.platform!.db.count(DECISION_TREE))
       const before = votes()
       const all = { read: true, write: true, owner: true }

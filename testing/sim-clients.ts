@@ -16,7 +16,7 @@ import type { Tokens } from './sim-k2v.js'
 import { Lifecycle } from './sim-lifecycle.js'
 import { listObjects, listVersions } from './sim-listings.js'
 import { multipart } from './sim-multipart.js'
-import { drippingSource, newVersion, sourceOf } from './sim-objects.js'
+import { drippingSource, newVersion, shownBy, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
 import { type ClientRequest, isExpectedFailure, type Target } from './sim-request.js'
@@ -302,7 +302,7 @@ export class SimClient {
   }
 
   #read(op: RegisterOp, version: VersionRecord | undefined): void {
-    const etag = version?.state === 'object' ? version.etag.toString('hex') : null
+    const etag = shownBy(version)
     this.w.history.answered(op, etag, `> ${version?.id.toString('hex') ?? ''}`)
     if (etag !== null && this.w.history.isUnderWay(etag)) this.w.onEarlyRead?.(this.#operationId)
   }

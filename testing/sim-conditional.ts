@@ -10,7 +10,7 @@ import type { RegisterHistory } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
 import type { SimClock } from './sim-clock.js'
 import { INLINE_BYTES_MAX, type SimClusterOptions } from './sim-cluster.js'
-import { newVersion, sourceOf } from './sim-objects.js'
+import { newVersion, shownBy, sourceOf } from './sim-objects.js'
 
 class Refused extends Error {}
 
@@ -102,7 +102,7 @@ async function read({ w, target, note, ...request }: Request): Promise<string | 
     const version = await model.objects.get(target.bucket.id, Buffer.from(target.key), undefined, {
       body: false,
     })
-    return version?.state === 'object' ? version.etag.toString('hex') : null
+    return shownBy(version)
   })
   if (found !== undefined) w.history.answered(op, found)
   return found

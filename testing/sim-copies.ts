@@ -4,7 +4,7 @@ import type { Model } from '../src/model/model.js'
 import type { NewVersion } from '../src/model/versions/objects.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { errorCode } from '../src/util/errors.js'
-import { newVersion } from './sim-objects.js'
+import { newVersion, shownBy } from './sim-objects.js'
 import type { ClientRequest, Target } from './sim-request.js'
 import type { Workload } from './sim-workload.js'
 
@@ -79,7 +79,7 @@ async function readSource(
     unlessGone(mayBeGone, async () => {
       const { bucket, key } = old ? { bucket: w.versionedBucket, key: old.key } : source
       const version = await model.objects.get(bucket.id, Buffer.from(key), old?.version.id)
-      if (op) w.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null)
+      if (op) w.history.answered(op, shownBy(version))
       return version?.state === 'object' ? contentOf(model, version) : 'nothing'
     }),
   )

@@ -263,8 +263,9 @@ export class LayoutChanges {
     await clock.sleep(MISSES_MS)
     const linked = new Promise<void>((resolve) => {
       const stop = member.core!.cluster.peering.onLink(({ up }) => {
-        if (up) resolve()
-        if (up) stop()
+        if (!up) return
+        stop()
+        resolve()
       })
     })
     reachFirst()

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Bucket } from '../src/model/buckets/buckets.js'
 import type { BodySource } from '../src/model/content/blobs.js'
 import type { NewVersion } from '../src/model/versions/objects.js'
+import type { VersionRecord } from '../src/model/versions/record.js'
 import type { SeededRandom } from './seeded-random.js'
 
 /** The number of blocks that many contents share. */
@@ -63,6 +64,11 @@ export function sourceOf(content: Buffer, random: SeededRandom): BodySource {
       for (let at = 0; at < content.length; at += chunkBytes) yield content.subarray(at, at + chunkBytes)
     },
   }
+}
+
+/** What a read of a key has shown, as the value of its register. */
+export function shownBy(version: VersionRecord | undefined): string | null {
+  return version?.state === 'object' ? version.etag.toString('hex') : null
 }
 
 /** A body of which one half comes long after the other. */

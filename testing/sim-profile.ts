@@ -182,7 +182,7 @@ export interface Profile extends ClusterProfile {
   judgeMs: number
   /**
    * What becomes of the layout: 'once' nodes join and others leave; the copies of the first bucket move again and again; or a
-   * newcomer dies before it has copied, and the others go on without it.
+   * newcomer dies before it has copied, and the others go on without it; or they go on without a replica that lives.
    */
   changesLayout: 'no' | 'once' | 'moves' | 'skips' | 'outdates'
   /**

@@ -17,7 +17,7 @@ import { drawProfile } from './sim-kinds.js'
 import { LayoutChanges } from './sim-layout-changes.js'
 import { LIFECYCLE_OPTIONS, LIFECYCLE_RULES, Lifecycle } from './sim-lifecycle.js'
 import { Nemesis } from './sim-nemesis.js'
-import { Contents } from './sim-objects.js'
+import { Contents, shownBy } from './sim-objects.js'
 import { Pace } from './sim-pace.js'
 import { type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { Script, type ScriptEvent } from './sim-script.js'
@@ -293,7 +293,7 @@ class Scenario {
       const version = await this.cluster.retried(this.random, ({ core }) =>
         core!.model.objects.get(bucket.id, Buffer.from(key)),
       )
-      this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null)
+      this.history.answered(op, shownBy(version))
     }
   }
 
@@ -310,8 +310,7 @@ class Scenario {
       const op = this.history.call(key, 'read', null, `at node${node.index}`)
       const found = node.core!.model.objects.get(bucket.id, Buffer.from(key))
       await found.then(
-        (version) =>
-          this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null),
+        (version) => this.history.answered(op, shownBy(version)),
         () => {},
       )
     }
@@ -331,7 +330,7 @@ class Scenario {
           const version = await this.cluster.retried(this.random, () =>
             node.core!.model.objects.get(bucket.id, Buffer.from(key)),
           )
-          this.history.answered(op, version?.state === 'object' ? version.etag.toString('hex') : null)
+          this.history.answered(op, shownBy(version))
         }
       }
     }

@@ -80,8 +80,6 @@ export interface QuorumCallOptions {
   priority?: Priority
   /** Is told of each node that failed or timed out, also after the promise resolved. Must not throw. */
   onFailure?: (node: NodeId, error: unknown) => void
-  /** Set by the caller of the replicas, see CallOptions. */
-  readMark?: number
 }
 
 export interface NodeReply {

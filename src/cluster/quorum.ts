@@ -1,4 +1,4 @@
-import type { ByteStream, NodeId, RpcReply, Transport } from '../net/transport.js'
+import type { ByteStream, CallOptions, NodeId, RpcReply, Transport } from '../net/transport.js'
 import type { Clock } from '../util/clock.js'
 import { errorCode } from '../util/errors.js'
 import { InFlight } from './in-flight.js'
@@ -132,7 +132,7 @@ export class Quorum implements QuorumCaller {
     })
   }
 
-  #read(given: ReadOptions): ReadOptions {
+  #read(given: ReadOptions): ReadOptions & Pick<CallOptions, 'readMark'> {
     const options = this.#timed(given)
     return this.readMark ? { ...options, readMark: this.readMark() } : options
   }

@@ -32,6 +32,16 @@ export interface MissedWrites {
 export const CALL_TIMEOUT_MS = 10_000
 export const BULK_TIMEOUT_MS = 30_000
 
+/**
+ * Takes the newer layout of a node that refused a write for this node's one.
+ * @param mark the mark of the layout that it refused
+ * @throws CarportError LayoutNotReady if there is none, or it cannot be had
+ */
+export async function takeNewerLayout(placement: Placement, from: NodeId, mark: number): Promise<void> {
+  await placement.catchUp(from)
+  if (placement.layoutMark <= mark) throw layoutNotReady()
+}
+
 export function layoutNotReady(): CarportError {
   return new CarportError('LayoutNotReady', 'no layout is applied yet')
 }

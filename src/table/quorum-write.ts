@@ -2,7 +2,14 @@ import { type JudgedWriteOptions, majority, type WriteVerdict } from '../cluster
 import { type NodeId, Priority } from '../net/transport.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import { eachLimited } from '../util/limited.js'
-import { BULK_TIMEOUT_MS, CALL_TIMEOUT_MS, layoutNotReady, type MissedWrites, type TableEnv } from './env.js'
+import {
+  BULK_TIMEOUT_MS,
+  CALL_TIMEOUT_MS,
+  layoutNotReady,
+  type MissedWrites,
+  type TableEnv,
+  takeNewerLayout,
+} from './env.js'
 import type { LocalTable } from './local.js'
 import type { Vote } from './own-votes.js'
 import { methodOf } from './replica.js'
@@ -182,8 +189,7 @@ export class RowWriter<E> {
       } catch (error) {
         if (newer === undefined || i === LAYOUTS_MAX) throw error
       }
-      await placement.catchUp(newer)
-      if (placement.layoutMark <= layoutMark) throw layoutNotReady()
+      await takeNewerLayout(placement, newer, layoutMark)
     }
   }
 

@@ -24,15 +24,9 @@ export const CROWD: Scenario = {
       const come = oneByOne(async (_, node) => {
         first += 1e6
         const { good, refused, failed, broken } = await crowd.run({
-          ...{
-            target: torture.targetOf(node),
-            bucket: BUCKET,
-            kind: 'put',
-            prefix: 'of-the-crowd-',
-            keys: 0,
-          },
-          ...{ bytes: OBJECT_BYTES, first, connections: CONNECTIONS, retry: 'backoff' },
-          ...{ warmSeconds: 0, seconds: CROWD_SECONDS },
+          target: torture.targetOf(node),
+          ...{ bucket: BUCKET, kind: 'put', prefix: 'of-the-crowd-', keys: 0, bytes: OBJECT_BYTES, first },
+          ...{ connections: CONNECTIONS, retry: 'backoff', warmSeconds: 0, seconds: CROWD_SECONDS },
         })
         const { violations } = torture.load
         if (failed > 0) violations.push(`${failed} of the crowd at ${node.name} got neither 200 nor 503`)

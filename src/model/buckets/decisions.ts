@@ -2,7 +2,7 @@ import { pack, unpack } from 'msgpackr'
 import { majority, type Placement, type QuorumCaller } from '../../cluster/placement.js'
 import type { Db, Reader } from '../../db/db.js'
 import { type NodeId, Priority, type RpcReply, type Transport } from '../../net/transport.js'
-import { layoutNotReady } from '../../table/env.js'
+import { layoutNotReady, takeNewerLayout } from '../../table/env.js'
 import { checkWriter } from '../../table/replica.js'
 import { isUnknownMethod } from '../../table/standing-rpc.js'
 import type { Table } from '../../table/table.js'
@@ -173,8 +173,7 @@ export class FieldDecisions {
       return { replies: replies.map((reply) => reply.body) }
     } catch (error) {
       if (newer !== undefined) {
-        await placement.catchUp(newer)
-        if (placement.layoutMark <= layoutMark) throw layoutNotReady()
+        await takeNewerLayout(placement, newer, layoutMark)
         return { promisedUs: 0 }
       }
       if (promisedUs !== undefined) return { promisedUs }

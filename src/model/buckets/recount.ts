@@ -31,26 +31,22 @@ export async function recountBuckets(db: Db): Promise<Recount> {
     for (const name of Object.keys(change) as (keyof BucketCounts)[]) sum[name] += change[name]!
     counts.set(id, sum)
   }
-  const objects = new LocalTable(objectTable(hooks), () => 0)
+  const objects = copyOf(objectTable(hooks))
   const countedOnce: Buffer[] = []
   const rows = [
-    eachRow(db, objectTable(hooks), (v) => {
+    eachRow(db, objects, (v) => {
       if (v.state === 'object') add(v.bucket, { objects: 1, bytes: v.size })
       if (v.state === 'marker') add(v.bucket, { markers: 1 })
     }),
-    eachRow(db, versionTable(unused), (v) => {
+    eachRow(db, copyOf(versionTable(unused)), (v) => {
       if (v.state === 'tombstone') return
       if (isTwice(objects.getIntact(db, v.bucket, v.key), v)) countedOnce.push(countedOnceKey(v))
       else add(v.bucket, { noncurrent: 1, bytes: v.size })
     }),
-    eachRow(
-      db,
-      uploadTable(() => {}),
-      (upload) => {
-        if (!upload.deleted) add(upload.bucket, { uploads: 1 })
-      },
-    ),
-    eachRow(db, partTable(unused), (part) => {
+    eachRow(db, copyOf(uploadTable(() => {})), (upload) => {
+      if (!upload.deleted) add(upload.bucket, { uploads: 1 })
+    }),
+    eachRow(db, copyOf(partTable(unused)), (part) => {
       if (!part.deleted) add(part.bucket, { parts: 1, uploadBytes: part.size })
     }),
   ]
@@ -68,9 +64,13 @@ export async function recountBuckets(db: Db): Promise<Recount> {
   return { rows: rows.reduce((sum, n) => sum + n, 0), counters: counts.size, corrected }
 }
 
-/** Visits all intact rows of this node's copy of a table; returns their number. */
-function eachRow<E>(db: Db, schema: TableSchema<E>, visit: (row: E) => void): number {
-  const table = new LocalTable(schema, () => 0)
+/** This node's copy of a table, for reading. */
+function copyOf<E>(schema: TableSchema<E>): LocalTable<E> {
+  return new LocalTable(schema, () => 0)
+}
+
+/** Visits all intact rows of a copy; returns their number. */
+function eachRow<E>(db: Db, table: LocalTable<E>, visit: (row: E) => void): number {
   let rows = 0
   for (const { head } of table.walk(db, {})) {
     visit(table.codec.decodeStored(head, () => undefined))

@@ -1,7 +1,8 @@
 import type { Reader, Tx } from '../../db/db.js'
 import { type BucketCounts, count } from '../buckets/counters.js'
-import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { versionSortKey } from '../sort-keys.js'
 import type { VersionRecord } from './record.js'
+import { live } from './selector.js'
 
 /*
  * What the rows of both object tables add to the counters of their bucket.
@@ -62,8 +63,8 @@ export function countNoncurrent(
   before: VersionRecord | undefined,
   after: VersionRecord | undefined,
 ): void {
-  const was = isLive(before) ? before : undefined
-  const is = isLive(after) ? after : undefined
+  const was = live(before)
+  const is = live(after)
   if (was && is?.id.equals(was.id)) return
   const change = { noncurrent: 0, bytes: 0 }
   if (was && !forget(tx, was)) {
@@ -93,7 +94,7 @@ export function countOnce(tx: Tx, copies: VersionCopies, bucket: Buffer, key: Bu
 
 /** Whether the current row of a key, and one of the version table, are one version: which became current again. */
 export function isTwice(current: VersionRecord | undefined, noncurrent: VersionRecord | undefined): boolean {
-  return mayBeTwice(current) && isLive(noncurrent) && current.id.equals(noncurrent.id)
+  return mayBeTwice(current) && live(noncurrent)?.id.equals(current.id) === true
 }
 
 /** The key of a version in COUNTED_ONCE_TREE. */
@@ -124,16 +125,12 @@ function forget(tx: Tx, version: VersionRecord): boolean {
 }
 
 function noncurrentCopyOf(reader: Reader, copies: VersionCopies, { bucket, key, id, isNull }: VersionRecord) {
-  return copies.noncurrent(reader, bucket, versionSortKey(key, isNull ? NULL_SLOT : id, isNull))
-}
-
-function isLive(v: VersionRecord | undefined): v is VersionRecord {
-  return v !== undefined && v.state !== 'tombstone'
+  return copies.noncurrent(reader, bucket, versionSortKey(key, id, isNull))
 }
 
 /** Whether a current row may have become current again. Rows that never did have no generation, but for those written on a condition. */
 function mayBeTwice(row: VersionRecord | undefined): row is VersionRecord {
-  return isLive(row) && row.generation > 0
+  return row !== undefined && row.state !== 'tombstone' && row.generation > 0
 }
 
 function bytesOf(v: VersionRecord | undefined): number {

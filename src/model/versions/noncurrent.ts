@@ -117,7 +117,7 @@ export class NoncurrentVersions {
       yield* rows
       if (rows.length < BATCH_ROWS) return
       const last = rows.at(-1)!
-      start = successor(versionSortKey(last.key, last.isNull ? NULL_SLOT : last.id, last.isNull))
+      start = successor(versionSortKey(last.key, last.id, last.isNull))
     }
   }
 }

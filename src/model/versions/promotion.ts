@@ -1,6 +1,6 @@
 import { mergeLwwFields } from '../../crdt/lww.js'
 import type { Table } from '../../table/table.js'
-import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { versionSortKey } from '../sort-keys.js'
 import type { NoncurrentVersions } from './noncurrent.js'
 import { plainVersion, type VersionRecord } from './record.js'
 import { type Place, replaceJudged } from './replace-judged.js'
@@ -59,7 +59,7 @@ export class Promotions {
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
       row ??= await objects.get(bucket, key)
       if (!isUnsettled(row)) return row
-      const slot = versionSortKey(key, row.isNull ? NULL_SLOT : row.id, row.isNull)
+      const slot = versionSortKey(key, row.id, row.isNull)
       const noncurrent = await versions.get(bucket, slot, { body: false })
       const same = noncurrent?.id.equals(row.id) ? noncurrent : undefined
       if (same?.state === 'tombstone') {

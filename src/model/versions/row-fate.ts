@@ -1,5 +1,5 @@
 import type { Table } from '../../table/table.js'
-import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { versionSortKey } from '../sort-keys.js'
 import { compareOrder, isBaseOf, isOfChain, isSameRow, type Placed } from './chain.js'
 import type { VersionRecord } from './record.js'
 import { live } from './selector.js'
@@ -64,6 +64,6 @@ export function noncurrentCopy(
   { bucket, key, id, isNull }: Pick<VersionRecord, 'bucket' | 'key' | 'id' | 'isNull'>,
   current: VersionRecord | undefined,
 ): Promise<VersionRecord | undefined> {
-  const slot = versionSortKey(key, isNull ? NULL_SLOT : id, isNull)
+  const slot = versionSortKey(key, id, isNull)
   return versions.get(bucket, slot, { body: false, ...(current && { replacedBy: current.id }) })
 }
