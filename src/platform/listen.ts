@@ -38,6 +38,12 @@ export interface ListenTls {
 const HTTP2_STREAMS_MAX = 100
 /** After which time without any traffic an HTTP/2 connection is closed, in ms. */
 const HTTP2_IDLE_MS = 65_000
+/**
+ * Connections that may wait for the node to take them; the system's own limit (net.core.somaxconn, 4096 on Linux) holds
+ * beside it. One that finds no room is not refused: its client waits for seconds until TCP tries again, where the node
+ * would have answered 503 at once.
+ */
+const WAITING_CONNECTIONS_MAX = 4096
 
 /**
  * Listens on a TCP address (port 0 takes a free one) or a unix socket.
@@ -67,8 +73,9 @@ export async function listen(
           : new CarportError('InvalidArgument', `cannot listen on ${text} (${error.code})`, { cause: error }),
       )
     })
-    if (address.kind === 'unix') server.listen(address.path, resolve)
-    else server.listen({ port: address.port, host: address.host, backlog: 1024 }, resolve)
+    const place =
+      address.kind === 'unix' ? { path: address.path } : { port: address.port, host: address.host }
+    server.listen({ ...place, backlog: WAITING_CONNECTIONS_MAX }, resolve)
   })
   if (address.kind === 'unix') chmodSync(address.path, socketMode())
   const bound = server.address()
