@@ -102,7 +102,7 @@ export const BLOCK_BUGS: readonly PlantedBug[] = [
   {
     name: 'no grace before a block goes',
     breaks: 'a read that began goes on when its object is overwritten',
-    hunts: ['faults'],
+    hunts: ['copies', 'busy'],
     edits: [
       {
         file: 'src/block/rc.ts',

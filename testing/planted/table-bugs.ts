@@ -163,7 +163,7 @@ export const TABLE_BUGS: readonly PlantedBug[] = [
   {
     name: 'clocks that observe nobody',
     breaks: 'a write takes one round trip, however far clocks are apart',
-    hunts: ['faults'],
+    hunts: ['busy'],
     edits: [
       {
         file: 'src/util/clock.ts',
