@@ -34,6 +34,19 @@ export class CarportError extends Error {
   }
 }
 
+/**
+ * An error that is an answer to a client rather than a fault of the program. It has no stack: nobody would read it, and to
+ * collect it took a tenth of the time of a 404, of which a client may ask for thousands a second. What is behind it is its `cause`.
+ */
+export abstract class AnswerError extends Error {
+  constructor(message?: string, options?: { cause?: unknown }) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
 /** The code of a CarportError, else undefined. */
 export function errorCode(error: unknown): ErrorCode | undefined {
   return error instanceof CarportError ? error.code : undefined

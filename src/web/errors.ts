@@ -1,7 +1,7 @@
 import { OverloadedError } from '../api/http/admission.js'
 import type { ErrorAnswer } from '../api/http/answer.js'
 import { BodyError } from '../api/http/body-reader.js'
-import { CarportError, type ErrorCode } from '../util/errors.js'
+import { AnswerError, CarportError, type ErrorCode } from '../util/errors.js'
 
 const REASONS: Record<number, string> = {
   400: 'Bad Request',
@@ -18,7 +18,7 @@ const REASONS: Record<number, string> = {
 }
 
 /** An answer of the web endpoint that is an error. The message reaches the visitor, as text. */
-export class WebError extends Error {
+export class WebError extends AnswerError {
   override readonly name = 'WebError'
 
   constructor(
@@ -26,7 +26,7 @@ export class WebError extends Error {
     message: string,
     options?: { headers?: Readonly<Record<string, string>>; cause?: unknown },
   ) {
-    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
+    super(message, options)
     this.headers = options?.headers
   }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../util/clock.js'
+import { AnswerError } from '../../util/errors.js'
 import type { Log } from '../../util/log.js'
 
 /** Decides what the node takes on; all its fronts ask the same one. */
@@ -22,7 +23,7 @@ export interface Admission {
 }
 
 /** A request was not admitted: the node has too many in hand. */
-export class OverloadedError extends Error {
+export class OverloadedError extends AnswerError {
   override readonly name = 'OverloadedError'
   constructor() {
     super('too many requests in flight')

@@ -1,4 +1,4 @@
-import { CarportError } from '../../util/errors.js'
+import { AnswerError, CarportError } from '../../util/errors.js'
 import { S3Error, toS3Error } from '../s3/errors.js'
 import { bodyError } from '../s3/payload/payload.js'
 
@@ -20,7 +20,7 @@ const UPGRADE_RETRY_S = '60'
 export type K2vErrorCode = keyof typeof K2V_ERROR_CODES
 
 /** An answer of the K2V API that is an error. The message reaches the client. */
-export class K2vError extends Error {
+export class K2vError extends AnswerError {
   override readonly name = 'K2vError'
   readonly status: number
 

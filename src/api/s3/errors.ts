@@ -1,4 +1,4 @@
-import { CarportError, type ErrorCode } from '../../util/errors.js'
+import { AnswerError, CarportError, type ErrorCode } from '../../util/errors.js'
 import { OverloadedError } from '../http/admission.js'
 import { XmlError } from '../xml/error.js'
 import { escapeXml } from '../xml/writer.js'
@@ -17,7 +17,7 @@ export interface S3ErrorOptions {
 }
 
 /** An answer of the S3 API that is an error. The message reaches the client. */
-export class S3Error extends Error {
+export class S3Error extends AnswerError {
   override readonly name = 'S3Error'
   readonly status: number
   readonly extra: Readonly<Record<string, string | number | undefined>> | undefined
@@ -28,10 +28,7 @@ export class S3Error extends Error {
     message?: string,
     options?: S3ErrorOptions,
   ) {
-    super(
-      message ?? S3_ERROR_CODES[code][1],
-      options?.cause === undefined ? undefined : { cause: options.cause },
-    )
+    super(message ?? S3_ERROR_CODES[code][1], options)
     this.status = options?.status ?? S3_ERROR_CODES[code][0]
     this.extra = options?.extra
     this.headers = options?.headers

@@ -1,3 +1,4 @@
+import { AnswerError } from '../../util/errors.js'
 import { escapeXml } from '../xml/writer.js'
 
 /** The namespace of STS's documents. */
@@ -23,7 +24,7 @@ const STS_ERROR_CODES = {
 export type StsErrorCode = keyof typeof STS_ERROR_CODES
 
 /** An answer of the STS API that is an error. The message reaches the client. */
-export class StsError extends Error {
+export class StsError extends AnswerError {
   override readonly name = 'StsError'
   readonly status: number
 

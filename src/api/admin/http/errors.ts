@@ -1,11 +1,11 @@
-import { CarportError, type ErrorCode } from '../../../util/errors.js'
+import { AnswerError, CarportError, type ErrorCode } from '../../../util/errors.js'
 import { OverloadedError } from '../../http/admission.js'
 import { BodyError } from '../../http/body-reader.js'
 import { UnknownThing } from '../handlers/lookup-error.js'
 import { forOperator } from '../operator-errors.js'
 
 /** An answer of the admin API that is an error. The message reaches the client. */
-export class AdminError extends Error {
+export class AdminError extends AnswerError {
   override readonly name = 'AdminError'
   constructor(
     readonly status: number,
@@ -13,7 +13,7 @@ export class AdminError extends Error {
     message: string,
     options?: { cause?: unknown; headers?: Readonly<Record<string, string>> },
   ) {
-    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
+    super(message, options)
     this.headers = options?.headers
   }
   readonly headers: Readonly<Record<string, string>> | undefined
