@@ -32,5 +32,7 @@ export default defineConfig({
     emptyOutDir: true,
     target: 'es2022',
     modulePreload: { polyfill: false },
+    // On a slow machine that is the first thing one would read of Carport.
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
 })
