@@ -728,6 +728,7 @@ describe('documentation', () => {
       'rpc_public_addr_subnet',
       'rpc_secret_file',
       'sse_master_key_file',
+      'secret_file',
       'admin_token_file',
       'metrics_token_file',
     ])
@@ -737,5 +738,19 @@ describe('documentation', () => {
       web: { rootDomain: 'web.example.org' },
       warnings: [],
     })
+  })
+
+  it('has all keys in the example, but those for tests and those that mean nothing any more', () => {
+    const example = readFileSync(new URL('../../docs/carport.toml', import.meta.url), 'utf8')
+    const documented = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
+    const keys = [...documented.matchAll(/^\| ((?:`[\w.]+`(?:, )?)+) \| [^|]+ \| (?!ignored)/gm)]
+      .flatMap(([, names]) => [...names!.matchAll(/`([\w.]+)`/g)].map(([, name]) => name!))
+      .filter((name) => /^[a-z]/.test(name) && !name.startsWith('durations_for_tests'))
+    expect(keys.length).toBeGreaterThan(90)
+    const missing = keys.filter((name) => {
+      const key = name.split('.').at(-1)!
+      return !new RegExp(`^#?(\\[+(\\w+\\.)*${key}[.\\]]|${key} = )`, 'm').test(example)
+    })
+    expect(missing).toEqual([])
   })
 })
