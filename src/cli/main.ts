@@ -7,4 +7,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 1)
 })
 
+// Nor is a log that nobody takes, or whose disk is full, a reason for a node to end.
+process.stderr.on('error', () => {})
+
 process.exitCode = await runCli(process.argv.slice(2), realIo)

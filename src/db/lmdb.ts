@@ -5,11 +5,12 @@ import { ABORT, open, type RootDatabase } from 'lmdb'
 import type { Clock, Timer } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import type { Log } from '../util/log.js'
-import { type Db, KEY_BYTES_MAX, type TreeName, type Tx } from './db.js'
+import type { Db, TreeName, Tx } from './db.js'
 import { checkLmdbFile } from './lmdb-check.js'
 import { translate, translateCommit } from './lmdb-errors.js'
 import { type Handles, LmdbReader, openForScans, type Store } from './lmdb-reader.js'
 import { LmdbRoom, PAGE_BYTES } from './lmdb-room.js'
+import { LmdbTx } from './lmdb-tx.js'
 
 export interface LmdbOptions {
   /** Folder of the store; made if absent. */
@@ -22,6 +23,11 @@ export interface LmdbOptions {
   mapSizeBytes?: number
   clock: Clock
   log: Log
+  /**
+   * Is told when a commit can be seen here, though the disk failed to keep it: this store then takes no more writes, and
+   * the process has to end. See LmdbDb.#breakDown.
+   */
+  onBroken?: (cause: unknown) => void
 }
 
 const MAP_SIZE_BYTES = 2 ** 40
@@ -33,7 +39,7 @@ export const BATCH_STEPS_MAX = 256
 export const STEP_BYTES = 32 << 10
 
 interface RootInternals {
-  env: { info(): { lastPageNumber: number } }
+  env: { info(): { lastPageNumber: number; lastTxnId: number } }
   sync(callback: (error?: Error) => void): void
 }
 /**
@@ -74,90 +80,6 @@ export async function openLmdb(options: LmdbOptions): Promise<Db> {
   }
 }
 
-class LmdbTx extends LmdbReader implements Tx {
-  active = false
-  bytes = 0
-  /** Whether the running function wrote something. */
-  dirty = false
-  /** The store's own failure during the running batch, which no function may swallow. */
-  failure: unknown
-  callbacks: (() => void)[] | undefined
-
-  constructor(
-    handles: Handles,
-    private readonly room: LmdbRoom,
-  ) {
-    super(handles)
-  }
-
-  override get(tree: TreeName, key: Buffer): Buffer | undefined {
-    const value = super.get(tree, key)
-    if (value) this.bytes += value.length
-    return value
-  }
-
-  override peek(tree: TreeName, key: Buffer): Buffer | undefined {
-    const value = super.peek(tree, key)
-    if (value) this.bytes += value.length
-    return value
-  }
-
-  put(tree: TreeName, key: Buffer, value: Buffer): void {
-    this.#put(tree, key, value, () => this.room.takeForPut(value.length))
-  }
-
-  putRecord(tree: TreeName, key: Buffer, value: Buffer): void {
-    this.#put(tree, key, value, () => this.room.takeForRecord(value.length))
-  }
-
-  #put(tree: TreeName, key: Buffer, value: Buffer, takeRoom: () => void): void {
-    const store = this.writable(tree)
-    this.bytes += value.length
-    if (key.length === 0 || key.length > KEY_BYTES_MAX) {
-      throw new CarportError('InvalidArgument', `a key has 1 to ${KEY_BYTES_MAX} bytes, not ${key.length}`)
-    }
-    try {
-      takeRoom()
-    } catch (error) {
-      throw translate(error)
-    }
-    try {
-      store.put(key, value)
-    } catch (error) {
-      this.failure = error
-      throw error
-    }
-  }
-
-  delete(tree: TreeName, key: Buffer): void {
-    const store = this.writable(tree)
-    if (key.length === 0 || key.length > KEY_BYTES_MAX) return
-    try {
-      this.room.takeForDelete()
-    } catch (error) {
-      throw translate(error)
-    }
-    try {
-      store.remove(key)
-    } catch (error) {
-      this.failure = error
-      throw error
-    }
-  }
-
-  onCommit(fn: () => void): void {
-    this.callbacks ??= []
-    this.callbacks.push(fn)
-  }
-
-  private writable(tree: TreeName): Store {
-    // Outside of its transaction lmdb-js would take the write for an asynchronous one of its own.
-    if (!this.active) throw new Error('the transaction is over')
-    this.dirty = true
-    return this.store(tree)
-  }
-}
-
 interface Job {
   fn: (tx: Tx) => unknown
   steps: number
@@ -177,6 +99,8 @@ class LmdbDb extends LmdbReader implements Db {
   #queue: Job[] = []
   #running: Promise<void> | undefined
   #closed = false
+  /** Why no more writes are taken. */
+  #broken: CarportError | undefined
   #lazySync: Timer | undefined
   readonly #anyStore: Store | undefined
   #views = 0
@@ -195,6 +119,7 @@ class LmdbDb extends LmdbReader implements Db {
 
   transact<T>(fn: (tx: Tx) => T, steps = 1): Promise<T> {
     if (this.#closed) return Promise.reject(new CarportError('Closed', 'the database is closed'))
+    if (this.#broken) return Promise.reject(this.#broken)
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({
         fn,
@@ -252,6 +177,7 @@ class LmdbDb extends LmdbReader implements Db {
   /** Runs `jobs`, or else all that are queued when the transaction begins, and settles their promises. */
   async #commit(jobs: Job[] | undefined): Promise<void> {
     let batch = jobs
+    const before = this.#lastCommit()
     try {
       const outcome = await this.#root.childTransaction(() => {
         batch ??= this.#takeBatch()
@@ -261,7 +187,9 @@ class LmdbDb extends LmdbReader implements Db {
       if (outcome !== ABORT && this.#options.fsync) await this.#root.flushed
       if (outcome === ABORT) return await this.#retry(batch!)
     } catch (error) {
-      return await this.#fail(batch ?? this.#takeBatch(), await translateCommit(error))
+      const cause = await translateCommit(error)
+      if (this.#lastCommit() !== before) this.#breakDown(cause)
+      return await this.#fail(batch ?? this.#takeBatch(), cause)
     }
     if (!this.#options.fsync) this.#syncLater()
     for (const job of batch!) this.#settle(job)
@@ -326,11 +254,27 @@ class LmdbDb extends LmdbReader implements Db {
 
   /** Handles a store that failed. If it is full, each function gets its own try, so that small ones and deletes pass. */
   async #fail(batch: Job[], error: unknown): Promise<void> {
-    if (batch.length > 1 && error instanceof CarportError && error.code === 'StorageFull') {
+    if (!this.#broken && batch.length > 1 && error instanceof CarportError && error.code === 'StorageFull') {
       for (const job of batch) await this.#commit([job])
       return
     }
     for (const job of batch) job.reject(error)
+  }
+
+  /** The number of the newest commit that reads see. */
+  #lastCommit(): number {
+    return (this.#root as unknown as RootInternals).env.info().lastTxnId
+  }
+
+  /**
+   * Ends all writes. LMDB shows a commit before it syncs it, so one whose sync failed is seen, and the next ones would stand on it.
+   * The system tells of such a failure once, and takes the pages for written: the next sync succeeds, and what is acknowledged
+   * after it may never reach the disk. Only a process that opens the file anew sees what is really there.
+   */
+  #breakDown(cause: unknown): void {
+    this.#broken = new CarportError('Closed', 'the disk failed to keep a commit of the database', { cause })
+    for (const job of this.#queue.splice(0)) job.reject(this.#broken)
+    this.#options.onBroken?.(cause)
   }
 
   #settle(job: Job): void {

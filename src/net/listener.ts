@@ -114,12 +114,16 @@ export class Listener {
   }
 
   #admit(raw: Socket): boolean {
+    // It is read from before anybody else listens: an error that nobody hears would end the node.
+    raw.on('error', () => {})
     const { remoteAddress: host, remotePort: port } = raw
-    // The connection is already gone.
-    if (raw.destroyed || host === undefined) return false
+    // The client reset it while it waited.
+    if (raw.destroyed || host === undefined) {
+      raw.destroy()
+      return false
+    }
     if (!this.#admission.admits(host)) {
       this.#dropped(host, port, 'too many new connections from this address')
-      raw.on('error', () => {})
       raw.resetAndDestroy()
       return false
     }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   type AddressInfo,
@@ -234,6 +235,22 @@ test('a client cannot make up an identity, and brings no time along', async () =
   const { body } = await client.call('now', null, { timeoutMs: 5000 })
   expect(body).toBeLessThan((Date.now() + 60_000) * 1000)
   await client.close()
+})
+
+test('connections that are reset before they are taken are nothing', async () => {
+  const server = await node()
+  const { host, port } = server.address
+  // This process stands still meanwhile, so all of them are gone when it looks.
+  const resets = `
+    const { connect } = require('node:net')
+    let left = 50
+    for (let i = left; i > 0; i--) {
+      const socket = connect({ host: '${host}', port: ${port} }, () => socket.resetAndDestroy())
+      socket.on('close', () => { if (--left === 0) process.exit() })
+    }`
+  execFileSync(process.execPath, ['-e', resets])
+  const caller = await node()
+  expect(await caller.transport.connect(server.address)).toBe(server.transport.self)
 })
 
 describe('a peer that breaks the protocol is dropped with one log line', () => {

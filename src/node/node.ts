@@ -57,6 +57,8 @@ export interface NodeDeps {
   version: string
   /** Threads for hashing large bodies; 0 hashes on the main thread. */
   hashThreads: number
+  /** Is told that the database cannot be relied on any more: the process has to end, see LmdbOptions. */
+  onBroken?: (cause: unknown) => void
   /** Runs when the cluster's side is up, before the first request can come. */
   beforeServing?: (core: Core) => Promise<void>
   /** How long an S3 client may neither send nor read while it is waited for, in ms (default 60 s). */
@@ -99,6 +101,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     mapSizeBytes: config.lmdbMapSizeBytes,
     clock,
     log,
+    ...(deps.onBroken && { onBroken: deps.onBroken }),
   })
   const announced = publicAddress(config.rpc)
   if (announced === undefined && config.rpc.publicAddrSubnet !== null) {

@@ -10,7 +10,7 @@ import { keepFilesPrivate, mendFolder } from '../platform/private-files.js'
 import type { Log } from '../util/log.js'
 import type { DefaultAccess } from './bootstrap.js'
 import { refuseGarageFolders } from './garage-folder.js'
-import { startNode } from './node.js'
+import { type CarportNode, startNode } from './node.js'
 import { loadOrCreateNodeIdentity } from './node-key.js'
 import { unusedSettings } from './unused-settings.js'
 import { readVersion } from './version.js'
@@ -49,8 +49,11 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
   prepareFolders(config, log)
   const unlock = await lockFolders(config)
   const stopped = untilSignal()
+  let node: CarportNode | undefined
+  // What moves logs away may do so while the node still starts: unheard, the signal would end it.
+  process.on('SIGHUP', () => node?.reopenLogs())
   let made: DefaultAccess | undefined
-  const node = await startNode(config, {
+  node = await startNode(config, {
     clock: realClock,
     random: systemRandom,
     log,
@@ -58,6 +61,13 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     identity: loadOrCreateNodeIdentity(config.metadataDir, systemRandom),
     version: readVersion(),
     hashThreads: Math.min(4, availableParallelism()),
+    onBroken: (error) => {
+      log.error(
+        { error },
+        'the disk of the metadata failed: this process ends, so that the next one reads what is on it',
+      )
+      process.exit(1)
+    },
     ...(options.singleNode && {
       beforeServing: async (core) => {
         const { bootstrapSingleNode } = await import('./bootstrap.js')
@@ -83,7 +93,6 @@ export async function runServer(config: Config, options: RunOptions): Promise<vo
     },
     'ready',
   )
-  process.on('SIGHUP', () => node.reopenLogs())
   const afterStart = realClock.after(START_GARBAGE_MS, collectGarbage)
   log.info({ signal: await stopped }, 'stopping')
   afterStart.cancel()

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { sleep } from '../util/clock.js'
 import { realClock } from './clock-and-random.js'
 
@@ -31,4 +31,22 @@ test('a timer of no time can be cancelled', async () => {
   await sleep(realClock, 0)
   await sleep(realClock, 5)
   expect(hasRun).toBe(false)
+})
+
+test('a wait of more than 25 days, the longest that Node knows, lasts as long, and can be cancelled in each part', () => {
+  const day = 86_400_000
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    let ran = 0
+    realClock.after(60 * day, () => ran++)
+    const cancelled = realClock.after(60 * day, () => ran++)
+    vi.advanceTimersByTime(59 * day)
+    expect(ran).toBe(0)
+    cancelled.cancel()
+    vi.advanceTimersByTime(2 * day)
+    expect(ran).toBe(1)
+    expect(vi.getTimerCount()).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
 })

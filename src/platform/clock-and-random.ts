@@ -2,6 +2,9 @@ import { randomBytes, randomFillSync } from 'node:crypto'
 import type { Clock } from '../util/clock.js'
 import type { Random } from '../util/random.js'
 
+/** Node takes a longer wait, of some 25 days, for one of a millisecond. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1
+
 /** This machine's time. Timers do not keep the process alive. */
 export const realClock: Clock = {
   nowMs: () => Date.now(),
@@ -13,8 +16,13 @@ export const realClock: Clock = {
       immediate.unref()
       return { cancel: () => clearImmediate(immediate) }
     }
-    const timer = setTimeout(fn, delayMs)
-    timer.unref()
+    let timer: NodeJS.Timeout
+    const wait = (leftMs: number) => {
+      const isLong = leftMs > TIMEOUT_MS_MAX
+      timer = setTimeout(isLong ? () => wait(leftMs - TIMEOUT_MS_MAX) : fn, isLong ? TIMEOUT_MS_MAX : leftMs)
+      timer.unref()
+    }
+    wait(delayMs)
     return { cancel: () => clearTimeout(timer) }
   },
 }
