@@ -127,7 +127,7 @@ export interface Settings {
   readonly consul: Readonly<ConsulDiscovery> | null
   /** Finds other nodes through Kubernetes; null: not. */
   readonly kubernetes: Readonly<KubernetesDiscovery> | null
-  /** Processes that serve requests. */
+  /** Processes that serve requests; has no effect, since a node is one process. */
   readonly workers: number
   readonly log: LogConfig
   /** Settings that were accepted but have no effect; logged once at the start. */
