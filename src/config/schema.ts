@@ -34,7 +34,7 @@ export interface DataDir {
 }
 
 /** The engines of metadata that Garage has or had. */
-export type DbEngine = 'lmdb' | 'sqlite' | 'fjall' | 'sled'
+type DbEngine = 'lmdb' | 'sqlite' | 'fjall' | 'sled'
 
 const KIB = 1024
 const MIB = 1024 * KIB

@@ -28,7 +28,6 @@ export interface Settings {
   readonly dataFsync: boolean
   readonly disableScrub: boolean
   readonly useLocalTz: boolean
-  readonly dbEngine: 'lmdb'
   readonly lmdbMapSizeBytes: number
   readonly blockSizeBytes: number
   readonly inlineBytesMax: number
