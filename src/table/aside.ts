@@ -260,6 +260,7 @@ export function sourcesOf<E>(
   return { table, keys, hashes: keys.map((key) => table.rowHash(reader, key)), settled }
 }
 
+/** Whether both are the same, also if both are absent. */
 export function sameHash(a: Buffer | undefined, b: Buffer | undefined): boolean {
   return a === undefined ? b === undefined : b !== undefined && a.equals(b)
 }
