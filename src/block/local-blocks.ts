@@ -140,7 +140,10 @@ export class LocalBlocks {
     return block
   }
 
-  /** Queues a block that should be here and has no file. Returns false if it is such a one. */
+  /**
+   * Looks for the file of a block that is recorded as present; if it is gone, records that, and queues a fetch if the block is
+   * referenced. Returns false for such a block, true for any other.
+   */
   async verifyPresence(hash: Buffer): Promise<boolean> {
     if (!this.counts.get(this.db, hash)?.present || (await this.store.has(hash))) return true
     await this.#noteAbsence(hash)

@@ -54,13 +54,13 @@ interface Confirmed {
   items: Due[]
 }
 
-/** The mark of a partition in one look at the queue, and the replicas that take part under it. */
+/** The mark of a partition in one pass over the queue, and the replicas that take part under it. */
 interface OpenMark {
   mark: CollectionMark
   replicas: string
 }
 
-/** The marks of one look at the queue: the one that is open of each copy, and all that replicas were asked to confirm. */
+/** The marks of one pass over the queue: each copy's open mark, and all marks that replicas were asked to confirm. */
 class Look {
   readonly open = new Map<number, OpenMark>()
   readonly asked: { readonly copy: number; readonly mark: CollectionMark }[] = []
