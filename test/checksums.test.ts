@@ -20,7 +20,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { checksumOf, compositeChecksum, isCombinable, loadChecksum } from '../src/api/s3/payload/checksum.js'
+import { checksumOf, isCombinable, loadChecksum } from '../src/api/s3/payload/checksum.js'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { postForm, signedForm } from './support/post-form.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
@@ -140,7 +140,9 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
     )
     const checksums = parts.map((part) => checksumOf(algorithm, part))
     const expected =
-      type === 'COMPOSITE' ? compositeChecksum(algorithm, checksums) : base64(algorithm, Buffer.concat(parts))
+      type === 'COMPOSITE'
+        ? `${base64(algorithm, Buffer.concat(checksums))}-${checksums.length}`
+        : base64(algorithm, Buffer.concat(parts))
     expect(done).toMatchObject({ [name]: expected, ChecksumType: type })
     expect(await head(Key)).toMatchObject({ [name]: expected, ChecksumType: type })
     const attributes = { Bucket, Key, ObjectAttributes: ['Checksum' as const, 'ObjectParts' as const] }

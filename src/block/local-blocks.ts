@@ -7,7 +7,7 @@ import type { StoredBlock } from './format.js'
 import type { RefCounts } from './rc.js'
 import type { BlockStore } from './store.js'
 
-/** How long a write waits for a deleter of another process, in milliseconds. */
+/** How long a claim waits for a deletion that has begun, in ms. */
 const DELETER_WAIT_MS = 10_000
 const DELETER_POLL_MS = 10
 /** When a deletion that a crash interrupted is taken up again. */
@@ -19,8 +19,8 @@ const DELETE_RETRY_MS = 60_000
  * A write claims the block in the same moment in which it writes the file, and both are durable before it is
  * acknowledged. The deleter works in three steps: it marks the block in a transaction that finds neither
  * references nor claims; it removes the file; it forgets the block, unless a claim or reference came meanwhile. A
- * write that finds the mark waits until the deleter is done, and then writes the file. Writers and deleters of
- * one process also take turns by a lock; between processes of one node the mark alone must do.
+ * write that finds the mark waits until the deleter is done, and then writes the file. Writers and deleters of a
+ * block also take turns by a lock; a claim does not take it, and relies on the mark alone.
  */
 export class LocalBlocks {
   readonly #lock = new KeyLock()
@@ -140,7 +140,10 @@ export class LocalBlocks {
     return block
   }
 
-  /** Queues a block that should be here and has no file. Returns false if it is such a one. */
+  /**
+   * Looks for the file of a block that is recorded as present; if it is gone, records that, and queues a fetch if the block is
+   * referenced. Returns false for such a block, true for any other.
+   */
   async verifyPresence(hash: Buffer): Promise<boolean> {
     if (!this.counts.get(this.db, hash)?.present || (await this.store.has(hash))) return true
     await this.#noteAbsence(hash)

@@ -94,14 +94,11 @@ export interface BlockOptions {
   isWritable?: (folder: string) => boolean
   resync?: Partial<ResyncSettings>
   scrubTranquility?: number
-  /** How often the background process looks for what other processes queued, in ms (default 5 s). */
+  /** The longest time between two looks at the queues of `refs` and `resync`, in ms (default 5 s); set by tests alone. */
   pollMs?: number
 }
 
-/**
- * Content-addressed blocks on their replicas. Every process of a node makes one and may put and get; the services
- * `refs`, `resync` and `scrub` run in one of them.
- */
+/** Content-addressed blocks on their replicas, with the services that carry references, resync and scrub. */
 export class BlockManager implements Service {
   readonly name = 'blocks'
   readonly refs: ReferenceQueue

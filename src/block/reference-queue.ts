@@ -83,7 +83,7 @@ export class ReferenceQueue extends WorkerService {
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly log: Log,
-    /** How often the queue is looked at for entries of this node's other processes, in ms. */
+    /** The longest time between two looks at the queue, in ms; an entry that is added wakes the worker. */
     private readonly pollMs: number,
   ) {
     super()

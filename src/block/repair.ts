@@ -1,5 +1,5 @@
 import { PARTITION_COUNT } from '../cluster/layout/partitions.js'
-import type { Reader } from '../db/db.js'
+import type { Reader, Tx } from '../db/db.js'
 import { type Clock, sleep } from '../util/clock.js'
 import { eachLimited } from '../util/limited.js'
 import type { BlockRefTable } from './block-ref.js'
@@ -79,40 +79,50 @@ export class Repair {
    * Looks for the file of every block that this node should have, and queues those that lack it to be fetched, with the blocks
    * that nothing refers to (`repair blocks`). The number of blocks that are missing is known when this has ended.
    */
-  async resyncAll(options: RepairOptions = {}): Promise<RepairProgress> {
-    const { db, counts } = this.local
-    const progress: RepairProgress = { checked: 0, changed: 0, done: 0 }
-    let after: Buffer | undefined
-    for (;;) {
-      options.signal?.throwIfAborted()
-      const hashes = counts.hashes(db, { limit: BATCH, ...(after && { after }) })
-      if (hashes.length === 0) break
-      after = hashes.at(-1)!
-      await eachLimited(hashes, LOOKS_IN_FLIGHT, (hash) => this.local.verifyPresence(hash))
-      progress.changed += await db.transact((tx) => {
-        const nowMs = this.clock.nowMs()
-        const unsettled = hashes.filter((hash) => {
-          const record = counts.get(tx, hash)
-          return record !== undefined && record.present !== record.count > 0
-        })
-        for (const hash of unsettled) counts.enqueue(tx, hash, nowMs)
-        return unsettled.length
+  resyncAll(options: RepairOptions = {}): Promise<RepairProgress> {
+    const { counts } = this.local
+    const look = (hashes: readonly Buffer[]) =>
+      eachLimited(hashes, LOOKS_IN_FLIGHT, (hash) => this.local.verifyPresence(hash))
+    return this.#eachRecord(options, look, (tx, hashes) => {
+      const nowMs = this.clock.nowMs()
+      const unsettled = hashes.filter((hash) => {
+        const record = counts.get(tx, hash)
+        return record !== undefined && record.present !== record.count > 0
       })
-      progress.checked += hashes.length
-      progress.done = after[0]! / PARTITION_COUNT
-      options.onProgress?.(progress)
-    }
-    progress.done = 1
-    return progress
+      for (const hash of unsettled) counts.enqueue(tx, hash, nowMs)
+      return unsettled.length
+    })
   }
 
   /**
    * Empties the queue of blocks to be fetched and forgets which could not be (`repair clear-resync-queue`). Blocks that
    * are missing are not looked for after this, until `resyncAll` queues them again.
    */
-  async clearQueue(options: RepairOptions = {}): Promise<RepairProgress> {
+  clearQueue(options: RepairOptions = {}): Promise<RepairProgress> {
     const { db, counts } = this.local
     const errors = new ResyncErrors(db)
+    return this.#eachRecord(options, undefined, (tx, hashes) => {
+      let changed = 0
+      for (const hash of hashes) {
+        if (!counts.unqueueReferenced(tx, hash)) continue
+        errors.clear(tx, hash)
+        changed++
+      }
+      return changed
+    })
+  }
+
+  /**
+   * Walks over the records of all blocks, a batch at a time.
+   * @param look done before the transaction of each batch
+   * @param change done in that transaction; returns how many records it changed
+   */
+  async #eachRecord(
+    options: RepairOptions,
+    look: ((hashes: readonly Buffer[]) => Promise<void>) | undefined,
+    change: (tx: Tx, hashes: readonly Buffer[]) => number,
+  ): Promise<RepairProgress> {
+    const { db, counts } = this.local
     const progress: RepairProgress = { checked: 0, changed: 0, done: 0 }
     let after: Buffer | undefined
     for (;;) {
@@ -120,15 +130,8 @@ export class Repair {
       const hashes = counts.hashes(db, { limit: BATCH, ...(after && { after }) })
       if (hashes.length === 0) break
       after = hashes.at(-1)!
-      progress.changed += await db.transact((tx) => {
-        let changed = 0
-        for (const hash of hashes) {
-          if (!counts.unqueueReferenced(tx, hash)) continue
-          errors.clear(tx, hash)
-          changed++
-        }
-        return changed
-      })
+      if (look) await look(hashes)
+      progress.changed += await db.transact((tx) => change(tx, hashes))
       progress.checked += hashes.length
       progress.done = after[0]! / PARTITION_COUNT
       options.onProgress?.(progress)

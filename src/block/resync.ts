@@ -44,7 +44,7 @@ export interface ResyncParts extends DeleteHoldsParts {
   compression: Compression
   random: Random
   log: Log
-  /** How often the queue is looked at for entries of this node's other processes, in ms. */
+  /** The longest time between two looks at the queue, in ms: the clock that says what is due may be set meanwhile. */
   pollMs: number
   settings?: Partial<ResyncSettings>
 }

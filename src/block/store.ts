@@ -180,8 +180,8 @@ export class BlockStore {
 
   /**
    * Like `has`, for a caller that acknowledges a write because of it: also makes the file's name durable. A file that was
-   * found durable before is only looked at again. That it is the same file must be seen each time: another process may have
-   * deleted the block since, and a third one be writing it anew.
+   * found durable before is only looked at again. That it is the same file must be seen each time: it may have been deleted,
+   * moved or set aside since, or replaced by one whose name is not durable yet.
    */
   async hasDurably(hash: Buffer): Promise<boolean> {
     const known = this.#durable.get(knownKey(hash))

@@ -13,7 +13,7 @@ import {
   type StoredBlock,
 } from './format.js'
 
-/** Methods of the block layer. Bodies are the interfaces below; `check…` validates a body from outside. */
+/** Methods of the block layer; `check…` validates a body from outside. */
 export const METHODS = {
   put: 'block/put',
   get: 'block/get',
@@ -26,24 +26,8 @@ export const METHODS = {
   carrying: 'block/carrying',
 } as const
 
-export interface PutRequest {
-  hash: Buffer
-  owner: Buffer
-  /** The process that stores it; absent in requests of nodes of the first release. */
-  incarnation?: Buffer
-  head: Buffer
-  payload: Buffer
-}
-
 /** Several hashes at once, at most this many. */
 export const HASHES_MAX = 4096
-
-/** The reply to 'block/get'; with `found` the payload follows as a stream of `bytes` bytes. */
-export interface GetReply {
-  found: boolean
-  head?: Buffer
-  bytes?: number
-}
 
 function invalid(what: string): CarportError {
   return new CarportError('InvalidArgument', `malformed request: ${what}`)
@@ -59,7 +43,11 @@ function buffer(body: unknown, name: string, bytes?: number): Buffer {
   return value
 }
 
-/** @throws CarportError InvalidArgument; Corrupted if the head is malformed, or if `verify` and its checksum does not hold */
+/**
+ * The body of 'block/put': hash, owner, head, payload, and the incarnation of the process that stores the block, which nodes
+ * of the first release do not send.
+ * @throws CarportError InvalidArgument; Corrupted if the head is malformed, or if `verify` and its checksum does not hold
+ */
 export function checkPut(
   body: unknown,
   verify: boolean,
@@ -220,8 +208,8 @@ export function checkFlags(body: unknown, name: string, count: number): boolean[
 }
 
 /**
- * Reads a reply to 'block/get' to its end; undefined if the peer does not have the block. `isNamed` tells that the peer
- * vouches for its hash.
+ * Reads a reply to 'block/get' to its end; undefined if the peer does not have the block. With `found` its body has the head,
+ * and the number of bytes of the payload, which follows as a stream. `isNamed` tells that the peer vouches for its hash.
  */
 export async function receiveBlock(
   body: unknown,

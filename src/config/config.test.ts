@@ -87,7 +87,6 @@ describe('defaults', () => {
       dataFsync: true,
       disableScrub: false,
       useLocalTz: false,
-      dbEngine: 'lmdb',
       lmdbMapSizeBytes: 2 ** 40,
       blockSizeBytes: 1048576,
       inlineBytesMax: 65536,
@@ -153,7 +152,6 @@ describe('each key', () => {
     ['data_fsync', 'false', 'dataFsync', false],
     ['disable_scrub', 'true', 'disableScrub', true],
     ['use_local_tz', 'true', 'useLocalTz', true],
-    ['db_engine', '"lmdb"', 'dbEngine', 'lmdb'],
     ['lmdb_map_size', '"1T"', 'lmdbMapSizeBytes', 1e12],
     ['block_size', '"10MiB"', 'blockSizeBytes', 10 * 2 ** 20],
     ['block_size', '"1M"', 'blockSizeBytes', 1_000_000],
@@ -502,6 +500,10 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     expect(problems('metadata_dir = "/m"\ndata_dir = ')[0]).toMatch(/^: line 2, column \d+: .*expected TOML$/)
   })
 
+  it('db_engine = "lmdb" is taken without a warning', () => {
+    expect(load(toml({ top: { db_engine: '"lmdb"' } })).warnings).toEqual([])
+  })
+
   it.each([
     ['db_engine = "sqlite"', 'db_engine', /is "sqlite", which Carport does not have: .*LMDB/],
     ['db_engine = "fjall"', 'db_engine', /LMDB/],
@@ -509,7 +511,6 @@ describe('a problem names the key, what is wrong and what is expected', () => {
     ['sled_cache_capacity = 1000', 'sled_cache_capacity', /LMDB/],
   ])('%s of another engine is a warning, not an end', (line, key, message) => {
     const config = load(toml({}).replace('metadata_dir', `${line}\nmetadata_dir`))
-    expect(config.dbEngine).toBe('lmdb')
     expect(config.warnings).toEqual([{ key, message: expect.stringMatching(message) }])
   })
 

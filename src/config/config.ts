@@ -177,7 +177,6 @@ function buildSettings(source: ConfigSource, file: FileValues): Settings | undef
     dataFsync: top.data_fsync,
     disableScrub: top.disable_scrub,
     useLocalTz: top.use_local_tz,
-    dbEngine: 'lmdb',
     lmdbMapSizeBytes: top.lmdb_map_size,
     blockSizeBytes: top.block_size,
     inlineBytesMax: top.inline_max,

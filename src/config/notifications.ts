@@ -1,6 +1,7 @@
 import { resolveSecret, type SecretContext } from './secrets.js'
 import {
   type Findings,
+  filePath,
   optional,
   parseChoice,
   parseText,
@@ -43,7 +44,7 @@ export const NOTIFICATION_TARGET = {
   url: required(parseTargetUrl),
   user: optional(parseText('the name of a user'), null),
   secret: optional(parseText('a text'), null),
-  secret_file: optional(parseText('the path of a file'), null),
+  secret_file: optional(filePath, null),
   subject: optional(parseSubject, null),
   list: optional(parseText('the name of a list'), null),
 } satisfies SectionSpec

@@ -1,5 +1,6 @@
 import { MAX_CLOCK_DRIFT_MS } from '../util/clock.js'
 import {
+  filePath,
   obsolete,
   optional,
   parseBoolean,
@@ -34,23 +35,22 @@ export interface DataDir {
 }
 
 /** The engines of metadata that Garage has or had. */
-export type DbEngine = 'lmdb' | 'sqlite' | 'fjall' | 'sled'
+type DbEngine = 'lmdb' | 'sqlite' | 'fjall' | 'sled'
 
 const KIB = 1024
 const MIB = 1024 * KIB
 const TIB = MIB * MIB
 
-const path = parseText('the path of a folder')
+const folderPath = parseText('the path of a folder')
 const secretText = parseText('a text')
-const secretFile = parseText('the path of a file')
 
 /**
  * The keys of garage.toml (Garage v2) and Carport's own. To add one: a line here, its place in Config
  * (config.ts), a row in docs/configuration.md (a test compares them).
  */
 export const TOP_LEVEL = {
-  metadata_dir: required(path),
-  metadata_snapshots_dir: optional(path, null),
+  metadata_dir: required(folderPath),
+  metadata_snapshots_dir: optional(folderPath, null),
   metadata_fsync: optional(parseBoolean, true),
   metadata_auto_snapshot_interval: optional(parseSnapshotInterval, null),
   max_clock_drift: optional(parseClockDrift, MAX_CLOCK_DRIFT_MS),
@@ -81,9 +81,9 @@ export const TOP_LEVEL = {
   allow_world_readable_secrets: optional(parseBoolean, false),
   allow_punycode: optional(parseBoolean, false),
   rpc_secret: optional(secretText, null),
-  rpc_secret_file: optional(secretFile, null),
+  rpc_secret_file: optional(filePath, null),
   sse_master_key: optional(secretText, null),
-  sse_master_key_file: optional(secretFile, null),
+  sse_master_key_file: optional(filePath, null),
   rpc_bind_addr: required(parseTcpAddress),
   rpc_bind_outgoing: optional(parseBoolean, false),
   rpc_public_addr: optional(parseHostPort, null),
@@ -93,7 +93,7 @@ export const TOP_LEVEL = {
   bootstrap_peers: optional(parseList(parsePeer, 'a list of peers'), [] as ReturnType<typeof parsePeer>[]),
   trusted_proxies: optional(parseList(parseNetwork, 'a list of addresses and networks'), [] as string[]),
   access_log: optional(parseChoice(['off', 'errors', 'all']), 'off' as 'off' | 'errors' | 'all'),
-  access_log_file: optional(parseText('the path of a file'), null),
+  access_log_file: optional(filePath, null),
   multipart_abort_after: optional(parseAbortAge, null),
   lifecycle_day_seconds: optional(parseInteger(1, 86_400), null),
   workers: optional(parseInteger(1, 256), 1),
@@ -114,8 +114,8 @@ export const TOP_LEVEL = {
 
 /** A certificate and its key, for a port with TLS of its own. */
 const TLS = {
-  tls_cert_file: optional(parseText('the path of a file'), null),
-  tls_key_file: optional(parseText('the path of a file'), null),
+  tls_cert_file: optional(filePath, null),
+  tls_key_file: optional(filePath, null),
 } satisfies SectionSpec
 
 export const S3_API = {
@@ -148,9 +148,9 @@ export const S3_WEB = {
 export const ADMIN = {
   api_bind_addr: optional(parseListenAddress, null),
   admin_token: optional(secretText, null),
-  admin_token_file: optional(secretFile, null),
+  admin_token_file: optional(filePath, null),
   metrics_token: optional(secretText, null),
-  metrics_token_file: optional(secretFile, null),
+  metrics_token_file: optional(filePath, null),
   metrics_require_token: optional(parseBoolean, false),
   trace_sink: optional(parseUrl, null),
   trace_sample_ratio: optional(parseShare, 1),
@@ -189,7 +189,7 @@ const DATA_DIR_EXPECTED =
 
 function parseDataDirs(value: unknown): DataDir[] {
   if (typeof value === 'string' && value !== '') {
-    return [{ path: path(value), capacityBytes: null, readOnly: false }]
+    return [{ path: folderPath(value), capacityBytes: null, readOnly: false }]
   }
   if (!Array.isArray(value) || value.length === 0) {
     throw new ValueError(`is ${show(value)}`, DATA_DIR_EXPECTED)
@@ -217,10 +217,10 @@ function parseDataDir(value: unknown): DataDir {
     if (table.capacity !== undefined) {
       throw new ValueError('is read_only and has a capacity', 'one of them alone')
     }
-    return { path: path(table.path), capacityBytes: null, readOnly }
+    return { path: folderPath(table.path), capacityBytes: null, readOnly }
   }
   const capacityBytes = inner('capacity', table.capacity, sizeBetween(1, Number.MAX_SAFE_INTEGER))
-  return { path: path(table.path), capacityBytes, readOnly }
+  return { path: folderPath(table.path), capacityBytes, readOnly }
 }
 
 function inner<T>(key: string, value: unknown, parse: (value: unknown) => T): T {

@@ -132,6 +132,8 @@ export function parseText(expected: string): (value: unknown) => string {
   }
 }
 
+export const filePath = parseText('the path of a file')
+
 export function parseInteger(min: number, max: number): (value: unknown) => number {
   return (value) => {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {

@@ -28,7 +28,6 @@ export interface Settings {
   readonly dataFsync: boolean
   readonly disableScrub: boolean
   readonly useLocalTz: boolean
-  readonly dbEngine: 'lmdb'
   readonly lmdbMapSizeBytes: number
   readonly blockSizeBytes: number
   readonly inlineBytesMax: number
@@ -127,7 +126,7 @@ export interface Settings {
   readonly consul: Readonly<ConsulDiscovery> | null
   /** Finds other nodes through Kubernetes; null: not. */
   readonly kubernetes: Readonly<KubernetesDiscovery> | null
-  /** Processes that serve requests. */
+  /** Processes that serve requests; has no effect, since a node is one process. */
   readonly workers: number
   readonly log: LogConfig
   /** Settings that were accepted but have no effect; logged once at the start. */

@@ -26,8 +26,8 @@ const COPIED_BYTES = 8 * PAGE_BYTES
  * Zeroes are written, not a hole made, so that a later write of the page needs no new block. That also spares
  * most fsyncs a change of the file's metadata. File systems that copy on write give no such guarantee.
  *
- * Zeroes are appended: the file is opened in that mode, so that they can never land on a page that LMDB, here or in
- * another process, has written meanwhile. Hence it can be done beside transactions, in a thread of libuv's pool;
+ * Zeroes are appended: the file is opened in that mode, so that they can never land on a page that LMDB has written
+ * meanwhile. Hence it can be done beside transactions, in a thread of libuv's pool;
  * only one that needs more than that has time to provide waits for it.
  */
 export class LmdbRoom {

@@ -144,7 +144,7 @@ async function adminSessions(
   })
 }
 
-/** What the page learns before anybody signs in: nothing secret is among it. The providers are asked for what they are at once. */
+/** What the page learns before sign-in; none of it is secret. The providers' discovery documents are requested at once. */
 function consoleSettings(
   { s3Api, oidc }: Config,
   { s3, version }: AdminParts,

@@ -40,7 +40,7 @@ interface MadeFolder {
   durable: Promise<void>
 }
 
-/** `Disk` over the file system of this machine. One instance per process; several processes may share the folders. */
+/** `Disk` over the file system of this machine: one instance per process. No other node writes to its folders. */
 export class NodeDisk implements Disk {
   /** @param pool lends the memory for whole files; the reader of a file gives it back */
   constructor(private readonly pool?: Pick<BufferPools, 'take' | 'give'>) {}
@@ -85,7 +85,7 @@ export class NodeDisk implements Disk {
 
   async writeDurable(path: string, parts: readonly Buffer[], options: { fsync: boolean }): Promise<void> {
     const folder = parentFolder(path)
-    // The process id keeps apart processes that share the folder; a dead process's file with our id is overwritten.
+    // The process id tells the files of this process from those that an earlier one left: one of the same name is overwritten.
     const temporary = `${path}.${process.pid}-${this.#temporaryCount++}${TEMPORARY_SUFFIX}`
     let armed = false
     try {
@@ -204,7 +204,7 @@ export class NodeDisk implements Disk {
   /**
    * Makes a folder and its parents unless this process knows them to be durable. It resolves when they exist, and its
    * `durable` resolves when they survive a crash; writing a file into them need not wait for that. A folder that
-   * another process made a moment ago counts as not durable: its maker may not have synced yet.
+   * an earlier process made counts as not durable: its maker may have ended before it synced.
    */
   async #makeFolder(folder: string): Promise<MadeFolder | undefined> {
     const parent = parentFolder(folder)

@@ -72,9 +72,9 @@ export class Suspects {
   }
 
   /**
-   * Looks into rows of one partition which hide those that a whole copy has of the same keys. A row that was deleted, or deletes
-   * another one, for good may be later than what was written since: a conditional write on nothing stands before all others. None
-   * that is younger than tombstones get has been deleted for good.
+   * Settles old rows here that hide a whole copy's row of the same key. Such a row may have been deleted for good and yet order
+   * after newer ones, since a conditional write on nothing comes before all others. Rows younger than a tombstone's life cannot
+   * have been.
    * @returns the number of those about which nothing can be said yet
    * @throws CarportError of a call
    */
@@ -260,6 +260,7 @@ export function sourcesOf<E>(
   return { table, keys, hashes: keys.map((key) => table.rowHash(reader, key)), settled }
 }
 
+/** Whether both are the same, also if both are absent. */
 export function sameHash(a: Buffer | undefined, b: Buffer | undefined): boolean {
   return a === undefined ? b === undefined : b !== undefined && a.equals(b)
 }

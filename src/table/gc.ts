@@ -3,7 +3,7 @@ import { sleep } from '../util/clock.js'
 import { errorCode } from '../util/errors.js'
 import { Worker, WorkerService } from '../util/worker.js'
 import { rowHashes, sameHash, sourcesOf, sweepAside } from './aside.js'
-import { gcKeyOf, gcPrefixOf } from './gc-keys.js'
+import { DUE_BYTES, gcKeyOf, gcPrefixOf } from './gc-keys.js'
 import type { LocalTable } from './local.js'
 import { type CollectionMark, encodeMark, newestNumber, PREPARED_KEPT } from './marks.js'
 import { methodOf } from './replica.js'
@@ -30,8 +30,6 @@ export interface GcOptions {
 }
 
 /** Tombstones that are confirmed, and wait to be collected, at the same time; and the bytes of their keys. */
-/** The length of the time in a key of the queue (see gcKeyOf). */
-const DUE_BYTES = 6
 const CONFIRMED_MAX = 20_000
 const CONFIRMED_BYTES_MAX = 8 << 20
 const BATCH_MAX = 100
@@ -56,13 +54,13 @@ interface Confirmed {
   items: Due[]
 }
 
-/** The mark of a partition in one look at the queue, and the replicas that take part under it. */
+/** The mark of a partition in one pass over the queue, and the replicas that take part under it. */
 interface OpenMark {
   mark: CollectionMark
   replicas: string
 }
 
-/** The marks of one look at the queue: the one that is open of each copy, and all that replicas were asked to confirm. */
+/** The marks of one pass over the queue: each copy's open mark, and all marks that replicas were asked to confirm. */
 class Look {
   readonly open = new Map<number, OpenMark>()
   readonly asked: { readonly copy: number; readonly mark: CollectionMark }[] = []

@@ -42,7 +42,7 @@ const PUSH_TIMEOUT_MS = 30_000
 /** How long misses are gathered before they are stored, in ms. */
 const FLUSH_AFTER_MS = 100
 const POLL_MS = 2_000
-/** Time between two looks while nothing waits, since another process of the node may add something, in ms. */
+/** Time between two looks while nothing waits, in ms; what is stored meanwhile wakes the worker. */
 const POLL_IDLE_MS = 10_000
 const BACKOFF: Backoff = { baseMs: 2_000, maxMs: 60_000 }
 const SWEEP_EVERY_MS = 10 * 60_000
@@ -108,8 +108,8 @@ export class RetryQueue implements MissedWrites, Service {
   }
 
   /**
-   * Entries stored, and bytes they take (approximately, when several processes write); for how long there have been some, in
-   * ms, counted from the start at the earliest.
+   * Entries stored, and about how many bytes they take, since what was stored before an error is not counted; for how long
+   * there have been some, in ms, counted from the start at the earliest.
    */
   status(): { entries: number; bytes: number; waitingMs: number } {
     const entries = this.env.db.count(RETRY_TREE)

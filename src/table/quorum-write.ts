@@ -145,8 +145,8 @@ export class RowWriter<E> {
   }
 
   /**
-   * Whether a write may end undecided, so that it has to ask for the time first: when a replica is away, or cannot tell, and the
-   * own vote is not the one that decides; or when two sets must agree.
+   * Whether the time must be asked for first, since the write might end undecided: a replica is away or blind and the own vote
+   * cannot decide, or two sets must agree.
    */
   #needsTime(sets: readonly (readonly NodeId[])[], isBlind: boolean): boolean {
     const { placement, quorum } = this.env

@@ -1,5 +1,6 @@
 import type { Db, Tx } from '../db/db.js'
 import { type Clock, sleep } from '../util/clock.js'
+import { sameHash } from './aside.js'
 import type { LocalTable } from './local.js'
 import {
   HASH_BYTES,
@@ -223,9 +224,9 @@ export class RowScrub {
       start = entries === TURN_ROWS ? successor(last!) : undefined
       if (start) await sleep(this.clock, 0)
     }
-    if (same(before, isZero(sum) ? undefined : sum)) return false
+    if (sameHash(before, isZero(sum) ? undefined : sum)) return false
     return this.db.transact((tx) => {
-      if (!same(tx.get(trees.leaf, leaf), before)) return false
+      if (!sameHash(tx.get(trees.leaf, leaf), before)) return false
       if (isZero(sum)) tx.delete(trees.leaf, leaf)
       else tx.put(trees.leaf, leaf, sum)
       return true
@@ -299,10 +300,6 @@ function nothing(): RowScrubCounts {
 
 function behind(after: Buffer, limit: number): { start?: Buffer; limit: number } {
   return after.length > 0 ? { start: successor(after), limit } : { limit }
-}
-
-function same(a: Buffer | undefined, b: Buffer | undefined): boolean {
-  return a === undefined ? b === undefined : b !== undefined && a.equals(b)
 }
 
 /** Puts a bare head, for which the index vouches, under a seal; marks the row if its body is not the head's. */

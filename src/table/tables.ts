@@ -38,8 +38,7 @@ const SETTLE_MS = 90_000
 
 /**
  * All replicated tables of a node with the services that keep them: retry of missed writes, anti-entropy,
- * collection of tombstones. Tables answer their peers from `add` on; the services run between start and stop,
- * in one process of a node.
+ * collection of tombstones. Tables answer their peers from `add` on; the services run between start and stop.
  */
 export class TableSet implements Service {
   readonly name = 'tables'

@@ -18,6 +18,7 @@ import { type ByteRange, parseRange } from '../api/http/range.js'
 import { percentDecode } from '../api/http/uri.js'
 import type { MasterKeys } from '../model/content/ciphers.js'
 import type { Model } from '../model/model.js'
+import { KEY_BYTES_MAX } from '../model/versions/key-bounds.js'
 import { type Awaitable, whenReady } from '../util/awaitable.js'
 import { acceptedCodings } from './encoding.js'
 import { errorPage, plainAnswer, toWebError, WebError } from './errors.js'
@@ -26,8 +27,6 @@ import { WebRequest } from './request.js'
 import { routeOf, routeOfError, type SiteTarget } from './routing.js'
 import { type Site, Sites } from './sites.js'
 
-/** Longest key of an object, in bytes. */
-const KEY_BYTES_MAX = 1024
 const METHODS = 'GET, HEAD, OPTIONS'
 const CORS_VARY = 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method'
 

@@ -1,6 +1,6 @@
 /** Where a request of a site leads: decisions from the site's settings and the path alone. */
 import { uriEncode } from '../api/http/uri.js'
-import type { RoutingRule, WebsiteDocument } from '../model/buckets/documents.js'
+import { REWRITES, type RoutingRule, type WebsiteDocument } from '../model/buckets/documents.js'
 
 /** What a site is asked for. */
 export interface SiteTarget {
@@ -26,8 +26,6 @@ export type Route =
       folder?: { key: string; location: string }
     }
 
-/** Statuses of rules that send another page instead of redirecting to it. */
-const REWRITES = [200, 404]
 const DEFAULT_REDIRECT = 302
 
 /** Where a request leads before anything is read. */

@@ -64,7 +64,7 @@ export const layoutParameters = z.object({
   zoneRedundancy: z.union([z.literal('maximum'), z.object({ atLeast: count })]),
 })
 
-export const layoutNodeRole = nodeAssignedRole.extend({
+const layoutNodeRole = nodeAssignedRole.extend({
   id: z.string(),
   storedPartitions: count.nullable(),
   usableCapacity: count.nullable(),

@@ -111,7 +111,7 @@ export const clusterProgress = z.object({
   unknown: z.record(z.string(), z.string()),
 })
 
-export const workerState = z.union([
+const workerState = z.union([
   z.enum(['busy', 'idle', 'done']),
   z.object({ throttled: z.object({ durationSecs: z.number() }) }),
 ])

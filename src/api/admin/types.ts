@@ -6,13 +6,11 @@ import type * as diagnosis from './result-schemas-diagnosis.js'
 import type * as nodes from './result-schemas-nodes.js'
 import type * as rules from './rule-schemas.js'
 
-export type FreeSpace = z.infer<typeof cluster.freeSpace>
 export type NodeAssignedRole = z.infer<typeof cluster.nodeAssignedRole>
 export type NodeStatus = z.infer<typeof cluster.nodeStatus>
 export type ClusterStatus = z.infer<typeof cluster.clusterStatus>
 export type ClusterHealthInfo = z.infer<typeof cluster.clusterHealth>
 export type ConnectNodeResult = z.infer<typeof cluster.connectNodeResult>
-export type LayoutNodeRole = z.infer<typeof cluster.layoutNodeRole>
 export type ClusterLayout = z.infer<typeof cluster.clusterLayout>
 export type LayoutPreview = z.infer<typeof cluster.layoutPreview>
 export type LayoutStatistics = z.infer<typeof cluster.layoutStatistics>
@@ -25,7 +23,6 @@ export type ConnectionParameters = NodeInfoAnswer['connectionParameters']
 export type NodeProgress = z.infer<typeof nodes.nodeProgress>
 export type ClusterProgress = z.infer<typeof nodes.clusterProgress>
 export type NodeStatistics = z.infer<typeof nodes.nodeStatistics>
-export type WorkerState = z.infer<typeof nodes.workerState>
 export type WorkerInfo = z.infer<typeof nodes.workerInfo>
 export type BlockError = z.infer<typeof nodes.blockError>
 export type BlockBacklink = z.infer<typeof nodes.blockBacklink>

@@ -2,6 +2,7 @@ import { isProviderUrl, type OidcProvider } from '../../config/oidc.js'
 import type { Clock } from '../../util/clock.js'
 import type { Log } from '../../util/log.js'
 import type { ProviderMetadata } from '../console/settings.js'
+import { Refresher } from './refresh.js'
 
 /**
  * Fetches a document, without following redirects. Rejects when the deadline passes, the document is larger, or the
@@ -12,12 +13,9 @@ export type HttpGet = (
   limits: { timeoutMs: number; bytesMax: number },
 ) => Promise<{ status: number; body: Buffer }>
 
-const LIMITS = { timeoutMs: 5000, bytesMax: 512 * 1024 }
+/** The bounds of a fetch from a provider. */
+export const LIMITS = { timeoutMs: 5000, bytesMax: 512 * 1024 }
 const ENDPOINTS = ['jwks_uri', 'authorization_endpoint', 'token_endpoint'] as const
-/** The age at which a document is fetched again. */
-const FRESH_MS = 10 * 60_000
-/** The shortest time between two attempts. */
-const PAUSE_MS = 15_000
 
 /**
  * Fetches a provider's discovery document (OpenID Connect Discovery 1.0, sections 4.1 and 4.3). An address that is not https
@@ -58,31 +56,24 @@ function isEndpoint(text: string): boolean {
 /** What the providers of the console say of themselves: asked at the start, kept, and asked again now and then. */
 export class Discoveries {
   readonly #known = new Map<string, ProviderMetadata>()
-  #fetchedMs = Number.NEGATIVE_INFINITY
-  #triedMs = Number.NEGATIVE_INFINITY
-  #fetching: Promise<void> | undefined
+  readonly #refresher: Refresher
 
   constructor(
     private readonly providers: readonly Pick<OidcProvider, 'name' | 'issuer'>[],
     private readonly deps: { get: HttpGet; clock: Clock; log: Log },
-  ) {}
+  ) {
+    this.#refresher = new Refresher(deps.clock, () => this.#fetch())
+  }
 
   /** What is known of an issuer. Waits for the first answer, or that there is none, and for none that comes later. */
   async of(issuer: string): Promise<ProviderMetadata | undefined> {
-    const nowMs = this.deps.clock.monotonicMs()
-    const isDue = nowMs - this.#fetchedMs >= FRESH_MS && nowMs - this.#triedMs >= PAUSE_MS
-    if (isDue && !this.#fetching) {
-      this.#triedMs = nowMs
-      this.#fetching = this.#fetch().finally(() => {
-        this.#fetching = undefined
-      })
-    }
-    if (!this.#known.has(issuer)) await this.#fetching
+    const refreshed = this.#refresher.isFresh() ? undefined : this.#refresher.refresh()
+    if (!this.#known.has(issuer)) await refreshed
     return this.#known.get(issuer)
   }
 
-  async #fetch(): Promise<void> {
-    const { get, clock, log } = this.deps
+  async #fetch(): Promise<boolean> {
+    const { get, log } = this.deps
     let isWhole = true
     await Promise.all(
       this.providers.map(async ({ name, issuer }) => {
@@ -97,6 +88,6 @@ export class Discoveries {
         }
       }),
     )
-    if (isWhole) this.#fetchedMs = clock.monotonicMs()
+    return isWhole
   }
 }

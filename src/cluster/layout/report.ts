@@ -1,4 +1,4 @@
-/** The layout for people (`layout show`, `layout apply`, `layout history`) and, as JSON, for the admin API v2. */
+/** The layout for people (`layout show`, `layout apply`) and, as JSON, for the admin API v2. */
 import type { NodeId } from '../../net/transport.js'
 import { shortId } from '../../util/text.js'
 import { effectiveZoneRedundancy } from './assignment.js'
@@ -238,54 +238,20 @@ export function layoutReport(history: LayoutHistory, replicationFactor: number):
   return [...lines, ''].join('\n')
 }
 
-/** The text of `layout history`: live and old versions, and how far each node got with a change under way. */
-export function historyReport(history: LayoutHistory): string {
-  const { currentVersion: current, versions, updateTrackers } = historyJson(history)
-  if (versions.length === 0) return 'No layout yet.\n'
-  const lines = formatTable([
-    ['Version', 'Status', 'Storage nodes', 'Gateways'],
-    ...versions.map((v) => [
-      String(v.version),
-      v.status.toLowerCase(),
-      String(v.storageNodes),
-      String(v.gatewayNodes),
-    ]),
-  ])
-  if (updateTrackers === null) {
-    return [...lines, '', 'No change is under way: all data is where the current version wants it.', ''].join(
-      '\n',
-    )
-  }
-  const rows = Object.entries(updateTrackers).map(([id, { ack, sync, syncAck }]) => [
-    shortId(id),
-    ...[ack, sync, syncAck].map(String),
-  ])
-  return [
-    ...lines,
-    '',
-    `A change is under way. It is finished when every node reached ${current} in all columns:`,
-    'Ack: knows the version; Sync: has its data; Sync ack: reads from it.',
-    '',
-    ...formatTable([['ID', 'Ack', 'Sync', 'Sync ack'], ...rows]),
-    '',
-    'A node that is down and has a role holds it up. If it will not come back, remove it from the layout and apply: the',
-    'others go on without it five minutes after it was last seen, or at once after',
-    `carport layout skip-dead-nodes --version ${current}`,
-    '',
-  ].join('\n')
-}
-
 type ZoneRedundancyJson = 'maximum' | { atLeast: number }
 
 interface ParametersJson {
   zoneRedundancy: ZoneRedundancyJson
 }
 
-interface RoleJson {
-  id: NodeId
+interface AssignedRoleJson {
   zone: string
-  tags: readonly string[]
+  tags: string[]
   capacity: number | null
+}
+
+interface RoleJson extends AssignedRoleJson {
+  id: NodeId
 }
 
 /** GetClusterLayoutResponse of the admin API v2. */
@@ -298,12 +264,18 @@ export interface LayoutJson {
   stagedParameters: ParametersJson | null
 }
 
-function parametersJson({ zoneRedundancy }: LayoutParameters): ParametersJson {
+/** The parameters of a layout as the admin API has them. */
+export function parametersJson({ zoneRedundancy }: LayoutParameters): ParametersJson {
   return { zoneRedundancy: zoneRedundancy === 'maximum' ? zoneRedundancy : { atLeast: zoneRedundancy } }
 }
 
-function roleJson(id: NodeId, { zone, tags, capacityBytes }: NodeRole): RoleJson {
-  return { id, zone, tags, capacity: capacityBytes }
+/** A role as the admin API has it, without the node that it is assigned to. */
+export function assignedRoleJson({ zone, tags, capacityBytes }: NodeRole): AssignedRoleJson {
+  return { zone, tags: [...tags], capacity: capacityBytes }
+}
+
+function roleJson(id: NodeId, role: NodeRole): RoleJson {
+  return { id, ...assignedRoleJson(role) }
 }
 
 /** The layout as the admin API's GetClusterLayout has it; with `version`, as PreviewClusterLayoutChanges has it. */

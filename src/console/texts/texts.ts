@@ -6,15 +6,9 @@ export type TextName = keyof typeof EN
 /** The texts of one language. */
 export type Texts = Readonly<Record<TextName, string>>
 
-let texts: Texts = EN
-let language = 'en'
-
-/** Sets the language of the page. @param code as HTML's "lang" has it */
-export function useTexts(code: string, of: Texts): void {
-  texts = of
-  language = code
-  document.documentElement.lang = code
-}
+const texts: Texts = EN
+/** The language of the texts, as HTML's "lang" has it. */
+const language = 'en'
 
 /** A text of the page, with `{name}` replaced by the values given. */
 export function t(name: TextName, values: Readonly<Record<string, string | number>> = {}): string {

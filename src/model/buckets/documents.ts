@@ -121,6 +121,9 @@ export interface WebsiteDocument {
   routingRules?: RoutingRule[]
 }
 
+/** Codes of rules that send another page, with that status, instead of redirecting to it. AWS does not have them. */
+export const REWRITES = [200, 404]
+
 /** A rule of a web site; without a condition it fits every request. Names as in the S3 API. */
 export interface RoutingRule {
   condition?: { keyPrefixEquals?: string; httpErrorCodeReturnedEquals?: number }
@@ -129,7 +132,7 @@ export interface RoutingRule {
     hostName?: string
     replaceKeyPrefixWith?: string
     replaceKeyWith?: string
-    /** 302 unless told. 200 and 404 send another page instead of a redirect, with that status. */
+    /** 302 unless told; see REWRITES. */
     httpRedirectCode?: number
   }
 }

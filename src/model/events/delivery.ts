@@ -51,8 +51,9 @@ export interface EventOptions {
   hostId: string
 }
 
-/** How long a conditional write has to take effect before anybody asks, in ms; and until it is asked again. */
+/** How long a conditional write has to take effect before anybody asks, in ms. */
 const UNDECIDED_MS = 1_000
+/** How long after an answer that it is still open it is asked about again, in ms. */
 const OPEN_MS = 5_000
 /** A node that is not the first to deliver waits so long for each one before it, in ms. */
 const GRACE_MS = 20_000

@@ -16,6 +16,7 @@ import {
   wireCounts,
 } from './counts.js'
 import { type K2vItem, mergeItems } from './item.js'
+import { malformed } from './malformed.js'
 import { checkKeys, rowSortKey } from './table.js'
 
 const METHOD = 'k2v/recent'
@@ -82,17 +83,17 @@ export class AgreedCounts {
   }
 
   #parse(bucket: Buffer, body: unknown): Reply {
-    const malformed = () => new CarportError('RemoteError', 'a replica sent malformed counts')
-    if (!Array.isArray(body) || body.length !== 2) throw malformed()
+    const malformedReply = () => new CarportError('RemoteError', 'a replica sent malformed counts')
+    if (!Array.isArray(body) || body.length !== 2) throw malformedReply()
     const counts = parseCounts(body[0])
     if (body[1] === null) return { counts, items: undefined }
-    if (!Array.isArray(body[1])) throw malformed()
+    if (!Array.isArray(body[1])) throw malformedReply()
     const { codec } = this.items.local
     const items = new Map<string, { sortKey: Buffer; item: K2vItem | undefined }>()
     for (const sent of body[1] as unknown[]) {
-      if (!Array.isArray(sent) || !Buffer.isBuffer(sent[0])) throw malformed()
+      if (!Array.isArray(sent) || !Buffer.isBuffer(sent[0])) throw malformedReply()
       const [rowKey, head] = sent as [Buffer, unknown]
-      if (head !== null && !Buffer.isBuffer(head)) throw malformed()
+      if (head !== null && !Buffer.isBuffer(head)) throw malformedReply()
       const key = codec.keyOf(bucket, rowKey)
       const item = head === null ? undefined : codec.parseParts(key, head, undefined).entry
       items.set(rowKey.toString('latin1'), { sortKey: rowKey, item })
@@ -105,12 +106,13 @@ export class AgreedCounts {
    * were named and those that changed after the time, or null if these are too many]
    */
   #serve(body: unknown): RpcReply | Promise<RpcReply> {
-    const malformed = () => new CarportError('InvalidArgument', `malformed ${METHOD}`)
-    if (!Array.isArray(body) || body.length !== 4) throw malformed()
+    if (!Array.isArray(body) || body.length !== 4) throw malformed(METHOD)
     const [bucket, partitionKey, sinceUs, named] = body as unknown[]
-    if (!Buffer.isBuffer(bucket) || bucket.length !== 16 || !Buffer.isBuffer(partitionKey)) throw malformed()
-    if (!Number.isSafeInteger(sinceUs) || (sinceUs as number) < 0 || !Array.isArray(named)) throw malformed()
-    if (named.length > RECENT_MAX || !named.every(Buffer.isBuffer)) throw malformed()
+    if (!Buffer.isBuffer(bucket) || bucket.length !== 16 || !Buffer.isBuffer(partitionKey))
+      throw malformed(METHOD)
+    if (!Number.isSafeInteger(sinceUs) || (sinceUs as number) < 0 || !Array.isArray(named))
+      throw malformed(METHOD)
+    if (named.length > RECENT_MAX || !named.every(Buffer.isBuffer)) throw malformed(METHOD)
     checkKeys(partitionKey, Buffer.alloc(0))
     const { db, placement, transport } = this.env
     const { local } = this.items

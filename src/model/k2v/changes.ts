@@ -15,6 +15,7 @@ import {
 import { type Found, findCommits } from './commits.js'
 import { lastIn, originIn } from './dots.js'
 import type { K2vItem } from './item.js'
+import { malformed } from './malformed.js'
 import type { KeyRange } from './ranges.js'
 import { checkKeys } from './table.js'
 
@@ -132,11 +133,12 @@ export class ChangeFinder {
    * [sort key, origin, time] of each item, whether there are more]
    */
   #serve(body: unknown): RpcReply | Promise<RpcReply> {
-    if (!Array.isArray(body) || body.length !== 6) throw malformed()
+    if (!Array.isArray(body) || body.length !== 6) throw malformed(METHOD)
     const [bucket, partitionKey, start, end, clock, limit] = body as unknown[]
-    if (!Buffer.isBuffer(bucket) || bucket.length !== 16 || !Buffer.isBuffer(partitionKey)) throw malformed()
-    if (!Buffer.isBuffer(start) || !(end === null || Buffer.isBuffer(end))) throw malformed()
-    if (!Number.isInteger(limit) || (limit as number) < 0) throw malformed()
+    if (!Buffer.isBuffer(bucket) || bucket.length !== 16 || !Buffer.isBuffer(partitionKey))
+      throw malformed(METHOD)
+    if (!Buffer.isBuffer(start) || !(end === null || Buffer.isBuffer(end))) throw malformed(METHOD)
+    if (!Number.isInteger(limit) || (limit as number) < 0) throw malformed(METHOD)
     checkKeys(partitionKey, start)
     const { db, placement, transport } = this.env
     const partition = bucketPartition(bucket)
@@ -185,8 +187,4 @@ function parseReply(body: unknown): Reply {
 
 function tooFew(cause: unknown): CarportError {
   return new CarportError('QuorumUnavailable', `${METHOD}: too few replicas answer`, { cause })
-}
-
-function malformed(): CarportError {
-  return new CarportError('InvalidArgument', `malformed ${METHOD}`)
 }

@@ -16,6 +16,7 @@ import {
   wireCounts,
 } from './counts.js'
 import type { K2vItem } from './item.js'
+import { malformed } from './malformed.js'
 import type { KeyRange } from './ranges.js'
 import { behind } from './ranges.js'
 import { partitionPrefix } from './table.js'
@@ -142,11 +143,11 @@ export class IndexPages {
   #serve(body: unknown): RpcReply | Promise<RpcReply> {
     const { items } = this
     const { db, placement, transport } = this.env
-    if (!Array.isArray(body) || body.length !== 5) throw malformed()
+    if (!Array.isArray(body) || body.length !== 5) throw malformed(METHOD)
     const [bucket, start, end, reverse, limit] = body as unknown[]
-    if (!Buffer.isBuffer(bucket) || bucket.length !== 16 || !Buffer.isBuffer(start)) throw malformed()
+    if (!Buffer.isBuffer(bucket) || bucket.length !== 16 || !Buffer.isBuffer(start)) throw malformed(METHOD)
     if (!(end === null || Buffer.isBuffer(end)) || !Number.isInteger(limit) || !((limit as number) >= 1)) {
-      throw malformed()
+      throw malformed(METHOD)
     }
     if (!placement.storageSet(bucketPartition(bucket)).includes(transport.self)) {
       throw new CarportError('LayoutNotReady', 'this node does not hold that bucket')
@@ -202,8 +203,4 @@ function parsePage(body: unknown): Page {
     return { partitionKey: row[0], ...parseCounts(row[1]) }
   })
   return { entries, more: body[1] === true }
-}
-
-function malformed(): CarportError {
-  return new CarportError('InvalidArgument', `malformed ${METHOD}`)
 }

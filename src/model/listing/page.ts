@@ -34,8 +34,8 @@ const SKIP_AFTER = 8
 export const PAGE_ROWS_MAX = 20_000
 
 /**
- * A page of this node's copy. Common prefixes are skipped over, not walked. Rows that are there from the first turn to the last
- * are in it; of those that change meanwhile, it has what it met.
+ * A page of this node's copy. Common prefixes are skipped over, not walked. It contains every row that exists throughout the
+ * walk; a row that changes during it is included as found.
  *
  * Replicas whose pages are equal must have no reason to differ later. So a page accounts for what it does not show: for
  * deleted keys, since a deletion that reached one replica only hides a key from some readers and not from others; and for

@@ -1,7 +1,7 @@
 import type { Db, TreeName, Tx } from '../../db/db.js'
 import { Worker, type WorkerEnv, WorkerService } from '../../util/worker.js'
 
-/** The longest time between two looks at the queue, in ms: another process of the node may add to it. */
+/** The longest time between two looks at the queue, in ms: the clock may be set, or its doubt may end, meanwhile. */
 const POLL_MS = 60_000
 /** Length of the time that a key begins with. */
 export const DUE_BYTES = 6

@@ -45,9 +45,8 @@ export function compareOrder(a: Placed, b: Placed): number {
 }
 
 /**
- * Total order of noncurrent versions of a key, by where each stood as the current one. Their ids do not tell that of two that
- * were written at the same time: one that was written on a condition stood right behind its base, and the time of two ids may
- * be the same.
+ * Total order of a key's noncurrent versions by when each became current. Ids alone do not give it: a conditional version
+ * follows its base, and two ids may have one time.
  */
 export function comparePast(a: Placed, b: Placed): number {
   return compareOrder(inPast(a), inPast(b))

@@ -141,7 +141,7 @@ function packDetails(v: VersionRecord): PackedDetails {
 }
 
 /** Sorts the mutable parts by name: equal rows must encode to equal bytes, in whatever order the parts were changed. */
-function canonicalMutable(mutable: Mutable): Mutable {
+export function canonicalMutable(mutable: Mutable): Mutable {
   return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 

@@ -3,7 +3,7 @@
  * brought into the bounds here, since the database takes no longer keys.
  */
 
-/** In UTF-8. */
+/** The length of the longest key, in UTF-8. */
 export const KEY_BYTES_MAX = 1024
 /** With 0x00 and 0x01 counted twice: two below what terminatedKey takes, for the key that follows. */
 const ESCAPED_BYTES_MAX = 1498

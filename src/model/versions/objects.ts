@@ -8,17 +8,12 @@ import type { BlobStore, StoredBody } from '../content/blobs.js'
 import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content/refs.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { canonicalMutable } from './codec.js'
 import { type Attempt, ConditionalWrites, type MakeRow, type Precondition } from './conditional-writes.js'
 import { type DeletionGuard, VersionDeletion } from './deletion.js'
 import { NoncurrentVersions } from './noncurrent.js'
 import { isUnsettled, Promotions } from './promotion.js'
-import {
-  type Mutable,
-  type MutableChange,
-  plainVersion,
-  type VersionDetails,
-  type VersionRecord,
-} from './record.js'
+import { type MutableChange, plainVersion, type VersionDetails, type VersionRecord } from './record.js'
 import { live, MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { noncurrentOf } from './tables.js'
 
@@ -285,7 +280,7 @@ export class Objects {
         tried.set(name, mutable[name])
       }
       sameVersion = version.id
-      const changed: VersionRecord = { ...plainVersion(version), mutable: canonical(mutable) }
+      const changed: VersionRecord = { ...plainVersion(version), mutable: canonicalMutable(mutable) }
       if (isCurrent) {
         if (await objects.replace(changed)) return changed
         continue
@@ -355,8 +350,4 @@ export class Objects {
     }
     return { row, replaced }
   }
-}
-
-function canonical(mutable: Record<string, unknown>): Mutable {
-  return Object.fromEntries(Object.entries(mutable).sort(([a], [b]) => (a < b ? -1 : 1)))
 }

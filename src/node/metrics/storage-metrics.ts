@@ -1,7 +1,7 @@
 import { COUNTER_TREE, readCounts } from '../../model/buckets/counters.js'
 import { GC_TREE } from '../../table/row-keys.js'
 import type { Core } from '../core.js'
-import { type Collect, counter, gauge } from './families.js'
+import { counter, gauge } from './families.js'
 import type { Registry } from './prom-client.js'
 
 /** Buckets that have series of their own: those with the first ids. */
@@ -16,23 +16,17 @@ export interface StorageFacts {
 
 /** Blocks, tables, queues and buckets of this node. All figures are counters that are kept anyway: nothing is walked. */
 export function storageMetrics(registry: Registry, core: Core, facts: StorageFacts): void {
-  const { blocks, tables, model, parts } = core
-  const { db, clock } = parts
+  blockMetrics(registry, core, facts)
+  queueMetrics(registry, core)
+  rowMetrics(registry, core)
+  requestMemoryMetrics(registry, core)
+  bucketMetrics(registry, core)
+}
+
+function blockMetrics(registry: Registry, { blocks }: Core, facts: StorageFacts): void {
   type Stats = ReturnType<typeof blocks.stats>
-  const one = (value: () => number | undefined): Collect => {
-    return (tell) => {
-      const now = value()
-      if (now !== undefined) tell({}, now)
-    }
-  }
   const block = (kind: typeof gauge, name: string, help: string, value: (stats: Stats) => number) =>
-    kind(
-      registry,
-      name,
-      help,
-      [],
-      one(() => value(blocks.stats())),
-    )
+    kind(registry, name, help, [], (tell) => tell({}, value(blocks.stats())))
 
   block(counter, 'block_bytes_read', 'Bytes of blocks read from disk', (stats) => stats.bytesRead)
   block(counter, 'block_bytes_written', 'Bytes of blocks written to disk', (stats) => stats.bytesWritten)
@@ -81,7 +75,10 @@ export function storageMetrics(registry: Registry, core: Core, facts: StorageFac
     'When a scrub last ended; 0: never',
     ({ scrub }) => scrub.completedMs / 1000,
   )
+}
 
+function queueMetrics(registry: Registry, { blocks, tables, model, parts }: Core): void {
+  const { db, clock } = parts
   const queues: Record<string, { length: () => number; ageMs?: () => number }> = {
     block_references: { length: () => blocks.refs.stats().queued, ageMs: () => blocks.refs.oldestAgeMs() },
     block_resync_due: {
@@ -101,8 +98,11 @@ export function storageMetrics(registry: Registry, core: Core, facts: StorageFac
   gauge(registry, 'carport_queue_oldest_seconds', 'How long the oldest entry waits', ['queue'], (tell) => {
     for (const [queue, { ageMs }] of Object.entries(queues)) if (ageMs) tell({ queue }, ageMs() / 1000)
   })
+}
 
-  const replicated = [...Object.values(model.tables), core.blockRefs]
+function rowMetrics(registry: Registry, { tables, model, parts, blockRefs }: Core): void {
+  const { db } = parts
+  const replicated = [...Object.values(model.tables), blockRefs]
   gauge(registry, 'table_size', 'Rows of a table on this node', ['table_name'], (tell) => {
     for (const { local } of replicated) tell({ table_name: local.schema.name }, db.count(local.trees.head))
   })
@@ -126,7 +126,10 @@ export function storageMetrics(registry: Registry, core: Core, facts: StorageFac
       tell({ state: 'given_up' }, givenUp)
     },
   )
+}
 
+/** The memory that requests take, and the requests that wait: for such memory, or as polls of K2V. */
+function requestMemoryMetrics(registry: Registry, { model }: Core): void {
   gauge(
     registry,
     'carport_request_memory_bytes',
@@ -140,6 +143,10 @@ export function storageMetrics(registry: Registry, core: Core, facts: StorageFac
   gauge(registry, 'carport_k2v_polls', 'Polls of K2V that wait on this node', [], (tell) =>
     tell({}, model.k2vPolls.size),
   )
+}
+
+function bucketMetrics(registry: Registry, { model, parts }: Core): void {
+  const { db } = parts
   gauge(registry, 'carport_buckets', 'Buckets of the cluster', [], (tell) =>
     tell({}, db.count(model.tables.bucket.local.trees.head)),
   )

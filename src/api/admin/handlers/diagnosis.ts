@@ -44,7 +44,10 @@ export async function diagnose(
   }
 }
 
-/** Asks at all addresses by which nodes are known who is there: two may answer as one, or one in another's place. */
+/**
+ * Connects to every known address, up to a bound, and asks which node answers: one key may run twice, or a node may sit at
+ * another's address.
+ */
 async function probeAddresses({ cluster, machine }: AdminContext): Promise<AddressProbe[]> {
   const own = cluster.ownAddress()
   const addresses = new Set([

@@ -1,11 +1,12 @@
 import { PARTITION_COUNT } from '../../../cluster/layout/partitions.js'
 import { planLayout, transfersOf } from '../../../cluster/layout/plan.js'
+import { assignedRoleJson, parametersJson } from '../../../cluster/layout/report.js'
 import { nodeLosses, zoneLosses } from '../../../cluster/layout/survival.js'
 import type { LayoutParameters, NodeRole } from '../../../cluster/layout/types.js'
 import { partitionCounts } from '../../../cluster/layout/version.js'
 import { CarportError } from '../../../util/errors.js'
 import type { OperationArgs } from '../operation-schemas.js'
-import type { LayoutPlanAnswer, NodeAssignedRole } from '../types.js'
+import type { LayoutPlanAnswer } from '../types.js'
 import type { AdminContext } from './context.js'
 import { layoutStatistics } from './layout-statistics.js'
 import { nodeIdOf } from './lookup.js'
@@ -46,8 +47,8 @@ export async function planOf(
     version: next.version,
     changes: plan.differences.map(({ id, before, after }) => ({
       id,
-      before: before && roleJson(before),
-      after: after && roleJson(after),
+      before: before && assignedRoleJson(before),
+      after: after && assignedRoleJson(after),
     })),
     parameters: {
       before: parametersJson(plan.parametersBefore),
@@ -72,12 +73,4 @@ export async function planOf(
     movedBytes: moves.reduce((sum, { added }) => sum + added.length, 0) * bytesPerPartition,
     survives: { zones: zoneLosses(next, quorums), nodes: nodeLosses(next, quorums) },
   }
-}
-
-function roleJson({ zone, tags, capacityBytes }: NodeRole): NodeAssignedRole {
-  return { zone, tags: [...tags], capacity: capacityBytes }
-}
-
-function parametersJson({ zoneRedundancy }: LayoutParameters) {
-  return { zoneRedundancy: zoneRedundancy === 'maximum' ? zoneRedundancy : { atLeast: zoneRedundancy } }
 }

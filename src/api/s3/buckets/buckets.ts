@@ -10,8 +10,7 @@ import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import { toldTimeOffer } from '../objects/told-time.js'
 import type { S3Request, S3Response } from '../request.js'
-
-const MAX_BODY_BYTES = 64 * 1024
+import { DOCUMENT_BYTES_MAX } from './configuration.js'
 
 /**
  * CreateBucket: makes a bucket that is owned by the caller, who must be allowed to create buckets. Its name is a global one,
@@ -30,7 +29,7 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     // Denied is only what a majority says: the right may have been given a moment ago.
     throw new S3Error('AccessDenied', 'This access key may not create buckets.')
   }
-  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
   if (body.length > 0) {
     const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
     if (
@@ -124,7 +123,7 @@ export async function putBucketVersioning(context: S3Context, request: S3Request
     permission: 'owner',
     action: 's3:PutBucketVersioning',
   })
-  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
   const versioning = readVersioning(await parseXml(body, 'VersioningConfiguration'), bucket.objectLock)
   await model.buckets.setDocument(bucket, 'versioning', versioning)

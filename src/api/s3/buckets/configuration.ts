@@ -6,8 +6,11 @@ import type { S3Context } from '../context.js'
 import { S3Error, type S3ErrorCode } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 
-/** Largest configuration document of a bucket: AWS's limit for most of them. */
-const BODY_BYTES_MAX = 64 * 1024
+/**
+ * Longer documents about a bucket or an object are not read: AWS's limit for most of them. That of policies is lower, and is
+ * checked when they are parsed.
+ */
+export const DOCUMENT_BYTES_MAX = 64 * 1024
 
 /** The bucket, if the caller may read or change its configuration. @throws S3Error NoSuchBucket, AccessDenied */
 export async function configuredBucket(
@@ -23,7 +26,7 @@ export async function configuredBucket(
 export async function configurationBody(
   request: S3Request,
   root: string,
-  bytesMax = BODY_BYTES_MAX,
+  bytesMax = DOCUMENT_BYTES_MAX,
 ): Promise<XmlElement> {
   const body = await request.payload.readAll(bytesMax, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')

@@ -14,7 +14,10 @@ const FILTER_BYTES_MAX = 1024
 const EVENTS = new Set(
   EVENT_NAMES.flatMap((name) => [`s3:${name}`, `s3:${name.slice(0, name.indexOf(':'))}:*`]),
 )
-/** MinIO's form of ARNs is accepted as well, since clients that were written for it send that. */
+/**
+ * A target is named by arn:carport:sqs::NAME:KIND. MinIO's form of ARNs is accepted as well, since clients that were written
+ * for it send that.
+ */
 const ARN = /^arn:(?:carport|minio):(?:sqs|sns):[^:]*:([^:]+):([^:]+)$/
 
 /** The names of the elements for each form of a rule. */
@@ -22,11 +25,6 @@ const FORMS = {
   queue: { element: 'QueueConfiguration', arn: 'Queue' },
   topic: { element: 'TopicConfiguration', arn: 'Topic' },
 } as const
-
-/** The ARN by which clients name a target. */
-export function targetArn(target: { name: string; kind: string }): string {
-  return `arn:carport:sqs::${target.name}:${target.kind}`
-}
 
 /**
  * Reads a NotificationConfiguration. Without any rule it turns notifications off.

@@ -10,8 +10,7 @@ import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
-
-const BODY_BYTES_MAX = 64 * 1024
+import { DOCUMENT_BYTES_MAX } from './configuration.js'
 
 /** GetBucketOwnershipControls. */
 export async function getBucketOwnershipControls(
@@ -44,7 +43,7 @@ export async function putBucketOwnershipControls(
     permission: 'owner',
     action: 's3:PutBucketOwnershipControls',
   })
-  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedXML')
+  const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
   const root = await parseXml(body, 'OwnershipControls')
   await model.buckets.setDocument(bucket, 'ownership', readOwnership(root, model, bucket))

@@ -9,9 +9,7 @@ import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
-
-/** Longer bodies are not read; the limit for the policy itself is lower. */
-const BODY_BYTES_MAX = 64 * 1024
+import { DOCUMENT_BYTES_MAX } from './configuration.js'
 
 /** GetBucketPolicy: the text as it was put. */
 export async function getBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
@@ -26,7 +24,7 @@ export async function getBucketPolicy({ model }: S3Context, request: S3Request):
 /** PutBucketPolicy. */
 export async function putBucketPolicy({ model }: S3Context, request: S3Request): Promise<S3Response> {
   const { bucket } = await authorize(model, request, { permission: 'owner', action: 's3:PutBucketPolicy' })
-  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedPolicy')
+  const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedPolicy')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
   const { blockPublicPolicy } = publicAccessBlock(bucket)
   const document = checkedPolicy({ text: decode(body), bucket: request.bucket! }, blockPublicPolicy)

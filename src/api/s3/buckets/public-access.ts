@@ -6,8 +6,7 @@ import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
-
-const BODY_BYTES_MAX = 64 * 1024
+import { DOCUMENT_BYTES_MAX } from './configuration.js'
 
 /** GetPublicAccessBlock. New buckets have none: nothing is blocked. */
 export async function getPublicAccessBlock({ model }: S3Context, request: S3Request): Promise<S3Response> {
@@ -36,7 +35,7 @@ export async function putPublicAccessBlock({ model }: S3Context, request: S3Requ
     permission: 'owner',
     action: 's3:PutBucketPublicAccessBlock',
   })
-  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedXML')
+  const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
   const block = readPublicAccessBlock(await parseXml(body, 'PublicAccessBlockConfiguration'))
   await model.buckets.setDocument(bucket, 'public-access-block', block)

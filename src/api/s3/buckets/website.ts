@@ -1,4 +1,4 @@
-import type { RoutingRule, WebsiteDocument } from '../../../model/buckets/documents.js'
+import { REWRITES, type RoutingRule, type WebsiteDocument } from '../../../model/buckets/documents.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { xmlResponse } from '../answers.js'
@@ -12,8 +12,6 @@ const ROUTING_RULES_MAX = 1000
 const BODY_BYTES_MAX = 512 * 1024
 /** The index of configurations that name none. */
 const DEFAULT_INDEX = 'index.html'
-/** Codes of rules that send another page, with that status, instead of redirecting to it. AWS does not have them. */
-const REWRITES = [200, 404]
 /** A host name or address, perhaps with a port. */
 const HOST = /^[A-Za-z0-9._~:[\]-]{1,253}$/
 

@@ -9,14 +9,13 @@ import { bucketOwner } from '../access/acl/ownership.js'
 import { aclXml, parseAclXml } from '../access/acl/xml.js'
 import { authorize } from '../access/authorize.js'
 import { xmlResponse } from '../answers.js'
+import { DOCUMENT_BYTES_MAX } from '../buckets/configuration.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request, S3Response } from '../request.js'
 import { bringIn } from '../shadow/keep.js'
 import { versionIdText, versionSelector } from '../version-id.js'
 import { notFound } from './find.js'
-
-const BODY_BYTES_MAX = 64 * 1024
 
 /** GetBucketAcl. */
 export async function getBucketAcl(context: S3Context, request: S3Request): Promise<S3Response> {
@@ -104,7 +103,7 @@ async function requestedAcl(
   ofBucket: string | undefined,
 ): Promise<Acl> {
   const headers = aclHeaders(request)
-  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedACLError')
+  const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedACLError')
   if (headers && body.length > 0) throw new S3Error('UnexpectedContent')
   if (!headers && body.length === 0) {
     throw new S3Error('MissingSecurityHeader', undefined, { extra: { MissingHeaderName: 'x-amz-acl' } })

@@ -4,6 +4,7 @@ import { xmlResponse } from '../answers.js'
 import {
   configurationBody,
   configuredBucket,
+  DOCUMENT_BYTES_MAX,
   deleteDocument,
   needDocument,
 } from '../buckets/configuration.js'
@@ -13,8 +14,6 @@ import { bringIn } from '../shadow/keep.js'
 import { versioned, versionIdHeader, versionSelector } from '../version-id.js'
 import { deleteMarker, existingVersion, notFound } from './find.js'
 import { BUCKET_TAGS_MAX, documentTags, OBJECT_TAGS_MAX, type Tags, tagSetXml } from './tags.js'
-
-const BODY_BYTES_MAX = 64 * 1024
 
 /** GetObjectTagging: an empty set if the version has no tags. */
 export async function getObjectTagging(context: S3Context, request: S3Request): Promise<S3Response> {
@@ -44,7 +43,7 @@ export async function putObjectTagging(context: S3Context, request: S3Request): 
 }
 
 async function readObjectTags(request: S3Request): Promise<Tags> {
-  const body = await request.payload.readAll(BODY_BYTES_MAX, 'MalformedXML')
+  const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
   return documentTags(await parseXml(body, 'Tagging'), OBJECT_TAGS_MAX)
 }
 

@@ -10,20 +10,6 @@ export { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm }
 /** FULL_OBJECT: over all bytes; COMPOSITE: the checksum of the parts' checksums. */
 export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE'
 
-/** Length of a checksum in bytes. */
-export const CHECKSUM_LENGTH: Record<ChecksumAlgorithm, number> = {
-  CRC32: 4,
-  CRC32C: 4,
-  CRC64NVME: 8,
-  SHA1: 20,
-  SHA256: 32,
-  MD5: 16,
-  SHA512: 64,
-  XXHASH3: 8,
-  XXHASH64: 8,
-  XXHASH128: 16,
-}
-
 /** The header that carries a checksum. */
 export const CHECKSUM_HEADER: Record<ChecksumAlgorithm, string> = {
   CRC32: 'x-amz-checksum-crc32',
@@ -209,9 +195,4 @@ export function combineChecksums(
     sum = multiply(shift, sum) ^ own
   }
   return width === 64 ? uint64(sum) : uint32(Number(sum))
-}
-
-/** COMPOSITE checksum of a multipart object: that of the parts' checksums, in base64, and `-` their number. */
-export function compositeChecksum(algorithm: ChecksumAlgorithm, parts: readonly Buffer[]): string {
-  return `${checksumOf(algorithm, Buffer.concat(parts)).toString('base64')}-${parts.length}`
 }
