@@ -236,6 +236,15 @@ describe('bodies', () => {
     expect(front.objects.size).toBe(0)
   })
 
+  test.each<Record<string, string>>([
+    { 'content-encoding': 'aws-chunked' },
+    { 'x-amz-decoded-content-length': '4' },
+  ])('are taken as they are when nothing says that they are framed (%j)', async (headers) => {
+    await start()
+    await open().send(put(4, headers)).send('text').untilText('HTTP/1.1 200')
+    expect(front.objects.get('b/k')?.body.toString()).toBe('text')
+  })
+
   test.each(['', 'crc32', 'SHA256'])('may name the checksum algorithm %j without a value', async (name) => {
     await start()
     await open()
