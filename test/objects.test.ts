@@ -3,6 +3,7 @@ import {
   CreateBucketCommand,
   DeleteObjectCommand,
   GetObjectCommand,
+  HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   type S3Client,
@@ -43,6 +44,34 @@ test('a range across blocks', async () => {
   expect(
     Buffer.from(await got.Body!.transformToByteArray()).equals(body.subarray(1_000_000, 2_200_001)),
   ).toBe(true)
+})
+
+test('a range of what the client has a part of, or the whole of what it became', async () => {
+  const object = { Bucket: 'objects', Key: 'if-range' }
+  await s3.send(new PutObjectCommand({ ...object, Body: '0123456789' }))
+  const { ETag, LastModified } = await s3.send(new HeadObjectCommand(object))
+  const read = async (validator: string, range = 'bytes=7-') => {
+    const command = new GetObjectCommand({ ...object, Range: range })
+    command.middlewareStack.add(
+      (next) => (args) => {
+        ;(args.request as { headers: Record<string, string> }).headers['if-range'] = validator
+        return next(args)
+      },
+      { step: 'build' },
+    )
+    const got = await s3.send(command)
+    return [got.$metadata.httpStatusCode, await got.Body!.transformToString(), got.ContentRange]
+  }
+  const part = [206, '789', 'bytes 7-9/10']
+  expect(await read(ETag!)).toEqual(part)
+  expect(await read(ETag!.replaceAll('"', ''))).toEqual(part)
+  expect(await read(LastModified!.toUTCString())).toEqual(part)
+  const whole = [200, '0123456789', undefined]
+  for (const validator of ['"other"', `W/${ETag}`, new Date(0).toUTCString(), 'neither', '']) {
+    expect([validator, ...(await read(validator))]).toEqual([validator, ...whole])
+  }
+  // Nor is a range that the new object lacks an error then.
+  expect(await read('"other"', 'bytes=10-')).toEqual(whole)
 })
 
 test('keys are kept as they are and listed by their bytes', async () => {
