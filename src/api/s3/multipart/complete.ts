@@ -165,12 +165,10 @@ function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[], by
   const chosen = named.map(({ number, etag, element }) => {
     const part = byNumber.get(number)
     if (!part || part.etag.toString('hex') !== etag.toLowerCase()) throw invalidPart(number, etag)
-    for (const [algorithm, name] of Object.entries(CHECKSUM_ELEMENT)) {
-      const claimed = element.text(name)
+    for (const algorithm of CHECKSUM_ALGORITHMS) {
+      const claimed = element.text(CHECKSUM_ELEMENT[algorithm])
       if (claimed === undefined) continue
-      if (part.checksumAlgorithm !== algorithm || part.checksum?.toString('base64') !== claimed) {
-        throw invalidPart(number, etag)
-      }
+      if (checksumOfPart(part, algorithm)?.toString('base64') !== claimed) throw invalidPart(number, etag)
     }
     return part
   })
@@ -187,6 +185,12 @@ function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[], by
     }
   }
   return chosen
+}
+
+/** A part's checksum by an algorithm: its own, or the default one, which ListParts shows of a part without its own. */
+function checksumOfPart(part: PartRow, algorithm: ChecksumAlgorithm): Buffer | undefined {
+  if (part.checksumAlgorithm === algorithm) return part.checksum
+  return algorithm === 'CRC64NVME' ? part.crc64 : undefined
 }
 
 function invalidPart(number: number, etag: string): S3Error {
