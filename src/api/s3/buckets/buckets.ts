@@ -7,7 +7,8 @@ import { authorize, requireCaller } from '../access/authorize.js'
 import { checkSessionOutside } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
-import { S3Error } from '../errors.js'
+import { invalidArgument, S3Error } from '../errors.js'
+import { BUCKET_TAGS_MAX, listedTags, type Tags, tagSetXml } from '../objects/tags.js'
 import { toldTimeOffer } from '../objects/told-time.js'
 import type { S3Request, S3Response } from '../request.js'
 
@@ -31,21 +32,14 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     throw new S3Error('AccessDenied', 'This access key may not create buckets.')
   }
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
-  if (body.length > 0) {
-    const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
-    if (
-      constraint !== undefined &&
-      constraint !== '' &&
-      constraint !== region &&
-      constraint !== 'us-east-1'
-    ) {
-      throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
-    }
-  }
+  const tags = body.length > 0 ? await readNewBucket(body, region) : {}
+  const lock = asksForLock(request)
   const access = await accessOfNewBucket(context, request, caller.id)
   if (existing) {
-    // Changing the list here would surprise a client that only makes sure that the bucket exists.
-    if (!access.isAsIn(existing)) {
+    // Changing anything here would surprise a client that only makes sure that the bucket exists; so would a success with
+    // another bucket than it asks for.
+    const isTagged = isEmpty(tags) || tagSetXml(tags) === tagSetXml(existing.document('tagging') ?? {})
+    if (!access.isAsIn(existing) || (lock && !existing.objectLock) || !isTagged) {
       throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
     }
     // In us-east-1 AWS answers success, elsewhere that the bucket exists; clients of this store expect
@@ -57,12 +51,15 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   } catch {
     throw new S3Error('InvalidBucketName', undefined, { extra: { BucketName: name } })
   }
-  const lock = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
   try {
     const options = {
       owner: caller.id,
       ownerKey: caller.id,
-      documents: { ...(lock && { versioning: 'enabled' as const, 'object-lock': {} }), ...access.documents },
+      documents: {
+        ...(lock && { versioning: 'enabled' as const, 'object-lock': {} }),
+        ...(!isEmpty(tags) && { tagging: tags }),
+        ...access.documents,
+      },
     }
     if (context.bucketNamespace === 'local') await model.buckets.createLocal(name, options)
     else await model.buckets.create(name, options)
@@ -72,6 +69,35 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
   }
   return { status: 200, headers: { location: `/${name}` } }
+}
+
+/**
+ * The tags that the document of a CreateBucket asks for.
+ * @throws S3Error IllegalLocationConstraintException, NotImplemented, MalformedXML, InvalidTag
+ */
+async function readNewBucket(body: Buffer, region: string): Promise<Tags> {
+  const root = await parseXml(body, 'CreateBucketConfiguration')
+  if (root.child('Location') ?? root.child('Bucket')) {
+    throw new S3Error('NotImplemented', 'Directory buckets are not offered.')
+  }
+  const constraint = root.only('LocationConstraint', 'Tags').text('LocationConstraint')
+  if (constraint && constraint !== region && constraint !== 'us-east-1') {
+    throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
+  }
+  const list = root.child('Tags')
+  return list ? listedTags(list, BUCKET_TAGS_MAX) : {}
+}
+
+/** Whether a CreateBucket asks for object lock. @throws S3Error InvalidArgument */
+function asksForLock(request: S3Request): boolean {
+  const name = 'x-amz-bucket-object-lock-enabled'
+  const value = request.header(name)?.toLowerCase() ?? 'false'
+  if (value !== 'true' && value !== 'false') throw invalidArgument(`Invalid ${name} header.`, name, value)
+  return value === 'true'
+}
+
+function isEmpty(tags: Tags): boolean {
+  return Object.keys(tags).length === 0
 }
 
 /** HeadBucket. */
