@@ -13,6 +13,7 @@ import {
   HeadBucketCommand,
   ListBucketInventoryConfigurationsCommand,
   ListBucketMetricsConfigurationsCommand,
+  ListBucketsCommand,
   PutBucketAccelerateConfigurationCommand,
   PutBucketLoggingCommand,
   PutBucketRequestPaymentCommand,
@@ -244,4 +245,13 @@ test('a new bucket is not made where it is asked for what there is not', async (
   await expect(s3.send(new HeadBucketCommand({ Bucket: 'unmade' }))).rejects.toMatchObject({
     name: 'NotFound',
   })
+})
+
+test('buckets are listed of a region, which is the one of the store', async () => {
+  const names = async (BucketRegion?: string) =>
+    (await s3.send(new ListBucketsCommand({ BucketRegion }))).Buckets?.map(({ Name }) => Name) ?? []
+  const all = await names()
+  expect(all).toContain(Bucket)
+  expect(await names('us-east-1')).toEqual(all)
+  expect(await names('eu-west-1')).toEqual([])
 })
