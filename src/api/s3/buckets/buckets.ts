@@ -3,6 +3,7 @@ import { errorCode } from '../../../util/errors.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
+import { GRANT_HEADERS } from '../access/acl/headers.js'
 import { authorize, requireCaller } from '../access/authorize.js'
 import { checkSessionOutside } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
@@ -34,6 +35,9 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   const tags = body.length > 0 ? await readNewBucket(body, region) : {}
   const lock = asksForLock(request)
+  for (const action of actionsOfSettings(request, lock, tags)) {
+    checkSessionOutside(request, caller, action, name)
+  }
   const access = await accessOfNewBucket(context, request, caller.id)
   if (existing) {
     // Changing anything here would surprise a client that only makes sure that the bucket exists; so would a success with
@@ -86,6 +90,19 @@ async function readNewBucket(body: Buffer, region: string): Promise<Tags> {
   }
   const list = root.child('Tags')
   return list ? listedTags(list, BUCKET_TAGS_MAX) : {}
+}
+
+/** The actions that a CreateBucket needs beside its own for what it sets on the bucket, as AWS has them. */
+function actionsOfSettings(request: S3Request, lock: boolean, tags: Tags): string[] {
+  const isGranting =
+    (request.header('x-amz-acl') ?? 'private') !== 'private' ||
+    GRANT_HEADERS.some((name) => request.header(name) !== undefined)
+  return [
+    ...(isGranting ? ['s3:PutBucketAcl'] : []),
+    ...(request.header('x-amz-object-ownership') !== undefined ? ['s3:PutBucketOwnershipControls'] : []),
+    ...(lock ? ['s3:PutBucketObjectLockConfiguration', 's3:PutBucketVersioning'] : []),
+    ...(isEmpty(tags) ? [] : ['s3:TagResource']),
+  ]
 }
 
 /** Whether a CreateBucket asks for object lock. @throws S3Error InvalidArgument */
