@@ -1,5 +1,6 @@
 import {
   CreateBucketCommand,
+  type CreateBucketCommandInput,
   DeleteBucketReplicationCommand,
   DeleteBucketWebsiteCommand,
   GetBucketAccelerateConfigurationCommand,
@@ -7,9 +8,12 @@ import {
   GetBucketLoggingCommand,
   GetBucketReplicationCommand,
   GetBucketRequestPaymentCommand,
+  GetBucketTaggingCommand,
   GetBucketWebsiteCommand,
+  HeadBucketCommand,
   ListBucketInventoryConfigurationsCommand,
   ListBucketMetricsConfigurationsCommand,
+  ListBucketsCommand,
   PutBucketAccelerateConfigurationCommand,
   PutBucketLoggingCommand,
   PutBucketRequestPaymentCommand,
@@ -172,4 +176,82 @@ test('configurations belong to the owner of the bucket', async () => {
       new PutBucketWebsiteCommand({ Bucket, WebsiteConfiguration: { IndexDocument: { Suffix: 'x' } } }),
     ),
   ).rejects.toMatchObject({ name: 'AccessDenied' })
+})
+
+test('a bucket is made with tags, and made again only as it is', async () => {
+  const make = (more: Partial<CreateBucketCommandInput> = {}) =>
+    s3.send(new CreateBucketCommand({ Bucket: 'made', ...more }))
+  const Tags = [
+    { Key: 'team', Value: 'a & b' },
+    { Key: 'stage', Value: 'test' },
+  ]
+  await expect(make({ CreateBucketConfiguration: { Tags } })).rejects.toMatchObject({ name: 'InvalidTag' })
+  await expect(s3.send(new HeadBucketCommand({ Bucket: 'made' }))).rejects.toMatchObject({ name: 'NotFound' })
+  Tags[0]!.Value = 'a'
+  await make({ CreateBucketConfiguration: { LocationConstraint: 'us-east-1' as never, Tags } })
+  const { TagSet } = await s3.send(new GetBucketTaggingCommand({ Bucket: 'made' }))
+  expect(TagSet).toEqual(Tags.toReversed())
+  for (const same of [
+    {},
+    { CreateBucketConfiguration: { Tags: Tags.toReversed() } },
+    { ObjectLockEnabledForBucket: false, ObjectOwnership: 'ObjectWriter' as const },
+    { ACL: 'private' as const },
+  ]) {
+    await make(same)
+  }
+  for (const other of [
+    { CreateBucketConfiguration: { Tags: [Tags[0]!] } },
+    { ObjectLockEnabledForBucket: true },
+    { ObjectOwnership: 'BucketOwnerEnforced' as const },
+    { ACL: 'public-read' as const },
+  ]) {
+    await expect(make(other)).rejects.toMatchObject({ name: 'BucketAlreadyExists' })
+  }
+  expect((await s3.send(new GetBucketTaggingCommand({ Bucket: 'made' }))).TagSet).toEqual(TagSet)
+  const own = { ObjectLockEnabledForBucket: true, ObjectOwnership: 'BucketOwnerEnforced' as const }
+  for (let i = 0; i < 2; i++) await make({ Bucket: 'made-own', ...own })
+  await make({ Bucket: 'made-own' })
+})
+
+test('a new bucket is not made where it is asked for what there is not', async () => {
+  const make = (more: Partial<CreateBucketCommandInput>) =>
+    s3.send(new CreateBucketCommand({ Bucket: 'unmade', ...more }))
+  for (const configuration of [
+    { Location: { Type: 'AvailabilityZone' as const, Name: 'z' } },
+    { Bucket: { Type: 'Directory' as const } },
+  ]) {
+    await expect(make({ CreateBucketConfiguration: configuration })).rejects.toMatchObject({
+      name: 'NotImplemented',
+    })
+  }
+  const TagSet = Array.from({ length: 51 }, (_, i) => ({ Key: `k${i}`, Value: 'v' }))
+  await expect(make({ CreateBucketConfiguration: { Tags: TagSet } })).rejects.toMatchObject({
+    name: 'InvalidTag',
+  })
+  await expect(make({ ObjectLockEnabledForBucket: 'yes' as never })).rejects.toMatchObject({
+    name: 'InvalidArgument',
+  })
+  const unknown = new CreateBucketCommand({ Bucket: 'unmade', CreateBucketConfiguration: {} })
+  unknown.middlewareStack.add(
+    (next) => (args) => {
+      const request = args.request as { body: string; headers: Record<string, string> }
+      request.body = '<CreateBucketConfiguration><Storage>Cold</Storage></CreateBucketConfiguration>'
+      request.headers['content-length'] = String(request.body.length)
+      return next(args)
+    },
+    { step: 'build', priority: 'low' },
+  )
+  await expect(s3.send(unknown)).rejects.toMatchObject({ name: 'MalformedXML' })
+  await expect(s3.send(new HeadBucketCommand({ Bucket: 'unmade' }))).rejects.toMatchObject({
+    name: 'NotFound',
+  })
+})
+
+test('buckets are listed of a region, which is the one of the store', async () => {
+  const names = async (BucketRegion?: string) =>
+    (await s3.send(new ListBucketsCommand({ BucketRegion }))).Buckets?.map(({ Name }) => Name) ?? []
+  const all = await names()
+  expect(all).toContain(Bucket)
+  expect(await names('us-east-1')).toEqual(all)
+  expect(await names('eu-west-1')).toEqual([])
 })

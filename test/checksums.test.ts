@@ -226,12 +226,19 @@ describe('an object that comes without a checksum', () => {
         parts.map((part) => base64(named ?? 'CRC64NVME', part)),
       )
       const complete = { Bucket, Key, UploadId, MultipartUpload: { Parts } }
+      const badPart = { ...Parts[0]!, ChecksumCRC64NVME: base64('CRC64NVME', parts[1]!) }
+      const badParts = { ...complete, MultipartUpload: { Parts: [badPart, Parts[1]!] } }
+      await expect(bare.send(new CompleteMultipartUploadCommand(badParts))).rejects.toMatchObject({
+        name: 'InvalidPart',
+      })
       for (const wrong of [{ ChecksumCRC64NVME: base64('CRC64NVME', parts[0]!) }, { ChecksumSHA1: 'x' }]) {
         await expect(
           bare.send(new CompleteMultipartUploadCommand({ ...complete, ...wrong })),
         ).rejects.toMatchObject({ $metadata: { httpStatusCode: 400 } })
       }
-      const done = await bare.send(new CompleteMultipartUploadCommand(complete))
+      // A client that takes up an upload names the parts as they were listed.
+      const MultipartUpload = { Parts: listed.Parts }
+      const done = await bare.send(new CompleteMultipartUploadCommand({ ...complete, MultipartUpload }))
       const expected = base64('CRC64NVME', Buffer.concat(parts))
       expect(done).toMatchObject({ ChecksumCRC64NVME: expected, ChecksumType: 'FULL_OBJECT' })
       const first = await s3.send(

@@ -200,6 +200,28 @@ describe('bodies that are not what they are said to be', () => {
     await expectAbsent('chunked')
   })
 
+  const framed = `${chunk(small)}0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n`
+
+  test.each([
+    ['UNSIGNED-PAYLOAD', { 'x-amz-trailer': 'x-amz-checksum-crc32', 'x-amz-decoded-content-length': '5' }],
+    ['UNSIGNED-PAYLOAD', { 'x-amz-trailer': 'x-amz-checksum-crc32' }],
+    ['UNSIGNED-PAYLOAD', { 'x-amz-decoded-content-length': '5' }],
+    [digest('sha256', Buffer.from(framed), 'hex'), { 'x-amz-decoded-content-length': '5' }],
+    [digest('sha256', Buffer.from(framed), 'hex'), { 'x-amz-trailer': 'x-amz-checksum-crc32' }],
+  ])('aws-chunked that x-amz-content-sha256 does not name (%s, %j)', async (payloadHash, framing) => {
+    const headers = {
+      'content-encoding': 'aws-chunked',
+      ...(framing as Record<string, string>),
+      'content-length': String(framed.length),
+    }
+    await expectError(
+      open().send(head('PUT', `/${BUCKET}/framed`, headers, payloadHash) + framed),
+      400,
+      'InvalidRequest',
+    )
+    await expectAbsent('framed')
+  })
+
   test('a wrong checksum in the trailer', async () => {
     const body = `${chunk(small)}0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n`
     const headers = {

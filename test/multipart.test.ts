@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { Agent } from 'node:http'
+import type { LookupFunction } from 'node:net'
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -12,16 +14,19 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 const Bucket = 'multipart'
 const PART_BYTES = 5 * 1024 * 1024
 let node: TestNode
 let s3: S3Client
+let key: AccessKey
 
 beforeAll(async () => {
   node = await startTestNode()
-  s3 = node.client(await node.createKey('multipart'))
+  key = await node.createKey('multipart')
+  s3 = node.client(key)
   await s3.send(new CreateBucketCommand({ Bucket }))
 })
 
@@ -66,6 +71,29 @@ test('parts become one object, and the upload is over', async () => {
     new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }),
   )
   expect(again.ETag).toBe(done.ETag)
+})
+
+test('the location of the object is its URL, as the client asked', async () => {
+  // All names lead to the node.
+  const lookup: LookupFunction = (_host, { all }, found) =>
+    all ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4)
+  const endpoint = `http://s3.localhost:${node.s3!.port}`
+  const options = { endpoint, requestHandler: { httpAgent: new Agent({ lookup }) } }
+  const Key = 'a folder/50% & ä'
+  const path = 'a%20folder/50%25%20%26%20%C3%A4'
+  for (const [forcePathStyle, url] of [
+    [true, `${endpoint}/${Bucket}/${path}`],
+    [false, `http://${Bucket}.s3.localhost:${node.s3!.port}/${path}`],
+  ] as const) {
+    const client = node.client(key, { ...options, forcePathStyle })
+    const upload = { Bucket, Key, UploadId: await start(Key) }
+    const Parts = [await uploadPart(Key, upload.UploadId, 1, randomBytes(10))]
+    const complete = new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } })
+    // Once more for a client that lost the answer.
+    for (const done of [await client.send(complete), await client.send(complete)]) {
+      expect(done.Location).toBe(url)
+    }
+  }
 })
 
 test('more blocks than a row holds', async () => {

@@ -1,5 +1,6 @@
 import {
   CreateBucketCommand,
+  type CreateBucketCommandInput,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
@@ -409,6 +410,33 @@ describe('temporary credentials', () => {
 
     const readers = await login({}, { Policy })
     expect(await failure(readers.send(put('readers/1')))).toBe('AccessDenied 403')
+  })
+
+  it('make buckets with settings only where their policy allows to set these', async () => {
+    await node.core.model.keys.change(WRITERS, { createBucket: true })
+    const asking = async (...actions: string[]) => {
+      const Statement = { Effect: 'Allow', Action: ['s3:CreateBucket', ...actions], Resource: '*' }
+      const Policy = JSON.stringify({ Version: '2012-10-17', Statement })
+      return login({ realm: { groups: ['writers'] } }, { RoleArn: WRITERS, Policy })
+    }
+    const bare = await asking()
+    const settings: [Partial<CreateBucketCommandInput>, ...string[]][] = [
+      [{ ACL: 'private', ObjectLockEnabledForBucket: false }],
+      [{ ACL: 'public-read' }, 's3:PutBucketAcl'],
+      [{ GrantRead: `id=${READERS}` }, 's3:PutBucketAcl'],
+      [{ ObjectOwnership: 'BucketOwnerPreferred' }, 's3:PutBucketOwnershipControls'],
+      [{ ObjectLockEnabledForBucket: true }, 's3:PutBucketObjectLockConfiguration', 's3:PutBucketVersioning'],
+      [{ CreateBucketConfiguration: { Tags: [{ Key: 'a', Value: 'b' }] } }, 's3:TagResource'],
+    ]
+    for (const [i, [input, ...actions]] of settings.entries()) {
+      const command = () => new CreateBucketCommand({ Bucket: `of-a-session-${i}`, ...input })
+      const refused = actions.length > 0 ? 'AccessDenied 403' : undefined
+      expect([input, await failure(bare.send(command()))]).toEqual([input, refused])
+      const allowed = await asking(...actions)
+      expect([input, await failure(allowed.send(command()))]).toEqual([input, undefined])
+      // The bucket that is there now has them.
+      expect([input, await failure(bare.send(command()))]).toEqual([input, refused])
+    }
   })
 })
 

@@ -11,7 +11,7 @@
  */
 import type { Answer, AnswerHeaders, ErrorAnswer } from '../api/http/answer.js'
 import type { BrokenRequest, BrokenRequestAnswer } from '../api/http/client-error.js'
-import { checkConditions, readConditions } from '../api/http/conditions.js'
+import { checkConditions, ifRangeHolds, readConditions } from '../api/http/conditions.js'
 import { corsHeaders, matchCors, requestedHeaders } from '../api/http/cors.js'
 import { HttpFront, type HttpFrontOptions, type Protocol } from '../api/http/front.js'
 import { type ByteRange, parseRange } from '../api/http/range.js'
@@ -178,22 +178,15 @@ function targetOf({ rawPath, rawQuery, secure }: WebRequest, authority: string):
 
 /** The bytes that the request asks for; undefined for all. @throws WebError 416 */
 function rangeOf({ method, headers }: WebRequest, page: Page): ByteRange | undefined {
-  if (headers.range === undefined || method === 'HEAD' || !ifRangeHolds(headers['if-range'], page)) {
-    return undefined
-  }
+  if (headers.range === undefined || method === 'HEAD') return undefined
+  const { etag, lastModifiedMs } = page
+  const ifRange = headers['if-range'] as string | undefined
+  if (!ifRangeHolds(ifRange, { etag: etag.slice(1, -1), lastModifiedMs })) return undefined
   const range = parseRange(headers.range, page.size)
   if (range !== 'unsatisfiable') return range
   throw new WebError(416, 'The page has no such bytes.', {
     headers: { 'content-range': `bytes */${page.size}` },
   })
-}
-
-/** Whether the page is the one of which the client has a part (RFC 9110, section 13.1.5). */
-function ifRangeHolds(header: string | string[] | undefined, page: Page): boolean {
-  if (header === undefined) return true
-  const text = String(header).trim()
-  if (text.startsWith('"')) return text === page.etag
-  return Date.parse(text) === Math.floor(page.lastModifiedMs / 1000) * 1000
 }
 
 function headersOfUnchanged({ headers }: Page): AnswerHeaders {

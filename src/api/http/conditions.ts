@@ -1,3 +1,5 @@
+import { parseHttpDate } from './date.js'
+
 /** The conditions of a request (RFC 9110, section 13), by lower-case names without their prefix. */
 export interface Conditions {
   ifMatch: string | undefined
@@ -54,6 +56,23 @@ export function checkConditions(
     if (!Number.isNaN(since) && modifiedMs <= since) return 'not-modified'
   }
   return 'ok'
+}
+
+/**
+ * Whether a client that has a part of something has it of this version (If-Range: RFC 9110, section 13.1.5); else the
+ * range that it asks for is to be ignored.
+ * @param header an entity tag, also without quotes, as some S3 clients have them, or a date; it holds if it is absent
+ * @param version.lastModifiedMs is rounded down to seconds, as headers show it
+ */
+export function ifRangeHolds(
+  header: string | undefined,
+  version: { etag: string; lastModifiedMs: number },
+): boolean {
+  if (header === undefined) return true
+  const text = header.trim()
+  // A weak tag is none of these: the bytes of a part must be the same.
+  if (text === version.etag || text === `"${version.etag}"`) return true
+  return parseHttpDate(text) === Math.floor(version.lastModifiedMs / 1000) * 1000
 }
 
 /** Whether a list of entity tags has `etag` (without quotes), or is "*". Weak tags compare like strong ones. */

@@ -137,16 +137,20 @@ function writeHead(
     response.writeHead(status, headers as string[])
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ERR_INVALID_CHAR') throw error
-    // Text beyond latin1 goes out as its UTF-8 bytes; control characters cannot go out at all.
     const clean = headers.map((value, i) =>
-      i % 2 === 1 && typeof value === 'string'
-        ? Buffer.from(value, 'utf8')
-            .toString('latin1')
-            .replace(/[\x00-\x08\x0a-\x1f\x7f]/g, ' ')
-        : value,
+      i % 2 === 1 && typeof value === 'string' ? sendable(value) : value,
     )
     response.writeHead(status, clean as string[])
   }
+}
+
+/**
+ * A header's value as it can go out. Text beyond latin1 becomes its UTF-8 bytes; other values are bytes already, as stored
+ * metadata is. Control characters cannot go out at all.
+ */
+function sendable(value: string): string {
+  const bytes = /[^\x00-\xff]/.test(value) ? Buffer.from(value, 'utf8').toString('latin1') : value
+  return bytes.replace(/[\x00-\x08\x0a-\x1f\x7f]/g, ' ')
 }
 
 function watchEnd(response: ServerResponse, watch: IdleWatch): void {

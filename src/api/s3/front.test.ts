@@ -137,6 +137,16 @@ describe('answers', () => {
     const received = await open().send(get('/b/k', 'HEAD')).untilText('\r\n\r\n')
     expect(Buffer.from(received, 'latin1').toString()).toContain('x-amz-meta-a: żółw')
   })
+
+  test('carry header values that are bytes as they are, also beside others', async () => {
+    const bytes = Buffer.from('ä').toString('latin1')
+    const headers = { 'x-amz-meta-a': bytes, 'x-amz-meta-b': 'żółw', 'x-amz-meta-c': `${bytes}\n` }
+    await start({ HeadObject: () => ({ status: 200, headers }) })
+    const received = await open().send(get('/b/k', 'HEAD')).untilText('\r\n\r\n')
+    expect(Buffer.from(received, 'latin1').toString()).toMatch(
+      /x-amz-meta-a: ä\r\nx-amz-meta-b: żółw\r\nx-amz-meta-c: ä *\r\n/,
+    )
+  })
 })
 
 describe('Expect: 100-continue', () => {
@@ -234,6 +244,15 @@ describe('bodies', () => {
       .untilText('</Error>')
     expect(received).toContain(`<Code>${code}</Code>`)
     expect(front.objects.size).toBe(0)
+  })
+
+  test.each<Record<string, string>>([
+    { 'content-encoding': 'aws-chunked' },
+    { 'x-amz-decoded-content-length': '4' },
+  ])('are taken as they are when nothing says that they are framed (%j)', async (headers) => {
+    await start()
+    await open().send(put(4, headers)).send('text').untilText('HTTP/1.1 200')
+    expect(front.objects.get('b/k')?.body.toString()).toBe('text')
   })
 
   test.each(['', 'crc32', 'SHA256'])('may name the checksum algorithm %j without a value', async (name) => {

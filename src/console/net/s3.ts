@@ -161,14 +161,29 @@ export function escapeXml(text: string): string {
   return text.replace(/[<>&"'\x00-\x1f]/g, (c) => `&#${c.charCodeAt(0)};`)
 }
 
-/** The name of an object as the source of a copy. */
-export function sourceOf({ bucket, key }: { bucket: string; key: string }): string {
-  return `${encode(bucket)}/${key.split('/').map(encode).join('/')}`
+/** An object, or one of its versions. */
+export interface Source {
+  readonly bucket: string
+  readonly key: string
+  readonly versionId?: string
 }
 
-/** Copies an object within the store. */
-export async function copyObject(from: { bucket: string; key: string }, to: { bucket: string; key: string }) {
-  await s3({ method: 'PUT', ...to, headers: { 'x-amz-copy-source': sourceOf(from) } })
+/** The name of an object, or of one of its versions, as the source of a copy. */
+export function sourceOf({ bucket, key, versionId }: Source): string {
+  const version = versionId === undefined ? '' : `?versionId=${encode(versionId)}`
+  return `${encode(bucket)}/${key.split('/').map(encode).join('/')}${version}`
+}
+
+/** The header of an object that leads elsewhere. */
+export const REDIRECT = 'x-amz-website-redirect-location'
+
+/** Copies an object, or a version of it, within the store. Its redirect, which S3 leaves behind, goes along. */
+export async function copyObject(from: Source, to: { bucket: string; key: string }): Promise<void> {
+  const { versionId, ...object } = from
+  const { headers } = await s3({ method: 'HEAD', ...object, ...(versionId && { query: { versionId } }) })
+  const redirect = headers.get(REDIRECT)
+  const named = { 'x-amz-copy-source': sourceOf(from), ...(redirect && { [REDIRECT]: redirect }) }
+  await s3({ method: 'PUT', ...to, headers: named })
 }
 
 export async function deleteObject(bucket: string, key: string): Promise<void> {

@@ -1,7 +1,7 @@
 /** Versions of objects, and what is kept beside their content. */
 import { type ListingQuery, listingPage } from './listing'
 import { BYPASS } from './locks'
-import { childrenOf, decode, escapeXml, s3, s3Xml, sourceOf, textOf } from './s3'
+import { childrenOf, copyObject, decode, escapeXml, REDIRECT, s3, s3Xml, sourceOf, textOf } from './s3'
 
 /** A version of an object, or a mark that it was deleted. */
 export interface Version {
@@ -73,8 +73,7 @@ export async function versionsOf(bucket: string, key: string): Promise<Version[]
 
 /** Makes a version the current one again: a copy of it, so that nothing is lost. */
 export async function restoreVersion(bucket: string, key: string, versionId: string): Promise<void> {
-  const source = `${sourceOf({ bucket, key })}?versionId=${encodeURIComponent(versionId)}`
-  await s3({ method: 'PUT', bucket, key, headers: { 'x-amz-copy-source': source } })
+  await copyObject({ bucket, key, versionId }, { bucket, key })
 }
 
 /** Deletes a version for good; the delete marker of a deleted object: brings the object back. */
@@ -117,6 +116,7 @@ export const KEPT_HEADERS = [
   'content-encoding',
   'content-language',
   'expires',
+  REDIRECT,
 ] as const
 
 /** Replaces the headers and the metadata of an object by a copy onto itself. Names of metadata come without "x-amz-meta-". */

@@ -3,11 +3,13 @@ import { errorCode } from '../../../util/errors.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
+import { GRANT_HEADERS } from '../access/acl/headers.js'
 import { authorize, requireCaller } from '../access/authorize.js'
 import { checkSessionOutside } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
-import { S3Error } from '../errors.js'
+import { invalidArgument, S3Error } from '../errors.js'
+import { BUCKET_TAGS_MAX, listedTags, type Tags, tagSetXml } from '../objects/tags.js'
 import { toldTimeOffer } from '../objects/told-time.js'
 import type { S3Request, S3Response } from '../request.js'
 import { DOCUMENT_BYTES_MAX } from './configuration.js'
@@ -30,21 +32,17 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     throw new S3Error('AccessDenied', 'This access key may not create buckets.')
   }
   const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
-  if (body.length > 0) {
-    const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
-    if (
-      constraint !== undefined &&
-      constraint !== '' &&
-      constraint !== region &&
-      constraint !== 'us-east-1'
-    ) {
-      throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
-    }
+  const tags = body.length > 0 ? await readNewBucket(body, region) : {}
+  const lock = asksForLock(request)
+  for (const action of actionsOfSettings(request, lock, tags)) {
+    checkSessionOutside(request, caller, action, name)
   }
   const access = await accessOfNewBucket(context, request, caller.id)
   if (existing) {
-    // Changing the list here would surprise a client that only makes sure that the bucket exists.
-    if (!access.isAsIn(existing)) {
+    // Changing anything here would surprise a client that only makes sure that the bucket exists; so would a success with
+    // another bucket than it asks for.
+    const isTagged = isEmpty(tags) || tagSetXml(tags) === tagSetXml(existing.document('tagging') ?? {})
+    if (!access.isAsIn(existing) || (lock && !existing.objectLock) || !isTagged) {
       throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
     }
     // In us-east-1 AWS answers success, elsewhere that the bucket exists; clients of this store expect
@@ -56,12 +54,15 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   } catch {
     throw new S3Error('InvalidBucketName', undefined, { extra: { BucketName: name } })
   }
-  const lock = request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
   try {
     const options = {
       owner: caller.id,
       ownerKey: caller.id,
-      documents: { ...(lock && { versioning: 'enabled' as const, 'object-lock': {} }), ...access.documents },
+      documents: {
+        ...(lock && { versioning: 'enabled' as const, 'object-lock': {} }),
+        ...(!isEmpty(tags) && { tagging: tags }),
+        ...access.documents,
+      },
     }
     if (context.bucketNamespace === 'local') await model.buckets.createLocal(name, options)
     else await model.buckets.create(name, options)
@@ -71,6 +72,48 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
   }
   return { status: 200, headers: { location: `/${name}` } }
+}
+
+/**
+ * The tags that the document of a CreateBucket asks for.
+ * @throws S3Error IllegalLocationConstraintException, NotImplemented, MalformedXML, InvalidTag
+ */
+async function readNewBucket(body: Buffer, region: string): Promise<Tags> {
+  const root = await parseXml(body, 'CreateBucketConfiguration')
+  if (root.child('Location') ?? root.child('Bucket')) {
+    throw new S3Error('NotImplemented', 'Directory buckets are not offered.')
+  }
+  const constraint = root.only('LocationConstraint', 'Tags').text('LocationConstraint')
+  if (constraint && constraint !== region && constraint !== 'us-east-1') {
+    throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
+  }
+  const list = root.child('Tags')
+  return list ? listedTags(list, BUCKET_TAGS_MAX) : {}
+}
+
+/** The actions that a CreateBucket needs beside its own for what it sets on the bucket, as AWS has them. */
+function actionsOfSettings(request: S3Request, lock: boolean, tags: Tags): string[] {
+  const isGranting =
+    (request.header('x-amz-acl') ?? 'private') !== 'private' ||
+    GRANT_HEADERS.some((name) => request.header(name) !== undefined)
+  return [
+    ...(isGranting ? ['s3:PutBucketAcl'] : []),
+    ...(request.header('x-amz-object-ownership') !== undefined ? ['s3:PutBucketOwnershipControls'] : []),
+    ...(lock ? ['s3:PutBucketObjectLockConfiguration', 's3:PutBucketVersioning'] : []),
+    ...(isEmpty(tags) ? [] : ['s3:TagResource']),
+  ]
+}
+
+/** Whether a CreateBucket asks for object lock. @throws S3Error InvalidArgument */
+function asksForLock(request: S3Request): boolean {
+  const name = 'x-amz-bucket-object-lock-enabled'
+  const value = request.header(name)?.toLowerCase() ?? 'false'
+  if (value !== 'true' && value !== 'false') throw invalidArgument(`Invalid ${name} header.`, name, value)
+  return value === 'true'
+}
+
+function isEmpty(tags: Tags): boolean {
+  return Object.keys(tags).length === 0
 }
 
 /** HeadBucket. */

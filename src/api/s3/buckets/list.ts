@@ -28,7 +28,10 @@ export async function listBuckets(context: S3Context, request: S3Request): Promi
   const found: { name: string; createdMs: number }[] = []
   const locals = new Map([...(caller?.localAliases ?? [])].map(([name, id]) => [id, name]))
   let looks = 0
-  for (const id of caller?.permissions.keys() ?? []) {
+  // The store has one region, for which us-east-1 stands too, as in signatures.
+  const region = query.get('bucket-region') || context.region
+  const isElsewhere = region !== context.region && region !== 'us-east-1'
+  for (const id of isElsewhere ? [] : (caller?.permissions.keys() ?? [])) {
     if (++looks % TURN_BUCKETS === 0) await sleep(clock, 0)
     const bucket = model.buckets.byId(Buffer.from(id, 'hex'))
     const name = locals.get(id) ?? bucket?.aliases[0]

@@ -4,6 +4,7 @@ import { md5 } from '../../../model/content/hashing.js'
 import type { PartRow, UploadRow } from '../../../model/uploads/tables.js'
 import type { NewVersion } from '../../../model/versions/objects.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
+import { recode } from '../../http/uri.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
@@ -117,11 +118,12 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
 
 function completed(request: S3Request, version: VersionRecord, bucket: Bucket): S3Response {
   const expiration = expirationHeader(bucket, version)
-  const host = request.headers.host ?? ''
-  const path = `/${request.bucket}/${request.key}`
+  // The request is for the object's own URL, whether the bucket is in the host or in the path.
+  const path = recode(request.rawPath, true, false)
+  const url = `${request.secure ? 'https' : 'http'}://${request.headers.host ?? ''}${path}`
   return xmlResponse(
     'CompleteMultipartUploadResult',
-    xmlText('Location', `${request.secure ? 'https' : 'http'}://${host}${path}`) +
+    xmlText('Location', url) +
       xmlText('Bucket', request.bucket) +
       xmlText('Key', request.key) +
       xmlText('ETag', etagOf(version)) +
@@ -165,12 +167,10 @@ function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[], by
   const chosen = named.map(({ number, etag, element }) => {
     const part = byNumber.get(number)
     if (!part || part.etag.toString('hex') !== etag.toLowerCase()) throw invalidPart(number, etag)
-    for (const [algorithm, name] of Object.entries(CHECKSUM_ELEMENT)) {
-      const claimed = element.text(name)
+    for (const algorithm of CHECKSUM_ALGORITHMS) {
+      const claimed = element.text(CHECKSUM_ELEMENT[algorithm])
       if (claimed === undefined) continue
-      if (part.checksumAlgorithm !== algorithm || part.checksum?.toString('base64') !== claimed) {
-        throw invalidPart(number, etag)
-      }
+      if (checksumOfPart(part, algorithm)?.toString('base64') !== claimed) throw invalidPart(number, etag)
     }
     return part
   })
@@ -187,6 +187,12 @@ function chooseParts(named: readonly NamedPart[], stored: readonly PartRow[], by
     }
   }
   return chosen
+}
+
+/** A part's checksum by an algorithm: its own, or the default one, which ListParts shows of a part without its own. */
+function checksumOfPart(part: PartRow, algorithm: ChecksumAlgorithm): Buffer | undefined {
+  if (part.checksumAlgorithm === algorithm) return part.checksum
+  return algorithm === 'CRC64NVME' ? part.crc64 : undefined
 }
 
 function invalidPart(number: number, etag: string): S3Error {

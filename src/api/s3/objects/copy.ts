@@ -36,7 +36,15 @@ import { CopyChecksum } from './copy-checksum.js'
 import { type CopySource, copySource } from './copy-source.js'
 import { defaultChecksum, hasDefaultChecksum } from './default-checksum.js'
 import { expirationHeader } from './expiration-header.js'
-import { checksumText, etagOf, lastModifiedMs, storageClassOf, storedHeaders } from './headers.js'
+import {
+  checksumText,
+  copiedHeaders,
+  etagOf,
+  lastModifiedMs,
+  REDIRECT,
+  storageClassOf,
+  storedHeaders,
+} from './headers.js'
 import { newLock } from './lock.js'
 import { onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
@@ -75,6 +83,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     ...newLock(request, bucket, context.clock.nowMs()),
     ...copiedTags(request, version),
   }
+  const stored = replace ? storedHeaders(request, bucket) : copiedHeaders(request, version)
   await authorizeTags(context, request, source)
   await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
   const copied = await copyContent(context, request, bucket, requested, source)
@@ -84,7 +93,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     origin: 'Copy',
     owner,
     ...told,
-    ...(replace ? storedHeaders(request, bucket) : { headers: version.headers, metadata: version.metadata }),
+    ...stored,
     ...copied.version,
     ...storageClass,
     mutable,
@@ -145,7 +154,8 @@ function refuseSelfCopy(request: S3Request, source: CopySource, target: Granted,
   const same =
     source.bucket.id.equals(target.bucket.id) && source.version.key.equals(Buffer.from(request.key!))
   if (!same || replace || request.header('x-amz-copy-source')!.includes('?versionId=')) return
-  if (request.header('x-amz-server-side-encryption') !== undefined || customerKey(request)) return
+  const changes = [REDIRECT, 'x-amz-storage-class', 'x-amz-server-side-encryption']
+  if (changes.some((name) => request.header(name) !== undefined) || customerKey(request)) return
   throw new S3Error(
     'InvalidRequest',
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",

@@ -15,6 +15,8 @@ import { versionIdText } from '../version-id.js'
 
 export { etagOf, lastModifiedMs } from '../../../model/versions/record.js'
 
+export const REDIRECT = 'x-amz-website-redirect-location'
+
 /** Headers that are stored with an object and sent with it. */
 export const STORED_HEADERS = [
   'cache-control',
@@ -23,7 +25,7 @@ export const STORED_HEADERS = [
   'content-language',
   'content-type',
   'expires',
-  'x-amz-website-redirect-location',
+  REDIRECT,
 ] as const
 
 const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
@@ -48,15 +50,33 @@ export function storedHeaders(
     if (name === 'content-encoding' && value !== undefined) value = withoutAwsChunked(value)
     if (value !== undefined && value !== '') headers[name] = value
   }
-  const redirect = headers['x-amz-website-redirect-location']
-  if (redirect !== undefined && !/^(\/|https?:\/\/)/.test(redirect)) {
-    throw invalidArgument(
-      'The website redirect location must have a prefix of http://, https:// or /',
-      'x-amz-website-redirect-location',
-      redirect,
-    )
-  }
+  checkRedirect(headers[REDIRECT])
   return { headers, metadata: checkedMetadata(request.metadata(), bucket) }
+}
+
+/**
+ * What a copy that takes the headers and metadata of its source along is stored with. As in AWS, the website redirect does
+ * not go along: it is the one that the request names.
+ * @throws S3Error InvalidArgument
+ */
+export function copiedHeaders(
+  request: S3Request,
+  source: Pick<VersionRecord, 'headers' | 'metadata'>,
+): Pick<VersionRecord, 'headers' | 'metadata'> {
+  const { [REDIRECT]: _, ...headers } = source.headers
+  const redirect = request.header(REDIRECT)
+  checkRedirect(redirect)
+  return { headers: { ...headers, ...(redirect && { [REDIRECT]: redirect }) }, metadata: source.metadata }
+}
+
+/** @throws S3Error InvalidArgument */
+function checkRedirect(location: string | undefined): void {
+  if (!location || /^(\/|https?:\/\/)/.test(location)) return
+  throw invalidArgument(
+    'The website redirect location must have a prefix of http://, https:// or /',
+    REDIRECT,
+    location,
+  )
 }
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]*$/

@@ -3,7 +3,7 @@ import type { PartInfo } from '../../../model/content/refs.js'
 import type { Model } from '../../../model/model.js'
 import type { VersionRecord } from '../../../model/versions/record.js'
 import { type Awaitable, whenReady } from '../../../util/awaitable.js'
-import { checkConditions, readConditions } from '../../http/conditions.js'
+import { checkConditions, ifRangeHolds, readConditions } from '../../http/conditions.js'
 import type { ByteRange } from '../../http/range.js'
 import type { Need } from '../access/question.js'
 import type { S3Context } from '../context.js'
@@ -153,11 +153,20 @@ function selectBytes(
     }
     return selectPart(model, partNumber, version, headers).then((range) => ({ status: 206, range }))
   }
-  const range = requestedRange(request.header('range'), version.size)
+  const range = requestedRange(rangeHeader(request, version), version.size)
   if (!range) return { status: 200, range: { start: 0, end: version.size } }
   // The stored checksum is of the whole object.
   if (range.start !== 0 || range.end !== version.size) dropChecksums(headers)
   return { status: 206, range: withRange(headers, range, version.size) }
+}
+
+/** The Range header; undefined, as if there were none, if the part that the client has is of another version. */
+function rangeHeader(request: S3Request, version: VersionRecord): string | undefined {
+  const range = request.header('range')
+  const validator = range === undefined ? undefined : request.header('if-range')
+  if (validator === undefined) return range
+  const state = { etag: etagOf(version).slice(1, -1), lastModifiedMs: lastModifiedMs(version) }
+  return ifRangeHolds(validator, state) ? range : undefined
 }
 
 /**

@@ -82,7 +82,12 @@ function decode(text: string, header: string): string {
 
 /** The tags of a Tagging document. @throws S3Error MalformedXML, InvalidTag */
 export function documentTags(root: XmlElement, max: number): Tags {
-  const elements = root.only('TagSet').need('TagSet').only('Tag').all('Tag')
+  return listedTags(root.only('TagSet').need('TagSet'), max)
+}
+
+/** The tags in an element that lists them. @throws S3Error MalformedXML, InvalidTag */
+export function listedTags(list: XmlElement, max: number): Tags {
+  const elements = list.only('Tag').all('Tag')
   const pairs = elements.map((tag): [string, string] => {
     tag.only('Key', 'Value')
     return [tag.needText('Key'), tag.needText('Value')]

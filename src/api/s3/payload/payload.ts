@@ -87,6 +87,7 @@ export class Payload implements AsyncIterable<Buffer> {
       this.hasLength = contentLength !== undefined
       if (contentLength !== undefined) this.contentLength = lengthHeader('Content-Length', contentLength)
       else this.contentLength = header('transfer-encoding') === undefined ? 0 : undefined
+      refuseFraming(header, this.contentLength)
       if (auth.kind === 'key' && kind === 'sha256') this.#sha256 = auth.payloadSha256
       else if (kind === 'sha256') this.#sha256 = header('x-amz-content-sha256')!.toLowerCase()
     }
@@ -226,6 +227,24 @@ export class Payload implements AsyncIterable<Buffer> {
       md5,
     }
   }
+}
+
+/**
+ * Refuses a body that other headers say is in chunks, though x-amz-content-sha256 does not: its framing would be stored
+ * as content. A decoded length that is the body's own says that nothing is framed.
+ * @throws S3Error InvalidRequest
+ */
+function refuseFraming(
+  header: (name: string) => string | undefined,
+  contentLength: number | undefined,
+): void {
+  const decoded = header('x-amz-decoded-content-length')
+  const framed = decoded !== undefined && Number(decoded) !== contentLength
+  if (!framed && header('x-amz-trailer') === undefined) return
+  throw new S3Error(
+    'InvalidRequest',
+    'x-amz-trailer and x-amz-decoded-content-length are of a body in chunks, and x-amz-content-sha256 does not name one.',
+  )
 }
 
 function contentMd5(value: string | undefined): Buffer | undefined {

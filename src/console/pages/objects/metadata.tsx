@@ -35,7 +35,7 @@ export function Metadata(props: {
     const headers = Object.entries(kept()).filter(([, value]) => value.trim() !== '')
     return apiCommand('copy-object', { bucket: props.bucket, key: props.objectKey }, [
       ...['--copy-source', source, '--metadata-directive', 'REPLACE'],
-      ...headers.flatMap(([name, value]) => [`--${name}`, value]),
+      ...headers.flatMap(([name, value]) => [`--${name.replace('x-amz-', '')}`, value]),
       ...(metadata().length === 0 ? [] : ['--metadata', JSON.stringify(Object.fromEntries(metadata()))]),
     ])
   }

@@ -44,6 +44,7 @@ export async function accessOfNewBucket(
   }
   return {
     isAsIn(existing) {
+      if (ownership && ownership !== objectOwnership(existing)) return false
       const stored = storedAcl(existing.document('acl'))
       return stored ? sameAcl(stored, acl) : isUsual
     },
