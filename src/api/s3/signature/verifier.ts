@@ -4,7 +4,7 @@ import { Query } from '../../http/query.js'
 import { recode } from '../../http/uri.js'
 import type { ConditionValues } from '../access/policy/conditions.js'
 import { invalidArgument, S3Error } from '../errors.js'
-import { canonicalQuery, canonicalRequest, type SignedParts } from './canonical.js'
+import { canonicalHeaders, canonicalQuery, canonicalRequest, type SignedParts } from './canonical.js'
 import {
   ALGORITHM,
   AuthorizationReader,
@@ -251,9 +251,10 @@ export class SignatureVerifier {
     const query = canonicalQuery(parts.rawQuery, claim.presigned ? 'X-Amz-Signature' : undefined)
     const prefix = `${ALGORITHM}\n${claim.amzDate}\n${claim.scope}\n`
     const { signedHeaders, names, payloadHash } = claim
+    const headers = canonicalHeaders(parts, names)
     let first: { stringToSign: string; request: string } | undefined
     for (const path of pathsToSign(parts.rawPath, this.options.service)) {
-      const request = canonicalRequest(parts, path, query, signedHeaders, names, payloadHash)
+      const request = canonicalRequest(parts.method, path, query, headers, signedHeaders, payloadHash)
       const stringToSign = prefix + sha256HexOfLatin1(request)
       if (equalConstantTime(key.hex(stringToSign), claim.signature)) {
         first = undefined
