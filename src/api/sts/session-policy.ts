@@ -1,5 +1,5 @@
 import { compileAction } from '../s3/access/policy/actions.js'
-import { EXISTING_TAG, REQUEST_TAG } from '../s3/access/policy/condition-keys.js'
+import { EXISTING_TAG, REQUEST_LOCK, REQUEST_TAG } from '../s3/access/policy/condition-keys.js'
 import { type Condition, type ConditionValues, compileConditions } from '../s3/access/policy/conditions.js'
 import { compilePattern, type Pattern, type PatternSyntax } from '../s3/access/policy/pattern.js'
 import { malformed, strings } from '../s3/access/policy/syntax.js'
@@ -13,6 +13,8 @@ interface Statement {
   actions: { matches: readonly ((action: string) => boolean)[]; negated: boolean }
   resources: { patterns: readonly Pattern[]; negated: boolean }
   conditions: readonly Condition[]
+  /** Whether a condition or a variable asks for the lock that the request sets. */
+  needsRequestLock: boolean
 }
 
 export interface SessionQuestion {
@@ -46,7 +48,7 @@ export class SessionPolicy {
     let allowed = false
     for (const statement of this.#statements) {
       if (allowed && statement.effect === 'Allow') continue
-      if (statement.actions.matches.some((matches) => matches(action)) === statement.actions.negated) continue
+      if (!isAbout(statement, action)) continue
       const { patterns, negated } = statement.resources
       const named = resources.some((arn) => patterns.some((pattern) => pattern.matches(arn, variables)))
       if (named === negated) continue
@@ -56,6 +58,15 @@ export class SessionPolicy {
     }
     return allowed
   }
+
+  /** Whether the answer for an action depends on the lock that the request sets. */
+  needsRequestLock(action: string): boolean {
+    return this.#statements.some((statement) => statement.needsRequestLock && isAbout(statement, action))
+  }
+}
+
+function isAbout({ actions }: Statement, action: string): boolean {
+  return actions.matches.some((matches) => matches(action)) !== actions.negated
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -108,6 +119,7 @@ function parseStatement(item: unknown, syntax: PatternSyntax): Statement {
     actions: { matches: strings(action.value, 'The policy has an invalid action').map(actionOf), ...action },
     resources: { patterns: sources.map((source) => resourceOf(source, syntax)), ...resource },
     conditions,
+    needsRequestLock: written.some((part) => part.toLowerCase().includes(REQUEST_LOCK)),
   }
 }
 

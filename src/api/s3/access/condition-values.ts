@@ -1,14 +1,18 @@
-import { isoDate } from '../../http/date.js'
+import { isoDate, parseIsoDate } from '../../http/date.js'
 import { percentDecode } from '../../http/uri.js'
 import { S3Error } from '../errors.js'
-import { ANONYMOUS_USER_ID, EXISTING_TAG } from './policy/condition-keys.js'
+import { ANONYMOUS_USER_ID, EXISTING_TAG, REQUEST_LOCK } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
-import type { Question } from './question.js'
+import type { Question, RequestedLock } from './question.js'
 
-/** Tags that a condition may look at: those that the object has, and those that the request sets. */
-export interface ConditionTags {
+/** What a condition may look at beside the head of the request. */
+export interface ConditionFacts {
+  /** The tags that the object has. */
   existing?: Readonly<Record<string, string>>
+  /** The tags that the request sets. */
   requested?: Readonly<Record<string, string>>
+  /** The lock in the request's document, of which no header speaks. */
+  lock?: RequestedLock
 }
 
 /** The parts of a question that conditions look at. */
@@ -43,9 +47,9 @@ export const CONDITION_VALUE_MAX = 4096
  * when a policy asks for it: cut off, it could pass a condition that the whole value fails.
  * @throws S3Error RequestHeaderSectionTooLarge (by the function that is returned)
  */
-export function conditionValues(question: Asked, tags: ConditionTags): ConditionValues {
+export function conditionValues(question: Asked, facts: ConditionFacts): ConditionValues {
   return (key) => {
-    const values = conditionValue(question, tags, key)
+    const values = conditionValue(question, facts, key)
     if (typeof values !== 'string') return values
     if (values.length > CONDITION_VALUE_MAX) {
       throw new S3Error(
@@ -59,12 +63,12 @@ export function conditionValues(question: Asked, tags: ConditionTags): Condition
 
 function conditionValue(
   { request, caller, need, action, key: objectKey }: Asked,
-  tags: ConditionTags,
+  facts: ConditionFacts,
   name: string,
 ): string | readonly string[] | undefined {
-  if (name.startsWith(EXISTING_TAG)) return tagValue(tags.existing, name.slice(EXISTING_TAG.length))
-  if (name.startsWith(SET_TAG)) return tagValue(tags.requested, name.slice(SET_TAG.length))
-  if (name === 's3:requestobjecttagkeys') return tags.requested && Object.keys(tags.requested)
+  if (name.startsWith(EXISTING_TAG)) return tagValue(facts.existing, name.slice(EXISTING_TAG.length))
+  if (name.startsWith(SET_TAG)) return tagValue(facts.requested, name.slice(SET_TAG.length))
+  if (name === 's3:requestobjecttagkeys') return facts.requested && Object.keys(facts.requested)
   switch (name) {
     case 'aws:currenttime':
       return isoDate(request.timeMs)
@@ -108,14 +112,38 @@ function conditionValue(
       if (!action.startsWith('s3:ListBucket')) return undefined
       return objectKey ?? request.query.get('prefix')
   }
+  if (need.requestLock && action === need.action && name.startsWith(REQUEST_LOCK)) {
+    return lockValue(facts.lock ?? {}, name, request.timeMs)
+  }
   if (!action.startsWith('s3:Put') && !action.startsWith('s3:Delete')) return undefined
   if (name === 's3:x-amz-copy-source') return copySource(request.header('x-amz-copy-source'))
-  if (name === 's3:object-lock-remaining-retention-days') {
-    const until = Date.parse(request.header('x-amz-object-lock-retain-until-date') ?? '')
-    return Number.isNaN(until) ? undefined : String(Math.floor((until - request.timeMs) / 86_400_000))
-  }
-  if (name.startsWith('s3:object-lock-')) return request.header(`x-amz-${name.slice(3)}`)
+  if (name.startsWith(REQUEST_LOCK)) return lockValue(headerLock(request), name, request.timeMs)
   return HEADER_KEYS.has(name.slice(3)) ? request.header(name.slice(3)) : undefined
+}
+
+function headerLock(request: Question['request']): RequestedLock {
+  return {
+    mode: request.header('x-amz-object-lock-mode'),
+    until: request.header('x-amz-object-lock-retain-until-date'),
+    legalHold: request.header('x-amz-object-lock-legal-hold'),
+  }
+}
+
+function lockValue(
+  { mode, until, legalHold }: RequestedLock,
+  name: string,
+  nowMs: number,
+): string | undefined {
+  switch (name) {
+    case 's3:object-lock-mode':
+      return mode
+    case 's3:object-lock-legal-hold':
+      return legalHold
+    case 's3:object-lock-retain-until-date':
+      return until
+  }
+  const untilMs = parseIsoDate(until ?? '')
+  return untilMs === undefined ? undefined : String(Math.floor((untilMs - nowMs) / 86_400_000))
 }
 
 /** Condition keys are in lower case, tags are not: the first tag that fits counts. */

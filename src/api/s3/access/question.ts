@@ -32,6 +32,19 @@ export interface Need {
    * them.
    */
   requestTags?: () => Promise<Record<string, string>> | Record<string, string>
+  /**
+   * The lock that the request's document sets, where no headers do. Called only if a policy depends on it, perhaps several
+   * times.
+   */
+  requestLock?: () => Promise<RequestedLock>
+}
+
+/** Retention and legal hold as a request has them, in the words of S3. */
+export interface RequestedLock {
+  mode?: string | undefined
+  /** A date in ISO 8601, as sent. */
+  until?: string | undefined
+  legalHold?: string | undefined
 }
 
 /** The bucket of an authorized request, and the caller. */
