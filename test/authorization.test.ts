@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto'
 import { get as httpGet } from 'node:http'
 import {
   CompleteMultipartUploadCommand,
@@ -360,6 +361,46 @@ describe('bucket policies', () => {
   test('whom a policy lets write cannot lock what it writes', async () => {
     await setPolicy({ Action: 's3:PutObject' })
     expect(await codeOf(write(guest, 'locked', { ObjectLockLegalHoldStatus: 'ON' }))).toBe('AccessDenied')
+  })
+
+  test('see Signature V2 of forms too', async () => {
+    const policy = Buffer.from(
+      JSON.stringify({
+        expiration: new Date(Date.now() + 60_000).toISOString(),
+        conditions: [{ bucket: Bucket }, { key: 'form' }],
+      }),
+    ).toString('base64')
+    const signature = createHmac('sha1', ownerKey.secret).update(policy).digest('base64')
+    const fields = { key: 'form', AWSAccessKeyId: ownerKey.id, policy, signature }
+    const post = async () =>
+      (await postForm(`${node.endpoint}/${Bucket}`, fields, { content: 'x', name: 'x' })).status
+    expect(await post()).toBe(204)
+    await setPolicy({
+      ...{ Effect: 'Deny', Action: 's3:*' },
+      Condition: { StringEquals: { 's3:signatureversion': 'AWS' } },
+    })
+    expect(await post()).toBe(403)
+    await write(owner, 'form')
+  })
+
+  test('tell forms from other requests by what they are', async () => {
+    const date = new Date().toUTCString()
+    const signed = `POST\n\n\n${date}\n/${Bucket}/upload?uploads`
+    const signature = createHmac('sha1', ownerKey.secret).update(signed).digest('base64')
+    const headers = { date, authorization: `AWS ${ownerKey.id}:${signature}` }
+    const createUpload = async () =>
+      (await fetch(`${node.endpoint}/${Bucket}/upload?uploads`, { method: 'POST', headers })).status
+    const form = (fields: Record<string, string>) => signedForm(ownerKey, Bucket, { key: 'form', ...fields })
+    const post = async (fields = {}) =>
+      (await postForm(`${node.endpoint}/${Bucket}`, form(fields), { content: 'x', name: 'x' })).status
+    const deny = (Action: string, operator: string, type: string) =>
+      setPolicy({ Effect: 'Deny', Action, Condition: { [operator]: { 's3:authType': type } } })
+    await deny('s3:PutObject', 'StringNotEquals', 'REST-HEADER')
+    expect([await createUpload(), await post()]).toEqual([200, 403])
+    await deny('s3:PutObject', 'StringNotEquals', 'POST')
+    expect([await createUpload(), await post()]).toEqual([403, 204])
+    await deny('s3:PutObjectAcl', 'StringEquals', 'POST')
+    expect([await post(), await post({ acl: 'private' })]).toEqual([204, 403])
   })
 
   test('each key of DeleteObjects is decided about by itself', async () => {

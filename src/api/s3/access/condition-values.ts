@@ -93,9 +93,7 @@ function conditionValue(
     case 's3:authtype':
       if (request.auth.kind !== 'key') return undefined
       if (request.auth.presigned) return 'REST-QUERY-STRING'
-      return request.method === 'POST' && action === 's3:PutObject' && !request.auth.seed
-        ? 'POST'
-        : 'REST-HEADER'
+      return isForm(request) ? 'POST' : 'REST-HEADER'
     case 's3:signatureversion':
       return caller && (request.auth.kind === 'key' && request.auth.isV2 ? 'AWS' : 'AWS4-HMAC-SHA256')
     case 's3:signatureage':
@@ -119,6 +117,11 @@ function conditionValue(
   if (name === 's3:x-amz-copy-source') return copySource(request.header('x-amz-copy-source'))
   if (name.startsWith(REQUEST_LOCK)) return lockValue(headerLock(request), name, request.timeMs)
   return HEADER_KEYS.has(name.slice(3)) ? request.header(name.slice(3)) : undefined
+}
+
+/** Whether the request is an upload by a form: a PutObject otherwise has the method PUT. */
+function isForm({ method, operation }: Question['request']): boolean {
+  return method === 'POST' && operation === 'PutObject'
 }
 
 function headerLock(request: Question['request']): RequestedLock {

@@ -211,7 +211,7 @@ export class SignatureVerifier {
     if (found === undefined) throw unknownKey(form.keyId)
     const expected = createHmac('sha1', secretText(found)).update(form.policy).digest('base64')
     if (!equalConstantTime(expected, form.signature)) throw mismatch(form.keyId, form.policy, form.signature)
-    return formAuth(form.keyId, found)
+    return { ...formAuth(form.keyId, found), isV2: true }
   }
 
   #finishV2(parts: SignedParts, claim: ClaimV2): Auth | Promise<Auth> {
