@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import { get as httpGet } from 'node:http'
 import {
   CompleteMultipartUploadCommand,
@@ -33,6 +33,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { postForm, signedForm } from './support/post-form.js'
+import { presignedUrl } from './support/signed-head.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 let node: TestNode
@@ -401,6 +402,34 @@ describe('bucket policies', () => {
     expect([await createUpload(), await post()]).toEqual([403, 204])
     await deny('s3:PutObjectAcl', 'StringEquals', 'POST')
     expect([await post(), await post({ acl: 'private' })]).toEqual([204, 403])
+  })
+
+  test('see whether the signature covers the body', async () => {
+    const secret = { id: ownerKey.id, secret: ownerKey.secret }
+    const hash = createHash('sha256').update('x').digest('hex')
+    /** The status of a PUT by a presigned URL with these parameters and headers. */
+    const put = async (query: string, headers: Record<string, string> = {}) => {
+      const url = presignedUrl({ key: secret, port: node.s3!.port, nowMs: Date.now() }, 'PUT', query)
+      return (await fetch(url, { method: 'PUT', body: 'x', headers })).status
+    }
+    const deny = (operator: string, value: string) =>
+      setPolicy({
+        ...{ Effect: 'Deny', Action: 's3:PutObject' },
+        Condition: { [operator]: { 's3:x-amz-content-sha256': value } },
+      })
+    await deny('StringEquals', 'UNSIGNED-PAYLOAD')
+    const path = `/${Bucket}/presigned`
+    expect(await put(path)).toBe(403)
+    // The parameter is what is signed; the header, which nobody signed, counts for nothing beside it.
+    const unsigned = `${path}?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD`
+    expect(await put(unsigned, { 'x-amz-content-sha256': hash })).toBe(403)
+    expect(await put(`${path}?X-Amz-Content-Sha256=${hash}`)).toBe(200)
+    await write(owner, 'signed')
+    const post = signedForm(ownerKey, Bucket, { key: 'form' })
+    expect((await postForm(`${node.endpoint}/${Bucket}`, post, { content: 'x', name: 'x' })).status).toBe(204)
+    await deny('StringNotEquals', 'UNSIGNED-PAYLOAD')
+    expect(await put(path)).toBe(200)
+    expect(await codeOf(write(owner, 'signed'))).toBe('AccessDenied')
   })
 
   test('each key of DeleteObjects is decided about by itself', async () => {

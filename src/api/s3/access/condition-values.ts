@@ -1,6 +1,7 @@
 import { isoDate, parseIsoDate } from '../../http/date.js'
 import { percentDecode } from '../../http/uri.js'
 import { S3Error } from '../errors.js'
+import { PAYLOAD_HASH_OF } from '../signature/verifier.js'
 import { ANONYMOUS_USER_ID, EXISTING_TAG, REQUEST_LOCK } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
 import type { Question, RequestedLock } from './question.js'
@@ -99,7 +100,7 @@ function conditionValue(
     case 's3:signatureage':
       return signatureAge(request)
     case 's3:x-amz-content-sha256':
-      return request.header('x-amz-content-sha256')
+      return payloadHash(request)
     case 's3:versionid':
       return need.versionId ?? (need.key === undefined ? request.query.get('versionId') : undefined)
     case 's3:delimiter':
@@ -122,6 +123,18 @@ function conditionValue(
 /** Whether the request is an upload by a form: a PutObject otherwise has the method PUT. */
 function isForm({ method, operation }: Question['request']): boolean {
   return method === 'POST' && operation === 'PutObject'
+}
+
+/**
+ * What the signature says of the body. Signature V4 covers a body or says that it does not, which URLs do without the header; a
+ * header beside what was signed counts for nothing. V2 and forms say nothing of it.
+ */
+function payloadHash(request: Question['request']): string | undefined {
+  const { auth } = request
+  if (isForm(request)) return undefined
+  if (auth.kind === 'key' && !auth.isV2) return auth.payloadSha256 ?? PAYLOAD_HASH_OF[auth.payloadKind]
+  const header = request.headers['x-amz-content-sha256']
+  return typeof header === 'string' ? header : undefined
 }
 
 function headerLock(request: Question['request']): RequestedLock {

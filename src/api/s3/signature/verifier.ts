@@ -312,16 +312,18 @@ function formAuth(keyId: string, found: string | SecretOfSession): KeyAuth {
 
 const SHA256_HEX = /^[0-9a-fA-F]{64}$/
 
+/** What x-amz-content-sha256 says where it is no hash. */
+export const PAYLOAD_HASH_OF: Readonly<Record<PayloadKind, string | undefined>> = {
+  sha256: undefined,
+  unsigned: 'UNSIGNED-PAYLOAD',
+  'signed-chunks': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
+  'signed-chunks-trailer': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'unsigned-chunks-trailer': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+}
+
 function payloadKindOf(declared: string): PayloadKind {
-  switch (declared) {
-    case 'UNSIGNED-PAYLOAD':
-      return 'unsigned'
-    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD':
-      return 'signed-chunks'
-    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER':
-      return 'signed-chunks-trailer'
-    case 'STREAMING-UNSIGNED-PAYLOAD-TRAILER':
-      return 'unsigned-chunks-trailer'
+  for (const kind in PAYLOAD_HASH_OF) {
+    if (PAYLOAD_HASH_OF[kind as PayloadKind] === declared) return kind as PayloadKind
   }
   if (SHA256_HEX.test(declared)) return 'sha256'
   if (declared.startsWith('STREAMING-AWS4-ECDSA-')) throw signatureV4a()
