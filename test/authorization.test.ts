@@ -328,6 +328,32 @@ describe('bucket policies', () => {
     expect(await codeOf(copy())).toBe('none')
   })
 
+  test('a copy that takes tags along is judged by these, not by a header that it ignores', async () => {
+    await write(owner, 'theirs', { Tagging: 'team=b' })
+    await write(owner, 'ours', { Tagging: 'team=a' })
+    const copy = (Key: string, options: object = {}) =>
+      codeOf(
+        owner.send(
+          new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/${Key}`, ...options }),
+        ),
+      )
+    const denyOthers = (Action: string) =>
+      setPolicy({
+        ...{ Effect: 'Deny', Action },
+        Condition: { StringNotEquals: { 's3:RequestObjectTag/team': 'a' } },
+      })
+    await denyOthers('s3:PutObject')
+    expect(await copy('theirs', { Tagging: 'team=a' })).toBe('AccessDenied')
+    expect(await copy('theirs', { Tagging: 'team=a', TaggingDirective: 'COPY' })).toBe('AccessDenied')
+    expect(await copy('theirs', { Tagging: 'team=b', TaggingDirective: 'REPLACE' })).toBe('AccessDenied')
+    expect(await copy('theirs', { Tagging: 'team=a', TaggingDirective: 'REPLACE' })).toBe('none')
+    await denyOthers('s3:PutObjectTagging')
+    expect(await copy('theirs', { Tagging: 'team=a' })).toBe('AccessDenied')
+    expect(await copy('ours')).toBe('none')
+    expect(await copy('object', { Tagging: 'team=b' })).toBe('none')
+    expect(await copy('theirs', { Tagging: 'team=b', TaggingDirective: 'REPLACE' })).toBe('AccessDenied')
+  })
+
   test('attributes of an object need the permission to read it as well', async () => {
     const attributes = () =>
       guest.send(new GetObjectAttributesCommand({ Bucket, Key: 'object', ObjectAttributes: ['ETag'] }))

@@ -15,7 +15,7 @@ import { aclAllows, storedAcl } from './acl/acl.js'
 import { isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
 import { type ConditionFacts, conditionValues } from './condition-values.js'
 import { Policy } from './policy/policy.js'
-import { type Granted, impliedBy, type Question } from './question.js'
+import { type Granted, impliedBy, type Question, taggingHeader } from './question.js'
 
 /** Actions that the bucket's list can allow, with the permission that they need. */
 const BUCKET_ACL: Readonly<Record<string, AclPermission>> = {
@@ -211,7 +211,7 @@ class Decision {
   }
 
   #headerTags(): Record<string, string> | undefined {
-    const header = this.q.request.header('x-amz-tagging')
+    const header = taggingHeader(this.q.request)
     return header === undefined ? undefined : Object.fromEntries(new URLSearchParams(header))
   }
 
