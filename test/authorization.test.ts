@@ -354,6 +354,21 @@ describe('bucket policies', () => {
     expect(await copy('theirs', { Tagging: 'team=b', TaggingDirective: 'REPLACE' })).toBe('AccessDenied')
   })
 
+  test('a write that sets tags is denied where setting these is', async () => {
+    const deny = (operator: string) =>
+      setPolicy({
+        ...{ Effect: 'Deny', Action: 's3:PutObjectTagging' },
+        Condition: { [operator]: { 's3:RequestObjectTag/team': 'a' } },
+      })
+    await deny('StringEquals')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=a' }))).toBe('AccessDenied')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=b' }))).toBe('none')
+    await deny('StringNotEquals')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=a' }))).toBe('none')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=b' }))).toBe('AccessDenied')
+    expect(await codeOf(write(owner, 'x'))).toBe('none')
+  })
+
   test('attributes of an object need the permission to read it as well', async () => {
     const attributes = () =>
       guest.send(new GetObjectAttributesCommand({ Bucket, Key: 'object', ObjectAttributes: ['ETag'] }))

@@ -157,7 +157,7 @@ class Decision {
   }
 
   async #askPolicy(): Promise<'deny' | 'allow' | 'none'> {
-    const { need, action, key } = this.q
+    const { request, need, action, key } = this.q
     const policy = this.#policy
     if (!policy) return 'none'
     if (
@@ -169,7 +169,7 @@ class Decision {
       const version = await this.#load()
       this.#facts.existing = version?.mutable.tags?.[1] ?? {}
     }
-    if (policy.needsRequestTags(action)) {
+    if ([action, ...impliedBy(request, action)].some((asked) => policy.needsRequestTags(asked))) {
       // The body is not read for a caller whom no statement can allow the action.
       if (need.requestTags && !mayBeAllowed(this.q)) throw denied()
       this.#facts.requested = (await need.requestTags?.()) ?? this.#headerTags()
