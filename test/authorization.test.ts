@@ -1,5 +1,9 @@
 import { createHash, createHmac } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { get as httpGet } from 'node:http'
+import { get as httpsGet } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
@@ -29,9 +33,12 @@ import {
   PutPublicAccessBlockCommand,
   type S3Client,
   UploadPartCommand,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
+import { createIdentity } from '../src/net/identity.js'
+import { systemRandom } from '../src/platform/clock-and-random.js'
 import { postForm, signedForm } from './support/post-form.js'
 import { presignedUrl } from './support/signed-head.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
@@ -473,6 +480,42 @@ describe('bucket policies', () => {
     expect(await codeOf(write(owner, 'signed'))).toBe('AccessDenied')
   })
 
+  test('enforce conditional writes where an object comes to be', async () => {
+    const Condition = {
+      Null: { 's3:if-none-match': 'true' },
+      Bool: { 's3:ObjectCreationOperation': 'true' },
+    }
+    await setPolicy({ Effect: 'Deny', Action: 's3:PutObject', Condition })
+    const at = { Bucket, Key: 'upload' }
+    const ways: Record<string, (options: object) => Promise<unknown>> = {
+      put: (options) => write(owner, 'put', options),
+      copy: (options) =>
+        owner.send(
+          new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/object`, ...options }),
+        ),
+      upload: async (options) => {
+        const { UploadId } = await owner.send(new CreateMultipartUploadCommand(at))
+        const part = { ...at, UploadId, PartNumber: 1 }
+        await owner.send(new UploadPartCommand({ ...part, Body: 'x' }))
+        const { CopyPartResult } = await owner.send(
+          new UploadPartCopyCommand({ ...part, CopySource: `${Bucket}/object` }),
+        )
+        const MultipartUpload = { Parts: [{ PartNumber: 1, ETag: CopyPartResult!.ETag }] }
+        const complete = new CompleteMultipartUploadCommand({ ...at, UploadId, MultipartUpload, ...options })
+        return owner.send(complete)
+      },
+    }
+    for (const [name, way] of Object.entries(ways)) {
+      expect([name, await codeOf(way({}))]).toEqual([name, 'AccessDenied'])
+      expect([name, await codeOf(way({ IfNoneMatch: '*' }))]).toEqual([name, 'none'])
+    }
+    const post = async (fields: Record<string, string>) => {
+      const form = signedForm(ownerKey, Bucket, { key: 'form', ...fields })
+      return (await postForm(`${node.endpoint}/${Bucket}`, form, { content: 'x', name: 'x' })).status
+    }
+    expect([await post({}), await post({ 'if-none-match': '*' })]).toEqual([403, 204])
+  })
+
   test('each key of DeleteObjects is decided about by itself', async () => {
     for (const Key of ['a/1', 'b/1']) await write(owner, Key)
     await setPolicy({ Action: 's3:DeleteObject', Resource: `arn:aws:s3:::${Bucket}/a/*` })
@@ -504,6 +547,45 @@ describe('bucket policies', () => {
     await setPolicy({ Action: 's3:GetObject', Principal: { AWS: guestKey.id } })
     expect(await isPublic()).toBe(false)
   })
+})
+
+test('policies see the version of TLS, unless a proxy ends it', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'carport-tls-'))
+  const files = { certFile: join(dir, 'cert.pem'), keyFile: join(dir, 'key.pem') }
+  const { certificatePem, privateKeyPem } = createIdentity(systemRandom)
+  writeFileSync(files.certFile, certificatePem)
+  writeFileSync(files.keyFile, privateKeyPem)
+  const secure = await startTestNode({
+    s3Api: {
+      ...{ bindAddr: { kind: 'tcp', host: '127.0.0.1', port: 0 }, region: 'us-east-1', tls: files },
+      ...{ publicEndpoint: null, publicEndpointPathStyle: null, rootDomain: null },
+      ...{ acceptSignatureV2: true, acceptStorageClasses: true, bucketNamespace: 'global' },
+    },
+    trustedProxies: ['127.0.0.1'],
+  })
+  try {
+    const { buckets } = secure.core.model
+    const bucket = await buckets.create('secure')
+    const Statement = {
+      ...{ Effect: 'Allow', Principal: '*', Action: 's3:ListBucket', Resource: 'arn:aws:s3:::secure' },
+      Condition: { NumericGreaterThanEquals: { 's3:TlsVersion': '1.3' } },
+    }
+    const text = JSON.stringify({ Version: '2012-10-17', Statement })
+    await buckets.setDocument(bucket, 'policy', { bucket: 'secure', text })
+    const list = (version: 'TLSv1.2' | 'TLSv1.3', headers: Record<string, string> = {}) =>
+      new Promise<number>((resolve, reject) => {
+        const options = { minVersion: version, maxVersion: version, rejectUnauthorized: false, headers }
+        httpsGet(`https://${secure.s3!.address}/secure`, options, (answer) => {
+          answer.resume()
+          resolve(answer.statusCode!)
+        }).on('error', reject)
+      })
+    expect([await list('TLSv1.2'), await list('TLSv1.3')]).toEqual([403, 200])
+    expect(await list('TLSv1.3', { 'x-forwarded-proto': 'https' })).toBe(403)
+  } finally {
+    await secure.dispose()
+    rmSync(dir, { recursive: true, force: true })
+  }
 })
 
 describe('access control lists', () => {

@@ -1,6 +1,7 @@
 import { isoDate, parseIsoDate } from '../../http/date.js'
 import { percentDecode } from '../../http/uri.js'
 import { S3Error } from '../errors.js'
+import type { S3Operation } from '../operations.js'
 import { PAYLOAD_HASH_OF } from '../signature/verifier.js'
 import { ANONYMOUS_USER_ID, EXISTING_TAG, REQUEST_LOCK } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
@@ -39,6 +40,17 @@ const HEADER_KEYS: ReadonlySet<string> = new Set([
   'if-match',
   'if-none-match',
 ])
+
+/** Whether an object comes to be by an operation that needs s3:PutObject; an upload in parts makes it when it is completed. */
+const CREATES_OBJECT: Partial<Record<S3Operation, 'true' | 'false'>> = {
+  PutObject: 'true',
+  PostObject: 'true',
+  CopyObject: 'true',
+  CompleteMultipartUpload: 'true',
+  CreateMultipartUpload: 'false',
+  UploadPart: 'false',
+  UploadPartCopy: 'false',
+}
 
 /** Longest value of a request that a condition or a policy variable looks at, in characters: browsers' longest Referer. */
 export const CONDITION_VALUE_MAX = 4096
@@ -101,6 +113,10 @@ function conditionValue(
       return signatureAge(request)
     case 's3:x-amz-content-sha256':
       return payloadHash(request)
+    case 's3:tlsversion':
+      return request.tlsVersion
+    case 's3:objectcreationoperation':
+      return CREATES_OBJECT[request.operation]
     case 's3:versionid':
       return need.versionId ?? (need.key === undefined ? request.query.get('versionId') : undefined)
     case 's3:delimiter':
