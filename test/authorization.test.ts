@@ -8,6 +8,7 @@ import {
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
   CreateBucketCommand,
+  type CreateBucketCommandInput,
   CreateMultipartUploadCommand,
   DeleteBucketPolicyCommand,
   DeleteObjectCommand,
@@ -36,6 +37,7 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { Sessions } from '../src/api/sts/sessions.js'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import { createIdentity } from '../src/net/identity.js'
 import { systemRandom } from '../src/platform/clock-and-random.js'
@@ -586,6 +588,43 @@ test('policies see the version of TLS, unless a proxy ends it', async () => {
     await secure.dispose()
     rmSync(dir, { recursive: true, force: true })
   }
+})
+
+test('policies of sessions see where a bucket is to be, and with which list', async () => {
+  const sessions = new Sessions(Buffer.from('ab'.repeat(32), 'hex'), systemRandom)
+  const clientOf = (...Statement: object[]) => {
+    const policy = JSON.stringify({ Version: '2012-10-17', Statement })
+    const grant = { parentKeyId: ownerKey.id, provider: 'home', subject: 'alice', name: 'session', policy }
+    const credentials = sessions.issue({ ...grant, expiresMs: Date.now() + 600_000 })
+    return node.client(ownerKey, { credentials })
+  }
+  const create = (client: S3Client, name: string, LocationConstraint?: string, options = {}) => {
+    const CreateBucketConfiguration = {
+      LocationConstraint,
+    } as CreateBucketCommandInput['CreateBucketConfiguration']
+    return codeOf(
+      client.send(
+        new CreateBucketCommand({
+          Bucket: `${Bucket}-${name}`,
+          ...(LocationConstraint !== undefined && { CreateBucketConfiguration }),
+          ...options,
+        }),
+      ),
+    )
+  }
+  const here = { StringEquals: { 's3:LocationConstraint': 'us-east-1' } }
+  const all = { Effect: 'Allow', Action: 's3:*', Resource: '*' }
+  const elsewhere = clientOf(all, { ...all, Effect: 'Deny', Condition: here })
+  expect(await create(elsewhere, 'a', 'us-east-1')).toBe('AccessDenied')
+  expect(await create(elsewhere, 'a')).toBe('none')
+  const only = clientOf({ ...all, Condition: here })
+  expect(await create(only, 'b')).toBe('AccessDenied')
+  expect(await create(only, 'b', 'us-east-1')).toBe('none')
+  expect(await create(clientOf({ ...all, Action: 's3:GetObject' }), 'c')).toBe('AccessDenied')
+  const unlisted = { ...all, Effect: 'Deny', Condition: { Null: { 's3:x-amz-acl': 'false' } } }
+  const without = clientOf(all, unlisted)
+  expect(await create(without, 'd', undefined, { ACL: 'public-read' })).toBe('AccessDenied')
+  expect(await create(without, 'd')).toBe('none')
 })
 
 describe('access control lists', () => {

@@ -1,5 +1,5 @@
 import { compileAction } from '../s3/access/policy/actions.js'
-import { EXISTING_TAG, REQUEST_LOCK, REQUEST_TAG } from '../s3/access/policy/condition-keys.js'
+import { EXISTING_TAG, REQUEST_TAG } from '../s3/access/policy/condition-keys.js'
 import { type Condition, type ConditionValues, compileConditions } from '../s3/access/policy/conditions.js'
 import { compilePattern, type Pattern, type PatternSyntax } from '../s3/access/policy/pattern.js'
 import { malformed, strings } from '../s3/access/policy/syntax.js'
@@ -13,8 +13,8 @@ interface Statement {
   actions: { matches: readonly ((action: string) => boolean)[]; negated: boolean }
   resources: { patterns: readonly Pattern[]; negated: boolean }
   conditions: readonly Condition[]
-  /** Whether a condition or a variable asks for the lock that the request sets. */
-  needsRequestLock: boolean
+  /** Texts that name all condition keys and variables which it asks for, in lower case. */
+  mentions: readonly string[]
 }
 
 export interface SessionQuestion {
@@ -59,9 +59,11 @@ export class SessionPolicy {
     return allowed
   }
 
-  /** Whether the answer for an action depends on the lock that the request sets. */
-  needsRequestLock(action: string): boolean {
-    return this.#statements.some((statement) => statement.needsRequestLock && isAbout(statement, action))
+  /** Whether the answer for an action depends on the condition keys that begin with `prefix`, in lower case. */
+  asksFor(action: string, prefix: string): boolean {
+    return this.#statements.some(
+      (statement) => statement.mentions.some((text) => text.includes(prefix)) && isAbout(statement, action),
+    )
   }
 }
 
@@ -111,7 +113,8 @@ function parseStatement(item: unknown, syntax: PatternSyntax): Statement {
   const sources = strings(resource.value, 'The policy has an invalid resource')
   const tags = [EXISTING_TAG, REQUEST_TAG]
   const written = [...sources, ...conditions.flatMap(({ key, values }) => [key, ...values])]
-  if (written.some((part) => tags.some((tag) => part.toLowerCase().includes(tag)))) {
+  const mentions = written.map((text) => text.toLowerCase())
+  if (mentions.some((text) => tags.some((tag) => text.includes(tag)))) {
     throw malformed('Conditions on tags are not offered in policies of sessions')
   }
   return {
@@ -119,7 +122,7 @@ function parseStatement(item: unknown, syntax: PatternSyntax): Statement {
     actions: { matches: strings(action.value, 'The policy has an invalid action').map(actionOf), ...action },
     resources: { patterns: sources.map((source) => resourceOf(source, syntax)), ...resource },
     conditions,
-    needsRequestLock: written.some((part) => part.toLowerCase().includes(REQUEST_LOCK)),
+    mentions,
   }
 }
 

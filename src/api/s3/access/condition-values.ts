@@ -3,7 +3,7 @@ import { percentDecode } from '../../http/uri.js'
 import { S3Error } from '../errors.js'
 import type { S3Operation } from '../operations.js'
 import { PAYLOAD_HASH_OF } from '../signature/verifier.js'
-import { ANONYMOUS_USER_ID, EXISTING_TAG, REQUEST_LOCK } from './policy/condition-keys.js'
+import { ANONYMOUS_USER_ID, EXISTING_TAG, LOCATION, REQUEST_LOCK } from './policy/condition-keys.js'
 import type { ConditionValues } from './policy/conditions.js'
 import type { Question, RequestedLock } from './question.js'
 
@@ -15,12 +15,16 @@ export interface ConditionFacts {
   requested?: Readonly<Record<string, string>>
   /** The lock in the request's document, of which no header speaks. */
   lock?: RequestedLock
+  /** The region in the document of CreateBucket. */
+  location?: string
 }
 
 /** The parts of a question that conditions look at. */
 type Asked = Pick<Question, 'request' | 'caller' | 'need' | 'action' | 'key'>
 
 const SET_TAG = 's3:requestobjecttag/'
+
+const WRITES = /^s3:(?:Put|Delete|CreateBucket$)/
 
 /** Condition keys that have the value of the header of the same name, in requests that write. */
 const HEADER_KEYS: ReadonlySet<string> = new Set([
@@ -113,6 +117,8 @@ function conditionValue(
       return signatureAge(request)
     case 's3:x-amz-content-sha256':
       return payloadHash(request)
+    case LOCATION:
+      return facts.location
     case 's3:tlsversion':
       return request.tlsVersion
     case 's3:objectcreationoperation':
@@ -130,7 +136,7 @@ function conditionValue(
   if (need.requestLock && action === need.action && name.startsWith(REQUEST_LOCK)) {
     return lockValue(facts.lock ?? {}, name, request.timeMs)
   }
-  if (!action.startsWith('s3:Put') && !action.startsWith('s3:Delete')) return undefined
+  if (!WRITES.test(action)) return undefined
   if (name === 's3:x-amz-copy-source') return copySource(request.header('x-amz-copy-source'))
   if (name.startsWith(REQUEST_LOCK)) return lockValue(headerLock(request), name, request.timeMs)
   return HEADER_KEYS.has(name.slice(3)) ? request.header(name.slice(3)) : undefined

@@ -5,6 +5,7 @@ import type { S3Request } from '../request.js'
 import type { SessionLimits } from '../signature/verifier.js'
 import { type ConditionFacts, conditionValues } from './condition-values.js'
 import { mayBeAllowed } from './decision.js'
+import { REQUEST_LOCK } from './policy/condition-keys.js'
 import { impliedBy, type Need, type Question } from './question.js'
 
 /** Whether the request is signed with temporary credentials that have a policy of their own. */
@@ -19,7 +20,7 @@ export function isLimited({ auth }: S3Request): boolean {
  */
 export function checkSession(question: Question): Promise<void> | undefined {
   const { need, action, request } = question
-  if (need.requestLock && limitsOf(request)?.needsRequestLock(action)) {
+  if (need.requestLock && sessionAsksFor(request, action, REQUEST_LOCK)) {
     return checkWithLock(question, need.requestLock)
   }
   checkActions(question, {})
@@ -43,6 +44,11 @@ function checkActions(question: Question, facts: ConditionFacts): void {
     checkAction(question, needed, resources, facts)
 }
 
+/** Whether what the session's policy says of an action depends on the condition keys that begin with `prefix`, in lower case. */
+export function sessionAsksFor(request: S3Request, action: string, prefix: string): boolean {
+  return limitsOf(request)?.asksFor(action, prefix) === true
+}
+
 /**
  * As checkSession, for requests about no bucket, or about one that does not exist yet.
  * @throws S3Error AccessDenied
@@ -52,10 +58,16 @@ export function checkSessionOutside(
   caller: AccessKey | undefined,
   action: string,
   bucketName = '*',
+  facts: ConditionFacts = {},
 ): void {
   if (!isLimited(request)) return
   const need: Need = { action }
-  checkAction({ request, caller, need, action, key: undefined }, action, [`arn:aws:s3:::${bucketName}`], {})
+  checkAction(
+    { request, caller, need, action, key: undefined },
+    action,
+    [`arn:aws:s3:::${bucketName}`],
+    facts,
+  )
 }
 
 function checkAction(

@@ -4,7 +4,8 @@ import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
 import { authorize, requireCaller } from '../access/authorize.js'
-import { checkSessionOutside } from '../access/session.js'
+import { LOCATION } from '../access/policy/condition-keys.js'
+import { checkSessionOutside, sessionAsksFor } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { S3Error } from '../errors.js'
@@ -21,7 +22,9 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   const { model, region } = context
   const caller = requireCaller(model, request)
   const name = request.bucket!
-  checkSessionOutside(request, caller, 's3:CreateBucket', name)
+  // The body is read only for who may create buckets, also where the session's policy asks for what it says.
+  const asksForLocation = sessionAsksFor(request, 's3:CreateBucket', LOCATION)
+  if (!asksForLocation) checkSessionOutside(request, caller, 's3:CreateBucket', name)
   const existing = await model.buckets.byName(name, caller)
   if (existing) {
     const owns = caller.permissions.get(existing.hexId)?.owner
@@ -30,17 +33,12 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     // Denied is only what a majority says: the right may have been given a moment ago.
     throw new S3Error('AccessDenied', 'This access key may not create buckets.')
   }
-  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
-  if (body.length > 0) {
-    const constraint = (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
-    if (
-      constraint !== undefined &&
-      constraint !== '' &&
-      constraint !== region &&
-      constraint !== 'us-east-1'
-    ) {
-      throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
-    }
+  const location = await locationOf(request)
+  if (asksForLocation) {
+    checkSessionOutside(request, caller, 's3:CreateBucket', name, location ? { location } : {})
+  }
+  if (location && location !== region && location !== 'us-east-1') {
+    throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
   }
   const access = await accessOfNewBucket(context, request, caller.id)
   if (existing) {
@@ -72,6 +70,13 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     throw new S3Error('BucketAlreadyExists', undefined, { extra: { BucketName: name } })
   }
   return { status: 200, headers: { location: `/${name}` } }
+}
+
+/** The region in the document of CreateBucket; nothing for the default one. */
+async function locationOf(request: S3Request): Promise<string | undefined> {
+  const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
+  if (body.length === 0) return undefined
+  return (await parseXml(body, 'CreateBucketConfiguration')).text('LocationConstraint')
 }
 
 /** HeadBucket. */

@@ -55,8 +55,8 @@ export interface AuthSession {
 export interface SessionLimits {
   /** @param question.resources ARNs of what the action is about, one for each name that the bucket has */
   allows(question: { action: string; resources: readonly string[]; values: ConditionValues }): boolean
-  /** Whether the answer for an action depends on the lock that the request sets. */
-  needsRequestLock(action: string): boolean
+  /** Whether the answer for an action depends on the condition keys that begin with `prefix`, in lower case. */
+  asksFor(action: string, prefix: string): boolean
 }
 
 export interface KeyAuth {
