@@ -31,6 +31,7 @@ import {
   PutBucketVersioningCommand,
   PutObjectAclCommand,
   PutObjectCommand,
+  PutObjectTaggingCommand,
   PutPublicAccessBlockCommand,
   type S3Client,
   UploadPartCommand,
@@ -376,6 +377,20 @@ describe('bucket policies', () => {
     expect(await codeOf(write(owner, 'x', { Tagging: 'team=a' }))).toBe('none')
     expect(await codeOf(write(owner, 'x', { Tagging: 'team=b' }))).toBe('AccessDenied')
     expect(await codeOf(write(owner, 'x'))).toBe('none')
+  })
+
+  test('of two tags whose names differ in case alone, a policy does not see one', async () => {
+    await setPolicy({
+      ...{ Effect: 'Deny', Action: ['s3:PutObject', 's3:PutObjectTagging'] },
+      Condition: { StringNotEquals: { 's3:RequestObjectTag/team': 'a' } },
+    })
+    for (const Tagging of ['TEAM=a&team=b', 'team=a&TEAM=b', 'Team=a&team=a']) {
+      expect(await codeOf(write(owner, 'x', { Tagging }))).toBe('InvalidTag')
+    }
+    expect(await codeOf(write(owner, 'x', { Tagging: 'Team=a&other=1&OTHER=2' }))).toBe('none')
+    const TagSet = ['TEAM=a', 'team=b'].map((tag) => ({ Key: tag.slice(0, 4), Value: tag.slice(5) }))
+    const retag = new PutObjectTaggingCommand({ Bucket, Key: 'x', Tagging: { TagSet } })
+    expect(await codeOf(owner.send(retag))).toBe('InvalidTag')
   })
 
   test('attributes of an object need the permission to read it as well', async () => {

@@ -62,7 +62,7 @@ export const CONDITION_VALUE_MAX = 4096
 /**
  * The values that the conditions of a policy see. A value longer than CONDITION_VALUE_MAX refuses the request
  * when a policy asks for it: cut off, it could pass a condition that the whole value fails.
- * @throws S3Error RequestHeaderSectionTooLarge (by the function that is returned)
+ * @throws S3Error RequestHeaderSectionTooLarge, InvalidTag (by the function that is returned)
  */
 export function conditionValues(question: Asked, facts: ConditionFacts): ConditionValues {
   return (key) => {
@@ -84,7 +84,7 @@ function conditionValue(
   name: string,
 ): string | readonly string[] | undefined {
   if (name.startsWith(EXISTING_TAG)) return tagValue(facts.existing, name.slice(EXISTING_TAG.length))
-  if (name.startsWith(SET_TAG)) return tagValue(facts.requested, name.slice(SET_TAG.length))
+  if (name.startsWith(SET_TAG)) return requestedTag(facts.requested, name.slice(SET_TAG.length))
   if (name === 's3:requestobjecttagkeys') return facts.requested && Object.keys(facts.requested)
   switch (name) {
     case 'aws:currenttime':
@@ -188,6 +188,27 @@ function lockValue(
 function tagValue(tags: Readonly<Record<string, string>> | undefined, lowerName: string): string | undefined {
   for (const name in tags) if (name.toLowerCase() === lowerName) return tags[name]
   return undefined
+}
+
+/**
+ * Two tags whose names differ in case alone have one condition key, and a condition that sees one of them passes the other.
+ * @throws S3Error InvalidTag if the request sets two that fit
+ */
+function requestedTag(
+  tags: Readonly<Record<string, string>> | undefined,
+  lowerName: string,
+): string | undefined {
+  const fitting = Object.keys(tags ?? {}).filter((name) => name.toLowerCase() === lowerName)
+  if (fitting.length > 1) {
+    throw new S3Error(
+      'InvalidTag',
+      'A policy asks for a tag which the request sets twice, in different case.',
+      {
+        extra: { TagKey: fitting[1] },
+      },
+    )
+  }
+  return tagValue(tags, lowerName)
 }
 
 /** "bucket/key" as conditions are written: without a leading slash and without a version. */
