@@ -1,8 +1,14 @@
+import { createHash, createHmac } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { get as httpGet } from 'node:http'
+import { get as httpsGet } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
   CreateBucketCommand,
+  type CreateBucketCommandInput,
   CreateMultipartUploadCommand,
   DeleteBucketPolicyCommand,
   DeleteObjectCommand,
@@ -25,13 +31,19 @@ import {
   PutBucketVersioningCommand,
   PutObjectAclCommand,
   PutObjectCommand,
+  PutObjectTaggingCommand,
   PutPublicAccessBlockCommand,
   type S3Client,
   UploadPartCommand,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { Sessions } from '../src/api/sts/sessions.js'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
+import { createIdentity } from '../src/net/identity.js'
+import { systemRandom } from '../src/platform/clock-and-random.js'
 import { postForm, signedForm } from './support/post-form.js'
+import { presignedUrl } from './support/signed-head.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 let node: TestNode
@@ -326,6 +338,61 @@ describe('bucket policies', () => {
     expect(await codeOf(copy())).toBe('none')
   })
 
+  test('a copy that takes tags along is judged by these, not by a header that it ignores', async () => {
+    await write(owner, 'theirs', { Tagging: 'team=b' })
+    await write(owner, 'ours', { Tagging: 'team=a' })
+    const copy = (Key: string, options: object = {}) =>
+      codeOf(
+        owner.send(
+          new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/${Key}`, ...options }),
+        ),
+      )
+    const denyOthers = (Action: string) =>
+      setPolicy({
+        ...{ Effect: 'Deny', Action },
+        Condition: { StringNotEquals: { 's3:RequestObjectTag/team': 'a' } },
+      })
+    await denyOthers('s3:PutObject')
+    expect(await copy('theirs', { Tagging: 'team=a' })).toBe('AccessDenied')
+    expect(await copy('theirs', { Tagging: 'team=a', TaggingDirective: 'COPY' })).toBe('AccessDenied')
+    expect(await copy('theirs', { Tagging: 'team=b', TaggingDirective: 'REPLACE' })).toBe('AccessDenied')
+    expect(await copy('theirs', { Tagging: 'team=a', TaggingDirective: 'REPLACE' })).toBe('none')
+    await denyOthers('s3:PutObjectTagging')
+    expect(await copy('theirs', { Tagging: 'team=a' })).toBe('AccessDenied')
+    expect(await copy('ours')).toBe('none')
+    expect(await copy('object', { Tagging: 'team=b' })).toBe('none')
+    expect(await copy('theirs', { Tagging: 'team=b', TaggingDirective: 'REPLACE' })).toBe('AccessDenied')
+  })
+
+  test('a write that sets tags is denied where setting these is', async () => {
+    const deny = (operator: string) =>
+      setPolicy({
+        ...{ Effect: 'Deny', Action: 's3:PutObjectTagging' },
+        Condition: { [operator]: { 's3:RequestObjectTag/team': 'a' } },
+      })
+    await deny('StringEquals')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=a' }))).toBe('AccessDenied')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=b' }))).toBe('none')
+    await deny('StringNotEquals')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=a' }))).toBe('none')
+    expect(await codeOf(write(owner, 'x', { Tagging: 'team=b' }))).toBe('AccessDenied')
+    expect(await codeOf(write(owner, 'x'))).toBe('none')
+  })
+
+  test('of two tags whose names differ in case alone, a policy does not see one', async () => {
+    await setPolicy({
+      ...{ Effect: 'Deny', Action: ['s3:PutObject', 's3:PutObjectTagging'] },
+      Condition: { StringNotEquals: { 's3:RequestObjectTag/team': 'a' } },
+    })
+    for (const Tagging of ['TEAM=a&team=b', 'team=a&TEAM=b', 'Team=a&team=a']) {
+      expect(await codeOf(write(owner, 'x', { Tagging }))).toBe('InvalidTag')
+    }
+    expect(await codeOf(write(owner, 'x', { Tagging: 'Team=a&other=1&OTHER=2' }))).toBe('none')
+    const TagSet = ['TEAM=a', 'team=b'].map((tag) => ({ Key: tag.slice(0, 4), Value: tag.slice(5) }))
+    const retag = new PutObjectTaggingCommand({ Bucket, Key: 'x', Tagging: { TagSet } })
+    expect(await codeOf(owner.send(retag))).toBe('InvalidTag')
+  })
+
   test('attributes of an object need the permission to read it as well', async () => {
     const attributes = () =>
       guest.send(new GetObjectAttributesCommand({ Bucket, Key: 'object', ObjectAttributes: ['ETag'] }))
@@ -362,6 +429,110 @@ describe('bucket policies', () => {
     expect(await codeOf(write(guest, 'locked', { ObjectLockLegalHoldStatus: 'ON' }))).toBe('AccessDenied')
   })
 
+  test('see Signature V2 of forms too', async () => {
+    const policy = Buffer.from(
+      JSON.stringify({
+        expiration: new Date(Date.now() + 60_000).toISOString(),
+        conditions: [{ bucket: Bucket }, { key: 'form' }],
+      }),
+    ).toString('base64')
+    const signature = createHmac('sha1', ownerKey.secret).update(policy).digest('base64')
+    const fields = { key: 'form', AWSAccessKeyId: ownerKey.id, policy, signature }
+    const post = async () =>
+      (await postForm(`${node.endpoint}/${Bucket}`, fields, { content: 'x', name: 'x' })).status
+    expect(await post()).toBe(204)
+    await setPolicy({
+      ...{ Effect: 'Deny', Action: 's3:*' },
+      Condition: { StringEquals: { 's3:signatureversion': 'AWS' } },
+    })
+    expect(await post()).toBe(403)
+    await write(owner, 'form')
+  })
+
+  test('tell forms from other requests by what they are', async () => {
+    const date = new Date().toUTCString()
+    const signed = `POST\n\n\n${date}\n/${Bucket}/upload?uploads`
+    const signature = createHmac('sha1', ownerKey.secret).update(signed).digest('base64')
+    const headers = { date, authorization: `AWS ${ownerKey.id}:${signature}` }
+    const createUpload = async () =>
+      (await fetch(`${node.endpoint}/${Bucket}/upload?uploads`, { method: 'POST', headers })).status
+    const form = (fields: Record<string, string>) => signedForm(ownerKey, Bucket, { key: 'form', ...fields })
+    const post = async (fields = {}) =>
+      (await postForm(`${node.endpoint}/${Bucket}`, form(fields), { content: 'x', name: 'x' })).status
+    const deny = (Action: string, operator: string, type: string) =>
+      setPolicy({ Effect: 'Deny', Action, Condition: { [operator]: { 's3:authType': type } } })
+    await deny('s3:PutObject', 'StringNotEquals', 'REST-HEADER')
+    expect([await createUpload(), await post()]).toEqual([200, 403])
+    await deny('s3:PutObject', 'StringNotEquals', 'POST')
+    expect([await createUpload(), await post()]).toEqual([403, 204])
+    await deny('s3:PutObjectAcl', 'StringEquals', 'POST')
+    expect([await post(), await post({ acl: 'private' })]).toEqual([204, 403])
+  })
+
+  test('see whether the signature covers the body', async () => {
+    const secret = { id: ownerKey.id, secret: ownerKey.secret }
+    const hash = createHash('sha256').update('x').digest('hex')
+    /** The status of a PUT by a presigned URL with these parameters and headers. */
+    const put = async (query: string, headers: Record<string, string> = {}) => {
+      const url = presignedUrl({ key: secret, port: node.s3!.port, nowMs: Date.now() }, 'PUT', query)
+      return (await fetch(url, { method: 'PUT', body: 'x', headers })).status
+    }
+    const deny = (operator: string, value: string) =>
+      setPolicy({
+        ...{ Effect: 'Deny', Action: 's3:PutObject' },
+        Condition: { [operator]: { 's3:x-amz-content-sha256': value } },
+      })
+    await deny('StringEquals', 'UNSIGNED-PAYLOAD')
+    const path = `/${Bucket}/presigned`
+    expect(await put(path)).toBe(403)
+    // The parameter is what is signed; the header, which nobody signed, counts for nothing beside it.
+    const unsigned = `${path}?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD`
+    expect(await put(unsigned, { 'x-amz-content-sha256': hash })).toBe(403)
+    expect(await put(`${path}?X-Amz-Content-Sha256=${hash}`)).toBe(200)
+    await write(owner, 'signed')
+    const post = signedForm(ownerKey, Bucket, { key: 'form' })
+    expect((await postForm(`${node.endpoint}/${Bucket}`, post, { content: 'x', name: 'x' })).status).toBe(204)
+    await deny('StringNotEquals', 'UNSIGNED-PAYLOAD')
+    expect(await put(path)).toBe(200)
+    expect(await codeOf(write(owner, 'signed'))).toBe('AccessDenied')
+  })
+
+  test('enforce conditional writes where an object comes to be', async () => {
+    const Condition = {
+      Null: { 's3:if-none-match': 'true' },
+      Bool: { 's3:ObjectCreationOperation': 'true' },
+    }
+    await setPolicy({ Effect: 'Deny', Action: 's3:PutObject', Condition })
+    const at = { Bucket, Key: 'upload' }
+    const ways: Record<string, (options: object) => Promise<unknown>> = {
+      put: (options) => write(owner, 'put', options),
+      copy: (options) =>
+        owner.send(
+          new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/object`, ...options }),
+        ),
+      upload: async (options) => {
+        const { UploadId } = await owner.send(new CreateMultipartUploadCommand(at))
+        const part = { ...at, UploadId, PartNumber: 1 }
+        await owner.send(new UploadPartCommand({ ...part, Body: 'x' }))
+        const { CopyPartResult } = await owner.send(
+          new UploadPartCopyCommand({ ...part, CopySource: `${Bucket}/object` }),
+        )
+        const MultipartUpload = { Parts: [{ PartNumber: 1, ETag: CopyPartResult!.ETag }] }
+        const complete = new CompleteMultipartUploadCommand({ ...at, UploadId, MultipartUpload, ...options })
+        return owner.send(complete)
+      },
+    }
+    for (const [name, way] of Object.entries(ways)) {
+      expect([name, await codeOf(way({}))]).toEqual([name, 'AccessDenied'])
+      expect([name, await codeOf(way({ IfNoneMatch: '*' }))]).toEqual([name, 'none'])
+    }
+    const post = async (fields: Record<string, string>) => {
+      const form = signedForm(ownerKey, Bucket, { key: 'form', ...fields })
+      return (await postForm(`${node.endpoint}/${Bucket}`, form, { content: 'x', name: 'x' })).status
+    }
+    expect([await post({}), await post({ 'if-none-match': '*' })]).toEqual([403, 204])
+  })
+
   test('each key of DeleteObjects is decided about by itself', async () => {
     for (const Key of ['a/1', 'b/1']) await write(owner, Key)
     await setPolicy({ Action: 's3:DeleteObject', Resource: `arn:aws:s3:::${Bucket}/a/*` })
@@ -393,6 +564,82 @@ describe('bucket policies', () => {
     await setPolicy({ Action: 's3:GetObject', Principal: { AWS: guestKey.id } })
     expect(await isPublic()).toBe(false)
   })
+})
+
+test('policies see the version of TLS, unless a proxy ends it', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'carport-tls-'))
+  const files = { certFile: join(dir, 'cert.pem'), keyFile: join(dir, 'key.pem') }
+  const { certificatePem, privateKeyPem } = createIdentity(systemRandom)
+  writeFileSync(files.certFile, certificatePem)
+  writeFileSync(files.keyFile, privateKeyPem)
+  const secure = await startTestNode({
+    s3Api: {
+      ...{ bindAddr: { kind: 'tcp', host: '127.0.0.1', port: 0 }, region: 'us-east-1', tls: files },
+      ...{ publicEndpoint: null, publicEndpointPathStyle: null, rootDomain: null },
+      ...{ acceptSignatureV2: true, acceptStorageClasses: true, bucketNamespace: 'global' },
+    },
+    trustedProxies: ['127.0.0.1'],
+  })
+  try {
+    const { buckets } = secure.core.model
+    const bucket = await buckets.create('secure')
+    const Statement = {
+      ...{ Effect: 'Allow', Principal: '*', Action: 's3:ListBucket', Resource: 'arn:aws:s3:::secure' },
+      Condition: { NumericGreaterThanEquals: { 's3:TlsVersion': '1.3' } },
+    }
+    const text = JSON.stringify({ Version: '2012-10-17', Statement })
+    await buckets.setDocument(bucket, 'policy', { bucket: 'secure', text })
+    const list = (version: 'TLSv1.2' | 'TLSv1.3', headers: Record<string, string> = {}) =>
+      new Promise<number>((resolve, reject) => {
+        const options = { minVersion: version, maxVersion: version, rejectUnauthorized: false, headers }
+        httpsGet(`https://${secure.s3!.address}/secure`, options, (answer) => {
+          answer.resume()
+          resolve(answer.statusCode!)
+        }).on('error', reject)
+      })
+    expect([await list('TLSv1.2'), await list('TLSv1.3')]).toEqual([403, 200])
+    expect(await list('TLSv1.3', { 'x-forwarded-proto': 'https' })).toBe(403)
+  } finally {
+    await secure.dispose()
+    rmSync(dir, { recursive: true, force: true })
+  }
+})
+
+test('policies of sessions see where a bucket is to be, and with which list', async () => {
+  const sessions = new Sessions(Buffer.from('ab'.repeat(32), 'hex'), systemRandom)
+  const clientOf = (...Statement: object[]) => {
+    const policy = JSON.stringify({ Version: '2012-10-17', Statement })
+    const grant = { parentKeyId: ownerKey.id, provider: 'home', subject: 'alice', name: 'session', policy }
+    const credentials = sessions.issue({ ...grant, expiresMs: Date.now() + 600_000 })
+    return node.client(ownerKey, { credentials })
+  }
+  const create = (client: S3Client, name: string, LocationConstraint?: string, options = {}) => {
+    const CreateBucketConfiguration = {
+      LocationConstraint,
+    } as CreateBucketCommandInput['CreateBucketConfiguration']
+    return codeOf(
+      client.send(
+        new CreateBucketCommand({
+          Bucket: `${Bucket}-${name}`,
+          ...(LocationConstraint !== undefined && { CreateBucketConfiguration }),
+          ...options,
+        }),
+      ),
+    )
+  }
+  const here = { StringEquals: { 's3:LocationConstraint': 'us-east-1' } }
+  const all = { Effect: 'Allow', Action: 's3:*', Resource: '*' }
+  const elsewhere = clientOf(all, { ...all, Effect: 'Deny', Condition: here })
+  expect(await create(elsewhere, 'a', 'us-east-1')).toBe('AccessDenied')
+  expect(await create(elsewhere, 'a')).toBe('none')
+  const only = clientOf({ ...all, Condition: here })
+  expect(await create(only, 'b')).toBe('AccessDenied')
+  expect(await create(only, 'b', 'us-east-1')).toBe('none')
+  expect(await create(clientOf({ ...all, Action: 's3:GetObject' }), 'c')).toBe('AccessDenied')
+  const unlisted = { ...all, Effect: 'Deny', Condition: { Null: { 's3:x-amz-acl': 'false' } } }
+  const without = clientOf(all, unlisted)
+  expect(await create(without, 'd', undefined, { ACL: 'public-read' })).toBe('AccessDenied')
+  expect(await create(without, 'd')).toBe('none')
 })
 
 describe('access control lists', () => {

@@ -3,6 +3,7 @@ import {
   CopyObjectCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
+  DeleteBucketPolicyCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
@@ -12,6 +13,7 @@ import {
   HeadObjectCommand,
   ListObjectVersionsCommand,
   type ObjectLockMode,
+  PutBucketPolicyCommand,
   PutBucketVersioningCommand,
   PutObjectCommand,
   type PutObjectCommandInput,
@@ -21,16 +23,19 @@ import {
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { Sessions } from '../src/api/sts/sessions.js'
+import type { AccessKey } from '../src/model/buckets/access-keys.js'
 import type { Bucket as BucketInfo } from '../src/model/buckets/buckets.js'
 import { lockGuard } from '../src/model/versions/lock.js'
-import { realClock } from '../src/platform/clock-and-random.js'
+import { realClock, systemRandom } from '../src/platform/clock-and-random.js'
 import { CarportError } from '../src/util/errors.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
 const Bucket = 'locks'
 const DAY = 86_400_000
 let node: TestNode
+let owner: AccessKey
 let s3: S3Client
 /** A client that may read and write, but does not own the bucket. */
 let writer: S3Client
@@ -38,7 +43,8 @@ let writer: S3Client
 beforeAll(async () => {
   node = await startTestNode()
   const { keys, buckets } = node.core.model
-  s3 = node.client(await node.createKey('owner'))
+  owner = await node.createKey('owner')
+  s3 = node.client(owner)
   await s3.send(new CreateBucketCommand({ Bucket, ObjectLockEnabledForBucket: true }))
   const key = await keys.create('writer')
   const bucket = (await buckets.byName(Bucket, undefined))!
@@ -272,6 +278,135 @@ describe('locks of a version', () => {
         name: 'NoSuchObjectLockConfiguration',
       })
     }
+  })
+})
+
+describe('policies about locks', () => {
+  const Resource = [`arn:aws:s3:::${Bucket}`, `arn:aws:s3:::${Bucket}/*`]
+  const setPolicy = (...statements: object[]) => {
+    const Statement = statements.map((statement) => ({ Principal: '*', Resource, ...statement }))
+    const Policy = JSON.stringify({ Version: '2012-10-17', Statement })
+    return s3.send(new PutBucketPolicyCommand({ Bucket, Policy }))
+  }
+  const deny = (Action: string, Condition: object) => setPolicy({ Effect: 'Deny', Action, Condition })
+  /** A client of temporary credentials with a policy of their own. */
+  const session = (...statements: object[]) => {
+    const sessions = new Sessions(Buffer.from('ab'.repeat(32), 'hex'), systemRandom)
+    const Statement = statements.map((statement) => ({ Resource, ...statement }))
+    const policy = JSON.stringify({ Version: '2012-10-17', Statement })
+    const grant = { parentKeyId: owner.id, provider: 'home', subject: 'alice', name: 'session', policy }
+    return node.client(owner, {
+      credentials: sessions.issue({ ...grant, expiresMs: Date.now() + 600_000 }),
+    })
+  }
+  /** Sends a retention together with headers, which belong to other operations. */
+  const retainWith = (headers: Record<string, string>, Mode: ObjectLockMode, days: number, client = s3) => {
+    const command = new PutObjectRetentionCommand({
+      ...{ Bucket, Key: 'policy', Retention: { Mode, RetainUntilDate: later(days) } },
+    })
+    command.middlewareStack.add(
+      (next) => (args) => {
+        Object.assign((args.request as { headers: object }).headers, headers)
+        return next(args)
+      },
+      { step: 'build' },
+    )
+    return client.send(command)
+  }
+
+  beforeAll(() => put('policy'))
+  afterEach(() => s3.send(new DeleteBucketPolicyCommand({ Bucket })))
+
+  test('deny a retention by what its document says', async () => {
+    const days = { NumericGreaterThan: { 's3:object-lock-remaining-retention-days': 10 } }
+    await deny('s3:PutObjectRetention', days)
+    await expect(retain('policy', 'GOVERNANCE', 100)).rejects.toMatchObject(denied)
+    await retain('policy', 'GOVERNANCE', 2)
+    await deny('s3:PutObjectRetention', { StringEquals: { 's3:object-lock-mode': 'COMPLIANCE' } })
+    await expect(retain('policy', 'COMPLIANCE', 3)).rejects.toMatchObject(denied)
+    await retain('policy', 'GOVERNANCE', 3)
+    await deny('s3:PutObjectRetention', {
+      DateGreaterThan: { 's3:object-lock-retain-until-date': later(50).toISOString() },
+    })
+    await expect(retain('policy', 'GOVERNANCE', 100)).rejects.toMatchObject(denied)
+    await retain('policy', 'GOVERNANCE', 4)
+  })
+
+  test('deny a legal hold by what its document says', async () => {
+    await deny('s3:PutObjectLegalHold', { StringEquals: { 's3:object-lock-legal-hold': 'OFF' } })
+    await hold('policy', 'ON')
+    await expect(hold('policy', 'OFF')).rejects.toMatchObject(denied)
+    await s3.send(new DeleteBucketPolicyCommand({ Bucket }))
+    await hold('policy', 'OFF')
+  })
+
+  test('deny to bypass governance for a retention of a few days', async () => {
+    await retain('policy', 'GOVERNANCE', 6)
+    const bypass = { BypassGovernanceRetention: true }
+    await deny('s3:BypassGovernanceRetention', {
+      NumericLessThan: { 's3:object-lock-remaining-retention-days': 4 },
+    })
+    await expect(retain('policy', 'GOVERNANCE', 3, bypass)).rejects.toMatchObject(denied)
+    await retain('policy', 'GOVERNANCE', 5.5, bypass)
+  })
+
+  test('do not go by headers that the operation does not have', async () => {
+    const guest = node.client(await node.createKey('guest'))
+    const Condition = { StringEquals: { 's3:object-lock-mode': 'GOVERNANCE' } }
+    await setPolicy({ Effect: 'Allow', Action: 's3:PutObjectRetention', Condition })
+    const decoy = { 'x-amz-object-lock-mode': 'GOVERNANCE' }
+    await expect(retainWith(decoy, 'COMPLIANCE', 7, guest)).rejects.toMatchObject(denied)
+    await retainWith({}, 'GOVERNANCE', 7, guest)
+  })
+
+  test('have no document read for callers who are allowed nothing', async () => {
+    const stranger = node.client(await node.createKey('stranger'))
+    await deny('s3:PutObjectRetention', { StringEquals: { 's3:object-lock-mode': 'COMPLIANCE' } })
+    const nonsense = 'nonsense' as ObjectLockMode
+    await expect(retain('policy', nonsense, 1, {}, stranger)).rejects.toMatchObject(denied)
+    await expect(retain('policy', nonsense, 1)).rejects.toMatchObject({ name: 'MalformedXML' })
+  })
+
+  test('see the headers of a write, in UTC where they name no zone', async () => {
+    const before = process.env.TZ
+    process.env.TZ = 'Pacific/Kiritimati' // 14 hours ahead of UTC
+    try {
+      await deny('s3:PutObjectRetention', {
+        NumericGreaterThanEquals: { 's3:object-lock-remaining-retention-days': 10 },
+      })
+      const until = later(10.2)
+      const headers = {
+        'x-amz-object-lock-mode': 'GOVERNANCE',
+        'x-amz-object-lock-retain-until-date': until.toISOString().slice(0, 19),
+      }
+      const command = new PutObjectCommand({ Bucket, Key: 'zone', Body: 'x' })
+      command.middlewareStack.add(
+        (next) => (args) => {
+          Object.assign((args.request as { headers: object }).headers, headers)
+          return next(args)
+        },
+        { step: 'build' },
+      )
+      await expect(s3.send(command)).rejects.toMatchObject(denied)
+    } finally {
+      if (before === undefined) delete process.env.TZ
+      else process.env.TZ = before
+    }
+  })
+
+  test('of sessions count as well', async () => {
+    const client = session(
+      { Effect: 'Allow', Action: 's3:*' },
+      {
+        Effect: 'Deny',
+        Action: 's3:PutObjectRetention',
+        Condition: { StringEquals: { 's3:object-lock-mode': 'COMPLIANCE' } },
+      },
+    )
+    await expect(retain('policy', 'COMPLIANCE', 8, {}, client)).rejects.toMatchObject(denied)
+    const decoy = { 'x-amz-object-lock-mode': 'GOVERNANCE' }
+    await expect(retainWith(decoy, 'COMPLIANCE', 8, client)).rejects.toMatchObject(denied)
+    await retain('policy', 'GOVERNANCE', 8, {}, client)
   })
 })
 

@@ -57,13 +57,17 @@ beforeAll(async () => {
     bucket: BUCKET,
     text: JSON.stringify({
       Version: '2012-10-17',
-      Statement: {
+      Statement: Object.entries({
+        's3:RequestObjectTag/a': ['s3:PutObjectTagging', 's3:DeleteObject'],
+        's3:object-lock-mode': 's3:PutObjectRetention',
+        's3:object-lock-legal-hold': 's3:PutObjectLegalHold',
+      }).map(([name, Action]) => ({
         Effect: 'Allow',
         Principal: { AWS: 'arn:aws:iam:::user/GKsomebody' },
-        Action: ['s3:PutObjectTagging', 's3:DeleteObject'],
+        Action,
         Resource: `arn:aws:s3:::${BUCKET}/*`,
-        Condition: { StringEquals: { 's3:RequestObjectTag/a': 'b' } },
-      },
+        Condition: { StringEquals: { [name]: 'b' } },
+      })),
     }),
   })
 })

@@ -62,3 +62,31 @@ export function signedHead(
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
   return `${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`
 }
+
+/** A URL that is good for a minute. @param target path and query, whose parameters are signed too; the header host is all else that is */
+export function presignedUrl(
+  { key, port, nowMs, service = 's3' }: Signer,
+  method: string,
+  target: string,
+): string {
+  const date = amzDate(nowMs)
+  const scope = `${date.slice(0, 8)}/us-east-1/${service}/aws4_request`
+  const url = new URL(`http://127.0.0.1:${port}${target}`)
+  const parameters = {
+    'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+    'X-Amz-Credential': `${key.id}/${scope}`,
+    'X-Amz-Date': date,
+    'X-Amz-Expires': '60',
+    'X-Amz-SignedHeaders': 'host',
+  }
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+  const payloadHash = url.searchParams.get('X-Amz-Content-Sha256') ?? 'UNSIGNED-PAYLOAD'
+  const query = canonicalQuery(url.search.slice(1))
+  const canonical = [method, url.pathname, query, `host:${url.host}`, '', 'host', payloadHash].join('\n')
+  const hash = createHash('sha256').update(canonical).digest('hex')
+  const signature = createHmac('sha256', deriveSigningKey(key.secret, date.slice(0, 8), 'us-east-1', service))
+    .update(`AWS4-HMAC-SHA256\n${date}\n${scope}\n${hash}`)
+    .digest('hex')
+  url.searchParams.set('X-Amz-Signature', signature)
+  return url.href
+}

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { canonicalQuery, canonicalRequest } from '../s3/signature/canonical.js'
+import { canonicalHeaders, canonicalQuery, canonicalRequest } from '../s3/signature/canonical.js'
 import { deriveSigningKey, sha256HexOfLatin1 } from '../s3/signature/keys.js'
 import type { Headers } from './stream-call.js'
 
@@ -46,7 +46,8 @@ export function signed(
   const { method, path, query } = request
   const rawHeaders = Object.entries(headers).flat()
   const parts = { method, rawPath: path, rawQuery: query, headers, rawHeaders }
-  const canonical = canonicalRequest(parts, path, canonicalQuery(query), list, names, bodyHash)
+  const signedLines = canonicalHeaders(parts, names)
+  const canonical = canonicalRequest(method, path, canonicalQuery(query), signedLines, list, bodyHash)
   const date = stamp.slice(0, 8)
   const scope = `${date}/${region}/${service}/aws4_request`
   const text = `AWS4-HMAC-SHA256\n${stamp}\n${scope}\n${sha256HexOfLatin1(canonical)}`

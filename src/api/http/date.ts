@@ -145,3 +145,15 @@ function utc(
   if (new Date(midnight).getUTCDate() !== d) return undefined
   return midnight + ((h * 60 + m) * 60 + s) * 1000
 }
+
+const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?$/
+
+/**
+ * Parses a date in ISO 8601 to ms since the epoch; undefined if it is none. A date without a zone is in UTC.
+ */
+export function parseIsoDate(text: string): number | undefined {
+  const match = ISO_8601.exec(text)
+  if (!match) return undefined
+  const ms = Date.parse(match[3] === undefined ? `${text}Z` : text)
+  return Number.isNaN(ms) ? undefined : ms
+}

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { ownText } from '../../util/text.js'
 import type { BodyReader } from './body-reader.js'
 import { Query } from './query.js'
@@ -135,6 +136,13 @@ export class HttpRequest {
   /** Whether the request came by TLS, to this node or to a trusted proxy. */
   get secure(): boolean {
     return this.#clientOf().secure ?? (this.message.socket as { encrypted?: boolean }).encrypted === true
+  }
+
+  /** The version of TLS that the client speaks, such as "1.3"; undefined without TLS, and where a proxy ends it. */
+  get tlsVersion(): string | undefined {
+    if (this.#clientOf().secure !== undefined) return undefined
+    const protocol = (this.message.socket as Partial<TLSSocket>).getProtocol?.()
+    return /^TLSv(\d+(?:\.\d+)?)$/.exec(protocol ?? '')?.[1]
   }
 
   #clientOf(): Client {

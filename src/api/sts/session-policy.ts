@@ -13,6 +13,8 @@ interface Statement {
   actions: { matches: readonly ((action: string) => boolean)[]; negated: boolean }
   resources: { patterns: readonly Pattern[]; negated: boolean }
   conditions: readonly Condition[]
+  /** Texts that name all condition keys and variables which it asks for, in lower case. */
+  mentions: readonly string[]
 }
 
 export interface SessionQuestion {
@@ -46,7 +48,7 @@ export class SessionPolicy {
     let allowed = false
     for (const statement of this.#statements) {
       if (allowed && statement.effect === 'Allow') continue
-      if (statement.actions.matches.some((matches) => matches(action)) === statement.actions.negated) continue
+      if (!isAbout(statement, action)) continue
       const { patterns, negated } = statement.resources
       const named = resources.some((arn) => patterns.some((pattern) => pattern.matches(arn, variables)))
       if (named === negated) continue
@@ -56,6 +58,17 @@ export class SessionPolicy {
     }
     return allowed
   }
+
+  /** Whether the answer for an action depends on the condition keys that begin with `prefix`, in lower case. */
+  asksFor(action: string, prefix: string): boolean {
+    return this.#statements.some(
+      (statement) => statement.mentions.some((text) => text.includes(prefix)) && isAbout(statement, action),
+    )
+  }
+}
+
+function isAbout({ actions }: Statement, action: string): boolean {
+  return actions.matches.some((matches) => matches(action)) !== actions.negated
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -100,7 +113,8 @@ function parseStatement(item: unknown, syntax: PatternSyntax): Statement {
   const sources = strings(resource.value, 'The policy has an invalid resource')
   const tags = [EXISTING_TAG, REQUEST_TAG]
   const written = [...sources, ...conditions.flatMap(({ key, values }) => [key, ...values])]
-  if (written.some((part) => tags.some((tag) => part.toLowerCase().includes(tag)))) {
+  const mentions = written.map((text) => text.toLowerCase())
+  if (mentions.some((text) => tags.some((tag) => text.includes(tag)))) {
     throw malformed('Conditions on tags are not offered in policies of sessions')
   }
   return {
@@ -108,6 +122,7 @@ function parseStatement(item: unknown, syntax: PatternSyntax): Statement {
     actions: { matches: strings(action.value, 'The policy has an invalid action').map(actionOf), ...action },
     resources: { patterns: sources.map((source) => resourceOf(source, syntax)), ...resource },
     conditions,
+    mentions,
   }
 }
 

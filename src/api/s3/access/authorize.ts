@@ -4,7 +4,7 @@ import type { Model } from '../../../model/model.js'
 import { S3Error, type S3ErrorCode } from '../errors.js'
 import type { S3Request } from '../request.js'
 import { decide } from './decision.js'
-import type { Granted, Need } from './question.js'
+import type { Granted, Need, Question } from './question.js'
 import { checkSession, isLimited } from './session.js'
 
 /** The access key that signed a request; undefined if it is anonymous. */
@@ -115,11 +115,17 @@ function grant(
 ): Granted | Promise<Granted> {
   checkExpectedOwner(model, request, bucket, expectedHeader)
   const key = need.key ?? request.key
-  if (isLimited(request)) checkSession({ model, request, bucket, caller, need, action: need.action, key })
+  const question = { model, request, bucket, caller, need, action: need.action, key }
+  const checked = isLimited(request) ? checkSession(question) : undefined
+  return checked ? checked.then(() => settle(question)) : settle(question)
+}
+
+function settle(question: Question): Granted | Promise<Granted> {
+  const { bucket, caller, need } = question
   const permissions = caller?.permissions.get(bucket.hexId)
   const settled = need.permission !== undefined && permissions?.[need.permission] === true
   if (settled && bucket.document('policy') === undefined) return { bucket, caller }
-  return decide({ model, request, bucket, caller, need, action: need.action, key })
+  return decide(question)
 }
 
 function checkExpectedOwner(model: Model, request: S3Request, bucket: Bucket, header: string): void {

@@ -13,9 +13,9 @@ import { S3Error } from '../errors.js'
 import { versionIdText } from '../version-id.js'
 import { aclAllows, storedAcl } from './acl/acl.js'
 import { isMember, objectOwnership, publicAccessBlock } from './acl/ownership.js'
-import { type ConditionTags, conditionValues } from './condition-values.js'
+import { type ConditionFacts, conditionValues } from './condition-values.js'
 import { Policy } from './policy/policy.js'
-import { type Granted, impliedBy, type Question } from './question.js'
+import { type Granted, impliedBy, type Question, taggingHeader } from './question.js'
 
 /** Actions that the bucket's list can allow, with the permission that they need. */
 const BUCKET_ACL: Readonly<Record<string, AclPermission>> = {
@@ -103,6 +103,15 @@ export function checkMayDelete(bucket: Bucket, caller: AccessKey | undefined): v
   if (!listAllows(bucket, caller?.id, 'WRITE')) throw denied()
 }
 
+/**
+ * Whether the key's permissions, or any statement of the policy, can allow what is asked: before a body is read on which the
+ * answer depends. @throws S3Error AccessDenied if this version cannot read the policy
+ */
+export function mayBeAllowed({ bucket, caller, need, action }: Question): boolean {
+  if (need.permission !== undefined && caller?.permissions.get(bucket.hexId)?.[need.permission]) return true
+  return policyOf(bucket)?.mayAllow(action, caller?.id) === true
+}
+
 /** Whether the bucket's list allows something to others than its owner, whose rights are the key's permissions. */
 function listAllows(bucket: Bucket, callerId: string | undefined, permission: AclPermission): boolean {
   const stored = storedAcl(bucket.document('acl'))
@@ -113,7 +122,7 @@ function listAllows(bucket: Bucket, callerId: string | undefined, permission: Ac
 
 class Decision {
   readonly #permissions: Permissions | undefined
-  readonly #tags: ConditionTags = {}
+  readonly #facts: ConditionFacts = {}
   readonly #enforced: boolean
   #policy: Policy | undefined
   #version: Promise<VersionRecord | undefined> | undefined
@@ -148,7 +157,7 @@ class Decision {
   }
 
   async #askPolicy(): Promise<'deny' | 'allow' | 'none'> {
-    const { need, action, key } = this.q
+    const { request, need, action, key } = this.q
     const policy = this.#policy
     if (!policy) return 'none'
     if (
@@ -158,12 +167,16 @@ class Decision {
       policy.needsExistingTags(action)
     ) {
       const version = await this.#load()
-      this.#tags.existing = version?.mutable.tags?.[1] ?? {}
+      this.#facts.existing = version?.mutable.tags?.[1] ?? {}
     }
-    if (policy.needsRequestTags(action)) {
+    if ([action, ...impliedBy(request, action)].some((asked) => policy.needsRequestTags(asked))) {
       // The body is not read for a caller whom no statement can allow the action.
-      if (need.requestTags && !this.#mayBeAllowed()) throw denied()
-      this.#tags.requested = (await need.requestTags?.()) ?? this.#headerTags()
+      if (need.requestTags && !mayBeAllowed(this.q)) throw denied()
+      this.#facts.requested = (await need.requestTags?.()) ?? this.#headerTags()
+    }
+    if (need.requestLock && policy.needsRequestLock(action)) {
+      if (!mayBeAllowed(this.q)) throw denied()
+      this.#facts.lock = await need.requestLock()
     }
     return this.#evaluate(action, key)
   }
@@ -174,14 +187,8 @@ class Decision {
       principal: this.q.caller?.id,
       action,
       key,
-      values: conditionValues({ ...question, action }, this.#tags),
+      values: conditionValues({ ...question, action }, this.#facts),
     })
-  }
-
-  #mayBeAllowed(): boolean {
-    const { need, caller, action } = this.q
-    if (need.permission !== undefined && this.#permissions?.[need.permission]) return true
-    return this.#policy?.mayAllow(action, caller?.id) === true
   }
 
   /** Denies a write that also sets an ACL, tags or a lock where the policy denies setting these by themselves. */
@@ -204,7 +211,7 @@ class Decision {
   }
 
   #headerTags(): Record<string, string> | undefined {
-    const header = this.q.request.header('x-amz-tagging')
+    const header = taggingHeader(this.q.request)
     return header === undefined ? undefined : Object.fromEntries(new URLSearchParams(header))
   }
 

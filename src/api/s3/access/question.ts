@@ -32,6 +32,19 @@ export interface Need {
    * them.
    */
   requestTags?: () => Promise<Record<string, string>> | Record<string, string>
+  /**
+   * The lock that the request's document sets, where no headers do. Called only if a policy depends on it, perhaps several
+   * times.
+   */
+  requestLock?: () => Promise<RequestedLock>
+}
+
+/** Retention and legal hold as a request has them, in the words of S3. */
+export interface RequestedLock {
+  mode?: string | undefined
+  /** A date in ISO 8601, as sent. */
+  until?: string | undefined
+  legalHold?: string | undefined
 }
 
 /** The bucket of an authorized request, and the caller. */
@@ -45,6 +58,13 @@ export interface Granted {
   version?: VersionRecord
 }
 
+/** The header that sets tags; undefined for a copy that takes along those of its source, which ignores the header. */
+export function taggingHeader(request: S3Request): string | undefined {
+  const takesAlong =
+    request.operation === 'CopyObject' && request.header('x-amz-tagging-directive') !== 'REPLACE'
+  return takesAlong ? undefined : request.header('x-amz-tagging')
+}
+
 /**
  * The actions that a write also needs, since its headers set an ACL, tags or a lock: the same actions that setting
  * these by themselves needs.
@@ -54,7 +74,7 @@ export function impliedBy(request: S3Request, action: string): string[] {
   const has = (name: string) => request.header(name) !== undefined
   const actions: string[] = []
   if (has('x-amz-acl') || GRANT_HEADERS.some(has)) actions.push('s3:PutObjectAcl')
-  if (has('x-amz-tagging')) actions.push('s3:PutObjectTagging')
+  if (taggingHeader(request) !== undefined) actions.push('s3:PutObjectTagging')
   return [...actions, ...impliedLocks(request, action)]
 }
 

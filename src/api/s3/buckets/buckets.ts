@@ -5,7 +5,8 @@ import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
 import { GRANT_HEADERS } from '../access/acl/headers.js'
 import { authorize, requireCaller } from '../access/authorize.js'
-import { checkSessionOutside } from '../access/session.js'
+import { LOCATION } from '../access/policy/condition-keys.js'
+import { checkSessionOutside, sessionAsksFor } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
@@ -22,7 +23,9 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
   const { model, region } = context
   const caller = requireCaller(model, request)
   const name = request.bucket!
-  checkSessionOutside(request, caller, 's3:CreateBucket', name)
+  // The body is read only for who may create buckets, also where the session's policy asks for what it says.
+  const asksForLocation = sessionAsksFor(request, 's3:CreateBucket', LOCATION)
+  if (!asksForLocation) checkSessionOutside(request, caller, 's3:CreateBucket', name)
   const existing = await model.buckets.byName(name, caller)
   if (existing) {
     const owns = caller.permissions.get(existing.hexId)?.owner
@@ -32,7 +35,13 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
     throw new S3Error('AccessDenied', 'This access key may not create buckets.')
   }
   const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
-  const tags = body.length > 0 ? await readNewBucket(body, region) : {}
+  const { location, tags } = body.length > 0 ? await readNewBucket(body) : { location: undefined, tags: {} }
+  if (asksForLocation) {
+    checkSessionOutside(request, caller, 's3:CreateBucket', name, location ? { location } : {})
+  }
+  if (location && location !== region && location !== 'us-east-1') {
+    throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
+  }
   const lock = asksForLock(request)
   for (const action of actionsOfSettings(request, lock, tags)) {
     checkSessionOutside(request, caller, action, name)
@@ -75,20 +84,17 @@ export async function createBucket(context: S3Context, request: S3Request): Prom
 }
 
 /**
- * The tags that the document of a CreateBucket asks for.
- * @throws S3Error IllegalLocationConstraintException, NotImplemented, MalformedXML, InvalidTag
+ * What the document of a CreateBucket asks for; no location for the default one.
+ * @throws S3Error NotImplemented, MalformedXML, InvalidTag
  */
-async function readNewBucket(body: Buffer, region: string): Promise<Tags> {
+async function readNewBucket(body: Buffer): Promise<{ location: string | undefined; tags: Tags }> {
   const root = await parseXml(body, 'CreateBucketConfiguration')
   if (root.child('Location') ?? root.child('Bucket')) {
     throw new S3Error('NotImplemented', 'Directory buckets are not offered.')
   }
-  const constraint = root.only('LocationConstraint', 'Tags').text('LocationConstraint')
-  if (constraint && constraint !== region && constraint !== 'us-east-1') {
-    throw new S3Error('IllegalLocationConstraintException', `This store's region is ${region}.`)
-  }
+  const location = root.only('LocationConstraint', 'Tags').text('LocationConstraint')
   const list = root.child('Tags')
-  return list ? listedTags(list, BUCKET_TAGS_MAX) : {}
+  return { location, tags: list ? listedTags(list, BUCKET_TAGS_MAX) : {} }
 }
 
 /** The actions that a CreateBucket needs beside its own for what it sets on the bucket, as AWS has them. */

@@ -143,10 +143,16 @@ async function authorizeTags(
   { version, need, bucketName }: CopySource,
 ): Promise<void> {
   const replace = directive(request, 'x-amz-tagging-directive') === 'REPLACE'
-  if (replace || Object.keys(version.mutable.tags?.[1] ?? {}).length === 0) return
+  const tags = version.mutable.tags?.[1] ?? {}
+  if (replace || Object.keys(tags).length === 0) return
   const read = need.versionId === undefined ? 's3:GetObjectTagging' : 's3:GetObjectVersionTagging'
   await authorize(model, request, { ...need, action: read }, bucketName)
-  await authorize(model, request, { permission: 'write', action: 's3:PutObjectTagging', ofNewObject: true })
+  await authorize(model, request, {
+    permission: 'write',
+    action: 's3:PutObjectTagging',
+    ofNewObject: true,
+    requestTags: () => tags,
+  })
 }
 
 /** @throws S3Error InvalidRequest for a copy onto itself that changes nothing */

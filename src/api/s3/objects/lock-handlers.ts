@@ -1,10 +1,11 @@
 import type { Versioning } from '../../../model/buckets/documents.js'
 import { mayReplaceRetention, type ObjectLockDocument, type Retention } from '../../../model/versions/lock.js'
 import type { MutableChange, VersionRecord } from '../../../model/versions/record.js'
-import { isoDate } from '../../http/date.js'
+import { isoDate, parseIsoDate } from '../../http/date.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
+import type { RequestedLock } from '../access/question.js'
 import { xmlResponse } from '../answers.js'
 import { configurationBody, configuredBucket } from '../buckets/configuration.js'
 import type { S3Context } from '../context.js'
@@ -13,14 +14,7 @@ import type { S3Request, S3Response } from '../request.js'
 import { bringIn } from '../shadow/keep.js'
 import { versionIdHeader, versionSelector } from '../version-id.js'
 import { deleteMarker, existingVersion, notFound } from './find.js'
-import {
-  checkFuture,
-  isRetentionMode,
-  mayBypassGovernance,
-  needObjectLock,
-  parseIsoDate,
-  protectedByLock,
-} from './lock.js'
+import { checkFuture, isRetentionMode, mayBypassGovernance, needObjectLock, protectedByLock } from './lock.js'
 
 const DAYS_MAX = 36_500
 const YEARS_MAX = 100
@@ -104,13 +98,17 @@ export async function getObjectLockConfiguration(
  * PutObjectRetention: sets or prolongs the retention of a version, or weakens it if the caller may bypass it.
  */
 export async function putObjectRetention(context: S3Context, request: S3Request): Promise<S3Response> {
-  return changeLock(context, request, 's3:PutObjectRetention', async () => {
+  const document = once(async () => {
+    const root = await configurationBody(request, 'Retention')
+    const retention = readRetention(root, context.clock.nowMs())
+    return { retention, mode: retention?.mode, until: root.text('RetainUntilDate')?.trim() }
+  })
+  return changeLock(context, request, 's3:PutObjectRetention', document, async ({ retention }) => {
+    const bypass = await mayBypassGovernance(context, request, undefined, document)
     const nowMs = context.clock.nowMs()
-    const next = readRetention(await configurationBody(request, 'Retention'), nowMs)
-    const bypass = await mayBypassGovernance(context, request)
     return ({ mutable }) => {
-      if (!mayReplaceRetention(mutable.retention?.[1], next, { nowMs, bypass })) throw protectedByLock()
-      return { retention: next }
+      if (!mayReplaceRetention(mutable.retention?.[1], retention, { nowMs, bypass })) throw protectedByLock()
+      return { retention }
     }
   })
 }
@@ -140,12 +138,15 @@ export async function getObjectRetention(context: S3Context, request: S3Request)
 
 /** PutObjectLegalHold. */
 export async function putObjectLegalHold(context: S3Context, request: S3Request): Promise<S3Response> {
-  return changeLock(context, request, 's3:PutObjectLegalHold', async () => {
+  const document = once(async () => {
     const root = await configurationBody(request, 'LegalHold')
-    const status = root.only('Status').oneOf('Status', ['ON', 'OFF'])
-    if (status === undefined) throw new S3Error('MalformedXML')
-    return () => ({ legalHold: status === 'ON' })
+    const legalHold = root.only('Status').oneOf('Status', ['ON', 'OFF'])
+    if (legalHold === undefined) throw new S3Error('MalformedXML')
+    return { legalHold }
   })
+  return changeLock(context, request, 's3:PutObjectLegalHold', document, async ({ legalHold }) => () => ({
+    legalHold: legalHold === 'ON',
+  }))
 }
 
 /** GetObjectLegalHold. */
@@ -167,18 +168,31 @@ async function lockableVersion(
   return version
 }
 
-/** @param read reads the body; called after the request was authorized */
-async function changeLock(
+/** Reads a document at the first call; all calls get the same. */
+function once<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | undefined
+  return () => {
+    reading ??= read()
+    return reading
+  }
+}
+
+/**
+ * @param document reads the body: once the request was authorized, or while it is, where a policy depends on what the body says
+ * @param changeBy called with the document after the request was authorized
+ */
+async function changeLock<T extends RequestedLock>(
   context: S3Context,
   request: S3Request,
   action: string,
-  read: () => Promise<(version: VersionRecord) => MutableChange>,
+  document: () => Promise<T>,
+  changeBy: (document: T) => Promise<(version: VersionRecord) => MutableChange>,
 ): Promise<S3Response> {
   const { model } = context
   const selector = versionSelector(request)
-  const { bucket } = await authorize(model, request, { permission: 'write', action })
+  const { bucket } = await authorize(model, request, { permission: 'write', action, requestLock: document })
   needObjectLock(bucket)
-  const change = await read()
+  const change = await changeBy(await document())
   if (selector === undefined) await bringIn(context, bucket, Buffer.from(request.key!))
   const version = await model.objects.updateLock(bucket.id, Buffer.from(request.key!), selector, (found) => {
     if (found.state === 'marker') throw deleteMarker(request, found, selector)

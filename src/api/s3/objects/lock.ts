@@ -8,7 +8,9 @@ import {
   type RetentionMode,
 } from '../../../model/versions/lock.js'
 import type { Mutable } from '../../../model/versions/record.js'
+import { parseIsoDate } from '../../http/date.js'
 import { authorize } from '../access/authorize.js'
+import type { RequestedLock } from '../access/question.js'
 import type { S3Context } from '../context.js'
 import { invalidArgument, S3Error } from '../errors.js'
 import type { S3Request } from '../request.js'
@@ -20,18 +22,6 @@ const LEGAL_HOLD = 'x-amz-object-lock-legal-hold'
 /** @throws S3Error InvalidRequest unless the bucket has object lock */
 export function needObjectLock(bucket: Bucket): void {
   if (!bucket.objectLock) throw new S3Error('InvalidRequest', 'Bucket is missing Object Lock Configuration')
-}
-
-const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?$/
-
-/**
- * Parses a date in ISO 8601 to ms since the epoch; undefined if it is none. A date without a zone is in UTC.
- */
-export function parseIsoDate(text: string): number | undefined {
-  const match = ISO_8601.exec(text)
-  if (!match) return undefined
-  const ms = Date.parse(match[3] === undefined ? `${text}Z` : text)
-  return Number.isNaN(ms) ? undefined : ms
 }
 
 /** Whether a text names a retention mode. */
@@ -115,11 +105,13 @@ function headerRetention(
  * Whether the request asks to bypass governance mode and the caller may: its key has the owner permission, or
  * the policy allows s3:BypassGovernanceRetention.
  * @param key the object's key, if it is not the request's
+ * @param requestLock the lock that the request's document sets, if it has one
  */
 export async function mayBypassGovernance(
   { model }: S3Context,
   request: S3Request,
   key?: string,
+  requestLock?: () => Promise<RequestedLock>,
 ): Promise<boolean> {
   if (request.header('x-amz-bypass-governance-retention')?.toLowerCase() !== 'true') return false
   try {
@@ -127,6 +119,7 @@ export async function mayBypassGovernance(
       permission: 'owner',
       action: 's3:BypassGovernanceRetention',
       ...(key !== undefined && { key }),
+      ...(requestLock && { requestLock }),
     })
     return true
   } catch (error) {

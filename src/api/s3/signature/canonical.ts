@@ -14,14 +14,21 @@ export interface SignedParts {
 }
 
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
+/** The largest number of signed headers. More do not fit into the head of a request together with their list. */
+export const SIGNED_HEADERS_MAX = 500
 const LISTS_MAX = 512
 const lists = new Map<string, readonly string[] | undefined>()
 
-/** The names of a SignedHeaders list; undefined when one is no lower-case header name. Lists repeat: kept. */
+/**
+ * The names of a SignedHeaders list; undefined when one is no lower-case header name or is there twice, or when there are more
+ * than SIGNED_HEADERS_MAX. Clients send the same lists again and again, so the short ones are kept.
+ */
 export function parseSignedHeaders(text: string): readonly string[] | undefined {
   const known = lists.get(text)
   if (known !== undefined) return known
   const names = text.split(';')
+  // A name that stood in the list a thousand times would bring its header's value into the signed text as often.
+  if (names.length > SIGNED_HEADERS_MAX || new Set(names).size < names.length) return undefined
   if (!names.every((name) => HEADER_NAME.test(name))) return undefined
   if (lists.size >= LISTS_MAX) lists.clear()
   if (text.length <= 1024) lists.set(text, names)
@@ -71,16 +78,33 @@ function fold(value: string): string {
   return value.charCodeAt(0) === 32 || value.charCodeAt(value.length - 1) === 32 ? value.trim() : value
 }
 
-function headerValue(parts: SignedParts, name: string): string {
-  const value = Object.hasOwn(parts.headers, name) ? parts.headers[name] : undefined
-  if (value === undefined) return ''
-  // node:http joins repeated headers with ', ', Signature V4 with ',': a comma may stand for a repetition.
-  if (typeof value === 'string' && !value.includes(',') && name !== 'cookie') return fold(value)
-  const values: string[] = []
-  for (let i = 0; i < parts.rawHeaders.length; i += 2) {
-    if (parts.rawHeaders[i]!.toLowerCase() === name) values.push(fold(parts.rawHeaders[i + 1]!))
+/** The lines of the signed headers, made in one walk over the request's headers at the most. */
+export function canonicalHeaders(parts: SignedParts, names: readonly string[]): string {
+  let joined: ReadonlyMap<string, string> | undefined
+  let lines = ''
+  for (const name of names) {
+    const value = Object.hasOwn(parts.headers, name) ? parts.headers[name] : ''
+    // node:http joins repeated headers with ', ', Signature V4 with ',': a comma may stand for a repetition.
+    if (typeof value === 'string' && !value.includes(',') && name !== 'cookie') {
+      lines += `${name}:${fold(value)}\n`
+    } else {
+      joined ??= joinedValues(parts.rawHeaders)
+      lines += `${name}:${joined.get(name) ?? ''}\n`
+    }
   }
-  return values.join(',')
+  return lines
+}
+
+/** The values of all headers by their lower-case names; those of repeated headers are joined with ','. */
+function joinedValues(rawHeaders: readonly string[]): ReadonlyMap<string, string> {
+  const values = new Map<string, string>()
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!.toLowerCase()
+    const value = fold(rawHeaders[i + 1]!)
+    const before = values.get(name)
+    values.set(name, before === undefined ? value : `${before},${value}`)
+  }
+  return values
 }
 
 function compareParts(a: string, b: string): number {
@@ -105,16 +129,17 @@ export function canonicalQuery(rawQuery: string, omit?: string): string {
   return parts.join('&')
 }
 
-/** The canonical request of Signature V4. `path` is encoded already; S3 encodes once and normalizes nothing. */
+/**
+ * The canonical request of Signature V4. `path` is encoded already; S3 encodes once and normalizes nothing.
+ * @param headers as canonicalHeaders makes them
+ */
 export function canonicalRequest(
-  parts: SignedParts,
+  method: string,
   path: string,
   query: string,
+  headers: string,
   signedHeaders: string,
-  names: readonly string[],
   payloadHash: string,
 ): string {
-  let headers = ''
-  for (let i = 0; i < names.length; i++) headers += `${names[i]}:${headerValue(parts, names[i]!)}\n`
-  return `${parts.method}\n${path}\n${query}\n${headers}\n${signedHeaders}\n${payloadHash}`
+  return `${method}\n${path}\n${query}\n${headers}\n${signedHeaders}\n${payloadHash}`
 }

@@ -1,11 +1,15 @@
 import { amzDate as formatAmzDate, isoDate, parseAmzDate, parseHttpDate } from '../../http/date.js'
 import type { Query } from '../../http/query.js'
+import { escapeXml } from '../../xml/writer.js'
 import { invalidArgument, S3Error } from '../errors.js'
-import { checkAllSigned, parseSignedHeaders, type SignedParts } from './canonical.js'
+import { checkAllSigned, parseSignedHeaders, SIGNED_HEADERS_MAX, type SignedParts } from './canonical.js'
 
 export const ALGORITHM = 'AWS4-HMAC-SHA256'
 const SKEW_MAX_MS = 15 * 60 * 1000
 const EXPIRES_MAX_S = 7 * 24 * 3600
+const LIST_RULE = `is not valid: it has names in lower case, each once, and ${SIGNED_HEADERS_MAX} at the most.`
+/** Longest signed text in an answer, in characters of XML. */
+const SHOWN_MAX = 16 * 1024
 
 /** The service and region that a credential's scope must name. */
 export interface Endpoint {
@@ -64,7 +68,7 @@ export class AuthorizationReader {
     const { credential, signedHeaders, signature } = parseAuthorization(authorization)
     const scope = parseCredential(credential, this.endpoint, 'AuthorizationHeaderMalformed')
     const names = parseSignedHeaders(signedHeaders)
-    if (!names) throw malformedHeader('The authorization header is malformed; SignedHeaders is not valid.')
+    if (!names) throw malformedHeader(`The authorization header is malformed; SignedHeaders ${LIST_RULE}`)
     const signed = { credential, ...scope, signedHeaders, names }
     if (
       signature.length === SIGNATURE_CHARACTERS &&
@@ -141,7 +145,7 @@ export function queryClaim(parts: SignedParts, query: Query, nowMs: number, endp
   }
   checkExpiry(expires, dateMs, nowMs)
   const names = parseSignedHeaders(signedHeaders)
-  if (!names) throw malformedQuery('X-Amz-SignedHeaders is not valid.')
+  if (!names) throw malformedQuery(`X-Amz-SignedHeaders ${LIST_RULE}`)
   checkAllSigned(names, parts.rawHeaders)
   const inHeader = parts.headers['x-amz-content-sha256']
   return {
@@ -307,12 +311,18 @@ const malformedHeader = (message: string) => new S3Error('AuthorizationHeaderMal
 const malformedQuery = (message: string) => new S3Error('AuthorizationQueryParametersError', message)
 export const unknownKey = (keyId: string) =>
   new S3Error('InvalidAccessKeyId', undefined, { extra: { AWSAccessKeyId: keyId } })
+/** @param stringToSign is shown, as `request` is, unless it is long: the answer must not be many times the request */
 export const mismatch = (keyId: string, stringToSign: string, signature: string, request?: string) =>
   new S3Error('SignatureDoesNotMatch', undefined, {
     extra: {
       AWSAccessKeyId: keyId,
-      StringToSign: stringToSign,
+      StringToSign: shown(stringToSign),
       SignatureProvided: signature,
-      CanonicalRequest: request,
+      CanonicalRequest: shown(request),
     },
   })
+
+function shown(text: string | undefined): string | undefined {
+  if (text === undefined || text.length > SHOWN_MAX) return undefined
+  return escapeXml(text).length > SHOWN_MAX ? undefined : text
+}

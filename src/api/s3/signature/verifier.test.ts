@@ -214,6 +214,73 @@ describe('Signature V4 by header', () => {
   })
 })
 
+describe('lists of signed headers', () => {
+  const LISTS = [
+    ['names one twice', 'host;range;x-amz-content-sha256;x-amz-date;range'],
+    [
+      'names more than a request can have',
+      ['host', 'x-amz-content-sha256', 'x-amz-date', ...Array.from({ length: 600 }, (_, i) => `y${i}`)].join(
+        ';',
+      ),
+    ],
+  ] as const
+
+  test.each(LISTS)('that %s are refused before a secret is looked up', (_, names) => {
+    const request = signed('GET', '/test.txt', names, GET_SIGNATURE, { Range: 'bytes=0-9' })
+    expect(refusal(() => verifier.verify(request, NOW)).code).toBe('AuthorizationHeaderMalformed')
+    const url = PRESIGNED.replace('SignedHeaders=host', `SignedHeaders=${names.replaceAll(';', '%3B')}`)
+    expect(refusal(() => verifier.verify(presigned(url), NOW)).code).toBe('AuthorizationQueryParametersError')
+  })
+
+  test('cost a few looks at each header, however many have commas', () => {
+    const names = Array.from({ length: 400 }, (_, i) => `y${i}`)
+    const list = ['host', 'x-amz-content-sha256', 'x-amz-date', ...names]
+    const request = signed('GET', '/a%2Fb', list.join(';'), GET_SIGNATURE, {
+      ...Object.fromEntries(names.map((name) => [name, ','])),
+    })
+    let reads = 0
+    const rawHeaders = new Proxy(request.rawHeaders, {
+      get(target, name) {
+        reads++
+        return Reflect.get(target, name)
+      },
+    })
+    const error = refusal(() => verifier.verify({ ...request, rawHeaders }, NOW))
+    expect(error.code).toBe('SignatureDoesNotMatch')
+    expect(error.extra?.CanonicalRequest).toContain('\ny399:,\n')
+    expect(reads).toBeLessThan(8 * rawHeaders.length)
+  })
+
+  test('join a header that was sent several times', () => {
+    const request = getObject(GET_SIGNATURE, { Range: 'a, b' })
+    request.rawHeaders.splice(request.rawHeaders.indexOf('Range'), 2, 'range', ' a ', 'RANGE', 'b')
+    const error = refusal(() => verifier.verify(request, NOW))
+    expect(error.extra?.CanonicalRequest).toContain('\nrange:a,b\n')
+  })
+})
+
+test('texts that were signed stand in the answer unless they are long as XML', async () => {
+  const long = (length: number) => getObject(GET_SIGNATURE, { Range: '"'.repeat(length) })
+  const few = refusal(() => verifier.verify(long(2000), NOW)).extra
+  expect(few?.CanonicalRequest).toContain('"')
+  const many = refusal(() => verifier.verify(long(4000), NOW)).extra
+  expect(many?.CanonicalRequest).toBeUndefined()
+  expect(many?.StringToSign).toContain('AWS4-HMAC-SHA256')
+  const policy = 'x'.repeat(50_000)
+  const form = {
+    policy,
+    algorithm: 'AWS4-HMAC-SHA256',
+    credential: `${KEY_ID}/20151229/us-east-1/s3/aws4_request`,
+    date: '20151229T000000Z',
+    signature: 'x',
+  }
+  const error: S3Error = await verifier.verifyPostPolicy(form).then(
+    () => expect.fail('accepted'),
+    (thrown) => thrown,
+  )
+  expect(error).toMatchObject({ code: 'SignatureDoesNotMatch', extra: { StringToSign: undefined } })
+})
+
 describe('Signature V4 by query', () => {
   test("accepts AWS's example for as long as it is valid", () => {
     for (const now of [NOW, NOW + 86_399_999, NOW - 15 * 60_000]) {

@@ -4,7 +4,7 @@ import { Query } from '../../http/query.js'
 import { recode } from '../../http/uri.js'
 import type { ConditionValues } from '../access/policy/conditions.js'
 import { invalidArgument, S3Error } from '../errors.js'
-import { canonicalQuery, canonicalRequest, type SignedParts } from './canonical.js'
+import { canonicalHeaders, canonicalQuery, canonicalRequest, type SignedParts } from './canonical.js'
 import {
   ALGORITHM,
   AuthorizationReader,
@@ -55,6 +55,8 @@ export interface AuthSession {
 export interface SessionLimits {
   /** @param question.resources ARNs of what the action is about, one for each name that the bucket has */
   allows(question: { action: string; resources: readonly string[]; values: ConditionValues }): boolean
+  /** Whether the answer for an action depends on the condition keys that begin with `prefix`, in lower case. */
+  asksFor(action: string, prefix: string): boolean
 }
 
 export interface KeyAuth {
@@ -209,7 +211,7 @@ export class SignatureVerifier {
     if (found === undefined) throw unknownKey(form.keyId)
     const expected = createHmac('sha1', secretText(found)).update(form.policy).digest('base64')
     if (!equalConstantTime(expected, form.signature)) throw mismatch(form.keyId, form.policy, form.signature)
-    return formAuth(form.keyId, found)
+    return { ...formAuth(form.keyId, found), isV2: true }
   }
 
   #finishV2(parts: SignedParts, claim: ClaimV2): Auth | Promise<Auth> {
@@ -251,9 +253,10 @@ export class SignatureVerifier {
     const query = canonicalQuery(parts.rawQuery, claim.presigned ? 'X-Amz-Signature' : undefined)
     const prefix = `${ALGORITHM}\n${claim.amzDate}\n${claim.scope}\n`
     const { signedHeaders, names, payloadHash } = claim
+    const headers = canonicalHeaders(parts, names)
     let first: { stringToSign: string; request: string } | undefined
     for (const path of pathsToSign(parts.rawPath, this.options.service)) {
-      const request = canonicalRequest(parts, path, query, signedHeaders, names, payloadHash)
+      const request = canonicalRequest(parts.method, path, query, headers, signedHeaders, payloadHash)
       const stringToSign = prefix + sha256HexOfLatin1(request)
       if (equalConstantTime(key.hex(stringToSign), claim.signature)) {
         first = undefined
@@ -309,16 +312,18 @@ function formAuth(keyId: string, found: string | SecretOfSession): KeyAuth {
 
 const SHA256_HEX = /^[0-9a-fA-F]{64}$/
 
+/** What x-amz-content-sha256 says where it is no hash. */
+export const PAYLOAD_HASH_OF: Readonly<Record<PayloadKind, string | undefined>> = {
+  sha256: undefined,
+  unsigned: 'UNSIGNED-PAYLOAD',
+  'signed-chunks': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
+  'signed-chunks-trailer': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'unsigned-chunks-trailer': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+}
+
 function payloadKindOf(declared: string): PayloadKind {
-  switch (declared) {
-    case 'UNSIGNED-PAYLOAD':
-      return 'unsigned'
-    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD':
-      return 'signed-chunks'
-    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER':
-      return 'signed-chunks-trailer'
-    case 'STREAMING-UNSIGNED-PAYLOAD-TRAILER':
-      return 'unsigned-chunks-trailer'
+  for (const kind in PAYLOAD_HASH_OF) {
+    if (PAYLOAD_HASH_OF[kind as PayloadKind] === declared) return kind as PayloadKind
   }
   if (SHA256_HEX.test(declared)) return 'sha256'
   if (declared.startsWith('STREAMING-AWS4-ECDSA-')) throw signatureV4a()

@@ -66,3 +66,7 @@ export const ANONYMOUS_USER_ID = 'anonymous'
 export const EXISTING_TAG = 's3:existingobjecttag/'
 /** Begins the keys that need the tags that the request sets, which may be in its body. */
 export const REQUEST_TAG = 's3:requestobjecttag'
+/** Begins the keys that need the lock that the request sets, which may be in its body. */
+export const REQUEST_LOCK = 's3:object-lock-'
+/** The key that needs the body of CreateBucket. */
+export const LOCATION = 's3:locationconstraint'

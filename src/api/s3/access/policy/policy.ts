@@ -9,7 +9,7 @@
  * - An action that cannot be about any resource of its statement is accepted, and grants nothing.
  */
 import { S3Error } from '../../errors.js'
-import { EXISTING_TAG, REQUEST_TAG } from './condition-keys.js'
+import { EXISTING_TAG, REQUEST_LOCK, REQUEST_TAG } from './condition-keys.js'
 import type { Condition, ConditionValues } from './conditions.js'
 import { parseStatements, type Statement } from './parse.js'
 import { isPublicStatement } from './public.js'
@@ -63,6 +63,11 @@ export class Policy {
   /** Whether the verdict on an action depends on the tags that the request sets. */
   needsRequestTags(action: string): boolean {
     return this.#mentions(action, REQUEST_TAG)
+  }
+
+  /** Whether the verdict on an action depends on the lock that the request sets. */
+  needsRequestLock(action: string): boolean {
+    return this.#mentions(action, REQUEST_LOCK)
   }
 
   /** An explicit deny counts more than any allow. */
