@@ -6,7 +6,7 @@ import { errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
-import type { Bucket } from '../buckets/buckets.js'
+import type { Bucket, Buckets } from '../buckets/buckets.js'
 import { NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
@@ -20,6 +20,7 @@ import {
   type LifecycleRule,
   uploadDueMs,
   type VersionFacts,
+  walksOf,
 } from './rules.js'
 
 /** The walks over a bucket, in their order, which stored positions refer to. */
@@ -49,7 +50,8 @@ const SKIP = { onDamage: 'skip' } as const
 
 /**
  * The steps of a lifecycle run over one bucket: finds what seems due in the node's own copies, judges it again on what a
- * quorum knows, and acts so that rows that change meanwhile are left alone.
+ * quorum knows, and acts so that rows that change meanwhile are left alone. A run over a large bucket takes hours: each judgement
+ * goes by the bucket as it is at that moment, not as the run met it.
  */
 export class LifecycleWalk {
   /** Since the start of the node. */
@@ -62,6 +64,7 @@ export class LifecycleWalk {
       hlc: Hlc
       random: Random
       log: Log
+      buckets: Pick<Buckets, 'byId' | 'refresh'>
       objects: Objects
       uploads: Uploads
       tables: {
@@ -73,12 +76,22 @@ export class LifecycleWalk {
     private readonly options: { calendar: LifecycleCalendar; abortUploadsAfterMs?: number },
   ) {}
 
+  /** The walks that the rules of a bucket ask for now. */
+  phasesOf(bucket: Bucket): Phase[] {
+    const walks = walksOf(rulesOf(bucket))
+    if (this.options.abortUploadsAfterMs !== undefined) walks.uploads = true
+    return PHASES.filter((phase) => walks[phase])
+  }
+
   /**
    * Looks at the next rows of a walk.
    * @param at the sort key to begin at
-   * @returns the sort key to go on at; undefined at the end
+   * @returns the sort key to go on at; undefined at the end, also if the bucket is gone or its rules ask for this walk no more
+   * @throws CarportError QuorumUnavailable if something seems due, and no majority tells what the bucket is like
    */
-  step(bucket: Bucket, phase: Phase, at: Buffer): Promise<Buffer | undefined> {
+  async step(id: Buffer, phase: Phase, at: Buffer): Promise<Buffer | undefined> {
+    const bucket = this.deps.buckets.byId(id)
+    if (!bucket || !this.phasesOf(bucket).includes(phase)) return undefined
     switch (phase) {
       case 'current':
         return this.#stepCurrent(bucket, at)
@@ -103,7 +116,7 @@ export class LifecycleWalk {
       const facts = currentFacts(row, () => this.#hasLocalNoncurrent(bucket.id, row.key))
       if (evaluate(rules, facts, nowMs, this.options.calendar)) due.push(row.key)
     }
-    await this.#each(due, (key) => this.#endCurrent(bucket, key))
+    await this.#each(bucket.id, due, (key) => this.#endCurrent(bucket.id, key))
     return rows < STEP_ROWS ? undefined : successor(last!)
   }
 
@@ -122,15 +135,15 @@ export class LifecycleWalk {
     return rows === DELETED_ROWS_MAX
   }
 
-  async #endCurrent(bucket: Bucket, key: Buffer): Promise<void> {
-    const { objects, tables, hlc, random, clock } = this.deps
-    const row = await tables.object.get(bucket.id, key, { body: false })
+  async #endCurrent(id: Buffer, key: Buffer): Promise<void> {
+    const { objects, tables, hlc, random, clock, buckets } = this.deps
+    const row = await tables.object.get(id, key, { body: false })
     if (!row || row.state === 'tombstone') return
     const { versions } =
-      row.state === 'marker'
-        ? await objects.noncurrent.list(bucket.id, key, row, { limit: 0 })
-        : { versions: [] }
+      row.state === 'marker' ? await objects.noncurrent.list(id, key, row, { limit: 0 }) : { versions: [] }
     const facts = currentFacts(row, () => versions.length > 0)
+    const bucket = buckets.byId(id)
+    if (!bucket) return
     const verdict = evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)
     if (verdict?.action === 'expire') {
       // Where versioning is off, the version goes for good; elsewhere a lock does not keep a marker from being put on top.
@@ -158,7 +171,7 @@ export class LifecycleWalk {
       rows += await this.#judgeKey(bucket, first.key, due).catch(passOverDamage)
       next = prefixEnd(terminatedKey(first.key))
     }
-    await this.#each(due, (candidate) => this.#endNoncurrent(bucket, candidate))
+    await this.#each(bucket.id, due, (candidate) => this.#endNoncurrent(bucket.id, candidate))
     return next
   }
 
@@ -200,13 +213,12 @@ export class LifecycleWalk {
     }
   }
 
-  async #endNoncurrent(bucket: Bucket, candidate: NoncurrentCandidate): Promise<void> {
-    const { objects, clock } = this.deps
+  async #endNoncurrent(id: Buffer, candidate: NoncurrentCandidate): Promise<void> {
+    const { objects, clock, buckets } = this.deps
     const { key } = candidate.version
-    const byQuorum = (version: VersionRecord) =>
-      objects.get(bucket.id, key, selectorOf(version), { body: false })
+    const byQuorum = (version: VersionRecord) => objects.get(id, key, selectorOf(version), { body: false })
     const [current, version, next] = await Promise.all([
-      objects.get(bucket.id, key, undefined, { body: false }),
+      objects.get(id, key, undefined, { body: false }),
       byQuorum(candidate.version),
       byQuorum(candidate.successor),
     ])
@@ -214,7 +226,8 @@ export class LifecycleWalk {
     // Without that successor it has been noncurrent since another time.
     if (!next?.id.equals(candidate.successor.id)) return
     const facts = noncurrentFacts({ ...candidate, version, successor: next })
-    if (evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)) {
+    const bucket = buckets.byId(id)
+    if (bucket && evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)) {
       await this.#deleteVersion(bucket, version)
     }
   }
@@ -234,7 +247,7 @@ export class LifecycleWalk {
   }
 
   async #stepUploads(bucket: Bucket, at: Buffer): Promise<Buffer | undefined> {
-    const { db, clock, tables, uploads } = this.deps
+    const { db, clock, tables, uploads, buckets } = this.deps
     const nowMs = clock.nowMs()
     const due: UploadRow[] = []
     let rows = 0
@@ -244,9 +257,10 @@ export class LifecycleWalk {
       last = row
       if (!row.deleted && this.#uploadIsDue(bucket, row, nowMs)) due.push(row)
     }
-    await this.#each(due, async ({ key, id }) => {
+    await this.#each(bucket.id, due, async ({ key, id }) => {
       const upload = await uploads.get(bucket.id, key, id)
-      if (!upload || !this.#uploadIsDue(bucket, upload, clock.nowMs())) return
+      const now = buckets.byId(bucket.id)
+      if (!upload || !now || !this.#uploadIsDue(now, upload, clock.nowMs())) return
       await uploads.end(upload)
       this.counts.endedUploads++
     })
@@ -261,9 +275,14 @@ export class LifecycleWalk {
     return dueMs !== undefined && dueMs <= nowMs
   }
 
-  /** Acts on each item; a failure is logged, and its item left to the next run. */
-  #each<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
-    return eachLimited(items, ACTIONS_IN_FLIGHT, async (item) => {
+  /**
+   * Acts on each item; a failure is logged, and its item left to the next run. What a majority knows of the bucket is fetched
+   * before: this node may not have heard yet that rules went, or that deletions have to leave versions.
+   */
+  async #each<T>(bucket: Buffer, items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
+    if (items.length === 0) return
+    await this.deps.buckets.refresh(bucket)
+    await eachLimited(items, ACTIONS_IN_FLIGHT, async (item) => {
       try {
         await act(item)
       } catch (error) {
