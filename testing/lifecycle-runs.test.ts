@@ -7,6 +7,7 @@ import type { LifecycleRule } from '../src/model/lifecycle/rules.js'
 import type { Model } from '../src/model/model.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
 import { plainVersion, type VersionRecord } from '../src/model/versions/record.js'
+import { CarportError } from '../src/util/errors.js'
 import { SeededRandom } from './seeded-random.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import { cut, onCluster, put } from './sim-histories.js'
@@ -172,5 +173,47 @@ describe('what is acknowledged while a run is under way counts from then on', ()
       await leader.core!.model.lifecycle.runNow()
       const row = await other.core!.model.tables.object.get(bucket.id, Buffer.from('key'))
       expect(row?.state).toBe('marker')
+    }))
+})
+
+describe('a key with very many noncurrent versions', () => {
+  const onKey = (rule: LifecycleRule, work: (node: SimNode, current: VersionRecord) => Promise<void>) =>
+    onCluster(ONE_NODE, async (c) => {
+      const [node] = c.nodes as [SimNode]
+      const { id } = await bucketWith(node.core!, 'enabled', rule)
+      await work(node, await put(node, id, 'key', 'x', 'enabled'))
+    })
+
+  test('one run deletes all that are due, and the newest of them stays, which is noncurrent since a moment', () =>
+    onKey(AFTER_A_DAY, async (node, current) => {
+      await addOldVersions(node, current, 3000)
+      const { lifecycle } = node.core!.model
+      await lifecycle.runNow()
+      expect(lifecycle.status().deletedVersions).toBe(2999)
+      expect(await noncurrentOf(node, current)).toHaveLength(1)
+    }))
+
+  test('old ones go though there are many newer ones that are locked', () =>
+    onKey(AFTER_A_DAY, async (node, current) => {
+      await addOldVersions(node, current, 1420, (age) => (age < 1400 ? { legalHold: [1, true] } : {}))
+      await node.core!.model.lifecycle.runNow()
+      expect(node.core!.model.lifecycle.status().deletedVersions).toBe(20)
+    }))
+
+  test('a run that fails in the middle of it goes on, and keeps the newest ones that the rule names', () =>
+    onKey({ ...ALL, noncurrent: { days: 1, newerVersions: 5 } }, async (node, current) => {
+      await addOldVersions(node, current, 1000)
+      const { lifecycle, buckets } = node.core!.model
+      const refresh = buckets.refresh.bind(buckets)
+      let calls = 0
+      buckets.refresh = async (id) => {
+        if (++calls === 3) throw new CarportError('QuorumUnavailable', 'for a moment')
+        return refresh(id)
+      }
+      await lifecycle.runNow().catch((error: CarportError) => expect(error.code).toBe('QuorumUnavailable'))
+      expect(lifecycle.status().deletedVersions).toBeLessThan(995)
+      await lifecycle.runNow()
+      expect(lifecycle.status().deletedVersions).toBe(995)
+      expect(await noncurrentOf(node, current)).toHaveLength(5)
     }))
 })

@@ -1,7 +1,7 @@
 import type { Db } from '../../db/db.js'
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
-import { type Clock, type Hlc, sleep } from '../../util/clock.js'
+import type { Clock, Hlc } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Log } from '../../util/log.js'
@@ -13,6 +13,7 @@ import type { Uploads } from '../uploads/uploads.js'
 import type { Objects, VersionSelector } from '../versions/objects.js'
 import { agesFromMs, type VersionRecord } from '../versions/record.js'
 import { expireCurrent } from './expiry.js'
+import { KeyGroup, type NoncurrentCandidate } from './key-group.js'
 import {
   evaluate,
   isLocked,
@@ -31,16 +32,7 @@ export type Phase = (typeof PHASES)[number]
 const STEP_ROWS = 256
 /** Deleted versions of one key that a step looks at. */
 const DELETED_ROWS_MAX = 64
-const DUE_PER_STEP_MAX = 4 * STEP_ROWS
 const ACTIONS_IN_FLIGHT = 8
-
-/** A noncurrent version that seems due, and what the judgement rests on. */
-interface NoncurrentCandidate {
-  version: VersionRecord
-  /** The next newer version, since whose making this one is noncurrent. */
-  successor: VersionRecord
-  newerVersions: number
-}
 
 /** Thrown by the guard of a deletion: the version stays. */
 class Keep extends Error {}
@@ -56,6 +48,8 @@ const SKIP = { onDamage: 'skip' } as const
 export class LifecycleWalk {
   /** Since the start of the node. */
   readonly counts = { expired: 0, deletedVersions: 0, endedUploads: 0 }
+  /** The key in the middle of which the last step over noncurrent versions ended, if it did. */
+  #unfinished: { bucket: Buffer; group: KeyGroup } | undefined
 
   constructor(
     private readonly deps: {
@@ -155,77 +149,102 @@ export class LifecycleWalk {
   }
 
   /**
-   * Looks at whole keys, so that the versions of each are judged from the newest on. They come newest first, but the null
-   * version last whatever its age: it is looked up when the key begins and judged where it belongs.
+   * Judges the versions of each key from the newest on. They come newest first, but the null version last whatever its age: it
+   * is looked up when the key begins and judged where it belongs. A step may end in the middle of a key; after a failure or a
+   * restart, which forgets what was seen of it, that key is judged from its start again.
    */
   async #stepNoncurrent(bucket: Bucket, at: Buffer): Promise<Buffer | undefined> {
-    const { db, tables } = this.deps
     const due: NoncurrentCandidate[] = []
+    const rules = rulesOf(bucket)
+    const unfinished = this.#unfinished
+    this.#unfinished = undefined
+    let group = unfinished?.bucket.equals(bucket.id) && unfinished.group.start.equals(at) && unfinished.group
     let next: Buffer | undefined = at
-    for (let rows = 0; next && rows < STEP_ROWS && due.length < STEP_ROWS; ) {
-      const [first] = tables.version.local.range(db, bucket.id, { start: next, limit: 1, ...SKIP })
-      if (!first) {
+    for (let rows = 0; next && rows < STEP_ROWS; ) {
+      const key: Buffer | undefined = group ? group.key : this.#firstKey(bucket.id, next)
+      if (!key) {
         next = undefined
         break
       }
-      rows += await this.#judgeKey(bucket, first.key, due).catch(passOverDamage)
-      next = prefixEnd(terminatedKey(first.key))
+      next = prefixEnd(terminatedKey(key))
+      try {
+        group ||= this.#groupOf(bucket.id, key)
+        rows += this.#judge(bucket.id, rules, group, due)
+        if (!group.isWhole) next = group.start
+        else group = undefined
+      } catch (error) {
+        rows += passOverDamage(error)
+        group = undefined
+      }
     }
-    await this.#each(bucket.id, due, (candidate) => this.#endNoncurrent(bucket.id, candidate))
+    // The oldest first, so that what each one's judgement rests on is still there.
+    await this.#each(bucket.id, due.reverse(), (candidate) => this.#endNoncurrent(bucket.id, candidate))
+    if (group) this.#unfinished = { bucket: bucket.id, group }
     return next
   }
 
-  /** Adds the versions of a key that seem due; returns how many rows it looked at. */
-  async #judgeKey(bucket: Bucket, key: Buffer, due: NoncurrentCandidate[]): Promise<number> {
+  #firstKey(bucket: Buffer, start: Buffer): Buffer | undefined {
+    const { db, tables } = this.deps
+    const [first] = tables.version.local.range(db, bucket, { start, limit: 1, ...SKIP })
+    return first?.key
+  }
+
+  #groupOf(bucket: Buffer, key: Buffer): KeyGroup {
+    const { db, tables } = this.deps
+    const slot = tables.version.local.get(db, bucket, versionSortKey(key, NULL_SLOT, true))
+    const nullVersion = slot && slot.state !== 'tombstone' ? slot : undefined
+    return new KeyGroup(key, tables.object.local.get(db, bucket, key), nullVersion)
+  }
+
+  /** Adds those of the next versions of a key that seem due and are not locked; returns how many rows it looked at. */
+  #judge(bucket: Buffer, rules: LifecycleRule[], group: KeyGroup, due: NoncurrentCandidate[]): number {
     const { db, clock, tables } = this.deps
-    const rules = rulesOf(bucket)
-    const group = new KeyGroup(tables.object.local.get(db, bucket.id, key))
+    const { key, start } = group
+    const nowMs = clock.nowMs()
     const judge = (version: VersionRecord) => {
       const candidate = group.add(version)
-      if (candidate && evaluate(rules, noncurrentFacts(candidate), clock.nowMs(), this.options.calendar)) {
-        due.push(candidate)
-      }
+      const isDue = candidate && evaluate(rules, noncurrentFacts(candidate), nowMs, this.options.calendar)
+      if (isDue && !isLocked(version.mutable, nowMs)) due.push(candidate)
+      else group.keep(version)
     }
-    const slot = tables.version.local.get(db, bucket.id, versionSortKey(key, NULL_SLOT, true))
-    let nullVersion = slot && slot.state !== 'tombstone' ? slot : undefined
-    let start = terminatedKey(key)
-    const end = prefixEnd(start)
-    for (let rows = 0; ; ) {
-      const batch = [...tables.version.local.range(db, bucket.id, { start, end, limit: STEP_ROWS, ...SKIP })]
-      rows += batch.length
-      for (const version of batch) {
-        if (version.isNull || version.state === 'tombstone') continue
-        if (nullVersion && nullVersion.createdUs > version.createdUs) {
-          judge(nullVersion)
-          nullVersion = undefined
-        }
-        judge(version)
+    const range = { start, end: prefixEnd(terminatedKey(key)), limit: STEP_ROWS, ...SKIP }
+    let rows = 0
+    let last: VersionRecord | undefined
+    for (const version of tables.version.local.range(db, bucket, range)) {
+      rows++
+      last = version
+      if (version.isNull || version.state === 'tombstone') continue
+      const { nullVersion } = group
+      if (nullVersion && nullVersion.createdUs > version.createdUs) {
+        group.nullVersion = undefined
+        judge(nullVersion)
       }
-      if (batch.length < STEP_ROWS) {
-        if (nullVersion) judge(nullVersion)
-        return rows
-      }
-      // The rest of a key with very many versions is left to the next run: it is shorter then.
-      if (due.length >= DUE_PER_STEP_MAX) return rows
-      const last = batch.at(-1)!
-      start = successor(versionSortKey(key, last.id, last.isNull))
-      await sleep(clock, 1)
+      judge(version)
     }
+    group.isWhole = rows < STEP_ROWS
+    if (!group.isWhole) group.start = successor(versionSortKey(key, last!.id, last!.isNull))
+    else if (group.nullVersion) judge(group.nullVersion)
+    return rows
   }
 
   async #endNoncurrent(id: Buffer, candidate: NoncurrentCandidate): Promise<void> {
     const { objects, clock, buckets } = this.deps
     const { key } = candidate.version
-    const byQuorum = (version: VersionRecord) => objects.get(id, key, selectorOf(version), { body: false })
+    const byQuorum = async (asked: VersionRecord) => {
+      const found = await objects.get(id, key, selectorOf(asked), { body: false })
+      return found?.id.equals(asked.id) ? found : undefined
+    }
     const [current, version, next] = await Promise.all([
       objects.get(id, key, undefined, { body: false }),
       byQuorum(candidate.version),
       byQuorum(candidate.successor),
     ])
-    if (!version?.id.equals(candidate.version.id) || current?.id.equals(version.id)) return
-    // Without that successor it has been noncurrent since another time.
-    if (!next?.id.equals(candidate.successor.id)) return
-    const facts = noncurrentFacts({ ...candidate, version, successor: next })
+    if (!version || current?.id.equals(version.id)) return
+    // Without that successor it has been noncurrent since another time: at the latest since a newer one was made that is there.
+    const { kept } = candidate
+    const since = next ?? (kept && (await byQuorum(kept)))
+    if (!since) return
+    const facts = noncurrentFacts({ ...candidate, version, successor: since })
     const bucket = buckets.byId(id)
     if (bucket && evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)) {
       await this.#deleteVersion(bucket, version)
@@ -291,27 +310,6 @@ export class LifecycleWalk {
         this.deps.log.warn({ error }, 'a lifecycle action failed, to be tried again by the next run')
       }
     })
-  }
-}
-
-/** Goes through the noncurrent versions of a key from the newest on. */
-class KeyGroup {
-  #successor: VersionRecord | undefined
-  #count = 0
-
-  /** @param current the key's row */
-  constructor(private readonly current: VersionRecord | undefined) {
-    this.#successor = current?.state === 'tombstone' ? undefined : current
-  }
-
-  /** The facts on which the judgement of the next version rests; undefined if it cannot be judged. */
-  add(version: VersionRecord): NoncurrentCandidate | undefined {
-    // A version that became current again is in both tables for a while.
-    if (this.current?.id.equals(version.id)) return undefined
-    const successor = this.#successor
-    this.#successor = version
-    const newerVersions = this.#count++
-    return successor && { version, successor, newerVersions }
   }
 }
 
