@@ -7,6 +7,7 @@ import type { LifecycleRule } from '../src/model/lifecycle/rules.js'
 import type { Model } from '../src/model/model.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
 import { plainVersion, type VersionRecord } from '../src/model/versions/record.js'
+import { tombstoneOf } from '../src/model/versions/tables.js'
 import { CarportError } from '../src/util/errors.js'
 import { SeededRandom } from './seeded-random.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
@@ -217,3 +218,22 @@ describe('a key with very many noncurrent versions', () => {
       expect(await noncurrentOf(node, current)).toHaveLength(5)
     }))
 })
+
+test('the newest noncurrent versions that a rule keeps are counted by a quorum', () =>
+  onCluster(ONE_NODE, async (c) => {
+    const [node] = c.nodes as [SimNode]
+    const { model } = node.core!
+    const { id } = await bucketWith(node.core!, 'enabled', {
+      ...ALL,
+      noncurrent: { days: 1, newerVersions: 5 },
+    })
+    const current = await put(node, id, 'key', 'x', 'enabled')
+    await addOldVersions(node, current, 10)
+    const before = await noncurrentOf(node, current)
+    const gone = before.slice(0, 3).map((row) => tombstoneOf(row, row.id))
+    beforeNth(1, model, () => model.tables.version.insertMany(gone))
+    await model.lifecycle.runNow()
+    expect((await noncurrentOf(node, current)).map(({ id }) => id)).toEqual(
+      before.slice(3, 8).map(({ id }) => id),
+    )
+  }))

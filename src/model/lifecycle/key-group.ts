@@ -8,6 +8,7 @@ export interface NoncurrentCandidate {
   successor: VersionRecord
   /** The next newer version that stays, also when those between are deleted; undefined if none is known. */
   kept: VersionRecord | undefined
+  /** How many noncurrent versions are newer, as this node's copy has them. */
   newerVersions: number
 }
 

@@ -7,7 +7,7 @@ import { eachLimited } from '../../util/limited.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
 import type { Bucket, Buckets } from '../buckets/buckets.js'
-import { NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
+import { isOlder, NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
 import type { Objects, VersionSelector } from '../versions/objects.js'
@@ -244,11 +244,25 @@ export class LifecycleWalk {
     const { kept } = candidate
     const since = next ?? (kept && (await byQuorum(kept)))
     if (!since) return
-    const facts = noncurrentFacts({ ...candidate, version, successor: since })
-    const bucket = buckets.byId(id)
-    if (bucket && evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)) {
-      await this.#deleteVersion(bucket, version)
+    const isDue = (newerVersions: number) => {
+      const bucket = buckets.byId(id)
+      const facts = noncurrentFacts({ version, successor: since, newerVersions })
+      return bucket && evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar) && bucket
     }
+    if (!isDue(candidate.newerVersions)) return
+    // Some of those that this node counts may be deleted; rules that keep none do not ask.
+    const bucket = isDue(0) || isDue(await this.#countNewer(version, current))
+    if (bucket) await this.#deleteVersion(bucket, version)
+  }
+
+  /** How many noncurrent versions of its key a quorum has that are newer than one; no more than any rule asks for are looked for. */
+  async #countNewer(version: VersionRecord, current: VersionRecord | undefined): Promise<number> {
+    const { objects, buckets } = this.deps
+    const { bucket, key, id } = version
+    const rules = buckets.byId(bucket)?.document('lifecycle') ?? []
+    const limit = Math.max(0, ...rules.map(({ noncurrent }) => noncurrent?.newerVersions ?? 0))
+    const { versions } = await objects.noncurrent.list(bucket, key, current, { limit })
+    return versions.filter((other) => isOlder(id, other.id)).length
   }
 
   /** Deletes one version for good, unless it is locked or has been replaced by another in its slot. */
@@ -342,7 +356,11 @@ function currentFacts(version: VersionRecord, hasNoncurrent: () => boolean): Ver
   return facts
 }
 
-function noncurrentFacts({ version, successor, newerVersions }: NoncurrentCandidate): VersionFacts {
+function noncurrentFacts({
+  version,
+  successor,
+  newerVersions,
+}: Omit<NoncurrentCandidate, 'kept'>): VersionFacts {
   const facts = factsOf(version)
   // A version that was here before its successor came from another store is noncurrent since no earlier than it was made.
   facts.noncurrent = { sinceMs: Math.max(agesFromMs(successor), agesFromMs(version)), newerVersions }
