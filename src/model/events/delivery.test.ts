@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { MemoryDb } from '../../../testing/memory-db.js'
 import { SeededRandom } from '../../../testing/seeded-random.js'
 import { SimClock } from '../../../testing/sim-clock.js'
@@ -10,7 +10,7 @@ import { versionId } from '../content/refs.js'
 import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
 import { EventDelivery, type EventMessage } from './delivery.js'
-import { EVENT_TREES } from './queue.js'
+import { EVENT_DUE_TREE, EVENT_TREES } from './queue.js'
 import type { EventRule } from './rules.js'
 
 const MINUTE_MS = 60_000
@@ -30,6 +30,8 @@ let nodes: Map<string, TestReplica>
 /** What the target got: sender and name of the object. */
 let got: { from: string; key: string; message: EventMessage }[]
 let targetWorks: boolean
+/** The names of the targets that nodes are configured with when they start. */
+let targets: string[]
 /** What became of rows that were written on a condition, by id. */
 let fates: Map<string, 'yes' | 'no' | 'open'>
 
@@ -76,18 +78,16 @@ class TestReplica {
       {
         region: 'r',
         hostId: name,
-        targets: [
-          {
-            name: 't',
-            kind: 'webhook',
-            send: async (message) => {
-              if (!targetWorks) throw new Error('target is down')
-              const { key } = JSON.parse(message.body).Records[0].s3.object
-              got.push({ from: name, key, message })
-            },
-            close: async () => {},
+        targets: targets.map((target) => ({
+          name: target,
+          kind: 'webhook',
+          send: async (message) => {
+            if (!targetWorks) throw new Error('target is down')
+            const { key } = JSON.parse(message.body).Records[0].s3.object
+            got.push({ from: name, key, message })
           },
-        ],
+          close: async () => {},
+        })),
       },
     )
   }
@@ -114,6 +114,7 @@ beforeEach(async () => {
   clock = new SimClock()
   got = []
   targetWorks = true
+  targets = ['t']
   fates = new Map()
   nodes = new Map()
   for (const name of ['a', 'b', 'c']) nodes.set(name, new TestReplica(name))
@@ -281,12 +282,23 @@ test('rows older than a day, as a moved partition brings them, are no news', asy
   expect(got).toEqual([])
 })
 
-test('events of a target that is no longer configured are dropped at the start', async () => {
+test('events of a target that is no longer configured are dropped after the start, many in one transaction', async () => {
+  const a = node('a')
   targetWorks = false
-  await node('a').take(object('x'))
-  await node('a').delivery.stop()
-  expect(await node('a').delivery.queue.keepOnly([])).toBe(1)
-  expect(node('a').delivery.queue.backlog).toBe(0)
+  const EVENTS = 2500
+  await Promise.all(Array.from({ length: EVENTS }, (_, i) => a.take(object(`key${i}`))))
+  await a.stop()
+  expect(a.delivery.queue.backlog).toBe(EVENTS)
+  const transact = vi.spyOn(a.db, 'transact')
+  targets = []
+  const started = a.restart()
+  expect(transact).not.toHaveBeenCalled()
+  await started
+  expect(a.delivery.queue.backlog).toBe(EVENTS)
+  await clock.run(1000)
+  expect(a.delivery.queue.backlog).toBe(0)
+  expect([...a.db.keys(EVENT_DUE_TREE)]).toEqual([])
+  expect(transact.mock.calls.length).toBeLessThan(10)
 })
 
 test('messages about events are checked', async () => {

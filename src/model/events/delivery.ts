@@ -84,6 +84,9 @@ export class EventDelivery implements Service {
   readonly counts = { delivered: 0, failed: 0, dropped: 0 }
   readonly #workers = new Map<string, Worker>()
   readonly #failures = new Map<string, number>()
+  /** Drops the events of targets that are gone: there may be a million of them. */
+  readonly #leftovers: Worker
+  #dropped = 0
   #fullLogged = false
 
   constructor(
@@ -108,6 +111,9 @@ export class EventDelivery implements Service {
         new Worker(`events to ${target.name}`, { clock, random, log }, () => this.#deliver(target)),
       )
     }
+    this.#leftovers = new Worker('events of removed targets', { clock, random, log }, () =>
+      this.#dropLeftovers(),
+    )
     transport.handle(METHOD, (body) => this.#serve(body))
   }
 
@@ -115,16 +121,25 @@ export class EventDelivery implements Service {
     return this.options.targets
   }
 
-  async start(): Promise<void> {
-    const { targets } = this.options
-    const dropped = await this.queue.keepOnly(targets.map(({ name }) => targetKey(name)))
-    if (dropped > 0) this.deps.log.warn({ events: dropped }, 'events of targets that are gone are dropped')
+  start(): void {
+    this.#leftovers.start()
     for (const worker of this.#workers.values()) worker.start()
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
+    await Promise.all([this.#leftovers, ...this.#workers.values()].map((worker) => worker.stop()))
     await Promise.allSettled(this.options.targets.map((target) => target.close()))
+  }
+
+  /** Drops the next events of targets that are gone; returns how long to wait before more, in ms. */
+  async #dropLeftovers(): Promise<number> {
+    const { targets } = this.options
+    const dropped = await this.queue.keepOnly(targets.map(({ name }) => targetKey(name)))
+    this.#dropped += dropped
+    if (dropped > 0) return 0
+    if (this.#dropped > 0)
+      this.deps.log.warn({ events: this.#dropped }, 'events of targets that are gone are dropped')
+    return Number.POSITIVE_INFINITY
   }
 
   /** In the transaction that changes the row of a key. */

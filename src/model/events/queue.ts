@@ -1,9 +1,9 @@
 import { pack, unpack } from 'msgpackr'
 import type { Db, Reader, Tx } from '../../db/db.js'
-import { successor } from '../../table/row-keys.js'
+import { prefixEnd } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
-import { EVENT_ID_BYTES, EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
+import { EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
 
 /** Event id → record. */
 export const EVENT_TREE = 'model:events'
@@ -17,6 +17,9 @@ const EMPTY = Buffer.alloc(0)
 const DUE_BYTES = 6
 /** What reading a batch of due events takes, in steps of a transaction. */
 const DUE_STEPS = 20
+/** Events of a target that is gone which are dropped in one transaction, and its steps. */
+const DROP_ROWS = 500
+const DROP_STEPS = 256
 /** Entries of the log of deliveries that are forgotten in one transaction. */
 const TRIM_ROWS = 1000
 
@@ -114,21 +117,30 @@ export class EventQueue {
     return keys.length === TRIM_ROWS
   }
 
-  /** Takes out everything of targets that are no longer configured; returns how many events. */
+  /** Takes out some of the events of targets that are no longer configured; returns how many: 0 if none is left. */
   async keepOnly(targets: readonly Buffer[]): Promise<number> {
-    let dropped = 0
-    let start: Buffer = EMPTY
+    const ids = this.#someOfOthers(targets)
+    if (ids.length === 0) return 0
+    await this.db.transact((tx) => {
+      for (const id of ids) this.#remove(tx, id)
+    }, DROP_STEPS)
+    return ids.length
+  }
+
+  /** Ids of events of one target that is not among these. */
+  #someOfOthers(targets: readonly Buffer[]): Buffer[] {
+    let start: Buffer | undefined
     while (true) {
-      const [first] = this.db.keys(EVENT_TREE, start.length > 0 ? { start, limit: 1 } : { limit: 1 })
-      if (!first) return dropped
-      const id = Buffer.from(first)
-      if (targets.some((target) => id.subarray(0, TARGET_BYTES).equals(target))) {
-        start = Buffer.concat([id.subarray(0, TARGET_BYTES), Buffer.alloc(EVENT_ID_BYTES, 0xff)])
-      } else {
-        await this.drop(id)
-        dropped++
-        start = successor(id)
+      const [first] = this.db.keys(EVENT_TREE, { ...(start && { start }), limit: 1 })
+      if (!first) return []
+      const target = Buffer.from(first.subarray(0, TARGET_BYTES))
+      const end = prefixEnd(target)
+      if (!targets.some((other) => other.equals(target))) {
+        const range = { start: target, ...(end && { end }), limit: DROP_ROWS }
+        return [...this.db.keys(EVENT_TREE, range)].map((id) => Buffer.from(id))
       }
+      if (!end) return []
+      start = end
     }
   }
 
