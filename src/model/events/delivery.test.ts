@@ -32,6 +32,10 @@ let got: { from: string; key: string; message: EventMessage }[]
 let targetWorks: boolean
 /** The names of the targets that nodes are configured with when they start. */
 let targets: string[]
+/** Targets that are down though others work. */
+let deadTargets: string[]
+/** How many events may wait for a target; undefined: as many as do by default. */
+let backlogMax: number | undefined
 /** What became of rows that were written on a condition, by id. */
 let fates: Map<string, 'yes' | 'no' | 'open'>
 
@@ -73,16 +77,23 @@ class TestReplica {
           if (!fate) throw new CarportError('QuorumUnavailable', 'no quorum')
           return fate
         },
-        buckets: { byId: () => ({ aliases: ['b'], owner: '', document: () => [RULE] }) } as never,
+        buckets: {
+          byId: () => ({
+            aliases: ['b'],
+            owner: '',
+            document: () => targets.map((target) => ({ ...RULE, id: target, target })),
+          }),
+        } as never,
       },
       {
         region: 'r',
         hostId: name,
+        ...(backlogMax !== undefined && { backlogMax }),
         targets: targets.map((target) => ({
           name: target,
           kind: 'webhook',
           send: async (message) => {
-            if (!targetWorks) throw new Error('target is down')
+            if (!targetWorks || deadTargets.includes(target)) throw new Error('target is down')
             const { key } = JSON.parse(message.body).Records[0].s3.object
             got.push({ from: name, key, message })
           },
@@ -115,6 +126,8 @@ beforeEach(async () => {
   got = []
   targetWorks = true
   targets = ['t']
+  deadTargets = []
+  backlogMax = undefined
   fates = new Map()
   nodes = new Map()
   for (const name of ['a', 'b', 'c']) nodes.set(name, new TestReplica(name))
@@ -261,6 +274,67 @@ describe('of a write on a condition', () => {
     await node('a').restart()
     await clock.run(MINUTE_MS)
     expect(deliveries()).toEqual(['a x'])
+  })
+})
+
+describe('of a target that is down', () => {
+  const restartAll = async () => {
+    for (const each of nodes.values()) await each.stop()
+    for (const each of nodes.values()) await each.restart()
+    await clock.run(1000)
+  }
+
+  test('the events that wait, also since before a restart, cost other targets none', async () => {
+    targets = ['dead', 't']
+    deadTargets = ['dead']
+    backlogMax = 3
+    await restartAll()
+    for (const key of ['a', 'b', 'c', 'd', 'e']) await takeEverywhere(object(key))
+    await clock.run(MINUTE_MS)
+    expect(got.map(({ key }) => key).sort()).toEqual(['a', 'b', 'c', 'd', 'e'])
+    expect(backlogs()).toEqual([3, 3, 3])
+    expect(node('a').delivery.counts.dropped).toBe(2)
+    await restartAll()
+    await takeEverywhere(object('f'))
+    await clock.run(MINUTE_MS)
+    expect(got.map(({ key }) => key)).toContain('f')
+    expect(backlogs()).toEqual([3, 3, 3])
+    deadTargets = []
+    await clock.run(HOUR_MS)
+    expect(got).toHaveLength(9)
+    expect(backlogs()).toEqual([0, 0, 0])
+    await takeEverywhere(object('g'))
+    await clock.run(MINUTE_MS)
+    expect(got).toHaveLength(11)
+  })
+
+  test('new events do not end the wait after a failure', async () => {
+    targetWorks = false
+    for (let i = 0; i < 600; i++) {
+      await takeEverywhere(object(`key${i}`))
+      await clock.run(1000)
+    }
+    const { failed } = node('a').delivery.counts
+    expect(failed).toBeGreaterThan(5)
+    expect(failed).toBeLessThan(30)
+    targetWorks = true
+    await clock.run(HOUR_MS)
+    expect(new Set(got.map(({ key }) => key)).size).toBe(600)
+  })
+
+  test('a message that a target refuses does not hold up those that it takes', async () => {
+    targets = ['t']
+    const send = node('a').delivery.targets[0]!
+    const take = send.send.bind(send)
+    send.send = async (message) => {
+      if (JSON.parse(message.body).Records[0].s3.object.key.startsWith('bad')) throw new Error('refused')
+      await take(message)
+    }
+    for (let i = 0; i < 300; i++) {
+      await node('a').take(object(i % 10 === 0 ? `bad${i}` : `key${i}`))
+    }
+    await clock.run(2 * MINUTE_MS)
+    expect(got).toHaveLength(270)
   })
 })
 

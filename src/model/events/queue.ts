@@ -1,6 +1,6 @@
 import { pack, unpack } from 'msgpackr'
 import type { Db, Reader, Tx } from '../../db/db.js'
-import { prefixEnd } from '../../table/row-keys.js'
+import { prefixEnd, successor } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
 import { EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
@@ -20,6 +20,8 @@ const DUE_STEPS = 20
 /** Events of a target that is gone which are dropped in one transaction, and its steps. */
 const DROP_ROWS = 500
 const DROP_STEPS = 256
+/** Events that are counted in one turn of the event loop. */
+const COUNT_ROWS = 5000
 /** Entries of the log of deliveries that are forgotten in one transaction. */
 const TRIM_ROWS = 1000
 
@@ -34,6 +36,11 @@ export interface QueuedEvent {
 
 /** A node's queue of events for targets, and its log of those that are delivered. All on disk. */
 export class EventQueue {
+  /** How many events wait for each target, by its key as latin1: of those that come before #countedTo. */
+  readonly #waiting = new Map<string, number>()
+  /** Undefined once all are counted. */
+  #countedTo: Buffer | undefined = EMPTY
+
   constructor(private readonly db: Db) {}
 
   /** Adds an event, unless it is known already. In the transaction of the change that it tells of. */
@@ -41,6 +48,7 @@ export class EventQueue {
     const { id } = queued
     if (tx.has(EVENT_TREE, id) || tx.has(EVENT_DONE_TREE, doneKey(id))) return
     this.#put(tx, { ...queued, attempts: 0 })
+    tx.onCommit(() => this.#tally(id, 1))
   }
 
   /**
@@ -144,6 +152,39 @@ export class EventQueue {
     }
   }
 
+  /** Events that wait for a target; too few until all that were there at the start are counted. */
+  waiting(target: Buffer): number {
+    return this.#waiting.get(target.toString('latin1')) ?? 0
+  }
+
+  /**
+   * Counts some of the events that were there at the start. One that comes or goes in that very moment may be miscounted, which a
+   * bound of a million bears.
+   * @returns whether there are more
+   */
+  countSome(): boolean {
+    if (!this.#countedTo) return false
+    let rows = 0
+    let last: Buffer = EMPTY
+    const start = this.#countedTo.length > 0 && { start: this.#countedTo }
+    for (const id of this.db.keys(EVENT_TREE, { ...start, limit: COUNT_ROWS })) {
+      rows++
+      this.#addToCount(id, 1)
+      if (rows === COUNT_ROWS) last = Buffer.from(id)
+    }
+    this.#countedTo = rows === COUNT_ROWS ? successor(last) : undefined
+    return this.#countedTo !== undefined
+  }
+
+  #tally(id: Buffer, change: number): void {
+    if (!this.#countedTo || id.compare(this.#countedTo) < 0) this.#addToCount(id, change)
+  }
+
+  #addToCount(id: Buffer, change: number): void {
+    const target = id.toString('latin1', 0, TARGET_BYTES)
+    this.#waiting.set(target, Math.max(0, (this.#waiting.get(target) ?? 0) + change))
+  }
+
   /** Events that wait, for all targets. */
   get backlog(): number {
     return this.db.count(EVENT_TREE)
@@ -164,6 +205,7 @@ export class EventQueue {
     if (!stored) return
     tx.delete(EVENT_DUE_TREE, dueKeyOf(stored))
     tx.delete(EVENT_TREE, id)
+    tx.onCommit(() => this.#tally(id, -1))
   }
 }
 
