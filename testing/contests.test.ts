@@ -3,9 +3,11 @@ import type { Bucket } from '../src/model/buckets/buckets.js'
 import { NONCE_BYTES, versionId } from '../src/model/content/refs.js'
 import type { Model } from '../src/model/model.js'
 import { headId } from '../src/model/versions/codec.js'
+import { CONTEST_TREES } from '../src/model/versions/contests.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { noncurrentOf } from '../src/model/versions/tables.js'
 import { ballotTimeUs, lastBallotOf } from '../src/table/ballot.js'
+import { CarportError } from '../src/util/errors.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimCluster } from './sim-cluster.js'
 import { newVersion, sourceOf } from './sim-objects.js'
@@ -116,6 +118,37 @@ describe('two writes that were judged on one base', () => {
       expect(await listed()).toContain(hex(first))
       expect(await blocks()).toBe(before)
     }))
+
+  it.each(['that no quorum can be asked about', 'whose entry is damaged'])(
+    'one %s does not hold up others',
+    (what) =>
+      withContestants(async ({ cluster, model, first, second, listed }) => {
+        const { db } = cluster.nodes[0]!.machine.platform!
+        const stuck = { ...first, key: Buffer.from('stuck') }
+        const get = model.tables.object.get.bind(model.tables.object)
+        let isAway = true
+        model.tables.object.get = async (bucket, key, ...rest) => {
+          if (isAway && key.equals(stuck.key))
+            throw new CarportError('QuorumUnavailable', 'its replicas are away')
+          return get(bucket, key, ...rest)
+        }
+        await db.transact((tx) => model.contests.replaced(tx, stuck))
+        if (what === 'whose entry is damaged') {
+          const [key] = [...db.keys(CONTEST_TREES[0])].map((key) => Buffer.from(key))
+          await db.transact((tx) => tx.put(CONTEST_TREES[0], key!, Buffer.of(0, 1, 2)))
+        }
+        await cluster.clock.sleep(10)
+        await model.tables.object.insert(second)
+        await cluster.clock.sleep(100_000)
+        expect(model.contests.withdrawn).toBe(1)
+        expect(await listed()).not.toContain(hex(first))
+        expect(model.contests.backlog).toBe(1)
+        expect(model.contests.workerStats()).toMatchObject({ consecutiveErrors: 0 })
+        isAway = false
+        await cluster.clock.sleep(OLD_MS * 2.5)
+        expect(model.contests.backlog).toBe(what === 'whose entry is damaged' ? 1 : 0)
+      }),
+  )
 
   it('one that is not a version by the time that it is old never was', () =>
     withContestants(async ({ cluster, model, first, second, put, listed, blocks }) => {

@@ -276,7 +276,7 @@ export class Model implements Service {
     this.lifecycle = new LifecycleWorker(
       {
         ...{ db, clock, random, log, placement, transport, buckets },
-        walk: new LifecycleWalk({ db, clock, hlc, random, log, objects, uploads, tables: t }, walks),
+        walk: new LifecycleWalk({ db, clock, hlc, random, log, buckets, objects, uploads, tables: t }, walks),
       },
       walks,
     )

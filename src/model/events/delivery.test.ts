@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { MemoryDb } from '../../../testing/memory-db.js'
 import { SeededRandom } from '../../../testing/seeded-random.js'
 import { SimClock } from '../../../testing/sim-clock.js'
@@ -10,7 +10,7 @@ import { versionId } from '../content/refs.js'
 import type { VersionRecord } from '../versions/record.js'
 import { tombstoneOf } from '../versions/tables.js'
 import { EventDelivery, type EventMessage } from './delivery.js'
-import { EVENT_TREES } from './queue.js'
+import { EVENT_DUE_TREE, EVENT_TREES } from './queue.js'
 import type { EventRule } from './rules.js'
 
 const MINUTE_MS = 60_000
@@ -30,6 +30,12 @@ let nodes: Map<string, TestReplica>
 /** What the target got: sender and name of the object. */
 let got: { from: string; key: string; message: EventMessage }[]
 let targetWorks: boolean
+/** The names of the targets that nodes are configured with when they start. */
+let targets: string[]
+/** Targets that are down though others work. */
+let deadTargets: string[]
+/** How many events may wait for a target; undefined: as many as do by default. */
+let backlogMax: number | undefined
 /** What became of rows that were written on a condition, by id. */
 let fates: Map<string, 'yes' | 'no' | 'open'>
 
@@ -71,23 +77,28 @@ class TestReplica {
           if (!fate) throw new CarportError('QuorumUnavailable', 'no quorum')
           return fate
         },
-        buckets: { byId: () => ({ aliases: ['b'], owner: '', document: () => [RULE] }) } as never,
+        buckets: {
+          byId: () => ({
+            aliases: ['b'],
+            owner: '',
+            document: () => targets.map((target) => ({ ...RULE, id: target, target })),
+          }),
+        } as never,
       },
       {
         region: 'r',
         hostId: name,
-        targets: [
-          {
-            name: 't',
-            kind: 'webhook',
-            send: async (message) => {
-              if (!targetWorks) throw new Error('target is down')
-              const { key } = JSON.parse(message.body).Records[0].s3.object
-              got.push({ from: name, key, message })
-            },
-            close: async () => {},
+        ...(backlogMax !== undefined && { backlogMax }),
+        targets: targets.map((target) => ({
+          name: target,
+          kind: 'webhook',
+          send: async (message) => {
+            if (!targetWorks || deadTargets.includes(target)) throw new Error('target is down')
+            const { key } = JSON.parse(message.body).Records[0].s3.object
+            got.push({ from: name, key, message })
           },
-        ],
+          close: async () => {},
+        })),
       },
     )
   }
@@ -114,6 +125,9 @@ beforeEach(async () => {
   clock = new SimClock()
   got = []
   targetWorks = true
+  targets = ['t']
+  deadTargets = []
+  backlogMax = undefined
   fates = new Map()
   nodes = new Map()
   for (const name of ['a', 'b', 'c']) nodes.set(name, new TestReplica(name))
@@ -263,6 +277,67 @@ describe('of a write on a condition', () => {
   })
 })
 
+describe('of a target that is down', () => {
+  const restartAll = async () => {
+    for (const each of nodes.values()) await each.stop()
+    for (const each of nodes.values()) await each.restart()
+    await clock.run(1000)
+  }
+
+  test('the events that wait, also since before a restart, cost other targets none', async () => {
+    targets = ['dead', 't']
+    deadTargets = ['dead']
+    backlogMax = 3
+    await restartAll()
+    for (const key of ['a', 'b', 'c', 'd', 'e']) await takeEverywhere(object(key))
+    await clock.run(MINUTE_MS)
+    expect(got.map(({ key }) => key).sort()).toEqual(['a', 'b', 'c', 'd', 'e'])
+    expect(backlogs()).toEqual([3, 3, 3])
+    expect(node('a').delivery.counts.dropped).toBe(2)
+    await restartAll()
+    await takeEverywhere(object('f'))
+    await clock.run(MINUTE_MS)
+    expect(got.map(({ key }) => key)).toContain('f')
+    expect(backlogs()).toEqual([3, 3, 3])
+    deadTargets = []
+    await clock.run(HOUR_MS)
+    expect(got).toHaveLength(9)
+    expect(backlogs()).toEqual([0, 0, 0])
+    await takeEverywhere(object('g'))
+    await clock.run(MINUTE_MS)
+    expect(got).toHaveLength(11)
+  })
+
+  test('new events do not end the wait after a failure', async () => {
+    targetWorks = false
+    for (let i = 0; i < 600; i++) {
+      await takeEverywhere(object(`key${i}`))
+      await clock.run(1000)
+    }
+    const { failed } = node('a').delivery.counts
+    expect(failed).toBeGreaterThan(5)
+    expect(failed).toBeLessThan(30)
+    targetWorks = true
+    await clock.run(HOUR_MS)
+    expect(new Set(got.map(({ key }) => key)).size).toBe(600)
+  })
+
+  test('a message that a target refuses does not hold up those that it takes', async () => {
+    targets = ['t']
+    const send = node('a').delivery.targets[0]!
+    const take = send.send.bind(send)
+    send.send = async (message) => {
+      if (JSON.parse(message.body).Records[0].s3.object.key.startsWith('bad')) throw new Error('refused')
+      await take(message)
+    }
+    for (let i = 0; i < 300; i++) {
+      await node('a').take(object(i % 10 === 0 ? `bad${i}` : `key${i}`))
+    }
+    await clock.run(2 * MINUTE_MS)
+    expect(got).toHaveLength(270)
+  })
+})
+
 test('one row arriving twice is one event', async () => {
   const row = object('x')
   await node('a').take(row)
@@ -281,12 +356,23 @@ test('rows older than a day, as a moved partition brings them, are no news', asy
   expect(got).toEqual([])
 })
 
-test('events of a target that is no longer configured are dropped at the start', async () => {
+test('events of a target that is no longer configured are dropped after the start, many in one transaction', async () => {
+  const a = node('a')
   targetWorks = false
-  await node('a').take(object('x'))
-  await node('a').delivery.stop()
-  expect(await node('a').delivery.queue.keepOnly([])).toBe(1)
-  expect(node('a').delivery.queue.backlog).toBe(0)
+  const EVENTS = 2500
+  await Promise.all(Array.from({ length: EVENTS }, (_, i) => a.take(object(`key${i}`))))
+  await a.stop()
+  expect(a.delivery.queue.backlog).toBe(EVENTS)
+  const transact = vi.spyOn(a.db, 'transact')
+  targets = []
+  const started = a.restart()
+  expect(transact).not.toHaveBeenCalled()
+  await started
+  expect(a.delivery.queue.backlog).toBe(EVENTS)
+  await clock.run(1000)
+  expect(a.delivery.queue.backlog).toBe(0)
+  expect([...a.db.keys(EVENT_DUE_TREE)]).toEqual([])
+  expect(transact.mock.calls.length).toBeLessThan(10)
 })
 
 test('messages about events are checked', async () => {

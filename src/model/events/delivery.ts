@@ -2,7 +2,7 @@ import { replicaOrder } from '../../cluster/partition-leader.js'
 import type { Placement } from '../../cluster/placement.js'
 import type { Db, Tx } from '../../db/db.js'
 import { type NodeId, Priority, type Transport } from '../../net/transport.js'
-import { type Backoff, backoffMs } from '../../util/backoff.js'
+import { backoffMs } from '../../util/backoff.js'
 import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
@@ -23,9 +23,11 @@ import {
   eventOf,
   noncurrentRemoval,
   type ObjectEvent,
+  TARGET_BYTES,
   targetKey,
   wants,
 } from './rules.js'
+import { BACKOFF, TargetState } from './target-state.js'
 
 /** Where messages go: made from the configuration by src/platform. */
 export interface EventTarget {
@@ -49,6 +51,8 @@ export interface EventOptions {
   /** awsRegion and x-amz-id-2 of the messages. */
   region: string
   hostId: string
+  /** How many events may wait for one target on a node; default BACKLOG_MAX. */
+  backlogMax?: number
 }
 
 /** How long a conditional write has to take effect before anybody asks, in ms. */
@@ -64,9 +68,8 @@ const DONE_KEPT_MS = 2 * AGE_MAX_MS
 const BACKLOG_MAX = 1_000_000
 const BATCH = 64
 const IN_FLIGHT = 8
-const RETRY_MS_MAX = 5 * 60_000
-/** The waits after a target did not take a message. */
-const BACKOFF: Backoff = { baseMs: 1_000, maxMs: RETRY_MS_MAX }
+/** The longest time until a node asks again for an event that another one is to deliver, in ms. */
+const ASK_MS_MAX = 5 * 60_000
 const IDLE_MS = 10 * 60_000
 const ASK_TIMEOUT_MS = 5_000
 const METHOD = 'model/events'
@@ -84,8 +87,10 @@ export class EventDelivery implements Service {
   /** Since the start of the node. */
   readonly counts = { delivered: 0, failed: 0, dropped: 0 }
   readonly #workers = new Map<string, Worker>()
-  readonly #failures = new Map<string, number>()
-  #fullLogged = false
+  readonly #states = new Map<string, TargetState>()
+  /** Looks through the events that wait at the start: there may be millions. */
+  readonly #leftovers: Worker
+  #dropped = 0
 
   constructor(
     private readonly deps: {
@@ -104,11 +109,13 @@ export class EventDelivery implements Service {
     const { db, clock, random, log, transport } = deps
     this.queue = new EventQueue(db)
     for (const target of options.targets) {
+      this.#states.set(target.name, new TargetState(deps))
       this.#workers.set(
         target.name,
         new Worker(`events to ${target.name}`, { clock, random, log }, () => this.#deliver(target)),
       )
     }
+    this.#leftovers = new Worker('events of before', { clock, random, log }, () => this.#lookThrough())
     transport.handle(METHOD, (body) => this.#serve(body))
   }
 
@@ -116,16 +123,27 @@ export class EventDelivery implements Service {
     return this.options.targets
   }
 
-  async start(): Promise<void> {
-    const { targets } = this.options
-    const dropped = await this.queue.keepOnly(targets.map(({ name }) => targetKey(name)))
-    if (dropped > 0) this.deps.log.warn({ events: dropped }, 'events of targets that are gone are dropped')
+  start(): void {
+    this.#leftovers.start()
     for (const worker of this.#workers.values()) worker.start()
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
+    await Promise.all([this.#leftovers, ...this.#workers.values()].map((worker) => worker.stop()))
     await Promise.allSettled(this.options.targets.map((target) => target.close()))
+  }
+
+  /** Drops the next events of targets that are gone, then counts the others; returns how long to wait before more, in ms. */
+  async #lookThrough(): Promise<number> {
+    const { targets } = this.options
+    const dropped = await this.queue.keepOnly(targets.map(({ name }) => targetKey(name)))
+    this.#dropped += dropped
+    if (dropped > 0) return 0
+    if (this.#dropped > 0)
+      this.deps.log.warn({ events: this.#dropped }, 'events of targets that are gone are dropped')
+    this.#dropped = 0
+    if (this.queue.countSome()) return 0
+    return Number.POSITIVE_INFINITY
   }
 
   /** In the transaction that changes the row of a key. */
@@ -149,30 +167,40 @@ export class EventDelivery implements Service {
   }
 
   #enqueue(tx: Tx, rules: readonly EventRule[], event: ObjectEvent): void {
-    const { clock, log } = this.deps
+    const { clock } = this.deps
     const nowMs = clock.nowMs()
     // A row that comes late, by a repair or because the partition moved here.
     if (event.timeUs / 1000 < nowMs - AGE_MAX_MS) return
     for (const rule of rules) {
       if (!this.#workers.has(rule.target) || !wants(rule, event)) continue
-      if (this.queue.backlog >= BACKLOG_MAX) {
-        if (!this.#fullLogged)
-          log.error({ events: BACKLOG_MAX }, 'too many events wait: new ones are dropped')
-        this.#fullLogged = true
-        this.counts.dropped++
-        return
-      }
-      this.#fullLogged = false
+      const id = eventId(event, rule)
+      if (this.#isFull(rule.target, id)) continue
       const waitMs = this.#before(event.bucket).length * GRACE_MS
       const dueMs = nowMs + waitMs + (event.row ? UNDECIDED_MS : 0)
-      this.queue.add(tx, { id: eventId(event, rule), event, ruleId: rule.id, dueMs })
+      this.queue.add(tx, { id, event, ruleId: rule.id, dueMs })
       tx.onCommit(() => this.#workers.get(rule.target)?.wake())
     }
   }
 
+  /** Whether a new event for a target has to be dropped. Others do not go without for one that takes none. */
+  #isFull(target: string, id: Buffer): boolean {
+    const { backlogMax = BACKLOG_MAX } = this.options
+    const state = this.#states.get(target)!
+    const isFull = this.queue.waiting(id.subarray(0, TARGET_BYTES)) >= backlogMax
+    if (isFull && !state.isFull)
+      this.deps.log.error({ target, events: backlogMax }, 'too many events wait: new ones are dropped')
+    state.isFull = isFull
+    if (isFull) this.counts.dropped++
+    return isFull
+  }
+
   /** Sends what is due to a target; returns how long to wait for more, in ms. */
   async #deliver(target: EventTarget): Promise<number> {
-    const { clock, random, log } = this.deps
+    const { clock, log } = this.deps
+    const state = this.#states.get(target.name)!
+    // New events wake the worker, though their target is down.
+    const pauseMs = state.pauseMs()
+    if (pauseMs > 0) return pauseMs
     const key = targetKey(target.name)
     while (clock.doubt?.() === undefined && (await this.queue.trim((clock.nowMs() - DONE_KEPT_MS) * 1000))) {
       // Goes on until nothing old is left.
@@ -196,16 +224,15 @@ export class EventDelivery implements Service {
       await this.queue.done(sent.map(({ id }) => id))
       this.counts.delivered += sent.length
       this.#tell(sent)
+      state.works()
     }
     if (failure) {
-      const failures = this.#failures.get(target.name) ?? 0
-      this.#failures.set(target.name, failures + 1)
       this.counts.failed++
-      const waitMs = backoffMs(BACKOFF, failures, random)
+      // What a target refuses that takes other messages does not hold these up.
+      const waitMs = sent.length > 0 ? 0 : state.pause()
       log.warn({ target: target.name, error: failure.error, waitMs }, 'an event could not be delivered')
       return waitMs
     }
-    this.#failures.delete(target.name)
     if (due.length === BATCH) return 0
     const next = this.queue.nextDueMs(key)
     return next === undefined ? IDLE_MS : Math.max(0, next - clock.nowMs())
@@ -286,7 +313,7 @@ export class EventDelivery implements Service {
         later.map(({ id, attempts, event }) => {
           // Events that have waited long are asked for rarely.
           const ageMs = nowMs - event.timeUs / 1000
-          return { id, attempts, dueMs: nowMs + Math.min(RETRY_MS_MAX, Math.max(GRACE_MS, ageMs / 2)) }
+          return { id, attempts, dueMs: nowMs + Math.min(ASK_MS_MAX, Math.max(GRACE_MS, ageMs / 2)) }
         }),
       )
     }

@@ -1,9 +1,9 @@
 import { pack, unpack } from 'msgpackr'
 import type { Db, Reader, Tx } from '../../db/db.js'
-import { successor } from '../../table/row-keys.js'
+import { prefixEnd, successor } from '../../table/row-keys.js'
 import { CarportError } from '../../util/errors.js'
 import { looksLikeMsgpack, versioned } from '../../util/format.js'
-import { EVENT_ID_BYTES, EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
+import { EVENT_NAMES, type EventName, type ObjectEvent, TARGET_BYTES } from './rules.js'
 
 /** Event id → record. */
 export const EVENT_TREE = 'model:events'
@@ -17,6 +17,11 @@ const EMPTY = Buffer.alloc(0)
 const DUE_BYTES = 6
 /** What reading a batch of due events takes, in steps of a transaction. */
 const DUE_STEPS = 20
+/** Events of a target that is gone which are dropped in one transaction, and its steps. */
+const DROP_ROWS = 500
+const DROP_STEPS = 256
+/** Events that are counted in one turn of the event loop. */
+const COUNT_ROWS = 5000
 /** Entries of the log of deliveries that are forgotten in one transaction. */
 const TRIM_ROWS = 1000
 
@@ -31,6 +36,11 @@ export interface QueuedEvent {
 
 /** A node's queue of events for targets, and its log of those that are delivered. All on disk. */
 export class EventQueue {
+  /** How many events wait for each target, by its key as latin1: of those that come before #countedTo. */
+  readonly #waiting = new Map<string, number>()
+  /** Undefined once all are counted. */
+  #countedTo: Buffer | undefined = EMPTY
+
   constructor(private readonly db: Db) {}
 
   /** Adds an event, unless it is known already. In the transaction of the change that it tells of. */
@@ -38,6 +48,7 @@ export class EventQueue {
     const { id } = queued
     if (tx.has(EVENT_TREE, id) || tx.has(EVENT_DONE_TREE, doneKey(id))) return
     this.#put(tx, { ...queued, attempts: 0 })
+    tx.onCommit(() => this.#tally(id, 1))
   }
 
   /**
@@ -114,22 +125,64 @@ export class EventQueue {
     return keys.length === TRIM_ROWS
   }
 
-  /** Takes out everything of targets that are no longer configured; returns how many events. */
+  /** Takes out some of the events of targets that are no longer configured; returns how many: 0 if none is left. */
   async keepOnly(targets: readonly Buffer[]): Promise<number> {
-    let dropped = 0
-    let start: Buffer = EMPTY
+    const ids = this.#someOfOthers(targets)
+    if (ids.length === 0) return 0
+    await this.db.transact((tx) => {
+      for (const id of ids) this.#remove(tx, id)
+    }, DROP_STEPS)
+    return ids.length
+  }
+
+  /** Ids of events of one target that is not among these. */
+  #someOfOthers(targets: readonly Buffer[]): Buffer[] {
+    let start: Buffer | undefined
     while (true) {
-      const [first] = this.db.keys(EVENT_TREE, start.length > 0 ? { start, limit: 1 } : { limit: 1 })
-      if (!first) return dropped
-      const id = Buffer.from(first)
-      if (targets.some((target) => id.subarray(0, TARGET_BYTES).equals(target))) {
-        start = Buffer.concat([id.subarray(0, TARGET_BYTES), Buffer.alloc(EVENT_ID_BYTES, 0xff)])
-      } else {
-        await this.drop(id)
-        dropped++
-        start = successor(id)
+      const [first] = this.db.keys(EVENT_TREE, { ...(start && { start }), limit: 1 })
+      if (!first) return []
+      const target = Buffer.from(first.subarray(0, TARGET_BYTES))
+      const end = prefixEnd(target)
+      if (!targets.some((other) => other.equals(target))) {
+        const range = { start: target, ...(end && { end }), limit: DROP_ROWS }
+        return [...this.db.keys(EVENT_TREE, range)].map((id) => Buffer.from(id))
       }
+      if (!end) return []
+      start = end
     }
+  }
+
+  /** Events that wait for a target; too few until all that were there at the start are counted. */
+  waiting(target: Buffer): number {
+    return this.#waiting.get(target.toString('latin1')) ?? 0
+  }
+
+  /**
+   * Counts some of the events that were there at the start. One that comes or goes in that very moment may be miscounted, which a
+   * bound of a million bears.
+   * @returns whether there are more
+   */
+  countSome(): boolean {
+    if (!this.#countedTo) return false
+    let rows = 0
+    let last: Buffer = EMPTY
+    const start = this.#countedTo.length > 0 && { start: this.#countedTo }
+    for (const id of this.db.keys(EVENT_TREE, { ...start, limit: COUNT_ROWS })) {
+      rows++
+      this.#addToCount(id, 1)
+      if (rows === COUNT_ROWS) last = Buffer.from(id)
+    }
+    this.#countedTo = rows === COUNT_ROWS ? successor(last) : undefined
+    return this.#countedTo !== undefined
+  }
+
+  #tally(id: Buffer, change: number): void {
+    if (!this.#countedTo || id.compare(this.#countedTo) < 0) this.#addToCount(id, change)
+  }
+
+  #addToCount(id: Buffer, change: number): void {
+    const target = id.toString('latin1', 0, TARGET_BYTES)
+    this.#waiting.set(target, Math.max(0, (this.#waiting.get(target) ?? 0) + change))
   }
 
   /** Events that wait, for all targets. */
@@ -152,6 +205,7 @@ export class EventQueue {
     if (!stored) return
     tx.delete(EVENT_DUE_TREE, dueKeyOf(stored))
     tx.delete(EVENT_TREE, id)
+    tx.onCommit(() => this.#tally(id, -1))
   }
 }
 

@@ -1,18 +1,19 @@
 import type { Db } from '../../db/db.js'
 import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
-import { type Clock, type Hlc, sleep } from '../../util/clock.js'
+import type { Clock, Hlc } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
-import type { Bucket } from '../buckets/buckets.js'
-import { NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
+import type { Bucket, Buckets } from '../buckets/buckets.js'
+import { isOlder, NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
 import type { Objects, VersionSelector } from '../versions/objects.js'
 import { agesFromMs, type VersionRecord } from '../versions/record.js'
 import { expireCurrent } from './expiry.js'
+import { KeyGroup, type NoncurrentCandidate } from './key-group.js'
 import {
   evaluate,
   isLocked,
@@ -20,6 +21,7 @@ import {
   type LifecycleRule,
   uploadDueMs,
   type VersionFacts,
+  walksOf,
 } from './rules.js'
 
 /** The walks over a bucket, in their order, which stored positions refer to. */
@@ -30,16 +32,7 @@ export type Phase = (typeof PHASES)[number]
 const STEP_ROWS = 256
 /** Deleted versions of one key that a step looks at. */
 const DELETED_ROWS_MAX = 64
-const DUE_PER_STEP_MAX = 4 * STEP_ROWS
 const ACTIONS_IN_FLIGHT = 8
-
-/** A noncurrent version that seems due, and what the judgement rests on. */
-interface NoncurrentCandidate {
-  version: VersionRecord
-  /** The next newer version, since whose making this one is noncurrent. */
-  successor: VersionRecord
-  newerVersions: number
-}
 
 /** Thrown by the guard of a deletion: the version stays. */
 class Keep extends Error {}
@@ -49,11 +42,14 @@ const SKIP = { onDamage: 'skip' } as const
 
 /**
  * The steps of a lifecycle run over one bucket: finds what seems due in the node's own copies, judges it again on what a
- * quorum knows, and acts so that rows that change meanwhile are left alone.
+ * quorum knows, and acts so that rows that change meanwhile are left alone. A run over a large bucket takes hours: each judgement
+ * goes by the bucket as it is at that moment, not as the run met it.
  */
 export class LifecycleWalk {
   /** Since the start of the node. */
   readonly counts = { expired: 0, deletedVersions: 0, endedUploads: 0 }
+  /** The key in the middle of which the last step over noncurrent versions ended, if it did. */
+  #unfinished: { bucket: Buffer; group: KeyGroup } | undefined
 
   constructor(
     private readonly deps: {
@@ -62,6 +58,7 @@ export class LifecycleWalk {
       hlc: Hlc
       random: Random
       log: Log
+      buckets: Pick<Buckets, 'byId' | 'refresh'>
       objects: Objects
       uploads: Uploads
       tables: {
@@ -73,12 +70,22 @@ export class LifecycleWalk {
     private readonly options: { calendar: LifecycleCalendar; abortUploadsAfterMs?: number },
   ) {}
 
+  /** The walks that the rules of a bucket ask for now. */
+  phasesOf(bucket: Bucket): Phase[] {
+    const walks = walksOf(rulesOf(bucket))
+    if (this.options.abortUploadsAfterMs !== undefined) walks.uploads = true
+    return PHASES.filter((phase) => walks[phase])
+  }
+
   /**
    * Looks at the next rows of a walk.
    * @param at the sort key to begin at
-   * @returns the sort key to go on at; undefined at the end
+   * @returns the sort key to go on at; undefined at the end, also if the bucket is gone or its rules ask for this walk no more
+   * @throws CarportError QuorumUnavailable if something seems due, and no majority tells what the bucket is like
    */
-  step(bucket: Bucket, phase: Phase, at: Buffer): Promise<Buffer | undefined> {
+  async step(id: Buffer, phase: Phase, at: Buffer): Promise<Buffer | undefined> {
+    const bucket = this.deps.buckets.byId(id)
+    if (!bucket || !this.phasesOf(bucket).includes(phase)) return undefined
     switch (phase) {
       case 'current':
         return this.#stepCurrent(bucket, at)
@@ -103,7 +110,7 @@ export class LifecycleWalk {
       const facts = currentFacts(row, () => this.#hasLocalNoncurrent(bucket.id, row.key))
       if (evaluate(rules, facts, nowMs, this.options.calendar)) due.push(row.key)
     }
-    await this.#each(due, (key) => this.#endCurrent(bucket, key))
+    await this.#each(bucket.id, due, (key) => this.#endCurrent(bucket.id, key))
     return rows < STEP_ROWS ? undefined : successor(last!)
   }
 
@@ -122,15 +129,15 @@ export class LifecycleWalk {
     return rows === DELETED_ROWS_MAX
   }
 
-  async #endCurrent(bucket: Bucket, key: Buffer): Promise<void> {
-    const { objects, tables, hlc, random, clock } = this.deps
-    const row = await tables.object.get(bucket.id, key, { body: false })
+  async #endCurrent(id: Buffer, key: Buffer): Promise<void> {
+    const { objects, tables, hlc, random, clock, buckets } = this.deps
+    const row = await tables.object.get(id, key, { body: false })
     if (!row || row.state === 'tombstone') return
     const { versions } =
-      row.state === 'marker'
-        ? await objects.noncurrent.list(bucket.id, key, row, { limit: 0 })
-        : { versions: [] }
+      row.state === 'marker' ? await objects.noncurrent.list(id, key, row, { limit: 0 }) : { versions: [] }
     const facts = currentFacts(row, () => versions.length > 0)
+    const bucket = buckets.byId(id)
+    if (!bucket) return
     const verdict = evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)
     if (verdict?.action === 'expire') {
       // Where versioning is off, the version goes for good; elsewhere a lock does not keep a marker from being put on top.
@@ -142,81 +149,120 @@ export class LifecycleWalk {
   }
 
   /**
-   * Looks at whole keys, so that the versions of each are judged from the newest on. They come newest first, but the null
-   * version last whatever its age: it is looked up when the key begins and judged where it belongs.
+   * Judges the versions of each key from the newest on. They come newest first, but the null version last whatever its age: it
+   * is looked up when the key begins and judged where it belongs. A step may end in the middle of a key; after a failure or a
+   * restart, which forgets what was seen of it, that key is judged from its start again.
    */
   async #stepNoncurrent(bucket: Bucket, at: Buffer): Promise<Buffer | undefined> {
-    const { db, tables } = this.deps
     const due: NoncurrentCandidate[] = []
+    const rules = rulesOf(bucket)
+    const unfinished = this.#unfinished
+    this.#unfinished = undefined
+    let group = unfinished?.bucket.equals(bucket.id) && unfinished.group.start.equals(at) && unfinished.group
     let next: Buffer | undefined = at
-    for (let rows = 0; next && rows < STEP_ROWS && due.length < STEP_ROWS; ) {
-      const [first] = tables.version.local.range(db, bucket.id, { start: next, limit: 1, ...SKIP })
-      if (!first) {
+    for (let rows = 0; next && rows < STEP_ROWS; ) {
+      const key: Buffer | undefined = group ? group.key : this.#firstKey(bucket.id, next)
+      if (!key) {
         next = undefined
         break
       }
-      rows += await this.#judgeKey(bucket, first.key, due).catch(passOverDamage)
-      next = prefixEnd(terminatedKey(first.key))
+      next = prefixEnd(terminatedKey(key))
+      try {
+        group ||= this.#groupOf(bucket.id, key)
+        rows += this.#judge(bucket.id, rules, group, due)
+        if (!group.isWhole) next = group.start
+        else group = undefined
+      } catch (error) {
+        rows += passOverDamage(error)
+        group = undefined
+      }
     }
-    await this.#each(due, (candidate) => this.#endNoncurrent(bucket, candidate))
+    // The oldest first, so that what each one's judgement rests on is still there.
+    await this.#each(bucket.id, due.reverse(), (candidate) => this.#endNoncurrent(bucket.id, candidate))
+    if (group) this.#unfinished = { bucket: bucket.id, group }
     return next
   }
 
-  /** Adds the versions of a key that seem due; returns how many rows it looked at. */
-  async #judgeKey(bucket: Bucket, key: Buffer, due: NoncurrentCandidate[]): Promise<number> {
-    const { db, clock, tables } = this.deps
-    const rules = rulesOf(bucket)
-    const group = new KeyGroup(tables.object.local.get(db, bucket.id, key))
-    const judge = (version: VersionRecord) => {
-      const candidate = group.add(version)
-      if (candidate && evaluate(rules, noncurrentFacts(candidate), clock.nowMs(), this.options.calendar)) {
-        due.push(candidate)
-      }
-    }
-    const slot = tables.version.local.get(db, bucket.id, versionSortKey(key, NULL_SLOT, true))
-    let nullVersion = slot && slot.state !== 'tombstone' ? slot : undefined
-    let start = terminatedKey(key)
-    const end = prefixEnd(start)
-    for (let rows = 0; ; ) {
-      const batch = [...tables.version.local.range(db, bucket.id, { start, end, limit: STEP_ROWS, ...SKIP })]
-      rows += batch.length
-      for (const version of batch) {
-        if (version.isNull || version.state === 'tombstone') continue
-        if (nullVersion && nullVersion.createdUs > version.createdUs) {
-          judge(nullVersion)
-          nullVersion = undefined
-        }
-        judge(version)
-      }
-      if (batch.length < STEP_ROWS) {
-        if (nullVersion) judge(nullVersion)
-        return rows
-      }
-      // The rest of a key with very many versions is left to the next run: it is shorter then.
-      if (due.length >= DUE_PER_STEP_MAX) return rows
-      const last = batch.at(-1)!
-      start = successor(versionSortKey(key, last.id, last.isNull))
-      await sleep(clock, 1)
-    }
+  #firstKey(bucket: Buffer, start: Buffer): Buffer | undefined {
+    const { db, tables } = this.deps
+    const [first] = tables.version.local.range(db, bucket, { start, limit: 1, ...SKIP })
+    return first?.key
   }
 
-  async #endNoncurrent(bucket: Bucket, candidate: NoncurrentCandidate): Promise<void> {
-    const { objects, clock } = this.deps
+  #groupOf(bucket: Buffer, key: Buffer): KeyGroup {
+    const { db, tables } = this.deps
+    const slot = tables.version.local.get(db, bucket, versionSortKey(key, NULL_SLOT, true))
+    const nullVersion = slot && slot.state !== 'tombstone' ? slot : undefined
+    return new KeyGroup(key, tables.object.local.get(db, bucket, key), nullVersion)
+  }
+
+  /** Adds those of the next versions of a key that seem due and are not locked; returns how many rows it looked at. */
+  #judge(bucket: Buffer, rules: LifecycleRule[], group: KeyGroup, due: NoncurrentCandidate[]): number {
+    const { db, clock, tables } = this.deps
+    const { key, start } = group
+    const nowMs = clock.nowMs()
+    const judge = (version: VersionRecord) => {
+      const candidate = group.add(version)
+      const isDue = candidate && evaluate(rules, noncurrentFacts(candidate), nowMs, this.options.calendar)
+      if (isDue && !isLocked(version.mutable, nowMs)) due.push(candidate)
+      else group.keep(version)
+    }
+    const range = { start, end: prefixEnd(terminatedKey(key)), limit: STEP_ROWS, ...SKIP }
+    let rows = 0
+    let last: VersionRecord | undefined
+    for (const version of tables.version.local.range(db, bucket, range)) {
+      rows++
+      last = version
+      if (version.isNull || version.state === 'tombstone') continue
+      const { nullVersion } = group
+      if (nullVersion && nullVersion.createdUs > version.createdUs) {
+        group.nullVersion = undefined
+        judge(nullVersion)
+      }
+      judge(version)
+    }
+    group.isWhole = rows < STEP_ROWS
+    if (!group.isWhole) group.start = successor(versionSortKey(key, last!.id, last!.isNull))
+    else if (group.nullVersion) judge(group.nullVersion)
+    return rows
+  }
+
+  async #endNoncurrent(id: Buffer, candidate: NoncurrentCandidate): Promise<void> {
+    const { objects, clock, buckets } = this.deps
     const { key } = candidate.version
-    const byQuorum = (version: VersionRecord) =>
-      objects.get(bucket.id, key, selectorOf(version), { body: false })
+    const byQuorum = async (asked: VersionRecord) => {
+      const found = await objects.get(id, key, selectorOf(asked), { body: false })
+      return found?.id.equals(asked.id) ? found : undefined
+    }
     const [current, version, next] = await Promise.all([
-      objects.get(bucket.id, key, undefined, { body: false }),
+      objects.get(id, key, undefined, { body: false }),
       byQuorum(candidate.version),
       byQuorum(candidate.successor),
     ])
-    if (!version?.id.equals(candidate.version.id) || current?.id.equals(version.id)) return
-    // Without that successor it has been noncurrent since another time.
-    if (!next?.id.equals(candidate.successor.id)) return
-    const facts = noncurrentFacts({ ...candidate, version, successor: next })
-    if (evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar)) {
-      await this.#deleteVersion(bucket, version)
+    if (!version || current?.id.equals(version.id)) return
+    // Without that successor it has been noncurrent since another time: at the latest since a newer one was made that is there.
+    const { kept } = candidate
+    const since = next ?? (kept && (await byQuorum(kept)))
+    if (!since) return
+    const isDue = (newerVersions: number) => {
+      const bucket = buckets.byId(id)
+      const facts = noncurrentFacts({ version, successor: since, newerVersions })
+      return bucket && evaluate(rulesOf(bucket), facts, clock.nowMs(), this.options.calendar) && bucket
     }
+    if (!isDue(candidate.newerVersions)) return
+    // Some of those that this node counts may be deleted; rules that keep none do not ask.
+    const bucket = isDue(0) || isDue(await this.#countNewer(version, current))
+    if (bucket) await this.#deleteVersion(bucket, version)
+  }
+
+  /** How many noncurrent versions of its key a quorum has that are newer than one; no more than any rule asks for are looked for. */
+  async #countNewer(version: VersionRecord, current: VersionRecord | undefined): Promise<number> {
+    const { objects, buckets } = this.deps
+    const { bucket, key, id } = version
+    const rules = buckets.byId(bucket)?.document('lifecycle') ?? []
+    const limit = Math.max(0, ...rules.map(({ noncurrent }) => noncurrent?.newerVersions ?? 0))
+    const { versions } = await objects.noncurrent.list(bucket, key, current, { limit })
+    return versions.filter((other) => isOlder(id, other.id)).length
   }
 
   /** Deletes one version for good, unless it is locked or has been replaced by another in its slot. */
@@ -234,7 +280,7 @@ export class LifecycleWalk {
   }
 
   async #stepUploads(bucket: Bucket, at: Buffer): Promise<Buffer | undefined> {
-    const { db, clock, tables, uploads } = this.deps
+    const { db, clock, tables, uploads, buckets } = this.deps
     const nowMs = clock.nowMs()
     const due: UploadRow[] = []
     let rows = 0
@@ -244,9 +290,10 @@ export class LifecycleWalk {
       last = row
       if (!row.deleted && this.#uploadIsDue(bucket, row, nowMs)) due.push(row)
     }
-    await this.#each(due, async ({ key, id }) => {
+    await this.#each(bucket.id, due, async ({ key, id }) => {
       const upload = await uploads.get(bucket.id, key, id)
-      if (!upload || !this.#uploadIsDue(bucket, upload, clock.nowMs())) return
+      const now = buckets.byId(bucket.id)
+      if (!upload || !now || !this.#uploadIsDue(now, upload, clock.nowMs())) return
       await uploads.end(upload)
       this.counts.endedUploads++
     })
@@ -261,9 +308,14 @@ export class LifecycleWalk {
     return dueMs !== undefined && dueMs <= nowMs
   }
 
-  /** Acts on each item; a failure is logged, and its item left to the next run. */
-  #each<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
-    return eachLimited(items, ACTIONS_IN_FLIGHT, async (item) => {
+  /**
+   * Acts on each item; a failure is logged, and its item left to the next run. What a majority knows of the bucket is fetched
+   * before: this node may not have heard yet that rules went, or that deletions have to leave versions.
+   */
+  async #each<T>(bucket: Buffer, items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
+    if (items.length === 0) return
+    await this.deps.buckets.refresh(bucket)
+    await eachLimited(items, ACTIONS_IN_FLIGHT, async (item) => {
       try {
         await act(item)
       } catch (error) {
@@ -272,27 +324,6 @@ export class LifecycleWalk {
         this.deps.log.warn({ error }, 'a lifecycle action failed, to be tried again by the next run')
       }
     })
-  }
-}
-
-/** Goes through the noncurrent versions of a key from the newest on. */
-class KeyGroup {
-  #successor: VersionRecord | undefined
-  #count = 0
-
-  /** @param current the key's row */
-  constructor(private readonly current: VersionRecord | undefined) {
-    this.#successor = current?.state === 'tombstone' ? undefined : current
-  }
-
-  /** The facts on which the judgement of the next version rests; undefined if it cannot be judged. */
-  add(version: VersionRecord): NoncurrentCandidate | undefined {
-    // A version that became current again is in both tables for a while.
-    if (this.current?.id.equals(version.id)) return undefined
-    const successor = this.#successor
-    this.#successor = version
-    const newerVersions = this.#count++
-    return successor && { version, successor, newerVersions }
   }
 }
 
@@ -325,7 +356,11 @@ function currentFacts(version: VersionRecord, hasNoncurrent: () => boolean): Ver
   return facts
 }
 
-function noncurrentFacts({ version, successor, newerVersions }: NoncurrentCandidate): VersionFacts {
+function noncurrentFacts({
+  version,
+  successor,
+  newerVersions,
+}: Omit<NoncurrentCandidate, 'kept'>): VersionFacts {
   const facts = factsOf(version)
   // A version that was here before its successor came from another store is noncurrent since no earlier than it was made.
   facts.noncurrent = { sinceMs: Math.max(agesFromMs(successor), agesFromMs(version)), newerVersions }

@@ -6,6 +6,7 @@ import { silentLog } from '../../util/log.js'
 import type { Bucket } from '../buckets/buckets.js'
 import { DAILY_RUNS_TREE } from '../upkeep/daily-runs.js'
 import { type LifecycleRule, UTC_CALENDAR } from './rules.js'
+import { LifecycleWalk } from './walk.js'
 import { type LifecycleOptions, LifecycleWorker } from './worker.js'
 
 const HOUR_MS = 3600_000
@@ -34,7 +35,24 @@ const bucket = (name: string, rule: Partial<LifecycleRule> | undefined): Bucket 
 
 const expires = { expiration: { days: 1 } }
 
-/** A node that leads some partitions, whose walk takes three steps for each phase. */
+/** A walk that takes three steps for each phase. */
+class TestWalk extends LifecycleWalk {
+  constructor(
+    deps: never,
+    options: LifecycleOptions,
+    private readonly fail: (() => boolean) | undefined,
+  ) {
+    super(deps, options)
+  }
+
+  override async step(id: Buffer, phase: string, at: Buffer): Promise<Buffer | undefined> {
+    if (this.fail?.()) throw new Error('no quorum')
+    steps.push({ what: `${id.toString().trim()} ${phase} ${at}`, atMs: clock.nowMs() })
+    return at.length < 2 ? Buffer.concat([at, Buffer.from('x')]) : undefined
+  }
+}
+
+/** A node that leads some partitions. */
 function worker(
   buckets: Bucket[],
   options: Partial<LifecycleOptions> & { fail?: () => boolean; leads?: (partition: number) => boolean } = {},
@@ -56,14 +74,7 @@ function worker(
           yield* buckets.toSorted((a, b) => Buffer.compare(a.id, b.id))
         },
       } as never,
-      walk: {
-        counts: {},
-        async step({ hexId }: Bucket, phase: string, at: Buffer) {
-          if (fail?.()) throw new Error('no quorum')
-          steps.push({ what: `${hexId} ${phase} ${at}`, atMs: clock.nowMs() })
-          return at.length < 2 ? Buffer.concat([at, Buffer.from('x')]) : undefined
-        },
-      } as never,
+      walk: new TestWalk({} as never, { calendar: UTC_CALENDAR, ...rest }, fail),
     },
     { calendar: UTC_CALENDAR, ...rest },
   )

@@ -4,11 +4,11 @@ import type { Db } from '../../db/db.js'
 import type { Transport } from '../../net/transport.js'
 import type { Service } from '../../util/service.js'
 import type { WorkerEnv, WorkerStats } from '../../util/worker.js'
-import type { Bucket, Buckets } from '../buckets/buckets.js'
+import type { Buckets } from '../buckets/buckets.js'
 import { bucketPartition } from '../sort-keys.js'
 import { DailyRuns, type Run } from '../upkeep/daily-runs.js'
-import { type LifecycleCalendar, walksOf } from './rules.js'
-import { type LifecycleWalk, PHASES, type Phase, rulesOf } from './walk.js'
+import type { LifecycleCalendar } from './rules.js'
+import { type LifecycleWalk, PHASES } from './walk.js'
 
 /** Runs of the nodes begin within this time after midnight, in ms. */
 const SPREAD_MS = 10 * 60_000
@@ -53,7 +53,7 @@ export class LifecycleWorker implements Service {
       buckets: Buckets
       walk: LifecycleWalk
     },
-    private readonly options: LifecycleOptions,
+    options: LifecycleOptions,
   ) {
     const { calendar, runEveryMs: everyMs = calendar.dayMs, utcOffsetMs } = options
     // A short day of the calendar, for tests of rules, is walked in a tenth of it.
@@ -92,20 +92,14 @@ export class LifecycleWorker implements Service {
     try {
       for await (const bucket of this.deps.buckets.walk()) {
         if (!leadsPartition(placement, transport, bucketPartition(bucket.id))) continue
-        for (const phase of this.#phasesOf(bucket)) {
+        for (const phase of walk.phasesOf(bucket)) {
           this.#runningBucket = bucket.hexId
-          await run.walk(bucket.id, PHASES.indexOf(phase), (at) => walk.step(bucket, phase, at))
+          await run.walk(bucket.id, PHASES.indexOf(phase), (at) => walk.step(bucket.id, phase, at))
         }
       }
     } finally {
       this.#runningBucket = undefined
     }
     log.debug({ ...walk.counts }, 'lifecycle run finished')
-  }
-
-  #phasesOf(bucket: Bucket): Phase[] {
-    const walks = walksOf(rulesOf(bucket))
-    if (this.options.abortUploadsAfterMs !== undefined) walks.uploads = true
-    return PHASES.filter((phase) => walks[phase])
   }
 }

@@ -5,12 +5,12 @@ import type { Db, Reader, Tx } from '../../db/db.js'
 import { Priority, type Transport } from '../../net/transport.js'
 import { ballotTimeUs } from '../../table/ballot.js'
 import type { Table } from '../../table/table.js'
-import { CarportError } from '../../util/errors.js'
+import { CarportError, errorCode } from '../../util/errors.js'
 import { versioned } from '../../util/format.js'
 import type { WorkerEnv } from '../../util/worker.js'
 import type { VersionId } from '../content/refs.js'
 import { bucketPartition } from '../sort-keys.js'
-import { DueQueue } from '../upkeep/due-queue.js'
+import { DUE_BYTES, DueQueue } from '../upkeep/due-queue.js'
 import { isOfPlace, placeKeyOf } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
 import type { VersionRecord } from './record.js'
@@ -28,6 +28,9 @@ export const CONTEST_TREES = [CONTEST_TREE, PLACE_TREE] as const
 const SOON_MS = 60_000
 /** After this time no coordinator goes on with a proposal: replicas refuse ballots that are half as old. In ms. */
 const OLD_MS = 3_600_000
+
+/** How soon a contest is looked at again that nobody could decide, in ms. */
+const AGAIN_MS = 60_000
 
 /** Takes over a contest, encoded, from a node that has no role any more. */
 const METHOD = 'model/contest'
@@ -114,13 +117,23 @@ export class Contests extends DueQueue {
   }
 
   protected async settle(key: Buffer): Promise<void> {
-    const { db } = this.deps
+    const { db, log } = this.deps
     const stored = db.get(CONTEST_TREE, key)
-    const contest = stored && FORMAT.decode(stored)
-    const isDecided = !contest || (await this.#decideOrHandOver(contest, stored!))
+    /** How soon it is looked at again, in ms; undefined: never. */
+    let againMs: number | undefined
+    try {
+      const isDecided = !stored || (await this.#decideOrHandOver(FORMAT.decode(stored), stored))
+      if (!isDecided) againMs = this.#oldMs
+    } catch (error) {
+      if (errorCode(error) === 'Closed') throw error
+      // Others may be of buckets whose replicas are there.
+      const level = errorCode(error) === 'Corrupted' ? 'warn' : 'debug'
+      log[level]({ error }, 'a contest of two writes cannot be decided now, to be tried again')
+      againMs = AGAIN_MS
+    }
     await db.transact((tx) => {
       tx.delete(CONTEST_TREE, key)
-      if (!isDecided) this.#enqueue(tx, contest, this.#oldMs)
+      if (againMs !== undefined) this.add(tx, againMs, key.subarray(DUE_BYTES), stored!)
     })
   }
 
