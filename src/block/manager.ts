@@ -92,6 +92,8 @@ export interface BlockOptions {
   readsMax?: number
   /** Whether a data folder may be written to; false while its disk seems not to be there. All may unless told. */
   isWritable?: (folder: string) => boolean
+  /** Told when a data folder begins to fail, and (without an error) when it takes a write again. */
+  onFailing?: (folder: string, error?: unknown) => void
   resync?: Partial<ResyncSettings>
   scrubTranquility?: number
   /** How often the background process looks for what other processes queued, in ms (default 5 s). */

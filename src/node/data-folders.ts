@@ -40,6 +40,18 @@ export class DataFolders {
     return !this.#lost.has(path)
   }
 
+  /** Tells, of a folder that is where it was, that writes to it fail now, or (without an error) that they go through again. */
+  readonly tellFailing = (folder: string, error?: unknown): void => {
+    const { log } = this.parts
+    if (error === undefined) log.info({ folder }, 'the data folder takes writes again')
+    else {
+      log.error(
+        { folder, error },
+        'a data folder does not take writes: its disk may be failing or mounted read-only. Blocks go to the other folders, if there are any',
+      )
+    }
+  }
+
   /** Looks at all folders. Those that the database does not know yet are marked. */
   async check(): Promise<void> {
     const known = this.#known()
