@@ -56,6 +56,53 @@ it('a folder that is empty or another one is lost until its own is back', async 
   expect(folders.lost()).toEqual([])
 })
 
+it('a mark that cannot be read now is not gone: what was known of its folder holds', async () => {
+  const db = database()
+  const errors: object[] = []
+  const warnings: object[] = []
+  const folders = open(db, {
+    ...silentLog,
+    error: (fields) => void errors.push(fields),
+    warn: (fields) => void warnings.push(fields),
+  })
+  await folders.check()
+  const away = join(dir, 'away')
+  renameSync(two, away)
+  // Node reads no folder, which stands for any error but that there is no file.
+  const mark = join(one, MARK_FILE)
+  renameSync(mark, join(one, 'kept'))
+  mkdirSync(mark)
+  await folders.check()
+  await folders.check()
+  expect(folders.lost()).toEqual([two])
+  expect(warnings).toMatchObject([{ folder: one, error: { code: 'EISDIR' } }])
+  renameSync(away, two)
+  rmSync(mark, { recursive: true })
+  await folders.check()
+  expect(folders.lost()).toEqual([one])
+  mkdirSync(mark)
+  await folders.check()
+  expect(folders.lost()).toEqual([one])
+  await expect(folders.accept()).rejects.toMatchObject({ code: 'EISDIR' })
+  rmSync(mark, { recursive: true })
+  renameSync(join(one, 'kept'), mark)
+  await folders.check()
+  expect(folders.lost()).toEqual([])
+  expect(errors).toEqual([{ folder: two }, { folder: one }])
+})
+
+it('a folder that is new and whose mark cannot be read is marked once it can', async () => {
+  const db = database()
+  const mark = join(one, MARK_FILE)
+  mkdirSync(mark)
+  const folders = open(db)
+  await folders.check()
+  expect(folders.isWritable(one)).toBe(true)
+  rmSync(mark, { recursive: true })
+  await folders.check()
+  expect(readFileSync(mark, 'utf8')).toMatch(/^[0-9a-f]{32}\n$/)
+})
+
 it('the folder of another node is not taken for the own one', async () => {
   const db = database()
   await open(db, silentLog, [one]).check()

@@ -10,6 +10,7 @@ import type { Random } from '../util/random.js'
 /** The file in each data folder by which it is known again. */
 export const MARK_FILE = 'carport-folder'
 const MARKS_KEY = Buffer.from('data-folders')
+const MARK_UNREAD = "a data folder's mark cannot be read now: whether its disk is there is not known"
 const MARK = /^[0-9a-f]{32}$/
 
 /**
@@ -19,6 +20,8 @@ const MARK = /^[0-9a-f]{32}$/
  */
 export class DataFolders {
   #lost: ReadonlySet<string> = new Set()
+  /** Folders whose mark could not be read when last looked at. */
+  readonly #unread = new Set<string>()
 
   /** @param paths the data folders that are written to */
   constructor(
@@ -58,14 +61,27 @@ export class DataFolders {
     const lost = new Set<string>()
     for (const path of this.paths) {
       const expected = known.get(path)
-      const found = await readMark(path)
+      let found: string | undefined
+      try {
+        found = await readMark(path)
+        this.#unread.delete(path)
+      } catch (error) {
+        // It tells nothing, such as a want of descriptors: what was known of the folder holds.
+        if (this.#lost.has(path)) lost.add(path)
+        if (!this.#unread.has(path)) this.parts.log.warn({ folder: path, error }, MARK_UNREAD)
+        this.#unread.add(path)
+        continue
+      }
       if (expected === undefined) await this.#adopt(path, found)
       else if (found !== expected) lost.add(path)
     }
     this.#tell(lost)
   }
 
-  /** Takes the lost folders as they are now, as folders of this node from which everything is missing. */
+  /**
+   * Takes the lost folders as they are now, as folders of this node from which everything is missing.
+   * @throws the error of the file system, if a mark can neither be read nor be missed
+   */
   async accept(): Promise<void> {
     await this.check()
     for (const path of this.#lost) await this.#adopt(path, await readMark(path))
@@ -108,8 +124,12 @@ export class DataFolders {
   }
 }
 
+/** The mark of a folder; undefined if it has none. @throws the error of the file system, if that cannot be told */
 async function readMark(folder: string): Promise<string | undefined> {
-  const text = await readFile(join(folder, MARK_FILE), 'utf8').catch(() => '')
+  const text = await readFile(join(folder, MARK_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return ''
+    throw error
+  })
   return MARK.test(text.trim()) ? text.trim() : undefined
 }
 
