@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -90,6 +91,31 @@ it('a mark that cannot be read now is not gone: what was known of its folder hol
   expect(folders.lost()).toEqual([])
   expect(errors).toEqual([{ folder: two }, { folder: one }])
 })
+
+it.skipIf(process.platform === 'win32')(
+  'a folder whose disk hangs does not hide that another one is lost',
+  async () => {
+    const db = database()
+    let lost = () => {}
+    const told = new Promise<void>((resolve) => {
+      lost = resolve
+    })
+    const folders = open(db, { ...silentLog, error: () => lost() })
+    await folders.check()
+    const mark = join(one, MARK_FILE)
+    const text = readFileSync(mark)
+    rmSync(mark)
+    // Who opens a pipe to read waits for its writer.
+    execFileSync('mkfifo', [mark])
+    rmSync(two, { recursive: true })
+    const checked = folders.check()
+    await told
+    expect(folders.lost()).toEqual([two])
+    writeFileSync(mark, text)
+    await checked
+    expect(folders.lost()).toEqual([two])
+  },
+)
 
 it('a folder that is new and whose mark cannot be read is marked once it can', async () => {
   const db = database()

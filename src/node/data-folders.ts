@@ -19,7 +19,7 @@ const MARK = /^[0-9a-f]{32}$/
  * and the node says so, until the mark is back or an administrator takes the folder as it is.
  */
 export class DataFolders {
-  #lost: ReadonlySet<string> = new Set()
+  readonly #lost = new Set<string>()
   /** Folders whose mark could not be read when last looked at. */
   readonly #unread = new Set<string>()
 
@@ -55,27 +55,25 @@ export class DataFolders {
     }
   }
 
-  /** Looks at all folders. Those that the database does not know yet are marked. */
+  /** Looks at all folders, each by itself: one whose disk hangs does not hide another. Those that the database does not know yet are marked. */
   async check(): Promise<void> {
     const known = this.#known()
-    const lost = new Set<string>()
-    for (const path of this.paths) {
-      const expected = known.get(path)
-      let found: string | undefined
-      try {
-        found = await readMark(path)
-        this.#unread.delete(path)
-      } catch (error) {
-        // It tells nothing, such as a want of descriptors: what was known of the folder holds.
-        if (this.#lost.has(path)) lost.add(path)
-        if (!this.#unread.has(path)) this.parts.log.warn({ folder: path, error }, MARK_UNREAD)
-        this.#unread.add(path)
-        continue
-      }
-      if (expected === undefined) await this.#adopt(path, found)
-      else if (found !== expected) lost.add(path)
+    await Promise.all(this.paths.map((path) => this.#check(path, known.get(path))))
+  }
+
+  async #check(path: string, expected: string | undefined): Promise<void> {
+    let found: string | undefined
+    try {
+      found = await readMark(path)
+      this.#unread.delete(path)
+    } catch (error) {
+      // It tells nothing, such as a want of descriptors: what was known of the folder holds.
+      if (!this.#unread.has(path)) this.parts.log.warn({ folder: path, error }, MARK_UNREAD)
+      this.#unread.add(path)
+      return
     }
-    this.#tell(lost)
+    if (expected === undefined) await this.#adopt(path, found)
+    this.#tell(path, expected !== undefined && found !== expected)
   }
 
   /**
@@ -84,7 +82,7 @@ export class DataFolders {
    */
   async accept(): Promise<void> {
     await this.check()
-    for (const path of this.#lost) await this.#adopt(path, await readMark(path))
+    for (const path of this.lost()) await this.#adopt(path, await readMark(path))
     await this.check()
   }
 
@@ -109,18 +107,20 @@ export class DataFolders {
     return decode(this.parts.db.get(CLUSTER_TREE, MARKS_KEY))
   }
 
-  #tell(lost: ReadonlySet<string>): void {
+  #tell(folder: string, isLost: boolean): void {
     const { log } = this.parts
-    for (const folder of lost) {
-      if (this.#lost.has(folder)) continue
+    if (isLost === this.#lost.has(folder)) return
+    if (isLost) {
+      this.#lost.add(folder)
       log.error(
         { folder },
         'this data folder is not the one that the node wrote to: its disk is not mounted, or was wiped. Nothing is written ' +
           'there. Mount the disk, or run "carport repair --yes blocks" to fetch its blocks from the other replicas',
       )
+    } else {
+      this.#lost.delete(folder)
+      log.info({ folder }, 'the data folder is back')
     }
-    for (const folder of this.#lost) if (!lost.has(folder)) log.info({ folder }, 'the data folder is back')
-    this.#lost = lost
   }
 }
 
