@@ -1,7 +1,15 @@
 /** `carport migrate` and `carport export` as users run them: processes of the program, between clusters of real nodes. */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import {
@@ -457,4 +465,35 @@ test('export writes a folder, and migrate reads one', async () => {
   const mtimeS = Math.floor(statSync(join(folder, 'site/index.html')).mtimeMs / 1000)
   expect(Number(head.LastModified) / 1000).toBe(mtimeS)
   client.destroy()
+})
+
+test('what migrate cannot read of a folder is named as failed, and is not taken for deleted', async () => {
+  const folder = join(to.dir, 'unclean')
+  const bytes = (name: string) => Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, 'latin1')])
+  mkdirSync(join(folder, 'messy/linked'), { recursive: true })
+  writeFileSync(join(folder, 'messy/good'), 'good')
+  writeFileSync(join(folder, 'messy/linked/file'), 'behind a link later')
+  const words = ['migrate', folder, '--bucket', 'messy', '--journal', join(to.dir, 'unclean-journal')]
+  expect(await carport(...words)).toMatchObject({ status: 0, json: { copied: 2, failed: [] } })
+  renameSync(join(folder, 'messy/linked'), join(folder, 'away'))
+  symlinkSync(join(folder, 'nowhere'), join(folder, 'messy/linked'))
+  symlinkSync(join(folder, 'messy/loop'), join(folder, 'messy/loop'))
+  mkdirSync(bytes('messy/caf\xe9'))
+  writeFileSync(bytes('messy/caf\xe9/menu'), 'below')
+  writeFileSync(bytes('messy/\xff'), 'file')
+  execFileSync('mkfifo', [join(folder, 'messy/pipe')])
+  const failed = [
+    expect.stringMatching(/^messy\/linked: it is a link that leads nowhere$/),
+    expect.stringMatching(/^messy\/loop: it is a link that leads nowhere$/),
+    expect.stringMatching(/^messy\/pipe: it is neither a file nor a folder$/),
+    expect.stringMatching(/^messy\/caf\ufffd: its name is not UTF-8 \(bytes 636166e9\)$/),
+    expect.stringMatching(/^messy\/\ufffd: its name is not UTF-8 \(bytes ff\)$/),
+  ]
+  const again = await carport(...words, '--delete')
+  expect(again).toMatchObject({ status: 1, json: { copied: 0, unchanged: 1, removed: 0 } })
+  expect(again.json.failed).toHaveLength(failed.length)
+  expect(again.json.failed).toEqual(expect.arrayContaining(failed))
+  const verified = await carport(...words, '--verify')
+  expect(verified.status).toBe(1)
+  expect(verified.json.failed).toEqual(expect.arrayContaining(failed))
 })

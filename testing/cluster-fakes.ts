@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { pack, unpack } from 'msgpackr'
 import type { NodeAddress } from '../src/cluster/address.js'
 import type { Dialer, LinkEvent } from '../src/cluster/peering.js'
+import { encodeRequest } from '../src/net/messages.js'
 import type { CallOptions, NodeId, RpcHandler, RpcReply, Transport } from '../src/net/transport.js'
 import type { Clock, Timer } from '../src/util/clock.js'
 import { CarportError } from '../src/util/errors.js'
@@ -178,12 +179,15 @@ export class FakeNode implements Transport, Dialer {
 
   call(to: NodeId, method: string, body: unknown, options: CallOptions): Promise<RpcReply> {
     this.calls.push({ to, method })
-    if (to === this.self) return this.serve(this.self, method, body)
+    if (to === this.self)
+      return this.serve(this.self, method, body, options.stream ? { stream: options.stream } : {})
     const unreachable = () => new CarportError('PeerUnreachable', `no link to ${to.slice(0, 8)}`)
     if (!this.net.linked(this.self, to)) return Promise.reject(unreachable())
     const { clock } = this.net
     const bytes = pack(body)
     return new Promise((resolve, reject) => {
+      // As on real links, what does not fit into a message is refused.
+      encodeRequest(0, options.timeoutMs, method, body)
       const deadline = clock.after(options.timeoutMs, () => reject(new CarportError('Timeout', method)))
       const finish = (fn: () => void) => {
         deadline.cancel()
@@ -193,7 +197,7 @@ export class FakeNode implements Transport, Dialer {
       clock.after(this.net.latencyMs(this.self, to), () => {
         const target = this.net.nodes.get(to)
         if (!target || !this.net.linked(this.self, to)) return finish(() => {})
-        target.serve(this.self, method, unpack(bytes), options.readMark).then(
+        target.serve(this.self, method, unpack(bytes), options).then(
           (reply) =>
             clock.after(this.net.latencyMs(to, this.self), () =>
               finish(() => resolve({ ...reply, body: unpack(pack(reply.body)) })),
@@ -204,11 +208,21 @@ export class FakeNode implements Transport, Dialer {
     })
   }
 
-  async serve(from: NodeId, method: string, body: unknown, readMark?: number): Promise<RpcReply> {
+  async serve(
+    from: NodeId,
+    method: string,
+    body: unknown,
+    { readMark, stream }: Pick<CallOptions, 'readMark' | 'stream'> = {},
+  ): Promise<RpcReply> {
     const handler = this.#handlers.get(method)
     if (!handler) throw new CarportError('RemoteError', `no handler for ${method}`)
     const { signal } = new AbortController()
-    return handler(body, { from, signal, ...(readMark !== undefined && { readMark }) })
+    return handler(body, {
+      from,
+      signal,
+      ...(readMark !== undefined && { readMark }),
+      ...(stream && { stream }),
+    })
   }
 
   isConnected(node: NodeId): boolean {

@@ -34,7 +34,7 @@ export const TEMPORARY_SUFFIX = '.tmp'
  *
  * Errors: an absent file is `undefined` or `false`, never an error; a full disk or quota is
  * CarportError StorageFull; everything else the implementation's error unchanged, as `cause` of a
- * CarportError Corrupted (unreadable medium, EIO) or as itself.
+ * CarportError Corrupted (unreadable medium: EIO, or what a file system found damaged) or as itself.
  */
 export interface Disk {
   /**
@@ -63,6 +63,14 @@ export interface Disk {
   stat(path: string): Promise<FileStat | undefined>
   /** The space of the file system that holds `folder` (or its nearest existing parent). */
   space(folder: string): Promise<DiskSpace>
+}
+
+/** What the system answers when the process or the machine has too much open, or no memory: that says nothing of a file. */
+const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR'])
+
+/** Whether an operation failed for want of descriptors or memory, and not for its file or disk. */
+export function isShortage(error: unknown): boolean {
+  return SHORTAGES.has((error as { code?: unknown } | undefined)?.code)
 }
 
 /** The folder part of a path. */

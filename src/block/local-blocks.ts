@@ -167,11 +167,17 @@ export class LocalBlocks {
     })
   }
 
-  /** Deletes the block, unless it is needed after all. Returns whether it did. */
+  /** Deletes the block, unless it is needed after all. Returns whether it did. @throws the disk's error if a file stays */
   delete(hash: Buffer): Promise<boolean> {
     return this.#lock.run(hash.toString('hex'), async () => {
       if (!(await this.db.transact((tx) => this.counts.beginDelete(tx, hash, DELETE_RETRY_MS)))) return false
-      await this.store.remove(hash)
+      try {
+        await this.store.remove(hash)
+      } catch (error) {
+        const exists = await this.store.has(hash)
+        await this.db.transact((tx) => this.counts.abandonDelete(tx, hash, exists))
+        throw error
+      }
       await this.db.transact((tx) => this.counts.endDelete(tx, hash))
       return true
     })

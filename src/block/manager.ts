@@ -12,13 +12,14 @@ import type { BlockRefTable } from './block-ref.js'
 import { CarriedReferences } from './carried-references.js'
 import { ClaimCalls } from './claim-calls.js'
 import { ClaimExchange } from './claim-exchange.js'
-import { claimantId, INCARNATION_BYTES } from './claims.js'
+import { INCARNATION_BYTES } from './claims.js'
 import { type Compression, compressBlock } from './compression.js'
 import type { DataDirs } from './data-dirs.js'
 import type { Disk } from './disk.js'
 import { fetchBlock } from './fetch.js'
 import { fileHead, matchesHash, plainContent, type StoredBlock } from './format.js'
 import { LocalBlocks } from './local-blocks.js'
+import { PutCalls, sendBlock } from './put-calls.js'
 import { NO_OWNER, RC_TREES, type RefCounts } from './rc.js'
 import { REFS_TREES, ReferenceQueue } from './reference-queue.js'
 import { Repair } from './repair.js'
@@ -28,15 +29,7 @@ import { ERROR_TREES } from './resync-errors.js'
 import { SCRUB_TREES, Scrub } from './scrub.js'
 import { BlockStore } from './store.js'
 import { UploadClaims } from './upload-claims.js'
-import {
-  asksForHash,
-  checkGet,
-  checkHashes,
-  checkPut,
-  METHODS,
-  optionalIncarnation,
-  singleChunk,
-} from './wire.js'
+import { asksForHash, checkGet, checkHashes, METHODS, singleChunk } from './wire.js'
 
 /** The database trees of the block layer; the block_ref table's own come on top. */
 export const BLOCK_TREES: readonly string[] = [...RC_TREES, ...REFS_TREES, ...ERROR_TREES, ...SCRUB_TREES]
@@ -86,12 +79,14 @@ export interface BlockOptions {
   fsync: boolean
   /** Writes are refused when a folder's file system has less than this free, in bytes. */
   reserveBytes: number
-  /** Memory for blocks on their way to replicas, in bytes; as much again for blocks sent to other nodes. */
+  /** Memory for blocks on their way to replicas, in bytes; as much again for blocks sent to other nodes, and for long ones from them. */
   memoryBytes: number
   /** Most blocks read from disk at the same time (default 16). */
   readsMax?: number
   /** Whether a data folder may be written to; false while its disk seems not to be there. All may unless told. */
   isWritable?: (folder: string) => boolean
+  /** Told when a data folder begins to fail, and (without an error) when it takes a write again. */
+  onFailing?: (folder: string, error?: unknown) => void
   resync?: Partial<ResyncSettings>
   scrubTranquility?: number
   /** The longest time between two looks at the queues of `refs` and `resync`, in ms (default 5 s); set by tests alone. */
@@ -111,6 +106,7 @@ export class BlockManager implements Service {
   readonly #incarnation: Buffer
   readonly #writes: ByteBudget
   readonly #sends: ByteBudget
+  readonly #puts: PutCalls
   readonly #stragglers = new Map<AbortController, number>()
   #stragglerTimer: Timer | undefined
   readonly #counters = {
@@ -151,7 +147,7 @@ export class BlockManager implements Service {
     })
     this.#writes = new ByteBudget(options.memoryBytes, () => this.#watchStragglers())
     this.#sends = new ByteBudget(options.memoryBytes)
-    transport.handle(METHODS.put, this.#servePut)
+    this.#puts = new PutCalls(this.local, transport, options.memoryBytes)
     transport.handle(METHODS.get, this.#serveGet)
     transport.handle(METHODS.need, this.#serveNeed)
   }
@@ -165,6 +161,7 @@ export class BlockManager implements Service {
     const closed = new CarportError('Closed', 'the node is shutting down')
     this.#writes.close(closed)
     this.#sends.close(closed)
+    this.#puts.close(closed)
     this.#stragglerTimer?.cancel()
     for (const controller of this.#stragglers.keys()) controller.abort(closed)
   }
@@ -212,7 +209,7 @@ export class BlockManager implements Service {
     const { acknowledged, finished } = replicate(
       sets,
       placement.writeQuorum,
-      (node) => caller.call(node, METHODS.put, body, options),
+      (node) => sendBlock(caller, node, body, options),
       (node, error) => {
         this.#counters.failedCopies++
         log.debug({ node, error, block: hash.toString('hex') }, 'a replica did not take a block')
@@ -346,14 +343,6 @@ export class BlockManager implements Service {
       }
       if (this.#writes.waiting > 0) this.#watchStragglers()
     })
-  }
-
-  readonly #servePut: RpcHandler = async (body, { from }) => {
-    const { hash, owner, block } = checkPut(body, from !== this.parts.caller.self)
-    const incarnation = optionalIncarnation(body)
-    const by = incarnation && claimantId({ node: from, incarnation })
-    const written = await this.local.put(hash, owner, block, by)
-    return { body: { written } }
   }
 
   readonly #serveGet: RpcHandler = async (body, { signal }): Promise<RpcReply> => {

@@ -2,6 +2,7 @@ import type { Placement, QuorumCaller } from '../cluster/placement.js'
 import { Priority } from '../net/transport.js'
 import { CarportError } from '../util/errors.js'
 import type { LocalBlocks } from './local-blocks.js'
+import { sendBlock } from './put-calls.js'
 import { NO_OWNER } from './rc.js'
 import { checkFlags, METHODS } from './wire.js'
 
@@ -26,7 +27,7 @@ export async function offerBlock(
     const block = await local.read(hash)
     if (!block) throw new CarportError('Corrupted', 'the block is wanted elsewhere, but this copy is bad')
     const { head, payload } = block
-    await caller.call(node, METHODS.put, { hash, owner: NO_OWNER, head, payload }, options)
+    await sendBlock(caller, node, { hash, owner: NO_OWNER, head, payload }, options)
     given++
   }
   return given

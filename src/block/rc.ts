@@ -209,6 +209,16 @@ export class RefCounts {
     this.#put(tx, hash, record)
   }
 
+  /** Instead of `endDelete` if the file could not be removed: whoever waits for the deleter need not wait for the disk. */
+  abandonDelete(tx: Tx, hash: Buffer, exists: boolean): void {
+    const record = this.get(tx, hash)
+    if (!record?.deleting) return
+    record.deleting = false
+    record.present = exists
+    if (!exists && record.count > 0) this.#queue(tx, hash, record, this.clock.nowMs())
+    this.#put(tx, hash, record)
+  }
+
   /** Drops all that is known of a block without references, claims and file. */
   forget(tx: Tx, hash: Buffer): void {
     const record = this.get(tx, hash)

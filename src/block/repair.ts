@@ -37,19 +37,28 @@ export class Repair {
     private readonly clock: Clock,
   ) {}
 
-  /** Moves blocks to the data folders they belong to, after folders were added, removed or resized. */
+  /**
+   * Moves blocks to the data folders they belong to, after folders were added, removed or resized.
+   * @throws the first error of a disk, after all other blocks were moved
+   */
   async rebalance(options: RepairOptions = {}): Promise<RepairProgress> {
     const progress: RepairProgress = { checked: 0, changed: 0, done: 0 }
+    const failures: unknown[] = []
+    const failed = (error: unknown) => {
+      if (failures.length === 0) failures.push(error)
+      return false
+    }
     for (let folder = 0; folder < FOLDERS; folder++) {
-      const { hashes } = await readFolder(this.disk, this.dirs, folder)
+      const { hashes } = await readFolder(this.disk, this.dirs, folder, (_path, error) => failed(error))
       for (const hash of hashes) {
         options.signal?.throwIfAborted()
         progress.checked++
-        if (await this.local.rebalance(hash)) progress.changed++
+        if (await this.local.rebalance(hash).catch(failed)) progress.changed++
       }
       progress.done = folder / FOLDERS
       options.onProgress?.(progress)
     }
+    if (failures.length > 0) throw failures[0]
     progress.done = 1
     return progress
   }

@@ -38,6 +38,28 @@ describe('the scrub', () => {
     expect(node.disk.files.has(`${pathOf(other.hash)}.2.tmp`)).toBe(true)
   })
 
+  it('goes on behind blocks and folders that cannot be read, and tells how many they were', async () => {
+    const c = await make()
+    const blocks: Awaited<ReturnType<typeof store>>[] = []
+    for (let i = 0; i < 20; i++) blocks.push(await store(c, i))
+    blocks.sort((a, b) => a.hash.compare(b.hash))
+    const [unread, unlisted, rotten] = blocks.map(({ hash }) => pathOf(hash))
+    const { disk, blocks: manager } = c.nodes[1]!
+    const stale = Object.assign(new Error('stale'), { code: 'ESTALE' })
+    const { read, list } = disk
+    disk.read = (path) => (path === unread ? Promise.reject(stale) : read.call(disk, path))
+    disk.list = (folder) =>
+      unlisted!.startsWith(`${folder}/`) ? Promise.reject(stale) : list.call(disk, folder)
+    const file = disk.files.get(rotten!)!
+    file.content = Buffer.from(file.content)
+    file.content[file.content.length - 1]! ^= 1
+    await c.run(manager.scrub.begin())
+    await c.clock.until(() => manager.scrub.status().completedMs > 0, HOUR)
+    // The look for files in the end reads the head of the first one.
+    expect(manager.scrub.status()).toMatchObject({ corruptions: 1, unreadable: 2, running: false })
+    expect(manager.scrub.workerStats().errors).toBe(0)
+  })
+
   it('gives files of the first release the head that names their block', async () => {
     const c = await make()
     const blocks: Awaited<ReturnType<typeof store>>[] = []

@@ -1,15 +1,16 @@
 import type { RowScrub } from '../table/row-scrub.js'
 import type { Backoff } from '../util/backoff.js'
 import { type Clock, sleep } from '../util/clock.js'
-import { CarportError } from '../util/errors.js'
+import { CarportError, errorCode, messageOf } from '../util/errors.js'
 import { versioned } from '../util/format.js'
 import type { Log } from '../util/log.js'
 import type { Random } from '../util/random.js'
+import { RepeatedLog } from '../util/repeated-log.js'
 import type { Service } from '../util/service.js'
 import { Worker, type WorkerStats } from '../util/worker.js'
 import type { Compression } from './compression.js'
 import type { DataDirs } from './data-dirs.js'
-import type { Disk } from './disk.js'
+import { type Disk, isShortage } from './disk.js'
 import { matchesHash } from './format.js'
 import type { LocalBlocks } from './local-blocks.js'
 import { FOLDERS, readFolder } from './walk.js'
@@ -57,6 +58,8 @@ interface ScrubState {
   mendedRows: number
   /** Blocks whose file was missing. */
   missing: number
+  /** Blocks and folders that could not be looked at; the scrub went on without them. */
+  unreadable: number
   tranquility: number
 }
 
@@ -90,6 +93,7 @@ const FIRST_ROWS_MS = 5 * 60_000
 const BEGINNING = {
   ...{ phase: 'rows' as ScrubPhase, position: 0, rowsAt: '', presenceAt: '', running: true, rowsOnly: false },
   ...{ corruptions: 0, rows: 0, damagedRows: 0, sealedRows: 0, mendedRows: 0, missing: 0 },
+  unreadable: 0,
 }
 
 /**
@@ -104,8 +108,10 @@ export class Scrub implements Service {
   #savedMs = 0
   #startedMs = 0
   #rows: RowScrub | undefined
+  readonly #failures: RepeatedLog
 
   constructor(private readonly parts: ScrubParts) {
+    this.#failures = new RepeatedLog(parts.clock, parts.log, 'blocks or folders could not be scrubbed')
     this.#worker = new Worker(this.name, parts, (signal) => this.#work(signal), { backoff: BACKOFF })
     this.#state = {
       ...{ ...BEGINNING, running: false },
@@ -126,6 +132,7 @@ export class Scrub implements Service {
 
   async stop(): Promise<void> {
     await this.#worker.stop()
+    this.#failures.flush()
     await this.#save().catch((error) =>
       this.parts.log.error({ error }, "the scrub's position cannot be saved"),
     )
@@ -234,11 +241,11 @@ export class Scrub implements Service {
   async #stepBlocks(signal: AbortSignal): Promise<void> {
     const { disk, dirs } = this.parts
     const folder = this.#state.position
-    const content = await readFolder(disk, dirs, folder)
-    for (const path of content.temporaries) await this.#dropIfOld(path)
+    const content = await readFolder(disk, dirs, folder, (path, error) => this.#passOver(path, error))
+    for (const path of content.temporaries) await this.#orPassOver(path, () => this.#dropIfOld(path))
     for (const hash of content.hashes) {
       if (signal.aborted) return
-      await this.#check(hash, signal)
+      await this.#orPassOver(hash.toString('hex'), () => this.#check(hash, signal))
     }
     // A command may have come in between: the walk then goes on where the command set it.
     const state = this.#state
@@ -258,9 +265,10 @@ export class Scrub implements Service {
     let missing = 0
     for (const hash of hashes) {
       if (signal.aborted) return
-      if (await local.verifyPresence(hash)) continue
+      const name = hash.toString('hex')
+      if ((await this.#orPassOver(name, () => local.verifyPresence(hash))) !== false) continue
       missing++
-      log.warn({ block: hash.toString('hex') }, "a block's file is missing; it is fetched again")
+      log.warn({ block: name }, "a block's file is missing; it is fetched again")
     }
     if (!state.running || state.phase !== 'presence' || state.presenceAt !== at) return
     state.missing += missing
@@ -273,11 +281,11 @@ export class Scrub implements Service {
   async #completed(): Promise<void> {
     const { clock, log } = this.parts
     const state = this.#state
-    const { rowsOnly, corruptions, rows, damagedRows, sealedRows, mendedRows, missing } = state
+    const { rowsOnly, corruptions, rows, damagedRows, sealedRows, mendedRows, missing, unreadable } = state
     Object.assign(state, { running: false, phase: 'rows', position: 0, rowsOnly: false })
     if (!rowsOnly) Object.assign(state, { completedMs: clock.nowMs(), nextMs: this.#scheduleMs() })
     await this.#save()
-    const counts = { corruptions, missing, rows, damagedRows, sealedRows, mendedRows }
+    const counts = { corruptions, missing, unreadable, rows, damagedRows, sealedRows, mendedRows }
     log.info(counts, rowsOnly ? 'scrub of the rows completed' : 'scrub completed')
   }
 
@@ -285,6 +293,23 @@ export class Scrub implements Service {
     const { clock } = this.parts
     const restMs = (clock.monotonicMs() - startMs) * this.#state.tranquility
     if (restMs > 0) await sleep(clock, restMs, signal).catch(() => {})
+  }
+
+  /** Runs one step, and goes on without it if it fails for its own sake: the next try of it would fail as well. */
+  async #orPassOver<T>(what: string, run: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await run()
+    } catch (error) {
+      if (isShortage(error) || errorCode(error) === 'Closed') throw error
+      this.#passOver(what, error)
+      return undefined
+    }
+  }
+
+  #passOver(what: string, error: unknown): void {
+    this.#state.unreadable++
+    const code = String((error as { code?: unknown } | undefined)?.code)
+    this.#failures.add({ code }, { what, error: messageOf(error) }, 'a block or folder cannot be scrubbed')
   }
 
   async #check(hash: Buffer, signal: AbortSignal): Promise<void> {
@@ -334,7 +359,7 @@ const FORMAT = versioned<Partial<ScrubState>>('state of the scrub', {
 
 const NUMBERS = [
   ...['position', 'nextMs', 'pausedUntilMs', 'completedMs', 'corruptions', 'tranquility'],
-  ...['rowsCompletedMs', 'rows', 'damagedRows', 'sealedRows', 'mendedRows', 'missing'],
+  ...['rowsCompletedMs', 'rows', 'damagedRows', 'sealedRows', 'mendedRows', 'missing', 'unreadable'],
 ]
 const PHASES: readonly unknown[] = ['rows', 'blocks', 'presence'] satisfies ScrubPhase[]
 

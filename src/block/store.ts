@@ -1,9 +1,11 @@
 import type { Clock } from '../util/clock.js'
 import { CarportError, errorCode } from '../util/errors.js'
 import { Semaphore } from '../util/semaphore.js'
+import { BadCopies } from './bad-copies.js'
 import type { Codec } from './codec.js'
 import type { DataDirs } from './data-dirs.js'
-import { type Disk, type FileStat, parentFolder } from './disk.js'
+import { type Disk, type FileStat, isShortage, parentFolder } from './disk.js'
+import { FailingFolders } from './failing-folders.js'
 import {
   FILE_HEAD_BYTES,
   fileHead,
@@ -62,6 +64,8 @@ export class BlockStore {
   readonly #reads: Semaphore
   /** Files that were found durable, by hash, the longest known first. */
   readonly #durable = new Map<string, KnownFile>()
+  readonly #failing: FailingFolders
+  readonly #bad = new BadCopies()
 
   constructor(
     private readonly disk: Disk,
@@ -77,8 +81,11 @@ export class BlockStore {
       readsMax?: number
       /** Whether blocks may be written to a folder now. */
       isWritable?: (folder: string) => boolean
+      /** Told when a folder begins to fail, and (without an error) when it takes a write again. */
+      onFailing?: (folder: string, error?: unknown) => void
     },
   ) {
+    this.#failing = new FailingFolders(dirs.paths, clock, options.onFailing)
     this.#reads = new Semaphore(options.readsMax ?? 16)
     this.#space = dirs.paths.map(() => ({
       freeBytes: 0,
@@ -87,10 +94,16 @@ export class BlockStore {
     }))
   }
 
+  /** The folders whose last write failed, though they had room. */
+  failing(): string[] {
+    return this.#failing.list().filter((folder) => this.options.isWritable?.(folder) !== false)
+  }
+
   /**
    * The block if an intact copy is in one of the folders. Copies that fail their checksum are passed over, told to
-   * `onCorrupted`, and left where they are: see `quarantine`.
+   * `onCorrupted`, and left where they are: see `quarantine`. So are those that cannot be read for another reason.
    * @param plainBytes the length of the plain content, if known: makes reading cheaper
+   * @throws the disk's error, if that alone is why there is no copy
    */
   async read(
     hash: Buffer,
@@ -99,9 +112,12 @@ export class BlockStore {
   ): Promise<StoredBlock | undefined> {
     const expectedBytes = plainBytes === undefined ? undefined : FILE_HEAD_BYTES + plainBytes
     const name = hash.toString('hex')
+    let failure: unknown
+    let isCorrupted = false
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
       try {
+        if (await this.#isKnownBad(path)) continue
         const file = await this.#reads.run(() => this.disk.read(path, expectedBytes))
         if (!file) continue
         const block = await this.#verified(file, hash)
@@ -109,25 +125,33 @@ export class BlockStore {
         this.counters.bytesRead += file.length
         return block
       } catch (error) {
-        if (errorCode(error) !== 'Corrupted') throw error
-        onCorrupted?.(path)
+        if (errorCode(error) === 'Corrupted') {
+          isCorrupted = true
+          onCorrupted?.(path)
+        } else failure = error
       }
     }
+    if (failure !== undefined && !isCorrupted) throw failure
     return undefined
   }
 
   /**
    * Sets aside the copies that fail their checksum. Reads again, since a good one may have been written
-   * meanwhile; the caller keeps writers of the block away. Returns whether an intact copy remains.
+   * meanwhile; the caller keeps writers of the block away. Returns whether an intact copy remains, as far as the disks tell.
    */
   async quarantine(hash: Buffer): Promise<boolean> {
     const name = hash.toString('hex')
     let intact = false
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
-      if (!(await this.disk.stat(path))) continue
-      if (await this.#isIntact(path, hash)) intact = true
-      else await this.#setAside(path)
+      try {
+        const found = await this.disk.stat(path)
+        if (!found) continue
+        if (await this.#isIntact(path, hash)) intact = true
+        else await this.#setAside(index, path, found)
+      } catch (error) {
+        if (isShortage(error)) throw error
+      }
     }
     return intact
   }
@@ -135,44 +159,56 @@ export class BlockStore {
   /** Whether `write` would find room for a payload of this length, as far as is known. */
   async hasRoom(hash: Buffer, payloadBytes: number): Promise<boolean> {
     for (const index of this.dirs.writable(hash)) {
-      if (await this.#hasRoom(index, FILE_HEAD_BYTES + payloadBytes)) return true
+      // A folder that does not even tell its room is left to `write`, which knows how to go on.
+      if (await this.#hasRoom(index, FILE_HEAD_BYTES + payloadBytes).catch(() => true)) return true
     }
     return false
   }
 
   /**
-   * Writes the block durably to its folder, or the next one in order if that is full.
-   * @throws CarportError StorageFull if all are.
+   * Writes the block durably to its folder, or the next one in order if that is full or fails. Folders that failed
+   * a moment ago are tried last.
+   * @throws CarportError StorageFull if none took it, one of them for want of room; else the last error of a disk
    */
   async write(hash: Buffer, block: StoredBlock): Promise<void> {
     const name = hash.toString('hex')
     const bytes = FILE_HEAD_BYTES + block.payload.length
-    let full: unknown
+    let failure: unknown
+    let isFull = false
     this.#durable.delete(knownKey(hash))
-    for (const index of this.dirs.writable(hash)) {
-      if (!(await this.#hasRoom(index, bytes))) continue
+    for (const index of this.#failing.inTurn(this.dirs.writable(hash))) {
       try {
+        if (!(await this.#hasRoom(index, bytes))) {
+          isFull = true
+          continue
+        }
         const { fsync } = this.options
         const parts = [fileHead(block, hash), block.payload]
         await this.disk.writeDurable(this.dirs.path(index, name), parts, { fsync })
       } catch (error) {
-        if (errorCode(error) !== 'StorageFull') throw error
-        this.#space[index]!.freeBytes = 0
-        full = error
+        if (isShortage(error)) throw error
+        failure = error
+        if (errorCode(error) === 'StorageFull') {
+          isFull = true
+          this.#space[index]!.freeBytes = 0
+        } else this.#failing.failed(index, error)
         continue
       }
+      this.#failing.works(index)
+      this.#bad.delete(this.dirs.path(index, name))
       this.#space[index]!.freeBytes -= bytes
       this.counters.blocksWritten++
       this.counters.bytesWritten += bytes
       this.onWritten()
       return
     }
-    throw new CarportError('StorageFull', 'no data folder has room for the block', { cause: full })
+    if (failure !== undefined && !isFull) throw failure
+    throw new CarportError('StorageFull', 'no data folder has room for the block', { cause: failure })
   }
 
   /**
    * Whether a whole file of the block is there: its head is well-formed and its length fits. The content is
-   * verified by reads and the scrub.
+   * verified by reads and the scrub. A file that its disk does not let be looked at is not there: another folder can have it.
    */
   async has(hash: Buffer): Promise<boolean> {
     return (await this.#find(hash)) !== undefined
@@ -186,20 +222,23 @@ export class BlockStore {
   async hasDurably(hash: Buffer): Promise<boolean> {
     const known = this.#durable.get(knownKey(hash))
     if (known) {
-      const stat = await this.disk.stat(known.path)
+      const stat = await this.disk.stat(known.path).catch(() => undefined)
       if (stat?.size === known.size && stat.mtimeMs === known.mtimeMs) return true
     }
-    const file = await this.#find(hash)
+    const file = await this.#find(hash, this.options.fsync)
     if (!file) return false
-    if (this.options.fsync) await this.disk.syncFolder(parentFolder(file.path))
     this.#remember(hash, file)
     return true
   }
 
-  /** Removes every copy of the block on this node. */
+  /** Removes every copy of the block on this node. @throws the first error of a disk, after all were tried */
   async remove(hash: Buffer): Promise<void> {
     const name = hash.toString('hex')
-    for (const index of this.dirs.readable(hash)) await this.disk.remove(this.dirs.path(index, name))
+    const errors: unknown[] = []
+    for (const index of this.dirs.readable(hash)) {
+      await this.disk.remove(this.dirs.path(index, name)).catch((error) => errors.push(error))
+    }
+    if (errors.length > 0) throw errors[0]
   }
 
   /** Sets every copy on this node aside: for a block that matches its checksum but not its name. */
@@ -207,7 +246,12 @@ export class BlockStore {
     const name = hash.toString('hex')
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
-      if (await this.disk.stat(path)) await this.#setAside(path)
+      try {
+        const found = await this.disk.stat(path)
+        if (found) await this.#setAside(index, path, found)
+      } catch (error) {
+        if (isShortage(error)) throw error
+      }
     }
   }
 
@@ -248,18 +292,30 @@ export class BlockStore {
     this.#durable.set(key, file)
   }
 
-  async #find(hash: Buffer): Promise<KnownFile | undefined> {
+  /** @param sync also makes its name durable */
+  async #find(hash: Buffer, sync = false): Promise<KnownFile | undefined> {
     const name = hash.toString('hex')
     for (const index of this.dirs.readable(hash)) {
       const path = this.dirs.path(index, name)
-      const stat = await this.disk.stat(path)
-      if (!stat || stat.size < HEAD_BYTES) continue
-      const bytes = await this.disk.readRange(path, 0, FILE_HEAD_BYTES).catch(() => undefined)
-      const found = bytes && headOf(bytes, hash)
-      if (found && (found.compressed || found.plainBytes + found.headBytes === stat.size))
+      try {
+        const stat = await this.disk.stat(path)
+        if (!stat || stat.size < HEAD_BYTES || this.#bad.has(path, stat)) continue
+        const bytes = await this.disk.readRange(path, 0, FILE_HEAD_BYTES)
+        const found = bytes && headOf(bytes, hash)
+        if (!found || !(found.compressed || found.plainBytes + found.headBytes === stat.size)) continue
+        if (sync) await this.disk.syncFolder(parentFolder(path))
         return { path, ...stat }
+      } catch (error) {
+        if (isShortage(error)) throw error
+      }
     }
     return undefined
+  }
+
+  async #isKnownBad(path: string): Promise<boolean> {
+    if (!this.#bad.mayHave(path)) return false
+    const stat = await this.disk.stat(path)
+    return stat !== undefined && this.#bad.has(path, stat)
   }
 
   /** The block in a file, if it is the one that `hash` names. @throws CarportError Corrupted */
@@ -274,14 +330,21 @@ export class BlockStore {
     try {
       const file = await this.disk.read(path)
       return file !== undefined && (await this.#verified(file, hash)) !== undefined
-    } catch {
-      return false
+    } catch (error) {
+      if (errorCode(error) === 'Corrupted') return false
+      throw error
     }
   }
 
-  async #setAside(path: string): Promise<void> {
+  async #setAside(index: number, path: string, found: FileStat): Promise<void> {
     this.counters.corruptions++
-    await this.disk.rename(path, path + CORRUPTED_SUFFIX)
+    try {
+      await this.disk.rename(path, path + CORRUPTED_SUFFIX)
+    } catch (error) {
+      if (isShortage(error)) throw error
+      this.#bad.add(path, found)
+      this.#failing.failed(index, error)
+    }
   }
 
   async #hasRoom(index: number, bytes: number): Promise<boolean> {

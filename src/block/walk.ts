@@ -1,5 +1,5 @@
 import type { DataDirs } from './data-dirs.js'
-import { type Disk, TEMPORARY_SUFFIX } from './disk.js'
+import { type Disk, isShortage, TEMPORARY_SUFFIX } from './disk.js'
 import { CORRUPTED_SUFFIX } from './store.js'
 
 /** Folders of blocks, numbered by the first byte of their blocks' hashes. */
@@ -16,13 +16,27 @@ export interface FolderContent {
 
 const NAME = /^[0-9a-f]{64}$/
 
-/** Lists the files that all data folders have in folder `index`. */
-export async function readFolder(disk: Disk, dirs: DataDirs, index: number): Promise<FolderContent> {
+/**
+ * Lists the files that all data folders have in folder `index`.
+ * @param onFailed told of one that cannot be listed, which is then left out
+ * @throws the disk's error without `onFailed`
+ */
+export async function readFolder(
+  disk: Disk,
+  dirs: DataDirs,
+  index: number,
+  onFailed?: (folder: string, error: unknown) => void,
+): Promise<FolderContent> {
   const prefix = index.toString(16).padStart(2, '0')
   const names = new Set<string>()
   const content: FolderContent = { hashes: [], temporaries: [], corrupted: [] }
   for (const path of dirs.paths) {
-    for (const { name, isFolder } of await disk.list(`${path}/${prefix}`)) {
+    const entries = await disk.list(`${path}/${prefix}`).catch((error: unknown) => {
+      if (!onFailed || isShortage(error)) throw error
+      onFailed(`${path}/${prefix}`, error)
+      return []
+    })
+    for (const { name, isFolder } of entries) {
       if (isFolder) continue
       if (NAME.test(name)) names.add(name)
       else if (name.endsWith(TEMPORARY_SUFFIX)) content.temporaries.push(`${path}/${prefix}/${name}`)

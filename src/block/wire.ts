@@ -26,6 +26,17 @@ export const METHODS = {
   carrying: 'block/carrying',
 } as const
 
+export interface PutRequest {
+  hash: Buffer
+  owner: Buffer
+  /** The process that stores it; absent in requests of nodes of the first release. */
+  incarnation?: Buffer
+  head: Buffer
+  /** Absent when it follows as a stream of `bytes` bytes. */
+  payload?: Buffer
+  bytes?: number
+}
+
 /** Several hashes at once, at most this many. */
 export const HASHES_MAX = 4096
 
@@ -43,20 +54,36 @@ function buffer(body: unknown, name: string, bytes?: number): Buffer {
   return value
 }
 
+/** The length of the payload that follows a put as a stream, in bytes; 0 if it is part of the body. @throws CarportError InvalidArgument */
+export function streamedBytes(body: unknown): number {
+  const bytes = field(body, 'bytes')
+  if (bytes === undefined) return 0
+  if (!isPayloadLength(bytes)) throw invalid('bytes')
+  return bytes
+}
+
+function isPayloadLength(bytes: unknown): bytes is number {
+  return Number.isInteger(bytes) && Number(bytes) >= 0 && Number(bytes) <= BLOCK_BYTES_MAX
+}
+
 /**
- * The body of 'block/put': hash, owner, head, payload, and the incarnation of the process that stores the block, which nodes
- * of the first release do not send.
+ * Takes the block of a put, and reads its stream to the end if the payload comes as one.
  * @throws CarportError InvalidArgument; Corrupted if the head is malformed, or if `verify` and its checksum does not hold
  */
-export function checkPut(
+export async function receivePut(
   body: unknown,
+  stream: ByteStream | undefined,
   verify: boolean,
-): { hash: Buffer; owner: Buffer; block: StoredBlock } {
+): Promise<{ hash: Buffer; owner: Buffer; block: StoredBlock }> {
   const hash = buffer(body, 'hash', HASH_BYTES)
   const owner = buffer(body, 'owner', OWNER_BYTES)
   const head = buffer(body, 'head')
   if (head.length !== HEAD_BYTES && head.length !== FILE_HEAD_BYTES) throw invalid('head')
-  const block = { head: parseFileHead(head, hash).head, payload: buffer(body, 'payload') }
+  const parsed = parseFileHead(head, hash).head
+  const bytes = streamedBytes(body)
+  const streamed = bytes > 0 && stream ? await collect(stream, bytes) : undefined
+  if (bytes > 0 && !streamed) throw invalid('payload')
+  const block = { head: parsed, payload: streamed ?? buffer(body, 'payload') }
   if (verify && !isIntact(block)) throw new CarportError('Corrupted', 'the block was damaged on its way')
   return { hash, owner, block }
 }
@@ -219,12 +246,21 @@ export async function receiveBlock(
   if (field(body, 'found') !== true || !stream) return undefined
   const bytes = field(body, 'bytes')
   const head = field(body, 'head')
+  const payload = await collect(stream, isPayloadLength(bytes) ? bytes : -1)
+  if (!payload || !Buffer.isBuffer(head))
+    throw new CarportError('RemoteError', 'malformed reply to block/get')
+  const { head: own, isNamed } = parseFileHead(head, hash)
+  const block = { head: own, payload }
+  if (!isIntact(block)) throw new CarportError('Corrupted', 'the block came damaged')
+  return { block, isNamed }
+}
+
+/** Reads a stream of just so many bytes; undefined, and the rest is not read, if it has another length. */
+async function collect(stream: ByteStream, bytes: number): Promise<Buffer | undefined> {
   let filled = 0
   let payload: Buffer | undefined
-  const sane = typeof bytes === 'number' && Number.isInteger(bytes) && bytes >= 0 && bytes <= BLOCK_BYTES_MAX
   for await (const chunk of stream) {
-    if (!sane || filled + chunk.length > bytes)
-      throw new CarportError('RemoteError', 'malformed reply to block/get')
+    if (filled + chunk.length > bytes) return undefined
     // A block in one piece is passed on as it is, without a copy.
     if (filled === 0 && chunk.length === bytes) payload = chunk
     else {
@@ -233,13 +269,7 @@ export async function receiveBlock(
     }
     filled += chunk.length
   }
-  if (!sane || filled !== bytes || !Buffer.isBuffer(head)) {
-    throw new CarportError('RemoteError', 'malformed reply to block/get')
-  }
-  const { head: own, isNamed } = parseFileHead(head, hash)
-  const block = { head: own, payload: payload ?? Buffer.alloc(0) }
-  if (!isIntact(block)) throw new CarportError('Corrupted', 'the block came damaged')
-  return { block, isNamed }
+  return filled === bytes ? (payload ?? Buffer.alloc(0)) : undefined
 }
 
 /**

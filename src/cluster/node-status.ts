@@ -10,7 +10,7 @@ export interface DiskSpace {
 export interface DiskReport {
   metadata: DiskSpace | null
   data: DiskSpace | null
-  /** Data folders whose disk seems not to be there, or was wiped. */
+  /** Data folders whose disk seems not to be there, was wiped, or does not take writes. */
   lostFolders?: number
 }
 

@@ -13,12 +13,14 @@ import { Hlc } from '../util/clock.js'
 import { type Log, silentLog } from '../util/log.js'
 import { parsePeerSpec } from './address.js'
 import type { NodeRole } from './layout/types.js'
+import type { DiskReport } from './node-status.js'
 import { CLUSTER_TREE } from './peer-store.js'
 import { Quorum } from './quorum.js'
 import { ClusterSystem } from './system.js'
 
 const newDb = () => new MemoryDb({ trees: [CLUSTER_TREE] })
 const TABLES = ['object', 'block']
+const DISKS: DiskReport = { metadata: { available: 1, total: 2 }, data: { available: 3, total: 4 } }
 
 interface Member {
   name: string
@@ -34,6 +36,7 @@ interface StartOptions {
   replicationFactor?: number
   log?: Log
   copies?: { whole: number; total: number }
+  diskSpace?: () => Promise<DiskReport>
 }
 
 class TestCluster {
@@ -63,9 +66,9 @@ class TestCluster {
       rpcPort: port,
       syncedTables: TABLES,
       copies: () => options.copies ?? { whole: 0, total: 0 },
-      diskSpace: async () => ({ metadata: { available: 1, total: 2 }, data: { available: 3, total: 4 } }),
+      diskSpace: options.diskSpace ?? (async () => DISKS),
     })
-    await system.start()
+    await this.run(system.start())
     return { name, node, db, system, quorum }
   }
 
@@ -132,6 +135,34 @@ describe('membership', () => {
       expect(nodes.map((node) => node.address).sort()).toEqual([a, b, c].map(addressOf).sort())
     }
     expect(a.system.health()).toMatchObject({ knownNodes: 3, connectedNodes: 3, status: 'unavailable' })
+  })
+
+  test('a disk that hangs keeps a node neither from its start nor from its rounds', async () => {
+    const cluster = new TestCluster()
+    const a = await cluster.start('a')
+    const lines: string[] = []
+    const keep = (_fields: object, message: string) => {
+      if (message.includes('disk')) lines.push(message)
+    }
+    const measurements: ((report: DiskReport) => void)[] = []
+    const diskSpace = () => new Promise<DiskReport>((resolve) => measurements.push(resolve))
+    const log = { ...silentLog, error: keep, info: keep, warn: keep }
+    const b = await cluster.start('b', { bootstrap: [addressOf(a)], diskSpace, log })
+    const calls = () => b.node.calls.filter(({ method }) => method === 'cluster/status').length
+    await cluster.clock.advance(60_000)
+    const before = calls()
+    await cluster.clock.advance(60_000)
+    expect(calls() - before).toBeGreaterThan(3)
+    expect(b.system.ownStatus()).toMatchObject({ metadataDisk: null, dataDisk: null })
+    expect(measurements).toHaveLength(1)
+    measurements[0]!(DISKS)
+    await cluster.clock.advance(30_000)
+    expect(measurements.length).toBeGreaterThan(1)
+    expect(b.system.ownStatus()).toMatchObject({ metadataDisk: DISKS.metadata, dataDisk: DISKS.data })
+    await cluster.clock.advance(60_000)
+    expect(b.system.ownStatus().dataDisk).toEqual(DISKS.data)
+    const late = 'a disk does not answer: nobody can tell its free space now'
+    expect(lines).toEqual([late, 'the disk answers again', late])
   })
 
   test('a node that is gone is shown as down, with the time it was seen', async () => {

@@ -7,6 +7,7 @@ import type { Random } from '../util/random.js'
 import type { Service } from '../util/service.js'
 import { formatAddress, isHost, type PeerSpec, parsePeerSpec, tryParseAddress } from './address.js'
 import { AgeWatch } from './age-watch.js'
+import { DiskWatch } from './disk-watch.js'
 import { type ClusterHealth, clusterHealth } from './health.js'
 import type { LayoutHistory, LayoutParameters, LayoutVersion } from './layout/types.js'
 import type { ConsistencyMode } from './layout/view.js'
@@ -71,7 +72,7 @@ export class ClusterSystem implements Service {
   readonly statuses: ReadonlyMap<NodeId, NodeStatus> = this.#statuses
   /** This node's address as some peer sees it. */
   #seenHost: string | undefined
-  #disks: DiskReport = { metadata: null, data: null }
+  readonly #disks: DiskWatch
   #lastPush: Promise<PushReport> = Promise.resolve({ reached: 0, connected: 0 })
   readonly #selfLog: SelfLog
   readonly #ages: AgeWatch
@@ -84,6 +85,7 @@ export class ClusterSystem implements Service {
   constructor(private readonly options: ClusterSystemOptions) {
     const { transport, dialer, db, clock, random, log, bootstrapPeers } = options
     this.layout = new LayoutManager(options)
+    this.#disks = new DiskWatch(clock, log, options.diskSpace)
     this.#selfLog = new SelfLog(options.hlc, log)
     this.#ages = new AgeWatch({ layout: this.layout, clock, log, news: () => this.#news() })
     options.hlc.peers.awaitsPeers = () => this.peering.connected().some((node) => !this.#statuses.has(node))
@@ -127,7 +129,7 @@ export class ClusterSystem implements Service {
       if (event.up) void this.#greet(event.node)
     })
     this.peering.start()
-    await this.measureDisks()
+    await this.#disks.measure()
     this.#scheduleRound()
   }
 
@@ -166,15 +168,15 @@ export class ClusterSystem implements Service {
       layoutDigest: this.layout.digest,
       publicAddress: publicAddress ?? null,
       rpcPort,
-      metadataDisk: this.#disks.metadata,
-      dataDisk: this.#disks.data,
+      metadataDisk: this.#disks.report.metadata,
+      dataDisk: this.#disks.report.data,
       queueLength: this.options.queueLength?.() ?? null,
       clockMs: Math.floor(hlc.peers.ownMs()),
       clockOffMs: Math.round(hlc.peers.offMs()),
       clockDoubt: hlc.peers.isOff() ? (hlc.peers.doubt() ?? null) : null,
       copies: this.options.copies?.() ?? null,
       ...{ damagedRows: this.options.damagedRows?.() ?? null, conditionalWrites: true, k2v: true },
-      lostFolders: this.#disks.lostFolders ?? null,
+      lostFolders: this.#disks.report.lostFolders ?? null,
     }
   }
 
@@ -371,7 +373,7 @@ export class ClusterSystem implements Service {
     const { clock, log } = this.options
     const delayMs = STATUS_EVERY_MS * (0.9 + this.options.random.float() * 0.2)
     this.#roundTimer = clock.after(delayMs, () => {
-      void this.measureDisks().then(() => {
+      void this.#disks.measure().then(() => {
         if (!this.#running) return
         this.#broadcastStatus()
         const uptimeMs = clock.monotonicMs() - this.#startedAtMs
@@ -385,15 +387,5 @@ export class ClusterSystem implements Service {
         this.#scheduleRound()
       })
     })
-  }
-
-  /** Measures the disks now; the next status tells what was found. */
-  async measureDisks(): Promise<void> {
-    if (!this.options.diskSpace) return
-    try {
-      this.#disks = await this.options.diskSpace()
-    } catch (error) {
-      this.options.log.warn({ error: String(error) }, 'could not ask for the free space of the disks')
-    }
   }
 }

@@ -54,29 +54,40 @@ const TYPES: Readonly<Record<string, string>> = {
 
 /** A folder as a store: its folders are buckets, the files below them objects. */
 export class FolderStore implements Source, Destination {
+  /** @param onProblem told of each entry that cannot be read, and so is left out */
   constructor(
     private readonly root: string,
     private readonly folders: Folders,
+    private readonly onProblem: (path: string, problem: string) => void = () => {},
   ) {}
 
+  /** The entries of a folder, below the root, that can be read. */
+  async #entries(path: string): Promise<FolderEntry[] | undefined> {
+    const entries = await this.folders.list(join(this.root, path))
+    return entries?.filter(({ name, problem }) => {
+      if (problem !== undefined) this.onProblem(join(path, name), problem)
+      return problem === undefined
+    })
+  }
+
   async buckets(): Promise<string[]> {
-    const entries = await this.folders.list(this.root)
+    const entries = await this.#entries('')
     if (!entries) throw new StoreError('NoSuchFolder', `there is no folder ${this.root}`, 404)
     return entries.flatMap(({ name, isFolder }) => (isFolder ? [name] : [])).sort()
   }
 
   /** Files that lie beside the folders, and so in no bucket. */
   async strays(): Promise<string[]> {
-    const entries = (await this.folders.list(this.root)) ?? []
+    const entries = (await this.#entries('')) ?? []
     return entries.flatMap(({ name, isFolder }) => (isFolder ? [] : [name])).sort()
   }
 
   list(bucket: string): AsyncGenerator<KeyVersions> {
-    return this.#walk(join(this.root, bucket), '')
+    return this.#walk(bucket, '')
   }
 
   async *#walk(folder: string, prefix: string): AsyncGenerator<KeyVersions> {
-    const entries = ((await this.folders.list(folder)) ?? []).filter(({ name }) => !name.endsWith(UNFINISHED))
+    const entries = ((await this.#entries(folder)) ?? []).filter(({ name }) => !name.endsWith(UNFINISHED))
     const ordered = entries
       .map((entry) => ({ ...entry, key: entry.isFolder ? `${entry.name}/` : entry.name }))
       .sort((a, b) => compareKeys(a.key, b.key))

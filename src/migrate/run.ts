@@ -108,6 +108,8 @@ class Migration {
   readonly #other: S3Client | undefined
   readonly #own: OwnBuckets | undefined
   readonly #folder: FolderStore | undefined
+  /** Paths of the source that could not be read: what is at or below them is not gone. */
+  readonly #unread = new Set<string>()
 
   constructor(
     private readonly world: MigrationWorld,
@@ -118,8 +120,15 @@ class Migration {
     worker: WorkerKey | undefined,
   ) {
     const { other, own } = options
-    if (other.kind === 'folder') this.#folder = new FolderStore(other.path, world.folders)
-    else if (other.credentials)
+    if (other.kind === 'folder') {
+      this.#folder = new FolderStore(other.path, world.folders, (path, problem) => {
+        // What lies beside the chosen buckets is no failure.
+        const isChosen = options.buckets.length === 0 || path.includes('/')
+        if (options.direction !== 'in' || !isChosen) return
+        report.failed.add(`${path}: ${problem}`)
+        this.#unread.add(path)
+      })
+    } else if (other.credentials)
       this.#other = new S3Client({ ...other, credentials: other.credentials }, world)
     if (worker) {
       const credentials = { accessKeyId: worker.accessKeyId, secret: worker.secret }
@@ -228,7 +237,7 @@ class Migration {
       const { label } = bucket
       await look({ source: this.#source, journal, report }, label, async (key, version) => {
         const entry = journal.entry(label, key, version)
-        if (entry?.isDone !== true || options.mode !== 'copy') return
+        if (entry?.isDone !== true || options.mode !== 'copy' || this.#isUnread(`${label}/${key}`)) return
         if (!options.removes) return report.gone.add(`${label}/${key}`)
         // Only what this migration wrote is deleted, not what was written there since.
         const there = await this.#destination.versions(label, key)
@@ -245,6 +254,13 @@ class Migration {
       const destination = options.mode === 'copy' ? this.#k2vOf('to', bucket.to) : undefined
       if (source) await lookAtK2v({ label, source, destination, journal, report, removes: options.removes })
     }
+  }
+
+  #isUnread(path: string): boolean {
+    if (this.#unread.size === 0) return false
+    for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1))
+      if (this.#unread.has(path.slice(0, end))) return true
+    return false
   }
 
   /** The K2V API of a bucket at one end; undefined if its items are not to be carried. */

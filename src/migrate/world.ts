@@ -8,11 +8,13 @@ export interface FolderEntry {
   isFolder: boolean
   bytes: number
   modifiedMs: number
+  /** Why it cannot be read as a file or folder; its name is then one to be shown, and length and time are zero. */
+  problem?: string
 }
 
 /** The folders and files that a migration reads and writes. Paths are absolute. Errors are the file system's. */
 export interface Folders {
-  /** Entries of a folder that are files or folders, links followed; undefined if it does not exist. */
+  /** Entries of a folder, links followed, also those that are neither files nor folders; undefined if it does not exist. */
   list(path: string): Promise<FolderEntry[] | undefined>
   /** Undefined if there is no such file. */
   stat(path: string): Promise<FolderEntry | undefined>

@@ -111,11 +111,16 @@ export function decodeReply(bytes: Buffer): { hlcUs: number; body: unknown } {
   return { hlcUs: checkedTime(hlcUs), body }
 }
 
-/** Reads an error; a code that this version does not know becomes RemoteError. @throws ProtocolError */
+/**
+ * Reads an error; a code that this version does not know becomes RemoteError. A peer that shuts down is one that cannot be reached:
+ * its Closed would be taken for the end of this node, and end what works in the background here.
+ * @throws ProtocolError
+ */
 export function decodeError(bytes: Buffer): { hlcUs: number; error: CarportError } {
   const [hlcUs, code, text] = decode(bytes, 3)
   if (typeof code !== 'string' || typeof text !== 'string') throw new ProtocolError('a malformed error')
-  const known: ErrorCode = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'RemoteError'
+  const said: ErrorCode = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'RemoteError'
+  const known = said === 'Closed' ? 'PeerUnreachable' : said
   return { hlcUs: checkedTime(hlcUs), error: new CarportError(known, text) }
 }
 

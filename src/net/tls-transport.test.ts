@@ -108,6 +108,17 @@ describe.each(['over a link', 'in-process'])('calls %s', (where) => {
     await expect(caller.call(to, 'none', null, options)).rejects.toMatchObject({ code: 'RemoteError' })
   })
 
+  test('of a node that shuts down fail as of one that cannot be reached: the own node goes on', async () => {
+    const { a, b, to } = await pair()
+    b.transport.handle('late', () => {
+      throw new CarportError('Closed', 'the database is closed')
+    })
+    await expect(a.transport.call(to, 'late', null, { timeoutMs: 5000 })).rejects.toMatchObject({
+      code: 'PeerUnreachable',
+      message: 'the database is closed',
+    })
+  })
+
   test('that take too long fail, and abort the handler', async () => {
     const { caller, server, to } = await setup()
     let aborted: unknown

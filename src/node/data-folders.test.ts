@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -54,6 +55,78 @@ it('a folder that is empty or another one is lost until its own is back', async 
   renameSync(join(dir, 'away'), one)
   await folders.check()
   expect(folders.lost()).toEqual([])
+})
+
+it('a mark that cannot be read now is not gone: what was known of its folder holds', async () => {
+  const db = database()
+  const errors: object[] = []
+  const warnings: object[] = []
+  const folders = open(db, {
+    ...silentLog,
+    error: (fields) => void errors.push(fields),
+    warn: (fields) => void warnings.push(fields),
+  })
+  await folders.check()
+  const away = join(dir, 'away')
+  renameSync(two, away)
+  // Node reads no folder, which stands for any error but that there is no file.
+  const mark = join(one, MARK_FILE)
+  renameSync(mark, join(one, 'kept'))
+  mkdirSync(mark)
+  await folders.check()
+  await folders.check()
+  expect(folders.lost()).toEqual([two])
+  expect(warnings).toMatchObject([{ folder: one, error: { code: 'EISDIR' } }])
+  renameSync(away, two)
+  rmSync(mark, { recursive: true })
+  await folders.check()
+  expect(folders.lost()).toEqual([one])
+  mkdirSync(mark)
+  await folders.check()
+  expect(folders.lost()).toEqual([one])
+  await expect(folders.accept()).rejects.toMatchObject({ code: 'EISDIR' })
+  rmSync(mark, { recursive: true })
+  renameSync(join(one, 'kept'), mark)
+  await folders.check()
+  expect(folders.lost()).toEqual([])
+  expect(errors).toEqual([{ folder: two }, { folder: one }])
+})
+
+it.skipIf(process.platform === 'win32')(
+  'a folder whose disk hangs does not hide that another one is lost',
+  async () => {
+    const db = database()
+    let lost = () => {}
+    const told = new Promise<void>((resolve) => {
+      lost = resolve
+    })
+    const folders = open(db, { ...silentLog, error: () => lost() })
+    await folders.check()
+    const mark = join(one, MARK_FILE)
+    const text = readFileSync(mark)
+    rmSync(mark)
+    // Who opens a pipe to read waits for its writer.
+    execFileSync('mkfifo', [mark])
+    rmSync(two, { recursive: true })
+    const checked = folders.check()
+    await told
+    expect(folders.lost()).toEqual([two])
+    writeFileSync(mark, text)
+    await checked
+    expect(folders.lost()).toEqual([two])
+  },
+)
+
+it('a folder that is new and whose mark cannot be read is marked once it can', async () => {
+  const db = database()
+  const mark = join(one, MARK_FILE)
+  mkdirSync(mark)
+  const folders = open(db)
+  await folders.check()
+  expect(folders.isWritable(one)).toBe(true)
+  rmSync(mark, { recursive: true })
+  await folders.check()
+  expect(readFileSync(mark, 'utf8')).toMatch(/^[0-9a-f]{32}\n$/)
 })
 
 it('the folder of another node is not taken for the own one', async () => {

@@ -10,6 +10,7 @@ import type { Random } from '../util/random.js'
 /** The file in each data folder by which it is known again. */
 export const MARK_FILE = 'carport-folder'
 const MARKS_KEY = Buffer.from('data-folders')
+const MARK_UNREAD = "a data folder's mark cannot be read now: whether its disk is there is not known"
 const MARK = /^[0-9a-f]{32}$/
 
 /**
@@ -18,7 +19,9 @@ const MARK = /^[0-9a-f]{32}$/
  * and the node says so, until the mark is back or an administrator takes the folder as it is.
  */
 export class DataFolders {
-  #lost: ReadonlySet<string> = new Set()
+  readonly #lost = new Set<string>()
+  /** Folders whose mark could not be read when last looked at. */
+  readonly #unread = new Set<string>()
 
   /** @param paths the data folders that are written to */
   constructor(
@@ -40,23 +43,46 @@ export class DataFolders {
     return !this.#lost.has(path)
   }
 
-  /** Looks at all folders. Those that the database does not know yet are marked. */
-  async check(): Promise<void> {
-    const known = this.#known()
-    const lost = new Set<string>()
-    for (const path of this.paths) {
-      const expected = known.get(path)
-      const found = await readMark(path)
-      if (expected === undefined) await this.#adopt(path, found)
-      else if (found !== expected) lost.add(path)
+  /** Tells, of a folder that is where it was, that writes to it fail now, or (without an error) that they go through again. */
+  readonly tellFailing = (folder: string, error?: unknown): void => {
+    const { log } = this.parts
+    if (error === undefined) log.info({ folder }, 'the data folder takes writes again')
+    else {
+      log.error(
+        { folder, error },
+        'a data folder does not take writes: its disk may be failing or mounted read-only. Blocks go to the other folders, if there are any',
+      )
     }
-    this.#tell(lost)
   }
 
-  /** Takes the lost folders as they are now, as folders of this node from which everything is missing. */
+  /** Looks at all folders, each by itself: one whose disk hangs does not hide another. Those that the database does not know yet are marked. */
+  async check(): Promise<void> {
+    const known = this.#known()
+    await Promise.all(this.paths.map((path) => this.#check(path, known.get(path))))
+  }
+
+  async #check(path: string, expected: string | undefined): Promise<void> {
+    let found: string | undefined
+    try {
+      found = await readMark(path)
+      this.#unread.delete(path)
+    } catch (error) {
+      // It tells nothing, such as a want of descriptors: what was known of the folder holds.
+      if (!this.#unread.has(path)) this.parts.log.warn({ folder: path, error }, MARK_UNREAD)
+      this.#unread.add(path)
+      return
+    }
+    if (expected === undefined) await this.#adopt(path, found)
+    this.#tell(path, expected !== undefined && found !== expected)
+  }
+
+  /**
+   * Takes the lost folders as they are now, as folders of this node from which everything is missing.
+   * @throws the error of the file system, if a mark can neither be read nor be missed
+   */
   async accept(): Promise<void> {
     await this.check()
-    for (const path of this.#lost) await this.#adopt(path, await readMark(path))
+    for (const path of this.lost()) await this.#adopt(path, await readMark(path))
     await this.check()
   }
 
@@ -81,23 +107,29 @@ export class DataFolders {
     return decode(this.parts.db.get(CLUSTER_TREE, MARKS_KEY))
   }
 
-  #tell(lost: ReadonlySet<string>): void {
+  #tell(folder: string, isLost: boolean): void {
     const { log } = this.parts
-    for (const folder of lost) {
-      if (this.#lost.has(folder)) continue
+    if (isLost === this.#lost.has(folder)) return
+    if (isLost) {
+      this.#lost.add(folder)
       log.error(
         { folder },
         'this data folder is not the one that the node wrote to: its disk is not mounted, or was wiped. Nothing is written ' +
           'there. Mount the disk, or run "carport repair --yes blocks" to fetch its blocks from the other replicas',
       )
+    } else {
+      this.#lost.delete(folder)
+      log.info({ folder }, 'the data folder is back')
     }
-    for (const folder of this.#lost) if (!lost.has(folder)) log.info({ folder }, 'the data folder is back')
-    this.#lost = lost
   }
 }
 
+/** The mark of a folder; undefined if it has none. @throws the error of the file system, if that cannot be told */
 async function readMark(folder: string): Promise<string | undefined> {
-  const text = await readFile(join(folder, MARK_FILE), 'utf8').catch(() => '')
+  const text = await readFile(join(folder, MARK_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return ''
+    throw error
+  })
   return MARK.test(text.trim()) ? text.trim() : undefined
 }
 

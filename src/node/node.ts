@@ -137,7 +137,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
     config.dataDirs.filter((dir) => !dir.readOnly).map((dir) => dir.path.replace(/\/+$/, '')),
     { db, disk, random, log },
   )
-  const core = new Core(
+  const core: Core = new Core(
     {
       ...{ clock, hlc, random, log, db, hashing },
       transport: tracing?.transport(measured.transport) ?? measured.transport,
@@ -152,7 +152,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
         return {
           metadata: await spaceOf([config.metadataDir]),
           data: await spaceOf(config.dataDirs.map((dir) => dir.path)),
-          lostFolders: folders.lost().length,
+          lostFolders: folders.lost().length + core.blocks.local.store.failing().length,
         }
       },
     },
@@ -186,6 +186,7 @@ export async function startNode(config: Config, deps: NodeDeps): Promise<Carport
         memoryBytes: config.blockRamBufferMaxBytes,
         readsMax: config.blockMaxConcurrentReads,
         isWritable: (folder) => folders.isWritable(folder),
+        onFailing: folders.tellFailing,
       },
       scrub: !config.disableScrub,
     },

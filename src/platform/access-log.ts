@@ -9,6 +9,8 @@ import { textLine } from './logger.js'
 const WAITING_BYTES_MAX = 4 << 20
 /** Lines are written together, this many ms after the first of them. */
 const FLUSH_MS = 250
+/** How long the close waits for a disk that does not answer, in ms. */
+const CLOSE_MS = 1_000
 
 /** Answers that say that a signature, or who made it, was not accepted. */
 const REFUSED_SIGNATURES: ReadonlySet<string> = new Set([
@@ -30,7 +32,7 @@ export interface AccessLog {
   of(api: string): Pick<HttpFrontOptions, 'onRequest' | 'onlyFailed' | 'beginSpan'>
   /** Opens the file anew, after something has moved it away. */
   reopen(): void
-  /** Writes what is left, and closes the file. */
+  /** Writes what is left, and closes the file; gives up lines that the disk does not take. */
   close(): Promise<void>
 }
 
@@ -42,7 +44,7 @@ export interface AccessLog {
 export async function openAccessLog(
   config: AccessLogConfig,
   log: Log,
-  clock: Pick<Clock, 'nowMs'>,
+  clock: Pick<Clock, 'nowMs' | 'after'>,
   format: 'text' | 'json' = 'json',
 ): Promise<AccessLog> {
   const stream = config.requests === 'off' ? undefined : await openStream(config.file, log)
@@ -55,6 +57,15 @@ export async function openAccessLog(
   stream?.on('drain', () => {
     if (dropped > 0) log.warn({ dropped }, 'lines of the access log were dropped')
     dropped = 0
+  })
+  let isReopening = false
+  stream?.on('ready', () => {
+    isReopening = false
+  })
+  // A reopening waits for a write under way, and is forgotten if that fails, as all do on a full disk.
+  stream?.on('error', () => {
+    if (isReopening) stream.reopen()
+    isReopening = false
   })
   const add = (api: string, record: RequestRecord) => {
     const { errorCode } = record
@@ -69,12 +80,25 @@ export async function openAccessLog(
   return {
     of: (api) => ({ onRequest: (record) => add(api, record), onlyFailed: config.requests !== 'all' }),
     reopen() {
-      stream?.reopen()
+      // What goes to stderr has no file to open.
+      if (!stream || config.file === null) return
+      isReopening = true
+      stream.reopen()
     },
     close: () =>
       new Promise((resolve) => {
         if (!stream) return resolve()
-        stream.once('close', resolve)
+        // After an error nothing is tried again but by the periodic flush, so that the end would never come.
+        const giveUp = () => {
+          resolve()
+          stream.destroy()
+        }
+        const timer = clock.after(CLOSE_MS, giveUp)
+        stream.once('error', giveUp)
+        stream.once('close', () => {
+          timer.cancel()
+          resolve()
+        })
         stream.end()
       }),
   }
@@ -93,7 +117,16 @@ async function openStream(file: string | null, log: Log): Promise<SonicBoom> {
     stream.once('error', reject)
     stream.once('ready', () => {
       stream.off('error', reject)
-      stream.on('error', (error) => log.error({ error }, 'the access log cannot be written'))
+      let isFailing = false
+      stream.on('error', (error) => {
+        // Each flush fails on a full disk, four times a second.
+        if (!isFailing) log.error({ error, file }, 'the access log cannot be written')
+        isFailing = true
+      })
+      stream.on('drain', () => {
+        if (isFailing) log.info({ file }, 'the access log is written again')
+        isFailing = false
+      })
       resolve(stream)
     })
   })

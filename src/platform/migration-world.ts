@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { openLmdb } from '../db/lmdb.js'
@@ -72,18 +72,81 @@ async function statOf(path: string): Promise<FolderEntry | undefined> {
   }
 }
 
+const failed = (name: string, problem: string): FolderEntry => ({
+  ...{ name, isFolder: false, bytes: 0, modifiedMs: 0 },
+  problem,
+})
+
+/** What an entry of a folder is; undefined if it vanished meanwhile. */
+async function entryIn(folder: string, bytes: Buffer): Promise<FolderEntry | undefined> {
+  const name = bytes.toString()
+  // Keys are text: such a name could neither be carried as it is, nor even be looked up by its text.
+  if (!Buffer.from(name).equals(bytes))
+    return failed(name, `its name is not UTF-8 (bytes ${bytes.toString('hex')})`)
+  const path = join(folder, name)
+  try {
+    const found = await stat(path)
+    if (found.isFile() || found.isDirectory()) return entryOf(name, found)
+    return failed(name, 'it is neither a file nor a folder')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'ELOOP') throw error
+    const isLink = await lstat(path).then(
+      () => true,
+      () => false,
+    )
+    return isLink ? failed(name, 'it is a link that leads nowhere') : undefined
+  }
+}
+
+/** Folders below which this process remembers that they are durable; beyond that it looks anew. */
+const FOLDERS_KNOWN_MAX = 10_000
+const durableFolders = new Map<string, Promise<void>>()
+
+/** Makes a folder with those above it, durably: the journal says that what is written there is done. */
+function makeFolder(folder: string): Promise<void> {
+  const known = durableFolders.get(folder)
+  if (known) return known
+  if (durableFolders.size >= FOLDERS_KNOWN_MAX) durableFolders.clear()
+  const made = makeOneFolder(folder)
+  durableFolders.set(folder, made)
+  made.catch(() => durableFolders.delete(folder))
+  return made
+}
+
+async function makeOneFolder(folder: string): Promise<void> {
+  const parent = dirname(folder)
+  if (parent === folder) return
+  await makeFolder(parent)
+  const isThere = await statOf(folder)
+  if (!isThere) await mkdir(folder, { recursive: true })
+  // It may be there since a moment ago only, by a run that was killed. Folders above the destination may be closed to this user.
+  await syncFolder(parent).catch((error: NodeJS.ErrnoException) => {
+    if (!isThere || error.code !== 'EACCES') throw error
+  })
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
 const folders: Folders = {
   list: async (path) => {
-    let found: string[]
+    let found: Buffer[]
     try {
-      found = await readdir(path)
+      found = await readdir(path, { encoding: 'buffer' })
     } catch (error) {
       if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
       throw error
     }
     const entries: FolderEntry[] = []
     for (const name of found) {
-      const entry = await statOf(join(path, name))
+      const entry = await entryIn(path, name)
       if (entry) entries.push(entry)
     }
     return entries
@@ -106,7 +169,7 @@ const folders: Folders = {
   },
   write: async (path, content, modifiedMs) => {
     const folder = dirname(path)
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     const temporary = join(folder, `.${systemRandom.bytes(6).toString('hex')}.carport-part`)
     try {
       const file = await open(temporary, 'wx')
@@ -121,12 +184,7 @@ const folders: Folders = {
     } finally {
       await rm(temporary, { force: true })
     }
-    const handle = await open(folder, 'r')
-    try {
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    await syncFolder(folder)
   },
   remove: (path) => rm(path, { force: true }),
 }

@@ -334,8 +334,13 @@ function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | undefined)?.code
 }
 
+/** EUCLEAN and EBADMSG, by which file systems of Linux tell that what they read was damaged; Node has no names for them. */
+const DAMAGED_LINUX = [-117, -74]
+
 function translate(error: unknown, path: string): unknown {
-  switch (codeOf(error)) {
+  const { errno = 0 } = error as NodeJS.ErrnoException
+  const isDamaged = process.platform === 'linux' && DAMAGED_LINUX.includes(errno)
+  switch (isDamaged ? 'EIO' : codeOf(error)) {
     case 'ENOSPC':
     case 'EDQUOT':
       return new CarportError('StorageFull', `no space left to write ${path}`, { cause: error })

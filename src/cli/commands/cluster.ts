@@ -47,8 +47,8 @@ export async function status(admin: AdminClient): Promise<Output> {
   for (const node of up.filter(({ lostFolders }) => (lostFolders ?? 0) > 0)) {
     lines.push(
       '',
-      `${shortId(node.id)} misses ${node.lostFolders} data folder(s): another disk or none is mounted, or it was wiped. Nothing is written`,
-      'there. Mount the disk, or run "carport repair --yes blocks" on that node to fetch its blocks from the other replicas.',
+      `${shortId(node.id)} misses ${node.lostFolders} data folder(s): another disk or none is mounted, it was wiped, or it does not take writes (see`,
+      'its log). Mount the disk, or run "carport repair --yes blocks" on that node to fetch its blocks from the other replicas.',
     )
   }
   if (down.some((node) => node.draining)) {

@@ -83,7 +83,7 @@ export function clusterMetrics(
   gauge(
     registry,
     'carport_data_folders_lost',
-    'Data folders of this node whose disk seems not to be there, or was wiped',
+    'Data folders of this node whose disk seems not to be there, was wiped, or does not take writes',
     [],
     (tell) => tell({}, cluster.ownStatus().lostFolders ?? 0),
   )

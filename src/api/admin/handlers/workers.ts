@@ -238,6 +238,7 @@ function scrubWorker(context: AdminContext): WorkerInfo {
     ...(status.running || !scrubs ? [] : [`next one at ${time(status.nextMs)}`]),
     ...(status.corruptions > 0 ? [`${status.corruptions} corrupted blocks in this or the last one`] : []),
     ...(status.missing > 0 ? [`${status.missing} missing blocks`] : []),
+    ...(status.unreadable > 0 ? [`${status.unreadable} blocks or folders could not be read`] : []),
     ...(status.rows > 0 ? [`${status.rows} rows verified, ${status.damagedRows} damaged`] : []),
     ...(status.mendedRows > 0 ? [`${status.mendedRows} entries of indexes put right`] : []),
   ]
