@@ -94,7 +94,11 @@ export class LifecycleWorker implements Service {
         if (!leadsPartition(placement, transport, bucketPartition(bucket.id))) continue
         for (const phase of this.#phasesOf(bucket)) {
           this.#runningBucket = bucket.hexId
-          await run.walk(bucket.id, PHASES.indexOf(phase), (at) => walk.step(bucket, phase, at))
+          await run.walk(bucket.id, PHASES.indexOf(phase), async (at) => {
+            // A walk may take hours, in which rules, versions and locks change.
+            const now = await this.deps.buckets.now(bucket.id)
+            return now && walk.step(now, phase, at)
+          })
         }
       }
     } finally {

@@ -4,6 +4,7 @@ import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
 import { authorize, requireCaller } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import { checkSessionOutside } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
@@ -126,7 +127,9 @@ export async function putBucketVersioning(context: S3Context, request: S3Request
   })
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
-  const versioning = readVersioning(await parseXml(body, 'VersioningConfiguration'), bucket.objectLock)
+  const root = await parseXml(body, 'VersioningConfiguration')
+  const { objectLock } = await bucketNow(model, bucket, request.bucket)
+  const versioning = readVersioning(root, objectLock)
   await model.buckets.setDocument(bucket, 'versioning', versioning)
   return { status: 200 }
 }

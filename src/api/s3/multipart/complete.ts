@@ -7,6 +7,7 @@ import type { VersionRecord } from '../../../model/versions/record.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import { xmlResponse } from '../answers.js'
 import { isRelaxed } from '../buckets/relaxed.js'
 import type { S3Context } from '../context.js'
@@ -86,6 +87,7 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   }
   await checkQuota(model, bucket, { bytes: 0, objects: 1 })
   const checksum = await objectChecksum(request, upload, parts)
+  const now = await bucketNow(model, bucket, request.bucket)
   const version: NewVersion = {
     bucket: bucket.id,
     key: upload.key,
@@ -107,12 +109,12 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
       }
     }),
     ...(encryption && { encryption }),
-    mutable: withDefaultRetention(upload.mutable, bucket, context.clock.nowMs()),
+    mutable: withDefaultRetention(upload.mutable, now, context.clock.nowMs()),
   }
   const written = await onCondition(precondition, () =>
-    model.uploads.complete(upload, parts, version, etag, bucket.versioning, precondition),
+    model.uploads.complete(upload, parts, version, etag, now.versioning, precondition),
   )
-  return completed(request, written, bucket)
+  return completed(request, written, now)
 }
 
 function completed(request: S3Request, version: VersionRecord, bucket: Bucket): S3Response {

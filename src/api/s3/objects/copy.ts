@@ -5,6 +5,7 @@ import { isoDate } from '../../http/date.js'
 import { xmlText } from '../../xml/writer.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import type { Granted } from '../access/question.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
@@ -37,7 +38,7 @@ import { type CopySource, copySource } from './copy-source.js'
 import { defaultChecksum, hasDefaultChecksum } from './default-checksum.js'
 import { expirationHeader } from './expiration-header.js'
 import { checksumText, etagOf, lastModifiedMs, storageClassOf, storedHeaders } from './headers.js'
-import { newLock } from './lock.js'
+import { headerLock, withDefaultRetention } from './lock.js'
 import { onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
@@ -72,12 +73,13 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   refuseSelfCopy(request, source, target, replace)
   const mutable: Mutable = {
     ...acl,
-    ...newLock(request, bucket, context.clock.nowMs()),
+    ...headerLock(request, bucket, context.clock.nowMs()),
     ...copiedTags(request, version),
   }
   await authorizeTags(context, request, source)
   await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
   const copied = await copyContent(context, request, bucket, requested, source)
+  const now = await bucketNow(model, bucket, request.bucket)
   const copy: NewVersion = {
     bucket: bucket.id,
     key: Buffer.from(request.key!),
@@ -87,12 +89,12 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
     ...(replace ? storedHeaders(request, bucket) : { headers: version.headers, metadata: version.metadata }),
     ...copied.version,
     ...storageClass,
-    mutable,
+    mutable: withDefaultRetention(mutable, now, context.clock.nowMs()),
   }
   const written = await onCondition(precondition, () =>
-    model.objects.put(copy, copied.body, bucket.versioning, precondition),
+    model.objects.put(copy, copied.body, now.versioning, precondition),
   )
-  const expiration = expirationHeader(bucket, written)
+  const expiration = expirationHeader(now, written)
   return xmlResponse(
     'CopyObjectResult',
     xmlText('LastModified', isoDate(lastModifiedMs(written))) +
@@ -103,7 +105,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
         : ''),
     {
       ...copied.headers,
-      ...(bucket.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(written) }),
+      ...(now.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(written) }),
       ...(expiration !== undefined && { 'x-amz-expiration': expiration }),
       ...(source.bucket.versioning !== 'off' && { 'x-amz-copy-source-version-id': versionIdText(version) }),
     },
