@@ -24,6 +24,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { AccessKey } from '../src/model/buckets/access-keys.js'
+import { md5 } from '../src/model/content/hashing.js'
 import { signedHeaders } from './support/signed-head.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
@@ -214,6 +215,39 @@ describe('a bucket that is deleted while a body arrives', () => {
     const CopySource = `${source}/${Key}`
     const copied = s3.send(new CopyObjectCommand({ Bucket, Key, CopySource, ServerSideEncryption: 'AES256' }))
     await expect(copied).rejects.toMatchObject({ name: 'NoSuchBucket' })
+  })
+
+  test('is cleared of what nodes wrote that had not heard of it', async () => {
+    const { buckets, objects, uploads, k2v, orphans, deletedBuckets, tables, usage } = node.core.model
+    const bucket = (await buckets.byName(Bucket, undefined))!
+    await deleteBucket()
+    const other = `other-${Bucket}`
+    await s3.send(new CreateBucketCommand({ Bucket: other }))
+    await s3.send(new PutObjectCommand({ Bucket: other, Key, Body: 'kept' }))
+    const late = { bucket: bucket.id, owner: '', headers: {}, metadata: {}, mutable: {} }
+    const write = async (name: string, versioning: 'off' | 'enabled', mutable = {}) => {
+      const stored = { size: 1, md5: md5(Buffer.from('x')), body: Buffer.from('x'), blocks: [] }
+      const version = { ...late, key: Buffer.from(name), etag: stored.md5, etagParts: 0, mutable }
+      await objects.put(version, stored, versioning)
+    }
+    for (const name of ['a', 'a', 'b']) await write(name, 'enabled')
+    await write('c', 'off')
+    await write('held', 'enabled', { legalHold: [0, true] })
+    await objects.delete(bucket.id, Buffer.from('b'), '', 'enabled')
+    await uploads.create({ ...late, key: Buffer.from('u') })
+    const item = { partitionKey: Buffer.from('p'), sortKey: Buffer.from('s'), context: undefined }
+    await k2v.write(bucket.id, [{ ...item, content: Buffer.from('x') }])
+
+    await orphans.runNow()
+    const none = { markers: 0, uploads: 0, noncurrent: 0 }
+    expect(await usage.of(bucket.id)).toMatchObject({ ...none, objects: 1, bytes: 1 })
+    expect(tables.object.local.get(node.db, bucket.id, Buffer.from('held'))).toMatchObject({
+      state: 'object',
+    })
+    expect(await k2v.isEmpty(bucket.id)).toBe(true)
+    expect(deletedBuckets.counts).toEqual({ versions: 5, uploads: 1, items: 1 })
+    const kept = await s3.send(new GetObjectCommand({ Bucket: other, Key }))
+    expect(await kept.Body!.transformToString()).toBe('kept')
   })
 
   test('is told of where another one has its name by now', async () => {
