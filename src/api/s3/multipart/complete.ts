@@ -87,7 +87,6 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
   }
   await checkQuota(model, bucket, { bytes: 0, objects: 1 })
   const checksum = await objectChecksum(request, upload, parts)
-  const now = await bucketNow(model, bucket, request.bucket)
   const version: NewVersion = {
     bucket: bucket.id,
     key: upload.key,
@@ -109,12 +108,17 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
       }
     }),
     ...(encryption && { encryption }),
-    mutable: withDefaultRetention(upload.mutable, now, context.clock.nowMs()),
+    mutable: upload.mutable,
   }
-  const written = await onCondition(precondition, () =>
-    model.uploads.complete(upload, parts, version, etag, now.versioning, precondition),
-  )
-  return completed(request, written, now)
+  const contents = parts.map(({ content }) => content)
+  return model.blobs.holdingPointers(contents, async () => {
+    const now = await bucketNow(model, bucket, request.bucket)
+    const mutable = withDefaultRetention(upload.mutable, now, context.clock.nowMs())
+    const written = await onCondition(precondition, () =>
+      model.uploads.complete(upload, parts, { ...version, mutable }, etag, now.versioning, precondition),
+    )
+    return completed(request, written, now)
+  })
 }
 
 function completed(request: S3Request, version: VersionRecord, bucket: Bucket): S3Response {

@@ -44,9 +44,10 @@ import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
 import { toldTime } from './told-time.js'
 
-/** The content of a copy: taken over from its source, or written anew. */
+/** The content of a copy. */
 interface Copied {
-  body: StoredBody
+  /** Undefined if the copy takes over the blocks of its source. */
+  body?: StoredBody
   version: Pick<
     NewVersion,
     'etag' | 'etagParts' | 'checksum' | 'checksumAlgorithm' | 'checksumType' | 'parts' | 'encryption'
@@ -79,21 +80,31 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   await authorizeTags(context, request, source)
   await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
   const copied = await copyContent(context, request, bucket, requested, source)
-  const now = await bucketNow(model, bucket, request.bucket)
-  const copy: NewVersion = {
-    bucket: bucket.id,
-    key: Buffer.from(request.key!),
-    origin: 'Copy',
-    owner,
-    ...told,
-    ...(replace ? storedHeaders(request, bucket) : { headers: version.headers, metadata: version.metadata }),
-    ...copied.version,
-    ...storageClass,
-    mutable: withDefaultRetention(mutable, now, context.clock.nowMs()),
+  const put = async (body: StoredBody) => {
+    const now = await bucketNow(model, bucket, request.bucket)
+    const copy: NewVersion = {
+      bucket: bucket.id,
+      key: Buffer.from(request.key!),
+      origin: 'Copy',
+      owner,
+      ...told,
+      ...(replace
+        ? storedHeaders(request, bucket)
+        : { headers: version.headers, metadata: version.metadata }),
+      ...copied.version,
+      ...storageClass,
+      mutable: withDefaultRetention(mutable, now, context.clock.nowMs()),
+    }
+    const written = await onCondition(precondition, () =>
+      model.objects.put(copy, body, now.versioning, precondition),
+    )
+    return { now, written }
   }
-  const written = await onCondition(precondition, () =>
-    model.objects.put(copy, copied.body, now.versioning, precondition),
-  )
+  const { now, written } = copied.body
+    ? await put(copied.body)
+    : await model.blobs.holdingPointers([version.content], async () =>
+        put(await model.blobs.referTo(version)),
+      )
   const expiration = expirationHeader(now, written)
   return xmlResponse(
     'CopyObjectResult',
@@ -166,7 +177,7 @@ async function copyContent(
   return writeAnew(context, request, source, newSealing(context, bucket, requested))
 }
 
-/** Takes over the source's blocks. */
+/** What is said of a copy that takes over its source's blocks. */
 async function referTo(
   context: S3Context,
   request: S3Request,
@@ -179,16 +190,14 @@ async function referTo(
   const parts = await context.model.blobs.partsOf(version)
   const common = { etag, etagParts, ...(kept && { encryption: kept.encryption }) }
   const headers = kept?.headers ?? {}
-  const body = await context.model.blobs.referTo(version)
   if (!wanted || wanted === checksumAlgorithm) {
     const own = checksum && checksumAlgorithm && checksumType && { checksum, checksumAlgorithm, checksumType }
-    return { body, headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
+    return { headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
   }
   await loadChecksum(wanted)
   const hasher = createChecksum(wanted)
   for await (const chunk of readSource(context, request, source, 0, version.size)) hasher.update(chunk)
   return {
-    body,
     headers,
     version: {
       ...common,
