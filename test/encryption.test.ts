@@ -24,6 +24,7 @@ import { crc32c } from '@node-rs/crc32'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { contentOpener, contentSealer } from '../src/model/content/block-ciphers.js'
 import { MasterKeys } from '../src/model/content/ciphers.js'
+import { contentOf } from '../src/model/content/list-rows.js'
 import { systemRandom } from '../src/platform/clock-and-random.js'
 import { startTestNode, type TestNode } from './support/test-node.js'
 
@@ -503,7 +504,7 @@ test('contents of unknown length are read back, wherever their last block ends',
     const place = { bucket, owner: randomBytes(16), key: Buffer.from('unknown') }
     const version = {
       ...{ bucket, id: place.owner, body: stored.body },
-      content: model.blobs.contentOf(stored, place).content,
+      content: contentOf(stored, place).content,
     }
     const read: Buffer[] = []
     const cipher = contentOpener(2, key, iv, size)

@@ -3,6 +3,7 @@
  * the blocks are there, however long that took; blocks of nobody go once it is known that no reference will come.
  */
 import { describe, expect, it } from 'vitest'
+import { encodeReferrer } from '../src/model/content/referrer.js'
 import { roleOf, type SimCluster, type SimNode } from './sim-cluster.js'
 import {
   bucketOn,
@@ -114,6 +115,40 @@ describe('references that are deleted', { timeout: TIMEOUT_MS }, () => {
       void overwritten
       await c.clock.sleep(3 * 60 * MINUTE_MS)
       for (const node of c.nodes) expect(await get(node, bucket, 'key')).toMatch(/^122880 bytes|^short/)
+    })
+  })
+
+  it('stay while their version is on its way to the noncurrent ones', async () => {
+    await onCluster({ nodes: 4, zones: 4, graces: GRACES }, async (c) => {
+      const { bucket, replicas, coordinator } = await placed(c)
+      const [s, t, r] = replicas as [SimNode, SimNode, SimNode]
+      const { id } = await put(t, bucket, 'key', content(30))
+      await c.clock.sleep(1000)
+      cut(c, [coordinator], [t, r])
+      void remove(coordinator, bucket, 'key').catch(() => 'failed')
+      await waitUntil(c, 'it is deleted on one replica', () => copyOn(s, bucket, 'key') !== 'object', 1000)
+      c.crash(coordinator, 'machine')
+      cut(c, [r], [t])
+      const heal = cut(c, [r], [s])
+      await put(t, bucket, 'key', 'later', 'enabled')
+      // The one that asks hears of the replacement from one replica, and then asks another one, which has not heard of it.
+      const { model } = s.core!
+      const { object } = model.tables
+      const get = object.get.bind(object)
+      const source = encodeReferrer({ kind: 'version', bucket, id, key: Buffer.from('key'), isNull: true })
+      let isSwitched = false
+      object.get = async (...args) => {
+        const row = await get(...args)
+        if (isSwitched) return row
+        isSwitched = true
+        heal()
+        cut(c, [t], [s])
+        const { transport } = s.machine.platform!
+        await waitUntil(c, 'the third is there', () => transport.isConnected(r.id), MINUTE_MS)
+        return row
+      }
+      const gone = await model.isGone(s.machine.platform!.db, source)
+      expect([isSwitched, copyOn(r, bucket, 'key'), gone]).toEqual([true, 'object', false])
     })
   })
 

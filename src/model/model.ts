@@ -31,6 +31,7 @@ import { type LifecycleOptions, LifecycleWorker } from './lifecycle/worker.js'
 import { Listing } from './listing/objects.js'
 import { VersionListing } from './listing/versions.js'
 import { DAILY_RUNS_TREE } from './upkeep/daily-runs.js'
+import { DeletedBuckets } from './upkeep/deleted-buckets.js'
 import { OrphanWorker } from './upkeep/orphans.js'
 import { PromotedCounts } from './upkeep/promoted-counts.js'
 import { PURGE_TREE, Purge } from './upkeep/purge.js'
@@ -122,6 +123,7 @@ export class Model implements Service {
   readonly contests: Contests
   readonly lifecycle: LifecycleWorker
   readonly orphans: OrphanWorker
+  readonly deletedBuckets: DeletedBuckets
   readonly events: EventDelivery
   readonly k2v: K2vStore
   readonly k2vPolls: Polls
@@ -298,7 +300,12 @@ export class Model implements Service {
     )
     this.k2v = new K2vStore(env, tables)
     this.k2vPolls = new Polls(env, this.k2v)
-    this.orphans = new OrphanWorker({ db, clock, random, log, placement, transport, tables: t })
+    this.deletedBuckets = new DeletedBuckets({ db, clock, log, tables: t, objects, uploads, k2v: this.k2v })
+    const { deletedBuckets } = this
+    this.orphans = new OrphanWorker({
+      ...{ db, clock, random, log, placement, transport, deletedBuckets },
+      tables: t,
+    })
     const promotedCounts = new PromotedCounts({
       ...{ db, clock, random, log, copies: hooks },
       versions: t.version.local,

@@ -1,4 +1,4 @@
-import type { Bucket } from '../../model/buckets/buckets.js'
+import type { Bucket, Buckets } from '../../model/buckets/buckets.js'
 import type { Polls } from '../../model/k2v/polls.js'
 import type { K2vStore } from '../../model/k2v/store.js'
 import type { Clock } from '../../util/clock.js'
@@ -10,6 +10,7 @@ export interface K2vContext {
   readonly store: K2vStore
   readonly polls: Polls
   readonly bucket: Bucket
+  readonly buckets: Buckets
   readonly clock: Clock
 }
 

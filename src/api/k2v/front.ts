@@ -84,7 +84,8 @@ class K2vProtocol implements Protocol<K2vRequest> {
     const { model, checkWritable, clock } = this.options
     model.k2v.checkKnown()
     if (K2V_OPERATIONS[operation] === 'write') checkWritable?.()
-    return HANDLERS[operation]({ store: model.k2v, polls: model.k2vPolls, bucket, clock }, request)
+    const { k2v: store, k2vPolls: polls, buckets } = model
+    return HANDLERS[operation]({ store, polls, bucket, buckets, clock }, request)
   }
 
   originHeaders(request: K2vRequest): AnswerHeaders | undefined | Promise<AnswerHeaders | undefined> {

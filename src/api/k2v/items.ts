@@ -3,6 +3,7 @@ import { clockOf, type K2vItem, VALUE_BYTES_MAX, valuesOf } from '../../model/k2
 import type { Clock } from '../../util/clock.js'
 import type { Answer } from '../http/answer.js'
 import { OBJECT_RATE } from '../http/least-rate.js'
+import { bucketNow } from '../s3/access/bucket-now.js'
 import type { Handler, K2vContext } from './context.js'
 import { bytesOf, parseCausality } from './documents.js'
 import { invalidRequest, K2vError } from './errors.js'
@@ -93,11 +94,12 @@ export const deleteItem: Handler = async (context, request) => {
   return write(context, [{ ...key, context: parseCausality(token), content: null }])
 }
 
-/** Writes, and answers that it is done. */
+/** Writes, and answers that it is done. @throws S3Error NoSuchBucket if the bucket was deleted while the body arrived */
 export async function write(
-  { store, bucket }: K2vContext,
+  context: K2vContext,
   writes: Parameters<K2vContext['store']['write']>[1],
 ): Promise<Answer> {
-  await store.write(bucket.id, writes)
+  const { id } = await bucketNow(context, context.bucket)
+  await context.store.write(id, writes)
   return { status: 204 }
 }

@@ -1,5 +1,6 @@
 import type { Db } from '../../db/db.js'
 import type { Table } from '../../table/table.js'
+import type { Awaitable } from '../../util/awaitable.js'
 import type { Clock, Hlc } from '../../util/clock.js'
 import { CarportError, errorCode } from '../../util/errors.js'
 import { eachLimited } from '../../util/limited.js'
@@ -74,6 +75,17 @@ export class Buckets {
   async refresh(id: Buffer): Promise<Bucket | undefined> {
     await this.deps.buckets.getFromQuorum(NO_KEY, id)
     return this.byId(id)
+  }
+
+  /**
+   * The bucket with that id as it is by now: at once where this node's copies are current (see ControlFreshness). That there is
+   * none is what a majority says.
+   * @throws QuorumUnavailable, LayoutNotReady
+   */
+  now(id: Buffer): Awaitable<Bucket | undefined> {
+    const { freshness } = this.deps
+    if (!freshness.isCurrent()) return freshness.catchUp().then(() => this.byId(id) ?? this.refresh(id))
+    return this.byId(id) ?? this.refresh(id)
   }
 
   /** The bucket that `name` means to the holder of `key` (its own aliases first), as this node knows it. */
@@ -362,13 +374,16 @@ function bucketOf(row: FieldRow): Bucket | undefined {
   if (row.deleted || createdMs === undefined) return undefined
   const documents = new Map(fieldsWithPrefix<unknown>(row, 'doc:'))
   const versioning = documents.get('versioning')
+  const objectLock = documents.has('object-lock')
   return {
     id: row.id,
     hexId: row.id.toString('hex'),
     createdMs,
     owner: field<string>(row, 'owner') ?? '',
-    versioning: versioning === 'enabled' || versioning === 'suspended' ? versioning : 'off',
-    objectLock: documents.has('object-lock'),
+    // Locks need versions. Each is refused without the other, but two nodes may be asked at the same time.
+    versioning:
+      objectLock || versioning === 'enabled' ? 'enabled' : versioning === 'suspended' ? versioning : 'off',
+    objectLock,
     aliases: fieldsWithPrefix(row, 'alias:').map(([name]) => name),
     localAliases: fieldsWithPrefix(row, 'local:').map(([name]) => {
       const slash = name.indexOf('/')

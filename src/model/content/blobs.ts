@@ -1,4 +1,4 @@
-import { pack, unpack } from 'msgpackr'
+import { unpack } from 'msgpackr'
 import type { BlockReadOptions } from '../../block/manager.js'
 import type { UploadClaims } from '../../block/upload-claims.js'
 import type { Table } from '../../table/table.js'
@@ -8,7 +8,7 @@ import type { Clock } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
 import { BlockGatherer, type GatheredBlock } from './block-gatherer.js'
-import { type BlockListRow, blockListSortKey, LIST_ROW_BLOCKS, LIST_ROW_PARTS } from './block-lists.js'
+import { type BlockListRow, blockListSortKey } from './block-lists.js'
 import { BlockReads, type ReadOptions } from './block-reads.js'
 import { digestsOf, type Hashing } from './hashing.js'
 import {
@@ -16,13 +16,10 @@ import {
   type BlockSealer,
   blockOwner,
   type Content,
-  MAX_ROW_BLOCKS,
-  MAX_ROW_PARTS,
   NONCE_BYTES,
   type PartInfo,
   type PartTuple,
-  packBlocks,
-  packPart,
+  pointersIn,
   unpackBlocks,
   unpackPart,
   type VersionId,
@@ -75,13 +72,19 @@ export interface PartedContent {
   partCount?: number
 }
 
-/** Where list rows are to be found by who owns them; see BlockListRow. */
-export type ListPlace = Pick<BlockListRow, 'bucket' | 'owner' | 'key' | 'part'>
+/** What a block pointer takes in memory, its bytes and what V8 keeps of it, in bytes. */
+const POINTER_HEAP_BYTES = 190
+/** A write that takes over as many pointers does not wait for others: it takes 2 MB. */
+const FEW_POINTERS = 10_000
+/** Memory for the pointers of all larger ones, in bytes: one of more than 1.4 TiB, at blocks of 1 MiB, is written alone. */
+const POINTERS_BYTES_MAX = 256 << 20
 
 /** Turns bodies into blocks and back. */
 export class BlobStore {
   /** Bounds the memory of contents on their way in and out, and of long documents of requests. */
   readonly memory: ByteBudget
+  /** Bounds the memory of the block pointers that writes take over from other contents (see `holdingPointers`). */
+  readonly pointerMemory = new ByteBudget(POINTERS_BYTES_MAX)
   readonly #reads: BlockReads
 
   constructor(
@@ -216,23 +219,20 @@ export class BlobStore {
     }
   }
 
-  /** How a row refers to these blocks, and the list rows to be written before it, if they are many. */
-  contentOf(
-    stored: Pick<StoredBody, 'body' | 'blocks'>,
-    place: ListPlace,
-  ): { content: Content; lists: BlockListRow[] } {
-    if (stored.body) return { content: { kind: 'inline' }, lists: [] }
-    const { blocks } = stored
-    if (blocks.length <= MAX_ROW_BLOCKS)
-      return { content: { kind: 'blocks', blocks: packBlocks(blocks) }, lists: [] }
-    const lists: BlockListRow[] = []
-    const chunkBytes: number[] = []
-    for (let at = 0; at < blocks.length; at += LIST_ROW_BLOCKS) {
-      const chunk = blocks.slice(at, at + LIST_ROW_BLOCKS)
-      lists.push({ ...place, index: lists.length, kind: 'blocks', deleted: false, data: packBlocks(chunk) })
-      chunkBytes.push(chunk.reduce((sum, b) => sum + b.size, 0))
+  /**
+   * Runs a write that takes over the blocks of these contents, whose pointers are all in memory until its row is there. Where
+   * they are many, it waits for the memory, first come, first served.
+   */
+  async holdingPointers<T>(contents: readonly Content[], write: () => Promise<T>): Promise<T> {
+    const count = contents.reduce((sum, content) => sum + pointersIn(content), 0)
+    if (count <= FEW_POINTERS) return write()
+    const bytes = count * POINTER_HEAP_BYTES
+    await this.pointerMemory.acquire(bytes)
+    try {
+      return await write()
+    } finally {
+      this.pointerMemory.release(bytes)
     }
-    return { content: { kind: 'lists', chunkBytes }, lists }
   }
 
   /** Keeps blocks of other owners for `id`, before its row refers to them: their owners may be deleted meanwhile. */
@@ -242,17 +242,6 @@ export class BlobStore {
         blockOwner(id),
         blocks.map((block) => block.hash),
       )
-  }
-
-  /** List rows for the parts of a multipart object, if they are too many for its row. */
-  partRows(parts: readonly PartInfo[], place: ListPlace): BlockListRow[] {
-    if (parts.length <= MAX_ROW_PARTS) return []
-    const rows: BlockListRow[] = []
-    for (let at = 0; at < parts.length; at += LIST_ROW_PARTS) {
-      const tuples = parts.slice(at, at + LIST_ROW_PARTS).map(packPart)
-      rows.push({ ...place, index: rows.length, kind: 'parts', deleted: false, data: pack(tuples) })
-    }
-    return rows
   }
 
   /** The parts of a multipart object, wherever they are kept; empty if it was not made of parts. */

@@ -26,7 +26,6 @@ export interface BlockListRow {
   data: Buffer
 }
 
-export const LIST_ROW_BLOCKS = 1024
 export const LIST_ROW_PARTS = 1000
 
 const packr = new Packr({ useRecords: false })

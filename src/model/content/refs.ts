@@ -54,6 +54,8 @@ export interface BlockOpener {
 export const MAX_ROW_BLOCKS = 64
 /** Most parts in an object's own row; more are kept in rows of the list table. */
 export const MAX_ROW_PARTS = 64
+/** Block pointers in a row of the list table, but in its last one of a content. */
+export const LIST_ROW_BLOCKS = 1024
 /** A packed BlockPointer: SHA-256 (32), size (4, big-endian). */
 export const BLOCK_POINTER_BYTES = 36
 const HASH_BYTES = 32
@@ -121,6 +123,12 @@ export function unpackBlocks(packed: Buffer): BlockPointer[] {
     })
   }
   return blocks
+}
+
+/** How many block pointers a content has; of one with lists, how many these have room for. */
+export function pointersIn(content: Content): number {
+  if (content.kind === 'blocks') return content.blocks.length / BLOCK_POINTER_BYTES
+  return content.kind === 'lists' ? content.chunkBytes.length * LIST_ROW_BLOCKS : 0
 }
 
 /**

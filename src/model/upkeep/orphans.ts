@@ -11,6 +11,7 @@ import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
 import { timeOfId } from '../content/refs.js'
 import { deletedPart, type PartRow } from '../uploads/tables.js'
 import { DailyRuns } from './daily-runs.js'
+import type { DeletedBuckets } from './deleted-buckets.js'
 import { LIST_OWNERS, type OwnerTables, PART_OWNERS } from './referrers.js'
 
 /** A row may wait this long for the row that refers to it: longer than any request takes. In ms. */
@@ -28,9 +29,9 @@ const KINDS = ['list', 'part'] as const
 type Kind = (typeof KINDS)[number]
 
 /**
- * Deletes rows to which no other row refers: lists written by a request that died before it wrote the row they belong to, and
- * parts that reached the store after their upload had ended. Once a day, each partition on one of its replicas; a row
- * goes only if a quorum of every row that may refer to it says no.
+ * Deletes rows to which no other row refers: lists written by a request that died before it wrote the row they belong to,
+ * parts that reached the store after their upload had ended, and what reached it after its bucket was deleted. Once a day, each
+ * partition on one of its replicas; a list or part goes only if a quorum of every row that may refer to it says no.
  */
 export class OrphanWorker implements Service {
   readonly name = 'orphans'
@@ -44,12 +45,18 @@ export class OrphanWorker implements Service {
       placement: Placement
       transport: Transport
       tables: OwnerTables
+      deletedBuckets: DeletedBuckets
     },
   ) {
     const times = { spreadMs: SPREAD_MS, startDelayMs: START_DELAY_MS }
     this.#runs = new DailyRuns(this.name, deps, times, async (run) => {
       for (const [phase, kind] of KINDS.entries()) {
         await run.walk(EMPTY, phase, (at) => this.#nextStep(kind, at))
+      }
+      const { placement, transport } = deps
+      const leads = (partition: number) => leadsPartition(placement, transport, partition)
+      for await (const { bucket, steps } of deps.deletedBuckets.walk(leads)) {
+        for (const [phase, step] of steps.entries()) await run.walk(bucket, phase, step)
       }
     })
   }

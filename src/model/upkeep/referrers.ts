@@ -162,9 +162,14 @@ function versionPlaces(
   ]
 }
 
-async function isAtAny(places: readonly Place[], bucket: Buffer, id: Buffer): Promise<boolean> {
-  for (const [table, sortKey] of places) {
-    if (isLiveOwner(await table.get(bucket, sortKey, CERTAIN), id)) return true
+async function isAtAny([first, ...others]: readonly Place[], bucket: Buffer, id: Buffer): Promise<boolean> {
+  const [table, sortKey] = first!
+  const row = await table.get(bucket, sortKey, CERTAIN)
+  if (isLiveOwner(row, id)) return true
+  // Where the current row has not arrived, the version that it replaces is still on its way to the others.
+  const options = { ...CERTAIN, ...(row && { replacedBy: row.id }) }
+  for (const [table, sortKey] of others) {
+    if (isLiveOwner(await table.get(bucket, sortKey, options), id)) return true
   }
   return false
 }

@@ -6,7 +6,8 @@ import { eachLimited } from '../../util/limited.js'
 import type { Random } from '../../util/random.js'
 import type { Versioning } from '../buckets/documents.js'
 import type { BlobStore, StoredBody } from '../content/blobs.js'
-import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
+import type { BlockListRow } from '../content/block-lists.js'
+import { contentOf, deleteLists, writeLists } from '../content/list-rows.js'
 import { type BlockPointer, NONCE_BYTES, versionId } from '../content/refs.js'
 import { terminatedKey, uploadSortKey } from '../sort-keys.js'
 import type { Precondition } from '../versions/conditional-writes.js'
@@ -71,8 +72,9 @@ export class Uploads {
       if (!first) await blobs.retain(id, stored.blocks)
       else if (stored.claims) await stored.claims.confirm()
       const place = { bucket, owner: id, key, part: { uploadId, number: part.number } }
-      const { content, lists: rows } = blobs.contentOf(stored, place)
-      if (rows.length > 0) await lists.insertMany(rows)
+      const { content, lists: rows } = contentOf(stored, place)
+      const hasLists = content.kind === 'lists'
+      if (hasLists) await writeLists(lists, rows)
       const row: PartRow = {
         ...part,
         bucket,
@@ -85,7 +87,7 @@ export class Uploads {
         content,
       }
       undo = async () => {
-        if (rows.length > 0) await lists.insertMany(rows.map(deletedBlockList))
+        if (hasLists) await deleteLists(lists, rows)
       }
       return { entry: row, undo }
     })

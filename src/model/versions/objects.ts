@@ -5,7 +5,8 @@ import type { Clock, Hlc } from '../../util/clock.js'
 import type { Random } from '../../util/random.js'
 import type { Versioning } from '../buckets/documents.js'
 import type { BlobStore, StoredBody } from '../content/blobs.js'
-import { type BlockListRow, deletedBlockList } from '../content/block-lists.js'
+import type { BlockListRow } from '../content/block-lists.js'
+import { contentOf, deleteLists, partRowsOf, writeLists } from '../content/list-rows.js'
 import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content/refs.js'
 import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import { canonicalMutable } from './codec.js'
@@ -169,10 +170,10 @@ export class Objects {
       if (!waits) await blobs.retain(attempt.id, stored.blocks)
       else if (stored.claims) await stored.claims.confirm()
       const place = { bucket: version.bucket, owner: attempt.id, key: version.key }
-      const { content, lists: rows } = blobs.contentOf(stored, place)
-      const partRows = version.parts ? blobs.partRows(version.parts, place) : []
-      const extra = [...rows, ...partRows]
-      if (extra.length > 0) await lists.insertMany(extra)
+      const { content, lists: rows } = contentOf(stored, place)
+      const partRows = version.parts ? partRowsOf(version.parts, place) : []
+      const hasLists = content.kind === 'lists' || partRows.length > 0
+      if (hasLists) await writeLists(lists, rows, partRows)
       return {
         row: {
           ...version,
@@ -185,7 +186,7 @@ export class Objects {
           body: stored.body,
         },
         undo: async () => {
-          if (extra.length > 0) await lists.insertMany(extra.map(deletedBlockList))
+          if (hasLists) await deleteLists(lists, rows, partRows)
         },
       }
     }

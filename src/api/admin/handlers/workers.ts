@@ -169,11 +169,15 @@ function lifecycleWorker(context: AdminContext): WorkerInfo {
 }
 
 function orphansWorker(context: AdminContext): WorkerInfo {
-  const { orphans } = context.model
+  const { orphans, deletedBuckets } = context.model
   const { lists, parts } = orphans.counts
+  const { versions, uploads, items } = deletedBuckets.counts
   return worker('Collection of orphaned rows', {
     ...loop(context, orphans.workerStats()),
-    freeform: [`${lists} lists, ${parts} parts deleted since the start`],
+    freeform: [
+      `${lists} lists, ${parts} parts deleted since the start`,
+      `of deleted buckets: ${versions} versions, ${uploads} uploads, ${items} K2V items`,
+    ],
   })
 }
 

@@ -5,6 +5,7 @@ import { escapeXml, xmlText } from '../../xml/writer.js'
 import { accessOfNewBucket } from '../access/acl/bucket-acl.js'
 import { GRANT_HEADERS } from '../access/acl/headers.js'
 import { authorize, requireCaller } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import { LOCATION } from '../access/policy/condition-keys.js'
 import { checkSessionOutside, sessionAsksFor } from '../access/session.js'
 import { xmlResponse } from '../answers.js'
@@ -174,7 +175,9 @@ export async function putBucketVersioning(context: S3Context, request: S3Request
   })
   const body = await request.payload.readAll(DOCUMENT_BYTES_MAX, 'MalformedXML')
   if (body.length === 0) throw new S3Error('MissingRequestBodyError')
-  const versioning = readVersioning(await parseXml(body, 'VersioningConfiguration'), bucket.objectLock)
+  const root = await parseXml(body, 'VersioningConfiguration')
+  const { objectLock } = await bucketNow(model, bucket, request.bucket)
+  const versioning = readVersioning(root, objectLock)
   await model.buckets.setDocument(bucket, 'versioning', versioning)
   return { status: 200 }
 }

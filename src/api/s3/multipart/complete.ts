@@ -8,6 +8,7 @@ import { recode } from '../../http/uri.js'
 import { parseXml, type XmlElement } from '../../xml/reader.js'
 import { xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import { xmlResponse } from '../answers.js'
 import { isRelaxed } from '../buckets/relaxed.js'
 import type { S3Context } from '../context.js'
@@ -108,12 +109,17 @@ export async function completeMultipartUpload(context: S3Context, request: S3Req
       }
     }),
     ...(encryption && { encryption }),
-    mutable: withDefaultRetention(upload.mutable, bucket, context.clock.nowMs()),
+    mutable: upload.mutable,
   }
-  const written = await onCondition(precondition, () =>
-    model.uploads.complete(upload, parts, version, etag, bucket.versioning, precondition),
-  )
-  return completed(request, written, bucket)
+  const contents = parts.map(({ content }) => content)
+  return model.blobs.holdingPointers(contents, async () => {
+    const now = await bucketNow(model, bucket, request.bucket)
+    const mutable = withDefaultRetention(upload.mutable, now, context.clock.nowMs())
+    const written = await onCondition(precondition, () =>
+      model.uploads.complete(upload, parts, { ...version, mutable }, etag, now.versioning, precondition),
+    )
+    return completed(request, written, now)
+  })
 }
 
 function completed(request: S3Request, version: VersionRecord, bucket: Bucket): S3Response {

@@ -4,6 +4,7 @@ import { isoDate } from '../../http/date.js'
 import { xmlText } from '../../xml/writer.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import type { Granted } from '../access/question.js'
 import { ownerXml, parseMax, percentEncodeKey, xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
@@ -191,6 +192,7 @@ async function storePart(
   const crc64 = upload.checksumAlgorithm === undefined && hasDefaultChecksum(sealing)
   const body = await context.model.blobs.write(source, { ...sealed, inline: false, crc64 })
   const computed = checksum()
+  await bucketNow(context.model, { id: upload.bucket })
   return context.model.uploads.putPart(
     upload,
     {

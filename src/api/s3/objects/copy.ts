@@ -5,6 +5,7 @@ import { isoDate } from '../../http/date.js'
 import { xmlText } from '../../xml/writer.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import type { Granted } from '../access/question.js'
 import { xmlResponse } from '../answers.js'
 import type { S3Context } from '../context.js'
@@ -45,15 +46,16 @@ import {
   storageClassOf,
   storedHeaders,
 } from './headers.js'
-import { newLock } from './lock.js'
+import { headerLock, withDefaultRetention } from './lock.js'
 import { onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { headerTags } from './tags.js'
 import { toldTime } from './told-time.js'
 
-/** The content of a copy: taken over from its source, or written anew. */
+/** The content of a copy. */
 interface Copied {
-  body: StoredBody
+  /** Undefined if the copy takes over the blocks of its source. */
+  body?: StoredBody
   version: Pick<
     NewVersion,
     'etag' | 'etagParts' | 'checksum' | 'checksumAlgorithm' | 'checksumType' | 'parts' | 'encryption'
@@ -80,28 +82,37 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
   refuseSelfCopy(request, source, target, replace)
   const mutable: Mutable = {
     ...acl,
-    ...newLock(request, bucket, context.clock.nowMs()),
+    ...headerLock(request, bucket, context.clock.nowMs()),
     ...copiedTags(request, version),
   }
   const stored = replace ? storedHeaders(request, bucket) : copiedHeaders(request, version)
   await authorizeTags(context, request, source)
   await checkQuota(model, bucket, { bytes: version.size, objects: 1 })
   const copied = await copyContent(context, request, bucket, requested, source)
-  const copy: NewVersion = {
-    bucket: bucket.id,
-    key: Buffer.from(request.key!),
-    origin: 'Copy',
-    owner,
-    ...told,
-    ...stored,
-    ...copied.version,
-    ...storageClass,
-    mutable,
+  const put = async (body: StoredBody) => {
+    const now = await bucketNow(model, bucket, request.bucket)
+    const copy: NewVersion = {
+      bucket: bucket.id,
+      key: Buffer.from(request.key!),
+      origin: 'Copy',
+      owner,
+      ...told,
+      ...stored,
+      ...copied.version,
+      ...storageClass,
+      mutable: withDefaultRetention(mutable, now, context.clock.nowMs()),
+    }
+    const written = await onCondition(precondition, () =>
+      model.objects.put(copy, body, now.versioning, precondition),
+    )
+    return { now, written }
   }
-  const written = await onCondition(precondition, () =>
-    model.objects.put(copy, copied.body, bucket.versioning, precondition),
-  )
-  const expiration = expirationHeader(bucket, written)
+  const { now, written } = copied.body
+    ? await put(copied.body)
+    : await model.blobs.holdingPointers([version.content], async () =>
+        put(await model.blobs.referTo(version)),
+      )
+  const expiration = expirationHeader(now, written)
   return xmlResponse(
     'CopyObjectResult',
     xmlText('LastModified', isoDate(lastModifiedMs(written))) +
@@ -112,7 +123,7 @@ export async function copyObject(context: S3Context, request: S3Request): Promis
         : ''),
     {
       ...copied.headers,
-      ...(bucket.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(written) }),
+      ...(now.versioning === 'enabled' && { 'x-amz-version-id': versionIdText(written) }),
       ...(expiration !== undefined && { 'x-amz-expiration': expiration }),
       ...(source.bucket.versioning !== 'off' && { 'x-amz-copy-source-version-id': versionIdText(version) }),
     },
@@ -180,7 +191,7 @@ async function copyContent(
   return writeAnew(context, request, source, newSealing(context, bucket, requested))
 }
 
-/** Takes over the source's blocks. */
+/** What is said of a copy that takes over its source's blocks. */
 async function referTo(
   context: S3Context,
   request: S3Request,
@@ -193,16 +204,14 @@ async function referTo(
   const parts = await context.model.blobs.partsOf(version)
   const common = { etag, etagParts, ...(kept && { encryption: kept.encryption }) }
   const headers = kept?.headers ?? {}
-  const body = await context.model.blobs.referTo(version)
   if (!wanted || wanted === checksumAlgorithm) {
     const own = checksum && checksumAlgorithm && checksumType && { checksum, checksumAlgorithm, checksumType }
-    return { body, headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
+    return { headers, version: { ...common, ...own, ...(parts.length > 0 && { parts }) } }
   }
   await loadChecksum(wanted)
   const hasher = createChecksum(wanted)
   for await (const chunk of readSource(context, request, source, 0, version.size)) hasher.update(chunk)
   return {
-    body,
     headers,
     version: {
       ...common,

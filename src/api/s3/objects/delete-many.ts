@@ -22,7 +22,7 @@ const CONCURRENCY = 32
 /** DeleteObjects: up to 1000 keys or versions in one request; each succeeds or fails on its own. */
 export async function deleteObjects(context: S3Context, request: S3Request): Promise<S3Response> {
   const { model } = context
-  const { bucket, caller } = await findBucket(model, request, checkMayDelete)
+  await findBucket(model, request, checkMayDelete)
   const body = await request.payload.readAll(MAX_BODY_BYTES, 'MalformedXML')
   const root = await parseXml(body, 'Delete')
   const quiet = root.text('Quiet') === 'true'
@@ -45,7 +45,7 @@ export async function deleteObjects(context: S3Context, request: S3Request): Pro
         size: object.text('Size'),
       })
       const selector = parseVersionId(versionId)
-      await authorize(model, request, {
+      const { bucket, caller } = await authorize(model, request, {
         permission: 'write',
         action: selector === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion',
         key,

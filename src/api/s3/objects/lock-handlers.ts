@@ -5,6 +5,7 @@ import { isoDate, parseIsoDate } from '../../http/date.js'
 import type { XmlElement } from '../../xml/reader.js'
 import { xmlElement, xmlText } from '../../xml/writer.js'
 import { authorize } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import type { RequestedLock } from '../access/question.js'
 import { xmlResponse } from '../answers.js'
 import { configurationBody, configuredBucket } from '../buckets/configuration.js'
@@ -29,7 +30,8 @@ export async function putObjectLockConfiguration(
 ): Promise<S3Response> {
   const bucket = await configuredBucket(context, request, 's3:PutBucketObjectLockConfiguration')
   const root = await configurationBody(request, 'ObjectLockConfiguration')
-  const document = readObjectLock(root, bucket.versioning)
+  const { versioning } = await bucketNow(context.model, bucket, request.bucket)
+  const document = readObjectLock(root, versioning)
   await context.model.buckets.setDocument(bucket, 'object-lock', document)
   return { status: 200 }
 }

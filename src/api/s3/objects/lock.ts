@@ -45,14 +45,6 @@ export function checkFuture(untilMs: number, nowMs: number): void {
 export type NewLock = Pick<Mutable, 'legalHold' | 'retention'>
 
 /**
- * The lock in the request's headers, else the bucket's default.
- * @throws S3Error InvalidRequest, InvalidArgument
- */
-export function newLock(request: S3Request, bucket: Bucket, nowMs: number): NewLock {
-  return withDefaultRetention(headerLock(request, bucket, nowMs), bucket, nowMs)
-}
-
-/**
  * The lock in the request's headers.
  * @throws S3Error InvalidRequest (bucket without object lock), InvalidArgument
  */

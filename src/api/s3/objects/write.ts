@@ -5,6 +5,7 @@ import { INLINE_BYTES_MAX, type VersionRecord } from '../../../model/versions/re
 import { live } from '../../../model/versions/selector.js'
 import { aclForWrite } from '../access/acl/for-write.js'
 import { authorize } from '../access/authorize.js'
+import { bucketNow } from '../access/bucket-now.js'
 import type { S3Context } from '../context.js'
 import { newSealing, requestedEncryption, sealContent, sealedEtag } from '../encryption/requests.js'
 import type { S3Request, S3Response } from '../request.js'
@@ -14,7 +15,7 @@ import { bodySource } from './body.js'
 import { defaultChecksum, hasDefaultChecksum } from './default-checksum.js'
 import { expirationHeader } from './expiration-header.js'
 import { checksumHeaders, etagOf, storageClassOf, storedHeaders } from './headers.js'
-import { conditionalGuard, deletionGuard, newLock } from './lock.js'
+import { conditionalGuard, deletionGuard, headerLock, withDefaultRetention } from './lock.js'
 import { deletePreconditionOf, onCondition, writePrecondition } from './preconditions.js'
 import { checkQuota } from './quota.js'
 import { newTags } from './tags.js'
@@ -36,7 +37,7 @@ export async function putObject(
   const { owner, acl } = await aclForWrite(model, request, granted)
   const stored = storedHeaders(request, bucket)
   const storageClass = storageClassOf(context, request, bucket)
-  const mutable = { ...acl, ...newLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
+  const mutable = { ...acl, ...headerLock(request, bucket, context.clock.nowMs()), ...newTags(request) }
   const sealing = newSealing(context, bucket, requestedEncryption(context, request, bucket))
   const sealed = sealing && sealContent(context, sealing)
   const { payload } = request
@@ -49,6 +50,8 @@ export async function putObject(
   const crc64 = payload.checksum === undefined && hasDefaultChecksum(sealing)
   const body = await model.blobs.write(bodySource(payload), { ...sealed, crc64 })
   const checksum = payload.result.checksum ?? defaultChecksum(body)
+  const asked = bucketNow(model, bucket, request.bucket)
+  const now = asked instanceof Promise ? await asked : asked
   const version: NewVersion = {
     bucket: bucket.id,
     key: Buffer.from(request.key!),
@@ -65,17 +68,17 @@ export async function putObject(
     ...stored,
     ...storageClass,
     ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
-    mutable,
+    mutable: withDefaultRetention(mutable, now, context.clock.nowMs()),
   }
   const written = await onCondition(precondition, () =>
-    model.objects.put(version, body, bucket.versioning, precondition),
+    model.objects.put(version, body, now.versioning, precondition),
   )
   return {
     status: 200,
     headers: {
-      ...writtenHeaders(written, bucket.versioning === 'enabled'),
+      ...writtenHeaders(written, now.versioning === 'enabled'),
       ...sealing?.headers,
-      'x-amz-expiration': expirationHeader(bucket, written),
+      'x-amz-expiration': expirationHeader(now, written),
     },
   }
 }

@@ -10,6 +10,7 @@ import type { NewVersion } from '../../../model/versions/objects.js'
 import { lastModifiedMs } from '../../../model/versions/record.js'
 import { errorCode } from '../../../util/errors.js'
 import type { StreamAnswer } from '../../client/stream-call.js'
+import { bucketNow } from '../access/bucket-now.js'
 import type { S3Context } from '../context.js'
 import { newSealing, sealContent } from '../encryption/requests.js'
 import { S3Error } from '../errors.js'
@@ -185,8 +186,9 @@ async function store(
     ...(sealing && { encryption: { ...sealing.encryption, iv: sealed!.iv } }),
     mutable: tags ? { tags: [0, tags] } : {},
   }
+  const { versioning } = await bucketNow(model, bucket)
   try {
-    await model.objects.put(version, body, bucket.versioning, (_, row) => {
+    await model.objects.put(version, body, versioning, (_, row) => {
       if (row) throw new AlreadyHere()
     })
   } catch (error) {
