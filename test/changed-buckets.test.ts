@@ -40,7 +40,9 @@ let Bucket: string
 let buckets = 0
 
 beforeAll(async () => {
-  node = await startTestNode()
+  node = await startTestNode({
+    k2vApi: { bindAddr: { kind: 'tcp', host: '127.0.0.1', port: 0 }, publicEndpoint: null, tls: null },
+  })
   key = await node.createKey('writer')
   s3 = node.client(key)
 })
@@ -63,10 +65,10 @@ async function slow(
   target: string,
   body: string | Buffer,
   meanwhile: () => Promise<unknown>,
-  headers: Record<string, string> = {},
+  service: 's3' | 'k2v' = 's3',
 ): Promise<Answer> {
-  const { port } = node.s3!
-  const signed = signedHeaders({ key, port, nowMs: Date.now() }, method, target, headers)
+  const { port } = node[service]!
+  const signed = signedHeaders({ key, port, nowMs: Date.now(), service }, method, target)
   const more = { expect: '100-continue', 'content-length': Buffer.byteLength(body) }
   const sent = httpRequest({ host: '127.0.0.1', port, method, path: target, headers: { ...signed, ...more } })
   sent.flushHeaders()
@@ -201,6 +203,7 @@ describe('a bucket that is deleted while a body arrives', () => {
       },
     ],
     ['DeleteObjects', () => slow('POST', `/${Bucket}?delete=`, DELETION, deleteBucket)],
+    ['InsertItem', () => slow('PUT', `/${Bucket}/p?sort_key=s`, 'value', deleteBucket, 'k2v')],
   ])('is told of: %s', async (_, write) => {
     const id = (await node.core.model.buckets.byName(Bucket, undefined))!.id
     expect(await write()).toMatchObject({ text: noSuchBucket })
