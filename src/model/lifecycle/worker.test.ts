@@ -58,11 +58,9 @@ function worker(
   options: Partial<LifecycleOptions> & {
     fail?: () => boolean
     leads?: (partition: number) => boolean
-    /** The buckets as they are by now. */
-    changed?: () => Bucket[] | undefined
   } = {},
 ) {
-  const { fail, leads = () => true, changed, ...rest } = options
+  const { fail, leads = () => true, ...rest } = options
   return new LifecycleWorker(
     {
       db,
@@ -78,7 +76,6 @@ function worker(
         async *walk() {
           yield* buckets.toSorted((a, b) => Buffer.compare(a.id, b.id))
         },
-        now: (id: Buffer) => (changed?.() ?? buckets).find((bucket) => bucket.id.equals(id)),
       } as never,
       walk: new TestWalk({} as never, { calendar: UTC_CALENDAR, ...rest }, fail),
     },
@@ -114,17 +111,6 @@ test('buckets whose partition another node leads are left to it', async () => {
   node.start()
   await clock.run(HOUR_MS)
   expect(walked()).toEqual(phase('b', 'current'))
-  await node.stop()
-})
-
-test('each step goes by what the bucket is by then, and none is done in one that is deleted', async () => {
-  const before = [bucket('a', expires), bucket('b', expires)]
-  const changed = () =>
-    steps.length === 0 ? undefined : [{ ...bucket('b', expires), id: before[1]!.id, hexId: 'later b' }]
-  const node = worker(before, { changed })
-  node.start()
-  await clock.run(HOUR_MS)
-  expect(walked()).toEqual(['a current ', ...phase('later b', 'current')])
   await node.stop()
 })
 
