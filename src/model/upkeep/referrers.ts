@@ -166,12 +166,21 @@ async function isAtAny([first, ...others]: readonly Place[], bucket: Buffer, id:
   const [table, sortKey] = first!
   const row = await table.get(bucket, sortKey, CERTAIN)
   if (isLiveOwner(row, id)) return true
-  // Where the current row has not arrived, the version that it replaces is still on its way to the others.
-  const options = { ...CERTAIN, ...(row && { replacedBy: row.id }) }
   for (const [table, sortKey] of others) {
-    if (isLiveOwner(await table.get(bucket, sortKey, options), id)) return true
+    if (isLiveOwner(await table.get(bucket, sortKey, { ...CERTAIN, ...onItsWay(row, sortKey) }), id))
+      return true
   }
   return false
+}
+
+/**
+ * Where the current row has not arrived, the version that it replaces is still on its way to the others; but not a null
+ * version that another one replaces, which goes.
+ */
+function onItsWay(row: VersionRecord | PartRow | undefined, slot: Buffer): { replacedBy?: Buffer } {
+  if (!row || !('state' in row)) return {}
+  const isNullSlot = slot.equals(versionSortKey(row.key, NULL_SLOT, true))
+  return isNullSlot && row.isNull ? {} : { replacedBy: row.id }
 }
 
 function isLiveOwner(row: VersionRecord | PartRow | undefined, id: Buffer): boolean {
