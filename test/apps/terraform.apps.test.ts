@@ -70,7 +70,8 @@ for (const [name, program] of Object.entries(programs)) {
       const waiting = apply('-var', 'name=third', '-lock-timeout=120s')
       writeFileSync(join(cwd, 'go'), '')
       expect((await first).code).toBe(0)
-      expect(await waiting).toMatchObject({ code: 0 })
+      const { code, stderr } = await waiting
+      expect(code, stderr).toBe(0)
       expect(await tf('output', '-raw', 'name')).toBe('third')
     })
 
