@@ -311,7 +311,8 @@ class LmdbDb extends LmdbReader implements Db {
   }
 }
 
-async function syncPath(path: string): Promise<void> {
+/** Makes a file durable, or the names in a folder. @throws the error of the file system */
+export async function syncPath(path: string): Promise<void> {
   const file = await openFile(path, 'r')
   try {
     await file.sync()

@@ -1,7 +1,8 @@
 import { constants, existsSync } from 'node:fs'
-import { copyFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Settings } from '../config/config.js'
+import { syncPath } from '../db/lmdb.js'
 import { checkLmdbFile } from '../db/lmdb-check.js'
 import { lockFolder } from '../platform/folder-lock.js'
 import { keepFilesPrivate } from '../platform/private-files.js'
@@ -61,7 +62,7 @@ export async function restoreMetadata(
       await rename(database, before)
     }
     if (snapshot !== null) await rename(unfinished, database)
-    await sync(metadataDir)
+    await syncPath(metadataDir)
     return { snapshot, before }
   } finally {
     await lock.release()
@@ -99,8 +100,8 @@ async function copySnapshot(snapshot: string, target: string): Promise<void> {
   await mkdir(target, { mode: 0o700 })
   try {
     await copyFile(join(snapshot, DATA_FILE), join(target, DATA_FILE), constants.COPYFILE_FICLONE)
-    await sync(join(target, DATA_FILE))
-    await sync(target)
+    await syncPath(join(target, DATA_FILE))
+    await syncPath(target)
     const [from, to] = await Promise.all([snapshot, target].map((path) => stat(join(path, DATA_FILE))))
     if (from!.size !== to!.size) throw new CarportError('Corrupted', `the copy of ${snapshot} is not whole`)
   } catch (cause) {
@@ -110,14 +111,5 @@ async function copySnapshot(snapshot: string, target: string): Promise<void> {
     throw new CarportError('StorageFull', `there is no room for a copy of ${snapshot} beside the database`, {
       cause,
     })
-  }
-}
-
-async function sync(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
   }
 }

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { openLmdb } from '../db/lmdb.js'
+import { openLmdb, syncPath } from '../db/lmdb.js'
 import type { FolderEntry, Folders, MigrationWorld } from '../migrate/world.js'
 import { silentLog } from '../util/log.js'
 import { realClock, systemRandom } from './clock-and-random.js'
@@ -121,18 +121,9 @@ async function makeOneFolder(folder: string): Promise<void> {
   const isThere = await statOf(folder)
   if (!isThere) await mkdir(folder, { recursive: true })
   // It may be there since a moment ago only, by a run that was killed. Folders above the destination may be closed to this user.
-  await syncFolder(parent).catch((error: NodeJS.ErrnoException) => {
+  await syncPath(parent).catch((error: NodeJS.ErrnoException) => {
     if (!isThere || error.code !== 'EACCES') throw error
   })
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }
 
 const folders: Folders = {
@@ -184,7 +175,7 @@ const folders: Folders = {
     } finally {
       await rm(temporary, { force: true })
     }
-    await syncFolder(folder)
+    await syncPath(folder)
   },
   remove: (path) => rm(path, { force: true }),
 }

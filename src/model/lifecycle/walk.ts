@@ -3,11 +3,11 @@ import { prefixEnd, successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Clock, Hlc } from '../../util/clock.js'
 import { errorCode } from '../../util/errors.js'
-import { eachLimited } from '../../util/limited.js'
 import type { Log } from '../../util/log.js'
 import type { Random } from '../../util/random.js'
 import type { Bucket, Buckets } from '../buckets/buckets.js'
 import { isOlder, NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from '../sort-keys.js'
+import { actOnEach, Keep } from '../upkeep/each-row.js'
 import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
 import type { Objects, VersionSelector } from '../versions/objects.js'
@@ -32,10 +32,6 @@ export type Phase = (typeof PHASES)[number]
 const STEP_ROWS = 256
 /** Deleted versions of one key that a step looks at. */
 const DELETED_ROWS_MAX = 64
-const ACTIONS_IN_FLIGHT = 8
-
-/** Thrown by the guard of a deletion: the version stays. */
-class Keep extends Error {}
 
 /** A damaged row waits for its repair; the walk goes on without it. */
 const SKIP = { onDamage: 'skip' } as const
@@ -315,20 +311,14 @@ export class LifecycleWalk {
   async #each<T>(bucket: Buffer, items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
     if (items.length === 0) return
     await this.deps.buckets.refresh(bucket)
-    await eachLimited(items, ACTIONS_IN_FLIGHT, async (item) => {
-      try {
-        await act(item)
-      } catch (error) {
-        if (error instanceof Keep) return
-        if (errorCode(error) === 'Closed') throw error
-        this.deps.log.warn({ error }, 'a lifecycle action failed, to be tried again by the next run')
-      }
-    })
+    await actOnEach(items, act, (error) =>
+      this.deps.log.warn({ error }, 'a lifecycle action failed, to be tried again by the next run'),
+    )
   }
 }
 
 /** The rules that count in a bucket now. */
-export function rulesOf(bucket: Bucket): LifecycleRule[] {
+function rulesOf(bucket: Bucket): LifecycleRule[] {
   // While a bucket reads through to another store, what a rule deletes here would come back from there.
   return bucket.document('shadow') ? [] : (bucket.document('lifecycle') ?? [])
 }

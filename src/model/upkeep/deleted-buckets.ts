@@ -2,8 +2,6 @@ import type { Db } from '../../db/db.js'
 import { successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import type { Clock } from '../../util/clock.js'
-import { errorCode } from '../../util/errors.js'
-import { eachLimited } from '../../util/limited.js'
 import type { Log } from '../../util/log.js'
 import { type FieldRow, walkRows } from '../buckets/control-rows.js'
 import { clockOf, isDeleted, type K2vItem } from '../k2v/item.js'
@@ -14,14 +12,11 @@ import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
+import { actOnEach, Keep } from './each-row.js'
 
 const STEP_ROWS = 256
-const DELETIONS_IN_FLIGHT = 8
 /** A damaged row waits for its repair; the walk goes on without it. */
 const SKIP = { onDamage: 'skip' } as const
-
-/** Thrown by the guard of a deletion: the version stays. */
-class Keep extends Error {}
 
 /** The rows of one table, and how those that are there go. */
 interface Leftovers {
@@ -110,18 +105,12 @@ export class DeletedBuckets {
         const left = found.filter(isThere)
         // What this node alone knows may be lost with it: a majority hears that the bucket is deleted before anything of it goes.
         if (left.length > 0) await tables.bucket.insert({ id: bucket, deleted: true, fields: {} })
-        await eachLimited(left, DELETIONS_IN_FLIGHT, async (row) => {
-          try {
-            await remove(row)
-          } catch (error) {
-            if (error instanceof Keep) return
-            if (errorCode(error) === 'Closed') throw error
-            log.warn(
-              { error, bucket: bucket.toString('hex') },
-              'a row of a deleted bucket stays until the next run',
-            )
-          }
-        })
+        await actOnEach(left, remove, (error) =>
+          log.warn(
+            { error, bucket: bucket.toString('hex') },
+            'a row of a deleted bucket stays until the next run',
+          ),
+        )
         return found.length < STEP_ROWS ? undefined : successor(table.schema.sortKey(found.at(-1)!))
       },
     }
