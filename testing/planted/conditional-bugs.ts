@@ -136,8 +136,8 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/contests.ts',
-        find: 'live(await noncurrentCopy(versions, { bucket, key, ...rival }, current))',
-        replace: 'live(await noncurrentCopy(versions, { ...row, ...rival }, current))',
+        find: '(await noncurrent(rival))',
+        replace: 'live(await noncurrentCopy(versions, { ...row, selector: selectorOf(rival) }, current))',
       },
     ],
   },

@@ -147,14 +147,26 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'a null version that went is on its way',
+    breaks: 'a deleted version stays deleted',
+    hunts: ['faults'],
+    edits: [
+      {
+        file: 'src/model/versions/selector.ts',
+        find: "if (!current || (selector === 'null' && current.isNull)) return {}",
+        replace: 'if (!current || selector === undefined) return {}',
+      },
+    ],
+  },
+  {
     name: 'a noncurrent version is deleted in name only',
     breaks: 'a deleted version stays deleted',
     hunts: ['faults'],
     edits: [
       {
         file: 'src/model/versions/deletion.ts',
-        find: 'await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))',
-        replace: 'void isNull',
+        find: 'await versions.insert(tombstoneOf({ bucket, key, isNull: old.isNull, timeUs: old.timeUs }, old.id))',
+        replace: '',
       },
     ],
   },

@@ -74,19 +74,18 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
       {
         file: 'src/model/versions/objects.ts',
         find: '    const current = await objects.get(bucket, key, options)\n    if (matches(current, selector)) {\n',
-        replace: `    const early = selector === 'null' ? NULL_SLOT : selector
-    const [current, noncurrent] = await Promise.all([
+        replace: `    const [current, noncurrent] = await Promise.all([
       objects.get(bucket, key, options),
-      versions.get(bucket, versionSortKey(key, early, selector === 'null'), options),
+      noncurrentCopy(versions, { bucket, key, selector }, undefined, options),
     ])
     if (matches(current, selector)) {
 `,
       },
       {
         file: 'src/model/versions/objects.ts',
-        find: '    return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))\n',
+        find: '    return live(await noncurrentCopy(versions, { bucket, key, selector }, current, options))\n',
         replace:
-          '    if (noncurrent) return live(noncurrent)\n    return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))\n',
+          '    if (noncurrent) return live(noncurrent)\n    return live(await noncurrentCopy(versions, { bucket, key, selector }, current, options))\n',
       },
     ],
   },

@@ -10,8 +10,9 @@ import { isOlder, NULL_SLOT, terminatedKey, uploadSortKey, versionSortKey } from
 import { actOnEach, Keep } from '../upkeep/each-row.js'
 import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
-import type { Objects, VersionSelector } from '../versions/objects.js'
+import type { Objects } from '../versions/objects.js'
 import { agesFromMs, type VersionRecord } from '../versions/record.js'
+import { selectorOf } from '../versions/selector.js'
 import { expireCurrent } from './expiry.js'
 import { KeyGroup, type NoncurrentCandidate } from './key-group.js'
 import {
@@ -270,8 +271,7 @@ export class LifecycleWalk {
     if (isLocked(version.mutable, clock.nowMs())) return
     // An id means one version for ever: only the slot of null versions, and locks, can change under way.
     const guard = { check, announces: version.isNull || bucket.objectLock }
-    const selector = version.isNull ? 'null' : version.id
-    const deleted = await objects.deleteVersion(bucket.id, version.key, selector, guard)
+    const deleted = await objects.deleteVersion(bucket.id, version.key, selectorOf(version), guard)
     if (deleted) this.counts.deletedVersions++
   }
 
@@ -321,10 +321,6 @@ export class LifecycleWalk {
 function rulesOf(bucket: Bucket): LifecycleRule[] {
   // While a bucket reads through to another store, what a rule deletes here would come back from there.
   return bucket.document('shadow') ? [] : (bucket.document('lifecycle') ?? [])
-}
-
-function selectorOf(version: VersionRecord): VersionSelector {
-  return version.isNull ? 'null' : version.id
 }
 
 function factsOf(version: VersionRecord): VersionFacts {

@@ -12,6 +12,7 @@ import type { UploadRow } from '../uploads/tables.js'
 import type { Uploads } from '../uploads/uploads.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
+import { selectorOf } from '../versions/selector.js'
 import { actOnEach, Keep } from './each-row.js'
 
 const STEP_ROWS = 256
@@ -116,13 +117,14 @@ export class DeletedBuckets {
     }
   }
 
-  async #deleteVersion({ bucket, key, id, isNull }: VersionRecord): Promise<void> {
+  async #deleteVersion(version: VersionRecord): Promise<void> {
     const { objects, clock } = this.deps
     const check = ({ mutable }: VersionRecord) => {
       // A lock that was acknowledged is kept, too.
       if (isLocked(mutable, clock.nowMs())) throw new Keep()
     }
     const guard = { check, announces: false }
-    if (await objects.deleteVersion(bucket, key, isNull ? 'null' : id, guard)) this.counts.versions++
+    const { bucket, key } = version
+    if (await objects.deleteVersion(bucket, key, selectorOf(version), guard)) this.counts.versions++
   }
 }

@@ -7,6 +7,7 @@ import { decodeReferrer, type Referrer } from '../content/referrer.js'
 import { bucketPartition, NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
 import type { VersionRecord } from '../versions/record.js'
+import { onItsWay } from '../versions/selector.js'
 
 /** What is deleted for ever is asked for as writes are, also where reads ask one replica. */
 const CERTAIN = { body: false, certain: true } as const
@@ -167,20 +168,14 @@ async function isAtAny([first, ...others]: readonly Place[], bucket: Buffer, id:
   const row = await table.get(bucket, sortKey, CERTAIN)
   if (isLiveOwner(row, id)) return true
   for (const [table, sortKey] of others) {
-    if (isLiveOwner(await table.get(bucket, sortKey, { ...CERTAIN, ...onItsWay(row, sortKey) }), id))
-      return true
+    const moving = row && 'state' in row ? onItsWay(row, selectorAt(row.key, sortKey, id)) : {}
+    if (isLiveOwner(await table.get(bucket, sortKey, { ...CERTAIN, ...moving }), id)) return true
   }
   return false
 }
 
-/**
- * Where the current row has not arrived, the version that it replaces is still on its way to the others; but not a null
- * version that another one replaces, which goes.
- */
-function onItsWay(row: VersionRecord | PartRow | undefined, slot: Buffer): { replacedBy?: Buffer } {
-  if (!row || !('state' in row)) return {}
-  const isNullSlot = slot.equals(versionSortKey(row.key, NULL_SLOT, true))
-  return isNullSlot && row.isNull ? {} : { replacedBy: row.id }
+function selectorAt(key: Buffer, slot: Buffer, id: Buffer): 'null' | Buffer {
+  return slot.equals(versionSortKey(key, NULL_SLOT, true)) ? 'null' : id
 }
 
 function isLiveOwner(row: VersionRecord | PartRow | undefined, id: Buffer): boolean {

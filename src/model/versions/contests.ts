@@ -13,9 +13,10 @@ import { bucketPartition } from '../sort-keys.js'
 import { DUE_BYTES, DueQueue } from '../upkeep/due-queue.js'
 import { isOfPlace, placeKeyOf } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
+import { noncurrentCopy } from './noncurrent.js'
 import type { VersionRecord } from './record.js'
-import { fateByCurrent, noncurrentCopy } from './row-fate.js'
-import { live } from './selector.js'
+import { fateByCurrent } from './row-fate.js'
+import { live, selectorOf } from './selector.js'
 import { tombstoneOf, withdrawnOf } from './tables.js'
 
 /** [due u48 ms][version id] → the losing row, and its rival's id */
@@ -168,10 +169,14 @@ export class Contests extends DueQueue {
     // A tombstone that all replicas had took everything with it.
     if (!current) return this.#withdraw(row)
     if (fate === 'open') return false
-    const version = live(await noncurrentCopy(versions, row, current))
-    if (!version?.id.equals(row.id)) return this.#withdraw(row)
     const { bucket, key } = row
-    const other = rival && live(await noncurrentCopy(versions, { bucket, key, ...rival }, current))
+    const noncurrent = async (of: NonNullable<Contest['rival']>) =>
+      live(
+        await noncurrentCopy(versions, { bucket, key, selector: selectorOf(of) }, current, { body: false }),
+      )
+    const version = await noncurrent(row)
+    if (!version?.id.equals(row.id)) return this.#withdraw(row)
+    const other = rival && (await noncurrent(rival))
     if (!other?.id.equals(rival!.id) || !isOfPlace(version, other)) return true
     return this.#withdraw(version.chain!.ballot.compare(other.chain!.ballot) < 0 ? version : other)
   }

@@ -4,10 +4,10 @@ import { type Clock, type Hlc, sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
 import type { VersionId } from '../content/refs.js'
-import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
+import { noncurrentCopy } from './noncurrent.js'
 import type { Promotions } from './promotion.js'
 import type { MutableChange, VersionRecord } from './record.js'
-import { MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
+import { MAX_ATTEMPTS, matches, selectorOf, tooManyAttempts, type VersionSelector } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
 /** Says whether object lock forbids to delete a version. */
@@ -133,18 +133,15 @@ export class VersionDeletion {
       }
       const current = await store.current(bucket, key)
       if (!current || !matches(current, selector)) {
-        const isNull = selector === 'null'
-        const slot = versionSortKey(key, isNull ? NULL_SLOT : (selector as Buffer), isNull)
-        const replacedBy = current && { replacedBy: current.id }
-        const old = await versions.get(bucket, slot, { body: false, ...replacedBy })
+        const old = await noncurrentCopy(versions, { bucket, key, selector }, current, { body: false })
         if (!old || old.state === 'tombstone') return deleted
         if (!begin(old)) continue
         deleted ??= old
-        await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs: old.timeUs }, old.id))
+        await versions.insert(tombstoneOf({ bucket, key, isNull: old.isNull, timeUs: old.timeUs }, old.id))
         // Write before reading: this deletion, or one of the current version that promoted this one, sees the other.
         const now = await objects.get(bucket, key, { body: false })
         if (now && now.state !== 'tombstone' && now.id.equals(old.id)) {
-          selector = old.isNull ? 'null' : old.id
+          selector = selectorOf(old)
           continue
         }
         return deleted
@@ -189,7 +186,7 @@ export class VersionDeletion {
       hlc.after(lockedUs(version)),
     )
     if (!told) return undefined
-    const same = told.isNull ? 'null' : told.id
+    const same = selectorOf(told)
     let isContested = false
     const judge = (version: VersionRecord) => {
       if (!version.id.equals(told.id)) throw underDeletion()

@@ -1,11 +1,11 @@
-import { prefixEnd, successor } from '../../table/row-keys.js'
+import { successor } from '../../table/row-keys.js'
 import type { Table } from '../../table/table.js'
 import { type Clock, sleep } from '../../util/clock.js'
 import { timeOfId, type VersionId } from '../content/refs.js'
 import { isOlder, NULL_SLOT, newestFirst, terminatedKey, versionSortKey } from '../sort-keys.js'
 import { comparePast } from './chain.js'
 import type { VersionRecord } from './record.js'
-import { live } from './selector.js'
+import { live, onItsWay } from './selector.js'
 
 /** Versions read per step of the search for the newest live one. */
 const BATCH_ROWS = 20
@@ -54,7 +54,7 @@ export class NoncurrentVersions {
       rows++
       last = version.id
       const isOther = !current?.id.equals(version.id)
-      if (isOther && version.state !== 'tombstone' && !version.isNull) versions.push(version)
+      if (isOther && version.state !== 'tombstone') versions.push(version)
     }
     const nullVersion = await this.#nullVersion(bucket, key, current, false)
     const isAsked = nullVersion && (!after || isOlder(nullVersion.id, after))
@@ -70,9 +70,9 @@ export class NoncurrentVersions {
     current: VersionRecord | undefined,
     body: boolean,
   ): Promise<VersionRecord | undefined> {
-    const slot = versionSortKey(key, NULL_SLOT, true)
-    const replacedBy = current && { replacedBy: current.id }
-    const row = live(await this.deps.versions.get(bucket, slot, { body, ...replacedBy }))
+    const row = live(
+      await noncurrentCopy(this.deps.versions, { bucket, key, selector: 'null' }, current, { body }),
+    )
     // A version that became current again is still among the noncurrent ones.
     return row && current?.id.equals(row.id) ? undefined : row
   }
@@ -83,7 +83,7 @@ export class NoncurrentVersions {
     let found: VersionRecord | undefined
     let looked = 0
     for await (const version of this.#walkNoncurrent(bucket, key, current, { body: true })) {
-      if (version.isNull || (found && ++looked > AT_ONCE_ROWS)) break
+      if (found && ++looked > AT_ONCE_ROWS) break
       if (found && timeOfId(version.id) < timeOfId(found.id) - AT_ONCE_US) break
       if (version.state === 'tombstone' || version.id.equals(current.id)) continue
       if (!found || comparePast(version, found) > 0) found = version
@@ -91,16 +91,18 @@ export class NoncurrentVersions {
     return nullVersion && (!found || comparePast(nullVersion, found) > 0) ? nullVersion : found
   }
 
-  /** All rows of a key's noncurrent versions, deleted ones included, with other work between them. */
+  /**
+   * All rows of a key's noncurrent versions, deleted ones included, with other work between them. The slot of null versions is
+   * left out: it is the last one, whatever the age of what it has, and may be on its way or not (see onItsWay).
+   */
   async *#walkNoncurrent(
     bucket: Buffer,
     key: Buffer,
     current: VersionRecord | undefined,
     { body, after }: { body: boolean; after?: VersionId | undefined },
   ): AsyncGenerator<VersionRecord> {
-    const prefix = terminatedKey(key)
-    const end = prefixEnd(prefix)
-    let start: Buffer = after ? successor(versionSortKey(key, after, false)) : prefix
+    const end = versionSortKey(key, NULL_SLOT, true)
+    let start: Buffer = after ? successor(versionSortKey(key, after, false)) : terminatedKey(key)
     for (let rowsInTurn = 0; ; rowsInTurn += BATCH_ROWS) {
       if (rowsInTurn >= TURN_ROWS) {
         // Where this node's copy is the quorum, reads wait for nothing.
@@ -109,7 +111,7 @@ export class NoncurrentVersions {
       }
       const rows = await this.deps.versions.range(bucket, {
         start,
-        ...(end && { end }),
+        end,
         ...(current && { replacedBy: current.id }),
         limit: BATCH_ROWS,
         body,
@@ -117,7 +119,19 @@ export class NoncurrentVersions {
       yield* rows
       if (rows.length < BATCH_ROWS) return
       const last = rows.at(-1)!
-      start = successor(versionSortKey(last.key, last.id, last.isNull))
+      start = successor(versionSortKey(last.key, last.id, false))
     }
   }
+}
+
+/** A key's noncurrent version, a tombstone included, also where it is only now on its way to the noncurrent ones. */
+export function noncurrentCopy(
+  versions: Table<VersionRecord>,
+  { bucket, key, selector }: { bucket: Buffer; key: Buffer; selector: 'null' | VersionId },
+  current: VersionRecord | undefined,
+  options?: { body?: boolean },
+): Promise<VersionRecord | undefined> {
+  const slot =
+    selector === 'null' ? versionSortKey(key, NULL_SLOT, true) : versionSortKey(key, selector, false)
+  return versions.get(bucket, slot, { ...options, ...onItsWay(current, selector) })
 }

@@ -8,11 +8,10 @@ import type { BlobStore, StoredBody } from '../content/blobs.js'
 import type { BlockListRow } from '../content/block-lists.js'
 import { contentOf, deleteLists, partRowsOf, writeLists } from '../content/list-rows.js'
 import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content/refs.js'
-import { NULL_SLOT, versionSortKey } from '../sort-keys.js'
 import { canonicalMutable } from './codec.js'
 import { type Attempt, ConditionalWrites, type MakeRow, type Precondition } from './conditional-writes.js'
 import { type DeletionGuard, VersionDeletion } from './deletion.js'
-import { NoncurrentVersions } from './noncurrent.js'
+import { NoncurrentVersions, noncurrentCopy } from './noncurrent.js'
 import { isUnsettled, Promotions } from './promotion.js'
 import { type MutableChange, plainVersion, type VersionDetails, type VersionRecord } from './record.js'
 import { live, MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
@@ -124,11 +123,7 @@ export class Objects {
       await this.#promotions.settle(bucket, key)
       return this.#getSelected(bucket, key, selector, options)
     }
-    const isNull = selector === 'null'
-    const slot = versionSortKey(key, isNull ? NULL_SLOT : selector, isNull)
-    // Where the replacement has not arrived the version is still current, perhaps with attributes that others have missed.
-    const replacedBy = current && { replacedBy: current.id }
-    return live(await versions.get(bucket, slot, { ...options, ...replacedBy }))
+    return live(await noncurrentCopy(versions, { bucket, key, selector }, current, options))
   }
 
   /** @throws CarportError NotSupported while a node is known that cannot read versions with a Last-Modified of their own */

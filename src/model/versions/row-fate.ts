@@ -1,6 +1,7 @@
 import type { Table } from '../../table/table.js'
 import { versionSortKey } from '../sort-keys.js'
 import { compareOrder, isBaseOf, isOfChain, isSameRow, type Placed } from './chain.js'
+import { noncurrentCopy } from './noncurrent.js'
 import type { VersionRecord } from './record.js'
 import { live } from './selector.js'
 
@@ -55,15 +56,6 @@ export async function tookEffect(
   const withdrawn = await versions.get(bucket, versionSortKey(key, id, false), { body: false })
   if (withdrawn?.withdraws) return 'no'
   if (isNull || withdrawn) return 'yes'
-  return live(await noncurrentCopy(versions, row, current))?.id.equals(id) ? 'yes' : 'no'
-}
-
-/** A key's noncurrent version in the slot of `of`, also if it is only now on its way there. */
-export function noncurrentCopy(
-  versions: Table<VersionRecord>,
-  { bucket, key, id, isNull }: Pick<VersionRecord, 'bucket' | 'key' | 'id' | 'isNull'>,
-  current: VersionRecord | undefined,
-): Promise<VersionRecord | undefined> {
-  const slot = versionSortKey(key, id, isNull)
-  return versions.get(bucket, slot, { body: false, ...(current && { replacedBy: current.id }) })
+  const copy = await noncurrentCopy(versions, { bucket, key, selector: id }, current, { body: false })
+  return live(copy)?.id.equals(id) ? 'yes' : 'no'
 }

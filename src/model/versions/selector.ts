@@ -13,6 +13,23 @@ export function live(version: VersionRecord | undefined): VersionRecord | undefi
   return version === undefined || version.state === 'tombstone' ? undefined : version
 }
 
+/** What selects a version of its key. */
+export function selectorOf({ id, isNull }: Pick<VersionRecord, 'id' | 'isNull'>): 'null' | VersionId {
+  return isNull ? 'null' : id
+}
+
+/**
+ * What reads of the version table add to find a version also where the current row has not arrived: there, the version that it
+ * replaced is still on its way. But a null version that another one replaces goes: it is on no way.
+ */
+export function onItsWay(
+  current: VersionRecord | undefined,
+  selector: 'null' | VersionId,
+): { replacedBy?: Buffer } {
+  if (!current || (selector === 'null' && current.isNull)) return {}
+  return { replacedBy: current.id }
+}
+
 /** Whether a current row is the selected version. */
 export function matches(current: VersionRecord | undefined, selector: 'null' | VersionId): boolean {
   if (!current || current.state === 'tombstone') return false

@@ -20,11 +20,13 @@ export interface RunOptions {
   cwd?: string
   /** What the command reads from its standard input. */
   input?: string
+  /** Gets what the command has said so far, whenever it says more. */
+  onSaid?: (stdout: string) => void
 }
 
 /** Runs a command to its end, whatever that is. */
 export function attempt(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
-  const { env, cwd, input } = options
+  const { env, cwd, input, onSaid } = options
   return new Promise((resolve, reject) => {
     const child = execFile(
       program,
@@ -42,6 +44,11 @@ export function attempt(program: string, args: readonly string[], options: RunOp
         else resolve({ code, stdout, stderr })
       },
     )
+    let said = ''
+    child.stdout!.on('data', (text: string) => {
+      said += text
+      onSaid?.(said)
+    })
     child.stdin!.on('error', () => {})
     child.stdin!.end(input ?? '')
   })
