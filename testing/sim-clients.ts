@@ -16,6 +16,7 @@ import type { Tokens } from './sim-k2v.js'
 import { Lifecycle } from './sim-lifecycle.js'
 import { listObjects, listVersions } from './sim-listings.js'
 import { multipart } from './sim-multipart.js'
+import { nullStep } from './sim-nulls.js'
 import { drippingSource, newVersion, shownBy, sourceOf } from './sim-objects.js'
 import type { Pace } from './sim-pace.js'
 import type { OperationName } from './sim-profile.js'
@@ -128,6 +129,8 @@ export class SimClient {
         return w.stacks.step(this.#stackRequest(node))
       case 'pop':
         return w.stacks.popOrPush(this.#stackRequest(node))
+      case 'nulls':
+        return nullStep(this.#request(node, target))
     }
   }
 

@@ -9,6 +9,9 @@ const LOOK_AT_REST_EVERY_MS = 60_000
 export const WRITES: ReadonlySet<string> = new Set([
   'put',
   'push',
+  'put-null',
+  'delete-null',
+  'pop-null',
   'delete',
   'complete',
   'pop',

@@ -31,6 +31,11 @@ export function stacked(): Partial<Profile> {
   return { versionedShare: 1, operations: { put: 0.1, stack: 0.9 } }
 }
 
+/** Null versions are written, deleted and read, while versions with ids come before them and go. */
+export function suspended(): Partial<Profile> {
+  return { versionedShare: 1, operations: { nulls: 1 } }
+}
+
 /** What is not on the disk of the one node that has a row can be seen for seconds; others who go by it have it when it is lost. */
 export function commits(): Partial<Profile> {
   return {

@@ -35,3 +35,12 @@ export function upgrade(random: SeededRandom): Partial<Profile> {
     },
   }
 }
+
+export function busy(random: SeededRandom): Partial<Profile> {
+  return {
+    acts: ['slow', 'lossy', 'partition', 'one-way', 'kill', 'clock'],
+    clockSkewMs: random.pick([200, 3000]),
+    ...{ thinkMs: random.pick([10, 40]), keys: KEYS.slice(0, 2), loadFactor: 0.5 },
+    operations: { put: 0.3, get: 0.2, head: 0.1, delete: 0.1, stack: 0.3 },
+  }
+}

@@ -1,7 +1,7 @@
 /** What each kind of run draws from its seed; see SCENARIO_KINDS. */
 import type { SeededRandom } from './seeded-random.js'
-import { commits, gaps, popped, promised, repaired, retagged, stacked } from './sim-gaps.js'
-import { ALL_ACTS, ALL_OPERATIONS, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
+import { commits, gaps, popped, promised, repaired, retagged, stacked, suspended } from './sim-gaps.js'
+import { ALL_ACTS, ALL_OPERATIONS, busy, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
 import { emptied, LAYOUT_CHANGE, layout, outdated, skipped, unheard } from './sim-layout-kinds.js'
 import { dripping, outrun, recreated, unheardOf } from './sim-loss-kinds.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
@@ -80,6 +80,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...gaps(random), ...retagged() }
     case 'popped':
       return { ...base, ...gaps(random), ...popped() }
+    case 'suspended':
+      return { ...base, ...(random.chance(0.5) ? gaps(random) : busy(random)), ...suspended() }
     case 'promised':
       return { ...base, ...gaps(random), ...promised() }
     case 'repaired':
@@ -183,15 +185,6 @@ function wiped(random: SeededRandom): Partial<Profile> {
   return {
     acts: ['wipe', 'lone-copy', 'lone-copy', 'lone-copy', 'lone-copy', 'partition', 'kill', 'slow'],
     ...{ everyMs: 3000, lastsMs: 4000, downMax: 1, syncSoonMs: 500, thinkMs: random.pick([20, 100]) },
-  }
-}
-
-function busy(random: SeededRandom): Partial<Profile> {
-  return {
-    acts: ['slow', 'lossy', 'partition', 'one-way', 'kill', 'clock'],
-    clockSkewMs: random.pick([200, 3000]),
-    ...{ thinkMs: random.pick([10, 40]), keys: KEYS.slice(0, 2), loadFactor: 0.5 },
-    operations: { put: 0.3, get: 0.2, head: 0.1, delete: 0.1, stack: 0.3 },
   }
 }
 

@@ -42,6 +42,7 @@ export type OperationName =
   | 'delete-many'
   | 'stack'
   | 'pop'
+  | 'nulls'
   | 'conditional'
   | 'control'
   | 'copy'
@@ -68,6 +69,7 @@ export type OperationName =
  * - 'gaps': one key, many writers, and replicas that messages of some nodes reach late;
  * - 'retagged': the same with tags of versions that are replaced meanwhile;
  * - 'popped': the same with current versions that are deleted, so that earlier ones become current again;
+ * - 'suspended': null versions that come and go among versions with ids, in one key or a few;
  * - 'promised': conditional writes that take long, while all replicas forget what they may;
  * - 'repaired': conditional writes that take long, while replicas that heard of different ones are compared all the time;
  * - 'commits': power cuts of the one node that has a row, where a commit takes seconds;
@@ -110,6 +112,7 @@ export const SCENARIO_KINDS = [
   'gaps',
   'retagged',
   'popped',
+  'suspended',
   'promised',
   'repaired',
   'commits',

@@ -17,6 +17,7 @@ import { drawProfile } from './sim-kinds.js'
 import { LayoutChanges } from './sim-layout-changes.js'
 import { LIFECYCLE_OPTIONS, LIFECYCLE_RULES, Lifecycle } from './sim-lifecycle.js'
 import { Nemesis } from './sim-nemesis.js'
+import { readNulls } from './sim-nulls.js'
 import { Contents, shownBy } from './sim-objects.js'
 import { Pace } from './sim-pace.js'
 import { type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
@@ -24,6 +25,7 @@ import { Script, type ScriptEvent } from './sim-script.js'
 import { Stacks } from './sim-stacks.js'
 import { Tags } from './sim-tags.js'
 import { upgradeAll } from './sim-upgrade.js'
+import { VersioningTurns } from './sim-versioning.js'
 import { Watch } from './sim-watch.js'
 import type { Workload } from './sim-workload.js'
 
@@ -205,6 +207,7 @@ class Scenario {
     await this.#readFresh(w)
     await w.tags.readAll(w, random)
     await w.items?.readAll(random)
+    if (w.operations.nulls) await readNulls(w, random)
     const mode = profile.consistencyMode
     const seen = mode === 'consistent' ? this.history.check() : checkEventual(this.history, mode, restAt)
     problems.push(...seen, ...w.stacks.check())
@@ -237,6 +240,7 @@ class Scenario {
       versionedShare: profile.versionedShare,
       history: this.history,
       stacks: new Stacks(),
+      versioning: new VersioningTurns(),
       tags: new Tags(),
       events: this.events,
       lifecycle: profile.hasLifecycle ? new Lifecycle(cluster, this.history) : undefined,

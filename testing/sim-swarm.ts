@@ -36,6 +36,7 @@ export function swarm(random: SeededRandom): Partial<Profile> {
   if (random.fork('many').chance(0.5)) operations['delete-many'] = 0.06
   if (random.fork('list versions').chance(0.5)) operations['list-versions'] = 0.03
   if (random.fork('tags').chance(0.5)) operations.tags = 0.1
+  if (random.fork('nulls').chance(0.5)) operations.nulls = 0.1
   const hasLifecycle = random.fork('lifecycle').chance(0.35)
   if (hasLifecycle) operations.life = 0.15
   const changes = random.chance(0.3)

@@ -12,6 +12,7 @@ import type { Operations } from './sim-profile.js'
 import type { Script } from './sim-script.js'
 import type { Stacks } from './sim-stacks.js'
 import type { Tags } from './sim-tags.js'
+import type { VersioningTurns } from './sim-versioning.js'
 
 /** What the clients of a run work on, and what they and the checkers share. */
 export interface Workload {
@@ -38,6 +39,8 @@ export interface Workload {
   deletedVersions: Map<string, { key: string; version: VersionRecord }>
   /** What is seen of keys whose current versions are deleted for good. */
   stacks: Stacks
+  /** Whether the keys with null versions have versions with ids now. */
+  versioning: VersioningTurns
   /** What is seen of tags of versions. */
   tags: Tags
   /** What a target was told of events, if there is one. */

@@ -175,18 +175,16 @@ export class Replica<E> {
     this.#checkOwn(key[0]!)
     this.standing.checkVote(copyOf(this.local.schema, key[0]!))
     const instead = this.local.votes?.instead(key)
-    if (instead?.row) {
-      const { head, body } = instead.row
+    const isAsked = (at: Buffer) => at.equals(sortKey)
+    const isMoving = !instead && Buffer.isBuffer(replacedBy)
+    const row = isMoving ? this.#moving(partitionKey, sortKey, replacedBy, isAsked) : instead?.row
+    if (row) {
+      const { head, body } = row
       const sent = this.#sendsBody(bodyFrom, head) ? (body ?? false) : body !== undefined
       return this.local.underWay.after(key, { body: [head, sent] })
     }
     const value = instead ? undefined : stored.value(db, key)
-    if (!value) {
-      const moving = Buffer.isBuffer(replacedBy) ? this.#moving(partitionKey, sortKey, replacedBy) : undefined
-      if (!moving?.sortKey.equals(sortKey)) return { body: null }
-      const { head, body } = moving
-      return { body: [head, this.#sendsBody(bodyFrom, head) ? (body ?? false) : body !== undefined] }
-    }
+    if (!value) return { body: null }
     const head = headOf(value)
     const sends = this.#sendsBody(bodyFrom, head)
     const body = sends ? (stored.body(db, key, value) ?? false) : stored.hasBody(db, key, value)
@@ -199,13 +197,23 @@ export class Replica<E> {
     return Buffer.isBuffer(known) && isWanted(this.local.schema, known, head)
   }
 
-  /** The row that moves here, encoded. */
-  #moving(partitionKey: Buffer, sortKey: Buffer, replacedBy: Buffer): PageRow | undefined {
+  /** The row that moves to a place that is asked for, merged with the one that is there, and encoded; undefined if it adds nothing. */
+  #moving(
+    partitionKey: Buffer,
+    start: Buffer,
+    replacedBy: Buffer,
+    isAsked: (sortKey: Buffer) => boolean,
+  ): PageRow | undefined {
     const { codec, schema } = this.local
-    const entry = schema.moving?.(this.env.db, partitionKey, sortKey, replacedBy)
-    if (!entry) return undefined
-    const { head, body } = codec.encode(entry)
-    return { sortKey: schema.sortKey(entry), head, body, hasBody: body !== undefined }
+    const { db } = this.env
+    const entry = schema.moving?.(db, partitionKey, start, replacedBy)
+    const sortKey = entry && schema.sortKey(entry)
+    if (!sortKey || !isAsked(sortKey)) return undefined
+    const here = this.local.get(db, partitionKey, sortKey)
+    const merged = here ? schema.merge(here, entry) : entry
+    if (merged === here) return undefined
+    const { head, body } = codec.encode(merged)
+    return { sortKey, head, body, hasBody: body !== undefined }
   }
 
   /**
@@ -263,8 +271,8 @@ export class Replica<E> {
     const sortKeyAt = 1 + this.local.schema.partitionKeyBytes
     const rows: PageRow[] = []
     let bytes = 0
-    let moving = replacedBy && start && this.#moving(partitionKey, start, replacedBy)
-    if (moving && !isWithin(moving.sortKey, start, end)) moving = undefined
+    const isAsked = (sortKey: Buffer) => isWithin(sortKey, start, end)
+    let moving = replacedBy && start && this.#moving(partitionKey, start, replacedBy, isAsked)
     /** Adds a row; false if the page is full without it. */
     const add = (row: PageRow) => {
       bytes += row.sortKey.length + row.head.length + (row.body?.length ?? 0) + 16
@@ -281,8 +289,8 @@ export class Replica<E> {
       const sortKey = key.subarray(sortKeyAt)
       if (moving) {
         const order = moving.sortKey.compare(sortKey) * (reverse ? -1 : 1)
-        if (order === 0) moving = undefined
-        else if (order < 0 && !addMoving(moving)) return { rows, more: true }
+        if (order <= 0 && !addMoving(moving)) return { rows, more: true }
+        if (order === 0) continue
       }
       if (rows.length >= query.limit) return { rows, more: true }
       const instead = this.local.votes?.instead(key)

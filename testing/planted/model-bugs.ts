@@ -159,6 +159,66 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'an overtaken deletion leaves its version where it was not the current one any more',
+    breaks: 'a deleted version stays deleted',
+    hunts: ['suspended'],
+    edits: [
+      {
+        file: 'src/model/versions/deletion.ts',
+        find: 'if (!old) return this.#bury(target, deleted)',
+        replace: 'if (!old) return deleted',
+      },
+    ],
+  },
+  {
+    name: 'a null version is looked for once',
+    breaks: 'a null version is there while another one replaces it',
+    hunts: ['suspended'],
+    edits: [
+      {
+        file: 'src/model/versions/objects.ts',
+        find: "if (found || selector !== 'null' || i === MAX_ATTEMPTS) return found",
+        replace: 'if (found || i < MAX_ATTEMPTS) return found',
+      },
+    ],
+  },
+  {
+    name: 'a version on its way is hidden by an older one',
+    breaks: 'a read shows the null version that was acknowledged before it',
+    hunts: ['suspended'],
+    edits: [
+      {
+        file: 'src/table/replica.ts',
+        find: 'if (merged === here) return undefined',
+        replace: 'if (here) return undefined',
+      },
+    ],
+  },
+  {
+    name: 'a null version that comes late stays beside the one that replaced it',
+    breaks: 'a key has one null version',
+    hunts: ['suspended'],
+    edits: [
+      {
+        file: 'src/model/versions/tables.ts',
+        find: 'if (current?.isNull) clearNullSlot(tx, hooks(), current)',
+        replace: 'void current',
+      },
+    ],
+  },
+  {
+    name: 'what a deleted null version had overwritten is there again',
+    breaks: 'an overwritten null version stays so',
+    hunts: ['suspended'],
+    edits: [
+      {
+        file: 'src/model/versions/deletion.ts',
+        find: '      if (current.isNull)\n        await versions.insert(',
+        replace: '      if (current.isNull && began && bucket.length === 0)\n        await versions.insert(',
+      },
+    ],
+  },
+  {
     name: 'a noncurrent version is deleted in name only',
     breaks: 'a deleted version stays deleted',
     hunts: ['faults'],

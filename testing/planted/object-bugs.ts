@@ -73,19 +73,18 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/objects.ts',
-        find: '    const current = await objects.get(bucket, key, options)\n    if (matches(current, selector)) {\n',
-        replace: `    const [current, noncurrent] = await Promise.all([
+        find: '    let current = await objects.get(bucket, key, options)\n    for (',
+        replace: `    let [current, noncurrent] = await Promise.all([
       objects.get(bucket, key, options),
-      noncurrentCopy(versions, { bucket, key, selector }, undefined, options),
+      shownNoncurrent(versions, { bucket, key, selector }, undefined, options),
     ])
-    if (matches(current, selector)) {
-`,
+    for (`,
       },
       {
         file: 'src/model/versions/objects.ts',
-        find: '    return live(await noncurrentCopy(versions, { bucket, key, selector }, current, options))\n',
+        find: 'const found = await shownNoncurrent(versions, { bucket, key, selector }, current, options)',
         replace:
-          '    if (noncurrent) return live(noncurrent)\n    return live(await noncurrentCopy(versions, { bucket, key, selector }, current, options))\n',
+          'const found = noncurrent ?? (await shownNoncurrent(versions, { bucket, key, selector }, current, options))',
       },
     ],
   },

@@ -94,6 +94,16 @@ export function timeOfId(id: VersionId): number {
   return readUint53(id, 0)
 }
 
+/** The id that comes right before another one in the order of ids. */
+export function idBefore(id: VersionId): VersionId {
+  const before = Buffer.from(id)
+  for (let i = before.length - 1; i >= 0; i--) {
+    before[i] = (before[i]! - 1) & 0xff
+    if (before[i] !== 0xff) break
+  }
+  return before
+}
+
 /**
  * Packs block pointers for Content and list rows.
  * @throws CarportError Internal for a hash that is not a SHA-256, which would shift all pointers after it

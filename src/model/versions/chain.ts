@@ -106,6 +106,12 @@ export function placeAfter(
   }
 }
 
+/** Whether `current` took the place of the version of that id when that was deleted for good. */
+export function hasDeleted(current: VersionRecord | undefined, id: VersionId): boolean {
+  const { deletes, lineage } = current?.chain ?? {}
+  return deletes === true && lineage!.subarray(0, NONCE_BYTES).equals(nonceOf(id))
+}
+
 function nonceOf(id: VersionId): Buffer {
   return id.subarray(id.length - NONCE_BYTES)
 }

@@ -3,11 +3,11 @@ import { type Backoff, backoffMs } from '../../util/backoff.js'
 import { type Clock, type Hlc, sleep } from '../../util/clock.js'
 import { CarportError } from '../../util/errors.js'
 import type { Random } from '../../util/random.js'
-import type { VersionId } from '../content/refs.js'
+import { idBefore, timeOfId, type VersionId } from '../content/refs.js'
 import { noncurrentCopy } from './noncurrent.js'
 import type { Promotions } from './promotion.js'
 import type { MutableChange, VersionRecord } from './record.js'
-import { MAX_ATTEMPTS, matches, selectorOf, tooManyAttempts, type VersionSelector } from './selector.js'
+import { live, MAX_ATTEMPTS, matches, selectorOf, tooManyAttempts, type VersionSelector } from './selector.js'
 import { tombstoneOf } from './tables.js'
 
 /** Says whether object lock forbids to delete a version. */
@@ -108,7 +108,7 @@ export class VersionDeletion {
     let announces = guard?.announces === true
     if (guard && announces) {
       const version = await store.get(bucket, key, selector, { body: false })
-      if (!version) return undefined
+      if (!version) return this.#bury(target, undefined)
       guard.check(version)
       if (version.state === 'marker') guard = undefined // Delete markers cannot be locked.
     }
@@ -129,12 +129,16 @@ export class VersionDeletion {
     for (let i = 0; i < MAX_ATTEMPTS; i++) {
       if (guard && announces && !began && isStale()) {
         announcedUs = hlc.now()
-        if (!(await this.#announce(target, guard))) return undefined
+        if (!(await this.#announce(target, guard))) return this.#bury(target, undefined)
       }
       const current = await store.current(bucket, key)
+      /** Another null version that replaced the one that is deleted has made an end of it, and stays. */
+      const isOther = (version: VersionRecord) => deleted !== undefined && !version.id.equals(deleted.id)
       if (!current || !matches(current, selector)) {
-        const old = await noncurrentCopy(versions, { bucket, key, selector }, current, { body: false })
-        if (!old || old.state === 'tombstone') return deleted
+        const place = { bucket, key, selector }
+        const old = live(await noncurrentCopy(versions, place, current, { body: false }))
+        if (!old) return this.#bury(target, deleted)
+        if (isOther(old)) return deleted
         if (!begin(old)) continue
         deleted ??= old
         await versions.insert(tombstoneOf({ bucket, key, isNull: old.isNull, timeUs: old.timeUs }, old.id))
@@ -146,9 +150,15 @@ export class VersionDeletion {
         }
         return deleted
       }
+      if (isOther(current)) return deleted
       const successor = await promotions.successorOf(current)
       if (!begin(current)) continue
       deleted ??= current
+      // Replicas that missed what came between may still have one that this one has overwritten among the noncurrent ones.
+      if (current.isNull)
+        await versions.insert(
+          tombstoneOf({ bucket, key, isNull: true, timeUs: current.createdUs }, idBefore(current.id)),
+        )
       if (!(await successor.take())) continue
       await versions.insert(
         tombstoneOf({ bucket, key, isNull: current.isNull, timeUs: current.createdUs }, current.id),
@@ -158,6 +168,25 @@ export class VersionDeletion {
       return deleted
     }
     throw tooManyAttempts()
+  }
+
+  /**
+   * Keeps a version from coming back that a quorum does not have: a deletion that was overtaken, or never ended, has taken it away
+   * where it was the current one, and may have left it elsewhere.
+   * @param deleted the version, if it was found before
+   */
+  async #bury(
+    { bucket, key, selector }: Target,
+    deleted: VersionRecord | undefined,
+  ): Promise<typeof deleted> {
+    const { versions, hlc } = this.deps
+    const id = deleted?.id ?? selector
+    // What a key never had needs no tombstone: which null version it would be is not known, and none is from the future.
+    if (id === 'null' || timeOfId(id) > hlc.now()) return undefined
+    const isNull = deleted?.isNull === true
+    const timeUs = deleted?.createdUs ?? timeOfId(id)
+    await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs }, id))
+    return deleted
   }
 
   /** See Objects.updateLock. */

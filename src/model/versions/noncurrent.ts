@@ -3,7 +3,7 @@ import type { Table } from '../../table/table.js'
 import { type Clock, sleep } from '../../util/clock.js'
 import { timeOfId, type VersionId } from '../content/refs.js'
 import { isOlder, NULL_SLOT, newestFirst, terminatedKey, versionSortKey } from '../sort-keys.js'
-import { comparePast } from './chain.js'
+import { comparePast, hasDeleted } from './chain.js'
 import type { VersionRecord } from './record.js'
 import { live, onItsWay } from './selector.js'
 
@@ -53,7 +53,7 @@ export class NoncurrentVersions {
       }
       rows++
       last = version.id
-      const isOther = !current?.id.equals(version.id)
+      const isOther = !current?.id.equals(version.id) && !hasDeleted(current, version.id)
       if (isOther && version.state !== 'tombstone') versions.push(version)
     }
     const nullVersion = await this.#nullVersion(bucket, key, current, false)
@@ -70,11 +70,7 @@ export class NoncurrentVersions {
     current: VersionRecord | undefined,
     body: boolean,
   ): Promise<VersionRecord | undefined> {
-    const row = live(
-      await noncurrentCopy(this.deps.versions, { bucket, key, selector: 'null' }, current, { body }),
-    )
-    // A version that became current again is still among the noncurrent ones.
-    return row && current?.id.equals(row.id) ? undefined : row
+    return shownNoncurrent(this.deps.versions, { bucket, key, selector: 'null' }, current, { body })
   }
 
   /** The version that becomes current when `current` is deleted. */
@@ -86,6 +82,7 @@ export class NoncurrentVersions {
       if (found && ++looked > AT_ONCE_ROWS) break
       if (found && timeOfId(version.id) < timeOfId(found.id) - AT_ONCE_US) break
       if (version.state === 'tombstone' || version.id.equals(current.id)) continue
+      if (hasDeleted(current, version.id)) continue
       if (!found || comparePast(version, found) > 0) found = version
     }
     return nullVersion && (!found || comparePast(nullVersion, found) > 0) ? nullVersion : found
@@ -122,6 +119,22 @@ export class NoncurrentVersions {
       start = successor(versionSortKey(last.key, last.id, false))
     }
   }
+}
+
+/**
+ * A key's noncurrent version as readers may see it: none of those that `current` made an end of, though a replica may not have
+ * heard of that and hold it as one on its way.
+ */
+export async function shownNoncurrent(
+  versions: Table<VersionRecord>,
+  place: { bucket: Buffer; key: Buffer; selector: 'null' | VersionId },
+  current: VersionRecord | undefined,
+  options?: { body?: boolean },
+): Promise<VersionRecord | undefined> {
+  // Beside a current null version, only one that came later can be there.
+  if (place.selector === 'null' && current?.isNull) return undefined
+  const found = live(await noncurrentCopy(versions, place, current, options))
+  return found && hasDeleted(current, found.id) ? undefined : found
 }
 
 /** A key's noncurrent version, a tombstone included, also where it is only now on its way to the noncurrent ones. */

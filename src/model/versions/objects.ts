@@ -11,10 +11,17 @@ import { type Content, NONCE_BYTES, type VersionId, versionId } from '../content
 import { canonicalMutable } from './codec.js'
 import { type Attempt, ConditionalWrites, type MakeRow, type Precondition } from './conditional-writes.js'
 import { type DeletionGuard, VersionDeletion } from './deletion.js'
-import { NoncurrentVersions, noncurrentCopy } from './noncurrent.js'
+import { NoncurrentVersions, shownNoncurrent } from './noncurrent.js'
 import { isUnsettled, Promotions } from './promotion.js'
 import { type MutableChange, plainVersion, type VersionDetails, type VersionRecord } from './record.js'
-import { live, MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
+import {
+  live,
+  MAX_ATTEMPTS,
+  matches,
+  mayHideNull,
+  tooManyAttempts,
+  type VersionSelector,
+} from './selector.js'
 import { noncurrentOf } from './tables.js'
 
 export type { VersionSelector } from './selector.js'
@@ -117,13 +124,19 @@ export class Objects {
     options?: { body?: boolean },
   ): Promise<VersionRecord | undefined> {
     const { objects, versions } = this.deps
-    const current = await objects.get(bucket, key, options)
-    if (matches(current, selector)) {
-      if (!isUnsettled(current)) return live(current)
-      await this.#promotions.settle(bucket, key)
-      return this.#getSelected(bucket, key, selector, options)
+    let current = await objects.get(bucket, key, options)
+    for (let i = 0; ; i++) {
+      if (matches(current, selector)) {
+        if (!isUnsettled(current)) return live(current)
+        await this.#promotions.settle(bucket, key)
+        return this.#getSelected(bucket, key, selector, options)
+      }
+      const found = await shownNoncurrent(versions, { bucket, key, selector }, current, options)
+      if (found || selector !== 'null' || i === MAX_ATTEMPTS) return found
+      const now = await objects.get(bucket, key, options)
+      if (!mayHideNull(current, now)) return undefined
+      current = now
     }
-    return live(await noncurrentCopy(versions, { bucket, key, selector }, current, options))
   }
 
   /** @throws CarportError NotSupported while a node is known that cannot read versions with a Last-Modified of their own */

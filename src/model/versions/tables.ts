@@ -91,7 +91,7 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
         release(tx, hooks, before)
       if (isNewVersion) {
         acquire(tx, hooks, after)
-        if (after.isNull && before && mayLeaveNullBehind(before)) clearNullSlot(tx, hooks, after)
+        if (after.isNull) clearNullSlot(tx, hooks, after)
         // A completion on a condition may lose yet: then its upload goes on.
         if (after.completes && !after.chain) hooks.endUpload(tx, after.bucket, after.key, after.completes)
         for (const id of after.withdraws ?? []) {
@@ -185,6 +185,9 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
         acquire(tx, hooks(), after)
         // One that was written on a condition was current on those that voted for it, which have told of it.
         if (!after.chain) hooks().noncurrentCame?.(tx, after)
+        // It comes late, from a replica that has not heard yet of the null version that replaced it.
+        const current = after.isNull ? hooks().current(tx, after.bucket, after.key) : undefined
+        if (current?.isNull) clearNullSlot(tx, hooks(), current)
       }
       // See withdrawnOf.
       if (!live(after) && !live(before)) release(tx, hooks(), after)
@@ -274,13 +277,10 @@ export function withdrawnOf(v: VersionRecord): VersionRecord {
   return { ...tombstone, content, withdraws: [v.id] }
 }
 
-/** Whether the version table may have a null version when this current one is replaced. */
-function mayLeaveNullBehind(before: VersionRecord): boolean {
-  // One that became current again by a deletion (a later generation) is in the version table still.
-  return !before.isNull || before.generation > 0
-}
-
-/** A new null version replaces the noncurrent one, if there is any. */
+/**
+ * A new null version replaces the noncurrent one, if there is any: also where the current one is a null version, since one that became
+ * current again is there still, and one that a reader of an earlier current version has found on its way was written there.
+ */
 function clearNullSlot(tx: Tx, hooks: ContentHooks, after: VersionRecord): void {
   const old = hooks.noncurrent(tx, after.bucket, versionSortKey(after.key, NULL_SLOT, true))
   // A conditional row has the time of its base.
