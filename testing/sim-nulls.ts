@@ -7,11 +7,12 @@ import { INLINE_BYTES_MAX } from './sim-cluster.js'
 import { checkContent } from './sim-content.js'
 import { newVersion, shownBy, sourceOf } from './sim-objects.js'
 import type { ClientRequest } from './sim-request.js'
+import { VersioningTurns } from './sim-versioning.js'
 import type { Workload } from './sim-workload.js'
 
 const EMPTY = Buffer.alloc(0)
 /** The keys of the versioned bucket whose null versions are written, too, as if versions were suspended now and then. */
-export const NULL_KEYS = ['null', 'null/2'] as const
+export const NULL_KEYS = ['null', 'null/2', 'null/3', 'null/4'] as const
 
 /**
  * One operation on null versions, or on the versions with ids that come and go before and behind them. A key's null version is one
@@ -22,10 +23,12 @@ export async function nullStep(request: ClientRequest<Workload>): Promise<void> 
   const { w, random } = request
   const key = random.pick(NULL_KEYS)
   const roll = random.float()
-  const versioning = w.versioning.at(w.cluster.clock.monotonicMs())
+  const turns = w.versioning.get(key) ?? new VersioningTurns()
+  w.versioning.set(key, turns)
+  const versioning = turns.at(w.cluster.clock.monotonicMs())
   if (roll < 0.35 || versioning === 'changing') return read(request, key)
   if (roll < 0.45) return list(request, key)
-  await w.versioning.write(async () => {
+  await turns.write(async () => {
     if (roll < 0.6) await removeNull(request, key)
     else if (roll < 0.7) await pop(request, key)
     else if (roll < 0.85 || versioning === 'enabled') await put(request, key, versioning)

@@ -25,7 +25,6 @@ import { Script, type ScriptEvent } from './sim-script.js'
 import { Stacks } from './sim-stacks.js'
 import { Tags } from './sim-tags.js'
 import { upgradeAll } from './sim-upgrade.js'
-import { VersioningTurns } from './sim-versioning.js'
 import { Watch } from './sim-watch.js'
 import type { Workload } from './sim-workload.js'
 
@@ -240,7 +239,7 @@ class Scenario {
       versionedShare: profile.versionedShare,
       history: this.history,
       stacks: new Stacks(),
-      versioning: new VersioningTurns(),
+      versioning: new Map(),
       tags: new Tags(),
       events: this.events,
       lifecycle: profile.hasLifecycle ? new Lifecycle(cluster, this.history) : undefined,

@@ -1,8 +1,8 @@
 /** How long versions are enabled, or suspended, before that changes, in ms. */
-const PHASE_MS = 1500
+const PHASE_MS = 400
 
 /**
- * Versions of some keys are enabled and suspended in turns, and nobody writes these while that changes: of writes of both that meet,
+ * Versions of a key are enabled and suspended in turns, and nobody writes it while that changes: of writes of both that meet,
  * the one with an id may be taken for one that replaced the other.
  */
 export class VersioningTurns {

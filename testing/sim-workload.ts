@@ -39,8 +39,8 @@ export interface Workload {
   deletedVersions: Map<string, { key: string; version: VersionRecord }>
   /** What is seen of keys whose current versions are deleted for good. */
   stacks: Stacks
-  /** Whether the keys with null versions have versions with ids now. */
-  versioning: VersioningTurns
+  /** By key with null versions: whether its writes make versions with ids now. */
+  versioning: Map<string, VersioningTurns>
   /** What is seen of tags of versions. */
   tags: Tags
   /** What a target was told of events, if there is one. */
