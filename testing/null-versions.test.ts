@@ -3,6 +3,8 @@
  * that went is no noncurrent one, for nobody, and does not come back as one.
  */
 import { describe, expect, it } from 'vitest'
+import type { VersionListing } from '../src/model/listing/versions.js'
+import { readListed } from '../src/model/versions/codec.js'
 import type { Objects } from '../src/model/versions/objects.js'
 import type { SimCluster, SimNode } from './sim-cluster.js'
 import { bucketOn, cut, get, onCluster, put, remove, waitUntil } from './sim-histories.js'
@@ -10,6 +12,7 @@ import { bucketOn, cut, get, onCluster, put, remove, waitUntil } from './sim-his
 const TIMEOUT_MS = 180_000
 const MINUTE_MS = 60_000
 const KEY = Buffer.from('key')
+const NOTHING = Buffer.alloc(0)
 
 /**
  * Puts a null version, and changes it while the third node is away. The one that is to read then hears of that from the writer,
@@ -107,6 +110,43 @@ describe('a null version that went, where a replica has not heard of that', { ti
       expect(versions.map(({ isNull, size }) => [isNull, size])).toEqual([[true, 5]])
       const old = await objects.get(bucket, KEY, 'null')
       expect(old?.size).toBe(5)
+    })
+  })
+})
+
+describe('a null version, while another one replaces it', { timeout: TIMEOUT_MS }, () => {
+  it.each<[string, (objects: Objects, listing: VersionListing, bucket: Buffer) => Promise<unknown>]>([
+    ['read', async (objects, _, bucket) => (await objects.get(bucket, KEY, 'null'))?.size],
+    [
+      'listed',
+      async (_, listing, bucket) => {
+        const from = { prefix: KEY, delimiter: NOTHING, start: NOTHING, afterVersion: NOTHING, limit: 10 }
+        const { entries } = await listing.page({ bucket, ...from })
+        return entries.map(({ head }) => readListed(head!)).find(({ isNull }) => isNull)?.size
+      },
+    ],
+  ])('is %s', async (_, find) => {
+    await onCluster({}, async (c) => {
+      const [reader, writer, third] = c.nodes as [SimNode, SimNode, SimNode]
+      const bucket = await bucketOn(c, reader)
+      await put(writer, bucket, 'key', 'first')
+      await put(writer, bucket, 'key', 'with an id', 'enabled')
+      await c.clock.sleep(1000)
+      // The listing asks key by key where replicas differ, or where not enough of them answer alike.
+      const heal = cut(c, [third], [writer])
+      await put(writer, bucket, 'key', 'with another id', 'enabled')
+      const { objects, tables, versionListing } = reader.core!.model
+      const { object } = tables
+      const get = object.get.bind(object)
+      object.get = async (...args) => {
+        object.get = get
+        const row = await get(...args)
+        await put(writer, bucket, 'key', 'second', 'suspended')
+        return row
+      }
+      const found = await find(objects, versionListing, bucket)
+      heal()
+      expect(found).toBe('second'.length)
     })
   })
 })

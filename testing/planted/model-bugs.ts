@@ -171,18 +171,6 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'a null version is looked for once',
-    breaks: 'a null version is there while another one replaces it',
-    hunts: ['suspended'],
-    edits: [
-      {
-        file: 'src/model/versions/objects.ts',
-        find: "if (found || selector !== 'null' || i === MAX_ATTEMPTS) return found",
-        replace: 'if (found || i < MAX_ATTEMPTS) return found',
-      },
-    ],
-  },
-  {
     name: 'a version on its way is hidden by an older one',
     breaks: 'a read shows the null version that was acknowledged before it',
     hunts: ['suspended'],

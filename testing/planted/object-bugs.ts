@@ -73,18 +73,19 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/objects.ts',
-        find: '    let current = await objects.get(bucket, key, options)\n    for (',
-        replace: `    let [current, noncurrent] = await Promise.all([
+        find: '    const current = await objects.get(bucket, key, options)\n    if (matches(current, selector)) {\n',
+        replace: `    const [current, noncurrent] = await Promise.all([
       objects.get(bucket, key, options),
       shownNoncurrent(versions, { bucket, key, selector }, undefined, options),
     ])
-    for (`,
+    if (matches(current, selector)) {
+`,
       },
       {
         file: 'src/model/versions/objects.ts',
-        find: 'const found = await shownNoncurrent(versions, { bucket, key, selector }, current, options)',
+        find: '    return shownNoncurrent(versions, { bucket, key, selector }, current, options)\n',
         replace:
-          'const found = noncurrent ?? (await shownNoncurrent(versions, { bucket, key, selector }, current, options))',
+          '    return noncurrent ?? shownNoncurrent(versions, { bucket, key, selector }, current, options)\n',
       },
     ],
   },

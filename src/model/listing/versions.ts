@@ -10,7 +10,7 @@ import { encodeHead } from '../versions/codec.js'
 import { boundedStart, isKeyWithinBounds } from '../versions/key-bounds.js'
 import type { Objects } from '../versions/objects.js'
 import type { VersionRecord } from '../versions/record.js'
-import { live, MAX_ATTEMPTS, mayHideNull } from '../versions/selector.js'
+import { live } from '../versions/selector.js'
 import { PROBES_MAX, type ProbeBudget, RESOLVED_AT_ONCE, STEPS_MAX } from './objects.js'
 import { fullEntry, isLatest, isUnsettledEntry, PAGE_ROWS_MAX, type Page, type PageEntry } from './page.js'
 import { checkHolds, type PageAnswer, type PageMethods, pagesByQuorum, servePages } from './quorum-pages.js'
@@ -159,17 +159,10 @@ export class VersionListing {
     const { bucket, limit } = request
     const marker = request.start.equals(key) && request.afterVersion.length > 0 && request.afterVersion
     const after = marker || undefined
-    let row = await store.current(bucket, key)
-    let found: Awaited<ReturnType<Objects['noncurrent']['list']>>
-    for (let i = 0; ; i++) {
-      found = await store.noncurrent.list(bucket, key, row, { after, limit, rowsMax: PAGE_ROWS_MAX })
-      if (row?.isNull || found.versions.some(({ isNull }) => isNull) || i === MAX_ATTEMPTS) break
-      const now = await store.current(bucket, key)
-      if (!mayHideNull(row, now)) break
-      row = now
-    }
-    const { versions, cut } = found
+    const row = await store.current(bucket, key)
     const current = live(row)
+    const found = await store.noncurrent.list(bucket, key, row, { after, limit, rowsMax: PAGE_ROWS_MAX })
+    const { versions, cut } = found
     const isNext = current && (!after || isOlder(current.id, after)) && !(cut && isOlder(current.id, cut))
     if (isNext) versions.push(current)
     versions.sort((a, b) => (isOlder(a.id, b.id) ? 1 : -1))

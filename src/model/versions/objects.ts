@@ -14,14 +14,7 @@ import { type DeletionGuard, VersionDeletion } from './deletion.js'
 import { NoncurrentVersions, shownNoncurrent } from './noncurrent.js'
 import { isUnsettled, Promotions } from './promotion.js'
 import { type MutableChange, plainVersion, type VersionDetails, type VersionRecord } from './record.js'
-import {
-  live,
-  MAX_ATTEMPTS,
-  matches,
-  mayHideNull,
-  tooManyAttempts,
-  type VersionSelector,
-} from './selector.js'
+import { live, MAX_ATTEMPTS, matches, tooManyAttempts, type VersionSelector } from './selector.js'
 import { noncurrentOf } from './tables.js'
 
 export type { VersionSelector } from './selector.js'
@@ -124,19 +117,13 @@ export class Objects {
     options?: { body?: boolean },
   ): Promise<VersionRecord | undefined> {
     const { objects, versions } = this.deps
-    let current = await objects.get(bucket, key, options)
-    for (let i = 0; ; i++) {
-      if (matches(current, selector)) {
-        if (!isUnsettled(current)) return live(current)
-        await this.#promotions.settle(bucket, key)
-        return this.#getSelected(bucket, key, selector, options)
-      }
-      const found = await shownNoncurrent(versions, { bucket, key, selector }, current, options)
-      if (found || selector !== 'null' || i === MAX_ATTEMPTS) return found
-      const now = await objects.get(bucket, key, options)
-      if (!mayHideNull(current, now)) return undefined
-      current = now
+    const current = await objects.get(bucket, key, options)
+    if (matches(current, selector)) {
+      if (!isUnsettled(current)) return live(current)
+      await this.#promotions.settle(bucket, key)
+      return this.#getSelected(bucket, key, selector, options)
     }
+    return shownNoncurrent(versions, { bucket, key, selector }, current, options)
   }
 
   /** @throws CarportError NotSupported while a node is known that cannot read versions with a Last-Modified of their own */

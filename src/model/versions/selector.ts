@@ -30,16 +30,6 @@ export function onItsWay(
   return { replacedBy: current.id }
 }
 
-/**
- * Whether there may be a null version though none was found among the noncurrent ones, between two reads of the current row: one
- * that became current in between has taken away the one that was noncurrent until then. A reader looks again, MAX_ATTEMPTS times:
- * if it still finds none, as many null versions were written in as many rounds, or there is none.
- */
-export function mayHideNull(before: VersionRecord | undefined, after: VersionRecord | undefined): boolean {
-  if (!before || !after) return before !== after
-  return !before.id.equals(after.id)
-}
-
 /** Whether a current row is the selected version. */
 export function matches(current: VersionRecord | undefined, selector: 'null' | VersionId): boolean {
   if (!current || current.state === 'tombstone') return false
