@@ -176,6 +176,7 @@ export class Model implements Service {
       noncurrent: (reader, bucket, sortKey) => this.tables.version.local.getIntact(reader, bucket, sortKey),
       currentStored: (reader, bucket, key) => this.tables.object.local.getIntact(reader, bucket, key),
       current: (reader, bucket, key) => this.tables.object.local.getShown(reader, bucket, key),
+      nextShown: (bucket, key) => this.tables.object.local.nextShown(bucket, key),
       endUpload: (tx, bucket, key, id) =>
         this.tables.upload.local.update(tx, deletedUpload({ bucket, key, id })),
       updateNoncurrent: (tx, record) => {

@@ -21,6 +21,7 @@ const hooks: ContentHooks = {
   noncurrent: () => undefined,
   current: () => undefined,
   currentStored: () => undefined,
+  nextShown: async () => {},
   updateNoncurrent() {},
   endUpload() {},
 }

@@ -108,6 +108,12 @@ export class LocalTable<E> {
     return row && this.codec.decodeStored(row.head, () => row.body)
   }
 
+  /** Resolves when something else is shown of a row that this node is writing; at once if it is not. */
+  async nextShown(partitionKey: Buffer, sortKey: Buffer): Promise<void> {
+    const key = this.codec.keyOf(partitionKey, sortKey)
+    if (this.votes?.instead(key)) await this.votes.nextShown(key)
+  }
+
   #decode(reader: Reader, key: Buffer, value: Buffer): E {
     return this.codec.decodeStored(headOf(value), () => this.stored.body(reader, key, value))
   }

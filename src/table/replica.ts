@@ -174,6 +174,8 @@ export class Replica<E> {
     const key = codec.keyOf(partitionKey, sortKey)
     this.#checkOwn(key[0]!)
     this.standing.checkVote(copyOf(this.local.schema, key[0]!))
+    const undecided = Buffer.isBuffer(replacedBy) && this.local.schema.undecided?.(db, partitionKey, sortKey)
+    if (undecided) return undecided.then(() => this.#get(query))
     const instead = this.local.votes?.instead(key)
     const isAsked = (at: Buffer) => at.equals(sortKey)
     const isMoving = !instead && Buffer.isBuffer(replacedBy)
@@ -271,7 +273,7 @@ export class Replica<E> {
     const sortKeyAt = 1 + this.local.schema.partitionKeyBytes
     const rows: PageRow[] = []
     let bytes = 0
-    const isAsked = (sortKey: Buffer) => isWithin(sortKey, start, end)
+    const isAsked = (at: Buffer) => at.compare(start!) >= 0 && (!end || at.compare(end) < 0)
     let moving = replacedBy && start && this.#moving(partitionKey, start, replacedBy, isAsked)
     /** Adds a row; false if the page is full without it. */
     const add = (row: PageRow) => {
@@ -371,10 +373,6 @@ export function checkOwn(
 ): void {
   if (schema.placement === 'full' || placement.storageSet(partition).includes(transport.self)) return
   throw new CarportError('LayoutNotReady', `partition ${partition} is not on this node`)
-}
-
-function isWithin(sortKey: Buffer, start: Buffer | undefined, end: Buffer | undefined): boolean {
-  return (!start || sortKey.compare(start) >= 0) && (!end || sortKey.compare(end) < 0)
 }
 
 /**

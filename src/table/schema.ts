@@ -80,6 +80,11 @@ export interface TableSchema<E> {
    */
   moving?(reader: Reader, partitionKey: Buffer, sortKey: Buffer, replacedBy: Buffer): E | undefined
   /**
+   * For the same tables: resolves once it is known what moves to that place, where that depends on a write of this node which is not
+   * shown yet, though it has changed this table already; undefined if nothing is undecided.
+   */
+  undecided?(reader: Reader, partitionKey: Buffer, sortKey: Buffer): Promise<void> | undefined
+  /**
    * For tables whose readers keep bodies: what names the content of a head's row, so that a reader who has it already need
    * not get its body (see ReadOptions.known).
    */

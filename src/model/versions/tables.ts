@@ -19,6 +19,8 @@ export interface ContentHooks extends VersionCopies {
   purgeLists(tx: Tx, bucket: Buffer, owner: Buffer): void
   /** What this node shows as a key's current row. @throws CarportError Corrupted */
   current(reader: Reader, bucket: Buffer, key: Buffer): VersionRecord | undefined
+  /** Resolves when this node shows something else of a key, whose stored row it does not show. */
+  nextShown(bucket: Buffer, key: Buffer): Promise<void>
   /** Merges a noncurrent version into this node's copy of the version table. */
   updateNoncurrent(tx: Tx, record: VersionRecord): void
   /** A conditional row was replaced by another one of its place: see Contests. */
@@ -149,6 +151,14 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
       if (!here || here.state === 'tombstone' || here.id.equals(replacedBy)) return undefined
       return noncurrentOf(here)
     },
+    undecided(reader, bucket, sortKey) {
+      if (!sortKey.subarray(-NULL_SLOT.length).equals(NULL_SLOT)) return undefined
+      const key = keyAtStart(sortKey)
+      const stored = hooks().currentStored(reader, bucket, key)
+      // A null version that is not shown yet has taken away the one before it.
+      if (!stored?.isNull || hooks().current(reader, bucket, key)?.id.equals(stored.id)) return undefined
+      return hooks().nextShown(bucket, key)
+    },
     merge(current, incoming) {
       if (!current.id.equals(incoming.id)) {
         // Of two that were judged on one base, as in the object table.
@@ -186,7 +196,7 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
         // One that was written on a condition was current on those that voted for it, which have told of it.
         if (!after.chain) hooks().noncurrentCame?.(tx, after)
         // It comes late, from a replica that has not heard yet of the null version that replaced it.
-        const current = after.isNull ? hooks().current(tx, after.bucket, after.key) : undefined
+        const current = after.isNull ? hooks().currentStored(tx, after.bucket, after.key) : undefined
         if (current?.isNull) clearNullSlot(tx, hooks(), current)
       }
       // See withdrawnOf.
