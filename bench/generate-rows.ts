@@ -60,7 +60,7 @@ const noBlocks: Parameters<typeof objectTable>[0] = {
   noncurrent: () => undefined,
   current: () => undefined,
   currentStored: () => undefined,
-      nextShown: unexpected,
+  nextShown: unexpected,
   updateNoncurrent: unexpected,
 }
 
