@@ -158,9 +158,9 @@ export class VersionListing {
     const { store } = this.deps
     const { bucket, limit } = request
     const marker = request.start.equals(key) && request.afterVersion.length > 0 && request.afterVersion
-    const after = marker || undefined
     const row = await store.current(bucket, key)
     const current = live(row)
+    const after = marker || undefined
     const found = await store.noncurrent.list(bucket, key, row, { after, limit, rowsMax: PAGE_ROWS_MAX })
     const { versions, cut } = found
     const isNext = current && (!after || isOlder(current.id, after)) && !(cut && isOlder(current.id, cut))

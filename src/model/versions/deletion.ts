@@ -181,8 +181,8 @@ export class VersionDeletion {
   ): Promise<typeof deleted> {
     const { versions, hlc } = this.deps
     const id = deleted?.id ?? selector
-    // What a key never had needs no tombstone: which null version it would be is not known, and none is from the future.
-    if (id === 'null' || timeOfId(id) > hlc.now()) return undefined
+    // Which null version it would be is not known; and of a version with an id of the future there is nothing yet.
+    if (id === 'null' || (!deleted && timeOfId(id) > hlc.now())) return undefined
     const isNull = deleted?.isNull === true
     const timeUs = deleted?.createdUs ?? timeOfId(id)
     await versions.insert(tombstoneOf({ bucket, key, isNull, timeUs }, id))

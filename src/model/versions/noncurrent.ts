@@ -56,26 +56,18 @@ export class NoncurrentVersions {
       const isOther = !current?.id.equals(version.id) && !hasDeleted(current, version.id)
       if (isOther && version.state !== 'tombstone') versions.push(version)
     }
-    const nullVersion = await this.#nullVersion(bucket, key, current, false)
+    const place = { bucket, key, selector: 'null' } as const
+    const nullVersion = await shownNoncurrent(this.deps.versions, place, current, { body: false })
     const isAsked = nullVersion && (!after || isOlder(nullVersion.id, after))
     if (isAsked && (isWhole || isOlder(last!, nullVersion.id))) versions.push(nullVersion)
     versions.sort((a, b) => newestFirst(a.id).compare(newestFirst(b.id)))
     return { versions, ...(cut && { cut }) }
   }
 
-  /** The null version of a key, if it is a noncurrent one. */
-  async #nullVersion(
-    bucket: Buffer,
-    key: Buffer,
-    current: VersionRecord | undefined,
-    body: boolean,
-  ): Promise<VersionRecord | undefined> {
-    return shownNoncurrent(this.deps.versions, { bucket, key, selector: 'null' }, current, { body })
-  }
-
   /** The version that becomes current when `current` is deleted. */
   async predecessor(bucket: Buffer, key: Buffer, current: VersionRecord): Promise<VersionRecord | undefined> {
-    const nullVersion = await this.#nullVersion(bucket, key, current, true)
+    const place = { bucket, key, selector: 'null' } as const
+    const nullVersion = await shownNoncurrent(this.deps.versions, place, current)
     let found: VersionRecord | undefined
     let looked = 0
     for await (const version of this.#walkNoncurrent(bucket, key, current, { body: true })) {
@@ -144,7 +136,7 @@ export function noncurrentCopy(
   current: VersionRecord | undefined,
   options?: { body?: boolean },
 ): Promise<VersionRecord | undefined> {
-  const slot =
-    selector === 'null' ? versionSortKey(key, NULL_SLOT, true) : versionSortKey(key, selector, false)
+  const isNull = selector === 'null'
+  const slot = versionSortKey(key, isNull ? NULL_SLOT : selector, isNull)
   return versions.get(bucket, slot, { ...options, ...onItsWay(current, selector) })
 }
