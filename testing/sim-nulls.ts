@@ -12,7 +12,7 @@ import type { Workload } from './sim-workload.js'
 
 const EMPTY = Buffer.alloc(0)
 /** The keys of the versioned bucket whose null versions are written, too, as if versions were suspended now and then. */
-export const NULL_KEYS = ['null', 'null/2', 'null/3', 'null/4'] as const
+const NULL_KEYS = ['null', 'null/2', 'null/3', 'null/4'] as const
 
 /**
  * One operation on null versions, or on the versions with ids that come and go before and behind them. A key's null version is one
