@@ -12,6 +12,8 @@ import type { Workload } from './sim-workload.js'
 const AT_REST_EVERY_MS = 30_000
 /** Time between two looks with a recount of all rows of the node, in ms, on average. */
 const RECOUNT_EVERY_MS = 10_000
+/** How far clocks of two nodes that write are apart at the most, in ms. */
+const CLOCKS_MS = 10_000
 /** Far more timers than a cluster of this size has: a leak. */
 const TIMERS_MAX = 100_000
 const QUEUED_MAX = 100_000
@@ -87,9 +89,13 @@ export class Watch {
     // What was not durable yet, a crash may have taken.
     if (!before || before.core !== core) return
     // It may have been deleted, and its tombstone collected.
-    if (atMs - before.atMs >= (cluster.options.tables.tombstoneDelayMs ?? Number.POSITIVE_INFINITY)) return
+    const tombstoneMs = cluster.options.tables.tombstoneDelayMs ?? Number.POSITIVE_INFINITY
+    if (atMs - before.atMs >= tombstoneMs) return
     const tell = (what: string) => problems.push(`${atMs.toFixed(0)}: node${node.index}, ${key}: ${what}`)
     if (row === undefined) {
+      // A tombstone may be as old as the row was, though it came here after the last look, and so be collected soon.
+      const ageMs = node.machine.platform!.clock.nowMs() - (before.row?.timeUs ?? 0) / 1000
+      if (ageMs + CLOCKS_MS >= tombstoneMs) return
       const isReplica = core.cluster.layout.view.storageSet(local.schema.partition(bucket)).includes(node.id)
       if (before.row && before.row.state !== 'tombstone' && isReplica)
         tell(`the row of ${before.row.timeUs} is gone, and no tombstone was there`)
