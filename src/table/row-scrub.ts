@@ -1,6 +1,5 @@
 import type { Db, Tx } from '../db/db.js'
 import { type Clock, sleep } from '../util/clock.js'
-import { sameHash } from './aside.js'
 import type { LocalTable } from './local.js'
 import {
   HASH_BYTES,
@@ -14,6 +13,7 @@ import {
   xorInto,
 } from './row-keys.js'
 import { bodyHolds, headOf, isSealed, readMark, seal, sealedBody } from './seal.js'
+import { sameHash } from './suspects.js'
 
 /** Rows, and bytes of bodies, looked at in one turn of the event loop. */
 const TURN_ROWS = 100

@@ -85,6 +85,12 @@ export interface TableSchema<E> {
    */
   undecided?(reader: Reader, partitionKey: Buffer, sortKey: Buffer): Promise<void> | undefined
   /**
+   * For tables whose rows are merged from parts of different ages, all of which are shown: those parts of a row that are older than a
+   * time (HLC, µs), or those that are not; undefined if it has none. What was deleted for good may come back with an old database
+   * beside what was written since, which in other tables one of the two rows hides.
+   */
+  partOf?(entry: E, age: 'older' | 'younger', thanUs: number): E | undefined
+  /**
    * For tables whose readers keep bodies: what names the content of a head's row, so that a reader who has it already need
    * not get its body (see ReadOptions.known).
    */

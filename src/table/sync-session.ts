@@ -2,7 +2,7 @@ import { type NodeId, Priority } from '../net/transport.js'
 import { sleep } from '../util/clock.js'
 import { CarportError } from '../util/errors.js'
 import { eachLimited } from '../util/limited.js'
-import { rowHashes, type Suspects, setAside } from './aside.js'
+import { setAside } from './aside.js'
 import { inParts } from './in-parts.js'
 import { LeafChanges } from './leaves.js'
 import type { LocalTable } from './local.js'
@@ -12,6 +12,7 @@ import { HASH_BYTES, indexKeyOf, LEAF_COUNT, leafOf, rowHashOf } from './row-key
 import { batchesOf, type Row, type WireRow } from './rows.js'
 import { copyOf, type Standing } from './standing.js'
 import { isUnknownMethod } from './standing-rpc.js'
+import { rowHashes, type Suspects } from './suspects.js'
 import {
   HASHES_MAX,
   parseLeaves,

@@ -124,6 +124,21 @@ export function isDeleted(item: K2vItem): boolean {
   return item.entries.every(({ values }) => values.every(({ isDeletion }) => isDeletion))
 }
 
+/**
+ * The values of an item that are older than a time, or all else that it says; undefined if that is nothing. Older values, which others
+ * have forgotten, may stand beside younger ones of the same origin.
+ */
+export function partOf(item: K2vItem, age: 'older' | 'younger', thanUs: number): K2vItem | undefined {
+  const isOlder = age === 'older'
+  const entries: OriginEntry[] = []
+  for (const { origin, discard, values } of item.entries) {
+    const part = values.filter(({ time }) => time < thanUs === isOlder)
+    if (part.length > 0 || (!isOlder && discard >= thanUs))
+      entries.push({ origin, discard: isOlder ? 0 : discard, values: part })
+  }
+  return entries.length > 0 ? { ...item, entries } : undefined
+}
+
 /** The latest time in the item, 0 if it has none. */
 export function latestTime(item: K2vItem): number {
   return item.entries.reduce((latest, entry) => Math.max(latest, latestOf(entry)), 0)

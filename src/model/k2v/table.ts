@@ -14,6 +14,7 @@ import {
   latestTime,
   mergeItems,
   type OriginEntry,
+  partOf,
 } from './item.js'
 
 /** Longest partition key and sort key, in bytes of UTF-8. Both together fit a row's sort key. */
@@ -44,6 +45,7 @@ export function k2vItemTable(onUpdate: ItemHook): TableSchema<K2vItem> {
     merge: mergeItems,
     isTombstone: isDeleted,
     timeUs: latestTime,
+    partOf,
     onUpdate,
   }
 }
