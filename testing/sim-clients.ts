@@ -158,6 +158,8 @@ export class SimClient {
     return {
       ...{ random: this.#random, node, bucket: bucket.id },
       put: (key) => this.#write(node, bucket, key),
+      deleted: (key, version) =>
+        void this.w.deletedVersions.set(`${key}/${version.id.toString('hex')}`, { key, version }),
       attempt: (what, run) => this.#try(node, what, run),
     }
   }

@@ -40,6 +40,8 @@ export interface StackRequest {
   readonly node: SimNode
   readonly bucket: Buffer
   put(key: string): Promise<VersionRecord | undefined>
+  /** Takes note of a version whose deletion was acknowledged. */
+  deleted(key: string, version: VersionRecord): void
   /** Runs it and resolves with undefined if it failed in a way that must be expected. */
   attempt<T>(what: string, run: (model: Model) => Promise<T>): Promise<T | undefined>
 }
@@ -115,7 +117,7 @@ export class Stacks {
     if (locked?.changed) layer.lockAckedAt ??= this.#moment++
   }
 
-  async #delete({ bucket, attempt }: StackRequest, layer: Layer): Promise<void> {
+  async #delete({ bucket, attempt, deleted }: StackRequest, layer: Layer): Promise<void> {
     const { key, version } = layer
     const before = layer.deleteCalledAt
     const calledAt = this.#moment++
@@ -135,7 +137,10 @@ export class Stacks {
     if (outcome?.gone === 'locked') {
       // Nothing was deleted by this one, nor by anybody if nobody else tried.
       if (before === undefined && layer.deleteCalledAt === calledAt) delete layer.deleteCalledAt
-    } else if (outcome?.gone) layer.deleteAckedAt ??= this.#moment++
+    } else if (outcome?.gone) {
+      layer.deleteAckedAt ??= this.#moment++
+      deleted(key, version)
+    }
   }
 
   /** The version that others may be locking or deleting right now: most races need two who want the same. */

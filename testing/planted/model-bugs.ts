@@ -147,21 +147,9 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'a null version that went is on its way',
-    breaks: 'a deleted version stays deleted',
-    hunts: ['faults'],
-    edits: [
-      {
-        file: 'src/model/versions/selector.ts',
-        find: "if (!current || (selector === 'null' && current.isNull)) return {}",
-        replace: 'if (!current || selector === undefined) return {}',
-      },
-    ],
-  },
-  {
     name: 'an overtaken deletion leaves its version where it was not the current one any more',
     breaks: 'a deleted version stays deleted',
-    hunts: ['suspended'],
+    hunts: ['popped', 'stacked'],
     edits: [
       {
         file: 'src/model/versions/deletion.ts',
