@@ -99,7 +99,7 @@ export class SimClient {
           note: (at, what) => this.#note(at, what),
           try: (at, what, run) => this.#try(at, what, run),
           otherThan: (other) => this.#otherThan(other),
-          remember: (version) => this.#remember(target.bucket, target.key, version),
+          remember: (version) => this.#remember(target.key, version),
         })
       case 'brief':
         return this.#brief(node)
@@ -149,7 +149,7 @@ export class SimClient {
       ...{ w: this.w, random: this.#random, target },
       note: (what) => this.#note(node, what),
       try: (what, run) => this.#try(node, what, run),
-      remember: (version, key = target.key) => this.#remember(target.bucket, key, version),
+      remember: (version, key = target.key) => this.#remember(key, version),
     }
   }
 
@@ -266,7 +266,7 @@ export class SimClient {
       return false
     }
     history.answered(op)
-    this.#remember(bucket, key, written)
+    this.#remember(key, written)
     if (bucket.versioning === 'enabled' && Lifecycle.ends(key)) lifecycle?.wrote(written, calledMs)
     return true
   }
@@ -280,13 +280,13 @@ export class SimClient {
     )
     if (!written) return false
     history.answered(op)
-    this.#remember(bucket, key, written)
+    this.#remember(key, written)
     return true
   }
 
-  #remember(bucket: Bucket, key: string, version: VersionRecord): void {
+  #remember(key: string, version: VersionRecord): void {
     this.w.owners.add(blockOwner(version.id).toString('hex'))
-    if (bucket.versioning === 'enabled' && !Lifecycle.ends(key))
+    if (!version.isNull && !Lifecycle.ends(key))
       this.w.versions.set(`${key}/${version.id.toString('hex')}`, { key, version })
   }
 

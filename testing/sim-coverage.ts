@@ -11,7 +11,6 @@ export const WRITES: ReadonlySet<string> = new Set([
   'push',
   'put-null',
   'delete-null',
-  'pop-null',
   'delete',
   'complete',
   'pop',

@@ -93,10 +93,16 @@ function drawNames({ w, random, target }: ClientRequest<Workload>): Named[] {
 }
 
 /** Deletes a version that is not current, so that the key's register stays what it is. */
-export async function deleteVersion({ w, random, ...request }: ClientRequest<Workload>): Promise<void> {
-  const found = noncurrentVersion(w, random)
-  if (!found) return
-  const { id, key, version } = found
+export async function deleteVersion(request: ClientRequest<Workload>): Promise<void> {
+  const found = noncurrentVersion(request.w, request.random)
+  if (found) await deleteKnown(request, found)
+}
+
+/** Deletes an acknowledged version by its id, and takes note of that. */
+export async function deleteKnown(
+  { w, ...request }: ClientRequest<Workload>,
+  { id, key, version }: { id: string; key: string; version: VersionRecord },
+): Promise<void> {
   w.versions.delete(id)
   const deleted = await request.try(`delete-version ${id}`, (model) =>
     model.objects.deleteVersion(w.versionedBucket.id, Buffer.from(key), version.id),

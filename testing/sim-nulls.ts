@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
-import { blockOwner } from '../src/model/content/refs.js'
 import { readListed } from '../src/model/versions/codec.js'
-import type { VersionRecord } from '../src/model/versions/record.js'
 import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX } from './sim-cluster.js'
 import { checkContent } from './sim-content.js'
+import { deleteKnown } from './sim-deletions.js'
 import { newVersion, shownBy, sourceOf } from './sim-objects.js'
 import type { ClientRequest } from './sim-request.js'
 import { VersioningTurns } from './sim-versioning.js'
@@ -54,7 +53,7 @@ async function put(
   if (op && !written) w.history.unanswered(op)
   if (!written) return
   if (op) w.history.answered(op)
-  remember(w, key, written)
+  request.remember(written, key)
 }
 
 /** Deletes the key: a null delete marker takes the place of the null version. */
@@ -65,7 +64,7 @@ async function remove({ w, note, ...request }: ClientRequest<Workload>, key: str
   )
   if (!written) return w.history.unanswered(op)
   w.history.answered(op)
-  remember(w, key, written)
+  request.remember(written, key)
 }
 
 /** Deletes the null version itself. */
@@ -107,20 +106,9 @@ async function list({ w, note, ...request }: ClientRequest<Workload>, key: strin
 }
 
 /** Deletes the newest version with an id that is known, which is mostly the current one. */
-async function pop({ w, ...request }: ClientRequest<Workload>, key: string): Promise<void> {
-  const [found] = [...w.versions].filter(([, version]) => version.key === key).reverse()
-  if (!found) return
-  const [id, { version }] = found
-  w.versions.delete(id)
-  const deleted = await request.try(`pop-null ${id}`, (model) =>
-    model.objects.deleteVersion(w.versionedBucket.id, Buffer.from(key), version.id),
-  )
-  if (deleted) w.deletedVersions.set(id, { key, version })
-}
-
-function remember(w: Workload, key: string, version: VersionRecord): void {
-  w.owners.add(blockOwner(version.id).toString('hex'))
-  if (!version.isNull) w.versions.set(`${key}/${version.id.toString('hex')}`, { key, version })
+async function pop(request: ClientRequest<Workload>, key: string): Promise<void> {
+  const [found] = [...request.w.versions].filter(([, version]) => version.key === key).reverse()
+  if (found) await deleteKnown(request, { id: found[0], ...found[1] })
 }
 
 /** The register of a key's null version. */

@@ -65,6 +65,11 @@ export function versionSortKey(key: Buffer, id: VersionId, isNull: boolean): Buf
   return Buffer.concat([terminatedKey(key), isNull ? NULL_SLOT : newestFirst(id)])
 }
 
+/** Whether the sort key of a noncurrent version is that of its key's null version. */
+export function isNullSlot(sortKey: Buffer): boolean {
+  return sortKey.subarray(-NULL_SLOT.length).equals(NULL_SLOT)
+}
+
 /** An id whose time part is inverted, so that later ids sort first. Its own inverse. */
 export function newestFirst(id: VersionId): Buffer {
   assert(id.length === ID_BYTES, 'a version id has 16 bytes')

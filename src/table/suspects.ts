@@ -86,10 +86,6 @@ export class Suspects {
   ): Promise<number> {
     const { db } = this.env
     const { codec, schema } = local
-    const oldPart = (key: Buffer) => {
-      const entry = local.getIntactByKey(db, key)
-      return entry === undefined ? undefined : partOf(entry, 'older')
-    }
     const hasPart = (own: E, theirs: E) => {
       const old = partOf(own, 'older')
       return old === undefined || schema.merge(theirs, old) === theirs
@@ -97,7 +93,8 @@ export class Suspects {
     const areKnown: AreKnown = (node, items) => this.#haveSame(local, node, items, hasPart)
     // What is written meanwhile changes the row, and not what is suspected.
     const hashOf = (key: Buffer) => {
-      const old = oldPart(key)
+      const entry = local.getIntactByKey(db, key)
+      const old = entry && partOf(entry, 'older')
       return old && rowHashOf(key, codec.encode(old).head)
     }
     return this.#settle(local, partition, keys, areKnown, hashOf, (entry) => partOf(entry, 'younger'))

@@ -4,7 +4,7 @@ import type { Table } from '../../table/table.js'
 import { CarportError, errorCode } from '../../util/errors.js'
 import { type BlockListRow, blockListSortKey } from '../content/block-lists.js'
 import { decodeReferrer, type Referrer } from '../content/referrer.js'
-import { bucketPartition, NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
+import { bucketPartition, isNullSlot, NULL_SLOT, uploadSortKey, versionSortKey } from '../sort-keys.js'
 import { type PartRow, partSortKey, type UploadRow } from '../uploads/tables.js'
 import type { VersionRecord } from '../versions/record.js'
 import { onItsWay } from '../versions/selector.js'
@@ -168,14 +168,10 @@ async function isAtAny([first, ...others]: readonly Place[], bucket: Buffer, id:
   const row = await table.get(bucket, sortKey, CERTAIN)
   if (isLiveOwner(row, id)) return true
   for (const [table, sortKey] of others) {
-    const moving = row && 'state' in row ? onItsWay(row, selectorAt(row.key, sortKey, id)) : {}
+    const moving = row && 'state' in row ? onItsWay(row, isNullSlot(sortKey) ? 'null' : id) : {}
     if (isLiveOwner(await table.get(bucket, sortKey, { ...CERTAIN, ...moving }), id)) return true
   }
   return false
-}
-
-function selectorAt(key: Buffer, slot: Buffer, id: Buffer): 'null' | Buffer {
-  return slot.equals(versionSortKey(key, NULL_SLOT, true)) ? 'null' : id
 }
 
 function isLiveOwner(row: VersionRecord | PartRow | undefined, id: Buffer): boolean {

@@ -5,7 +5,14 @@ import type { ConditionalRows, TableSchema } from '../../table/schema.js'
 import { md5 } from '../content/hashing.js'
 import type { EnqueueRefs, Referrer } from '../content/referrer.js'
 import { hashesOf } from '../content/refs.js'
-import { bucketPartition, keyAtStart, NULL_SLOT, terminatedKey, versionSortKey } from '../sort-keys.js'
+import {
+  bucketPartition,
+  isNullSlot,
+  keyAtStart,
+  NULL_SLOT,
+  terminatedKey,
+  versionSortKey,
+} from '../sort-keys.js'
 import { compareOrder, isBaseOf, isOfChain, isOfPlace, isSameRow } from './chain.js'
 import { decodeHead, encodeHead, headId } from './codec.js'
 import { countCurrent, countNoncurrent, type VersionCopies } from './counting.js'
@@ -152,7 +159,7 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
       return noncurrentOf(here)
     },
     undecided(reader, bucket, sortKey) {
-      if (!sortKey.subarray(-NULL_SLOT.length).equals(NULL_SLOT)) return undefined
+      if (!isNullSlot(sortKey)) return undefined
       const key = keyAtStart(sortKey)
       const stored = hooks().currentStored(reader, bucket, key)
       // A null version that is not shown yet has taken away the one before it.
