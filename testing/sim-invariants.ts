@@ -6,7 +6,8 @@ import { type BucketCounts, readCounts } from '../src/model/buckets/counters.js'
 import { blockOwner, hashesOf } from '../src/model/content/refs.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
 import { PURGE_TREE } from '../src/model/upkeep/purge.js'
-import { readListed } from '../src/model/versions/codec.js'
+import { placeKeyOf } from '../src/model/versions/chain.js'
+import { decodeHead, readListed } from '../src/model/versions/codec.js'
 import { workersOf } from '../src/node/metrics/worker-metrics.js'
 import { LocalTable } from '../src/table/local.js'
 import { GC_TREE, RETRY_TREE } from '../src/table/row-keys.js'
@@ -340,13 +341,17 @@ async function checkListings(w: Workload): Promise<string[]> {
   return problems
 }
 
-/** Checks that each acknowledged version is listed and can be read, and each deleted one is gone. */
+/**
+ * Checks that each acknowledged version is listed and can be read, and each deleted one is gone; and that of versions which were
+ * judged on one base, one is left.
+ */
 async function checkVersions(w: Workload): Promise<string[]> {
   const problems: string[] = []
   const node = w.cluster.readyNodes()[0]!
   const { model } = node.core!
   const bucket = w.versionedBucket.id
   const listed = new Set<string>()
+  const places = new Set<string>()
   const page = await model.versionListing.page({
     ...{ bucket, prefix: EMPTY, delimiter: EMPTY, start: EMPTY, afterVersion: EMPTY },
     limit: 1000,
@@ -355,6 +360,10 @@ async function checkVersions(w: Workload): Promise<string[]> {
     const id = `${key}/${readListed(head!).id.toString('hex')}`
     if (listed.has(id)) problems.push(`version ${id} is listed twice`)
     listed.add(id)
+    const version = decodeHead(head!, () => undefined)
+    const place = version.chain && placeKeyOf(version).toString('hex')
+    if (place && places.has(place)) problems.push(`version ${id} has the place of another one`)
+    if (place) places.add(place)
   }
   for (const [id, { key, version }] of w.versions) {
     if (!listed.has(id) && !page.more) problems.push(`acknowledged version ${id} is not listed`)

@@ -171,6 +171,7 @@ export class Model implements Service {
       enqueueRefs,
       purgeLists: (tx, bucket, owner) => this.purge.enqueue(tx, 'lists', bucket, owner),
       replaced: (tx, row) => this.contests.replaced(tx, row),
+      doubted: (tx, row) => this.contests.doubted(tx, row),
       placed: (tx, version) => this.contests.placed(tx, version),
       unplaced: (tx, version) => this.contests.unplaced(tx, version),
       noncurrent: (reader, bucket, sortKey) => this.tables.version.local.getIntact(reader, bucket, sortKey),

@@ -136,8 +136,25 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/contests.ts',
-        find: '(await noncurrent(rival))',
-        replace: 'live(await noncurrentCopy(versions, { ...row, selector: selectorOf(rival) }, current))',
+        find: '(await noncurrent(found))',
+        replace: 'live(await noncurrentCopy(versions, { ...row, selector: selectorOf(found) }, current))',
+      },
+    ],
+  },
+  {
+    name: 'nobody looks after a version that may never have taken effect',
+    breaks: 'of two noncurrent versions that were judged on one base, one goes',
+    hunts: ['conditional'],
+    edits: [
+      {
+        file: 'src/model/versions/tables.ts',
+        find: '        if (isInDoubt(before, after)) hooks.doubted?.(tx, before)\n',
+        replace: '',
+      },
+      {
+        file: 'src/model/versions/contests.ts',
+        find: '    if (rival) this.#enqueue(tx, { row: version, rival }, RIVALS_MS)\n',
+        replace: '',
       },
     ],
   },

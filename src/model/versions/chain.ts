@@ -59,6 +59,15 @@ function inPast(version: Placed): Placed {
   return { timeUs: Math.max(NO_TIME_US, timeOfId(chain.root)), generation, id, chain }
 }
 
+/** A row as it stood when it was the current one, to be compared with the one that is. Noncurrent versions have another time since. */
+export function asItStood(row: Placed & { createdUs?: number }, current: Placed): Placed {
+  if (row.timeUs !== row.createdUs || !row.chain) return row
+  const root = rootOf(row)
+  if (root.equals(LAST_ROOT) || !root.equals(rootOf(current))) return inPast(row)
+  const { generation, id, chain } = row
+  return { timeUs: current.timeUs, generation, id, chain }
+}
+
 /** Whether both follow from one plain row. */
 export function isOfChain(a: Placed, b: Placed): boolean {
   return a.timeUs === b.timeUs && rootOf(a).equals(rootOf(b))

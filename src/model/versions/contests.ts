@@ -1,19 +1,19 @@
 import { pack, unpack } from 'msgpackr'
 import { callNearest, isOutside } from '../../cluster/outside.js'
 import type { Placement, QuorumCaller } from '../../cluster/placement.js'
-import type { Db, Reader, Tx } from '../../db/db.js'
+import type { Db, Tx } from '../../db/db.js'
 import { Priority, type Transport } from '../../net/transport.js'
 import { ballotTimeUs } from '../../table/ballot.js'
 import type { Table } from '../../table/table.js'
 import { CarportError, errorCode } from '../../util/errors.js'
 import { versioned } from '../../util/format.js'
 import type { WorkerEnv } from '../../util/worker.js'
-import type { VersionId } from '../content/refs.js'
 import { bucketPartition } from '../sort-keys.js'
 import { DUE_BYTES, DueQueue } from '../upkeep/due-queue.js'
-import { isOfPlace, placeKeyOf } from './chain.js'
+import { isOfChain, isOfPlace } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
 import { noncurrentCopy } from './noncurrent.js'
+import { PLACE_TREE, Places, type Rival } from './places.js'
 import type { VersionRecord } from './record.js'
 import { fateByCurrent } from './row-fate.js'
 import { live, selectorOf } from './selector.js'
@@ -21,12 +21,15 @@ import { tombstoneOf, withdrawnOf } from './tables.js'
 
 /** [due u48 ms][version id] → the losing row, and its rival's id */
 const CONTEST_TREE = 'model:contests'
-/** Place in a chain (see placeKeyOf) → id of the noncurrent version there */
-const PLACE_TREE = 'model:places'
 export const CONTEST_TREES = [CONTEST_TREE, PLACE_TREE] as const
 
-/** How soon a row is looked at that another one took the place of: most are decided by then. In ms. */
+/**
+ * How soon a row is looked at that another one took the place of, in ms. By then its coordinator has told its client, if it ever does,
+ * and withdrawn what lost: that is its deadline, and the timeouts of the calls that it may have begun just before.
+ */
 const SOON_MS = 60_000
+/** How soon a noncurrent version is looked at that may have a rival, in ms: the key's row may tell already. */
+const RIVALS_MS = 1000
 /** After this time no coordinator goes on with a proposal: replicas refuse ballots that are half as old. In ms. */
 const OLD_MS = 3_600_000
 
@@ -40,7 +43,7 @@ const TIMEOUT_MS = 30_000
 interface Contest {
   row: VersionRecord
   /** A noncurrent version of the same place. */
-  rival?: { id: VersionId; isNull: boolean } | undefined
+  rival?: Rival | undefined
 }
 
 /**
@@ -50,14 +53,16 @@ interface Contest {
  * the row, and asks a quorum later:
  *
  * - The key's row follows from the lost one, or has its place: then it is known.
- * - A plain row hides them all. If the lost row became a noncurrent version, and another one has its place, the greater ballot
- *   decides, as soon as no coordinator is left that could bring a greater one. What is no version by then never took effect.
+ * - A later row does not tell: a plain one, or one so far on in the chain that its lineage does not reach back. If the lost row became
+ *   a noncurrent version, and another one has its place, the greater ballot decides, as soon as nobody can bring a greater one: at
+ *   once if the chain has gone on, else when no coordinator is left. What is no version by then never took effect.
  *
  * A write that lost is withdrawn: a tombstone keeps it from becoming a version, and releases its content.
  */
 export class Contests extends DueQueue {
   /** Writes that were withdrawn since the start. */
   withdrawn = 0
+  readonly #places: Places
 
   constructor(
     private readonly deps: WorkerEnv & {
@@ -72,6 +77,7 @@ export class Contests extends DueQueue {
     },
   ) {
     super('contests', CONTEST_TREE, deps)
+    this.#places = new Places(deps)
     deps.transport.handle(METHOD, async (body) => {
       if (!Buffer.isBuffer(body)) throw new CarportError('InvalidArgument', 'malformed contest')
       const contest = FORMAT.decode(body)
@@ -82,35 +88,44 @@ export class Contests extends DueQueue {
 
   /** In the transaction in which another row took the place of a conditional one. */
   replaced(tx: Tx, row: VersionRecord): void {
-    this.#enqueue(tx, { row }, Math.min(SOON_MS, this.#oldMs))
+    this.#enqueue(tx, { row }, this.#soonMs)
+  }
+
+  /**
+   * In the transaction in which a conditional row becomes a noncurrent version by a row so far on in its chain that this does
+   * not tell whether it ever took effect.
+   */
+  doubted(tx: Tx, row: VersionRecord): void {
+    this.#enqueue(tx, { row }, RIVALS_MS)
   }
 
   /** In the transaction in which a conditional row became a noncurrent version. */
   placed(tx: Tx, version: VersionRecord): void {
-    const place = placeKeyOf(version)
-    const other = this.#at(tx, place)
-    if (!other) tx.put(PLACE_TREE, place, Buffer.concat([Buffer.of(version.isNull ? 1 : 0), version.id]))
-    else if (!other.id.equals(version.id)) this.#enqueue(tx, { row: version, rival: other }, this.#oldMs)
+    const rival = this.#places.placed(tx, version)
+    if (rival) this.#enqueue(tx, { row: version, rival }, RIVALS_MS)
   }
 
   /** In the transaction in which a noncurrent version went. */
   unplaced(tx: Tx, version: VersionRecord): void {
-    const place = placeKeyOf(version)
-    if (this.#at(tx, place)?.id.equals(version.id)) tx.delete(PLACE_TREE, place)
+    this.#places.unplaced(tx, version)
   }
 
   get #oldMs(): number {
     return this.deps.oldMs ?? OLD_MS
   }
 
+  get #soonMs(): number {
+    return Math.min(SOON_MS, this.#oldMs)
+  }
+
+  /** Whether the coordinator of a proposal that was made at a time, HLC µs, has told what it knows of it by now. */
+  isSettled(timeUs: number): boolean {
+    return this.deps.clock.nowMs() * 1000 >= timeUs + this.#soonMs * 1000
+  }
+
   /** Whether no coordinator goes on with a proposal any more that was made at a time, HLC µs. */
   isOld(timeUs: number): boolean {
     return this.deps.clock.nowMs() * 1000 >= timeUs + this.#oldMs * 1000
-  }
-
-  #at(reader: Reader, place: Buffer): { id: VersionId; isNull: boolean } | undefined {
-    const value = reader.get(PLACE_TREE, place)
-    return value && { id: value.subarray(1), isNull: value[0] === 1 }
   }
 
   #enqueue(tx: Tx, contest: Contest, inMs: number): void {
@@ -162,22 +177,26 @@ export class Contests extends DueQueue {
   /** @returns whether nothing is left to find out */
   async #decide({ row, rival }: Contest): Promise<boolean> {
     const { objects, versions } = this.deps
-    const { fate, current } = await fateByCurrent(objects, row)
+    const { fate, current, stood } = await fateByCurrent(objects, row)
     if (fate === 'won') return true
     if (fate === 'lost') return this.#withdraw(row)
-    if (!this.isOld(ballotTimeUs(row.chain!.ballot))) return false
+    const isOld = this.isOld(ballotTimeUs(row.chain!.ballot))
+    // Where their chain has gone on, no ballot of their place will have a quorum any more.
+    const isOver = fate === 'hidden' && isOfChain(stood, current!)
+    if (!isOld && !isOver) return false
     // A tombstone that all replicas had took everything with it.
     if (!current) return this.#withdraw(row)
     if (fate === 'open') return false
     const { bucket, key } = row
-    const noncurrent = async (of: NonNullable<Contest['rival']>) =>
+    const noncurrent = async (of: Rival) =>
       live(
         await noncurrentCopy(versions, { bucket, key, selector: selectorOf(of) }, current, { body: false }),
       )
     const version = await noncurrent(row)
-    if (!version?.id.equals(row.id)) return this.#withdraw(row)
-    const other = rival && (await noncurrent(rival))
-    if (!other?.id.equals(rival!.id) || !isOfPlace(version, other)) return true
+    if (!version?.id.equals(row.id)) return isOld ? this.#withdraw(row) : false
+    const found = rival ?? (await this.#places.rivalOf(row))
+    const other = found && (await noncurrent(found))
+    if (!other?.id.equals(found!.id) || !isOfPlace(version, other)) return true
     return this.#withdraw(version.chain!.ballot.compare(other.chain!.ballot) < 0 ? version : other)
   }
 

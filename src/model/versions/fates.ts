@@ -21,7 +21,7 @@ export class Fates {
     private readonly deps: {
       objects: Table<VersionRecord>
       versions: Table<VersionRecord>
-      contests: Pick<Contests, 'isOld'>
+      contests: Pick<Contests, 'isOld' | 'isSettled'>
       transport: Pick<Transport, 'handle'>
       quorum: QuorumCaller
       placement: Placement
@@ -43,7 +43,12 @@ export class Fates {
   }
 
   #find(row: ConditionalRow): Promise<Fate> {
-    return tookEffect(this.deps, row, this.deps.contests.isOld(timeOfId(row.id)))
+    const { contests } = this.deps
+    const timeUs = timeOfId(row.id)
+    return tookEffect(this.deps, row, {
+      isSettled: contests.isSettled(timeUs),
+      isOld: contests.isOld(timeUs),
+    })
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Table } from '../../table/table.js'
 import { versionSortKey } from '../sort-keys.js'
-import { compareOrder, isBaseOf, isOfChain, isSameRow, type Placed } from './chain.js'
+import { asItStood, compareOrder, isBaseOf, isOfChain, isSameRow, type Placed } from './chain.js'
 import { noncurrentCopy } from './noncurrent.js'
 import type { VersionRecord } from './record.js'
 import { live } from './selector.js'
@@ -10,6 +10,8 @@ export interface ConditionalRow extends Placed {
   bucket: Buffer
   key: Buffer
   isNull: boolean
+  /** Of a noncurrent version, which has it as its time. */
+  createdUs?: number
 }
 
 /**
@@ -19,16 +21,22 @@ export interface ConditionalRow extends Placed {
  */
 export type RowFate = 'won' | 'lost' | 'open' | 'hidden'
 
-/** What became of a row, by the one that a quorum has now. @throws CarportError QuorumUnavailable, LayoutNotReady */
+/**
+ * What became of a row, by the one that a quorum has now.
+ * @returns `stood`: where the row stood among the rows of its key
+ * @throws CarportError QuorumUnavailable, LayoutNotReady
+ */
 export async function fateByCurrent(
   objects: Table<VersionRecord>,
   row: ConditionalRow,
-): Promise<{ fate: RowFate; current: VersionRecord | undefined }> {
+): Promise<{ fate: RowFate; current: VersionRecord | undefined; stood: Placed }> {
   const current = await objects.get(row.bucket, row.key, { body: false })
-  return { fate: current ? fateBeside(row, current) : 'open', current }
+  if (!current) return { fate: 'open', current, stood: row }
+  const stood = asItStood(row, current)
+  return { fate: fateBeside(stood, current), current, stood }
 }
 
-function fateBeside(row: ConditionalRow, current: VersionRecord): RowFate {
+function fateBeside(row: Placed, current: VersionRecord): RowFate {
   if (isSameRow(row, current)) return 'won'
   if (!isOfChain(row, current)) return compareOrder(row, current) > 0 ? 'open' : 'hidden'
   if (current.generation < row.generation) return 'open'
@@ -39,14 +47,15 @@ function fateBeside(row: ConditionalRow, current: VersionRecord): RowFate {
 /**
  * Whether a row took effect, as well as can be told at once. A later row that was not written on a condition may hide it, and the
  * tombstone of a deletion may have been collected since: it counts as one that won then, unless it was withdrawn, or should have
- * become a noncurrent version and did not.
- * @param isOld whether no coordinator is left that could finish it (see Contests)
+ * become a noncurrent version and did not. That is not said before its coordinator had the time to withdraw it: a replica that
+ * alone took it may hold it as a noncurrent version until then.
+ * @param isSettled whether it had that time, and @param isOld whether no coordinator is left that could finish it (see Contests)
  * @throws CarportError QuorumUnavailable, LayoutNotReady
  */
 export async function tookEffect(
   { objects, versions }: { objects: Table<VersionRecord>; versions: Table<VersionRecord> },
   row: ConditionalRow,
-  isOld: boolean,
+  { isSettled, isOld }: { isSettled: boolean; isOld: boolean },
 ): Promise<'yes' | 'no' | 'open'> {
   const { fate, current } = await fateByCurrent(objects, row)
   if (fate === 'won') return 'yes'
@@ -55,6 +64,7 @@ export async function tookEffect(
   const { bucket, key, id, isNull } = row
   const withdrawn = await versions.get(bucket, versionSortKey(key, id, false), { body: false })
   if (withdrawn?.withdraws) return 'no'
+  if (!isSettled) return 'open'
   if (isNull || withdrawn) return 'yes'
   const copy = await noncurrentCopy(versions, { bucket, key, selector: id }, current, { body: false })
   return live(copy)?.id.equals(id) ? 'yes' : 'no'

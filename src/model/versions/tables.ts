@@ -32,6 +32,8 @@ export interface ContentHooks extends VersionCopies {
   updateNoncurrent(tx: Tx, record: VersionRecord): void
   /** A conditional row was replaced by another one of its place: see Contests. */
   replaced?(tx: Tx, row: VersionRecord): void
+  /** A conditional row becomes a noncurrent version, though it may never have taken effect: see Contests. */
+  doubted?(tx: Tx, row: VersionRecord): void
   /** A conditional row became a noncurrent version, or one went. */
   placed?(tx: Tx, version: VersionRecord): void
   unplaced?(tx: Tx, version: VersionRecord): void
@@ -91,6 +93,7 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
       if (!after) return
       const isNewVersion = !before?.id.equals(after.id)
       if (isNewVersion && before && before.state !== 'tombstone') {
+        if (isInDoubt(before, after)) hooks.doubted?.(tx, before)
         if (isContested(before, after)) hooks.replaced?.(tx, before)
         else if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))
         else release(tx, hooks, before)
@@ -215,6 +218,12 @@ export function versionTable(hooks: () => ContentHooks): TableSchema<VersionReco
 /** Whether both were judged on one base, so that it is not known yet which of them took effect, if any. */
 function isContested(before: VersionRecord, after: VersionRecord): boolean {
   return isOfChain(before, after) && isOfPlace(before, after)
+}
+
+/** Whether `before` becomes a noncurrent version by a row that follows at such a distance that it does not tell whether that took effect. */
+function isInDoubt(before: VersionRecord, after: VersionRecord): boolean {
+  if (!before.chain || !staysAsNoncurrent(before, after)) return false
+  return isOfChain(before, after) && isBaseOf(before, after) === 'unknown'
 }
 
 /** Whether `before`, replaced by `after`, becomes a noncurrent version rather than going away. */

@@ -1,0 +1,110 @@
+/**
+ * Histories of versions in a bucket with versioning that were written on a condition by a node which did not get its votes.
+ * Invariant: what is no version in the end is told by no event, and listed only until the replicas can tell.
+ */
+import { expect, it } from 'vitest'
+import { replicaOrder } from '../src/cluster/partition-leader.js'
+import { readListed } from '../src/model/versions/codec.js'
+import { ACCEPT, begin, interpose, KEY, md5, promise, replace } from './conditional-histories.js'
+import type { SimCluster, SimNode } from './sim-cluster.js'
+import { cut, get, onCluster, put, waitUntil } from './sim-histories.js'
+
+const EMPTY = Buffer.alloc(0)
+const VERSIONED = { versioning: 'enabled' } as const
+const TARGET = 'arn:carport:sqs::t:webhook'
+
+async function etagsListed(node: SimNode, bucket: Buffer): Promise<string[]> {
+  const range = { prefix: Buffer.from(KEY), delimiter: EMPTY, start: EMPTY, afterVersion: EMPTY, limit: 100 }
+  const { entries } = await node.core!.model.versionListing.page({ bucket, ...range })
+  return entries.map(({ head }) => readListed(head!).etag.slice(0, 32)).sort()
+}
+
+it('no event tells of a write that one replica took and a plain one covers, while its coordinator does not know yet', async () => {
+  const told: string[] = []
+  const target = {
+    ...{ name: 't', kind: 'webhook', close: async () => {} },
+    send: async ({ body }: { body: string }) => {
+      const { Records } = JSON.parse(body) as { Records: [{ s3: { object: { eTag: string } } }] }
+      told.push(Records[0].s3.object.eTag)
+    },
+  }
+  await onCluster({ events: () => ({ targets: [target], region: 'r', hostId: 'h' }) }, async (c) => {
+    const { nodes, bucket } = await begin(c)
+    // The one that delivers first: no other one asks while the coordinator goes on.
+    const [first] = replicaOrder(nodes[0].core!.cluster.layout, bucket[0]!)
+    const a = nodes.find(({ id }) => id === first)!
+    const [b, third] = nodes.filter((node) => node !== a) as [SimNode, SimNode]
+    const { buckets } = a.core!.model
+    const rule = { ...{ id: 'all', arn: TARGET, form: 'queue', target: 't' }, events: ['s3:ObjectCreated:*'] }
+    await buckets.setDocument({ id: bucket } as never, 'notification', [rule] as never)
+    await c.clock.sleep(5000)
+    interpose(a, {
+      [ACCEPT]: async (send) => {
+        await promise(b, [b, third], bucket)
+        await send().finally(async () => {
+          await put(b, bucket, KEY, 'plain', 'enabled')
+          await c.clock.sleep(8000)
+        })
+      },
+    })
+    expect(await replace(c, a, bucket, 'base', 'mine', VERSIONED)).toBe('refused')
+    await c.clock.sleep(300_000)
+    expect(told).toContain(md5('plain').toString('hex'))
+    expect(told).not.toContain(md5('mine').toString('hex'))
+    // As for every other row that was written on a condition.
+    expect(await replace(c, a, bucket, 'plain', 'more', VERSIONED)).toBe('done')
+    await put(b, bucket, KEY, 'last', 'enabled')
+    await c.clock.sleep(120_000)
+    expect(told).toContain(md5('more').toString('hex'))
+  })
+})
+
+/** Writes on a condition that one node misses: more than the rows of their chain tell of. */
+const MISSED = 12
+
+it('a version that one replica took and nobody finished goes soon after its node is back, though it missed many writes', async () => {
+  await onCluster({}, async (c) => {
+    const { nodes, bucket } = await begin(c)
+    const [a, b, third] = nodes
+    let heal = () => {}
+    interpose(third, {
+      [ACCEPT]: async (send) => {
+        heal = cut(c, [third], [a, b])
+        await send()
+      },
+    })
+    const lost = replace(c, third, bucket, 'base', 'mine', VERSIONED)
+    expect(await lost).toBe('QuorumUnavailable')
+    let content = 'base'
+    for (let i = 0; i < MISSED; i++) {
+      expect(await replace(c, a, bucket, content, `${i}`, VERSIONED)).toBe('done')
+      content = `${i}`
+    }
+    const won = ['base', ...Array.from({ length: MISSED }, (_, i) => `${i}`)].map((each) =>
+      md5(each).toString('hex'),
+    )
+    await c.clock.sleep(10_000)
+    heal()
+    await reads(c, third, bucket, content)
+    await c.clock.sleep(10_000)
+    for (const node of nodes) expect(await etagsListed(node, bucket)).toEqual(won.sort())
+  })
+})
+
+async function reads(c: SimCluster, node: SimNode, bucket: Buffer, content: string): Promise<void> {
+  let found = ''
+  await waitUntil(
+    c,
+    'the node reads',
+    () => {
+      get(node, bucket, KEY).then(
+        (each) => {
+          found = each
+        },
+        () => {},
+      )
+      return found === content
+    },
+    60_000,
+  )
+}
