@@ -9,7 +9,7 @@ import { noncurrentOf } from '../src/model/versions/tables.js'
 import { ballotTimeUs, lastBallotOf } from '../src/table/ballot.js'
 import { CarportError } from '../src/util/errors.js'
 import { SeededRandom } from './seeded-random.js'
-import { SimCluster } from './sim-cluster.js'
+import { SimCluster, type SimNode } from './sim-cluster.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 
 const KEY = 'k'
@@ -163,38 +163,77 @@ describe('two writes that were judged on one base', () => {
 })
 
 describe('a contest on a node that leaves the layout', () => {
-  it('is decided by a node that stays', async () => {
-    const cluster = new SimCluster({
-      ...{ seed: 1, nodes: 4, zones: 4, replicationFactor: 3, blockBytes: 4096, clockSkewMs: 0 },
-      path: { latencyMs: 1, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 },
-      ...{ tables: {}, graces: { unreferencedMs: UNREFERENCED_MS, unclaimedMs: 60_000 }, contestsMs: OLD_MS },
-    })
-    const work = async () => {
-      await cluster.start()
-      const random = new SeededRandom('leaver')
-      const [leaver, ...others] = cluster.nodes
-      const { model } = others[0]!.core!
-      const { id } = await model.buckets.create('contested')
-      const bucket = { id } as Bucket
-      const write = async (precondition?: () => void) => {
-        const stored = await model.blobs.write(sourceOf(random.bytes(10), random))
-        return model.objects.put(newVersion(bucket, KEY, stored.md5), stored, 'off', precondition)
+  it.each([1, 2])(
+    'is decided by a node that stays, though the nearest leaves as well (%i)',
+    async (leaving) => {
+      const cluster = new SimCluster({
+        ...{ seed: 1, nodes: 3 + leaving, zones: 3 + leaving, replicationFactor: 3, blockBytes: 4096 },
+        path: { latencyMs: 1, jitterMs: 0, lossShare: 0, bytesPerMs: 10_000 },
+        graces: { unreferencedMs: UNREFERENCED_MS, unclaimedMs: 60_000 },
+        ...{ tables: {}, clockSkewMs: 0, contestsMs: OLD_MS },
+      })
+      const work = async () => {
+        await cluster.start()
+        const random = new SeededRandom('leaver')
+        const leavers = cluster.nodes.slice(0, leaving)
+        const others = cluster.nodes.slice(leaving)
+        for (const { id, core } of leavers) {
+          const nearestFirst = core!.quorum.nearestFirst.bind(core!.quorum)
+          const isLeaver = (node: string) => leavers.some((each) => each.id === node && node !== id)
+          core!.quorum.nearestFirst = (nodes) => {
+            const sorted = nearestFirst(nodes)
+            return [...sorted.filter(isLeaver), ...sorted.filter((node) => !isLeaver(node))]
+          }
+        }
+        const { model } = others[0]!.core!
+        const bucket = await bucketOfAll(others[0]!, leavers)
+        const write = async (precondition?: () => void) => {
+          const stored = await model.blobs.write(sourceOf(random.bytes(10), random))
+          return model.objects.put(newVersion(bucket, KEY, stored.md5), stored, 'off', precondition)
+        }
+        await write()
+        const won = await write(() => {})
+        await write()
+        const chain = { ...won.chain!, ballot: lastBallotOf(ballotTimeUs(won.chain!.ballot)) }
+        const lost = { ...won, id: versionId(won.createdUs, random.bytes(NONCE_BYTES)), chain }
+        const [leaver] = leavers as [SimNode]
+        const { db } = leaver.machine.platform!
+        await db.transact((tx) => leaver.core!.model.contests.replaced(tx, lost))
+        const { core } = leaver
+        let calls = 0
+        const call = core!.quorum.call.bind(core!.quorum)
+        core!.quorum.call = (node, method, ...rest) => {
+          if (method === 'model/contest') calls++
+          return call(node, method, ...rest)
+        }
+        // A write that goes on keeps the layout of before, in which both have the rows.
+        const end = others[0]!.core!.quorum.beginWrite()
+        await cluster.changeLayout(
+          leavers.map(({ id }) => ({ node: id, role: null })),
+          others[0]!,
+        )
+        await cluster.clock.sleep(OLD_MS / 2)
+        end()
+        await cluster.clock.sleep(2 * OLD_MS)
+        expect(calls).toBeLessThanOrEqual(leaving)
+        for (const { core } of leavers) {
+          expect(core!.model.contests.backlog).toBe(0)
+          expect(core!.model.contests.withdrawn).toBe(0)
+          expect(core!.model.contests.workerStats().consecutiveErrors).toBe(0)
+        }
+        const withdrawn = cluster.nodes.map(({ core }) => core!.model.contests.withdrawn)
+        expect(withdrawn.reduce((a, b) => a + b, 0)).toBe(1)
       }
-      await write()
-      const won = await write(() => {})
-      await write()
-      const chain = { ...won.chain!, ballot: lastBallotOf(ballotTimeUs(won.chain!.ballot)) }
-      const lost = { ...won, id: versionId(won.createdUs, random.bytes(NONCE_BYTES)), chain }
-      const { db } = leaver!.machine.platform!
-      await db.transact((tx) => leaver!.core!.model.contests.replaced(tx, lost))
-      await cluster.changeLayout([{ node: leaver!.id, role: null }], others[0]!)
-      await cluster.clock.sleep(2 * OLD_MS)
-      expect(leaver!.core!.model.contests.backlog).toBe(0)
-      expect(leaver!.core!.model.contests.workerStats().consecutiveErrors).toBe(0)
-      const withdrawn = cluster.nodes.map(({ core }) => core!.model.contests.withdrawn)
-      expect(withdrawn[0]).toBe(0)
-      expect(withdrawn.reduce((a, b) => a + b, 0)).toBe(1)
-    }
-    await cluster.clock.runUntil(work(), 10 * 3_600_000)
-  })
+      await cluster.clock.runUntil(work(), 10 * 3_600_000)
+    },
+  )
 })
+
+/** A bucket whose rows are on all of these nodes, among others. */
+async function bucketOfAll(by: SimNode, nodes: readonly SimNode[]): Promise<Bucket> {
+  for (let i = 0; ; i++) {
+    const { id } = await by.core!.model.buckets.create(`bucket-${i}`)
+    const replicas = by.core!.cluster.layout.storageSet(id[0]!)
+    if (nodes.every((node) => replicas.includes(node.id))) return { id } as Bucket
+  }
+}

@@ -7,7 +7,7 @@ import { CarportError } from '../src/util/errors.js'
 import type { RegisterOp } from './register-check.js'
 import type { SeededRandom } from './seeded-random.js'
 import { INLINE_BYTES_MAX, NodeDied, type SimNode } from './sim-cluster.js'
-import { conditionalWrite } from './sim-conditional.js'
+import { conditionalWrite, createAll } from './sim-conditional.js'
 import { checkContent } from './sim-content.js'
 import { copyObject } from './sim-copies.js'
 import { WRITES } from './sim-coverage.js'
@@ -24,6 +24,8 @@ import { type ClientRequest, isExpectedFailure, type Target } from './sim-reques
 import type { StackRequest } from './sim-stacks.js'
 import type { Workload } from './sim-workload.js'
 
+/** Keys of one round of duels. */
+const DUELS = 12
 /** How long a client takes between the halves of a body that it sends slowly, in ms, at least. */
 const DRIP_MS_MIN = 70_000
 /** Share of the operations that go to the first key. */
@@ -117,6 +119,8 @@ export class SimClient {
         return w.control.step(random, node, (what, run) => this.#try(node, what, run))
       case 'conditional':
         return conditionalWrite(this.#request(node, writeTarget))
+      case 'duel':
+        return createAll(this.#duels())
       case 'copy':
         return copyObject({ ...this.#request(node, writeTarget), source: this.#target() })
       case 'tags':
@@ -162,6 +166,21 @@ export class SimClient {
         void this.w.deletedVersions.set(`${key}/${version.id.toString('hex')}`, { key, version }),
       attempt: (what, run) => this.#try(node, what, run),
     }
+  }
+
+  /** Two clients for each of some keys that were not used before, at nodes that no change of the layout takes away. */
+  #duels(): ClientRequest<Workload>[] {
+    const { cluster, bucket, freshKeys } = this.w
+    const { nodes, gateways = 0 } = cluster.options
+    const staying = [cluster.nodes[0]!, ...cluster.nodes.slice(nodes, nodes + gateways)]
+    return Array.from({ length: DUELS }, (_, i) => `duel/${this.#operationId}/${i}`).flatMap((key) => {
+      freshKeys.add(key)
+      return [0, 1].map((who) => {
+        const random = this.#random.fork(`${key}/${who}`)
+        const request = this.#request(random.pick(staying), { bucket, key, register: key })
+        return { ...request, random }
+      })
+    })
   }
 
   /** The key that all write to for a while, which nobody used before; or the one of some time ago. */

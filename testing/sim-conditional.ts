@@ -38,13 +38,27 @@ interface Request {
 
 /** One write on a condition, with all that the history has to know of it. */
 export async function conditionalWrite(request: Request): Promise<void> {
-  const { w, random, target, note } = request
-  const { bucket, key, register } = target
-  const roll = random.float()
+  const roll = request.random.float()
   const kind: Kind = roll < 0.35 ? 'create' : roll < 0.85 ? 'replace' : 'delete'
   const expected = kind === 'create' ? null : await read(request)
   if (expected === undefined || (kind !== 'create' && expected === null)) return
-  const bytes = random.chance(0.8) ? 16 + random.below(1000) : INLINE_BYTES_MAX + 1 + random.below(8192)
+  const { random } = request
+  const bytes = random.chance(0.8) ? smallBytes(random) : INLINE_BYTES_MAX + 1 + random.below(8192)
+  await writeOn(request, kind, expected, bytes)
+}
+
+/** Each of the requests creates what nobody has used before, without blocks: of those for one key, one wins. */
+export async function createAll(requests: readonly Request[]): Promise<void> {
+  await Promise.all(requests.map((request) => writeOn(request, 'create', null, smallBytes(request.random))))
+}
+
+function smallBytes(random: SeededRandom): number {
+  return 16 + random.below(1000)
+}
+
+async function writeOn(request: Request, kind: Kind, expected: string | null, bytes: number): Promise<void> {
+  const { w, random, target, note } = request
+  const { bucket, key, register } = target
   const content = kind === 'delete' ? undefined : w.contents.make(random, bytes)
   const etag = content ? createHash('md5').update(content).digest('hex') : null
   if (content) w.contents.register(etag!, content)

@@ -7,7 +7,8 @@ import { blockOwner, hashesOf } from '../src/model/content/refs.js'
 import { bucketPartition } from '../src/model/sort-keys.js'
 import { PURGE_TREE } from '../src/model/upkeep/purge.js'
 import { placeKeyOf } from '../src/model/versions/chain.js'
-import { decodeHead, readListed } from '../src/model/versions/codec.js'
+import { readListed } from '../src/model/versions/codec.js'
+import type { VersionRecord } from '../src/model/versions/record.js'
 import { workersOf } from '../src/node/metrics/worker-metrics.js'
 import { LocalTable } from '../src/table/local.js'
 import { GC_TREE, RETRY_TREE } from '../src/table/row-keys.js'
@@ -28,8 +29,9 @@ const LISTED_MAX = 1000
  */
 export async function checkQuiescent(w: Workload): Promise<string[]> {
   const { cluster } = w
-  const checks = [checkLayout, checkQueues, checkWorkers, checkReplicas, checkTombstones, checkCounters]
-  const problems = checks.flatMap((check) => few(check(cluster)))
+  const ofNodes = [checkLayout, checkQueues, checkWorkers]
+  const ofRows = [checkReplicas, checkTombstones, checkCounters, checkPlaces]
+  const problems = [...ofNodes, ...ofRows].flatMap((check) => few(check(cluster)))
   problems.push(...few(checkReferences(cluster, w.owners)))
   problems.push(...few(await checkBlocks(cluster)))
   problems.push(...few(await checkListings(w)))
@@ -341,17 +343,32 @@ async function checkListings(w: Workload): Promise<string[]> {
   return problems
 }
 
-/**
- * Checks that each acknowledged version is listed and can be read, and each deleted one is gone; and that of versions which were
- * judged on one base, one is left.
- */
+/** Checks that of versions which were judged on one base, one is left. */
+function checkPlaces(cluster: SimCluster): string[] {
+  const problems: string[] = []
+  for (const node of cluster.nodes) {
+    const { object, version } = node.core!.model.tables
+    const places = new Map<string, VersionRecord>()
+    for (const row of [...rows(node, object.local), ...rows(node, version.local)]) {
+      if (!row.chain || row.state === 'tombstone') continue
+      const place = placeKeyOf(row).toString('hex')
+      const other = places.get(place)
+      const [one, two] = [row, other].map((each) => each?.id.toString('hex'))
+      if (other && one !== two)
+        problems.push(`node${node.index}: versions ${two} and ${one} of ${row.key} have one place`)
+      places.set(place, row)
+    }
+  }
+  return problems
+}
+
+/** Checks that each acknowledged version is listed and can be read, and each deleted one is gone. */
 async function checkVersions(w: Workload): Promise<string[]> {
   const problems: string[] = []
   const node = w.cluster.readyNodes()[0]!
   const { model } = node.core!
   const bucket = w.versionedBucket.id
   const listed = new Set<string>()
-  const places = new Set<string>()
   const page = await model.versionListing.page({
     ...{ bucket, prefix: EMPTY, delimiter: EMPTY, start: EMPTY, afterVersion: EMPTY },
     limit: 1000,
@@ -360,10 +377,6 @@ async function checkVersions(w: Workload): Promise<string[]> {
     const id = `${key}/${readListed(head!).id.toString('hex')}`
     if (listed.has(id)) problems.push(`version ${id} is listed twice`)
     listed.add(id)
-    const version = decodeHead(head!, () => undefined)
-    const place = version.chain && placeKeyOf(version).toString('hex')
-    if (place && places.has(place)) problems.push(`version ${id} has the place of another one`)
-    if (place) places.add(place)
   }
   for (const [id, { key, version }] of w.versions) {
     if (!listed.has(id) && !page.more) problems.push(`acknowledged version ${id} is not listed`)

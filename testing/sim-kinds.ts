@@ -2,7 +2,16 @@
 import type { SeededRandom } from './seeded-random.js'
 import { commits, gaps, popped, promised, repaired, retagged, stacked, suspended } from './sim-gaps.js'
 import { ALL_ACTS, ALL_OPERATIONS, busy, COLD_KEYS, KEYS, upgrade, VERSIONED_KEYS } from './sim-kind-parts.js'
-import { emptied, LAYOUT_CHANGE, layout, outdated, skipped, unheard } from './sim-layout-kinds.js'
+import {
+  duels,
+  emptied,
+  LAYOUT_CHANGE,
+  layout,
+  moving,
+  outdated,
+  skipped,
+  unheard,
+} from './sim-layout-kinds.js'
 import { dripping, outrun, recreated, unheardOf } from './sim-loss-kinds.js'
 import { type Act, type Profile, type ScenarioKind, SYNC_INTERVAL_MS } from './sim-profile.js'
 import { swarm } from './sim-swarm.js'
@@ -96,6 +105,8 @@ function drawOf(kind: ScenarioKind, random: SeededRandom): Profile {
       return { ...base, ...unheard() }
     case 'conditional':
       return { ...base, ...conditional(random) }
+    case 'duels':
+      return { ...base, ...conditional(random), ...duels(random) }
     case 'moving':
       return { ...base, ...conditional(random), ...moving(random) }
     case 'skipped':
@@ -237,22 +248,6 @@ function conditional(random: SeededRandom): Partial<Profile> {
       multipart: 0.02,
       conditional: 0.6,
     },
-  }
-}
-
-/**
- * Two writers of one key who were both promised something before a move meet again after it, if nobody else has written
- * that key meanwhile: so the key changes from time to time.
- */
-function moving(random: SeededRandom): Partial<Profile> {
-  return {
-    ...{ acts: ['slow', 'one-way'], everyMs: random.pick([10_000, 60_000]), lastsMs: 5000 },
-    // A move is as quick as it can be, so that a write that takes its time may outlast it.
-    path: { latencyMs: random.pick([1, 5]), jitterMs: 2, lossShare: 0, bytesPerMs: 10_000 },
-    ...{ syncSoonMs: random.pick([100, 1000]), promiseStrikeShare: 0, changesLayout: 'moves' },
-    ...{ judgeShare: 1, judgeMs: random.pick([4000, 10_000]), freshEveryMs: random.pick([0, 2000, 4000]) },
-    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 500, loadFactor: 2 },
-    operations: { get: 0.2, conditional: 0.8 },
   }
 }
 

@@ -1,6 +1,6 @@
 /** Kinds of runs in which the layout changes, and how it does; see sim-kinds.ts. */
 import type { SeededRandom } from './seeded-random.js'
-import { ALL_ACTS, COLD_KEYS, KEYS } from './sim-kind-parts.js'
+import { ALL_ACTS, COLD_KEYS, KEYS, VERSIONED_KEYS } from './sim-kind-parts.js'
 import type { Profile } from './sim-profile.js'
 
 /** The change of a layout that says nothing of its own. */
@@ -83,5 +83,32 @@ export function unheard(): Partial<Profile> {
     },
     layoutChange: { ...LAYOUT_CHANGE, nodes: 3, atOnce: true, discards: true, lagMs: 40_000 },
     operations: { put: 0.7, get: 0.3 },
+  }
+}
+
+/**
+ * Two writers of one key who were both promised something before a move meet again after it, if nobody else has written
+ * that key meanwhile: so the key changes from time to time.
+ */
+export function moving(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['slow', 'one-way'], everyMs: random.pick([10_000, 60_000]), lastsMs: 5000 },
+    // A move is as quick as it can be, so that a write that takes its time may outlast it.
+    path: { latencyMs: random.pick([1, 5]), jitterMs: 2, lossShare: 0, bytesPerMs: 10_000 },
+    ...{ syncSoonMs: random.pick([100, 1000]), promiseStrikeShare: 0, changesLayout: 'moves' },
+    ...{ judgeShare: 1, judgeMs: random.pick([4000, 10_000]), freshEveryMs: random.pick([0, 2000, 4000]) },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1), thinkMs: 500, loadFactor: 2 },
+    operations: { get: 0.2, conditional: 0.8 },
+  }
+}
+
+/** The same with two writers for each of many keys, where hardly anything holds up a move. */
+export function duels(random: SeededRandom): Partial<Profile> {
+  return {
+    ...{ acts: ['slow'], everyMs: 60_000, lastsMs: 100, syncSoonMs: 1000, promiseStrikeShare: 0 },
+    path: { latencyMs: random.pick([1, 5]), jitterMs: 2, lossShare: 0, bytesPerMs: 10_000 },
+    ...{ changesLayout: 'moves', judgeShare: 1, judgeMs: 15_000, thinkMs: 500, gateways: 2 },
+    ...{ keys: KEYS.slice(0, 1), versionedKeys: VERSIONED_KEYS.slice(0, 1) },
+    operations: { get: 0.1, duel: 0.9 },
   }
 }

@@ -44,6 +44,7 @@ export type OperationName =
   | 'pop'
   | 'nulls'
   | 'conditional'
+  | 'duel'
   | 'control'
   | 'copy'
   | 'tags'
@@ -78,7 +79,7 @@ export type OperationName =
  * - 'unheard': the same, where nodes without capacity hear of the change late, and go on writing to those that go;
  * - 'conditional': writes on a condition beside plain ones, all faults, every third time over a change of the layout;
  * - 'moving': the same on one key, or on one after the other, whose copies move again and again, by writers that take as long
- *   as a move;
+ *   as a move; 'duels': by two for each of many keys;
  * - 'skipped': a node joins and dies before it has copied, an administrator does not wait for it, and it comes back;
  * - 'outdated': a replica is cut off, replaced, and skipped as dead, but lives, and its clients go on; then it reaches one of the
  *   others that missed what was written last;
@@ -121,6 +122,7 @@ export const SCENARIO_KINDS = [
   'unheard',
   'conditional',
   'moving',
+  'duels',
   'skipped',
   'outdated',
   'listings',

@@ -84,7 +84,7 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
   {
     name: 'an epoch for each phase',
     breaks: 'one of several conditional writes wins while data moves',
-    hunts: ['moving'],
+    hunts: ['duels'],
     edits: [
       {
         file: 'src/table/conditional.ts',

@@ -147,18 +147,6 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'an overtaken deletion leaves its version where it was not the current one any more',
-    breaks: 'a deleted version stays deleted',
-    hunts: ['popped', 'stacked'],
-    edits: [
-      {
-        file: 'src/model/versions/deletion.ts',
-        find: 'if (!old) return this.#bury(target, deleted)',
-        replace: 'if (!old) return deleted',
-      },
-    ],
-  },
-  {
     name: 'a version on its way is hidden by an older one',
     breaks: 'a read shows the null version that was acknowledged before it',
     hunts: ['suspended'],

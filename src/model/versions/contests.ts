@@ -81,6 +81,8 @@ export class Contests extends DueQueue {
     deps.transport.handle(METHOD, async (body) => {
       if (!Buffer.isBuffer(body)) throw new CarportError('InvalidArgument', 'malformed contest')
       const contest = FORMAT.decode(body)
+      // Of two nodes that go, none can decide: they would hand it to each other without end.
+      if (isOutside(deps.placement)) throw new CarportError('LayoutNotReady', 'this node has no role')
       await deps.db.transact((tx) => this.#enqueue(tx, contest, 0))
       return { body: null }
     })
