@@ -62,10 +62,12 @@ export async function tookEffect(
   const isForgotten = isOld && current === undefined
   if (fate !== 'hidden' && !isForgotten) return fate === 'lost' ? 'no' : 'open'
   const { bucket, key, id, isNull } = row
-  const withdrawn = await versions.get(bucket, versionSortKey(key, id, false), { body: false })
-  if (withdrawn?.withdraws) return 'no'
+  const version = await versions.get(bucket, versionSortKey(key, id, false), { body: false })
+  if (version?.withdraws) return 'no'
+  // What was deleted by its id was there; and its tombstone may be collected before anybody asks again.
+  if (version?.state === 'tombstone') return 'yes'
   if (!isSettled) return 'open'
-  if (isNull || withdrawn) return 'yes'
+  if (isNull || version) return 'yes'
   const copy = await noncurrentCopy(versions, { bucket, key, selector: id }, current, { body: false })
   return live(copy)?.id.equals(id) ? 'yes' : 'no'
 }
