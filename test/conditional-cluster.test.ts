@@ -9,7 +9,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Wan } from '../bench/stores/wan.js'
 import { ProcessCluster } from './support/processes.js'
 
@@ -52,11 +52,6 @@ async function persistently<T>(run: () => Promise<T>): Promise<T> {
     }
   }
 }
-
-const numbersIn = (texts: readonly string[]) =>
-  texts.map((text) => Number(text.split(' ')[0])).sort((a, b) => a - b)
-
-const eachOnce = (texts: readonly string[]) => numbersIn(texts).every((number, i) => number === i)
 
 const create = (client: S3Client, Key: string, Body: string) =>
   client.send(new PutObjectCommand({ Bucket, Key, Body, IfNoneMatch: '*' }))
@@ -234,11 +229,13 @@ describe.skipIf(process.platform !== 'linux' || !existsSync(WAN)).each([3, 5])('
 
     // Each increment that took effect is a version: all numbers are there, each once, and all that were acknowledged. One that a
     // replica alone took, whose client heard nothing, is listed until the replicas have told each other.
-    const untilMs = performance.now() + DOUBT_MS
-    let texts = await counted()
-    while (!eachOnce(texts) && performance.now() < untilMs) texts = await counted()
-    const numbers = numbersIn(texts)
-    expect(numbers).toEqual(numbers.map((_, i) => i))
+    const exactly = async () => {
+      const texts = await counted()
+      const numbers = texts.map((text) => Number(text.split(' ')[0])).sort((a, b) => a - b)
+      expect(numbers).toEqual(numbers.map((_, i) => i))
+      return texts
+    }
+    const texts = await vi.waitFor(exactly, { timeout: DOUBT_MS, interval: 500 })
     for (const text of acknowledged) expect(texts).toContain(text)
     expect(acknowledged.length).toBeGreaterThan(5)
   })

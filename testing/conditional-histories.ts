@@ -19,7 +19,7 @@ export const md5 = (content: string) => createHash('md5').update(content).digest
 
 class Refused extends Error {}
 
-export type Three = [SimNode, SimNode, SimNode]
+type Three = [SimNode, SimNode, SimNode]
 type Sets = readonly (readonly NodeId[])[]
 
 /** Replaces a key's content on the condition that it is still `expected`. Resolves with what the client hears. */

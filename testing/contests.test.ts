@@ -10,6 +10,7 @@ import { ballotTimeUs, lastBallotOf } from '../src/table/ballot.js'
 import { CarportError } from '../src/util/errors.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimCluster, type SimNode } from './sim-cluster.js'
+import { bucketOn } from './sim-histories.js'
 import { newVersion, sourceOf } from './sim-objects.js'
 
 const KEY = 'k'
@@ -186,7 +187,7 @@ describe('a contest on a node that leaves the layout', () => {
           }
         }
         const { model } = others[0]!.core!
-        const bucket = await bucketOfAll(others[0]!, leavers)
+        const bucket = { id: await bucketOn(cluster, ...leavers) } as Bucket
         const write = async (precondition?: () => void) => {
           const stored = await model.blobs.write(sourceOf(random.bytes(10), random))
           return model.objects.put(newVersion(bucket, KEY, stored.md5), stored, 'off', precondition)
@@ -228,12 +229,3 @@ describe('a contest on a node that leaves the layout', () => {
     },
   )
 })
-
-/** A bucket whose rows are on all of these nodes, among others. */
-async function bucketOfAll(by: SimNode, nodes: readonly SimNode[]): Promise<Bucket> {
-  for (let i = 0; ; i++) {
-    const { id } = await by.core!.model.buckets.create(`bucket-${i}`)
-    const replicas = by.core!.cluster.layout.storageSet(id[0]!)
-    if (nodes.every((node) => replicas.includes(node.id))) return { id } as Bucket
-  }
-}

@@ -249,7 +249,7 @@ export class SimCluster {
   }
 
   /** Tries at nodes that are up until one attempt succeeds. */
-  async retried<T>(random: SeededRandom, run: (node: SimNode) => Promise<T>): Promise<T> {
+  async retried<T>(random: SeededRandom, run: (node: SimNode) => Promise<T>, retries = 100): Promise<T> {
     for (let i = 0; ; i++) {
       const ready = this.readyNodes()
       try {
@@ -257,7 +257,7 @@ export class SimCluster {
         const node = random.pick(ready)
         return await this.surviving(node, run(node))
       } catch (error) {
-        if (i === 100) throw error
+        if (i === retries) throw error
         await this.clock.sleep(2000)
       }
     }

@@ -104,6 +104,17 @@ export class Events {
   }
 }
 
+/** A target that takes everything, and notes the ETag of each object that was created, or the name of another event. */
+export function notingTarget(told: string[]): EventTarget {
+  return {
+    ...{ name: EVENT_RULE.target, kind: 'webhook', close: async () => {} },
+    send: async ({ body }) => {
+      const [{ eventName, s3 }] = (JSON.parse(body) as { Records: [Message] }).Records
+      told.push(s3.object.eTag ?? eventName)
+    },
+  }
+}
+
 interface Message {
   eventName: string
   s3: { bucket: { name: string }; object: { key: string; eTag?: string } }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Versioning } from '../src/model/buckets/documents.js'
 import type { BodySource } from '../src/model/content/blobs.js'
+import { readListed } from '../src/model/versions/codec.js'
 import type { Precondition } from '../src/model/versions/conditional-writes.js'
 import type { VersionRecord } from '../src/model/versions/record.js'
 import { SimCluster, type SimClusterOptions, type SimNode } from './sim-cluster.js'
@@ -106,12 +107,21 @@ export function copyOn(node: SimNode, bucket: Buffer, key: string): string {
   return object.local.get(node.machine.platform!.db, bucket, Buffer.from(key))?.state ?? '-'
 }
 
-/** A bucket whose rows are on `node` in the layout of now. */
-export async function bucketOn(cluster: SimCluster, node: SimNode): Promise<Buffer> {
+/** The ETags of all versions of a bucket, or of the keys that begin so, as a node lists them; sorted. */
+export async function etagsListed(node: SimNode, bucket: Buffer, prefix = ''): Promise<string[]> {
+  const empty = Buffer.alloc(0)
+  const range = { prefix: Buffer.from(prefix), delimiter: empty, start: empty, afterVersion: empty }
+  const { entries } = await node.core!.model.versionListing.page({ bucket, ...range, limit: 1000 })
+  return entries.map(({ head }) => readListed(head!).etag.slice(0, 32)).sort()
+}
+
+/** A bucket whose rows are on these nodes, among others, in the layout of now. */
+export async function bucketOn(cluster: SimCluster, ...nodes: readonly SimNode[]): Promise<Buffer> {
   const [first] = cluster.nodes as [SimNode]
   for (let i = 0; ; i++) {
     const { id } = await first.core!.model.buckets.create(`bucket-${i}`)
-    if (!first.core!.cluster.layout.storageSet(id[0]!).includes(node.id)) continue
+    const replicas = first.core!.cluster.layout.storageSet(id[0]!)
+    if (!nodes.every((node) => replicas.includes(node.id))) continue
     await cluster.clock.sleep(1000)
     return id
   }

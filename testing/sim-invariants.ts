@@ -353,9 +353,10 @@ function checkPlaces(cluster: SimCluster): string[] {
       if (!row.chain || row.state === 'tombstone') continue
       const place = placeKeyOf(row).toString('hex')
       const other = places.get(place)
-      const [one, two] = [row, other].map((each) => each?.id.toString('hex'))
-      if (other && one !== two)
-        problems.push(`node${node.index}: versions ${two} and ${one} of ${row.key} have one place`)
+      if (other && !other.id.equals(row.id)) {
+        const ids = [other, row].map(({ id }) => id.toString('hex')).join(' and ')
+        problems.push(`node${node.index}: versions ${ids} of ${row.key} have one place`)
+      }
       places.set(place, row)
     }
   }

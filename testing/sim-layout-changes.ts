@@ -13,8 +13,11 @@ import { applyAsRivals } from './sim-rivals.js'
 /** Where copies move again and again: how many nodes have no role, and the time between two moves, in ms, on average. */
 const SPARE_NODES = 2
 const MOVE_EVERY_MS = 5_000
-/** How long a change may take at the most that goes on without dead nodes, in ms. */
-const THROUGH_MS = 3600_000
+/**
+ * How often it is tried to go on without dead nodes: a layout waits some minutes for a block that its node cannot find anywhere, since
+ * the write that it was for came to nothing.
+ */
+const SKIP_RETRIES = 1800
 /** Time between two looks at the progress of a change, in ms. */
 const LOOK_MS = 100
 /** How long a replica is cut off from those that take writes, and how long the node that was skipped reaches it alone, in ms. */
@@ -207,22 +210,6 @@ export class LayoutChanges {
   }
 
   /**
-   * Tries again and again at nodes drawn each time. A layout waits some minutes for a block that its node cannot find anywhere, since
-   * the write that it was for came to nothing.
-   */
-  async #untilThrough(run: (by: SimNode) => Promise<void>): Promise<void> {
-    const { cluster, random } = this.options
-    const untilMs = cluster.clock.monotonicMs() + THROUGH_MS
-    for (;;) {
-      try {
-        return await cluster.retried(random, run)
-      } catch (error) {
-        if (cluster.clock.monotonicMs() > untilMs) throw error
-      }
-    }
-  }
-
-  /**
    * A newcomer takes the place of a node and dies before it has copied anything; the administrator does not wait for it, or only
    * for its data. When it is back, the data is where it was: on the other replicas, or on the node that has left, which hands it
    * over.
@@ -241,13 +228,14 @@ export class LayoutChanges {
     while (!newcomer.ready) await clock.sleep(LOOK_MS)
     cluster.crash(newcomer, random.pick(['process', 'machine']))
     const { allowsMissing } = profile.layoutChange
-    await this.#untilThrough(async (by) => {
+    const skip = async (by: SimNode) => {
       const { version, history } = by.core!.cluster.layout.view
       if (history.versions.length === 1) return
       await by.core!.cluster.skipDeadNodes({ version, allowMissingData: allowsMissing })
       // Without data, the change is through only when the newcomer is back.
       if (allowsMissing) throw new Error('the change is not through yet')
-    })
+    }
+    await cluster.retried(random, skip, SKIP_RETRIES)
     await clock.sleep(random.float() * 10_000)
     await cluster.boot(newcomer)
   }
@@ -257,7 +245,7 @@ export class LayoutChanges {
    * one of them that has just missed what was written, and later the others. Its clients try again at once.
    */
   async #outdateMember(): Promise<void> {
-    const { cluster, loadMs, pace } = this.options
+    const { cluster, random, loadMs, pace } = this.options
     const { clock, network } = cluster
     await clock.sleep(pace.untilLoad(clock.monotonicMs(), loadMs / 4))
     const successor = await cluster.grow()
@@ -270,13 +258,14 @@ export class LayoutChanges {
       { node: member.id, role: null },
     ]
     await this.#applyRoles(roles, [member])
-    await this.#untilThrough(async (by) => {
+    const skip = async (by: SimNode) => {
       if (by === member) throw new CarportError('LayoutNotReady', 'this node is taken for dead')
       const { version, history } = by.core!.cluster.layout.view
       if (history.versions.length === 1) return
       await by.core!.cluster.skipDeadNodes({ version, allowMissingData: false })
       throw new Error('the change is not through yet')
-    })
+    }
+    await cluster.retried(random, skip, SKIP_RETRIES)
     const meetAgain = network.partition([first.id], others)
     await clock.sleep(MISSES_MS)
     const linked = new Promise<void>((resolve) => {

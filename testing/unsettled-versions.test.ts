@@ -4,31 +4,17 @@
  */
 import { expect, it } from 'vitest'
 import { replicaOrder } from '../src/cluster/partition-leader.js'
-import { readListed } from '../src/model/versions/codec.js'
+import { LINEAGE_MAX } from '../src/model/versions/chain.js'
 import { ACCEPT, begin, interpose, KEY, md5, promise, replace } from './conditional-histories.js'
-import type { SimCluster, SimNode } from './sim-cluster.js'
-import { cut, get, onCluster, put, waitUntil } from './sim-histories.js'
+import type { SimNode } from './sim-cluster.js'
+import { EVENT_RULE, notingTarget } from './sim-events.js'
+import { cut, etagsListed, getWhenServed, onCluster, put } from './sim-histories.js'
 
-const EMPTY = Buffer.alloc(0)
 const VERSIONED = { versioning: 'enabled' } as const
-const TARGET = 'arn:carport:sqs::t:webhook'
-
-async function etagsListed(node: SimNode, bucket: Buffer): Promise<string[]> {
-  const range = { prefix: Buffer.from(KEY), delimiter: EMPTY, start: EMPTY, afterVersion: EMPTY, limit: 100 }
-  const { entries } = await node.core!.model.versionListing.page({ bucket, ...range })
-  return entries.map(({ head }) => readListed(head!).etag.slice(0, 32)).sort()
-}
 
 it('no event tells of a write that one replica took and a plain one covers, while its coordinator does not know yet', async () => {
   const told: string[] = []
-  const target = {
-    ...{ name: 't', kind: 'webhook', close: async () => {} },
-    send: async ({ body }: { body: string }) => {
-      const { Records } = JSON.parse(body) as { Records: [{ s3: { object: { eTag: string } } }] }
-      told.push(Records[0].s3.object.eTag)
-    },
-  }
-  const events = () => ({ targets: [target], region: 'r', hostId: 'h' })
+  const events = () => ({ targets: [notingTarget(told)], region: 'r', hostId: 'h' })
   await onCluster({ events, tables: { tombstoneDelayMs: 20_000 } }, async (c) => {
     const { nodes, bucket } = await begin(c)
     // The one that delivers first: no other one asks while the coordinator goes on.
@@ -36,8 +22,7 @@ it('no event tells of a write that one replica took and a plain one covers, whil
     const a = nodes.find(({ id }) => id === first)!
     const [b, third] = nodes.filter((node) => node !== a) as [SimNode, SimNode]
     const { buckets } = a.core!.model
-    const rule = { ...{ id: 'all', arn: TARGET, form: 'queue', target: 't' }, events: ['s3:ObjectCreated:*'] }
-    await buckets.setDocument({ id: bucket } as never, 'notification', [rule] as never)
+    await buckets.setDocument(buckets.byId(bucket)!, 'notification', [EVENT_RULE])
     await c.clock.sleep(5000)
     interpose(a, {
       [ACCEPT]: async (send) => {
@@ -64,7 +49,7 @@ it('no event tells of a write that one replica took and a plain one covers, whil
 })
 
 /** Writes on a condition that one node misses: more than the rows of their chain tell of. */
-const MISSED = 12
+const MISSED = LINEAGE_MAX + 4
 
 it('a version that one replica took and nobody finished goes soon after its node is back, though it missed many writes', async () => {
   await onCluster({}, async (c) => {
@@ -77,8 +62,7 @@ it('a version that one replica took and nobody finished goes soon after its node
         await send()
       },
     })
-    const lost = replace(c, third, bucket, 'base', 'mine', VERSIONED)
-    expect(await lost).toBe('QuorumUnavailable')
+    expect(await replace(c, third, bucket, 'base', 'mine', VERSIONED)).toBe('QuorumUnavailable')
     let content = 'base'
     for (let i = 0; i < MISSED; i++) {
       expect(await replace(c, a, bucket, content, `${i}`, VERSIONED)).toBe('done')
@@ -89,26 +73,8 @@ it('a version that one replica took and nobody finished goes soon after its node
     )
     await c.clock.sleep(10_000)
     heal()
-    await reads(c, third, bucket, content)
+    expect(await getWhenServed(c, third, bucket, KEY)).toBe(content)
     await c.clock.sleep(10_000)
-    for (const node of nodes) expect(await etagsListed(node, bucket)).toEqual(won.sort())
+    for (const node of nodes) expect(await etagsListed(node, bucket, KEY)).toEqual(won.sort())
   })
 })
-
-async function reads(c: SimCluster, node: SimNode, bucket: Buffer, content: string): Promise<void> {
-  let found = ''
-  await waitUntil(
-    c,
-    'the node reads',
-    () => {
-      get(node, bucket, KEY).then(
-        (each) => {
-          found = each
-        },
-        () => {},
-      )
-      return found === content
-    },
-    60_000,
-  )
-}

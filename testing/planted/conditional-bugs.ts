@@ -148,7 +148,7 @@ export const CONDITIONAL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/tables.ts',
-        find: '        if (isInDoubt(before, after)) hooks.doubted?.(tx, before)\n',
+        find: '          if (isInDoubt(before, after)) hooks.doubted?.(tx, before)\n',
         replace: '',
       },
       {

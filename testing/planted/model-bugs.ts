@@ -21,8 +21,8 @@ export const MODEL_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/tables.ts',
-        find: 'if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))',
-        replace: 'if (staysAsNoncurrent(before, after)) void noncurrentOf(before)',
+        find: 'hooks.updateNoncurrent(tx, noncurrentOf(before))',
+        replace: 'void noncurrentOf(before)',
       },
     ],
   },

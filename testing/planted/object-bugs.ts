@@ -60,9 +60,8 @@ export const OBJECT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'src/model/versions/tables.ts',
-        find: 'if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))',
-        replace:
-          'if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, { ...noncurrentOf(before), mutable: {} })',
+        find: 'hooks.updateNoncurrent(tx, noncurrentOf(before))',
+        replace: 'hooks.updateNoncurrent(tx, { ...noncurrentOf(before), mutable: {} })',
       },
     ],
   },

@@ -10,7 +10,7 @@ import { versioned } from '../../util/format.js'
 import type { WorkerEnv } from '../../util/worker.js'
 import { bucketPartition } from '../sort-keys.js'
 import { DUE_BYTES, DueQueue } from '../upkeep/due-queue.js'
-import { isOfChain, isOfPlace } from './chain.js'
+import { isOfPlace } from './chain.js'
 import { decodeHead, encodeHead } from './codec.js'
 import { noncurrentCopy } from './noncurrent.js'
 import { PLACE_TREE, Places, type Rival } from './places.js'
@@ -179,13 +179,12 @@ export class Contests extends DueQueue {
   /** @returns whether nothing is left to find out */
   async #decide({ row, rival }: Contest): Promise<boolean> {
     const { objects, versions } = this.deps
-    const { fate, current, stood } = await fateByCurrent(objects, row)
+    const { fate, current } = await fateByCurrent(objects, row)
     if (fate === 'won') return true
     if (fate === 'lost') return this.#withdraw(row)
     const isOld = this.isOld(ballotTimeUs(row.chain!.ballot))
-    // Where their chain has gone on, no ballot of their place will have a quorum any more.
-    const isOver = fate === 'hidden' && isOfChain(stood, current!)
-    if (!isOld && !isOver) return false
+    // Where the chain has gone on, no ballot of this place will have a quorum any more.
+    if (!isOld && fate !== 'outrun') return false
     // A tombstone that all replicas had took everything with it.
     if (!current) return this.#withdraw(row)
     if (fate === 'open') return false

@@ -17,23 +17,18 @@ export interface ConditionalRow extends Placed {
 /**
  * - 'won': it took effect; 'lost': it never did, and never will;
  * - 'open': others may still finish it;
- * - 'hidden': a later row does not tell.
+ * - 'hidden': a later row that is not of its chain does not tell;
+ * - 'outrun': its chain has gone on, so far that its newest row does not tell.
  */
-export type RowFate = 'won' | 'lost' | 'open' | 'hidden'
+export type RowFate = 'won' | 'lost' | 'open' | 'hidden' | 'outrun'
 
-/**
- * What became of a row, by the one that a quorum has now.
- * @returns `stood`: where the row stood among the rows of its key
- * @throws CarportError QuorumUnavailable, LayoutNotReady
- */
+/** What became of a row, by the one that a quorum has now. @throws CarportError QuorumUnavailable, LayoutNotReady */
 export async function fateByCurrent(
   objects: Table<VersionRecord>,
   row: ConditionalRow,
-): Promise<{ fate: RowFate; current: VersionRecord | undefined; stood: Placed }> {
+): Promise<{ fate: RowFate; current: VersionRecord | undefined }> {
   const current = await objects.get(row.bucket, row.key, { body: false })
-  if (!current) return { fate: 'open', current, stood: row }
-  const stood = asItStood(row, current)
-  return { fate: fateBeside(stood, current), current, stood }
+  return { fate: current ? fateBeside(asItStood(row, current), current) : 'open', current }
 }
 
 function fateBeside(row: Placed, current: VersionRecord): RowFate {
@@ -41,7 +36,7 @@ function fateBeside(row: Placed, current: VersionRecord): RowFate {
   if (!isOfChain(row, current)) return compareOrder(row, current) > 0 ? 'open' : 'hidden'
   if (current.generation < row.generation) return 'open'
   const isBase = isBaseOf(row, current)
-  return isBase === 'unknown' ? 'hidden' : isBase === 'yes' ? 'won' : 'lost'
+  return isBase === 'unknown' ? 'outrun' : isBase === 'yes' ? 'won' : 'lost'
 }
 
 /**
@@ -59,8 +54,9 @@ export async function tookEffect(
 ): Promise<'yes' | 'no' | 'open'> {
   const { fate, current } = await fateByCurrent(objects, row)
   if (fate === 'won') return 'yes'
+  if (fate === 'lost') return 'no'
   const isForgotten = isOld && current === undefined
-  if (fate !== 'hidden' && !isForgotten) return fate === 'lost' ? 'no' : 'open'
+  if (fate === 'open' && !isForgotten) return 'open'
   const { bucket, key, id, isNull } = row
   const version = await versions.get(bucket, versionSortKey(key, id, false), { body: false })
   if (version?.withdraws) return 'no'

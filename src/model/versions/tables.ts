@@ -93,10 +93,11 @@ export function objectTable(hooks: ContentHooks): TableSchema<VersionRecord> {
       if (!after) return
       const isNewVersion = !before?.id.equals(after.id)
       if (isNewVersion && before && before.state !== 'tombstone') {
-        if (isInDoubt(before, after)) hooks.doubted?.(tx, before)
         if (isContested(before, after)) hooks.replaced?.(tx, before)
-        else if (staysAsNoncurrent(before, after)) hooks.updateNoncurrent(tx, noncurrentOf(before))
-        else release(tx, hooks, before)
+        else if (staysAsNoncurrent(before, after)) {
+          if (isInDoubt(before, after)) hooks.doubted?.(tx, before)
+          hooks.updateNoncurrent(tx, noncurrentOf(before))
+        } else release(tx, hooks, before)
       }
       // Deleted for good, and nothing before it to become current again: the tombstone has the version's id.
       if (!isNewVersion && before?.state === 'object' && after.state === 'tombstone')
@@ -220,10 +221,9 @@ function isContested(before: VersionRecord, after: VersionRecord): boolean {
   return isOfChain(before, after) && isOfPlace(before, after)
 }
 
-/** Whether `before` becomes a noncurrent version by a row that follows at such a distance that it does not tell whether that took effect. */
+/** Whether `after` follows `before` at such a distance that it does not tell whether that took effect. */
 function isInDoubt(before: VersionRecord, after: VersionRecord): boolean {
-  if (!before.chain || !staysAsNoncurrent(before, after)) return false
-  return isOfChain(before, after) && isBaseOf(before, after) === 'unknown'
+  return before.chain !== undefined && isOfChain(before, after) && isBaseOf(before, after) === 'unknown'
 }
 
 /** Whether `before`, replaced by `after`, becomes a noncurrent version rather than going away. */
